@@ -1,0 +1,90 @@
+//! A file that the walk found, and the only way to open one: read-only, without following a link, without waiting.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use crate::dicom::window::Source;
+
+/// A regular file by its directory entry. Its path may mean something else by the time it is opened.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FoundFile {
+    path: PathBuf,
+    /// The day of receipt that its directory carries.
+    pub received_on: Option<Date>,
+}
+
+/// An open regular file.
+pub struct OpenFile {
+    file: File,
+    pub size: u64,
+    /// `None` where the file system's time lies outside the calendar.
+    pub modified: Option<Timestamp>,
+}
+
+impl FoundFile {
+    pub(super) fn new(path: PathBuf, received_on: Option<Date>) -> Self {
+        FoundFile { path, received_on }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn open(&self) -> io::Result<OpenFile> {
+        let file = open_read_only(&self.path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no longer a regular file"));
+        }
+        let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+        Ok(OpenFile { file, size: metadata.len(), modified })
+    }
+}
+
+impl Source for &OpenFile {
+    #[cfg(unix)]
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.file, buffer, offset)
+    }
+
+    #[cfg(windows)]
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_read(&self.file, buffer, offset)
+    }
+
+    fn size(&self) -> Option<u64> {
+        Some(self.size)
+    }
+}
+
+/// O_NONBLOCK, so that a FIFO in the file's place does not hang the run; O_NOFOLLOW, so that a link is not followed
+/// unseen; O_NOATIME, so that reading terabytes does not write to every inode. Only a file's owner may ask for that.
+#[cfg(target_os = "linux")]
+fn open_read_only(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    static MAY_KEEP_ATIME: AtomicBool = AtomicBool::new(true);
+    let open = |flags: libc::c_int| {
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | flags).open(path)
+    };
+    if !MAY_KEEP_ATIME.load(Ordering::Relaxed) {
+        return open(0);
+    }
+    match open(libc::O_NOATIME) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            MAY_KEEP_ATIME.store(false, Ordering::Relaxed);
+            open(0)
+        }
+        opened => opened,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_read_only(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).open(path)
+}

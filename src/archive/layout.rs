@@ -1,0 +1,127 @@
+//! Where a date stands in a path of the archive.
+//!
+//! PacsOne files instances by the day of receipt under `YYYY-MM-DD-WEEKDAY` (flat and combination layouts) or
+//! `YYYY/MM/DD` (hierarchical). A `YYYYMMDD` directory below a Patient ID carries the study's date and says nothing
+//! of receipt.
+
+use std::path::{Component, Path};
+
+use jiff::civil::Date;
+
+const WEEKDAYS: [&str; 7] = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
+
+/// The day of receipt that a directory's path carries.
+pub fn received_on(directory: &Path) -> Option<Date> {
+    match dated(directory)? {
+        Dated::Day(date) => Some(date),
+        Dated::Since(_) => None,
+    }
+}
+
+/// The last day that a directory can hold, for walking the newest first: `2021/11` is as new as its last day.
+pub fn newest_day(directory: &Path) -> Option<Date> {
+    match dated(directory)? {
+        Dated::Day(date) | Dated::Since(date) => Some(date),
+    }
+}
+
+enum Dated {
+    Day(Date),
+    /// A year or a month of the hierarchical layout, by its last day.
+    Since(Date),
+}
+
+fn dated(directory: &Path) -> Option<Dated> {
+    // The last component that carries a date counts: a root of another date does not hide the day below it.
+    let mut names = directory.components().rev().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_str().unwrap_or_default()),
+        _ => None,
+    });
+    let (mut nearest, mut next, mut third) = (names.next(), names.next(), names.next());
+    let mut innermost = true;
+    while let Some(name) = nearest {
+        if let Some(date) = flat_day(name) {
+            return Some(Dated::Day(date));
+        }
+        if let (Some(month), Some(year)) = (next, third)
+            && let Some(date) = hierarchical_day(year, month, name)
+        {
+            return Some(Dated::Day(date));
+        }
+        if innermost && let Some(date) = month_or_year(name, next) {
+            return Some(Dated::Since(date));
+        }
+        innermost = false;
+        (nearest, next, third) = (next, third, names.next());
+    }
+    None
+}
+
+/// `2021-11-12-FRI`, `2021-11-12-FRIDAY`.
+fn flat_day(name: &str) -> Option<Date> {
+    let (day, weekday) = name.split_at_checked(11)?;
+    let known = WEEKDAYS.iter().any(|short| weekday.get(..3).is_some_and(|w| w.eq_ignore_ascii_case(short)));
+    let date = day.strip_suffix('-').filter(|_| known)?;
+    let (year, rest) = date.split_once('-')?;
+    let (month, day) = rest.split_once('-')?;
+    ymd(year, month, day)
+}
+
+fn hierarchical_day(year: &str, month: &str, day: &str) -> Option<Date> {
+    (year.len() == 4 && month.len() == 2 && day.len() == 2).then(|| ymd(year, month, day))?
+}
+
+fn month_or_year(name: &str, parent: Option<&str>) -> Option<Date> {
+    if name.len() == 2
+        && let Some(year) = parent
+        && year.len() == 4
+        && let Some(first) = ymd(year, name, "01")
+    {
+        return Some(first.last_of_month());
+    }
+    (name.len() == 4).then(|| ymd(name, "12", "31"))?
+}
+
+fn ymd(year: &str, month: &str, day: &str) -> Option<Date> {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<i16>().ok())?;
+    let (year, month, day) = (digits(year)?, digits(month)?, digits(day)?);
+    // DICOM is younger than this, and a Patient ID of four digits is often smaller.
+    (1980..=2200).contains(&year).then_some(())?;
+    Date::new(year, month as i8, day as i8).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_of_receipt_is_found_in_the_layouts_that_carry_it() {
+        let cases = [
+            ("/dicom/2021-11-12-FRI", "2021-11-12"),
+            ("/dicom/2021-11-12-FRI/1.2.3", "2021-11-12"),
+            ("/dicom/2021-11-12-Friday", "2021-11-12"),
+            ("/dicom/2021/11/12", "2021-11-12"),
+            ("/dicom/2021/11/12/1.2.3", "2021-11-12"),
+            ("/backup/2020-01-01-WED/2021-11-12-FRI", "2021-11-12"),
+            ("/dicom/2021/11", "-"),
+            ("/dicom/2021-11-12", "-"),
+            ("/dicom/2021-13-12-FRI", "-"),
+            ("/dicom/4711/20211112", "-"),
+            ("/dicom/1.2.840.1", "-"),
+            ("/", "-"),
+        ];
+        for (path, expected) in cases {
+            let found = received_on(Path::new(path)).map_or("-".into(), |date| date.to_string());
+            assert_eq!(found, expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_year_is_as_new_as_its_last_day() {
+        let newest = |path: &str| newest_day(Path::new(path)).map_or("-".into(), |date| date.to_string());
+        assert_eq!(newest("/dicom/2021"), "2021-12-31");
+        assert_eq!(newest("/dicom/2021/02"), "2021-02-28");
+        assert_eq!(newest("/dicom/2021/02/03"), "2021-02-03");
+        assert_eq!(newest("/dicom/stowrs"), "-");
+    }
+}

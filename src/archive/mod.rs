@@ -1,0 +1,13 @@
+//! The archive on the storage unit: walking it, telling from names and first bytes what is no instance, opening what
+//! is. The only door to walkdir. Nothing in here is written.
+
+pub mod file;
+pub mod layout;
+pub mod path_map;
+pub mod roots;
+pub mod skip;
+pub mod walk;
+
+pub use file::{FoundFile, OpenFile};
+pub use path_map::PathMap;
+pub use roots::Roots;

@@ -1,0 +1,119 @@
+//! From the path here to the path that the index holds: absolute, as the PACS server sees it, with `/` separators.
+//!
+//! The PACS opens `image.path` as it stands. `--path-map /mnt/dicom=D:/DICOM` lets this program run on another
+//! system than the PACS: whole components are replaced, and of several maps the longest that fits.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+/// One `FROM=TO`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    from: PathBuf,
+    to: String,
+}
+
+impl FromStr for Mapping {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (from, to) = text.split_once('=').ok_or("write it as FROM=TO, for example /mnt/dicom=D:/DICOM")?;
+        if !Path::new(from).is_absolute() {
+            return Err(format!("`{from}` must be an absolute directory of this system"));
+        }
+        let to = to.replace('\\', "/");
+        let bytes = to.as_bytes();
+        let drive = bytes.len() >= 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':';
+        if !to.starts_with('/') && !drive {
+            return Err(format!("`{to}` must be an absolute directory of the PACS server, like D:/DICOM or /dicom"));
+        }
+        let from = Path::new(from).components().collect();
+        Ok(Mapping { from, to: to.trim_end_matches('/').to_owned() })
+    }
+}
+
+/// All maps of a run, longest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PathMap(Vec<Mapping>);
+
+impl PathMap {
+    pub fn new(mut mappings: Vec<Mapping>) -> Self {
+        mappings.sort_by_key(|mapping| std::cmp::Reverse(mapping.from.components().count()));
+        PathMap(mappings)
+    }
+
+    /// The path for the index, or why it cannot be written.
+    pub fn to_index(&self, path: &Path) -> Result<String, NotText> {
+        for mapping in &self.0 {
+            if let Ok(rest) = path.strip_prefix(&mapping.from) {
+                let mut mapped = mapping.to.clone();
+                for component in rest.components() {
+                    mapped.push('/');
+                    mapped.push_str(component.as_os_str().to_str().ok_or(NotText)?);
+                }
+                return Ok(mapped);
+            }
+        }
+        let text = path.to_str().ok_or(NotText)?;
+        Ok(if cfg!(windows) { text.replace('\\', "/") } else { text.to_owned() })
+    }
+}
+
+/// The path holds bytes that are no text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotText;
+
+impl fmt::Display for NotText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the path is not valid UTF-8, which the index cannot hold; rename it")
+    }
+}
+
+/// An absolute path without `.`. Only the system can resolve `..`, since what stands before it may be a link; other
+/// links stay, because the PACS names its archive by them.
+pub fn absolute(path: &Path) -> std::io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    if path.components().any(|component| component == Component::ParentDir) { path.canonicalize() } else { Ok(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(mappings: &[&str]) -> PathMap {
+        PathMap::new(mappings.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn whole_components_are_mapped_and_the_longest_first() {
+        let maps = map(&["/mnt/dicom=D:\\DICOM\\", "/mnt/dicom/old=E:/Archive", "/data=/dicom"]);
+        let cases = [
+            ("/mnt/dicom/2021-11-12-FRI/1.2", "D:/DICOM/2021-11-12-FRI/1.2"),
+            ("/mnt/dicom/old/1.2", "E:/Archive/1.2"),
+            ("/mnt/dicom/older/1.2", "D:/DICOM/older/1.2"),
+            ("/mnt/dicom2/1.2", "/mnt/dicom2/1.2"),
+            ("/data/1.2", "/dicom/1.2"),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(maps.to_index(Path::new(path)).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_map_that_makes_no_sense_is_refused_with_advice() {
+        for text in ["/mnt/dicom", "mnt=D:/DICOM", "/mnt=DICOM"] {
+            assert!(text.parse::<Mapping>().is_err(), "{text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_no_text_is_refused_unless_it_is_mapped_away() {
+        use std::os::unix::ffi::OsStrExt;
+        let odd = Path::new(std::ffi::OsStr::from_bytes(b"/mnt/\xff/1.2"));
+        assert_eq!(map(&[]).to_index(odd), Err(NotText));
+        let mapping = Mapping { from: odd.parent().unwrap().into(), to: "D:/X".into() };
+        assert_eq!(PathMap::new(vec![mapping]).to_index(odd).unwrap(), "D:/X/1.2");
+    }
+}

@@ -1,0 +1,111 @@
+//! The directories that a run starts from, checked before anything is written: an archive that is not mounted looks
+//! like an empty one, and an empty one is never what was meant.
+
+use std::path::{Path, PathBuf};
+
+use super::path_map;
+use crate::error::{Error, Result};
+
+/// Existing, readable directories that are not empty and do not contain each other.
+#[derive(Clone, Debug)]
+pub struct Roots(Vec<PathBuf>);
+
+impl Roots {
+    pub fn check(paths: &[PathBuf], require_mount: bool) -> Result<Self> {
+        let mut roots: Vec<(PathBuf, PathBuf)> = Vec::new();
+        for path in paths {
+            let shown = path.display();
+            let unreadable = |error: std::io::Error| {
+                Error::usage(
+                    format!("{shown}: {error}"),
+                    "Is the archive mounted? Name a directory that exists and that you may read.",
+                )
+            };
+            let resolved = path.canonicalize().map_err(unreadable)?;
+            if !resolved.is_dir() {
+                return Err(Error::usage(
+                    format!("{shown} is not a directory"),
+                    "Name the directory of the archive that holds it.",
+                ));
+            }
+            if std::fs::read_dir(path).map_err(unreadable)?.next().is_none() {
+                return Err(Error::usage(format!("{shown} is empty"), "Is the archive mounted? Nothing was written."));
+            }
+            if require_mount {
+                check_mount(path, &resolved)?;
+            }
+            if let Some((other, _)) = roots.iter().find(|(_, r)| resolved.starts_with(r) || r.starts_with(&resolved)) {
+                return Err(Error::usage(
+                    format!("{shown} and {} hold the same files", other.display()),
+                    "Name each directory once, and none below another.",
+                ));
+            }
+            roots.push((path_map::absolute(path).map_err(unreadable)?, resolved));
+        }
+        Ok(Roots(roots.into_iter().map(|(root, _)| root).collect()))
+    }
+
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.0
+    }
+}
+
+/// `--require-mount`: the root lies on a mount, not on the system's own disk.
+fn check_mount(path: &Path, resolved: &Path) -> Result<()> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").map_err(|error| {
+        Error::usage(
+            format!("/proc/self/mountinfo: {error}"),
+            "--require-mount needs a system that lists its mounts there.",
+        )
+    })?;
+    if mount_of(&table, resolved) == Some(PathBuf::from("/")) {
+        return Err(Error::usage(
+            format!("{} lies on the system's own disk, not on a mount", path.display()),
+            "Mount the archive, or leave out --require-mount. Nothing was written.",
+        ));
+    }
+    Ok(())
+}
+
+/// The mount point that a path lies on: the longest that leads to it.
+fn mount_of(mountinfo: &str, path: &Path) -> Option<PathBuf> {
+    let point = |line: &str| line.split(' ').nth(4).map(unescape);
+    mountinfo
+        .lines()
+        .filter_map(point)
+        .filter(|mount| path.starts_with(mount))
+        .max_by_key(|mount| mount.components().count())
+}
+
+/// Blanks and backslashes stand in mountinfo as three octal digits.
+fn unescape(field: &str) -> PathBuf {
+    let mut bytes = Vec::new();
+    let mut rest = field.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|d| u8::from_str_radix(str::from_utf8(d).ok()?, 8).ok());
+        match (byte, octal) {
+            (b'\\', Some(value)) => {
+                bytes.push(value);
+                rest = &after[3..];
+            }
+            _ => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_lies_on_the_longest_mount_that_leads_to_it() {
+        let table = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                     40 21 0:40 / /mnt/nas\\040one rw - nfs4 nas:/dicom rw\n";
+        assert_eq!(mount_of(table, Path::new("/mnt/nas one/dicom")), Some("/mnt/nas one".into()));
+        assert_eq!(mount_of(table, Path::new("/mnt/nas")), Some("/".into()));
+    }
+}

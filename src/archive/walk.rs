@@ -1,0 +1,342 @@
+//! The walk: directories listed in parallel, one level at a time, newest first; nothing is opened.
+//!
+//! The pending directories wait on a bounded heap. When it is full, the task that finds another directory descends
+//! into it itself, so that a million directories cost no memory. What is found goes to one function, which decides
+//! what it means.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use jiff::civil::Date;
+use walkdir::{DirEntry, WalkDir};
+
+use super::file::FoundFile;
+use super::{layout, skip};
+
+/// Files travel in messages of this many: more is not faster on a warm disk, and leaves a slow one idle at the end.
+pub const FILES_PER_MESSAGE: usize = 8;
+
+/// Twenty years of daily directories fit eight times; at some hundred bytes each they cost a few megabytes.
+const PENDING_LIMIT: usize = 65_536;
+
+/// What the walk comes upon.
+#[derive(Debug)]
+pub enum Found {
+    Files(Vec<FoundFile>),
+    Link(PathBuf),
+    /// A FIFO, a socket or a device.
+    Special(PathBuf),
+    /// A directory was listed to its end; this many were found below it and put aside for later.
+    Directory {
+        path: PathBuf,
+        put_aside: usize,
+    },
+    UnreadableDirectory {
+        path: PathBuf,
+        error: io::Error,
+    },
+    /// A directory of the storage unit's own, not descended into.
+    SystemDirectory(PathBuf),
+}
+
+/// The one who receives what was found wants no more.
+pub struct Enough;
+
+pub struct Walk<'a> {
+    roots: &'a [PathBuf],
+    threads: usize,
+    pending_limit: usize,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(roots: &'a [PathBuf], threads: usize) -> Self {
+        Walk { roots, threads, pending_limit: PENDING_LIMIT }
+    }
+
+    /// Lists everything below the roots. `sink` is called from all threads; when it says [`Enough`], the walk ends.
+    pub fn run(&self, sink: &(impl Fn(Found) -> Result<(), Enough> + Sync)) -> io::Result<()> {
+        let pending = Pending::new(self.roots, self.pending_limit);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .thread_name(|n| format!("walk-{n}"))
+            .build()
+            .map_err(io::Error::other)?;
+        pool.broadcast(|_| {
+            while let Some(directory) = pending.next() {
+                let result = Listing::new(&pending, sink).list(&directory.path, true);
+                pending.listed(result.is_err());
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Lists one directory, and all below it that find no place on the heap.
+struct Listing<'a, F> {
+    pending: &'a Pending,
+    sink: &'a F,
+    files: Vec<FoundFile>,
+}
+
+impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
+    fn new(pending: &'a Pending, sink: &'a F) -> Self {
+        Listing { pending, sink, files: Vec::with_capacity(FILES_PER_MESSAGE) }
+    }
+
+    /// `one_level` puts directories aside while there is room, to be listed by whoever is free.
+    fn list(&mut self, directory: &Path, one_level: bool) -> Result<(), Enough> {
+        let mut aside = Vec::new();
+        let depth = if one_level { 1 } else { usize::MAX };
+        let mut entries = WalkDir::new(directory).min_depth(1).max_depth(depth).into_iter();
+        let mut current = Current::new(directory.to_path_buf());
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    current.failed = true;
+                    let path = error.path().unwrap_or(directory).to_path_buf();
+                    (self.sink)(Found::UnreadableDirectory { path, error: error.into() })?;
+                    continue;
+                }
+            };
+            if !one_level && entry.path().parent() != Some(current.path.as_path()) {
+                current.received_on = entry.path().parent().and_then(layout::received_on);
+            }
+            if !entry.file_type().is_dir() {
+                self.entry(entry, current.received_on)?;
+            } else if skip::is_system_directory(entry.file_name()) {
+                entries.skip_current_dir();
+                (self.sink)(Found::SystemDirectory(entry.into_path()))?;
+            } else if !one_level {
+                self.flush()?;
+                self.listed(std::mem::replace(&mut current, Current::new(entry.into_path())), 0)?;
+            } else if self.pending.reserve() {
+                aside.push(entry.into_path());
+            } else {
+                self.list(&entry.into_path(), false)?;
+            }
+        }
+        self.flush()?;
+        let put_aside = aside.len();
+        self.pending.put_aside(aside);
+        self.listed(current, put_aside)
+    }
+
+    fn listed(&self, directory: Current, put_aside: usize) -> Result<(), Enough> {
+        if directory.failed { Ok(()) } else { (self.sink)(Found::Directory { path: directory.path, put_aside }) }
+    }
+
+    fn entry(&mut self, entry: DirEntry, received_on: Option<Date>) -> Result<(), Enough> {
+        let kind = entry.file_type();
+        if kind.is_symlink() {
+            return (self.sink)(Found::Link(entry.into_path()));
+        }
+        if !kind.is_file() {
+            return (self.sink)(Found::Special(entry.into_path()));
+        }
+        self.files.push(FoundFile::new(entry.into_path(), received_on));
+        if self.files.len() == FILES_PER_MESSAGE { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Enough> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        let files = std::mem::replace(&mut self.files, Vec::with_capacity(FILES_PER_MESSAGE));
+        (self.sink)(Found::Files(files))
+    }
+}
+
+/// The directory whose entries come now.
+struct Current {
+    path: PathBuf,
+    received_on: Option<Date>,
+    failed: bool,
+}
+
+impl Current {
+    fn new(path: PathBuf) -> Self {
+        Current { received_on: layout::received_on(&path), path, failed: false }
+    }
+}
+
+/// A directory that waits to be listed.
+#[derive(PartialEq, Eq)]
+struct Directory {
+    path: PathBuf,
+    rank: Rank,
+    sequence: u64,
+}
+
+/// Roots first, since nothing is known of what they hold; then the newest day; then what carries no day.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Undated,
+    Dated(Date),
+    Root,
+}
+
+impl Ord for Directory {
+    /// Among equals the one found last, so that a tree is finished before the next one is begun.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank.cmp(&other.rank).then(self.sequence.cmp(&other.sequence))
+    }
+}
+
+impl PartialOrd for Directory {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The directories that wait, and how many are being listed.
+struct Pending {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Places that are still free.
+    free: AtomicUsize,
+}
+
+struct State {
+    waiting: BinaryHeap<Directory>,
+    being_listed: usize,
+    sequence: u64,
+    stopped: bool,
+}
+
+impl Pending {
+    fn new(roots: &[PathBuf], limit: usize) -> Self {
+        let root = |(n, path): (usize, &PathBuf)| Directory {
+            path: path.clone(),
+            rank: Rank::Root,
+            sequence: u64::MAX - n as u64,
+        };
+        let waiting = roots.iter().enumerate().map(root).collect();
+        Pending {
+            state: Mutex::new(State { waiting, being_listed: 0, sequence: 0, stopped: false }),
+            changed: Condvar::new(),
+            free: AtomicUsize::new(limit),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next directory to list; `None` once there is none and none can come.
+    fn next(&self) -> Option<Directory> {
+        let mut state = self.lock();
+        loop {
+            if state.stopped || (state.waiting.is_empty() && state.being_listed == 0) {
+                self.changed.notify_all();
+                return None;
+            }
+            if let Some(directory) = state.waiting.pop() {
+                state.being_listed += 1;
+                if directory.rank != Rank::Root {
+                    self.free.fetch_add(1, Relaxed);
+                }
+                return Some(directory);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn reserve(&self) -> bool {
+        self.free.fetch_update(Relaxed, Relaxed, |free| free.checked_sub(1)).is_ok()
+    }
+
+    fn put_aside(&self, directories: Vec<PathBuf>) {
+        if directories.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        for path in directories {
+            let rank = layout::newest_day(&path).map_or(Rank::Undated, Rank::Dated);
+            state.sequence += 1;
+            let sequence = state.sequence;
+            state.waiting.push(Directory { path, rank, sequence });
+        }
+        self.changed.notify_all();
+    }
+
+    fn listed(&self, stop: bool) {
+        let mut state = self.lock();
+        state.being_listed -= 1;
+        state.stopped |= stop;
+        if state.stopped || state.being_listed == 0 {
+            self.changed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn tree() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for day in ["2020-01-01-WED", "2021-11-12-FRI", "2021-11-11-THU", "stowrs", ".snapshot"] {
+            for study in 0..5 {
+                let directory = root.path().join(day).join(format!("1.2.{study}"));
+                fs::create_dir_all(&directory).unwrap();
+                for instance in 0..10 {
+                    fs::write(directory.join(format!("1.2.{study}.{instance}")), "").unwrap();
+                }
+            }
+        }
+        root
+    }
+
+    fn files(root: &Path, threads: usize, pending_limit: usize) -> Vec<PathBuf> {
+        let found = Mutex::new(Vec::new());
+        let walk = Walk { roots: &[root.to_path_buf()], threads, pending_limit };
+        walk.run(&|what| {
+            if let Found::Files(files) = what {
+                found.lock().unwrap().extend(files.iter().map(|file| file.path().to_path_buf()));
+            }
+            Ok(())
+        })
+        .unwrap();
+        found.into_inner().unwrap()
+    }
+
+    #[test]
+    fn every_file_is_found_once_however_little_room_there_is() {
+        let root = tree();
+        let mut expected = files(root.path(), 1, 1000);
+        expected.sort();
+        assert_eq!(expected.len(), 200, "four trees of fifty files, and none of the snapshot");
+        for (threads, limit) in [(1, 0), (1, 1), (4, 0), (4, 3), (16, 1000)] {
+            let mut found = files(root.path(), threads, limit);
+            found.sort();
+            assert_eq!(found, expected, "{threads} threads, room for {limit}");
+        }
+    }
+
+    #[test]
+    fn the_newest_day_comes_first() {
+        let root = tree();
+        let found = files(root.path(), 1, 1000);
+        let day = |n: usize| found[n].strip_prefix(root.path()).unwrap().iter().next().unwrap().to_owned();
+        assert_eq!([0, 50, 100, 150].map(day), ["2021-11-12-FRI", "2021-11-11-THU", "2020-01-01-WED", "stowrs"]);
+    }
+
+    #[test]
+    fn a_walk_that_is_told_to_stop_stops() {
+        let root = tree();
+        let calls = AtomicUsize::new(0);
+        let roots = [root.path().to_path_buf()];
+        let stop = |_| {
+            calls.fetch_add(1, Relaxed);
+            Err(Enough)
+        };
+        Walk::new(&roots, 4).run(&stop).unwrap();
+        assert!(calls.into_inner() <= 4);
+    }
+}

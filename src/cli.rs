@@ -1,0 +1,117 @@
+//! The command line: what can be typed. What it means is settled in `settings`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Rebuilds the index of a PACS archive from its DICOM files.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Find every instance below the roots and bring the index up to date
+    #[command(after_help = EXIT_CODES)]
+    Reindex(Reindex),
+    /// Make the core tables in an empty database
+    Init(Init),
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0    complete and clean
+  1    complete, with findings: rejected or unreadable files, links, duplicates
+  2    usage or configuration; nothing was done
+  3    could not finish
+  130  interrupted; the same command goes on from there";
+
+#[derive(Debug, Args)]
+pub struct Reindex {
+    /// Directories of the archive
+    #[arg(required = true, value_name = "ROOT")]
+    pub roots: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub index: Index,
+
+    /// Files that are read at a time [default: 4 for each core, at least 32]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub io_threads: Option<u16>,
+
+    /// How the PACS calls a directory of this system, e.g. /mnt/dicom=D:/DICOM (repeatable)
+    #[arg(long, value_name = "FROM=TO")]
+    pub path_map: Vec<String>,
+
+    /// Fail if a root does not lie on a mount: an archive that is not mounted looks like an empty one
+    #[arg(long)]
+    pub require_mount: bool,
+
+    /// Read everything and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Where rejected and other noteworthy files are listed, as JSON Lines [default: in the state directory]
+    #[arg(long, value_name = "FILE")]
+    pub rejected: Option<PathBuf>,
+
+    /// How progress is shown, on standard error
+    #[arg(long, value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+
+    /// Show no progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    #[command(flatten)]
+    pub index: Index,
+
+    /// On MySQL: make four of the hundred tables of PacsOne, for a test server
+    #[arg(long)]
+    pub not_the_pacsone_installer: bool,
+}
+
+/// Where the index is, and how to get in.
+#[derive(Debug, Args)]
+pub struct Index {
+    /// sqlite:FILE or mysql://user@host:port/database
+    #[arg(long = "index", value_name = "URL", default_value = "sqlite:pacs-index.db")]
+    pub url: String,
+
+    /// A file whose first line is the password [also: the environment variable PACS_INDEX_PASSWORD]
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+
+    /// A MySQL option file (my.cnf) with user and password
+    #[arg(long, value_name = "FILE")]
+    pub defaults_file: Option<PathBuf>,
+
+    /// The section of the option file
+    #[arg(long, value_name = "NAME", default_value = "client", requires = "defaults_file")]
+    pub defaults_section: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Progress {
+    /// A bar in a terminal, lines elsewhere
+    Auto,
+    Bar,
+    Lines,
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,4 @@
+//! One file a verb: from settings to an exit code.
+
+pub mod init;
+pub mod reindex;

@@ -1,0 +1,387 @@
+//! Character sets: text as (0008,0005) Specific Character Set says (PS3.3 C.12.1.1.2, PS3.5 6.1.2).
+//!
+//! The tables are those of encoding_rs; only the ISO 2022 segments are told apart here, because a value may switch
+//! sets by escape sequences, and a multi-byte character may hold a byte that looks like a delimiter.
+
+use std::borrow::Cow;
+
+use encoding_rs::{
+    BIG5, EUC_JP, EUC_KR, Encoding, GB18030, GBK, ISO_8859_2, ISO_8859_3, ISO_8859_4, ISO_8859_5, ISO_8859_6,
+    ISO_8859_7, ISO_8859_8, ISO_8859_15, UTF_8, WINDOWS_874, WINDOWS_1254,
+};
+
+const ESC: u8 = 0x1B;
+
+/// What bytes below 0x80 mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum G0 {
+    /// ISO IR 6, and IR 14, which differs from it in two signs that DICOM does not let differ.
+    Ascii,
+    /// JIS X 0208 (IR 87), two bytes a character.
+    Kanji,
+    /// JIS X 0212 (IR 159), two bytes a character.
+    SupplementaryKanji,
+}
+
+/// What bytes from 0x80 mean.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum G1 {
+    None,
+    /// ISO 8859-1. No table of its own in encoding_rs, where it is windows-1252.
+    Latin1,
+    /// JIS X 0201 (IR 13).
+    Katakana,
+    Table(&'static Encoding),
+}
+
+/// How the text of one file is read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Repertoire {
+    /// One encoding for all, without code extensions.
+    Whole(&'static Encoding),
+    /// ISO 2022, and what is active at the start of each part.
+    Extended(G1),
+    /// Nothing declared but ASCII. What is not ASCII all the same is UTF-8 if it can be, else ISO 8859-1.
+    Undeclared,
+}
+
+/// The character sets of a data set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Charset(Repertoire);
+
+impl Default for Charset {
+    fn default() -> Self {
+        Charset(Repertoire::Undeclared)
+    }
+}
+
+/// Decoded text, and whether some of it could not be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decoded<'a> {
+    pub text: Cow<'a, str>,
+    pub damaged: bool,
+}
+
+impl Charset {
+    /// From the raw value of (0008,0005).
+    pub fn from_raw(raw: &[u8]) -> Self {
+        let declared = String::from_utf8_lossy(raw);
+        let mut terms = declared.split('\\').map(Term::parse);
+        let first = terms.next().unwrap_or(Term::Ascii);
+        let rest: Vec<Term> = terms.collect();
+        match first {
+            Term::Whole(encoding) => return Charset(Repertoire::Whole(encoding)),
+            Term::Extended(g1) if g1 != G1::None => return Charset(Repertoire::Extended(g1)),
+            _ => {}
+        }
+        if let Some(Term::Whole(encoding)) = rest.iter().find(|t| matches!(t, Term::Whole(_))) {
+            return Charset(Repertoire::Whole(encoding));
+        }
+        // Writers that declare one further set and forget its escape sequences mean it from the start.
+        let mut further = rest.iter().filter_map(|term| match term {
+            Term::Extended(g1) if *g1 != G1::None => Some(*g1),
+            _ => None,
+        });
+        match (further.next(), further.next()) {
+            (Some(only), None) => Charset(Repertoire::Extended(only)),
+            _ if rest.is_empty() && !matches!(first, Term::Extended(_)) => Charset::default(),
+            _ => Charset(Repertoire::Extended(G1::None)),
+        }
+    }
+
+    pub fn decode<'a>(&self, raw: &'a [u8]) -> Decoded<'a> {
+        if raw.is_ascii() && !raw.contains(&ESC) {
+            let text = str::from_utf8(raw).expect("ASCII is UTF-8");
+            return Decoded { text: Cow::Borrowed(text), damaged: false };
+        }
+        match self.0 {
+            Repertoire::Whole(encoding) => {
+                let (text, damaged) = encoding.decode_without_bom_handling(raw);
+                Decoded { text, damaged }
+            }
+            Repertoire::Undeclared if !raw.contains(&ESC) => {
+                let text = match str::from_utf8(raw) {
+                    Ok(text) => Cow::Borrowed(text),
+                    Err(_) => encoding_rs::mem::decode_latin1(raw),
+                };
+                Decoded { text, damaged: false }
+            }
+            Repertoire::Undeclared => segments(raw, G1::Latin1),
+            Repertoire::Extended(g1) => segments(raw, g1),
+        }
+    }
+}
+
+/// One defined term.
+#[derive(Clone, Copy, Debug)]
+enum Term {
+    Ascii,
+    Extended(G1),
+    Whole(&'static Encoding),
+}
+
+impl Term {
+    /// Terms are read by their number, so that "ISO-IR 100" and "ISO_IR_100" are what they are meant to be.
+    fn parse(term: &str) -> Term {
+        let term = term.trim_matches([' ', '\0']).to_ascii_uppercase();
+        if term.contains("GB18030") {
+            return Term::Whole(GB18030);
+        }
+        if term.contains("GBK") {
+            return Term::Whole(GBK);
+        }
+        if term.contains("BIG5") {
+            return Term::Whole(BIG5);
+        }
+        if term.contains("UTF") {
+            return Term::Whole(UTF_8);
+        }
+        let digits = term.len() - term.bytes().rev().take_while(u8::is_ascii_digit).count();
+        let number: u32 = term[digits..].parse().unwrap_or(6);
+        let registration = if term.contains("8859") { registration_of_part(number) } else { number };
+        match registration {
+            192 => Term::Whole(UTF_8),
+            100 => Term::Extended(G1::Latin1),
+            13 => Term::Extended(G1::Katakana),
+            58 => Term::Extended(G1::Table(GBK)),
+            149 => Term::Extended(G1::Table(EUC_KR)),
+            87 | 159 => Term::Extended(G1::None),
+            other => single_byte(other).map_or(Term::Ascii, |table| Term::Extended(G1::Table(table))),
+        }
+    }
+}
+
+/// The ISO registration number of a part of ISO 8859.
+fn registration_of_part(part: u32) -> u32 {
+    match part {
+        1 => 100,
+        2 => 101,
+        3 => 109,
+        4 => 110,
+        5 => 144,
+        6 => 127,
+        7 => 126,
+        8 => 138,
+        9 => 148,
+        11 => 166,
+        15 => 203,
+        _ => 6,
+    }
+}
+
+fn single_byte(registration: u32) -> Option<&'static Encoding> {
+    Some(match registration {
+        101 => ISO_8859_2,
+        109 => ISO_8859_3,
+        110 => ISO_8859_4,
+        144 => ISO_8859_5,
+        127 => ISO_8859_6,
+        126 => ISO_8859_7,
+        138 => ISO_8859_8,
+        148 => WINDOWS_1254,
+        166 => WINDOWS_874,
+        203 => ISO_8859_15,
+        _ => return None,
+    })
+}
+
+/// What an escape sequence designates (PS3.3 C.12.1.1.2, tables C.12-3 and C.12-4).
+fn designation(after_esc: &[u8]) -> Option<(usize, Result<G0, G1>)> {
+    Some(match after_esc {
+        [b'(', b'B' | b'J', ..] => (2, Ok(G0::Ascii)),
+        [b'$', b'(', b'B', ..] => (3, Ok(G0::Kanji)),
+        [b'$', b'(', b'D', ..] => (3, Ok(G0::SupplementaryKanji)),
+        [b'$', b'B' | b'@', ..] => (2, Ok(G0::Kanji)),
+        [b'$', b')', b'C', ..] => (3, Err(G1::Table(EUC_KR))),
+        [b'$', b')', b'A', ..] => (3, Err(G1::Table(GBK))),
+        [b')', b'I', ..] => (2, Err(G1::Katakana)),
+        [b'-', b'A', ..] => (2, Err(G1::Latin1)),
+        [b'-', set, ..] => {
+            let registration = match set {
+                b'B' => 101,
+                b'C' => 109,
+                b'D' => 110,
+                b'L' => 144,
+                b'G' => 127,
+                b'F' => 126,
+                b'H' => 138,
+                b'M' => 148,
+                b'T' => 166,
+                b'b' => 203,
+                _ => return None,
+            };
+            (2, Err(G1::Table(single_byte(registration)?)))
+        }
+        _ => return None,
+    })
+}
+
+/// Decodes text with code extensions. The sets that are active at the start are active again after each delimiter
+/// (PS3.5 6.1.2.5.3).
+fn segments(raw: &[u8], initial: G1) -> Decoded<'static> {
+    let mut text = String::with_capacity(raw.len() * 2);
+    let mut damaged = false;
+    let (mut g0, mut g1) = (G0::Ascii, initial);
+    let mut rest = raw;
+    while let Some((&byte, after)) = rest.split_first() {
+        let used = match byte {
+            ESC => match designation(after) {
+                Some((length, set)) => {
+                    match set {
+                        Ok(set) => g0 = set,
+                        Err(set) => g1 = set,
+                    }
+                    1 + length
+                }
+                None => {
+                    damaged = true;
+                    text.push(char::REPLACEMENT_CHARACTER);
+                    1
+                }
+            },
+            0x00..=0x1F => {
+                (g0, g1) = (G0::Ascii, initial);
+                text.push(byte as char);
+                1
+            }
+            0x20..=0x7F if g0 == G0::Ascii || byte == b' ' => {
+                if matches!(byte, b'\\' | b'^' | b'=') {
+                    g1 = initial;
+                }
+                text.push(byte as char);
+                1
+            }
+            0x20..=0x7F => {
+                damaged |= push_kanji(&mut text, g0, byte, after.first().copied());
+                2
+            }
+            0x80.. => {
+                let run = rest.iter().take_while(|b| **b >= 0x80).count();
+                damaged |= push_g1(&mut text, g1, &rest[..run]);
+                run
+            }
+        };
+        rest = rest.get(used..).unwrap_or_default();
+    }
+    Decoded { text: Cow::Owned(text), damaged }
+}
+
+/// A two-byte character of G0. EUC-JP is the same table with the high bits set. Returns whether it is damaged.
+fn push_kanji(text: &mut String, set: G0, lead: u8, trail: Option<u8>) -> bool {
+    let Some(trail) = trail else {
+        text.push(char::REPLACEMENT_CHARACTER);
+        return true;
+    };
+    let pair = [0x8F, lead | 0x80, trail | 0x80];
+    let bytes = if set == G0::SupplementaryKanji { &pair[..] } else { &pair[1..] };
+    let (decoded, damaged) = EUC_JP.decode_without_bom_handling(bytes);
+    text.push_str(&decoded);
+    damaged
+}
+
+/// A run of bytes from 0x80. Returns whether some are damaged.
+fn push_g1(text: &mut String, set: G1, run: &[u8]) -> bool {
+    match set {
+        G1::None => {
+            text.extend(run.iter().map(|_| char::REPLACEMENT_CHARACTER));
+            true
+        }
+        G1::Latin1 => {
+            text.push_str(&encoding_rs::mem::decode_latin1(run));
+            false
+        }
+        G1::Katakana => {
+            let katakana = |byte: &u8| match byte {
+                0xA1..=0xDF => char::from_u32(0xFF61 + u32::from(byte - 0xA1)).unwrap_or(char::REPLACEMENT_CHARACTER),
+                _ => char::REPLACEMENT_CHARACTER,
+            };
+            text.extend(run.iter().map(katakana));
+            run.iter().any(|byte| !(0xA1..=0xDF).contains(byte))
+        }
+        G1::Table(encoding) => {
+            let (decoded, damaged) = encoding.decode_without_bom_handling(run);
+            text.push_str(&decoded);
+            damaged
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(charset: &str, raw: &[u8]) -> String {
+        Charset::from_raw(charset.as_bytes()).decode(raw).text.into_owned()
+    }
+
+    /// The names of PS3.5 annexes H, I, J and K, and one of each single-byte set.
+    #[test]
+    fn names_of_every_repertoire_are_read() {
+        let cases: &[(&str, &[u8], &str)] = &[
+            ("", b"Doe^Jane", "Doe^Jane"),
+            ("ISO_IR 6", b"Doe^Jane", "Doe^Jane"),
+            ("ISO_IR 100", b"Buc^J\xe9r\xf4me", "Buc^Jérôme"),
+            ("ISO-IR 100", b"J\xe9r\xf4me", "Jérôme"),
+            ("ISO 2022 IR 100", b"J\xe9r\xf4me", "Jérôme"),
+            ("ISO_IR 101", b"Wa\xb3\xeasa", "Wałęsa"),
+            ("ISO_IR 109", b"\xa6u", "Ĥu"),
+            ("ISO_IR 110", b"\xd0", "Đ"),
+            ("ISO_IR 144", b"\xbb\xee\xda", "Люк"),
+            ("ISO_IR 127", b"\xc2\xc8", "آب"),
+            ("ISO_IR 126", b"\xc4\xe9\xef\xed\xf5\xf3\xe9\xef\xf2", "Διονυσιος"),
+            ("ISO_IR 138", b"\xf9\xf8\xe5\xef", "שרון"),
+            ("ISO_IR 148", b"\xc7avu\xfeo\xf0lu", "Çavuşoğlu"),
+            ("ISO_IR 203", b"\xbd\xa4", "œ€"),
+            ("ISO_IR 166", b"\xca\xc1\xaa\xd2\xc2", "สมชาย"),
+            ("ISO_IR 13", b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3", "ﾔﾏﾀﾞ^ﾀﾛｳ"),
+            ("ISO_IR 192", "Wang^XiaoDong=王^小东".as_bytes(), "Wang^XiaoDong=王^小东"),
+            ("GB18030", b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab", "Wang^XiaoDong=王^小东"),
+            ("GBK", b"\xcd\xf5^\xd0\xa1\xb6\xab", "王^小东"),
+            (
+                "\\ISO 2022 IR 87",
+                b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B",
+                "Yamada^Tarou=山田^太郎=やまだ^たろう",
+            ),
+            (
+                "ISO 2022 IR 13\\ISO 2022 IR 87",
+                b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J",
+                "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎",
+            ),
+            (
+                "\\ISO 2022 IR 149",
+                b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf",
+                "Hong^Gildong=洪^吉洞=홍^길동",
+            ),
+            ("\\ISO 2022 IR 149", b"\xc8\xab^\xb1\xe6\xb5\xbf", "홍^길동"),
+            ("\\ISO 2022 IR 58", b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab=", "Zhang^XiaoDong=张^小东="),
+            ("\\ISO 2022 IR 159", b"\x1b$(D0!\x1b(B", "丂"),
+            ("ISO 2022 IR 100\\ISO 2022 IR 144", b"\xe9^\x1b-L\xbb\xee^\xe9", "é^Лю^é"),
+        ];
+        for (charset, raw, expected) in cases {
+            assert_eq!(decode(charset, raw), *expected, "{charset}");
+        }
+    }
+
+    #[test]
+    fn a_trailing_byte_that_looks_like_a_delimiter_is_none() {
+        // The character ends with the byte of a backslash in GB18030, of an equals sign in JIS X 0208.
+        assert_eq!(decode("GB18030", b"\x81\x5c\\B"), "乗\\B");
+        assert_eq!(decode("\\ISO 2022 IR 87", b"\x1b$B!=\x1b(B^X"), "―^X");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_replaced_and_noted() {
+        let utf8 = Charset::from_raw(b"ISO_IR 192");
+        assert!(utf8.decode(b"a\xff").damaged);
+        assert_eq!(utf8.decode(b"a\xff").text, "a\u{fffd}");
+        let japanese = Charset::from_raw(b"\\ISO 2022 IR 87");
+        assert!(japanese.decode(b"\x1b$B;").damaged);
+        assert!(japanese.decode(b"\x1bxy").damaged);
+    }
+
+    #[test]
+    fn undeclared_bytes_are_utf8_if_they_can_be() {
+        assert_eq!(decode("", "Jérôme".as_bytes()), "Jérôme");
+        assert_eq!(decode("", b"J\xe9r\xf4me"), "Jérôme");
+    }
+}

@@ -1,0 +1,198 @@
+//! Data element headers (PS3.5 7.1), decoded by dicom-rs, and the skipping of what is not wanted.
+//!
+//! Nothing here recurses or allocates: nesting is a counter, and a length is only ever added to a position.
+
+use dicom_core::dictionary::stub::StubDataDictionary;
+use dicom_core::{Tag, VR};
+use dicom_encoding::decode::explicit_be::ExplicitVRBigEndianDecoder;
+use dicom_encoding::decode::explicit_le::ExplicitVRLittleEndianDecoder;
+use dicom_encoding::decode::implicit_le::ImplicitVRLittleEndianDecoder;
+use dicom_encoding::decode::{self, Decode};
+
+use super::window::{Source, Trouble, Window};
+
+pub const ITEM: Tag = Tag(0xFFFE, 0xE000);
+pub const ITEM_DELIMITATION: Tag = Tag(0xFFFE, 0xE00D);
+pub const SEQUENCE_DELIMITATION: Tag = Tag(0xFFFE, 0xE0DD);
+
+/// More elements than any real header has: whole-slide headers stay below, hostile ones do not run for ever.
+const ELEMENT_LIMIT: u32 = 2_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    ImplicitLittle,
+    ExplicitLittle,
+    ExplicitBig,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Element {
+    pub tag: Tag,
+    pub vr: VR,
+    /// `None` is the undefined length.
+    pub length: Option<u64>,
+}
+
+impl Element {
+    /// The VR says that a sequence may follow: undefined lengths elsewhere are damage.
+    fn may_nest(&self, encoding: Encoding) -> bool {
+        encoding == Encoding::ImplicitLittle || self.tag == ITEM || matches!(self.vr, VR::SQ | VR::UN | VR::OB | VR::OW)
+    }
+}
+
+/// Why a scan ends early.
+#[derive(Debug)]
+pub enum End {
+    /// The data set ends, at a sensible place or not.
+    Reached,
+    /// It ends in the middle of an element, or stops making sense.
+    Cut,
+    /// It has more elements or bytes than any real one.
+    Limit,
+    Io(std::io::Error),
+}
+
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Io(error) => End::Io(error),
+            Trouble::Limit => End::Limit,
+        }
+    }
+}
+
+/// A window that is read element by element.
+pub struct Elements<'b, S> {
+    pub window: Window<'b, S>,
+    count: u32,
+}
+
+impl<'b, S: Source> Elements<'b, S> {
+    pub fn new(window: Window<'b, S>) -> Self {
+        Elements { window, count: 0 }
+    }
+
+    /// The next element header; the position is then that of its value.
+    pub fn next(&mut self, encoding: Encoding) -> Result<Element, End> {
+        self.count += 1;
+        if self.count > ELEMENT_LIMIT {
+            return Err(End::Limit);
+        }
+        let bytes = self.window.peek(12)?;
+        if bytes.len() < 8 {
+            return Err(if bytes.is_empty() { End::Reached } else { End::Cut });
+        }
+        let odd = encoding != Encoding::ImplicitLittle
+            && VR::from_binary([bytes[4], bytes[5]]).is_none()
+            && bytes[..2] != [0xFE, 0xFF]
+            && bytes[..2] != [0xFF, 0xFE];
+        if odd {
+            return self.with_odd_vr(encoding);
+        }
+        let (header, size) = decode(encoding, bytes).map_err(|_| End::Cut)?;
+        self.window.advance(size as u64);
+        Ok(Element { tag: header.tag, vr: header.vr, length: header.len.get().map(u64::from) })
+    }
+
+    /// Moves past the value of an element, reading as little as possible.
+    pub fn skip(&mut self, element: &Element, encoding: Encoding) -> Result<(), End> {
+        match element.length {
+            Some(length) => self.skip_bytes(length),
+            None if element.may_nest(encoding) => self.skip_items(element, encoding),
+            None => Err(End::Cut),
+        }
+    }
+
+    pub fn skip_bytes(&mut self, length: u64) -> Result<(), End> {
+        if self.window.ends_within(length) {
+            return Err(End::Cut);
+        }
+        self.window.advance(length);
+        Ok(())
+    }
+
+    /// Moves past a value of undefined length. Items and delimiters are only counted, so that no nesting is too deep.
+    fn skip_items(&mut self, outer: &Element, mut encoding: Encoding) -> Result<(), End> {
+        let declared = encoding;
+        let mut open = 1u32;
+        // PS3.5 6.2.2 (CP-246): the content of UN with undefined length is implicit VR little endian.
+        let mut implicit_since = None;
+        if outer.vr == VR::UN && encoding != Encoding::ImplicitLittle {
+            (encoding, implicit_since) = (Encoding::ImplicitLittle, Some(open));
+        }
+        while open > 0 {
+            let element = self.next(encoding)?;
+            match (element.tag, element.length) {
+                (ITEM_DELIMITATION | SEQUENCE_DELIMITATION, _) => {
+                    open -= 1;
+                    if implicit_since.is_some_and(|since| since > open) {
+                        (encoding, implicit_since) = (declared, None);
+                    }
+                }
+                (_, Some(length)) => self.skip_bytes(length)?,
+                (_, None) if element.may_nest(encoding) => {
+                    open += 1;
+                    if element.vr == VR::UN && element.tag != ITEM && encoding != Encoding::ImplicitLittle {
+                        (encoding, implicit_since) = (Encoding::ImplicitLittle, Some(open));
+                    }
+                }
+                (_, None) => return Err(End::Cut),
+            }
+        }
+        Ok(())
+    }
+
+    /// An element of an explicit data set whose VR is blank, unknown, or not there at all. Of the ways that writers
+    /// got this wrong, the one is taken after which another element follows.
+    fn with_odd_vr(&mut self, encoding: Encoding) -> Result<Element, End> {
+        let bytes = self.window.peek(12)?;
+        let big = encoding == Encoding::ExplicitBig;
+        let u16_at = |at: usize| {
+            let pair = [bytes[at], bytes[at + 1]];
+            if big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+        };
+        let u32_at = |at: usize| {
+            let four = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+            if big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
+        };
+        let tag = Tag(u16_at(0), u16_at(2));
+        let short = (8, u32::from(u16_at(6)));
+        let implicit = (8, u32_at(4));
+        let long = (bytes.len() == 12).then(|| (12, u32_at(8)));
+        // PS3.5 6.2.2: VRs that are yet to be defined, two letters, have the long form.
+        let letters = bytes[4].is_ascii_uppercase() && bytes[5].is_ascii_uppercase();
+        let order = if letters { [long, Some(short), Some(implicit)] } else { [Some(implicit), Some(short), long] };
+        let mut candidates = order.into_iter().flatten();
+        let (header, length) = candidates
+            .clone()
+            .find(|&(header, length)| self.element_follows(tag, encoding, header, length))
+            .or_else(|| candidates.find(|&(header, length)| !self.window.ends_within(header + u64::from(length))))
+            .ok_or(End::Cut)?;
+        self.window.advance(header);
+        Ok(Element { tag, vr: VR::UN, length: (length != u32::MAX).then_some(length.into()) })
+    }
+
+    fn element_follows(&self, tag: Tag, encoding: Encoding, header: u64, length: u32) -> bool {
+        let end = header + u64::from(length);
+        if self.window.size() == Some(self.window.position() + end) {
+            return true;
+        }
+        let Some(bytes) = self.window.glance(end, 8) else { return false };
+        let next = if encoding == Encoding::ExplicitBig {
+            Tag(u16::from_be_bytes([bytes[0], bytes[1]]), u16::from_be_bytes([bytes[2], bytes[3]]))
+        } else {
+            Tag(u16::from_le_bytes([bytes[0], bytes[1]]), u16::from_le_bytes([bytes[2], bytes[3]]))
+        };
+        next > tag && (VR::from_binary([bytes[4], bytes[5]]).is_some() || next.group() == tag.group())
+    }
+}
+
+fn decode(encoding: Encoding, mut bytes: &[u8]) -> decode::Result<(dicom_core::DataElementHeader, usize)> {
+    let bytes = &mut bytes;
+    match encoding {
+        // The VR of a wanted attribute is known from the table, so that no dictionary is needed.
+        Encoding::ImplicitLittle => ImplicitVRLittleEndianDecoder::with_dict(StubDataDictionary).decode_header(bytes),
+        Encoding::ExplicitLittle => ExplicitVRLittleEndianDecoder::default().decode_header(bytes),
+        Encoding::ExplicitBig => ExplicitVRBigEndianDecoder::default().decode_header(bytes),
+    }
+}

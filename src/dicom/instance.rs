@@ -1,0 +1,197 @@
+//! An instance: the typed values of its indexed attributes. It cannot exist without its three UIDs.
+
+use std::fmt::Write as _;
+
+use super::attributes::{ATTRIBUTES, Form, Level, WANTED, position};
+use super::charset::Charset;
+use super::header::{Header, trim_uid};
+use super::rejection::Rejection;
+use super::value;
+
+/// PS3.5 9.1.
+const UID_LENGTH: usize = 64;
+
+const SOP_INSTANCE_UID: usize = position(Level::Instance, "uuid");
+const SERIES_INSTANCE_UID: usize = position(Level::Series, "uuid");
+const STUDY_INSTANCE_UID: usize = position(Level::Study, "uuid");
+const PATIENT_ID: usize = position(Level::Patient, "origid");
+const TRANSFER_SYNTAX_UID: usize = position(Level::Instance, "xfersyntax");
+
+/// The value of one attribute, its text kept in the instance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell {
+    Null,
+    Text { from: u32, to: u32 },
+    Integer(i32),
+    Real(f64),
+}
+
+/// The indexed attributes of one instance.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    text: String,
+    cells: Box<[Cell]>,
+    /// Values that were there and could not be used (an impossible date, a number that is none).
+    pub unusable: u32,
+    /// Texts of which some bytes could not be decoded.
+    pub undecodable: u32,
+    /// The file ended within its header.
+    pub cut: bool,
+}
+
+/// A value of an instance, borrowed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    Null,
+    Text(&'a str),
+    Integer(i64),
+    Real(f64),
+}
+
+impl Instance {
+    pub fn from_header(header: &Header) -> Result<Self, Rejection> {
+        let charset = header.raw(WANTED.charset).map_or_else(Charset::default, Charset::from_raw);
+        let mut instance = Instance {
+            text: String::with_capacity(512),
+            cells: vec![Cell::Null; ATTRIBUTES.len()].into_boxed_slice(),
+            unusable: 0,
+            undecodable: 0,
+            cut: header.cut,
+        };
+        for (i, attribute) in ATTRIBUTES.iter().enumerate() {
+            let raw = header.raw(WANTED.slots[i]).unwrap_or_default();
+            instance.cells[i] = match attribute.form {
+                Form::Uid => instance.uid(trim_uid(raw)),
+                form => instance.value(form, raw, &charset),
+            };
+        }
+        let syntax = header.transfer_syntax();
+        instance.cells[TRANSFER_SYNTAX_UID] = instance.uid(syntax.as_bytes());
+        instance.check()?;
+        Ok(instance)
+    }
+
+    pub fn sop_instance_uid(&self) -> &str {
+        self.text(SOP_INSTANCE_UID)
+    }
+
+    pub fn series_instance_uid(&self) -> &str {
+        self.text(SERIES_INSTANCE_UID)
+    }
+
+    pub fn study_instance_uid(&self) -> &str {
+        self.text(STUDY_INSTANCE_UID)
+    }
+
+    /// Empty when the file has none.
+    pub fn patient_id(&self) -> &str {
+        self.text(PATIENT_ID)
+    }
+
+    /// The value of an attribute, by its place in [`ATTRIBUTES`].
+    pub fn get(&self, attribute: usize) -> Value<'_> {
+        match self.cells[attribute] {
+            Cell::Null => Value::Null,
+            Cell::Text { from, to } => Value::Text(&self.text[from as usize..to as usize]),
+            Cell::Integer(number) => Value::Integer(number.into()),
+            Cell::Real(number) => Value::Real(number),
+        }
+    }
+
+    fn text(&self, attribute: usize) -> &str {
+        match self.get(attribute) {
+            Value::Text(text) => text,
+            _ => "",
+        }
+    }
+
+    fn check(&self) -> Result<(), Rejection> {
+        let keys = [
+            (SOP_INSTANCE_UID, "SOP Instance UID (0008,0018)"),
+            (SERIES_INSTANCE_UID, "Series Instance UID (0020,000E)"),
+            (STUDY_INSTANCE_UID, "Study Instance UID (0020,000D)"),
+        ];
+        match keys.into_iter().find(|(key, _)| self.text(*key).is_empty()) {
+            Some((_, attribute)) => Err(Rejection::InvalidUid { attribute }),
+            None => Ok(()),
+        }
+    }
+
+    /// A UID that is none stays NULL; for a key that is the end of the instance.
+    fn uid(&mut self, raw: &[u8]) -> Cell {
+        let valid = raw.len() <= UID_LENGTH && raw.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+        match str::from_utf8(raw) {
+            Ok("") => Cell::Null,
+            Ok(uid) if valid => self.push(uid),
+            _ => {
+                self.unusable += 1;
+                Cell::Null
+            }
+        }
+    }
+
+    fn value(&mut self, form: Form, raw: &[u8], charset: &Charset) -> Cell {
+        if raw.is_empty() && !is_never_null(form) {
+            return Cell::Null;
+        }
+        let decoded = charset.decode(raw);
+        self.undecodable += u32::from(decoded.damaged);
+        // A column's text holds no NUL: what stands behind one is what its writer forgot in the buffer.
+        let text = decoded.text.split('\0').next().unwrap_or_default();
+        let cell = self.typed(form, text);
+        if cell == Cell::Null && is_measured(form) && !text.trim().is_empty() {
+            self.unusable += 1;
+        }
+        cell
+    }
+
+    fn typed(&mut self, form: Form, text: &str) -> Cell {
+        let single = value::first(text);
+        match form {
+            Form::Uid | Form::Text => self.push_unless_empty(text.trim()),
+            Form::PatientId => self.push(text.trim()),
+            Form::LongText => self.push_unless_empty(text.trim_end()),
+            Form::UpperCase => self.push_unless_empty(&single.to_ascii_uppercase()),
+            Form::NameComponent(n @ 0..=1) => self.push(value::name_component(text, n)),
+            Form::NameComponent(n) => self.push_unless_empty(value::name_component(text, n)),
+            Form::NameGroup(n) => self.push_unless_empty(value::name_group(text, n)),
+            Form::Date => value::date(single).map_or(Cell::Null, |date| self.push_shown(date)),
+            Form::Time => value::time(single).map_or(Cell::Null, |time| self.push_shown(time)),
+            Form::DateTime => value::date_time(single)
+                .map_or(Cell::Null, |at| self.push_shown(format_args!("{} {}", at.date(), at.time()))),
+            Form::Integer | Form::Unsigned => value::integer(single).map_or(Cell::Null, Cell::Integer),
+            Form::Frames => value::integer(single).filter(|n| *n > 1).map_or(Cell::Null, Cell::Integer),
+            Form::Decimal => value::decimal(single).map_or(Cell::Null, Cell::Real),
+            Form::Years => value::years(single).map_or(Cell::Null, Cell::Real),
+        }
+    }
+
+    fn push_unless_empty(&mut self, text: &str) -> Cell {
+        if text.is_empty() { Cell::Null } else { self.push(text) }
+    }
+
+    fn push(&mut self, text: &str) -> Cell {
+        let from = self.text.len() as u32;
+        self.text.push_str(text);
+        Cell::Text { from, to: self.text.len() as u32 }
+    }
+
+    fn push_shown(&mut self, shown: impl std::fmt::Display) -> Cell {
+        let from = self.text.len() as u32;
+        write!(self.text, "{shown}").expect("writing to a String does not fail");
+        Cell::Text { from, to: self.text.len() as u32 }
+    }
+}
+
+/// Columns that are the empty string when the attribute is missing.
+fn is_never_null(form: Form) -> bool {
+    matches!(form, Form::PatientId | Form::NameComponent(0 | 1))
+}
+
+/// Forms that can fail to mean anything.
+fn is_measured(form: Form) -> bool {
+    matches!(
+        form,
+        Form::Date | Form::Time | Form::DateTime | Form::Integer | Form::Unsigned | Form::Decimal | Form::Years
+    )
+}

@@ -1,0 +1,31 @@
+//! What the index needs of a DICOM file, and nothing else.
+//!
+//! The way of a file through this room: a [`Source`](window::Source) of bytes, the bounded
+//! [`HeaderReader`] over it, a [`Header`](header::Header) of raw values, an [`Instance`] of typed ones. The only
+//! door to the dicom-rs crates. Where files lie and what becomes of an instance is left to others.
+
+pub mod attributes;
+pub mod charset;
+mod element;
+pub mod header;
+mod inflate;
+pub mod instance;
+pub mod rejection;
+mod start;
+pub mod value;
+pub mod window;
+
+pub use attributes::{ATTRIBUTES, Attribute, Level};
+pub use header::HeaderReader;
+pub use instance::{Cell, Instance};
+pub use rejection::Rejection;
+
+/// UIDs that the program names (PS3.6 A). Retired syntaxes stay in archives.
+#[allow(deprecated)]
+pub mod uid {
+    pub use dicom_dictionary_std::uids::{
+        DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN,
+        IMPLICIT_VR_LITTLE_ENDIAN, JPIP_REFERENCED_DEFLATE, JPIPHTJ2K_REFERENCED_DEFLATE,
+        MEDIA_STORAGE_DIRECTORY_STORAGE,
+    };
+}

@@ -1,0 +1,178 @@
+//! A small window over a file: the bytes at hand, and a position that can move past values without reading them.
+//!
+//! Memory is bounded by [`VALUE_LIMIT`], whatever lengths a file declares, and so is what is read of it, by
+//! [`READ_LIMIT`].
+
+use std::io;
+
+/// One read of the ordinary file. Larger reads cost more than they save: most headers end within it.
+pub const WINDOW: usize = 8 * 1024;
+
+/// The longest value that is kept. The longest text of an indexed attribute is an LT of 10,240 characters
+/// (PS3.5 6.2), which no character set makes longer than this.
+pub const VALUE_LIMIT: usize = 64 * 1024;
+
+/// The most that is read of one file. Values are skipped by position, so that only a header of very many small
+/// elements comes near it.
+pub const READ_LIMIT: u64 = 64 * 1024 * 1024;
+
+/// Bytes that can be read at a place. Places asked for never decrease by more than a window.
+pub trait Source {
+    /// Reads some bytes at `offset`; 0 means the end.
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// The size, where it is known before the end is reached.
+    fn size(&self) -> Option<u64>;
+}
+
+impl Source for &[u8] {
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|at| self.get(at..)).unwrap_or_default();
+        let n = rest.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+
+    fn size(&self) -> Option<u64> {
+        Some(self.len() as u64)
+    }
+}
+
+/// Why bytes could not be had.
+#[derive(Debug)]
+pub enum Trouble {
+    Io(io::Error),
+    /// [`READ_LIMIT`] is used up.
+    Limit,
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Trouble::Io(error)
+    }
+}
+
+pub struct Window<'b, S> {
+    source: S,
+    buffer: &'b mut Vec<u8>,
+    /// Place of the first byte of the buffer.
+    start: u64,
+    filled: usize,
+    position: u64,
+    read: u64,
+}
+
+impl<'b, S: Source> Window<'b, S> {
+    /// `buffer` is reused from file to file.
+    pub fn new(source: S, buffer: &'b mut Vec<u8>) -> Self {
+        // A long value grows the buffer; the next file gives the memory back.
+        buffer.truncate(WINDOW);
+        buffer.shrink_to(WINDOW);
+        buffer.resize(WINDOW, 0);
+        Window { source, buffer, start: 0, filled: 0, position: 0, read: 0 }
+    }
+
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub fn size(&self) -> Option<u64> {
+        self.source.size()
+    }
+
+    /// The next `n` bytes, fewer only at the end. `n` is at most [`VALUE_LIMIT`].
+    pub fn peek(&mut self, n: usize) -> Result<&[u8], Trouble> {
+        debug_assert!(n <= VALUE_LIMIT);
+        if self.at_hand(self.position) < n {
+            self.fill(n)?;
+        }
+        let from = (self.position - self.start).min(self.filled as u64) as usize;
+        Ok(&self.buffer[from..(from + n).min(self.filled)])
+    }
+
+    /// Bytes some way ahead, if they are at hand without reading.
+    pub fn glance(&self, ahead: u64, n: usize) -> Option<&[u8]> {
+        let from = (self.position + ahead).checked_sub(self.start)? as usize;
+        self.buffer[..self.filled].get(from..from + n)
+    }
+
+    pub fn advance(&mut self, n: u64) {
+        self.position = self.position.saturating_add(n);
+    }
+
+    /// True if `n` more bytes are known to lie beyond the end.
+    pub fn ends_within(&self, n: u64) -> bool {
+        self.source.size().is_some_and(|size| self.position.saturating_add(n) > size)
+    }
+
+    pub fn into_source(self) -> S {
+        self.source
+    }
+
+    fn at_hand(&self, position: u64) -> usize {
+        let end = self.start + self.filled as u64;
+        if position < self.start || position > end { 0 } else { (end - position) as usize }
+    }
+
+    fn fill(&mut self, n: usize) -> Result<(), Trouble> {
+        let kept = self.at_hand(self.position);
+        if kept > 0 {
+            let from = (self.position - self.start) as usize;
+            self.buffer.copy_within(from..from + kept, 0);
+        }
+        self.start = self.position;
+        self.filled = kept;
+        if self.buffer.len() < n {
+            self.buffer.resize(n, 0);
+        }
+        while self.filled < n {
+            let at = self.start + self.filled as u64;
+            if self.source.size().is_some_and(|size| at >= size) {
+                break;
+            }
+            if self.read >= READ_LIMIT {
+                return Err(Trouble::Limit);
+            }
+            match self.source.read_at(&mut self.buffer[self.filled..], at) {
+                Ok(0) => break,
+                Ok(got) => {
+                    self.filled += got;
+                    self.read += got as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_gives_the_same_bytes_however_far_it_moves() {
+        let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 251) as u8).collect();
+        let mut buffer = Vec::new();
+        let mut window = Window::new(bytes.as_slice(), &mut buffer);
+        for step in [0u64, 1, 8_190, 5, 20_000, 3, 60_000] {
+            window.advance(step);
+            let at = window.position() as usize;
+            assert_eq!(window.peek(12).unwrap(), &bytes[at..at + 12]);
+        }
+        let rest = bytes.len() as u64 - window.position();
+        window.advance(rest - 3);
+        assert_eq!(window.peek(12).unwrap().len(), 3);
+        window.advance(4_000_000_000);
+        assert!(window.peek(12).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_long_value_does_not_keep_its_memory() {
+        let bytes = vec![7u8; 100_000];
+        let mut buffer = Vec::new();
+        assert_eq!(Window::new(bytes.as_slice(), &mut buffer).peek(VALUE_LIMIT).unwrap().len(), VALUE_LIMIT);
+        let _ = Window::new(bytes.as_slice(), &mut buffer);
+        assert!(buffer.capacity() <= 2 * WINDOW);
+    }
+}

@@ -1,0 +1,68 @@
+//! The core tables in an empty database: for embedded indexes, and for test servers.
+
+use super::mysql::MySql;
+use super::sqlite::Sqlite;
+use super::{Failure, Location};
+use crate::error::{Error, Result};
+
+const CORE: &str = include_str!("core.sql");
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Sqlite,
+    MySql,
+}
+
+/// Creates the core tables, statement by statement.
+pub fn create(
+    mut run: impl FnMut(&str) -> std::result::Result<(), Failure>,
+    dialect: Dialect,
+) -> std::result::Result<(), Failure> {
+    let code: String = CORE.lines().filter(|line| !line.starts_with("--")).flat_map(|line| [line, "\n"]).collect();
+    for statement in code.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
+        match dialect {
+            Dialect::MySql if statement.starts_with("CREATE TABLE") => {
+                run(&format!("{statement} ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"))?;
+            }
+            _ => run(statement)?,
+        }
+    }
+    Ok(())
+}
+
+/// `pacs-index init`: an empty database becomes an empty index; any other is refused.
+pub fn init(location: &Location, not_the_pacsone_installer: bool) -> Result<()> {
+    let failed = |failure| location.unreachable(failure);
+    match location {
+        Location::Sqlite(path) => {
+            let mut database = Sqlite::open(path, true).map_err(failed)?;
+            refuse_unless_empty(location, database.count_tables().map_err(failed)?)?;
+            create(|sql| database.run(sql), Dialect::Sqlite).map_err(failed)?;
+            database.close();
+        }
+        Location::MySql { .. } if !not_the_pacsone_installer => {
+            return Err(Error::usage(
+                "init makes four tables; a PacsOne Server needs about a hundred more, which its own installer makes",
+                "For a PACS run PacsOne's installer, without its option to drop the database, then reindex. \
+                 For a test server add --not-the-pacsone-installer.",
+            ));
+        }
+        Location::MySql { options, .. } => {
+            let mut database = MySql::connect(options).map_err(failed)?;
+            refuse_unless_empty(location, database.count_tables().map_err(failed)?)?;
+            create(|sql| database.run(sql), Dialect::MySql).map_err(failed)?;
+            database.close();
+        }
+    }
+    Ok(())
+}
+
+fn refuse_unless_empty(location: &Location, tables: usize) -> Result<()> {
+    if tables == 0 {
+        return Ok(());
+    }
+    Err(Error::usage(
+        format!("{} holds {tables} tables already", location.shown()),
+        "init only fills an empty database; nothing was changed. To bring an index up to date: pacs-index reindex",
+    ))
+}

@@ -1,0 +1,172 @@
+//! MySQL and MariaDB, through one connection and a runtime of its own.
+
+use std::sync::Arc;
+
+use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
+use tokio::runtime::Runtime;
+
+use super::columns::Found;
+use super::sql::{Database, Keep};
+use super::{Failure, Refusal, Value, table};
+use crate::dicom::Level;
+
+/// The server's session is set explicitly: what a row must be does not depend on its configuration.
+const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'";
+
+pub struct MySql {
+    connection: MySqlConnection,
+    runtime: Runtime,
+}
+
+impl MySql {
+    /// A session keeps the server's time zone: `received` is local time.
+    pub fn connect(options: &MySqlConnectOptions) -> Result<Self, Failure> {
+        let runtime = super::sql::runtime()?;
+        let options = options
+            .clone()
+            .timezone(None)
+            .pipes_as_concat(false)
+            .no_engine_substitution(false)
+            .statement_cache_capacity(64)
+            .disable_statement_logging();
+        let connection = runtime.block_on(async {
+            let mut connection = options.connect().await?;
+            connection.execute(SESSION).await?;
+            Ok(connection)
+        });
+        Ok(MySql { connection: connection.map_err(failure)?, runtime })
+    }
+
+    /// The columns of a level's table. Names of the catalogue's own columns differ in case between servers.
+    pub fn columns(&mut self, level: Level) -> Result<Vec<Found>, Failure> {
+        let sql = "SELECT CAST(COLUMN_NAME AS CHAR), CAST(CHARACTER_MAXIMUM_LENGTH AS CHAR), \
+                   CAST(CHARACTER_OCTET_LENGTH AS CHAR), CAST(DATA_TYPE AS CHAR) \
+                   FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
+                   ORDER BY ORDINAL_POSITION";
+        let rows = self.fetch(&sql.into(), &[Value::Text(table(level))])?;
+        let found = |row: Vec<Option<String>>| {
+            let [name, characters, bytes, kind] = <[Option<String>; 4]>::try_from(row).ok()?;
+            let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+            // Of the TEXT types only the bytes are bounded.
+            let is_text = kind.is_some_and(|kind| kind.to_ascii_lowercase().ends_with("text"));
+            let (characters, bytes) = if is_text { (None, number(bytes)) } else { (number(characters), None) };
+            Some(Found { name: name?, characters, bytes })
+        };
+        Ok(rows.into_iter().filter_map(found).collect())
+    }
+
+    /// How many tables the database has.
+    pub fn count_tables(&mut self) -> Result<usize, Failure> {
+        let sql = "SELECT CAST(TABLE_NAME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
+        Ok(self.fetch(&sql.into(), &[])?.len())
+    }
+}
+
+impl Database for MySql {
+    const INSERT_SIZES: &'static [usize] = &[500, 50, 5, 1];
+
+    fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<u64, Failure> {
+        let query = sqlx::query_with(AssertSqlSafe(sql.clone()), arguments(values)?).persistent(keep == Keep::Prepared);
+        let done = self.runtime.block_on(query.execute(&mut self.connection)).map_err(failure)?;
+        Ok(done.rows_affected())
+    }
+
+    fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        let query = sqlx::query_with(AssertSqlSafe(sql.clone()), arguments(values)?);
+        let rows = self.runtime.block_on(query.fetch_all(&mut self.connection)).map_err(failure)?;
+        Ok(rows.iter().map(texts).collect())
+    }
+
+    fn begin(&mut self) -> Result<(), Failure> {
+        self.run("START TRANSACTION")
+    }
+
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.run("COMMIT")
+    }
+
+    fn roll_back(&mut self) -> Result<(), Failure> {
+        self.run("ROLLBACK")
+    }
+}
+
+impl MySql {
+    /// Statements that cannot be prepared.
+    pub fn run(&mut self, sql: &str) -> Result<(), Failure> {
+        let statement = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        self.runtime.block_on(self.connection.execute(statement)).map_err(failure)?;
+        Ok(())
+    }
+
+    pub fn close(self) {
+        let _ = self.runtime.block_on(self.connection.close());
+    }
+}
+
+/// Columns may have a binary collation, which the driver does not take for text.
+fn texts(row: &MySqlRow) -> Vec<Option<String>> {
+    let text = |i| {
+        let bytes: Option<Vec<u8>> = row.try_get_unchecked(i).ok().flatten();
+        bytes.map(|bytes| {
+            String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+        })
+    };
+    (0..row.len()).map(text).collect()
+}
+
+fn arguments(values: &[Value<'_>]) -> Result<MySqlArguments, Failure> {
+    let mut arguments = MySqlArguments::default();
+    arguments.reserve(values.len(), values.len() * 16);
+    for value in values {
+        match *value {
+            Value::Null => arguments.add(None::<&str>),
+            Value::Text(text) => arguments.add(text),
+            Value::Integer(number) => arguments.add(number),
+            Value::Real(number) => arguments.add(number),
+        }
+        .map_err(|error| Failure::Lost(error.to_string()))?;
+    }
+    Ok(arguments)
+}
+
+/// Server error numbers: the MySQL and MariaDB manuals' error references.
+fn failure(error: sqlx::Error) -> Failure {
+    let Some(refused) = error.as_database_error().and_then(|e| e.try_downcast_ref::<MySqlDatabaseError>()) else {
+        return Failure::Lost(error.to_string());
+    };
+    let number = refused.number();
+    match number {
+        1062 | 1586 => Failure::Duplicate,
+        1205 | 1213 | 1020 => Failure::Busy(format!("error {number}")),
+        // A value does not fit its column. The message holds the value: only the column's name is taken from it.
+        1048 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 1411 | 3819 | 4025 => {
+            let column = column_of(refused.message());
+            let detail = column.map_or(format!("error {number}"), |name| format!("error {number} for column `{name}`"));
+            Failure::Refused(Refusal { code: "refused-by-index", detail })
+        }
+        _ => Failure::Lost(format!("error {number}: {}", refused.message())),
+    }
+}
+
+/// The column in "... for column 'x' at row 3" or "... for column `db`.`table`.`x` at row 3".
+fn column_of(message: &str) -> Option<&str> {
+    let name = message.rsplit_once("column ")?.1.split(" at row").next()?;
+    let name = name.trim_matches(['\'', '`']).rsplit(['.', '`']).next()?;
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_s_message_gives_away_the_column_and_nothing_else() {
+        assert_eq!(column_of("Data too long for column 'origid' at row 1"), Some("origid"));
+        assert_eq!(
+            column_of("Incorrect string value: '\\xE4' for column `p`.`patient`.`lastname` at row 7"),
+            Some("lastname")
+        );
+        assert_eq!(column_of("Incorrect date value: 'Doe column Jane'"), None);
+    }
+}

@@ -1,0 +1,205 @@
+//! The index on any SQL database: the statements, which SQLite and MySQL share, above what differs between them.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::{Entry, Existing, Failure, Index, Tables, Value, key, table};
+use crate::dicom::Level;
+
+/// One connection to a database that takes `?` for a value and backquotes around a name.
+pub trait Database {
+    /// Rows per insert, largest first. One fixed size is prepared once and used for most rows; the smaller ones
+    /// take the tails. Bounded by the values that a statement may bind: 65,535 in MySQL, 32,766 in SQLite.
+    const INSERT_SIZES: &'static [usize];
+
+    fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<u64, Failure>;
+
+    /// Rows of texts.
+    fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Vec<Vec<Option<String>>>, Failure>;
+
+    fn begin(&mut self) -> Result<(), Failure>;
+    fn commit(&mut self) -> Result<(), Failure>;
+    fn roll_back(&mut self) -> Result<(), Failure>;
+}
+
+/// Whether a statement comes again, and stays prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    Prepared,
+    Once,
+}
+
+/// Keys per lookup. Lists are filled up to one of these sizes, so that few statements are prepared.
+const LOOKUP_SIZES: [usize; 3] = [500, 50, 1];
+
+pub struct SqlIndex<D> {
+    database: D,
+    tables: Arc<Tables>,
+    statements: HashMap<(Verb, Level, usize), Arc<str>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Verb {
+    Insert,
+    Find,
+    Any,
+    Modalities,
+    DeriveStudy,
+    CountInstances,
+}
+
+impl<D: Database> SqlIndex<D> {
+    pub fn new(database: D, tables: Arc<Tables>) -> Self {
+        SqlIndex { database, tables, statements: HashMap::new() }
+    }
+
+    fn statement(&mut self, verb: Verb, level: Level, count: usize) -> Arc<str> {
+        let tables = &self.tables;
+        let text = || match verb {
+            Verb::Insert => insert(tables, level, count),
+            Verb::Find => find(level, count),
+            Verb::Any => format!("SELECT 1 FROM `{}` LIMIT 1", table(level)),
+            Verb::Modalities => format!(
+                "SELECT DISTINCT `studyuid`, `modality` FROM `series` WHERE `modality` IS NOT NULL AND `studyuid` IN ({})",
+                marks(count)
+            ),
+            Verb::DeriveStudy => derive_study(tables),
+            Verb::CountInstances => format!(
+                "UPDATE `series` SET `{}` = (SELECT COUNT(*) FROM `image` WHERE `image`.`seriesuid` = `series`.`uuid`) \
+                 WHERE `uuid` IN ({})",
+                tables.instances.as_ref().map_or("uuid", |column| &column.name),
+                marks(count)
+            ),
+        };
+        self.statements.entry((verb, level, count)).or_insert_with(|| text().into()).clone()
+    }
+
+    /// Runs a statement over a list of keys, part by part.
+    fn over_keys(&mut self, verb: Verb, level: Level, keys: &[&str]) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        let mut rows = Vec::new();
+        for part in keys.chunks(LOOKUP_SIZES[0]) {
+            let size = *LOOKUP_SIZES.iter().rfind(|size| **size >= part.len()).unwrap_or(&LOOKUP_SIZES[0]);
+            let filling = std::iter::repeat_n(part.last(), size - part.len());
+            let values: Vec<Value> = part.iter().map(Some).chain(filling).flatten().map(|k| Value::Text(k)).collect();
+            let sql = self.statement(verb, level, size);
+            rows.extend(match verb {
+                Verb::CountInstances => {
+                    self.database.execute(&sql, &values, Keep::Prepared)?;
+                    Vec::new()
+                }
+                _ => self.database.fetch(&sql, &values)?,
+            });
+        }
+        Ok(rows)
+    }
+}
+
+impl<D: Database> Index for SqlIndex<D> {
+    fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    fn insert_sizes(&self) -> &'static [usize] {
+        D::INSERT_SIZES
+    }
+
+    fn is_empty(&mut self, level: Level) -> Result<bool, Failure> {
+        let sql = self.statement(Verb::Any, level, 0);
+        Ok(self.database.fetch(&sql, &[])?.is_empty())
+    }
+
+    fn find(&mut self, level: Level, keys: &[&str]) -> Result<Vec<Existing>, Failure> {
+        let rows = self.over_keys(Verb::Find, level, keys)?;
+        let existing = |row: Vec<Option<String>>| {
+            let mut row = row.into_iter();
+            Some(Existing { key: row.next()??, path: row.next().flatten() })
+        };
+        Ok(rows.into_iter().filter_map(existing).collect())
+    }
+
+    fn insert(&mut self, level: Level, entries: &[&Entry]) -> Result<(), Failure> {
+        let sql = self.statement(Verb::Insert, level, entries.len());
+        let columns = self.tables.of(level);
+        let mut values = Vec::with_capacity(entries.len() * columns.len());
+        for entry in entries {
+            values.extend(columns.iter().map(|column| column.fit(entry.value(column.source))));
+        }
+        let keep = if D::INSERT_SIZES.contains(&entries.len()) { Keep::Prepared } else { Keep::Once };
+        self.database.execute(&sql, &values, keep).map(|_| ())
+    }
+
+    fn begin(&mut self) -> Result<(), Failure> {
+        self.database.begin()
+    }
+
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.database.commit()
+    }
+
+    fn roll_back(&mut self) -> Result<(), Failure> {
+        self.database.roll_back()
+    }
+
+    fn modalities(&mut self, studies: &[&str]) -> Result<Vec<(String, String)>, Failure> {
+        let rows = self.over_keys(Verb::Modalities, Level::Series, studies)?;
+        let pair = |row: Vec<Option<String>>| {
+            let mut row = row.into_iter();
+            Some((row.next()??, row.next()??))
+        };
+        Ok(rows.into_iter().filter_map(pair).collect())
+    }
+
+    fn derive_study(&mut self, study: &str, modalities: &str, received: Option<&str>) -> Result<(), Failure> {
+        let sql = self.statement(Verb::DeriveStudy, Level::Study, 0);
+        let received = received.map_or(Value::Null, Value::Text);
+        let modalities = if modalities.is_empty() { Value::Null } else { Value::Text(modalities) };
+        let modalities = self.tables.modalities.as_ref().map(|column| column.fit(modalities));
+        let values: Vec<Value> = modalities.into_iter().chain([received, received, Value::Text(study)]).collect();
+        self.database.execute(&sql, &values, Keep::Prepared).map(|_| ())
+    }
+
+    fn count_instances(&mut self, series: &[&str]) -> Result<(), Failure> {
+        if self.tables.instances.is_some() {
+            self.over_keys(Verb::CountInstances, Level::Series, series)?;
+        }
+        Ok(())
+    }
+}
+
+fn insert(tables: &Tables, level: Level, rows: usize) -> String {
+    let columns = tables.of(level);
+    let names: Vec<String> = columns.iter().map(|column| format!("`{}`", column.name)).collect();
+    let row = format!("({})", marks(columns.len()));
+    let mut sql = format!("INSERT INTO `{}` ({}) VALUES ", table(level), names.join(","));
+    sql.push_str(&vec![row; rows].join(","));
+    sql
+}
+
+fn find(level: Level, keys: usize) -> String {
+    let key = key(level);
+    let mut sql = format!("SELECT `{key}`");
+    if level == Level::Instance {
+        sql.push_str(", `path`");
+    }
+    let _ = write!(sql, " FROM `{}` WHERE `{key}` IN ({})", table(level), marks(keys));
+    sql
+}
+
+/// `received` moves to a later time only, whoever else moves it.
+fn derive_study(tables: &Tables) -> String {
+    let modalities = tables.modalities.as_ref().map_or(String::new(), |column| format!("`{}` = ?, ", column.name));
+    format!(
+        "UPDATE `study` SET {modalities}`received` = CASE WHEN `received` < ? THEN ? ELSE `received` END WHERE `uuid` = ?"
+    )
+}
+
+fn marks(count: usize) -> String {
+    vec!["?"; count].join(",")
+}
+
+/// The driver is asynchronous; a writer is one thread with one connection.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let builder = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    builder.map_err(|error| Failure::Lost(error.to_string()))
+}

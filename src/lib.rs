@@ -1,0 +1,16 @@
+//! pacs-index rebuilds the index of a PacsOne archive from its DICOM files.
+//!
+//! Rooms, from the top floor down; an arrow never points up:
+//! `cli`, `settings` > `command` > `pipeline` > `archive`, `index`, `progress`, `report` > `dicom`, `error`, `exit`.
+
+pub mod archive;
+pub mod cli;
+pub mod command;
+pub mod dicom;
+pub mod error;
+pub mod exit;
+pub mod index;
+pub mod pipeline;
+pub mod progress;
+pub mod report;
+pub mod settings;

@@ -1,0 +1,37 @@
+//! Files are counted by a walk of their own, ahead of the work: the walk that feeds the readers is held up by them,
+//! and would know the total only at the end.
+//!
+//! It costs one more listing of each directory, which brings it into the cache for the walk that follows.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use super::Plan;
+use crate::archive::walk::{Enough, Found, Walk};
+
+#[derive(Debug, Default)]
+pub struct Census {
+    pub files: AtomicU64,
+    pub directories_listed: AtomicU64,
+    pub directories_known: AtomicU64,
+    pub complete: AtomicBool,
+}
+
+impl Census {
+    pub fn count(&self, plan: &Plan<'_>) {
+        self.directories_known.fetch_add(plan.roots.paths().len() as u64, Relaxed);
+        let sink = |found: Found| {
+            match found {
+                Found::Files(files) => self.files.fetch_add(files.len() as u64, Relaxed),
+                Found::Link(_) | Found::Special(_) => self.files.fetch_add(1, Relaxed),
+                Found::Directory { put_aside, .. } => {
+                    self.directories_known.fetch_add(put_aside as u64, Relaxed);
+                    self.directories_listed.fetch_add(1, Relaxed)
+                }
+                Found::UnreadableDirectory { .. } | Found::SystemDirectory(_) => 0,
+            };
+            if plan.stop.is_set() { Err(Enough) } else { Ok(()) }
+        };
+        let walked = Walk::new(plan.roots.paths(), plan.walk_threads).run(&sink);
+        self.complete.store(walked.is_ok() && !plan.stop.is_set(), Relaxed);
+    }
+}

@@ -1,0 +1,177 @@
+//! The flow of a run, on one page:
+//!
+//! ```text
+//! roots -> walk -> files -> read headers -> entries -> batches -> index -> account
+//! ```
+//!
+//! Stages are joined by bounded channels. A stage that falls behind holds up the one before it, so that memory does
+//! not grow with the archive.
+
+mod census;
+mod read;
+pub mod stop;
+mod watch;
+mod write;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use jiff::tz::TimeZone;
+
+pub use stop::Stop;
+
+use crate::archive::walk::{Enough, Found, Walk};
+use crate::archive::{FoundFile, PathMap, Roots};
+use crate::error::{Error, Result};
+use crate::index::batch::{Parents, Writer};
+use crate::index::{Entry, Failure, Tables};
+use crate::progress::Observer;
+use crate::report::account::{Account, Fate};
+use crate::report::listing::Listing;
+use census::Census;
+
+/// Messages of some files each that may wait for a reader, and for a writer. A thousand entries of about two
+/// kilobytes keep both busy.
+const FILES_WAITING: usize = 64;
+const ENTRIES_WAITING: usize = 128;
+
+/// Everything that a run needs to know. Workers see neither the command line nor the environment.
+pub struct Plan<'a> {
+    pub roots: &'a Roots,
+    pub tables: &'a Tables,
+    pub path_map: &'a PathMap,
+    /// The local time of the PACS, which `received` is written in.
+    pub time_zone: TimeZone,
+    pub walk_threads: usize,
+    pub io_threads: usize,
+    /// Files are counted ahead only for somebody who watches.
+    pub count_ahead: bool,
+    pub listing: &'a Listing,
+    pub stop: &'a Stop,
+}
+
+/// What a run did.
+pub struct Done {
+    pub account: Account,
+    pub parents: Parents,
+    pub elapsed: Duration,
+    /// What kept the run from its end, if anything did.
+    pub failure: Option<Error>,
+}
+
+/// What all stages share.
+struct Run<'a> {
+    plan: &'a Plan<'a>,
+    account: Account,
+    census: Census,
+    watch: watch::Watch,
+}
+
+/// Brings the index up to date with the archive.
+pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, observer: &mut dyn Observer) -> Result<Done> {
+    let started = Instant::now();
+    let run = Run { plan, account: Account::default(), census: Census::default(), watch: watch::Watch::default() };
+    let (files, files_to_read) = bounded::<Vec<FoundFile>>(FILES_WAITING);
+    let (entries, entries_to_write): (Vec<Sender<Vec<Entry>>>, Vec<Receiver<Vec<Entry>>>) =
+        writers.iter().map(|_| bounded(ENTRIES_WAITING)).unzip();
+    let pool = read::pool(plan.io_threads)?;
+    let (parents, failure) = thread::scope(|scope| {
+        let run = &run;
+        scope.spawn(move || run.watch.show(run, started, observer));
+        // Count the files ahead of the work, for whoever watches.
+        if plan.count_ahead {
+            scope.spawn(|| run.census.count(plan));
+        }
+        // Walk the directories, newest first.
+        let walk = scope.spawn(move || run.walk(&files));
+        // Read headers: one receive loop a thread, and nothing else, in a pool of their own.
+        let read = scope.spawn(move || pool.broadcast(|_| run.read(&files_to_read, &entries)));
+        // Write batches: one connection a thread.
+        let write = |(writer, entries)| scope.spawn(move || run.write(writer, &entries));
+        let write: Vec<_> = writers.into_iter().zip(entries_to_write).map(write).collect();
+        let mut failures = vec![walk.join().unwrap_or_else(|_| Err(defect("walk"))).err()];
+        failures.push(read.join().map_err(|_| defect("read")).err());
+        let (written, results): (Vec<_>, Vec<_>) = write
+            .into_iter()
+            .filter_map(|stage| stage.join().map_err(|_| failures.push(Some(defect("write")))).ok())
+            .unzip();
+        failures.extend(results.into_iter().map(Result::err));
+        // Derive what could only be known now.
+        let (parents, result) = run.close(written);
+        failures.push(result.err());
+        run.watch.end();
+        (parents, failures.into_iter().flatten().next())
+    });
+    Ok(Done { account: run.account, parents, elapsed: started.elapsed(), failure })
+}
+
+impl Run<'_> {
+    /// The closing stage, each writer on its own connection.
+    fn close(&self, mut writers: Vec<Writer>) -> (Parents, Result<()>) {
+        self.watch.closing(writers.iter().map(Writer::to_close).sum());
+        let result = thread::scope(|scope| {
+            let close = |writer| scope.spawn(|| Writer::close(writer, |rows| self.watch.closed(rows)));
+            let stages: Vec<_> = writers.iter_mut().map(close).collect();
+            stages.into_iter().try_for_each(|stage| stage.join().map_err(|_| defect("closing"))?.map_err(index_failed))
+        });
+        (writers.iter().fold(Parents::default(), |sum, writer| sum + writer.inserted), result)
+    }
+
+    /// The walk stage: what is no regular file has its fate at once.
+    fn walk(&self, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+        let (account, listing) = (&self.account, self.plan.listing);
+        let sink = |found: Found| {
+            match found {
+                Found::Files(found) => {
+                    account.found(found.len());
+                    if let Err(unsent) = files.send(found) {
+                        account.add(Fate::NotReached, unsent.into_inner().len());
+                    }
+                }
+                Found::Link(path) => {
+                    account.found(1);
+                    account.add(Fate::Link, 1);
+                    listing.add("link", &path, "symbolic-link", "not followed");
+                }
+                Found::Special(_) => {
+                    account.found(1);
+                    account.skipped(crate::archive::skip::Rule::Special);
+                }
+                Found::Directory { .. } => count(&account.directories_listed),
+                Found::SystemDirectory(path) => {
+                    count(&account.directories_skipped);
+                    listing.add("directory", &path, "system-directory", "not descended into");
+                }
+                Found::UnreadableDirectory { path, error } => {
+                    count(&account.directories_unreadable);
+                    listing.add("directory", &path, "unreadable", &error.to_string());
+                }
+            }
+            if self.plan.stop.is_set() { Err(Enough) } else { Ok(()) }
+        };
+        Walk::new(self.plan.roots.paths(), self.plan.walk_threads).run(&sink).map_err(no_threads)
+    }
+}
+
+fn count(counter: &std::sync::atomic::AtomicU64) {
+    counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+}
+
+fn no_threads(error: impl std::fmt::Display) -> Error {
+    Error::unfinished(format!("no threads can be started: {error}"), "Set a smaller number of --io-threads.")
+}
+
+fn defect(stage: &str) -> Error {
+    Error::unfinished(
+        format!("the {stage} stage failed, which is a defect of this program"),
+        "Please report it. What was committed is in the index; run the same command again to go on.",
+    )
+}
+
+fn index_failed(failure: Failure) -> Error {
+    Error::unfinished(
+        format!("the index cannot be written: {failure}"),
+        "What was committed stays. Mend the database, then run the same command again: it goes on from there.",
+    )
+}

@@ -1,0 +1,155 @@
+//! The read stage: from a found file to an entry for the index, or to the reason why there is none.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
+
+use crossbeam_channel::{Receiver, Sender};
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::{Run, no_threads};
+use crate::archive::{FoundFile, skip};
+use crate::dicom::{HeaderReader, Instance, Rejection};
+use crate::error::Result;
+use crate::index::Entry;
+use crate::report::account::Fate;
+
+/// Far more than a reader needs, which does not recurse: only what is touched costs memory.
+const STACK: usize = 8 * 1024 * 1024;
+
+/// Readers wait for storage most of the time, so there are more of them than cores.
+pub fn pool(threads: usize) -> Result<ThreadPool> {
+    let builder = ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK).thread_name(|n| format!("read-{n}"));
+    builder.build().map_err(no_threads)
+}
+
+impl Run<'_> {
+    /// One receive loop. All entries of a patient go to one writer, so that writers do not wait for each other's rows.
+    pub(super) fn read(&self, files: &Receiver<Vec<FoundFile>>, writers: &[Sender<Vec<Entry>>]) {
+        let mut reader = HeaderReader::new();
+        for files in files {
+            if self.plan.stop.is_set() {
+                self.account.add(Fate::NotReached, files.len());
+                continue;
+            }
+            if let Some(directory) = files.first().and_then(|file| file.path().parent()) {
+                self.watch.at(directory);
+            }
+            let mut parts: Vec<Vec<Entry>> = writers.iter().map(|_| Vec::new()).collect();
+            for entry in files.into_iter().filter_map(|file| self.entry(&mut reader, file)) {
+                parts[writer_of(&entry, writers.len())].push(entry);
+            }
+            for (writer, part) in writers.iter().zip(parts).filter(|(_, part)| !part.is_empty()) {
+                if let Err(unsent) = writer.send(part) {
+                    self.account.add(Fate::NotReached, unsent.into_inner().len());
+                }
+            }
+        }
+    }
+
+    /// The entry of a file. `None` if it has another fate, which is then in the account.
+    fn entry(&self, reader: &mut HeaderReader, file: FoundFile) -> Option<Entry> {
+        let (account, listing, path) = (&self.account, self.plan.listing, file.path());
+        if let Some(rule) = path.file_name().and_then(skip::by_name) {
+            account.skipped(rule);
+            return None;
+        }
+        let reject = |code: &'static str, detail: &str| {
+            account.rejected(code);
+            listing.add("rejected", path, code, detail);
+        };
+        let (instance, modified) = match self.instance(reader, &file) {
+            Ok(read) => read,
+            Err(Rejection::Dicomdir) => {
+                account.skipped(skip::Rule::Dicomdir);
+                return None;
+            }
+            Err(Rejection::Unreadable(error)) => {
+                account.add(Fate::Unreadable, 1);
+                listing.add("unreadable", path, "unreadable", &error.to_string());
+                return None;
+            }
+            Err(rejection) => {
+                match rule_by_content(&rejection) {
+                    Some(rule) => account.skipped(rule),
+                    None => reject(rejection.code(), &rejection.to_string()),
+                }
+                return None;
+            }
+        };
+        let indexed_path = match self.plan.path_map.to_index(path) {
+            Ok(indexed_path) => indexed_path,
+            Err(not_text) => {
+                reject("path-not-text", &not_text.to_string());
+                return None;
+            }
+        };
+        let received = received(file.received_on, modified, &self.plan.time_zone);
+        let entry = Entry::new(instance, file.path().to_path_buf(), indexed_path, received);
+        if let Err(refusal) = self.plan.tables.check(&entry) {
+            reject(refusal.code, &refusal.detail);
+            return None;
+        }
+        account.note(&entry.instance, self.plan.tables.cuts(&entry));
+        Some(entry)
+    }
+
+    fn instance(
+        &self,
+        reader: &mut HeaderReader,
+        file: &FoundFile,
+    ) -> Result<(Instance, Option<Timestamp>), Rejection> {
+        let open = file.open().map_err(Rejection::Unreadable)?;
+        self.account.bytes.fetch_add(open.size, Relaxed);
+        // A defect of the reader costs the one file.
+        let read = catch_unwind(AssertUnwindSafe(|| reader.read(&open).and_then(Instance::from_header)));
+        let instance = read.unwrap_or_else(|_| {
+            *reader = HeaderReader::new();
+            Err(Rejection::Panicked)
+        })?;
+        Ok((instance, open.modified))
+    }
+}
+
+fn rule_by_content(rejection: &Rejection) -> Option<skip::Rule> {
+    match rejection {
+        Rejection::NotDicom { first_bytes } => skip::by_content(first_bytes),
+        _ => None,
+    }
+}
+
+fn writer_of(entry: &Entry, writers: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    entry.instance.patient_id().hash(&mut hasher);
+    (hasher.finish() % writers as u64) as usize
+}
+
+/// When the PACS received a file: on the day that its directory carries, at the time of its modification if that
+/// falls on the day, else at midnight; where no directory says so, when it was modified.
+fn received(day: Option<Date>, modified: Option<Timestamp>, zone: &TimeZone) -> DateTime {
+    let modified = modified.map(|at| zone.to_datetime(at));
+    match (day, modified) {
+        (Some(day), Some(at)) if at.date() == day => at,
+        (Some(day), _) => day.to_datetime(civil::Time::midnight()),
+        (None, Some(at)) => at,
+        (None, None) => civil::date(1970, 1, 1).to_datetime(civil::Time::midnight()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_of_the_directory_wins_over_the_time_of_the_file() {
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        let at: Timestamp = "2021-11-12T09:30:00Z".parse().unwrap();
+        let day = civil::date(2021, 11, 12);
+        assert_eq!(received(Some(day), Some(at), &zone).to_string(), "2021-11-12T10:30:00");
+        assert_eq!(received(Some(day.tomorrow().unwrap()), Some(at), &zone).to_string(), "2021-11-13T00:00:00");
+        assert_eq!(received(None, Some(at), &zone).to_string(), "2021-11-12T10:30:00");
+    }
+}

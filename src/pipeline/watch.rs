@@ -1,0 +1,78 @@
+//! One thread watches the counters, ten times a second, for whoever looks.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Run;
+use crate::progress::{Observer, Phase, Readings, Sampler};
+use crate::report::account::Fate;
+
+const INTERVAL: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Default)]
+pub struct Watch {
+    directory: Mutex<PathBuf>,
+    is_closing: AtomicBool,
+    to_close: AtomicU64,
+    closed: AtomicU64,
+    ended: Mutex<bool>,
+    end: Condvar,
+}
+
+impl Watch {
+    /// A reader is in this directory. It does not wait to say so.
+    pub fn at(&self, directory: &Path) {
+        if let Ok(mut place) = self.directory.try_lock()
+            && *place != directory
+        {
+            *place = directory.to_path_buf();
+        }
+    }
+
+    pub fn closing(&self, rows: u64) {
+        self.is_closing.store(true, Relaxed);
+        self.to_close.fetch_add(rows, Relaxed);
+    }
+
+    pub fn closed(&self, rows: u64) {
+        self.closed.fetch_add(rows, Relaxed);
+    }
+
+    pub fn end(&self) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.end.notify_all();
+    }
+
+    /// Shows progress until the end.
+    pub fn show(&self, run: &Run<'_>, started: Instant, observer: &mut dyn Observer) {
+        let mut sampler = Sampler::default();
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*ended {
+            observer.update(&sampler.sample(started.elapsed(), self.readings(run)));
+            ended = self.end.wait_timeout(ended, INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        observer.finish(&sampler.sample(started.elapsed(), self.readings(run)));
+    }
+
+    fn readings(&self, run: &Run<'_>) -> Readings {
+        let (account, census) = (&run.account, &run.census);
+        let counted = census.complete.load(Relaxed);
+        let listed = census.directories_listed.load(Relaxed);
+        Readings {
+            phase: if self.is_closing.load(Relaxed) { Phase::Closing } else { Phase::Indexing },
+            // Files that came since they were counted are found all the same.
+            found: account.files_found().max(census.files.load(Relaxed)),
+            found_is_total: counted || self.is_closing.load(Relaxed),
+            directories_listed: listed,
+            directories_waiting: census.directories_known.load(Relaxed).saturating_sub(listed),
+            done: account.done(),
+            bytes: account.bytes.load(Relaxed),
+            rejected: account.count(Fate::Rejected),
+            directory: self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            closed: self.closed.load(Relaxed),
+            to_close: self.to_close.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Progress for a program: one JSON object a line, each second and when a phase begins.
+
+use std::io::Write;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Eta, Observer, Phase, Snapshot};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+pub struct JsonLines<W> {
+    out: W,
+    next: Duration,
+    phase: Option<Phase>,
+}
+
+impl<W: Write + Send> JsonLines<W> {
+    pub fn new(out: W) -> Self {
+        JsonLines { out, next: Duration::ZERO, phase: None }
+    }
+
+    fn write(&mut self, event: &str, snapshot: &Snapshot) {
+        let readings = &snapshot.readings;
+        let (least, most) = match snapshot.eta {
+            Eta::Unknown => (None, None),
+            Eta::Between(least, most) => (Some(least.as_secs()), Some(most.as_secs())),
+            Eta::About(left) => (Some(left.as_secs()), Some(left.as_secs())),
+        };
+        let line = json!({
+            "event": event,
+            "phase": readings.phase.name(),
+            "seconds": snapshot.elapsed.as_secs_f64(),
+            "files_found": readings.found,
+            "files_found_is_total": readings.found_is_total,
+            "files_done": readings.done,
+            "files_per_second": snapshot.rate_now.round(),
+            "files_per_second_mean": snapshot.rate_mean.round(),
+            "bytes_covered": readings.bytes,
+            "rejected": readings.rejected,
+            "seconds_left_at_least": least,
+            "seconds_left_at_most": most,
+            "directory": readings.directory.to_string_lossy(),
+            "closing_done": readings.closed,
+            "closing_total": readings.to_close,
+        });
+        // A reader that has gone is no reason to stop a run.
+        let _ = writeln!(self.out, "{line}");
+    }
+}
+
+impl<W: Write + Send> Observer for JsonLines<W> {
+    fn update(&mut self, snapshot: &Snapshot) {
+        let begins = self.phase != Some(snapshot.readings.phase);
+        if begins || snapshot.elapsed >= self.next {
+            self.phase = Some(snapshot.readings.phase);
+            self.next = snapshot.elapsed + INTERVAL;
+            self.write("progress", snapshot);
+        }
+    }
+
+    fn finish(&mut self, snapshot: &Snapshot) {
+        self.write("end", snapshot);
+    }
+}

@@ -1,0 +1,107 @@
+//! Progress for a log: a line when a phase begins, then one at an interval.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::{Observer, Phase, Snapshot, text};
+
+/// Two days of work make some ten thousand lines.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// The first lines come sooner: someone may be watching.
+const FIRST: Duration = Duration::from_secs(1);
+
+pub struct Lines<W> {
+    out: W,
+    next: Duration,
+    phase: Option<Phase>,
+}
+
+impl<W: Write + Send> Lines<W> {
+    pub fn new(out: W) -> Self {
+        Lines { out, next: Duration::ZERO, phase: None }
+    }
+
+    fn write(&mut self, snapshot: &Snapshot) {
+        // A log that cannot be written is no reason to stop a run.
+        let _ = writeln!(self.out, "{}", line(snapshot));
+    }
+}
+
+impl<W: Write + Send> Observer for Lines<W> {
+    fn update(&mut self, snapshot: &Snapshot) {
+        let begins = self.phase != Some(snapshot.readings.phase);
+        if begins || snapshot.elapsed >= self.next {
+            self.phase = Some(snapshot.readings.phase);
+            self.next = snapshot.elapsed + if snapshot.elapsed < INTERVAL { FIRST } else { INTERVAL };
+            self.write(snapshot);
+        }
+    }
+
+    fn finish(&mut self, snapshot: &Snapshot) {
+        self.write(snapshot);
+    }
+}
+
+fn line(snapshot: &Snapshot) -> String {
+    let readings = &snapshot.readings;
+    let (time, phase) = (text::duration(snapshot.elapsed), readings.phase.name());
+    let position = text::position(snapshot);
+    if readings.phase == Phase::Closing {
+        return format!("{time}: {phase}, {position}");
+    }
+    format!(
+        "{time}: {phase}, {position}, {}/s now, {}/s mean, {} covered, {} rejected, {}, in {}",
+        text::rate(snapshot.rate_now),
+        text::rate(snapshot.rate_mean),
+        text::bytes(readings.bytes),
+        text::count(readings.rejected),
+        text::eta(snapshot.eta),
+        text::path(&readings.directory),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::{Eta, Readings};
+
+    #[test]
+    fn a_log_gets_a_line_at_an_interval_and_one_for_each_phase() {
+        let mut out = Vec::new();
+        let mut lines = Lines::new(&mut out);
+        let mut snapshot = Snapshot {
+            readings: Readings {
+                phase: Phase::Indexing,
+                found: 200_000,
+                found_is_total: false,
+                directories_listed: 1,
+                directories_waiting: 1,
+                done: 1_234,
+                bytes: 5_000_000,
+                rejected: 3,
+                directory: "/dicom/2021-11-12-FRI".into(),
+                closed: 0,
+                to_close: 10,
+            },
+            elapsed: Duration::ZERO,
+            rate_now: 10.0,
+            rate_mean: 20.0,
+            eta: Eta::Unknown,
+        };
+        for tenths in 0..=300 {
+            snapshot.elapsed = Duration::from_millis(100 * tenths);
+            lines.update(&snapshot);
+        }
+        snapshot.readings.phase = Phase::Closing;
+        lines.update(&snapshot);
+        lines.finish(&snapshot);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 1 + 10 + 2 + 2, "{text}");
+        assert_eq!(
+            text.lines().next().unwrap(),
+            "0 s: indexing, 1,234 of 200,000 files, still counting, 10/s now, 20/s mean, 5.0 MB covered, 3 rejected, \
+             time left not known yet, in /dicom/2021-11-12-FRI"
+        );
+        assert!(text.ends_with("30 s: closing, 0 of 10 studies and series\n"), "{text}");
+    }
+}

@@ -1,0 +1,110 @@
+//! Progress: workers bump counters, one sampler reads them ten times a second, an observer shows them.
+//!
+//! [`Observer`] is the seam: a bar for a terminal, lines for a log, JSON lines for a program, nothing. The only door
+//! to indicatif.
+
+mod bar;
+mod json;
+mod lines;
+pub mod sampler;
+pub mod text;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use sampler::Sampler;
+
+/// What a run is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Walking, reading and writing, all at once.
+    Indexing,
+    /// Deriving what can only be known at the end.
+    Closing,
+}
+
+impl Phase {
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Indexing => "indexing",
+            Phase::Closing => "closing",
+        }
+    }
+}
+
+/// What the counters say at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readings {
+    pub phase: Phase,
+    /// Files found so far, and whether that is all of them.
+    pub found: u64,
+    pub found_is_total: bool,
+    /// Directories listed, and known but not listed yet.
+    pub directories_listed: u64,
+    pub directories_waiting: u64,
+    /// Files accounted for.
+    pub done: u64,
+    pub bytes: u64,
+    pub rejected: u64,
+    pub directory: PathBuf,
+    /// Of the closing phase: rows done, and all of them.
+    pub closed: u64,
+    pub to_close: u64,
+}
+
+/// How long it will take still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eta {
+    Unknown,
+    /// While files are still being counted: at least, and at the present density of directories.
+    Between(Duration, Duration),
+    About(Duration),
+}
+
+/// What is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    pub readings: Readings,
+    pub elapsed: Duration,
+    /// Files a second, over the last seconds and over the whole run.
+    pub rate_now: f64,
+    pub rate_mean: f64,
+    pub eta: Eta,
+}
+
+pub trait Observer: Send {
+    /// Called ten times a second, and when a phase begins.
+    fn update(&mut self, snapshot: &Snapshot);
+    /// Called once, at the end of the run, with what was reached.
+    fn finish(&mut self, snapshot: &Snapshot);
+}
+
+/// `--progress`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// A bar in a terminal, lines elsewhere.
+    #[default]
+    Auto,
+    Bar,
+    Lines,
+    Json,
+}
+
+/// The observer that shows progress on standard error; `None` shows nothing.
+pub fn observer(form: Option<Form>) -> Box<dyn Observer> {
+    match form {
+        None => Box::new(Silent),
+        Some(Form::Bar) => Box::new(bar::Bar::new()),
+        Some(Form::Auto) if std::io::stderr().is_terminal() => Box::new(bar::Bar::new()),
+        Some(Form::Auto | Form::Lines) => Box::new(lines::Lines::new(std::io::stderr())),
+        Some(Form::Json) => Box::new(json::JsonLines::new(std::io::stderr())),
+    }
+}
+
+struct Silent;
+
+impl Observer for Silent {
+    fn update(&mut self, _: &Snapshot) {}
+    fn finish(&mut self, _: &Snapshot) {}
+}

@@ -1,0 +1,103 @@
+//! Numbers, durations and paths as people read them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Eta, Phase, Snapshot};
+
+/// `1,234,567`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1.2 TB`, in powers of 1000 as storage is sold.
+pub fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = number as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 || value >= 99.95 {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// `2 d 3 h`, `3 h 20 min`, `4 min 10 s`, `12 s`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64().round() as u64;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+pub fn rate(per_second: f64) -> String {
+    count(per_second.round() as u64)
+}
+
+/// A path that cannot steer the terminal: control characters are shown, not sent.
+pub fn path(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if text.chars().any(char::is_control) {
+        text.chars()
+            .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+            .collect()
+    } else {
+        text.into_owned()
+    }
+}
+
+pub fn eta(eta: Eta) -> String {
+    match eta {
+        Eta::Unknown => "time left not known yet".into(),
+        Eta::About(left) => format!("about {} left", duration(left)),
+        Eta::Between(least, most) if duration(least) == duration(most) => format!("at least {} left", duration(least)),
+        Eta::Between(least, most) => format!("{} to {} left", duration(least), duration(most)),
+    }
+}
+
+/// `12,345 of 200,000 files`, `12,345 of 80,000 files, still counting`.
+pub fn position(snapshot: &Snapshot) -> String {
+    let readings = &snapshot.readings;
+    match readings.phase {
+        Phase::Closing => format!("{} of {} studies and series", count(readings.closed), count(readings.to_close)),
+        Phase::Indexing => {
+            let counting = if readings.found_is_total { "" } else { ", still counting" };
+            format!("{} of {} files{counting}", count(readings.done), count(readings.found))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_shown_as_people_read_them() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 999, 1000, 1_250_000_000_000].map(bytes), ["0 B", "999 B", "1.0 kB", "1.2 TB"]);
+        let shown = [12, 250, 12_000, 180_000].map(|s| duration(Duration::from_secs(s)));
+        assert_eq!(shown, ["12 s", "4 min 10 s", "3 h 20 min", "2 d 2 h"]);
+    }
+
+    #[test]
+    fn a_file_name_cannot_steer_the_terminal() {
+        assert_eq!(path(Path::new("/a/\x1b[2Jb\n")), "/a/\\u{1b}[2Jb\\n");
+        assert_eq!(path(Path::new("/a/ü")), "/a/ü");
+    }
+}

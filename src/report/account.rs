@@ -1,0 +1,150 @@
+//! The account: every file found has exactly one fate, and the program checks that they add up.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use crate::archive::skip::Rule;
+use crate::dicom::Instance;
+
+/// What becomes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Inserted,
+    Updated,
+    Unchanged,
+    /// Another file of the same instance is the indexed one.
+    Duplicate,
+    Rejected,
+    Unreadable,
+    Link,
+    Skipped,
+    /// The run ended before it.
+    NotReached,
+}
+
+impl Fate {
+    pub const ALL: [Fate; 9] = [
+        Fate::Inserted,
+        Fate::Updated,
+        Fate::Unchanged,
+        Fate::Duplicate,
+        Fate::Rejected,
+        Fate::Unreadable,
+        Fate::Link,
+        Fate::Skipped,
+        Fate::NotReached,
+    ];
+
+    pub fn describe(self) -> &'static str {
+        match self {
+            Fate::Inserted => "inserted",
+            Fate::Updated => "updated",
+            Fate::Unchanged => "unchanged",
+            Fate::Duplicate => "duplicates not chosen",
+            Fate::Rejected => "rejected",
+            Fate::Unreadable => "unreadable or vanished",
+            Fate::Link => "links",
+            Fate::Skipped => "skipped by rule",
+            Fate::NotReached => "not reached",
+        }
+    }
+
+    /// Somebody should look at it.
+    pub fn is_finding(self) -> bool {
+        matches!(self, Fate::Duplicate | Fate::Rejected | Fate::Unreadable | Fate::Link)
+    }
+}
+
+/// Counters that all threads bump.
+#[derive(Debug, Default)]
+pub struct Account {
+    pub found: AtomicU64,
+    fates: [AtomicU64; Fate::ALL.len()],
+    /// Bytes of the files that were opened.
+    pub bytes: AtomicU64,
+    pub directories_listed: AtomicU64,
+    pub directories_unreadable: AtomicU64,
+    pub directories_skipped: AtomicU64,
+    pub unusable_values: AtomicU64,
+    pub undecodable_texts: AtomicU64,
+    pub cut_texts: AtomicU64,
+    pub cut_headers: AtomicU64,
+    rejections: Mutex<BTreeMap<&'static str, u64>>,
+    skips: Mutex<BTreeMap<Rule, u64>>,
+}
+
+impl Account {
+    pub fn found(&self, files: usize) {
+        self.found.fetch_add(files as u64, Relaxed);
+    }
+
+    pub fn add(&self, fate: Fate, files: usize) {
+        self.fates[fate as usize].fetch_add(files as u64, Relaxed);
+    }
+
+    pub fn rejected(&self, reason: &'static str) {
+        self.add(Fate::Rejected, 1);
+        *self.rejections.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    }
+
+    pub fn skipped(&self, rule: Rule) {
+        self.add(Fate::Skipped, 1);
+        *self.skips.lock().unwrap_or_else(PoisonError::into_inner).entry(rule).or_default() += 1;
+    }
+
+    /// What is noteworthy of an instance that is indexed all the same.
+    pub fn note(&self, instance: &Instance, cut_texts: u64) {
+        let bump = |counter: &AtomicU64, by: u64| {
+            if by > 0 {
+                counter.fetch_add(by, Relaxed);
+            }
+        };
+        bump(&self.unusable_values, instance.unusable.into());
+        bump(&self.undecodable_texts, instance.undecodable.into());
+        bump(&self.cut_headers, instance.cut.into());
+        bump(&self.cut_texts, cut_texts);
+    }
+
+    pub fn files_found(&self) -> u64 {
+        self.found.load(Relaxed)
+    }
+
+    pub fn count(&self, fate: Fate) -> u64 {
+        self.fates[fate as usize].load(Relaxed)
+    }
+
+    /// Files whose fate is known.
+    pub fn done(&self) -> u64 {
+        Fate::ALL.into_iter().map(|fate| self.count(fate)).sum()
+    }
+
+    pub fn adds_up(&self) -> bool {
+        self.done() == self.files_found()
+    }
+
+    pub fn rejections(&self) -> BTreeMap<&'static str, u64> {
+        self.rejections.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn skips(&self) -> BTreeMap<Rule, u64> {
+        self.skips.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_fate_is_noticed() {
+        let account = Account::default();
+        account.found(3);
+        account.add(Fate::Inserted, 1);
+        account.rejected("not-dicom");
+        assert!(!account.adds_up());
+        account.skipped(Rule::Sidecar);
+        assert!(account.adds_up());
+        assert_eq!(account.rejections()["not-dicom"], 1);
+    }
+}

@@ -1,0 +1,6 @@
+//! What a run leaves for people and programs: the account of every file, the list of
+//! files that somebody should look at, and the summary.
+
+pub mod account;
+pub mod listing;
+pub mod summary;

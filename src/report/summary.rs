@@ -1,0 +1,155 @@
+//! The summary on standard output: the account, whose parts add up, and what an administrator does next.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::account::{Account, Fate};
+use crate::exit::Exit;
+use crate::index::batch::Parents;
+use crate::progress::text;
+
+/// What the summary is about.
+pub struct Summary<'a> {
+    pub account: &'a Account,
+    pub parents: Parents,
+    pub elapsed: Duration,
+    /// Something kept the run from its end.
+    pub failed: bool,
+    pub index: String,
+    pub dry_run: bool,
+    pub interrupted: bool,
+    /// The index held no image before.
+    pub began_empty: bool,
+    /// The list of files to look at, and its length.
+    pub listing: Option<(PathBuf, u64)>,
+}
+
+impl Summary<'_> {
+    pub fn exit(&self) -> Exit {
+        let account = self.account;
+        let directories = account.directories_unreadable.load(Relaxed) > 0;
+        if self.failed || !account.adds_up() {
+            Exit::Unfinished
+        } else if self.interrupted {
+            Exit::Interrupted
+        } else if directories || Fate::ALL.into_iter().any(|fate| fate.is_finding() && account.count(fate) > 0) {
+            Exit::Findings
+        } else {
+            Exit::Clean
+        }
+    }
+
+    fn outcome(&self) -> &'static str {
+        match self.exit() {
+            Exit::Clean => "complete",
+            Exit::Findings => "complete, with findings",
+            Exit::Interrupted => "interrupted; the same command goes on from here",
+            Exit::Usage | Exit::Unfinished => "not finished",
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let account = self.account;
+        let mut out = String::new();
+        let dry = if self.dry_run { " (dry run: nothing was written)" } else { "" };
+        line(&mut out, format_args!("reindex into {}: {}{dry}", self.index, self.outcome()));
+        line(&mut out, format_args!(""));
+        self.account(&mut out);
+        let listed = account.directories_listed.load(Relaxed);
+        let mut directories = format!("directories listed {}", text::count(listed));
+        for (what, counter) in
+            [("unreadable", &account.directories_unreadable), ("skipped by rule", &account.directories_skipped)]
+        {
+            if counter.load(Relaxed) > 0 {
+                let _ = write!(directories, ", {what} {}", text::count(counter.load(Relaxed)));
+            }
+        }
+        line(&mut out, format_args!("\n{directories}"));
+        let parents = self.parents;
+        line(
+            &mut out,
+            format_args!(
+                "new rows: patients {}, studies {}, series {}, images {}",
+                text::count(parents.patients),
+                text::count(parents.studies),
+                text::count(parents.series),
+                text::count(account.count(Fate::Inserted))
+            ),
+        );
+        values(&mut out, account);
+        let seconds = self.elapsed.as_secs_f64();
+        let rate = if seconds > 0.0 { account.done() as f64 / seconds } else { 0.0 };
+        line(
+            &mut out,
+            format_args!(
+                "{} in {}, {} files/s",
+                text::bytes(account.bytes.load(Relaxed)),
+                text::duration(self.elapsed),
+                text::rate(rate)
+            ),
+        );
+        if let Some((path, lines)) = &self.listing {
+            line(&mut out, format_args!("files to look at, one a line: {} ({})", path.display(), text::count(*lines)));
+        }
+        if self.began_empty && !self.dry_run && account.count(Fate::Inserted) > 0 {
+            out.push_str(NOT_IN_FILES);
+        }
+        out
+    }
+
+    fn account(&self, out: &mut String) {
+        let account = self.account;
+        line(out, format_args!("{:<26}{:>14}", "files found", text::count(account.files_found())));
+        for fate in Fate::ALL {
+            line(out, format_args!("  {:<24}{:>14}", fate.describe(), text::count(account.count(fate))));
+            match fate {
+                Fate::Rejected => parts(out, account.rejections()),
+                Fate::Skipped => parts(out, account.skips().into_iter().map(|(rule, count)| (rule.describe(), count))),
+                _ => {}
+            }
+        }
+        if !account.adds_up() {
+            line(
+                out,
+                format_args!(
+                    "\nThe parts add up to {}, not to the files found: a defect of this program. Please report it; \
+                     run the same command again before you rely on the index.",
+                    text::count(account.done())
+                ),
+            );
+        }
+    }
+}
+
+/// What the PACS knew and no file holds.
+const NOT_IN_FILES: &str = "\nThe index was empty before. Files cannot bring back what only the old database held: read and verified marks,\n\
+    private flags, tags, notes, attachments, export records, pending jobs, edits not yet written to files.\n";
+
+fn parts<'a>(out: &mut String, parts: impl IntoIterator<Item = (&'a str, u64)>) {
+    for (what, count) in parts {
+        line(out, format_args!("    {what:<22}{:>14}", text::count(count)));
+    }
+}
+
+/// Values that are not in the index as they are in the files.
+fn values(out: &mut String, account: &Account) {
+    let notes: [(&AtomicU64, &str); 4] = [
+        (&account.unusable_values, "values that are no date, time, number or UID, stored as NULL"),
+        (&account.cut_texts, "texts cut to the length of their column"),
+        (&account.undecodable_texts, "texts with bytes that their character set does not have"),
+        (&account.cut_headers, "files that end within their header, indexed with what they have"),
+    ];
+    for (counter, what) in notes {
+        let count = counter.load(Relaxed);
+        if count > 0 {
+            line(out, format_args!("{} {what}", text::count(count)));
+        }
+    }
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(out, "{text}");
+}
