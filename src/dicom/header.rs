@@ -144,10 +144,10 @@ impl HeaderReader {
             (Err(End::Io(error)), ..) => Err(Rejection::Unreadable(error)),
             (_, Some(_), Some(not_dicom)) => Err(not_dicom),
             (Err(End::Limit), Some(_), None) => Err(Rejection::TooLarge),
-            (Err(End::Cut), Some(missing), None) => Err(Rejection::Cut { missing }),
+            (Err(End::Cut | End::Reached), Some(missing), None) => Err(Rejection::Cut { missing }),
             (_, Some(attribute), None) => Err(Rejection::Missing { attribute }),
             (end, None, _) => {
-                self.header.cut = matches!(end, Err(End::Cut | End::Limit));
+                self.header.cut = end.is_err();
                 Ok(&self.header)
             }
         }

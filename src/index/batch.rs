@@ -272,7 +272,10 @@ impl Writer {
             outcomes[n] = Some(Outcome::Refused(refusal));
         }
         for (entry, outcome) in entries.iter().zip(&outcomes) {
-            if let Some(study) = self.studies.get_mut(entry.key(Level::Study)) {
+            // A file that is not the indexed one of its instance says nothing of when the study was received.
+            if matches!(outcome, Some(Outcome::Inserted | Outcome::Unchanged))
+                && let Some(study) = self.studies.get_mut(entry.key(Level::Study))
+            {
                 study.latest = study.latest.max(entry.received);
             }
             if *outcome == Some(Outcome::Inserted)

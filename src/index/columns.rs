@@ -90,6 +90,11 @@ impl Column {
     }
 }
 
+/// Whether this program writes a column of that name, in any table.
+pub fn is_known(name: &str) -> bool {
+    ATTRIBUTES.iter().any(|attribute| attribute.column == name) || OTHERS.iter().any(|(_, other, _)| *other == name)
+}
+
 /// The columns to write of each level's table.
 #[derive(Clone, Debug)]
 pub struct Tables {

@@ -6,7 +6,7 @@ use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDat
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use tokio::runtime::Runtime;
 
-use super::columns::Found;
+use super::columns::{self, Found};
 use super::sql::{Database, Keep};
 use super::{Failure, Refusal, Value, table};
 use crate::dicom::Level;
@@ -153,7 +153,8 @@ fn failure(error: sqlx::Error) -> Failure {
 fn column_of(message: &str) -> Option<&str> {
     let name = message.rsplit_once("column ")?.1.split(" at row").next()?;
     let name = name.trim_matches(['\'', '`']).rsplit(['.', '`']).next()?;
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some(name)
+    // A value could read like such a phrase: only a column's name is passed on.
+    columns::is_known(name).then_some(name)
 }
 
 #[cfg(test)]

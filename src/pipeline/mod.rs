@@ -73,8 +73,8 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, observer: &mut dyn Observer) -
     let started = Instant::now();
     let run = Run { plan, account: Account::default(), census: Census::default(), watch: watch::Watch::default() };
     let (files, files_to_read) = bounded::<Vec<FoundFile>>(FILES_WAITING);
-    let (entries, entries_to_write): (Vec<Sender<Vec<Entry>>>, Vec<Receiver<Vec<Entry>>>) =
-        writers.iter().map(|_| bounded(ENTRIES_WAITING)).unzip();
+    let (entries, entries_to_write): (Vec<_>, Vec<_>) =
+        writers.iter().map(|_| bounded::<Vec<Entry>>(ENTRIES_WAITING)).unzip();
     let pool = read::pool(plan.io_threads)?;
     let (parents, failure) = thread::scope(|scope| {
         let run = &run;

@@ -1,0 +1,20 @@
+//! The committed fixtures are what their description says.
+
+use std::fs;
+
+use crate::support::{description, fixtures};
+
+#[test]
+fn the_archive_is_what_its_description_says() {
+    let described = description::files(include_str!("../../fixtures/archive.json"));
+    for (path, bytes) in &described {
+        let committed = fs::read(fixtures().join("archive").join(path)).unwrap_or_default();
+        assert!(committed == *bytes, "{path} differs: see fixtures/make.rs");
+    }
+    assert_eq!(count(&fixtures().join("archive")), described.len(), "files that no description knows");
+}
+
+fn count(directory: &std::path::Path) -> usize {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    entries.map(|entry| if entry.file_type().unwrap().is_dir() { count(&entry.path()) } else { 1 }).sum()
+}

@@ -1,0 +1,15 @@
+//! What users do with pacs-index, and what they find in the index afterwards.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod account;
+mod fixtures;
+mod headers;
+mod init;
+mod interruption;
+mod progress;
+mod pydicom;
+mod refusals;
+mod reindex;
+mod settings;

@@ -1,0 +1,368 @@
+//! What tests do, in the words of users: make an archive, run the program, look into the index.
+
+pub mod description;
+pub mod instance;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use dicom_dictionary_std::uids;
+use serde_json::{Value as Json, json};
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, MySqlConnection, Row, SqliteConnection};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+pub const ROOT_UID: &str = "1.3.6.1.4.1.32473.7";
+const PASSWORD: &str = "pacs-test";
+
+/// The fixtures that lie in the project.
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// A directory with an archive, an index and the state of one test.
+pub struct Site {
+    directory: TempDir,
+}
+
+/// What a run of the program said.
+pub struct Said {
+    pub exit: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    fn new(output: Output) -> Self {
+        Said {
+            exit: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// A figure of the summary, by its label.
+    pub fn figure(&self, label: &str) -> u64 {
+        let line = self.out.lines().find(|line| line.trim_start().starts_with(label));
+        let line = line.unwrap_or_else(|| panic!("no {label} in:\n{}\n{}", self.out, self.err));
+        line.split_whitespace().next_back().unwrap().replace(',', "").parse().unwrap()
+    }
+
+    /// Asserts the exit code, and shows everything if it is another.
+    #[track_caller]
+    pub fn exits(self, exit: i32) -> Self {
+        assert_eq!(self.exit, exit, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+}
+
+impl Site {
+    pub fn new() -> Self {
+        let site = Site { directory: TempDir::with_prefix("pacs-index-test").unwrap() };
+        fs::create_dir(site.archive()).unwrap();
+        site
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn archive(&self) -> PathBuf {
+        self.path("archive")
+    }
+
+    /// The list of rejected files.
+    pub fn listing(&self) -> Vec<Json> {
+        let text = fs::read_to_string(self.path("rejected.jsonl")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What the list says of the files of a name: `what` and `reason`.
+    pub fn listed(&self, name: &str) -> Vec<(String, String)> {
+        let text = |line: &Json, key: &str| line[key].as_str().unwrap().to_owned();
+        let of_name = self.listing().into_iter().filter(|line| text(line, "path").ends_with(name));
+        of_name.map(|line| (text(&line, "what"), text(&line, "reason"))).collect()
+    }
+
+    /// Puts an instance into the archive: `change` adds to or alters its attributes.
+    pub fn add(&self, path: &str, change: Json) {
+        self.write(path, &instance_file(change));
+    }
+
+    pub fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.archive().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// A series of instances in a directory of the archive.
+    pub fn add_series(&self, directory: &str, study: u32, series: u32, count: u32) {
+        for n in 1..=count {
+            let uid = format!("{ROOT_UID}.{study}.{series}.{n}");
+            let change = json!({
+                "PatientID": format!("T{study}"), "StudyInstanceUID": format!("{ROOT_UID}.{study}"),
+                "SeriesInstanceUID": format!("{ROOT_UID}.{study}.{series}"), "SOPInstanceUID": uid,
+                "InstanceNumber": n.to_string(), "SeriesNumber": series.to_string(),
+            });
+            self.add(&format!("{directory}/{uid}"), change);
+        }
+    }
+
+    /// The program, with an empty environment of its own and a fresh list of rejected files.
+    pub fn program(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pacs-index"));
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env_remove("PACS_INDEX_PASSWORD")
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env("TZ", "UTC")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        Said::new(self.program(arguments).output().unwrap())
+    }
+
+    /// `reindex` of this site's archive into an index, with the list in the site.
+    pub fn reindexing(&self, root: &Path, index: &Index, more: &[&str]) -> Command {
+        let _ = fs::remove_file(self.path("rejected.jsonl"));
+        let mut command = self.program(&["reindex", root.to_str().unwrap(), "--index", &index.url, "--quiet"]);
+        command.args(["--rejected", "rejected.jsonl"]).args(more).env("PACS_INDEX_PASSWORD", PASSWORD);
+        command
+    }
+
+    pub fn reindex(&self, index: &Index, more: &[&str]) -> Said {
+        self.reindex_root(&self.archive(), index, more)
+    }
+
+    pub fn reindex_root(&self, root: &Path, index: &Index, more: &[&str]) -> Said {
+        Said::new(self.reindexing(root, index, more).output().unwrap())
+    }
+
+    /// Starts a run that goes on while the test does something else.
+    pub fn start_reindex(&self, index: &Index, more: &[&str]) -> Running {
+        let mut command = self.reindexing(&self.archive(), index, more);
+        Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    pub fn sqlite(&self) -> Index {
+        let path = self.path("index.db");
+        Index { url: format!("sqlite:{}", path.display()), place: Place::Sqlite(path) }
+    }
+}
+
+pub struct Running(std::process::Child);
+
+impl Running {
+    pub fn interrupt(&self) {
+        // SAFETY: kill has no memory effects; the child is not reaped yet, so the number is still its own.
+        unsafe { libc::kill(self.0.id() as i32, libc::SIGINT) };
+    }
+
+    pub fn is_over(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    pub fn end(self) -> Said {
+        Said::new(self.0.wait_with_output().unwrap())
+    }
+}
+
+/// The bytes of a small CT instance, altered.
+pub fn instance_file(change: Json) -> Vec<u8> {
+    let mut all = json!({
+        "SOPClassUID": uids::CT_IMAGE_STORAGE, "SOPInstanceUID": format!("{ROOT_UID}.1.1.1"),
+        "StudyInstanceUID": format!("{ROOT_UID}.1"), "SeriesInstanceUID": format!("{ROOT_UID}.1.1"),
+        "PatientID": "T1", "PatientName": "Testmann^Theo", "PatientBirthDate": "19700101", "PatientSex": "M",
+        "StudyDate": "20211112", "StudyTime": "101500", "Modality": "CT", "SeriesNumber": "1", "InstanceNumber": "1",
+        "Rows": "4", "Columns": "2", "BitsStored": "12",
+    });
+    let all = all.as_object_mut().unwrap();
+    for (keyword, value) in change.as_object().unwrap() {
+        match value {
+            Json::Null => all.remove(keyword),
+            value => all.insert(keyword.clone(), value.clone()),
+        };
+    }
+    instance::file(instance::data_set(all), uids::EXPLICIT_VR_LITTLE_ENDIAN, Some("TEST"), Default::default())
+}
+
+/// An index to write into, and to look into.
+pub struct Index {
+    pub url: String,
+    place: Place,
+}
+
+enum Place {
+    Sqlite(PathBuf),
+    MariaDb(String),
+}
+
+pub const TABLES: [(&str, &str); 4] = [("patient", "origid"), ("study", "uuid"), ("series", "uuid"), ("image", "uuid")];
+
+impl Index {
+    /// An empty database on the private server, gone with the test.
+    pub fn empty_mariadb() -> Self {
+        let server = server();
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("test_{}_{n}", std::process::id());
+        let index = Index { url: format!("{server}{name}"), place: Place::MariaDb(name.clone()) };
+        index.on_server(&format!("CREATE DATABASE {name}"));
+        index
+    }
+
+    /// A PacsOne database, without rows.
+    pub fn pacsone() -> Self {
+        let index = Self::empty_mariadb();
+        index.execute(&fs::read_to_string(fixtures().join("pacsone-schema.sql")).unwrap());
+        index
+    }
+
+    /// The core tables on MariaDB, as `init` makes them.
+    pub fn mariadb(site: &Site) -> Self {
+        let index = Self::empty_mariadb();
+        let mut command = site.program(&["init", "--index", &index.url, "--not-the-pacsone-installer"]);
+        Said::new(command.env("PACS_INDEX_PASSWORD", PASSWORD).output().unwrap()).exits(0);
+        index
+    }
+
+    fn on_server(&self, sql: &str) {
+        let options: MySqlConnectOptions = server().parse().unwrap();
+        block(async {
+            let mut connection = options.password(PASSWORD).disable_statement_logging().connect().await.unwrap();
+            connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
+        });
+    }
+
+    pub fn connect(&self) -> Connected {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let link = match &self.place {
+            Place::Sqlite(path) => {
+                Link::Sqlite(runtime.block_on(SqliteConnectOptions::new().filename(path).connect()).unwrap())
+            }
+            Place::MariaDb(_) => {
+                let options: MySqlConnectOptions = self.url.parse().unwrap();
+                Link::MariaDb(runtime.block_on(options.password(PASSWORD).timezone(None).connect()).unwrap())
+            }
+        };
+        Connected { runtime, link }
+    }
+
+    pub fn execute(&self, sql: &str) {
+        let mut connected = self.connect();
+        connected.execute(sql);
+        connected.close();
+    }
+
+    /// The rows of a query, each as its values joined by `|`, NULL as `-`.
+    pub fn rows(&self, sql: &str) -> Vec<String> {
+        let mut connected = self.connect();
+        let rows = connected.rows(sql);
+        connected.close();
+        rows
+    }
+
+    pub fn count(&self, table: &str) -> u64 {
+        self.rows(&format!("SELECT COUNT(*) FROM `{table}`"))[0].parse().unwrap()
+    }
+
+    /// All rows of the core tables, in the order of their keys.
+    pub fn dump(&self) -> Vec<String> {
+        let mut connected = self.connect();
+        let table = |(table, key): &(&str, &str)| {
+            let rows = connected.rows(&format!("SELECT * FROM `{table}` ORDER BY `{key}`"));
+            rows.into_iter().map(|row| format!("{table}: {row}")).collect::<Vec<_>>()
+        };
+        let dump = TABLES.iter().flat_map(table).collect();
+        connected.close();
+        dump
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if let Place::MariaDb(name) = &self.place {
+            // A failing test leaves its database for whoever looks.
+            if !std::thread::panicking() {
+                self.on_server(&format!("DROP DATABASE {name}"));
+            }
+        }
+    }
+}
+
+/// A connection that a test holds open.
+pub struct Connected {
+    runtime: Runtime,
+    link: Link,
+}
+
+enum Link {
+    Sqlite(SqliteConnection),
+    MariaDb(MySqlConnection),
+}
+
+impl Connected {
+    pub fn execute(&mut self, sql: &str) {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match &mut self.link {
+            Link::Sqlite(link) => drop(self.runtime.block_on(link.execute(sql)).unwrap()),
+            Link::MariaDb(link) => drop(self.runtime.block_on(link.execute(sql)).unwrap()),
+        }
+    }
+
+    pub fn rows(&mut self, sql: &str) -> Vec<String> {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        let shown = |values: Vec<Option<String>>| {
+            values.into_iter().map(|value| value.unwrap_or("-".into())).collect::<Vec<_>>().join("|")
+        };
+        match &mut self.link {
+            Link::Sqlite(link) => {
+                let rows = self.runtime.block_on(link.fetch_all(sql)).unwrap();
+                let text = |row: &sqlx::sqlite::SqliteRow| {
+                    (0..row.len()).map(|i| row.try_get_unchecked::<Option<String>, _>(i).unwrap()).collect()
+                };
+                rows.iter().map(|row| shown(text(row))).collect()
+            }
+            Link::MariaDb(link) => {
+                let rows = self.runtime.block_on(link.fetch_all(sql)).unwrap();
+                let text = |row: &sqlx::mysql::MySqlRow| {
+                    (0..row.len()).map(|i| row.try_get_unchecked::<Option<String>, _>(i).unwrap()).collect()
+                };
+                rows.iter().map(|row| shown(text(row))).collect()
+            }
+        }
+    }
+
+    pub fn close(self) {
+        self.runtime.block_on(async {
+            match self.link {
+                Link::Sqlite(link) => drop(link.close().await),
+                Link::MariaDb(link) => drop(link.close().await),
+            }
+        });
+    }
+}
+
+fn block<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+/// The private server that `tests/run` starts. There is no other: tests touch no server that they did not start.
+fn server() -> String {
+    std::env::var("PACS_INDEX_TEST_MARIADB")
+        .expect("this test needs the private MariaDB that tests/run starts: run tests/run")
+}
+
+/// A check on both kinds of index.
+pub fn on_both_databases(check: impl Fn(&Site, &Index)) {
+    let site = Site::new();
+    check(&site, &site.sqlite());
+    let site = Site::new();
+    check(&site, &Index::mariadb(&site));
+}
