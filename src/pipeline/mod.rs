@@ -16,7 +16,7 @@ mod write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 use jiff::tz::TimeZone;
 
 pub use stop::Stop;
