@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod close;
 pub mod columns;
+mod connection;
 pub mod dry_run;
 pub mod entry;
 pub mod init;

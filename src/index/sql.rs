@@ -13,7 +13,7 @@ pub trait Database {
     /// take the tails. Bounded by the values that a statement may bind: 65,535 in MySQL, 32,766 in SQLite.
     const INSERT_SIZES: &'static [usize];
 
-    fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<u64, Failure>;
+    fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<(), Failure>;
 
     /// Rows of texts.
     fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Vec<Vec<Option<String>>>, Failure>;
@@ -126,7 +126,7 @@ impl<D: Database> Index for SqlIndex<D> {
             values.extend(columns.iter().map(|column| column.fit(entry.value(column.source))));
         }
         let keep = if D::INSERT_SIZES.contains(&entries.len()) { Keep::Prepared } else { Keep::Once };
-        self.database.execute(&sql, &values, keep).map(|_| ())
+        self.database.execute(&sql, &values, keep)
     }
 
     fn begin(&mut self) -> Result<(), Failure> {
@@ -156,7 +156,7 @@ impl<D: Database> Index for SqlIndex<D> {
         let modalities = if modalities.is_empty() { Value::Null } else { Value::Text(modalities) };
         let modalities = self.tables.modalities.as_ref().map(|column| column.fit(modalities));
         let values: Vec<Value> = modalities.into_iter().chain([received, received, Value::Text(study)]).collect();
-        self.database.execute(&sql, &values, Keep::Prepared).map(|_| ())
+        self.database.execute(&sql, &values, Keep::Prepared)
     }
 
     fn count_instances(&mut self, series: &[&str]) -> Result<(), Failure> {
@@ -196,10 +196,4 @@ fn derive_study(tables: &Tables) -> String {
 
 fn marks(count: usize) -> String {
     vec!["?"; count].join(",")
-}
-
-/// The driver is asynchronous; a writer is one thread with one connection.
-pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let builder = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    builder.map_err(|error| Failure::Lost(error.to_string()))
 }

@@ -1,0 +1,84 @@
+//! One connection to a database, used by one thread: what is the same for every driver of sqlx.
+//!
+//! A macro, since the driver's bounds cannot be named once for all databases. The file that uses it brings, for its
+//! database, `failure`, which says what an error means, `text`, which reads a value as text, and two constants.
+
+/// `connection!(Name, Connection, Arguments, Row)` makes a type with the functions that need a connection, and implements
+/// [`Database`](super::sql::Database).
+macro_rules! connection {
+    ($name:ident, $connection:ty, $arguments:ty, $row:ty) => {
+        pub struct $name {
+            connection: $connection,
+            /// The driver is asynchronous; a writer is one thread with one connection.
+            runtime: tokio::runtime::Runtime,
+        }
+
+        impl $name {
+            fn connected(options: impl sqlx::ConnectOptions<Connection = $connection>) -> Result<Self, Failure> {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let runtime = runtime.map_err(|error| Failure::Lost(error.to_string()))?;
+                let connection = runtime.block_on(options.disable_statement_logging().connect()).map_err(failure)?;
+                Ok($name { connection, runtime })
+            }
+
+            /// Runs a statement that is not prepared.
+            pub fn run(&mut self, sql: &str) -> Result<(), Failure> {
+                let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()));
+                let run = sqlx::Executor::execute(&mut self.connection, statement);
+                self.runtime.block_on(run).map_err(failure).map(|_| ())
+            }
+
+            pub fn close(self) {
+                // Everything is committed by now; how the connection ends makes no difference.
+                let _ = self.runtime.block_on(sqlx::Connection::close(self.connection));
+            }
+
+            fn arguments(values: &[Value<'_>]) -> Result<$arguments, Failure> {
+                use sqlx::Arguments;
+                let mut arguments = <$arguments>::default();
+                arguments.reserve(values.len(), values.len() * 16);
+                for value in values {
+                    match *value {
+                        Value::Null => arguments.add(None::<&str>),
+                        Value::Text(text) => arguments.add(text),
+                        Value::Integer(number) => arguments.add(number),
+                        Value::Real(number) => arguments.add(number),
+                    }
+                    .map_err(|error| Failure::Lost(error.to_string()))?;
+                }
+                Ok(arguments)
+            }
+        }
+
+        impl Database for $name {
+            const INSERT_SIZES: &'static [usize] = INSERT_SIZES;
+
+            fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<(), Failure> {
+                let query = sqlx::query_with(sqlx::AssertSqlSafe(sql.clone()), Self::arguments(values)?);
+                let query = query.persistent(keep == Keep::Prepared);
+                self.runtime.block_on(query.execute(&mut self.connection)).map_err(failure).map(|_| ())
+            }
+
+            fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Vec<Vec<Option<String>>>, Failure> {
+                let query = sqlx::query_with(sqlx::AssertSqlSafe(sql.clone()), Self::arguments(values)?);
+                let rows = self.runtime.block_on(query.fetch_all(&mut self.connection)).map_err(failure)?;
+                let texts = |row: &$row| (0..sqlx::Row::len(row)).map(|column| text(row, column)).collect();
+                Ok(rows.iter().map(texts).collect())
+            }
+
+            fn begin(&mut self) -> Result<(), Failure> {
+                self.run(BEGIN)
+            }
+
+            fn commit(&mut self) -> Result<(), Failure> {
+                self.run("COMMIT")
+            }
+
+            fn roll_back(&mut self) -> Result<(), Failure> {
+                self.run("ROLLBACK")
+            }
+        }
+    };
+}
+
+pub(super) use connection;
