@@ -29,6 +29,8 @@ pub enum Form {
     PatientId,
     /// Text, decoded, insignificant blanks trimmed, several values kept as they stand with `\`.
     Text,
+    /// A person name that stays whole, with `^` and `=`.
+    PersonName,
     /// Text whose leading blanks count (ST, LT, UT).
     LongText,
     /// A code string that the index expects in upper case.
@@ -87,7 +89,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     at(Patient, "birthtime", tags::PATIENT_BIRTH_TIME, Time),
     at(Patient, "sex", tags::PATIENT_SEX, Text),
     at(Patient, "otherid", tags::OTHER_PATIENT_I_DS, Text),
-    at(Patient, "othername", tags::OTHER_PATIENT_NAMES, Text),
+    at(Patient, "othername", tags::OTHER_PATIENT_NAMES, PersonName),
     at(Patient, "ethnicgroup", tags::ETHNIC_GROUP, Text),
     at(Patient, "institution", tags::INSTITUTION_NAME, Text),
     at(Patient, "address", tags::PATIENT_ADDRESS, Text),
@@ -101,7 +103,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     at(Patient, "speciesdescr", tags::PATIENT_SPECIES_DESCRIPTION, Text),
     at(Patient, "sexneutered", tags::PATIENT_SEX_NEUTERED, Text),
     at(Patient, "breeddescr", tags::PATIENT_BREED_DESCRIPTION, Text),
-    at(Patient, "respperson", tags::RESPONSIBLE_PERSON, Text),
+    at(Patient, "respperson", tags::RESPONSIBLE_PERSON, PersonName),
     at(Patient, "resppersonrole", tags::RESPONSIBLE_PERSON_ROLE, Text),
     at(Patient, "resppersonorg", tags::RESPONSIBLE_ORGANIZATION, Text),
     at(Study, "uuid", tags::STUDY_INSTANCE_UID, Uid),
@@ -110,12 +112,12 @@ pub const ATTRIBUTES: &[Attribute] = &[
     at(Study, "studydate", tags::STUDY_DATE, Date),
     at(Study, "studytime", tags::STUDY_TIME, Time),
     at(Study, "accessionnum", tags::ACCESSION_NUMBER, Text),
-    at(Study, "referringphysician", tags::REFERRING_PHYSICIAN_NAME, Text),
+    at(Study, "referringphysician", tags::REFERRING_PHYSICIAN_NAME, PersonName),
     at(Study, "description", tags::STUDY_DESCRIPTION, Text),
-    at(Study, "readingphysician", tags::NAME_OF_PHYSICIANS_READING_STUDY, Text),
+    at(Study, "readingphysician", tags::NAME_OF_PHYSICIANS_READING_STUDY, PersonName),
     at(Study, "admittingdiagnoses", tags::ADMITTING_DIAGNOSES_DESCRIPTION, Text),
-    at(Study, "interpretationauthor", tags::INTERPRETATION_AUTHOR, Text),
-    at(Study, "requestingphysician", tags::REQUESTING_PHYSICIAN, Text),
+    at(Study, "interpretationauthor", tags::INTERPRETATION_AUTHOR, PersonName),
+    at(Study, "requestingphysician", tags::REQUESTING_PHYSICIAN, PersonName),
     at(Study, "sourceae", tags::SOURCE_APPLICATION_ENTITY_TITLE, Text),
     at(Series, "uuid", tags::SERIES_INSTANCE_UID, Uid),
     at(Series, "studyuid", tags::STUDY_INSTANCE_UID, Uid),
@@ -129,7 +131,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     at(Series, "institution", tags::INSTITUTION_NAME, Text),
     at(Series, "stationname", tags::STATION_NAME, Text),
     at(Series, "department", tags::INSTITUTIONAL_DEPARTMENT_NAME, Text),
-    at(Series, "operatorname", tags::OPERATORS_NAME, Text),
+    at(Series, "operatorname", tags::OPERATORS_NAME, PersonName),
     at(Instance, "uuid", tags::SOP_INSTANCE_UID, Uid),
     at(Instance, "sopclass", tags::SOP_CLASS_UID, Uid),
     at(Instance, "seriesuid", tags::SERIES_INSTANCE_UID, Uid),
@@ -158,6 +160,13 @@ pub const ATTRIBUTES: &[Attribute] = &[
     at(Instance, "numframes", tags::NUMBER_OF_FRAMES, Frames),
     at(Instance, "mimetype", tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT, Text),
 ];
+
+/// How much of a value is kept. Columns hold 64 to 128 characters, of at most four bytes and an escape sequence each
+/// where sets alternate; what is longer is cut there.
+const VALUE_LIMIT: usize = 1024;
+
+/// The longest text of an indexed attribute is an LT of 10,240 characters (PS3.5 6.2).
+const LONG_VALUE_LIMIT: usize = 48 * 1024;
 
 /// Where an attribute stands in [`ATTRIBUTES`].
 pub const fn position(level: Level, column: &str) -> usize {
@@ -205,6 +214,8 @@ pub struct Wanted {
     pub slots: Vec<usize>,
     /// Whether the slot's value is binary.
     pub binary: Vec<bool>,
+    /// How much of the slot's value is kept.
+    pub limits: Vec<usize>,
     /// A scan may stop after this top-level tag.
     pub last: Tag,
     pub charset: usize,
@@ -222,8 +233,10 @@ pub static WANTED: LazyLock<Wanted> = LazyLock::new(|| {
     let slot = |place: Place| places.binary_search(&place).expect("every place is in the list");
     let slots: Vec<usize> = ATTRIBUTES.iter().map(|a| slot(attribute(a))).collect();
     let mut binary = vec![false; places.len()];
+    let mut limits = vec![VALUE_LIMIT; places.len()];
     for (a, slot) in ATTRIBUTES.iter().zip(&slots) {
         binary[*slot] = a.form == Unsigned;
+        limits[*slot] = if a.form == LongText { LONG_VALUE_LIMIT } else { VALUE_LIMIT };
     }
     let mut sequences: Vec<Tag> = ATTRIBUTES.iter().filter_map(|a| a.within).collect();
     sequences.dedup();
@@ -236,6 +249,7 @@ pub static WANTED: LazyLock<Wanted> = LazyLock::new(|| {
         sequences,
         slots,
         binary,
+        limits,
         places,
     }
 });

@@ -55,6 +55,13 @@ impl Default for Charset {
     }
 }
 
+/// What is decoded: a person name has delimiters of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Name,
+    Text,
+}
+
 /// Decoded text, and whether some of it could not be.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded<'a> {
@@ -89,7 +96,7 @@ impl Charset {
         }
     }
 
-    pub fn decode<'a>(&self, raw: &'a [u8]) -> Decoded<'a> {
+    pub fn decode<'a>(&self, raw: &'a [u8], kind: Kind) -> Decoded<'a> {
         if raw.is_ascii() && !raw.contains(&ESC) {
             let text = str::from_utf8(raw).expect("ASCII is UTF-8");
             return Decoded { text: Cow::Borrowed(text), damaged: false };
@@ -106,8 +113,8 @@ impl Charset {
                 };
                 Decoded { text, damaged: false }
             }
-            Repertoire::Undeclared => segments(raw, G1::Latin1),
-            Repertoire::Extended(g1) => segments(raw, g1),
+            Repertoire::Undeclared => segments(raw, G1::Latin1, kind),
+            Repertoire::Extended(g1) => segments(raw, g1, kind),
         }
     }
 }
@@ -218,7 +225,7 @@ fn designation(after_esc: &[u8]) -> Option<(usize, Result<G0, G1>)> {
 
 /// Decodes text with code extensions. The sets that are active at the start are active again after each delimiter
 /// (PS3.5 6.1.2.5.3).
-fn segments(raw: &[u8], initial: G1) -> Decoded<'static> {
+fn segments(raw: &[u8], initial: G1, kind: Kind) -> Decoded<'static> {
     let mut text = String::with_capacity(raw.len() * 2);
     let mut damaged = false;
     let (mut g0, mut g1) = (G0::Ascii, initial);
@@ -245,7 +252,7 @@ fn segments(raw: &[u8], initial: G1) -> Decoded<'static> {
                 1
             }
             0x20..=0x7F if g0 == G0::Ascii || byte == b' ' => {
-                if matches!(byte, b'\\' | b'^' | b'=') {
+                if byte == b'\\' || (kind == Kind::Name && matches!(byte, b'^' | b'=')) {
                     g1 = initial;
                 }
                 text.push(byte as char);
@@ -311,7 +318,7 @@ mod tests {
     use super::*;
 
     fn decode(charset: &str, raw: &[u8]) -> String {
-        Charset::from_raw(charset.as_bytes()).decode(raw).text.into_owned()
+        Charset::from_raw(charset.as_bytes()).decode(raw, Kind::Name).text.into_owned()
     }
 
     /// The names of PS3.5 annexes H, I, J and K, and one of each single-byte set.
@@ -372,11 +379,18 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_replaced_and_noted() {
         let utf8 = Charset::from_raw(b"ISO_IR 192");
-        assert!(utf8.decode(b"a\xff").damaged);
-        assert_eq!(utf8.decode(b"a\xff").text, "a\u{fffd}");
+        assert!(utf8.decode(b"a\xff", Kind::Text).damaged);
+        assert_eq!(utf8.decode(b"a\xff", Kind::Text).text, "a\u{fffd}");
         let japanese = Charset::from_raw(b"\\ISO 2022 IR 87");
-        assert!(japanese.decode(b"\x1b$B;").damaged);
-        assert!(japanese.decode(b"\x1bxy").damaged);
+        assert!(japanese.decode(b"\x1b$B;", Kind::Text).damaged);
+        assert!(japanese.decode(b"\x1bxy", Kind::Text).damaged);
+    }
+
+    #[test]
+    fn only_a_name_has_delimiters_of_its_own() {
+        let charset = Charset::from_raw(b"ISO 2022 IR 100\\ISO 2022 IR 144");
+        assert_eq!(charset.decode(b"\x1b-L\xbb=\xbb^\xbb\\\xbb", Kind::Text).text, "Л=Л^Л\\»");
+        assert_eq!(charset.decode(b"\x1b-L\xbb=\xbb", Kind::Name).text, "Л=»");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use dicom_encoding::decode::implicit_le::ImplicitVRLittleEndianDecoder;
 use dicom_encoding::decode::{self, Decode};
 
 use super::window::{Source, Trouble, Window};
+use super::{start, uid};
 
 pub const ITEM: Tag = Tag(0xFFFE, 0xE000);
 pub const ITEM_DELIMITATION: Tag = Tag(0xFFFE, 0xE00D);
@@ -115,12 +116,18 @@ impl<'b, S: Source> Elements<'b, S> {
     fn skip_items(&mut self, outer: &Element, mut encoding: Encoding) -> Result<(), End> {
         let declared = encoding;
         let mut open = 1u32;
-        // PS3.5 6.2.2 (CP-246): the content of UN with undefined length is implicit VR little endian.
+        // PS3.5 6.2.2 (CP-246): the content of UN with undefined length is implicit VR little endian. Writers that
+        // only renamed a sequence left it as it was, so its first element has the last word.
         let mut implicit_since = None;
+        let mut untried = false;
         if outer.vr == VR::UN && encoding != Encoding::ImplicitLittle {
-            (encoding, implicit_since) = (Encoding::ImplicitLittle, Some(open));
+            (encoding, implicit_since, untried) = (Encoding::ImplicitLittle, Some(open), true);
         }
         while open > 0 {
+            if untried && !self.at_delimiter()? {
+                untried = false;
+                encoding = start::guess(self.window.peek(start::GUESSED)?, Some(uid::IMPLICIT_VR_LITTLE_ENDIAN));
+            }
             let element = self.next(encoding)?;
             match (element.tag, element.length) {
                 (ITEM_DELIMITATION | SEQUENCE_DELIMITATION, _) => {
@@ -133,13 +140,18 @@ impl<'b, S: Source> Elements<'b, S> {
                 (_, None) if element.may_nest(encoding) => {
                     open += 1;
                     if element.vr == VR::UN && element.tag != ITEM && encoding != Encoding::ImplicitLittle {
-                        (encoding, implicit_since) = (Encoding::ImplicitLittle, Some(open));
+                        (encoding, implicit_since, untried) = (Encoding::ImplicitLittle, Some(open), true);
                     }
                 }
                 (_, None) => return Err(End::Cut),
             }
         }
         Ok(())
+    }
+
+    /// An item or a delimiter stands next, which looks the same in every little endian encoding.
+    fn at_delimiter(&mut self) -> Result<bool, End> {
+        Ok(matches!(self.window.peek(2)?, [0xFE, 0xFF] | [] | [_]))
     }
 
     /// An element of an explicit data set whose VR is blank, unknown, or not there at all. Of the ways that writers
@@ -162,28 +174,31 @@ impl<'b, S: Source> Elements<'b, S> {
         // PS3.5 6.2.2: VRs that are yet to be defined, two letters, have the long form.
         let letters = bytes[4].is_ascii_uppercase() && bytes[5].is_ascii_uppercase();
         let order = if letters { [long, Some(short), Some(implicit)] } else { [Some(implicit), Some(short), long] };
-        let mut candidates = order.into_iter().flatten();
-        let (header, length) = candidates
-            .clone()
-            .find(|&(header, length)| self.element_follows(tag, encoding, header, length))
-            .or_else(|| candidates.find(|&(header, length)| !self.window.ends_within(header + u64::from(length))))
-            .ok_or(End::Cut)?;
+        let mut chosen = None;
+        for (header, length) in order.into_iter().flatten() {
+            if self.element_follows(tag, encoding, header, length)? {
+                chosen = Some((header, length));
+                break;
+            }
+        }
+        let fits = |&(header, length): &(u64, u32)| !self.window.ends_within(header + u64::from(length));
+        let (header, length) = chosen.or_else(|| order.into_iter().flatten().find(fits)).ok_or(End::Cut)?;
         self.window.advance(header);
         Ok(Element { tag, vr: VR::UN, length: (length != u32::MAX).then_some(length.into()) })
     }
 
-    fn element_follows(&self, tag: Tag, encoding: Encoding, header: u64, length: u32) -> bool {
+    fn element_follows(&mut self, tag: Tag, encoding: Encoding, header: u64, length: u32) -> Result<bool, End> {
         let end = header + u64::from(length);
         if self.window.size() == Some(self.window.position() + end) {
-            return true;
+            return Ok(true);
         }
-        let Some(bytes) = self.window.glance(end, 8) else { return false };
+        let Some(bytes) = self.window.look_ahead(end, 8)? else { return Ok(false) };
         let next = if encoding == Encoding::ExplicitBig {
             Tag(u16::from_be_bytes([bytes[0], bytes[1]]), u16::from_be_bytes([bytes[2], bytes[3]]))
         } else {
             Tag(u16::from_le_bytes([bytes[0], bytes[1]]), u16::from_le_bytes([bytes[2], bytes[3]]))
         };
-        next > tag && (VR::from_binary([bytes[4], bytes[5]]).is_some() || next.group() == tag.group())
+        Ok(next > tag && (VR::from_binary([bytes[4], bytes[5]]).is_some() || next.group() == tag.group()))
     }
 }
 

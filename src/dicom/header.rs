@@ -15,7 +15,7 @@ use super::inflate::Inflated;
 use super::rejection::Rejection;
 use super::start::{self, Start};
 use super::uid;
-use super::window::{Source, VALUE_LIMIT, WINDOW, Window};
+use super::window::{Source, WINDOW, Window};
 
 /// The attributes without which there is no row, and how a rejection names them.
 const KEYS: [(usize, &str); 3] = [
@@ -23,6 +23,9 @@ const KEYS: [(usize, &str); 3] = [
     (position(Level::Instance, "seriesuid"), "Series Instance UID (0020,000E)"),
     (position(Level::Series, "studyuid"), "Study Instance UID (0020,000D)"),
 ];
+
+/// Attributes of type 2 in every instance (PS3.3 C.7.1.1): present, if only empty.
+const PATIENT: [usize; 2] = [position(Level::Patient, "origid"), position(Level::Patient, "lastname")];
 
 /// The raw values of one header.
 #[derive(Default)]
@@ -70,6 +73,11 @@ impl Header {
         KEYS.iter().find(|(attribute, _)| !self.has(*attribute)).map(|(_, name)| *name)
     }
 
+    /// What no header lacks has been seen. If not, it may stand out of order, even behind Pixel Data.
+    fn is_whole(&self) -> bool {
+        self.missing().is_none() && PATIENT.iter().all(|attribute| self.spans[WANTED.slots[*attribute]].is_some())
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(WINDOW);
@@ -80,6 +88,12 @@ impl Header {
     }
 
     fn keep(&mut self, slot: usize, value: &[u8]) {
+        // The value of a later item takes the place of the one before.
+        if let Some((from, to)) = self.spans[slot]
+            && to as usize == self.bytes.len()
+        {
+            self.bytes.truncate(from as usize);
+        }
         let from = self.bytes.len() as u32;
         self.bytes.extend_from_slice(value);
         self.spans[slot] = Some((from, self.bytes.len() as u32));
@@ -197,7 +211,7 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
 
     fn data_set(&mut self) -> Result<(), End> {
         let declared = self.header.declared_transfer_syntax();
-        let encoding = start::guess(self.elements.window.peek(8)?, declared);
+        let encoding = start::guess(self.elements.window.peek(start::GUESSED)?, declared);
         self.header.encoding = Some(encoding);
         loop {
             let element = match self.elements.next(encoding) {
@@ -205,7 +219,7 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                 Err(End::Reached) => return Ok(()),
                 Err(end) => return Err(end),
             };
-            if element.tag > self.wanted.last && !self.out_of_order && self.header.missing().is_none() {
+            if element.tag > self.wanted.last && !self.out_of_order && self.header.is_whole() {
                 return Ok(());
             }
             match element.tag {
@@ -250,7 +264,7 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
     /// Keeps a value. Of a tag that stands twice the first value counts, of items the last.
     fn take(&mut self, slot: usize, element: &Element, encoding: Encoding, replace: bool) -> Result<(), End> {
         let length = element.length.unwrap_or(0);
-        let kept = length.min(VALUE_LIMIT as u64) as usize;
+        let kept = length.min(self.wanted.limits[slot] as u64) as usize;
         let cut = self.elements.window.ends_within(length);
         if self.header.spans[slot].is_none() || replace {
             let value = self.elements.window.peek(kept)?;

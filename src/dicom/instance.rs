@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::attributes::{ATTRIBUTES, Form, Level, WANTED, position};
-use super::charset::Charset;
+use super::charset::{Charset, Kind};
 use super::header::{Header, trim_uid};
 use super::rejection::Rejection;
 use super::value;
@@ -134,7 +134,11 @@ impl Instance {
         if raw.is_empty() && !is_never_null(form) {
             return Cell::Null;
         }
-        let decoded = charset.decode(raw);
+        let kind = match form {
+            Form::PersonName | Form::NameComponent(_) | Form::NameGroup(_) => Kind::Name,
+            _ => Kind::Text,
+        };
+        let decoded = charset.decode(raw, kind);
         self.undecodable += u32::from(decoded.damaged);
         // A column's text holds no NUL: what stands behind one is what its writer forgot in the buffer.
         let text = decoded.text.split('\0').next().unwrap_or_default();
@@ -148,7 +152,7 @@ impl Instance {
     fn typed(&mut self, form: Form, text: &str) -> Cell {
         let single = value::first(text);
         match form {
-            Form::Uid | Form::Text => self.push_unless_empty(text.trim()),
+            Form::Uid | Form::Text | Form::PersonName => self.push_unless_empty(text.trim()),
             Form::PatientId => self.push(text.trim()),
             Form::LongText => self.push_unless_empty(text.trim_end()),
             Form::UpperCase => self.push_unless_empty(&single.to_ascii_uppercase()),

@@ -84,6 +84,9 @@ pub fn transfer_syntax_of(encoding: Encoding) -> &'static str {
     }
 }
 
+/// How many bytes [`guess`] wants to see.
+pub const GUESSED: usize = 12;
+
 /// How a data set is encoded. Its first element decides where it contradicts the declaration; every syntax that is
 /// not known, private ones included, is explicit VR little endian (PS3.5 10).
 pub fn guess(first: &[u8], declared: Option<&str>) -> Encoding {
@@ -100,7 +103,7 @@ pub fn guess(first: &[u8], declared: Option<&str>) -> Encoding {
     let big = tag_be(first).group() < tag_le(first).group();
     match (vr, declared) {
         (Some(_), _) if big => Encoding::ExplicitBig,
-        (Some(_), Some(Encoding::ImplicitLittle)) if !short_form(first) => Encoding::ImplicitLittle,
+        (Some(_), Some(Encoding::ImplicitLittle)) if !is_short_form(first) => Encoding::ImplicitLittle,
         (Some(_), _) => Encoding::ExplicitLittle,
         (None, Some(Encoding::ExplicitLittle)) if !fits_implicit(first) => Encoding::ExplicitLittle,
         (None, Some(Encoding::ExplicitBig)) if big => Encoding::ExplicitBig,
@@ -108,9 +111,11 @@ pub fn guess(first: &[u8], declared: Option<&str>) -> Encoding {
     }
 }
 
-/// Two letters of a VR and a length that is not zero would be an implicit length of megabytes.
-fn short_form(bytes: &[u8]) -> bool {
-    bytes[6..8] != [0, 0]
+/// Two letters of a VR and a length that is not zero would be an implicit length of megabytes. With a length of zero
+/// the next element of the group stands right behind.
+fn is_short_form(bytes: &[u8]) -> bool {
+    let next_follows = || bytes.len() >= GUESSED && bytes[8..10] == bytes[..2] && bytes[10..12] > bytes[2..4];
+    bytes[6..8] != [0, 0] || next_follows()
 }
 
 fn fits_implicit(bytes: &[u8]) -> bool {

@@ -69,7 +69,7 @@ pub fn decimal(text: &str) -> Option<f64> {
 /// AS, `nnnD`, `nnnW`, `nnnM` or `nnnY`, in years.
 pub fn years(text: &str) -> Option<f64> {
     let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let count: f64 = text[..unit].parse().ok()?;
+    let count: f64 = text[..unit].parse().ok().filter(|count| *count < 1e6)?;
     match &text[unit..] {
         "Y" | "y" | "" => Some(count),
         "M" | "m" => Some(count / 12.0),
@@ -153,6 +153,7 @@ mod tests {
         assert_eq!(years("061Y"), Some(61.0));
         assert_eq!(years("012M"), Some(1.0));
         assert_eq!(years("Y"), None);
+        assert_eq!(years(&"9".repeat(40)), None);
     }
 
     #[test]

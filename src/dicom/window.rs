@@ -1,6 +1,6 @@
 //! A small window over a file: the bytes at hand, and a position that can move past values without reading them.
 //!
-//! Memory is bounded by [`VALUE_LIMIT`], whatever lengths a file declares, and so is what is read of it, by
+//! Memory is bounded by [`PEEK_LIMIT`], whatever lengths a file declares, and so is what is read of it, by
 //! [`READ_LIMIT`].
 
 use std::io;
@@ -8,9 +8,8 @@ use std::io;
 /// One read of the ordinary file. Larger reads cost more than they save: most headers end within it.
 pub const WINDOW: usize = 8 * 1024;
 
-/// The longest value that is kept. The longest text of an indexed attribute is an LT of 10,240 characters
-/// (PS3.5 6.2), which no character set makes longer than this.
-pub const VALUE_LIMIT: usize = 64 * 1024;
+/// The most that is held at a time: a long value, or the way to the element behind a doubtful one.
+pub const PEEK_LIMIT: usize = 64 * 1024;
 
 /// The most that is read of one file. Values are skipped by position, so that only a header of very many small
 /// elements comes near it.
@@ -79,9 +78,9 @@ impl<'b, S: Source> Window<'b, S> {
         self.source.size()
     }
 
-    /// The next `n` bytes, fewer only at the end. `n` is at most [`VALUE_LIMIT`].
+    /// The next `n` bytes, fewer only at the end. `n` is at most [`PEEK_LIMIT`].
     pub fn peek(&mut self, n: usize) -> Result<&[u8], Trouble> {
-        debug_assert!(n <= VALUE_LIMIT);
+        debug_assert!(n <= PEEK_LIMIT);
         if self.at_hand(self.position) < n {
             self.fill(n)?;
         }
@@ -89,10 +88,12 @@ impl<'b, S: Source> Window<'b, S> {
         Ok(&self.buffer[from..(from + n).min(self.filled)])
     }
 
-    /// Bytes some way ahead, if they are at hand without reading.
-    pub fn glance(&self, ahead: u64, n: usize) -> Option<&[u8]> {
-        let from = (self.position + ahead).checked_sub(self.start)? as usize;
-        self.buffer[..self.filled].get(from..from + n)
+    /// Bytes some way ahead, unless that is too far.
+    pub fn look_ahead(&mut self, ahead: u64, n: usize) -> Result<Option<&[u8]>, Trouble> {
+        match usize::try_from(ahead) {
+            Ok(from) if from <= PEEK_LIMIT - n => Ok(self.peek(from + n)?.get(from..from + n)),
+            _ => Ok(None),
+        }
     }
 
     pub fn advance(&mut self, n: u64) {
@@ -171,7 +172,7 @@ mod tests {
     fn a_long_value_does_not_keep_its_memory() {
         let bytes = vec![7u8; 100_000];
         let mut buffer = Vec::new();
-        assert_eq!(Window::new(bytes.as_slice(), &mut buffer).peek(VALUE_LIMIT).unwrap().len(), VALUE_LIMIT);
+        assert_eq!(Window::new(bytes.as_slice(), &mut buffer).peek(PEEK_LIMIT).unwrap().len(), PEEK_LIMIT);
         let _ = Window::new(bytes.as_slice(), &mut buffer);
         assert!(buffer.capacity() <= 2 * WINDOW);
     }

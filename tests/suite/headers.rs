@@ -49,7 +49,7 @@ fn what_is_read_is_what_dicom_object_reads() {
 fn oracle(object: &DefaultDicomObject, tag: Tag, form: Form) -> Option<String> {
     let several_sets =
         object.element(tags::SPECIFIC_CHARACTER_SET).is_ok_and(|set| set.to_str().unwrap().contains('\\'));
-    if tag.group() == 2 || several_sets || !matches!(form, Form::Uid | Form::Text | Form::Integer | Form::Unsigned) {
+    if tag.group() == 2 || several_sets || !matches!(form, Form::Uid | Form::Text | Form::PersonName | Form::Integer | Form::Unsigned) {
         return None;
     }
     Some(
@@ -195,6 +195,48 @@ fn elements_out_of_order_are_found() {
     let moved = &file[at..at + 12];
     let bytes = [&file[..at], &file[at + 12..], &[0x18, 0, 0x10, 0x50, b'L', b'O', 0, 0][..], moved].concat();
     assert_eq!(column(&read(&bytes).unwrap(), "comments"), Value::Text("last"));
+}
+
+#[test]
+fn a_patient_that_stands_behind_the_pixel_data_is_found() {
+    let file = instance_file(json!({"PatientName": null, "PatientID": null}));
+    let pixels = [&long_element((0x7FE0, 0x0010), "OW", 50_000)[..], &[0; 50_000]].concat();
+    let patient = [&[0x10, 0, 0x20, 0][..], b"LO\x04\0LATE"].concat();
+    let bytes = [file, pixels, patient].concat();
+    assert_eq!(column(&read(&bytes).unwrap(), "origid"), Value::Text("LATE"));
+}
+
+#[test]
+fn a_private_sequence_is_skipped_however_it_is_encoded() {
+    // UN of undefined length, explicit inside, as left by writers that renamed a sequence.
+    let mut sequence = long_element((0x0009, 0x1001), "UN", UNDEFINED);
+    sequence.extend([&short_tag(ITEM)[..], &UNDEFINED.to_le_bytes()].concat());
+    sequence.extend([&short_tag((0x0009, 0x1002))[..], b"LO\x04\0ABCD"].concat());
+    sequence.extend([&short_tag((0xFFFE, 0xE00D))[..], &[0; 4], &short_tag((0xFFFE, 0xE0DD)), &[0; 4]].concat());
+    assert_eq!(verdict(&with_bytes_before(PATIENT_NAME, &sequence)), "indexed");
+}
+
+#[test]
+fn a_blank_vr_is_read_wherever_the_window_ends() {
+    for filler in (7_000..8_400).step_by(14) {
+        let mut bytes = long_element((0x0009, 0x1001), "OB", filler);
+        bytes.resize(bytes.len() + filler as usize, 7);
+        bytes.extend([&short_tag((0x0009, 0x1002))[..], b"  \x14\0", &[b'x'; 20]].concat());
+        let mut file = with_bytes_before(PATIENT_NAME, &bytes);
+        file.extend(long_element((0x7FE0, 0x0010), "OW", 3_000_000));
+        file.resize(file.len() + 3_000_000, 0);
+        assert_eq!(verdict(&file), "indexed", "{filler}");
+    }
+}
+
+#[test]
+fn an_implicit_file_that_is_explicit_is_read_from_its_first_element() {
+    let file = instance_file(json!({"SpecificCharacterSet": ""}));
+    let syntax = b"1.2.840.10008.1.2.1\0";
+    let at = file.windows(syntax.len()).position(|window| window == syntax).unwrap();
+    let mut bytes = file.clone();
+    bytes[at..at + syntax.len()].copy_from_slice(b"1.2.840.10008.1.2\0\0\0");
+    assert_eq!(verdict(&bytes), "indexed");
 }
 
 #[test]
