@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("pacs-index: {error}");
+            command::complain(&error);
             error.exit().into()
         }
     }

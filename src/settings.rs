@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use configparser::ini::Ini;
 use jiff::Zoned;
+use jiff::tz::TimeZone;
 
 use crate::archive::{PathMap, Roots};
 use crate::cli;
@@ -17,8 +18,9 @@ const PASSWORD_VARIABLE: &str = "PACS_INDEX_PASSWORD";
 /// Fewer threads than this leave a storage unit over a network idle.
 const LEAST_IO_THREADS: usize = 32;
 
-/// Directories are listed by up to this many threads. More gain nothing even on a slow network.
-const MOST_WALK_THREADS: usize = 16;
+/// Directories are listed by up to this many threads: enough for a slow network, and few enough that the newest days
+/// come about first.
+const MOST_WALK_THREADS: usize = 8;
 
 pub struct Reindex {
     pub roots: Roots,
@@ -28,6 +30,10 @@ pub struct Reindex {
     pub io_threads: usize,
     pub walk_threads: usize,
     pub rejected: PathBuf,
+    /// Nobody named it, so that its directory may be made.
+    pub rejected_is_default: bool,
+    /// The local time of the PACS.
+    pub time_zone: TimeZone,
     /// `None` shows nothing.
     pub progress: Option<Form>,
 }
@@ -38,10 +44,28 @@ impl Reindex {
             text.parse().map_err(|why| Error::usage(format!("--path-map {text} cannot be used"), format!("{why}.")))
         });
         let io_threads = typed.io_threads.map_or_else(default_io_threads, usize::from);
+        let roots = Roots::check(&typed.roots, typed.require_mount)?;
+        let path_map = PathMap::new(mappings.collect::<Result<_>>()?);
+        if let Some(directory) = path_map.fits_none_of(roots.paths()) {
+            return Err(Error::usage(
+                format!("--path-map {}=...: no root lies there", directory.display()),
+                "Check its spelling, links included: rows would hold paths that the PACS does not know.",
+            ));
+        }
+        let location = location(&typed.index)?;
+        let files = [("--index", location.file()), ("--rejected", typed.rejected.as_deref())];
+        if let Some((option, file)) = files.into_iter().find_map(|(o, f)| f.filter(|f| roots.hold(f)).map(|f| (o, f))) {
+            return Err(Error::usage(
+                format!("{option} {}: lies in the archive, which this program does not write to", file.display()),
+                "Name a file elsewhere.",
+            ));
+        }
         Ok(Reindex {
-            path_map: PathMap::new(mappings.collect::<Result<_>>()?),
-            location: location(&typed.index)?,
-            roots: Roots::check(&typed.roots, typed.require_mount)?,
+            path_map,
+            location,
+            roots,
+            time_zone: time_zone()?,
+            rejected_is_default: typed.rejected.is_none(),
             access: if typed.dry_run { Access::DryRun } else { Access::Write },
             io_threads,
             walk_threads: io_threads.min(MOST_WALK_THREADS),
@@ -65,14 +89,15 @@ pub fn location(typed: &cli::Index) -> Result<Location> {
     if let Some(path) = &typed.defaults_file {
         credentials = option_file(path, &typed.defaults_section)?;
     }
+    if let Ok(password) = std::env::var(PASSWORD_VARIABLE) {
+        credentials.password = Some(password);
+    }
+    // What is typed has the last word.
     if let Some(path) = &typed.password_file {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::usage(format!("--password-file {}: {error}", path.display()), "Name a file that you may read.")
         })?;
         credentials.password = Some(text.lines().next().unwrap_or_default().to_owned());
-    }
-    if let Ok(password) = std::env::var(PASSWORD_VARIABLE) {
-        credentials.password = Some(password);
     }
     Location::parse(&typed.url, &credentials)
 }
@@ -102,6 +127,20 @@ fn option_file(path: &Path, section: &str) -> Result<Credentials> {
         Some(quoted.unwrap_or(text).to_owned())
     };
     Ok(Credentials { user: value("user"), password: value("password") })
+}
+
+/// The time zone of this system, unless TZ names another. One that is not known would be taken for UTC.
+fn time_zone() -> Result<TimeZone> {
+    let system = TimeZone::try_system();
+    match (system, std::env::var("TZ")) {
+        (Ok(zone), _) => Ok(zone),
+        (Err(_), Ok(name)) if !name.is_empty() => Err(Error::usage(
+            format!("TZ={name}: no such time zone"),
+            "Name that of the PACS, for example Europe/Berlin: study.received is local time.",
+        )),
+        // A system without any setting runs in UTC.
+        (Err(_), _) => Ok(TimeZone::UTC),
+    }
 }
 
 fn default_io_threads() -> usize {

@@ -21,9 +21,12 @@ pub struct FoundFile {
 pub struct OpenFile {
     file: File,
     pub size: u64,
-    /// `None` where the file system's time lies outside the calendar.
+    /// `None` where the time says nothing: zero, or from before DICOM, or a century ahead.
     pub modified: Option<Timestamp>,
 }
+
+/// The seconds from 1980 to 2200.
+const PLAUSIBLE: std::ops::Range<i64> = 315_532_800..7_258_118_400;
 
 impl FoundFile {
     pub(super) fn new(path: PathBuf, received_on: Option<Date>) -> Self {
@@ -41,6 +44,7 @@ impl FoundFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no longer a regular file"));
         }
         let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+        let modified = modified.filter(|at| PLAUSIBLE.contains(&at.as_second()));
         Ok(OpenFile { file, size: metadata.len(), modified })
     }
 }

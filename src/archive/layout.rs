@@ -4,23 +4,25 @@
 //! `YYYY/MM/DD` (hierarchical). A `YYYYMMDD` directory below a Patient ID carries the study's date and says nothing
 //! of receipt.
 
+use std::ffi::OsStr;
 use std::path::{Component, Path};
 
 use jiff::civil::Date;
 
 const WEEKDAYS: [&str; 7] = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
 
-/// The day of receipt that a directory's path carries.
-pub fn received_on(directory: &Path) -> Option<Date> {
-    match dated(directory)? {
+/// The day of receipt that a directory's path carries, at its root or below: what stands above a root is not the
+/// PACS's doing.
+pub fn received_on(root: &Path, directory: &Path) -> Option<Date> {
+    match dated(root, directory)? {
         Dated::Day(date) => Some(date),
         Dated::Since(_) => None,
     }
 }
 
 /// The last day that a directory can hold, for walking the newest first: `2021/11` is as new as its last day.
-pub fn newest_day(directory: &Path) -> Option<Date> {
-    match dated(directory)? {
+pub fn newest_day(root: &Path, directory: &Path) -> Option<Date> {
+    match dated(root, directory)? {
         Dated::Day(date) | Dated::Since(date) => Some(date),
     }
 }
@@ -31,28 +33,24 @@ enum Dated {
     Since(Date),
 }
 
-fn dated(directory: &Path) -> Option<Dated> {
-    // The last component that carries a date counts: a root of another date does not hide the day below it.
-    let mut names = directory.components().rev().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_str().unwrap_or_default()),
+fn dated(root: &Path, directory: &Path) -> Option<Dated> {
+    let name = |component| match component {
+        Component::Normal(name) => OsStr::to_str(name),
         _ => None,
-    });
-    let (mut nearest, mut next, mut third) = (names.next(), names.next(), names.next());
-    let mut innermost = true;
-    while let Some(name) = nearest {
-        if let Some(date) = flat_day(name) {
+    };
+    let levels = directory.strip_prefix(root).ok()?.components().count();
+    let mut names = directory.components().rev().map(|component| name(component).unwrap_or_default());
+    let (mut day, mut month, mut year) =
+        (names.next()?, names.next().unwrap_or_default(), names.next().unwrap_or_default());
+    if let Some(date) = month_or_year(day, month) {
+        return Some(Dated::Since(date));
+    }
+    // The innermost date counts.
+    for _ in 0..=levels {
+        if let Some(date) = flat_day(day).or_else(|| hierarchical_day(year, month, day)) {
             return Some(Dated::Day(date));
         }
-        if let (Some(month), Some(year)) = (next, third)
-            && let Some(date) = hierarchical_day(year, month, name)
-        {
-            return Some(Dated::Day(date));
-        }
-        if innermost && let Some(date) = month_or_year(name, next) {
-            return Some(Dated::Since(date));
-        }
-        innermost = false;
-        (nearest, next, third) = (next, third, names.next());
+        (day, month, year) = (month, year, names.next().unwrap_or_default());
     }
     None
 }
@@ -71,15 +69,12 @@ fn hierarchical_day(year: &str, month: &str, day: &str) -> Option<Date> {
     (year.len() == 4 && month.len() == 2 && day.len() == 2).then(|| ymd(year, month, day))?
 }
 
-fn month_or_year(name: &str, parent: Option<&str>) -> Option<Date> {
-    if name.len() == 2
-        && let Some(year) = parent
-        && year.len() == 4
-        && let Some(first) = ymd(year, name, "01")
-    {
-        return Some(first.last_of_month());
+fn month_or_year(name: &str, parent: &str) -> Option<Date> {
+    match (name.len(), parent.len()) {
+        (2, 4) => ymd(parent, name, "01").map(Date::last_of_month),
+        (4, _) => ymd(name, "12", "31"),
+        _ => None,
     }
-    (name.len() == 4).then(|| ymd(name, "12", "31"))?
 }
 
 fn ymd(year: &str, month: &str, day: &str) -> Option<Date> {
@@ -97,28 +92,31 @@ mod tests {
     #[test]
     fn the_day_of_receipt_is_found_in_the_layouts_that_carry_it() {
         let cases = [
-            ("/dicom/2021-11-12-FRI", "2021-11-12"),
-            ("/dicom/2021-11-12-FRI/1.2.3", "2021-11-12"),
-            ("/dicom/2021-11-12-Friday", "2021-11-12"),
-            ("/dicom/2021/11/12", "2021-11-12"),
-            ("/dicom/2021/11/12/1.2.3", "2021-11-12"),
-            ("/backup/2020-01-01-WED/2021-11-12-FRI", "2021-11-12"),
-            ("/dicom/2021/11", "-"),
-            ("/dicom/2021-11-12", "-"),
-            ("/dicom/2021-13-12-FRI", "-"),
-            ("/dicom/4711/20211112", "-"),
-            ("/dicom/1.2.840.1", "-"),
-            ("/", "-"),
+            ("/dicom", "/dicom/2021-11-12-FRI", "2021-11-12"),
+            ("/dicom", "/dicom/2021-11-12-FRI/1.2.3", "2021-11-12"),
+            ("/dicom", "/dicom/2021-11-12-Friday", "2021-11-12"),
+            ("/dicom", "/dicom/2021/11/12", "2021-11-12"),
+            ("/dicom", "/dicom/2021/11/12/1.2.3", "2021-11-12"),
+            ("/dicom/2021/11/12", "/dicom/2021/11/12/1.2.3", "2021-11-12"),
+            ("/backup", "/backup/2020-01-01-WED/2021-11-12-FRI", "2021-11-12"),
+            ("/restored/2024/05/01/dicom", "/restored/2024/05/01/dicom/1.2.3", "-"),
+            ("/dicom", "/dicom/2021/11", "-"),
+            ("/dicom", "/dicom/2021-11-12", "-"),
+            ("/dicom", "/dicom/2021-13-12-FRI", "-"),
+            ("/dicom", "/dicom/4711/20211112", "-"),
+            ("/dicom", "/dicom/1.2.840.1", "-"),
+            ("/", "/", "-"),
         ];
-        for (path, expected) in cases {
-            let found = received_on(Path::new(path)).map_or("-".into(), |date| date.to_string());
+        for (root, path, expected) in cases {
+            let found = received_on(Path::new(root), Path::new(path)).map_or("-".into(), |date| date.to_string());
             assert_eq!(found, expected, "{path}");
         }
     }
 
     #[test]
     fn a_year_is_as_new_as_its_last_day() {
-        let newest = |path: &str| newest_day(Path::new(path)).map_or("-".into(), |date| date.to_string());
+        let newest =
+            |path: &str| newest_day(Path::new("/dicom"), Path::new(path)).map_or("-".into(), |date| date.to_string());
         assert_eq!(newest("/dicom/2021"), "2021-12-31");
         assert_eq!(newest("/dicom/2021/02"), "2021-02-28");
         assert_eq!(newest("/dicom/2021/02/03"), "2021-02-03");

@@ -43,6 +43,12 @@ impl PathMap {
         PathMap(mappings)
     }
 
+    /// A mapped directory that has nothing to do with any root: a mistake.
+    pub fn fits_none_of(&self, roots: &[PathBuf]) -> Option<&Path> {
+        let fits = |from: &Path| roots.iter().any(|root| root.starts_with(from) || from.starts_with(root));
+        self.0.iter().map(|mapping| mapping.from.as_path()).find(|from| !fits(from))
+    }
+
     /// The path for the index, or why it cannot be written.
     pub fn to_index(&self, path: &Path) -> Result<String, NotText> {
         for mapping in &self.0 {

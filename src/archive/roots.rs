@@ -3,12 +3,18 @@
 
 use std::path::{Path, PathBuf};
 
+use walkdir::WalkDir;
+
 use super::path_map;
 use crate::error::{Error, Result};
 
-/// Existing, readable directories that are not empty and do not contain each other.
+/// Existing, readable directories that hold files and do not contain each other.
 #[derive(Clone, Debug)]
-pub struct Roots(Vec<PathBuf>);
+pub struct Roots {
+    paths: Vec<PathBuf>,
+    /// The same without links.
+    resolved: Vec<PathBuf>,
+}
 
 impl Roots {
     pub fn check(paths: &[PathBuf], require_mount: bool) -> Result<Self> {
@@ -28,8 +34,10 @@ impl Roots {
                     "Name the directory of the archive that holds it.",
                 ));
             }
-            if std::fs::read_dir(path).map_err(unreadable)?.next().is_none() {
-                return Err(Error::usage(format!("{shown} is empty"), "Is the archive mounted? Nothing was written."));
+            std::fs::read_dir(path).map_err(unreadable)?;
+            if !holds_files(path) {
+                let what = format!("{shown} is empty: no file lies in it, nor in any directory below");
+                return Err(Error::usage(what, "Is the archive mounted? Nothing was written."));
             }
             if require_mount {
                 check_mount(path, &resolved)?;
@@ -42,12 +50,26 @@ impl Roots {
             }
             roots.push((path_map::absolute(path).map_err(unreadable)?, resolved));
         }
-        Ok(Roots(roots.into_iter().map(|(root, _)| root).collect()))
+        let (paths, resolved) = roots.into_iter().unzip();
+        Ok(Roots { paths, resolved })
     }
 
     pub fn paths(&self) -> &[PathBuf] {
-        &self.0
+        &self.paths
     }
+
+    /// Whether a file that is there, or would be made, lies below a root.
+    pub fn hold(&self, file: &Path) -> bool {
+        let directory = path_map::absolute(file).ok().and_then(|path| path.parent()?.canonicalize().ok());
+        directory.is_some_and(|directory| self.resolved.iter().any(|root| directory.starts_with(root)))
+    }
+}
+
+/// A mount point whose mount is missing is empty, or holds empty directories only.
+fn holds_files(root: &Path) -> bool {
+    let mut entries = WalkDir::new(root).into_iter();
+    // What cannot be read may hold files; the walk will tell.
+    entries.any(|entry| entry.map_or(true, |entry| !entry.file_type().is_dir()))
 }
 
 /// `--require-mount`: the root lies on a mount, not on the system's own disk.

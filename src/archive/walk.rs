@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use jiff::civil::Date;
 use walkdir::{DirEntry, WalkDir};
@@ -36,6 +36,11 @@ pub enum Found {
         put_aside: usize,
     },
     UnreadableDirectory {
+        path: PathBuf,
+        error: io::Error,
+    },
+    /// A directory entry whose kind cannot be told.
+    Unreadable {
         path: PathBuf,
         error: io::Error,
     },
@@ -67,7 +72,7 @@ impl<'a> Walk<'a> {
             .map_err(io::Error::other)?;
         pool.broadcast(|_| {
             while let Some(directory) = pending.next() {
-                let result = Listing::new(&pending, sink).list(&directory.path, true);
+                let result = Listing::new(&pending, &directory, sink).list(&directory.path, true);
                 pending.listed(result.is_err());
             }
         });
@@ -78,33 +83,48 @@ impl<'a> Walk<'a> {
 /// Lists one directory, and all below it that find no place on the heap.
 struct Listing<'a, F> {
     pending: &'a Pending,
+    root: Arc<Path>,
+    /// A root may be named by a link; nothing else that is one is followed.
+    is_root: bool,
     sink: &'a F,
     files: Vec<FoundFile>,
 }
 
 impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
-    fn new(pending: &'a Pending, sink: &'a F) -> Self {
-        Listing { pending, sink, files: Vec::with_capacity(FILES_PER_MESSAGE) }
+    fn new(pending: &'a Pending, directory: &Directory, sink: &'a F) -> Self {
+        Listing {
+            pending,
+            root: Arc::clone(&directory.root),
+            is_root: directory.rank == Rank::Root,
+            sink,
+            files: Vec::with_capacity(FILES_PER_MESSAGE),
+        }
     }
 
     /// `one_level` puts directories aside while there is room, to be listed by whoever is free.
     fn list(&mut self, directory: &Path, one_level: bool) -> Result<(), Enough> {
         let mut aside = Vec::new();
         let depth = if one_level { 1 } else { usize::MAX };
-        let mut entries = WalkDir::new(directory).min_depth(1).max_depth(depth).into_iter();
-        let mut current = Current::new(directory.to_path_buf());
+        let walk = WalkDir::new(directory).min_depth(1).max_depth(depth).follow_root_links(self.is_root && one_level);
+        let mut entries = walk.into_iter();
+        let mut current = Current::new(&self.root, directory.to_path_buf());
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    current.failed = true;
-                    let path = error.path().unwrap_or(directory).to_path_buf();
-                    (self.sink)(Found::UnreadableDirectory { path, error: error.into() })?;
+                    let path = error.path().unwrap_or(&current.path).to_path_buf();
+                    let is_directory = path == current.path;
+                    current.failed |= is_directory;
+                    let error = error.into();
+                    (self.sink)(match is_directory {
+                        true => Found::UnreadableDirectory { path, error },
+                        false => Found::Unreadable { path, error },
+                    })?;
                     continue;
                 }
             };
             if !one_level && entry.path().parent() != Some(current.path.as_path()) {
-                current.received_on = entry.path().parent().and_then(layout::received_on);
+                current.received_on = entry.path().parent().and_then(|path| layout::received_on(&self.root, path));
             }
             if !entry.file_type().is_dir() {
                 self.entry(entry, current.received_on)?;
@@ -113,7 +133,8 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
                 (self.sink)(Found::SystemDirectory(entry.into_path()))?;
             } else if !one_level {
                 self.flush()?;
-                self.listed(std::mem::replace(&mut current, Current::new(entry.into_path())), 0)?;
+                let entered = Current::new(&self.root, entry.into_path());
+                self.listed(std::mem::replace(&mut current, entered), 0)?;
             } else if self.pending.reserve() {
                 aside.push(entry.into_path());
             } else {
@@ -122,7 +143,7 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
         }
         self.flush()?;
         let put_aside = aside.len();
-        self.pending.put_aside(aside);
+        self.pending.put_aside(&self.root, aside);
         self.listed(current, put_aside)
     }
 
@@ -159,8 +180,8 @@ struct Current {
 }
 
 impl Current {
-    fn new(path: PathBuf) -> Self {
-        Current { received_on: layout::received_on(&path), path, failed: false }
+    fn new(root: &Path, path: PathBuf) -> Self {
+        Current { received_on: layout::received_on(root, &path), path, failed: false }
     }
 }
 
@@ -168,6 +189,7 @@ impl Current {
 #[derive(PartialEq, Eq)]
 struct Directory {
     path: PathBuf,
+    root: Arc<Path>,
     rank: Rank,
     sequence: u64,
 }
@@ -212,6 +234,7 @@ impl Pending {
     fn new(roots: &[PathBuf], limit: usize) -> Self {
         let root = |(n, path): (usize, &PathBuf)| Directory {
             path: path.clone(),
+            root: path.as_path().into(),
             rank: Rank::Root,
             sequence: u64::MAX - n as u64,
         };
@@ -250,16 +273,16 @@ impl Pending {
         self.free.fetch_update(Relaxed, Relaxed, |free| free.checked_sub(1)).is_ok()
     }
 
-    fn put_aside(&self, directories: Vec<PathBuf>) {
+    fn put_aside(&self, root: &Arc<Path>, directories: Vec<PathBuf>) {
         if directories.is_empty() {
             return;
         }
         let mut state = self.lock();
         for path in directories {
-            let rank = layout::newest_day(&path).map_or(Rank::Undated, Rank::Dated);
+            let rank = layout::newest_day(root, &path).map_or(Rank::Undated, Rank::Dated);
             state.sequence += 1;
             let sequence = state.sequence;
-            state.waiting.push(Directory { path, rank, sequence });
+            state.waiting.push(Directory { path, root: Arc::clone(root), rank, sequence });
         }
         self.changed.notify_all();
     }

@@ -1,5 +1,6 @@
 //! `pacs-index init`: the core tables in an empty database.
 
+use super::say;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::{cli, index, settings};
@@ -7,10 +8,6 @@ use crate::{cli, index, settings};
 pub fn run(typed: &cli::Init) -> Result<Exit> {
     let location = settings::location(&typed.index)?;
     index::init::init(&location, typed.not_the_pacsone_installer)?;
-    println!(
-        "{} is an empty index now; fill it with: pacs-index reindex ROOT --index {}",
-        location.shown(),
-        typed.index.url
-    );
+    say(&format!("{} is an empty index now. To fill it: pacs-index reindex\n", location.shown()));
     Ok(Exit::Clean)
 }

@@ -1,4 +1,18 @@
 //! One file a verb: from settings to an exit code.
 
 pub mod init;
+mod interrupt;
 pub mod reindex;
+
+use std::io::Write;
+
+/// Writes to standard output. That nobody reads it any more is no reason to fail.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes an error to standard error, likewise.
+pub fn complain(error: &crate::error::Error) {
+    let _ = writeln!(std::io::stderr(), "pacs-index: {error}");
+}

@@ -1,7 +1,7 @@
 //! `pacs-index reindex`: bring the index up to date with the archive.
 
-use jiff::tz::TimeZone;
-
+use super::interrupt::stop_on_interrupt;
+use super::{complain, say};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::index::batch::Writer;
@@ -15,6 +15,10 @@ use crate::{cli, progress};
 pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     let settings = Reindex::resolve(typed)?;
     let (location, access) = (&settings.location, settings.access);
+    let stop = Stop::default();
+    stop_on_interrupt(&stop)?;
+    // The index comes last: up to here nothing is made that a mistake would leave behind.
+    let listing = Listing::create(&settings.rejected, settings.rejected_is_default)?;
     let tables = location.prepare(access)?;
     // A dry run sees duplicates only through one memory.
     let connections = if access == Access::DryRun { 1 } else { location.writers() };
@@ -23,14 +27,11 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     let writers = (0..connections).map(|_| Writer::new(location.connect(&tables, access)?).map_err(failed));
     let writers = writers.collect::<Result<Vec<_>>>()?;
     let began_empty = writers.iter().all(Writer::began_empty);
-    let listing = Listing::create(&settings.rejected)?;
-    let stop = Stop::default();
-    stop_on_interrupt(&stop)?;
     let plan = Plan {
         roots: &settings.roots,
         tables: &tables,
         path_map: &settings.path_map,
-        time_zone: TimeZone::system(),
+        time_zone: settings.time_zone,
         walk_threads: settings.walk_threads,
         io_threads: settings.io_threads,
         count_ahead: settings.progress.is_some(),
@@ -42,29 +43,18 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     let summary = Summary {
         interrupted: stop.is_set() && done.failure.is_none(),
         account: &done.account,
+        counted_ahead: done.counted_ahead,
         parents: done.parents,
         elapsed: done.elapsed,
         failed: done.failure.is_some(),
         index: location.shown(),
         dry_run: access == Access::DryRun,
         began_empty,
-        listing: listing.finish()?,
+        listing: listing.lines(),
     };
-    print!("{}", summary.text());
-    if let Some(error) = &done.failure {
-        eprintln!("pacs-index: {error}");
-    }
-    Ok(summary.exit())
-}
-
-/// The first interrupt ends the run in order, the second one at once.
-fn stop_on_interrupt(stop: &Stop) -> Result<()> {
-    let stop = stop.clone();
-    ctrlc::set_handler(move || {
-        if stop.set() {
-            std::process::exit(Exit::Interrupted.code().into());
-        }
-        eprintln!("pacs-index: interrupted; what is being written is finished. Interrupt again to leave at once.");
-    })
-    .map_err(|error| Error::usage(format!("interrupts cannot be caught: {error}"), "Please report it."))
+    say(&summary.text());
+    let exit = summary.exit();
+    done.failure.iter().for_each(complain);
+    listing.check()?;
+    Ok(exit)
 }

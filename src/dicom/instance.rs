@@ -88,6 +88,11 @@ impl Instance {
         self.text(PATIENT_ID)
     }
 
+    /// How many bytes of text it holds.
+    pub fn weight(&self) -> usize {
+        self.text.len()
+    }
+
     /// The value of an attribute, by its place in [`ATTRIBUTES`].
     pub fn get(&self, attribute: usize) -> Value<'_> {
         match self.cells[attribute] {

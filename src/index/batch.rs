@@ -1,20 +1,24 @@
 //! A batch into the index: parents first, each level sorted by key, only what is missing, in one short transaction.
 //!
-//! A row that the database will not hold is found by halving and reported, and the others are written. A deadlock
-//! with the PACS is tried again. Rows that were there before are not touched.
+//! `study.modalities`, the distinct modalities of its series, and `series.instances`, their number, follow in the same
+//! transaction. A deadlock with the PACS is tried again. Rows that were there before are not touched otherwise.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::civil::DateTime;
 
-use super::{Entry, Existing, Failure, Index, Refusal};
+use super::missing::{Missing, Presence};
+use super::{Entry, Failure, Index, Refusal};
 use crate::dicom::Level;
 
 /// The PACS may hold a lock for as long as its own statement takes; the pauses add up to about half a minute.
 const ATTEMPTS: u32 = 12;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How many other instances are asked when a parent's row is refused.
+const OTHERS: usize = 3;
 
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +48,7 @@ pub struct Writer {
     look_first: [bool; 4],
     patients: HashSet<Box<str>>,
     pub(super) studies: HashMap<Box<str>, Study>,
-    pub(super) series: HashMap<Box<str>, Series>,
+    series: HashSet<Box<str>>,
     pub inserted: Parents,
 }
 
@@ -56,21 +60,6 @@ pub(super) struct Study {
     /// What was written, and the latest seen since.
     pub written: DateTime,
     pub latest: DateTime,
-    /// This run inserted series below it.
-    pub has_new_series: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Series {
-    pub has_new_instances: bool,
-}
-
-/// Whether a row is in the index now.
-#[derive(Clone, Debug)]
-enum Presence {
-    Inserted,
-    There { path: Option<String> },
-    Refused(Refusal),
 }
 
 impl Writer {
@@ -84,7 +73,7 @@ impl Writer {
             look_first,
             patients: HashSet::new(),
             studies: HashMap::new(),
-            series: HashMap::new(),
+            series: HashSet::new(),
             inserted: Parents::default(),
         })
     }
@@ -92,6 +81,11 @@ impl Writer {
     /// The index had no image when the run began.
     pub fn began_empty(&self) -> bool {
         !self.look_first[Level::Instance as usize]
+    }
+
+    /// Ends the connection in order.
+    pub fn end(self) {
+        self.index.close();
     }
 
     /// Writes a batch; the outcomes stand in the order of the entries.
@@ -131,30 +125,42 @@ impl Writer {
     }
 
     fn attempt(&mut self, entries: &[Entry]) -> Result<Attempt, Failure> {
-        let mut levels = Vec::with_capacity(4);
+        let mut levels: Vec<Vec<Group>> = Vec::with_capacity(4);
         let mut refused: HashMap<usize, Refusal> = HashMap::new();
         for level in super::LEVELS {
-            let distinct = self.distinct(level, entries, &refused);
-            let chosen: Vec<&Entry> = distinct.iter().map(|(_, members)| &entries[members[0]]).collect();
+            let mut groups = self.distinct(level, entries, &refused);
+            let chosen: Vec<&Entry> = groups.iter().map(|group| &entries[group.members[0]]).collect();
             let presence = self.insert_missing(level, &chosen)?;
-            for ((_, members), presence) in distinct.iter().zip(&presence) {
-                if let Presence::Refused(refusal) = presence {
-                    refused.extend(members.iter().map(|member| (*member, refusal.clone())));
+            for (group, presence) in groups.iter_mut().zip(presence) {
+                group.presence = presence;
+                if level != Level::Instance {
+                    self.try_others(level, entries, group)?;
+                }
+                if let Presence::Refused(refusal) = &group.presence {
+                    refused.extend(group.members.iter().map(|member| (*member, refusal.clone())));
                 }
             }
-            let groups = distinct.into_iter().zip(presence);
-            levels.push(groups.map(|((key, members), presence)| (key.to_owned(), members, presence)).collect());
+            levels.push(groups);
         }
+        self.derive(entries, &levels)?;
         Ok(Attempt { levels, refused })
     }
 
+    /// The row of a parent that was refused as one instance tells of it may be held as another does.
+    fn try_others(&mut self, level: Level, entries: &[Entry], group: &mut Group) -> Result<(), Failure> {
+        for member in group.members.iter().skip(1).take(OTHERS) {
+            if !matches!(group.presence, Presence::Refused(_)) {
+                break;
+            }
+            if let Some(presence) = self.insert_missing(level, &[&entries[*member]])?.pop() {
+                group.presence = presence;
+            }
+        }
+        Ok(())
+    }
+
     /// The keys of a level that are not known to be in the index, sorted, and which entries bear them, by path.
-    fn distinct<'e>(
-        &self,
-        level: Level,
-        entries: &'e [Entry],
-        refused: &HashMap<usize, Refusal>,
-    ) -> Vec<(&'e str, Vec<usize>)> {
+    fn distinct(&self, level: Level, entries: &[Entry], refused: &HashMap<usize, Refusal>) -> Vec<Group> {
         let mut order: Vec<usize> = (0..entries.len())
             .filter(|n| !refused.contains_key(n) && !self.knows(level, entries[*n].key(level)))
             .collect();
@@ -162,107 +168,50 @@ impl Writer {
             let (a, b) = (&entries[*a], &entries[*b]);
             a.key(level).cmp(b.key(level)).then_with(|| a.path.cmp(&b.path))
         });
-        let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
-        for n in order {
-            let key = entries[n].key(level);
-            match groups.last_mut() {
-                Some((last, members)) if *last == key => members.push(n),
-                _ => groups.push((key, vec![n])),
-            }
-        }
-        groups
+        let same = |a: &usize, b: &usize| entries[*a].key(level) == entries[*b].key(level);
+        let nothing = Presence::There { path: None };
+        order.chunk_by(same).map(|members| Group { members: members.to_vec(), presence: nothing.clone() }).collect()
     }
 
     fn knows(&self, level: Level, key: &str) -> bool {
         match level {
             Level::Patient => self.patients.contains(key),
             Level::Study => self.studies.contains_key(key),
-            Level::Series => self.series.contains_key(key),
+            Level::Series => self.series.contains(key),
             Level::Instance => false,
         }
     }
 
-    fn insert_missing(&mut self, level: Level, entries: &[&Entry]) -> Result<Vec<Presence>, Failure> {
-        let mut presence: Vec<Option<Presence>> = vec![None; entries.len()];
-        let all: Vec<usize> = (0..entries.len()).collect();
-        if self.look_first[level as usize] {
-            self.look(level, entries, &all, &mut presence)?;
+    /// Derives what rows above this batch's say of it: whoever looks between two batches finds it right, and a run
+    /// that is killed leaves nothing to mend.
+    fn derive(&mut self, entries: &[Entry], levels: &[Vec<Group>]) -> Result<(), Failure> {
+        let inserted_below = |level: Level, parent: Level| {
+            let groups = levels[level as usize].iter().filter(|group| matches!(group.presence, Presence::Inserted));
+            let keys: BTreeSet<&str> = groups.map(|group| entries[group.members[0]].key(parent)).collect();
+            keys.into_iter().collect::<Vec<_>>()
+        };
+        self.index.count_instances(&inserted_below(Level::Instance, Level::Series))?;
+        let studies = inserted_below(Level::Series, Level::Study);
+        let mut modalities: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (study, modality) in self.index.modalities(&studies)? {
+            modalities.entry(study).or_default().insert(modality);
         }
-        let missing: Vec<usize> = all.into_iter().filter(|n| presence[*n].is_none()).collect();
-        let mut rest = missing.as_slice();
-        for size in self.index.insert_sizes() {
-            while rest.len() >= *size {
-                let (part, after) = rest.split_at(*size);
-                self.insert_part(level, entries, part, &mut presence)?;
-                rest = after;
-            }
-        }
-        Ok(presence.into_iter().flatten().collect())
-    }
-
-    /// Marks what is there.
-    fn look(
-        &mut self,
-        level: Level,
-        entries: &[&Entry],
-        part: &[usize],
-        presence: &mut [Option<Presence>],
-    ) -> Result<(), Failure> {
-        let keys: Vec<&str> = part.iter().map(|n| entries[*n].key(level)).collect();
-        let existing = self.index.find(level, &keys)?;
-        let by_key: HashMap<String, Option<String>> =
-            existing.into_iter().map(|Existing { key, path }| (key, path)).collect();
-        for n in part {
-            if let Some(path) = by_key.get(entries[*n].key(level)) {
-                presence[*n] = Some(Presence::There { path: path.clone() });
-            }
+        for (study, distinct) in modalities {
+            self.index.set_modalities(&study, &Vec::from_iter(distinct).join(" "))?;
         }
         Ok(())
     }
 
-    /// Inserts rows that seem to be missing. If they cannot be, looks again, then halves.
-    fn insert_part(
-        &mut self,
-        level: Level,
-        entries: &[&Entry],
-        part: &[usize],
-        presence: &mut [Option<Presence>],
-    ) -> Result<(), Failure> {
-        let rows: Vec<&Entry> = part.iter().map(|n| entries[*n]).collect();
-        match (self.index.insert(level, &rows), part) {
-            (Ok(()), _) => {
-                part.iter().for_each(|n| presence[*n] = Some(Presence::Inserted));
-                Ok(())
-            }
-            (Err(Failure::Refused(refusal)), [n]) => {
-                presence[*n] = Some(Presence::Refused(refusal));
-                Ok(())
-            }
-            (Err(Failure::Duplicate), [n]) => {
-                self.look(level, entries, part, presence)?;
-                // The database takes another spelling for the same key.
-                presence[*n].get_or_insert(Presence::There { path: None });
-                Ok(())
-            }
-            (Err(Failure::Duplicate | Failure::Refused(_)), _) => {
-                self.look(level, entries, part, presence)?;
-                let missing: Vec<usize> = part.iter().copied().filter(|n| presence[*n].is_none()).collect();
-                let (left, right) = missing.split_at(missing.len() / 2);
-                for half in [left, right].into_iter().filter(|half| !half.is_empty()) {
-                    self.insert_part(level, entries, half, presence)?;
-                }
-                Ok(())
-            }
-            (Err(failure), _) => Err(failure),
-        }
+    fn insert_missing(&mut self, level: Level, entries: &[&Entry]) -> Result<Vec<Presence>, Failure> {
+        Missing::new(&mut *self.index, level, entries).insert(self.look_first[level as usize])
     }
 
     /// After the commit: what is known now, and what became of each entry.
     fn remember(&mut self, entries: &[Entry], attempt: Attempt) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; entries.len()];
         for (level, groups) in super::LEVELS.into_iter().zip(attempt.levels) {
-            for (key, members, presence) in groups {
-                self.remember_row(level, key, &entries[members[0]], &presence);
+            for Group { members, presence } in groups {
+                self.remember_row(level, &entries[members[0]], &presence);
                 if level == Level::Instance {
                     settle(entries, &members, &presence, &mut outcomes);
                 }
@@ -278,16 +227,12 @@ impl Writer {
             {
                 study.latest = study.latest.max(entry.received);
             }
-            if *outcome == Some(Outcome::Inserted)
-                && let Some(series) = self.series.get_mut(entry.key(Level::Series))
-            {
-                series.has_new_instances = true;
-            }
         }
         outcomes.into_iter().flatten().collect()
     }
 
-    fn remember_row(&mut self, level: Level, key: String, entry: &Entry, presence: &Presence) {
+    fn remember_row(&mut self, level: Level, entry: &Entry, presence: &Presence) {
+        let key = entry.key(level);
         let ours = match presence {
             Presence::Inserted => true,
             Presence::There { .. } => false,
@@ -300,25 +245,27 @@ impl Writer {
             }
             Level::Study => {
                 self.inserted.studies += u64::from(ours);
-                let study = Study { ours, written: entry.received, latest: entry.received, has_new_series: false };
+                let study = Study { ours, written: entry.received, latest: entry.received };
                 self.studies.insert(key.into(), study);
             }
             Level::Series => {
                 self.inserted.series += u64::from(ours);
-                self.series.insert(key.into(), Series::default());
-                if ours && let Some(study) = self.studies.get_mut(entry.key(Level::Study)) {
-                    study.has_new_series = true;
-                }
+                self.series.insert(key.into());
             }
             Level::Instance => {}
         }
     }
 }
 
+/// The entries of a batch that share a key, by path, and what became of its row.
+struct Group {
+    members: Vec<usize>,
+    presence: Presence,
+}
+
 /// A committed transaction.
 struct Attempt {
-    /// For each level its keys, the entries that bear them, and what became of the row.
-    levels: Vec<Vec<(String, Vec<usize>, Presence)>>,
+    levels: Vec<Vec<Group>>,
     /// Entries of which a row was refused, at any level.
     refused: HashMap<usize, Refusal>,
 }

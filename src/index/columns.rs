@@ -102,12 +102,14 @@ pub struct Tables {
     /// The columns of derived values, where the database has them.
     pub modalities: Option<Column>,
     pub instances: Option<Column>,
+    /// A statement that fails leaves nothing behind.
+    pub is_transactional: bool,
 }
 
 impl Tables {
     /// The known columns that were found. `found` describes the table of a level; an empty list is a table that is
     /// not there.
-    pub fn new(mut found: impl FnMut(Level) -> Result<Vec<Found>>) -> Result<Self> {
+    pub fn new(is_transactional: bool, mut found: impl FnMut(Level) -> Result<Vec<Found>>) -> Result<Self> {
         let mut levels: [Vec<Column>; 4] = Default::default();
         let (mut modalities, mut instances) = (None, None);
         for level in super::LEVELS {
@@ -119,7 +121,7 @@ impl Tables {
             }
             levels[level as usize] = written(level, &there)?;
         }
-        Ok(Tables { levels, modalities, instances })
+        Ok(Tables { levels, modalities, instances, is_transactional })
     }
 
     pub fn of(&self, level: Level) -> &[Column] {
@@ -173,7 +175,8 @@ fn written(level: Level, there: &[Found]) -> Result<Vec<Column>> {
             return Err(Error::usage(
                 format!("the index has no column `{table}`.`{name}`"),
                 format!(
-                    "Is it a PacsOne database of version 6.2.1 or later? Its tables have a key like `{table}`.`{key}`. For a new, empty one: pacs-index init"
+                    "A PacsOne database of version 6.2.1 or later has a table `{table}` with the key `{key}`: is the \
+                     database the right one?"
                 ),
             ));
         }

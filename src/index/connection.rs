@@ -11,6 +11,7 @@ macro_rules! connection {
             connection: $connection,
             /// The driver is asynchronous; a writer is one thread with one connection.
             runtime: tokio::runtime::Runtime,
+            statement_bytes: usize,
         }
 
         impl $name {
@@ -18,7 +19,7 @@ macro_rules! connection {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.map_err(|error| Failure::Lost(error.to_string()))?;
                 let connection = runtime.block_on(options.disable_statement_logging().connect()).map_err(failure)?;
-                Ok($name { connection, runtime })
+                Ok($name { connection, runtime, statement_bytes: usize::MAX })
             }
 
             /// Runs a statement that is not prepared.
@@ -26,11 +27,6 @@ macro_rules! connection {
                 let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()));
                 let run = sqlx::Executor::execute(&mut self.connection, statement);
                 self.runtime.block_on(run).map_err(failure).map(|_| ())
-            }
-
-            pub fn close(self) {
-                // Everything is committed by now; how the connection ends makes no difference.
-                let _ = self.runtime.block_on(sqlx::Connection::close(self.connection));
             }
 
             fn arguments(values: &[Value<'_>]) -> Result<$arguments, Failure> {
@@ -52,6 +48,11 @@ macro_rules! connection {
 
         impl Database for $name {
             const INSERT_SIZES: &'static [usize] = INSERT_SIZES;
+            const LATEST: &'static str = LATEST;
+
+            fn statement_bytes(&self) -> usize {
+                self.statement_bytes
+            }
 
             fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<(), Failure> {
                 let query = sqlx::query_with(sqlx::AssertSqlSafe(sql.clone()), Self::arguments(values)?);
@@ -76,6 +77,11 @@ macro_rules! connection {
 
             fn roll_back(&mut self) -> Result<(), Failure> {
                 self.run("ROLLBACK")
+            }
+
+            fn close(self) {
+                // Everything is committed by now; a connection that does not end well changes nothing.
+                let _ = self.runtime.block_on(sqlx::Connection::close(self.connection));
             }
         }
     };

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Entry, Existing, Failure, Index, LEVELS, Tables};
+use super::{Entry, Existing, Failure, Index, LEVELS, Tables, View};
 use crate::dicom::Level;
 
 pub struct DryRun<I> {
@@ -31,8 +31,12 @@ impl<I: Index> Index for DryRun<I> {
         Ok(false)
     }
 
-    fn find(&mut self, level: Level, keys: &[&str]) -> Result<Vec<Existing>, Failure> {
-        let mut existing = self.index.find(level, keys)?;
+    fn statement_bytes(&self) -> usize {
+        self.index.statement_bytes()
+    }
+
+    fn find(&mut self, level: Level, keys: &[&str], view: View) -> Result<Vec<Existing>, Failure> {
+        let mut existing = self.index.find(level, keys, view)?;
         let remembered = keys.iter().filter_map(|key| self.inserted[level as usize].get_key_value(*key));
         existing.extend(remembered.map(|(key, path)| Existing { key: key.to_string(), path: Some(path.to_string()) }));
         Ok(existing)
@@ -62,11 +66,19 @@ impl<I: Index> Index for DryRun<I> {
         Ok(Vec::new())
     }
 
-    fn derive_study(&mut self, _: &str, _: &str, _: Option<&str>) -> Result<(), Failure> {
+    fn set_modalities(&mut self, _: &str, _: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn set_received(&mut self, _: &str, _: &str) -> Result<(), Failure> {
         Ok(())
     }
 
     fn count_instances(&mut self, _: &[&str]) -> Result<(), Failure> {
         Ok(())
+    }
+
+    fn close(self: Box<Self>) {
+        Box::new(self.index).close();
     }
 }

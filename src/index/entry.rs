@@ -41,6 +41,11 @@ impl Entry {
         }
     }
 
+    /// About how many bytes its values take in a statement.
+    pub fn weight(&self) -> usize {
+        self.instance.weight() + self.path.len() + 256
+    }
+
     /// The value for a column. The front end reads names as UTF-8 where `patient.charset` says so, and plain ASCII
     /// where it is NULL.
     pub fn value(&self, source: Source) -> Value<'_> {

@@ -1,30 +1,22 @@
 //! The core tables in an empty database: for embedded indexes, and for test servers.
 
 use super::mysql::MySql;
+use super::sql::Database;
 use super::sqlite::Sqlite;
 use super::{Failure, Location};
 use crate::error::{Error, Result};
 
 const CORE: &str = include_str!("core.sql");
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    Sqlite,
-    MySql,
-}
+const MYSQL_TABLE_OPTIONS: &str = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
 
-/// Creates the core tables, statement by statement.
-pub fn create(
-    mut run: impl FnMut(&str) -> std::result::Result<(), Failure>,
-    dialect: Dialect,
-) -> std::result::Result<(), Failure> {
+/// Creates the core tables, statement by statement. `options` stand behind the columns of a table.
+pub fn create(mut run: impl FnMut(&str) -> Result<(), Failure>, options: &str) -> Result<(), Failure> {
     let code: String = CORE.lines().filter(|line| !line.starts_with("--")).flat_map(|line| [line, "\n"]).collect();
     for statement in code.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
-        match dialect {
-            Dialect::MySql if statement.starts_with("CREATE TABLE") => {
-                run(&format!("{statement} ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"))?;
-            }
-            _ => run(statement)?,
+        match statement.starts_with("CREATE TABLE") {
+            true => run(&format!("{statement}{options}"))?,
+            false => run(statement)?,
         }
     }
     Ok(())
@@ -35,10 +27,11 @@ pub fn init(location: &Location, not_the_pacsone_installer: bool) -> Result<()> 
     let failed = |failure| location.unreachable(failure);
     match location {
         Location::Sqlite(path) => {
-            let mut database = Sqlite::open(path, true).map_err(failed)?;
-            refuse_unless_empty(location, database.count_tables().map_err(failed)?)?;
-            create(|sql| database.run(sql), Dialect::Sqlite).map_err(failed)?;
-            database.close();
+            if path.exists() {
+                let mut database = Sqlite::read_only(path).map_err(failed)?;
+                refuse_unless_empty(location, database.count_tables().map_err(failed)?)?;
+            }
+            Sqlite::open(path).map_err(failed)?.close();
         }
         Location::MySql { .. } if !not_the_pacsone_installer => {
             return Err(Error::usage(
@@ -50,7 +43,7 @@ pub fn init(location: &Location, not_the_pacsone_installer: bool) -> Result<()> 
         Location::MySql { options, .. } => {
             let mut database = MySql::connect(options).map_err(failed)?;
             refuse_unless_empty(location, database.count_tables().map_err(failed)?)?;
-            create(|sql| database.run(sql), Dialect::MySql).map_err(failed)?;
+            create(|sql| database.run(sql), MYSQL_TABLE_OPTIONS).map_err(failed)?;
             database.close();
         }
     }
@@ -62,7 +55,7 @@ fn refuse_unless_empty(location: &Location, tables: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(
-        format!("{} holds {tables} tables already", location.shown()),
+        format!("{} is not empty: it holds tables already ({tables})", location.shown()),
         "init only fills an empty database; nothing was changed. To bring an index up to date: pacs-index reindex",
     ))
 }

@@ -8,9 +8,9 @@ use sqlx::mysql::MySqlConnectOptions;
 
 use super::dry_run::DryRun;
 use super::mysql::MySql;
-use super::sql::SqlIndex;
+use super::sql::{Database, SqlIndex};
 use super::sqlite::Sqlite;
-use super::{Failure, Index, Tables, init};
+use super::{Failure, Index, Tables};
 use crate::error::{Error, Result};
 
 /// The user and the password, from wherever they came.
@@ -71,6 +71,14 @@ impl Location {
         Ok(Location::MySql { options: Box::new(options), shown })
     }
 
+    /// The file of an embedded index.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Location::Sqlite(path) => Some(path),
+            Location::MySql { .. } => None,
+        }
+    }
+
     /// How it is called in messages. Holds no password.
     pub fn shown(&self) -> String {
         match self {
@@ -87,18 +95,29 @@ impl Location {
         }
     }
 
-    /// Makes sure that there is an index, and reads its columns. A missing SQLite index is created.
+    /// Reads the columns of the index. A missing SQLite index is created; one that is another's is refused as it is.
     pub fn prepare(&self, access: Access) -> Result<Arc<Tables>> {
+        let failed = |failure| self.unreachable(failure);
         let tables = match self {
             Location::Sqlite(path) => {
-                let mut database = self.sqlite(path, access)?;
-                let tables = Tables::new(|level| database.columns(level).map_err(|failure| self.unreachable(failure)));
+                let mut database = match (path.exists(), access) {
+                    (true, _) => Sqlite::read_only(path),
+                    (false, Access::Write) => Sqlite::open(path),
+                    (false, Access::DryRun) => Sqlite::in_memory(),
+                }
+                .map_err(failed)?;
+                if access == Access::Write && database.count_tables().map_err(failed)? == 0 {
+                    database.close();
+                    database = Sqlite::open(path).map_err(failed)?;
+                }
+                let tables = Tables::new(true, |level| database.columns(level).map_err(failed));
                 database.close();
                 tables
             }
             Location::MySql { options, .. } => {
-                let mut database = MySql::connect(options).map_err(|failure| self.unreachable(failure))?;
-                let tables = Tables::new(|level| database.columns(level).map_err(|failure| self.unreachable(failure)));
+                let mut database = MySql::connect(options).map_err(failed)?;
+                let is_transactional = database.is_transactional().map_err(failed)?;
+                let tables = Tables::new(is_transactional, |level| database.columns(level).map_err(failed));
                 database.close();
                 tables
             }
@@ -108,32 +127,22 @@ impl Location {
 
     /// A connection to a prepared index.
     pub fn connect(&self, tables: &Arc<Tables>, access: Access) -> Result<Box<dyn Index + Send>> {
-        let tables = Arc::clone(tables);
-        Ok(match (self, access) {
-            (Location::Sqlite(path), Access::Write) => Box::new(SqlIndex::new(self.sqlite(path, access)?, tables)),
-            (Location::Sqlite(path), Access::DryRun) => {
-                Box::new(DryRun::new(SqlIndex::new(self.sqlite(path, access)?, tables)))
-            }
-            (Location::MySql { options, .. }, access) => {
-                let database = MySql::connect(options).map_err(|failure| self.unreachable(failure))?;
-                let index = SqlIndex::new(database, tables);
-                if access == Access::DryRun { Box::new(DryRun::new(index)) } else { Box::new(index) }
-            }
-        })
-    }
-
-    fn sqlite(&self, path: &Path, access: Access) -> Result<Sqlite> {
         let failed = |failure| self.unreachable(failure);
-        let missing = !path.exists();
-        let mut database = match access {
-            Access::DryRun if missing => Sqlite::in_memory(),
-            _ => Sqlite::open(path, access == Access::Write),
+        let tables = Arc::clone(tables);
+        match self {
+            Location::Sqlite(path) => {
+                let database = match access {
+                    Access::Write => Sqlite::open(path),
+                    Access::DryRun if path.exists() => Sqlite::read_only(path),
+                    Access::DryRun => Sqlite::in_memory(),
+                };
+                Ok(seen_by(access, SqlIndex::new(database.map_err(failed)?, tables)))
+            }
+            Location::MySql { options, .. } => {
+                let database = MySql::connect(options).map_err(failed)?;
+                Ok(seen_by(access, SqlIndex::new(database, tables)))
+            }
         }
-        .map_err(failed)?;
-        if database.count_tables().map_err(failed)? == 0 && (missing || access == Access::Write) {
-            init::create(|sql| database.run(sql), init::Dialect::Sqlite).map_err(failed)?;
-        }
-        Ok(database)
     }
 
     pub(super) fn unreachable(&self, failure: Failure) -> Error {
@@ -145,6 +154,14 @@ impl Location {
             }
         };
         Error::usage(format!("the index {} cannot be opened: {failure}", self.shown()), advice)
+    }
+}
+
+/// A dry run looks at an index through a memory of its own.
+fn seen_by(access: Access, index: impl Index + Send + 'static) -> Box<dyn Index + Send> {
+    match access {
+        Access::Write => Box::new(index),
+        Access::DryRun => Box::new(DryRun::new(index)),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod dry_run;
 pub mod entry;
 pub mod init;
 pub mod location;
+mod missing;
 mod mysql;
 pub mod sql;
 mod sqlite;
@@ -65,10 +66,13 @@ pub trait Index {
 
     fn is_empty(&mut self, level: Level) -> Result<bool, Failure>;
 
-    /// The rows of these keys that exist, as the database compares keys.
-    fn find(&mut self, level: Level, keys: &[&str]) -> Result<Vec<Existing>, Failure>;
+    /// The most bytes of values that one statement may carry.
+    fn statement_bytes(&self) -> usize;
 
-    /// Inserts these rows, all or none.
+    /// The rows of these keys that exist, as the database compares keys.
+    fn find(&mut self, level: Level, keys: &[&str], view: View) -> Result<Vec<Existing>, Failure>;
+
+    /// Inserts these rows, all or none; where tables know no transactions, some may stay behind.
     fn insert(&mut self, level: Level, entries: &[&Entry]) -> Result<(), Failure>;
 
     fn begin(&mut self) -> Result<(), Failure>;
@@ -78,11 +82,25 @@ pub trait Index {
     /// The modalities of the series of these studies, as pairs of study and modality.
     fn modalities(&mut self, studies: &[&str]) -> Result<Vec<(String, String)>, Failure>;
 
-    /// Writes what is derived of a study. A received time only ever moves later.
-    fn derive_study(&mut self, study: &str, modalities: &str, received: Option<&str>) -> Result<(), Failure>;
+    fn set_modalities(&mut self, study: &str, modalities: &str) -> Result<(), Failure>;
+
+    /// Moves the received time of a study to a later one, never to an earlier.
+    fn set_received(&mut self, study: &str, received: &str) -> Result<(), Failure>;
 
     /// Counts the instances of these series.
     fn count_instances(&mut self, series: &[&str]) -> Result<(), Failure>;
+
+    /// Ends the connection in order: an SQLite index is then one file.
+    fn close(self: Box<Self>);
+}
+
+/// What a lookup sees of rows that others write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum View {
+    /// What was committed when the transaction began to read.
+    Begun,
+    /// What is committed now: the row that an insert ran into.
+    Now,
 }
 
 /// Why the database did not do what it was told.

@@ -18,6 +18,12 @@ const INSERT_SIZES: &[usize] = &[500, 50, 5, 1];
 
 const BEGIN: &str = "START TRANSACTION";
 
+/// A plain SELECT of InnoDB sees the moment of its transaction's first.
+const LATEST: &str = " LOCK IN SHARE MODE";
+
+/// What servers of before 2013 take (MySQL manual, max_allowed_packet).
+const SMALLEST_PACKET: usize = 1 << 20;
+
 /// All that one connection prepares, with room to spare.
 const STATEMENTS: usize = 64;
 
@@ -29,6 +35,10 @@ impl MySql {
         let options = options.clone().timezone(None).pipes_as_concat(false).no_engine_substitution(false);
         let mut database = Self::connected(options.statement_cache_capacity(STATEMENTS))?;
         database.run(SESSION)?;
+        // A statement that is larger than a packet ends the connection. Values are half of one at the most.
+        let packet = database.fetch(&"SELECT CAST(@@max_allowed_packet AS CHAR)".into(), &[])?;
+        let packet = packet.first().and_then(|row| row.first()?.as_ref()?.parse::<usize>().ok());
+        database.statement_bytes = packet.unwrap_or(SMALLEST_PACKET) / 2;
         Ok(database)
     }
 
@@ -50,6 +60,14 @@ impl MySql {
         Ok(rows.into_iter().filter_map(found).collect())
     }
 
+    /// All tables that are written know transactions. MyISAM, the default of old servers, does not.
+    pub fn is_transactional(&mut self) -> Result<bool, Failure> {
+        let sql = "SELECT CAST(ENGINE AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
+                   AND TABLE_NAME IN ('patient', 'study', 'series', 'image')";
+        let engines = self.fetch(&sql.into(), &[])?;
+        Ok(engines.iter().flatten().flatten().all(|engine| engine.eq_ignore_ascii_case("InnoDB")))
+    }
+
     /// How many tables the database has.
     pub fn count_tables(&mut self) -> Result<usize, Failure> {
         let sql = "SELECT CAST(TABLE_NAME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
@@ -63,22 +81,28 @@ fn text(row: &MySqlRow, column: usize) -> Option<String> {
     bytes.map(|bytes| String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
 
-/// Server error numbers: the MySQL and MariaDB manuals' error references.
+/// Errors that say nothing of a row: access, database, table, read-only server, disk, killed connection.
+const HARMLESS: [u16; 17] =
+    [1021, 1040, 1044, 1045, 1049, 1114, 1130, 1142, 1143, 1146, 1153, 1203, 1290, 1317, 1665, 1698, 1927];
+
+/// Server error numbers and SQL states: the error references of the MySQL and MariaDB manuals. The message of an error
+/// about a row may hold its values: only the name of a column is taken from it.
 fn failure(error: sqlx::Error) -> Failure {
     let Some(refused) = error.as_database_error().and_then(|e| e.try_downcast_ref::<MySqlDatabaseError>()) else {
         return Failure::Lost(error.to_string());
     };
     let number = refused.number();
-    match number {
-        1062 | 1586 => Failure::Duplicate,
-        1205 | 1213 | 1020 => Failure::Busy(format!("error {number}")),
-        // A value does not fit its column. The message holds the value: only the column's name is taken from it.
-        1048 | 1264 | 1265 | 1292 | 1364 | 1366 | 1406 | 1411 | 3819 | 4025 => {
+    let class = refused.code().unwrap_or_default().get(..2).unwrap_or_default();
+    match (number, class) {
+        (1062 | 1586, _) => Failure::Duplicate,
+        (1020 | 1205 | 1213, _) => Failure::Busy(format!("error {number}")),
+        (_, "22" | "23" | "44" | "45") | (1264 | 1265 | 1364 | 1366 | 1406 | 1411 | 1526 | 3819 | 4025, _) => {
             let column = column_of(refused.message());
             let detail = column.map_or(format!("error {number}"), |name| format!("error {number} for column `{name}`"));
             Failure::Refused(Refusal { code: "refused-by-index", detail })
         }
-        _ => Failure::Lost(format!("error {number}: {}", refused.message())),
+        _ if HARMLESS.contains(&number) => Failure::Lost(format!("error {number}: {}", refused.message())),
+        _ => Failure::Lost(format!("error {number}, see the manual of the server")),
     }
 }
 

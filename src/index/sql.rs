@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Entry, Existing, Failure, Index, Tables, Value, key, table};
+use super::{Entry, Existing, Failure, Index, Tables, Value, View, key, table};
 use crate::dicom::Level;
 
 /// One connection to a database that takes `?` for a value and backquotes around a name.
@@ -12,6 +12,11 @@ pub trait Database {
     /// Rows per insert, largest first. One fixed size is prepared once and used for most rows; the smaller ones
     /// take the tails. Bounded by the values that a statement may bind: 65,535 in MySQL, 32,766 in SQLite.
     const INSERT_SIZES: &'static [usize];
+
+    /// What makes a SELECT see rows that were committed since the transaction began.
+    const LATEST: &'static str;
+
+    fn statement_bytes(&self) -> usize;
 
     fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<(), Failure>;
 
@@ -21,6 +26,7 @@ pub trait Database {
     fn begin(&mut self) -> Result<(), Failure>;
     fn commit(&mut self) -> Result<(), Failure>;
     fn roll_back(&mut self) -> Result<(), Failure>;
+    fn close(self);
 }
 
 /// Whether a statement comes again, and stays prepared.
@@ -42,10 +48,11 @@ pub struct SqlIndex<D> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Verb {
     Insert,
-    Find,
+    Find(View),
     Any,
     Modalities,
-    DeriveStudy,
+    SetModalities,
+    SetReceived,
     CountInstances,
 }
 
@@ -58,13 +65,20 @@ impl<D: Database> SqlIndex<D> {
         let tables = &self.tables;
         let text = || match verb {
             Verb::Insert => insert(tables, level, count),
-            Verb::Find => find(level, count),
+            Verb::Find(View::Begun) => find(level, count),
+            Verb::Find(View::Now) => find(level, count) + D::LATEST,
             Verb::Any => format!("SELECT 1 FROM `{}` LIMIT 1", table(level)),
             Verb::Modalities => format!(
                 "SELECT DISTINCT `studyuid`, `modality` FROM `series` WHERE `modality` IS NOT NULL AND `studyuid` IN ({})",
                 marks(count)
             ),
-            Verb::DeriveStudy => derive_study(tables),
+            Verb::SetModalities => format!(
+                "UPDATE `study` SET `{}` = ? WHERE `uuid` = ?",
+                tables.modalities.as_ref().map_or("uuid", |column| &column.name)
+            ),
+            Verb::SetReceived => {
+                "UPDATE `study` SET `received` = ? WHERE `uuid` = ? AND (`received` IS NULL OR `received` < ?)".into()
+            }
             Verb::CountInstances => format!(
                 "UPDATE `series` SET `{}` = (SELECT COUNT(*) FROM `image` WHERE `image`.`seriesuid` = `series`.`uuid`) \
                  WHERE `uuid` IN ({})",
@@ -109,8 +123,12 @@ impl<D: Database> Index for SqlIndex<D> {
         Ok(self.database.fetch(&sql, &[])?.is_empty())
     }
 
-    fn find(&mut self, level: Level, keys: &[&str]) -> Result<Vec<Existing>, Failure> {
-        let rows = self.over_keys(Verb::Find, level, keys)?;
+    fn statement_bytes(&self) -> usize {
+        self.database.statement_bytes()
+    }
+
+    fn find(&mut self, level: Level, keys: &[&str], view: View) -> Result<Vec<Existing>, Failure> {
+        let rows = self.over_keys(Verb::Find(view), level, keys)?;
         let existing = |row: Vec<Option<String>>| {
             let mut row = row.into_iter();
             Some(Existing { key: row.next()??, path: row.next().flatten() })
@@ -150,13 +168,17 @@ impl<D: Database> Index for SqlIndex<D> {
         Ok(rows.into_iter().filter_map(pair).collect())
     }
 
-    fn derive_study(&mut self, study: &str, modalities: &str, received: Option<&str>) -> Result<(), Failure> {
-        let sql = self.statement(Verb::DeriveStudy, Level::Study, 0);
-        let received = received.map_or(Value::Null, Value::Text);
-        let modalities = if modalities.is_empty() { Value::Null } else { Value::Text(modalities) };
-        let modalities = self.tables.modalities.as_ref().map(|column| column.fit(modalities));
-        let values: Vec<Value> = modalities.into_iter().chain([received, received, Value::Text(study)]).collect();
-        self.database.execute(&sql, &values, Keep::Prepared)
+    fn set_modalities(&mut self, study: &str, modalities: &str) -> Result<(), Failure> {
+        let Some(column) = &self.tables.modalities else { return Ok(()) };
+        let modalities = if modalities.is_empty() { Value::Null } else { column.fit(Value::Text(modalities)) };
+        let sql = self.statement(Verb::SetModalities, Level::Study, 0);
+        self.database.execute(&sql, &[modalities, Value::Text(study)], Keep::Prepared)
+    }
+
+    fn set_received(&mut self, study: &str, received: &str) -> Result<(), Failure> {
+        let (study, received) = (Value::Text(study), Value::Text(received));
+        let sql = self.statement(Verb::SetReceived, Level::Study, 0);
+        self.database.execute(&sql, &[received, study, received], Keep::Prepared)
     }
 
     fn count_instances(&mut self, series: &[&str]) -> Result<(), Failure> {
@@ -164,6 +186,10 @@ impl<D: Database> Index for SqlIndex<D> {
             self.over_keys(Verb::CountInstances, Level::Series, series)?;
         }
         Ok(())
+    }
+
+    fn close(self: Box<Self>) {
+        self.database.close();
     }
 }
 
@@ -184,14 +210,6 @@ fn find(level: Level, keys: usize) -> String {
     }
     let _ = write!(sql, " FROM `{}` WHERE `{key}` IN ({})", table(level), marks(keys));
     sql
-}
-
-/// `received` moves to a later time only, whoever else moves it.
-fn derive_study(tables: &Tables) -> String {
-    let modalities = tables.modalities.as_ref().map_or(String::new(), |column| format!("`{}` = ?, ", column.name));
-    format!(
-        "UPDATE `study` SET {modalities}`received` = CASE WHEN `received` < ? THEN ? ELSE `received` END WHERE `uuid` = ?"
-    )
 }
 
 fn marks(count: usize) -> String {

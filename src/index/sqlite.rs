@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
@@ -11,7 +11,7 @@ use sqlx::sqlite::{
 use super::columns::Found;
 use super::connection::connection;
 use super::sql::{Database, Keep};
-use super::{Failure, Refusal, Value, table};
+use super::{Failure, Refusal, Value, init, table};
 use crate::dicom::Level;
 
 /// Another run may be writing: its transactions are short.
@@ -23,22 +23,46 @@ const INSERT_SIZES: &[usize] = &[100, 10, 1];
 /// Takes the write lock at once: a later upgrade could fail half way.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
+/// There is one writer, so nothing can have come since.
+const LATEST: &str = "";
+
+/// How long a file that somebody is just making may be locked.
+const OPENING: Duration = Duration::from_secs(20);
+
 connection!(Sqlite, SqliteConnection, SqliteArguments, SqliteRow);
 
 impl Sqlite {
-    pub fn open(path: &Path, create: bool) -> Result<Self, Failure> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(create)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(BUSY_TIMEOUT);
-        Self::connected(options)
+    /// Opens an index to write into it. A missing or empty file becomes one with the core tables, at once or not at
+    /// all, whoever else does the same.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).busy_timeout(BUSY_TIMEOUT);
+        let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+        let mut database = patiently(|| Self::connected(options.clone()))?;
+        if database.count_tables()? == 0 {
+            database.create()?;
+        }
+        Ok(database)
+    }
+
+    /// Opens a file that exists, and leaves it as it is.
+    pub fn read_only(path: &Path) -> Result<Self, Failure> {
+        patiently(|| Self::connected(SqliteConnectOptions::new().filename(path).read_only(true)))
+    }
+
+    fn create(&mut self) -> Result<(), Failure> {
+        self.begin()?;
+        let made = match self.count_tables()? {
+            0 => init::create(|sql| self.run(sql), ""),
+            _ => Ok(()),
+        };
+        if made.is_ok() { self.commit() } else { self.roll_back().and(made) }
     }
 
     /// An index that is gone with the run.
     pub fn in_memory() -> Result<Self, Failure> {
-        Self::connected(SqliteConnectOptions::new().in_memory(true))
+        let mut database = Self::connected(SqliteConnectOptions::new().in_memory(true))?;
+        database.create()?;
+        Ok(database)
     }
 
     pub fn columns(&mut self, level: Level) -> Result<Vec<Found>, Failure> {
@@ -52,7 +76,18 @@ impl Sqlite {
     }
 
     pub fn count_tables(&mut self) -> Result<usize, Failure> {
-        Ok(self.fetch(&"SELECT name FROM sqlite_schema".into(), &[])?.len())
+        Ok(self.fetch(&"SELECT name FROM sqlite_schema WHERE type = 'table'".into(), &[])?.len())
+    }
+}
+
+/// A file that another run is just making is locked in ways that the busy timeout does not cover.
+fn patiently<T>(open: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let started = Instant::now();
+    loop {
+        match open() {
+            Err(Failure::Busy(_)) if started.elapsed() < OPENING => std::thread::sleep(Duration::from_millis(50)),
+            opened => return opened,
+        }
     }
 }
 

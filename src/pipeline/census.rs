@@ -17,12 +17,17 @@ pub struct Census {
 }
 
 impl Census {
+    /// All files, once they have all been counted.
+    pub fn total(&self) -> Option<u64> {
+        self.complete.load(Relaxed).then(|| self.files.load(Relaxed))
+    }
+
     pub fn count(&self, plan: &Plan<'_>) {
         self.directories_known.fetch_add(plan.roots.paths().len() as u64, Relaxed);
         let sink = |found: Found| {
             match found {
                 Found::Files(files) => self.files.fetch_add(files.len() as u64, Relaxed),
-                Found::Link(_) | Found::Special(_) => self.files.fetch_add(1, Relaxed),
+                Found::Link(_) | Found::Special(_) | Found::Unreadable { .. } => self.files.fetch_add(1, Relaxed),
                 Found::Directory { put_aside, .. } => {
                     self.directories_known.fetch_add(put_aside as u64, Relaxed);
                     self.directories_listed.fetch_add(1, Relaxed)

@@ -56,6 +56,8 @@ pub struct Done {
     pub account: Account,
     pub parents: Parents,
     pub elapsed: Duration,
+    /// Files counted ahead of the work, if they were.
+    pub counted_ahead: Option<u64>,
     /// What kept the run from its end, if anything did.
     pub failure: Option<Error>,
 }
@@ -103,7 +105,8 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, observer: &mut dyn Observer) -
         run.watch.end();
         (parents, failures.into_iter().flatten().next())
     });
-    Ok(Done { account: run.account, parents, elapsed: started.elapsed(), failure })
+    let counted_ahead = run.census.total();
+    Ok(Done { account: run.account, parents, elapsed: started.elapsed(), counted_ahead, failure })
 }
 
 impl Run<'_> {
@@ -115,7 +118,9 @@ impl Run<'_> {
             let stages: Vec<_> = writers.iter_mut().map(close).collect();
             stages.into_iter().try_for_each(|stage| stage.join().map_err(|_| defect("closing"))?.map_err(index_failed))
         });
-        (writers.iter().fold(Parents::default(), |sum, writer| sum + writer.inserted), result)
+        let parents = writers.iter().fold(Parents::default(), |sum, writer| sum + writer.inserted);
+        writers.into_iter().for_each(Writer::end);
+        (parents, result)
     }
 
     /// The walk stage: what is no regular file has its fate at once.
@@ -142,6 +147,11 @@ impl Run<'_> {
                 Found::SystemDirectory(path) => {
                     count(&account.directories_skipped);
                     listing.add("directory", &path, "system-directory", "not descended into");
+                }
+                Found::Unreadable { path, error } => {
+                    account.found(1);
+                    account.add(Fate::Unreadable, 1);
+                    listing.add("unreadable", &path, "unreadable", &error.to_string());
                 }
                 Found::UnreadableDirectory { path, error } => {
                     count(&account.directories_unreadable);

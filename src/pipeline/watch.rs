@@ -58,7 +58,7 @@ impl Watch {
 
     fn readings(&self, run: &Run<'_>) -> Readings {
         let (account, census) = (&run.account, &run.census);
-        let counted = census.complete.load(Relaxed);
+        let counted = census.total().is_some();
         let listed = census.directories_listed.load(Relaxed);
         Readings {
             phase: if self.is_closing.load(Relaxed) { Phase::Closing } else { Phase::Indexing },
@@ -69,6 +69,7 @@ impl Watch {
             directories_waiting: census.directories_known.load(Relaxed).saturating_sub(listed),
             done: account.done(),
             bytes: account.bytes.load(Relaxed),
+            stopping: run.plan.stop.is_set(),
             rejected: account.count(Fate::Rejected),
             directory: self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             closed: self.closed.load(Relaxed),

@@ -1,26 +1,31 @@
-//! The bar in a terminal: three lines, redrawn at most ten times a second, gone at the end.
+//! The bar in a terminal: three lines, redrawn at most ten times a second, cut to its width, gone at the end.
 
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Observer, Phase, Snapshot, text};
 
 const REDRAWS_PER_SECOND: u8 = 10;
 
-const TEMPLATE: &str = "{prefix:>8} [{wide_bar:.cyan/dim}] {percent:>3} %\n         {msg}";
-
 pub struct Bar {
+    all: MultiProgress,
     bar: ProgressBar,
+    figures: ProgressBar,
+    place: ProgressBar,
 }
 
 impl Bar {
     pub fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
-        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style.progress_chars("=> "));
-        bar.enable_steady_tick(Duration::from_secs(1));
-        Bar { bar }
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
+        // The templates are constants that are known to parse.
+        let style = |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let line = |template| {
+            let line = all.add(ProgressBar::new(1));
+            line.set_style(style(template).progress_chars("=> "));
+            line
+        };
+        let bar = line("{prefix} [{wide_bar:.cyan/dim}] {percent:>3} %  {msg}");
+        let (figures, place) = (line("  {wide_msg}"), line("  {wide_msg}"));
+        Bar { all, bar, figures, place }
     }
 }
 
@@ -34,27 +39,24 @@ impl Observer for Bar {
         self.bar.set_prefix(readings.phase.name());
         self.bar.set_length(all.max(1));
         self.bar.set_position(done);
-        self.bar.set_message(message(snapshot));
+        self.bar.set_message(format!("after {}", text::duration(snapshot.elapsed)));
+        self.figures.set_message(format!("{}, {}", text::position(snapshot), text::left(snapshot)));
+        self.place.set_message(match readings.phase {
+            Phase::Closing => String::new(),
+            Phase::Indexing => format!(
+                "{}/s now, {}/s mean, {} rejected, {} covered, in {}",
+                text::rate(snapshot.rate_now),
+                text::rate(snapshot.rate_mean),
+                text::count(readings.rejected),
+                text::bytes(readings.bytes),
+                text::path(&readings.directory),
+            ),
+        });
     }
 
     fn finish(&mut self, _: &Snapshot) {
-        self.bar.finish_and_clear();
+        [&self.bar, &self.figures, &self.place].into_iter().for_each(ProgressBar::finish_and_clear);
+        // A terminal that has gone is no reason to fail.
+        let _ = self.all.clear();
     }
-}
-
-fn message(snapshot: &Snapshot) -> String {
-    let position = text::position(snapshot);
-    if snapshot.readings.phase == Phase::Closing {
-        return position;
-    }
-    let indent = "\n         ";
-    format!(
-        "{position}, {}{indent}{}/s now, {}/s mean, {} of archive covered, {} rejected{indent}{}",
-        text::eta(snapshot.eta),
-        text::rate(snapshot.rate_now),
-        text::rate(snapshot.rate_mean),
-        text::bytes(snapshot.readings.bytes),
-        text::count(snapshot.readings.rejected),
-        text::path(&snapshot.readings.directory),
-    )
 }

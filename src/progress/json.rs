@@ -36,6 +36,7 @@ impl<W: Write + Send> JsonLines<W> {
             "files_done": readings.done,
             "files_per_second": snapshot.rate_now.round(),
             "files_per_second_mean": snapshot.rate_mean.round(),
+            "stopping": readings.stopping,
             "bytes_covered": readings.bytes,
             "rejected": readings.rejected,
             "seconds_left_at_least": least,

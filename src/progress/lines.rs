@@ -38,7 +38,9 @@ impl<W: Write + Send> Observer for Lines<W> {
     }
 
     fn finish(&mut self, snapshot: &Snapshot) {
-        self.write(snapshot);
+        let mut whole = snapshot.clone();
+        whole.readings.phase = Phase::Indexing;
+        let _ = writeln!(self.out, "{}", line(&whole));
     }
 }
 
@@ -49,14 +51,19 @@ fn line(snapshot: &Snapshot) -> String {
     if readings.phase == Phase::Closing {
         return format!("{time}: {phase}, {position}");
     }
+    let left =
+        if readings.found_is_total && readings.done >= readings.found { "done".into() } else { text::left(snapshot) };
+    let place = if readings.directory.as_os_str().is_empty() {
+        String::new()
+    } else {
+        format!(", in {}", text::path(&readings.directory))
+    };
     format!(
-        "{time}: {phase}, {position}, {}/s now, {}/s mean, {} covered, {} rejected, {}, in {}",
+        "{time}: {phase}, {position}, {}/s now, {}/s mean, {} covered, {} rejected, {left}{place}",
         text::rate(snapshot.rate_now),
         text::rate(snapshot.rate_mean),
         text::bytes(readings.bytes),
         text::count(readings.rejected),
-        text::eta(snapshot.eta),
-        text::path(&readings.directory),
     )
 }
 
@@ -77,6 +84,7 @@ mod tests {
                 directories_listed: 1,
                 directories_waiting: 1,
                 done: 1_234,
+                stopping: false,
                 bytes: 5_000_000,
                 rejected: 3,
                 directory: "/dicom/2021-11-12-FRI".into(),
@@ -102,6 +110,8 @@ mod tests {
             "0 s: indexing, 1,234 of 200,000 files, still counting, 10/s now, 20/s mean, 5.0 MB covered, 3 rejected, \
              time left not known yet, in /dicom/2021-11-12-FRI"
         );
-        assert!(text.ends_with("30 s: closing, 0 of 10 studies and series\n"), "{text}");
+        let last: Vec<&str> = text.lines().rev().take(2).collect();
+        assert_eq!(last[1], "30 s: closing, 0 of 10 studies");
+        assert!(last[0].starts_with("30 s: indexing, 1,234 of 200,000 files"), "{text}");
     }
 }

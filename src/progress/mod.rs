@@ -45,6 +45,8 @@ pub struct Readings {
     pub directories_waiting: u64,
     /// Files accounted for.
     pub done: u64,
+    /// The run was told to end, and finishes what is being written.
+    pub stopping: bool,
     pub bytes: u64,
     pub rejected: u64,
     pub directory: PathBuf,

@@ -64,6 +64,7 @@ mod tests {
             directories_listed: 10,
             directories_waiting: waiting,
             done,
+            stopping: false,
             bytes: 0,
             rejected: 0,
             directory: "/".into(),

@@ -62,8 +62,12 @@ pub fn path(path: &Path) -> String {
     }
 }
 
-pub fn eta(eta: Eta) -> String {
-    match eta {
+/// How long it will take still, or that it will not.
+pub fn left(snapshot: &Snapshot) -> String {
+    if snapshot.readings.stopping {
+        return "stopping: what is being written is finished; interrupt again to leave at once".into();
+    }
+    match snapshot.eta {
         Eta::Unknown => "time left not known yet".into(),
         Eta::About(left) => format!("about {} left", duration(left)),
         Eta::Between(least, most) if duration(least) == duration(most) => format!("at least {} left", duration(least)),
@@ -75,7 +79,7 @@ pub fn eta(eta: Eta) -> String {
 pub fn position(snapshot: &Snapshot) -> String {
     let readings = &snapshot.readings;
     match readings.phase {
-        Phase::Closing => format!("{} of {} studies and series", count(readings.closed), count(readings.to_close)),
+        Phase::Closing => format!("{} of {} studies", count(readings.closed), count(readings.to_close)),
         Phase::Indexing => {
             let counting = if readings.found_is_total { "" } else { ", still counting" };
             format!("{} of {} files{counting}", count(readings.done), count(readings.found))

@@ -5,7 +5,7 @@
 //! characters, and in `path_hex` byte by byte.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,7 +19,8 @@ pub struct Listing {
 }
 
 struct State {
-    out: BufWriter<File>,
+    /// Not buffered: what a killed run has listed is there.
+    out: File,
     lines: u64,
     /// The first error. It is reported at the end: files are still worth indexing.
     failed: Option<io::Error>,
@@ -36,19 +37,19 @@ struct Line<'a> {
 }
 
 impl Listing {
-    /// Creates the file. One that exists is never overwritten.
-    pub fn create(path: &Path) -> Result<Self> {
+    /// Creates the file. One that exists is never overwritten, and a directory is only made for the default.
+    pub fn create(path: &Path, make_directory: bool) -> Result<Self> {
         let failed = |error: io::Error| {
             Error::usage(
                 format!("the list of rejected files cannot be created: {}: {error}", path.display()),
                 "Name a file that does not exist yet, in a directory that you may write to: --rejected FILE",
             )
         };
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if make_directory && let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(failed)?;
         }
         let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
-        let state = State { out: BufWriter::new(file), lines: 0, failed: None };
+        let state = State { out: file, lines: 0, failed: None };
         Ok(Listing { path: path.to_path_buf(), state: Mutex::new(state) })
     }
 
@@ -56,29 +57,38 @@ impl Listing {
         let path_hex = path.to_str().is_none().then(|| hex(path));
         let line = Line { what, path: path.to_string_lossy().into_owned(), path_hex, reason, detail };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = serde_json::to_writer(&mut state.out, &line).map_err(io::Error::from);
-        let written = written.and_then(|()| state.out.write_all(b"\n"));
+        let text = serde_json::to_string(&line).map_err(io::Error::from);
+        let written = text.and_then(|text| state.out.write_all((text + "\n").as_bytes()));
         state.lines += 1;
         if let Err(error) = written {
             state.failed.get_or_insert(error);
         }
     }
 
-    /// Ends the list. Returns its path and length; an empty list is removed.
-    pub fn finish(self) -> Result<Option<(PathBuf, u64)>> {
-        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let flushed = state.out.flush();
-        if let Some(error) = state.failed.or(flushed.err()) {
-            return Err(Error::unfinished(
+    /// Where the list is, and its length; `None` if it is empty.
+    pub fn lines(&self) -> Option<(&Path, u64)> {
+        let lines = self.state.lock().unwrap_or_else(PoisonError::into_inner).lines;
+        (lines > 0).then_some((self.path.as_path(), lines))
+    }
+
+    /// Whether all lines could be written.
+    pub fn check(&self) -> Result<()> {
+        match self.state.lock().unwrap_or_else(PoisonError::into_inner).failed.take() {
+            None => Ok(()),
+            Some(error) => Err(Error::unfinished(
                 format!("the list of rejected files is not complete: {}: {error}", self.path.display()),
                 "The index was written. Make room, name another file with --rejected, and run the command again.",
-            ));
+            )),
         }
-        if state.lines == 0 {
+    }
+}
+
+impl Drop for Listing {
+    /// An empty list is not left behind.
+    fn drop(&mut self) {
+        if self.lines().is_none() {
             let _ = std::fs::remove_file(&self.path);
-            return Ok(None);
         }
-        Ok(Some((self.path, state.lines)))
     }
 }
 
@@ -101,12 +111,14 @@ mod tests {
     fn an_existing_file_is_never_overwritten_and_an_empty_list_is_not_left() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state/rejected.jsonl");
-        assert_eq!(Listing::create(&path).unwrap().finish().unwrap(), None);
+        assert!(Listing::create(&path, false).is_err(), "directories are not made for a file that somebody named");
+        drop(Listing::create(&path, true).unwrap());
         assert!(!path.exists());
-        let listing = Listing::create(&path).unwrap();
+        let listing = Listing::create(&path, false).unwrap();
         listing.add("rejected", Path::new("/a/b"), "not-dicom", "no DICOM");
-        assert!(Listing::create(&path).is_err());
-        assert_eq!(listing.finish().unwrap(), Some((path.clone(), 1)));
+        assert!(Listing::create(&path, false).is_err());
+        assert_eq!(listing.lines(), Some((path.as_path(), 1)));
+        drop(listing);
         let line = std::fs::read_to_string(path).unwrap();
         assert_eq!(
             line,

@@ -1,7 +1,7 @@
 //! The summary on standard output: the account, whose parts add up, and what an administrator does next.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,6 +14,8 @@ use crate::progress::text;
 /// What the summary is about.
 pub struct Summary<'a> {
     pub account: &'a Account,
+    /// Files counted ahead of the work, if they were.
+    pub counted_ahead: Option<u64>,
     pub parents: Parents,
     pub elapsed: Duration,
     /// Something kept the run from its end.
@@ -24,7 +26,7 @@ pub struct Summary<'a> {
     /// The index held no image before.
     pub began_empty: bool,
     /// The list of files to look at, and its length.
-    pub listing: Option<(PathBuf, u64)>,
+    pub listing: Option<(&'a Path, u64)>,
 }
 
 impl Summary<'_> {
@@ -58,16 +60,8 @@ impl Summary<'_> {
         line(&mut out, format_args!("reindex into {}: {}{dry}", self.index, self.outcome()));
         line(&mut out, format_args!(""));
         self.account(&mut out);
-        let listed = account.directories_listed.load(Relaxed);
-        let mut directories = format!("directories listed {}", text::count(listed));
-        for (what, counter) in
-            [("unreadable", &account.directories_unreadable), ("skipped by rule", &account.directories_skipped)]
-        {
-            if counter.load(Relaxed) > 0 {
-                let _ = write!(directories, ", {what} {}", text::count(counter.load(Relaxed)));
-            }
-        }
-        line(&mut out, format_args!("\n{directories}"));
+        line(&mut out, format_args!(""));
+        directories(&mut out, account);
         let parents = self.parents;
         line(
             &mut out,
@@ -85,7 +79,7 @@ impl Summary<'_> {
         line(
             &mut out,
             format_args!(
-                "{} in {}, {} files/s",
+                "{} covered in {}, {} files/s",
                 text::bytes(account.bytes.load(Relaxed)),
                 text::duration(self.elapsed),
                 text::rate(rate)
@@ -111,6 +105,14 @@ impl Summary<'_> {
                 _ => {}
             }
         }
+        let beyond = self.counted_ahead.unwrap_or(0).saturating_sub(account.files_found());
+        if self.exit() != Exit::Clean && account.count(Fate::NotReached) > 0 && beyond > 0 {
+            let beyond = text::count(beyond);
+            line(
+                out,
+                format_args!("\nThe run ended before its walk did: about {beyond} more files were not found yet."),
+            );
+        }
         if !account.adds_up() {
             line(
                 out,
@@ -131,6 +133,19 @@ const NOT_IN_FILES: &str = "\nThe index was empty before. Files cannot bring bac
 fn parts<'a>(out: &mut String, parts: impl IntoIterator<Item = (&'a str, u64)>) {
     for (what, count) in parts {
         line(out, format_args!("    {what:<22}{:>14}", text::count(count)));
+    }
+}
+
+/// Directories, and what may lie unseen below them.
+fn directories(out: &mut String, account: &Account) {
+    let count = |counter: &AtomicU64| text::count(counter.load(Relaxed));
+    line(out, format_args!("directories listed {}", count(&account.directories_listed)));
+    if account.directories_skipped.load(Relaxed) > 0 {
+        line(out, format_args!("directories skipped by rule {}", count(&account.directories_skipped)));
+    }
+    if account.directories_unreadable.load(Relaxed) > 0 {
+        let unreadable = count(&account.directories_unreadable);
+        line(out, format_args!("DIRECTORIES UNREADABLE {unreadable}: what lies below them is not in the account"));
     }
 }
 

@@ -65,7 +65,7 @@ fn a_directory_that_cannot_be_read_is_a_finding_and_not_the_end() {
     set("closed", 0o755);
     let out = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{out}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(out.contains("directories listed 2, unreadable 1"), "{out}");
+    assert!(out.contains("DIRECTORIES UNREADABLE 1"), "{out}");
     assert_eq!(site.listed("closed"), [("directory".into(), "unreadable".into())]);
     assert_eq!(site.listed("open/unreadable"), [("unreadable".into(), "unreadable".into())]);
     assert_eq!(index.count("image"), 1);
@@ -94,7 +94,7 @@ fn snapshots_and_waste_baskets_of_the_storage_unit_are_left_alone() {
     site.add(".snapshot/nightly/1.2.4", json!({"SOPInstanceUID": "1.2.4"}));
     let said = site.reindex(&site.sqlite(), &[]).exits(0);
     assert_eq!(said.figure("files found"), 1);
-    assert!(said.out.contains("skipped by rule 1"), "{}", said.out);
+    assert!(said.out.contains("directories skipped by rule 1"), "{}", said.out);
     assert_eq!(site.listed(".snapshot"), [("directory".into(), "system-directory".into())]);
 }
 

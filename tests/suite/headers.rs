@@ -49,7 +49,10 @@ fn what_is_read_is_what_dicom_object_reads() {
 fn oracle(object: &DefaultDicomObject, tag: Tag, form: Form) -> Option<String> {
     let several_sets =
         object.element(tags::SPECIFIC_CHARACTER_SET).is_ok_and(|set| set.to_str().unwrap().contains('\\'));
-    if tag.group() == 2 || several_sets || !matches!(form, Form::Uid | Form::Text | Form::PersonName | Form::Integer | Form::Unsigned) {
+    if tag.group() == 2
+        || several_sets
+        || !matches!(form, Form::Uid | Form::Text | Form::PersonName | Form::Integer | Form::Unsigned)
+    {
         return None;
     }
     Some(

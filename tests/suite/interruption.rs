@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use crate::support::{Index, Site};
 
 /// More than the stages hold at a time, so that some files are not reached.
-const FILES: u32 = 3000;
+const FILES: u64 = 3000;
 
 fn site_with_files() -> Site {
     let site = Site::new();
     for series in 1..=6 {
-        site.add_series(&format!("2021-11-{:02}-FRI", series + 10), 1, series, FILES / 6);
+        site.add_series(&format!("2021-11-{:02}-FRI", series + 10), 1, series, (FILES / 6) as u32);
     }
     site
 }
@@ -36,7 +36,7 @@ fn an_interrupted_run_finishes_its_batch_and_the_next_one_goes_on() {
     assert_eq!(inserted + not_reached, said.figure("files found"));
     assert_eq!(index.count("image"), inserted);
     let said = site.reindex(&index, &[]).exits(0);
-    assert_eq!(said.figure("inserted") + inserted, u64::from(FILES));
+    assert_eq!(said.figure("inserted") + inserted, FILES);
     assert_eq!(index.rows("SELECT DISTINCT instances FROM series"), [(FILES / 6).to_string()]);
 }
 
@@ -77,7 +77,82 @@ fn a_lost_connection_ends_the_run_with_what_was_reached() {
     assert_eq!(said.figure("files found"), said.figure("not reached") + said.figure("inserted"));
     other.close();
     let said = site.reindex(&index, &[]).exits(0);
-    assert_eq!(said.figure("inserted") + said.figure("unchanged"), u64::from(FILES));
+    assert_eq!(said.figure("inserted") + said.figure("unchanged"), FILES);
+}
+
+/// Whether all counts above the images are what the images say.
+fn counts_are_right(index: &Index) -> bool {
+    let wrong = "SELECT COUNT(*) FROM series WHERE instances IS NULL OR instances <> \
+                 (SELECT COUNT(*) FROM image WHERE image.seriesuid = series.uuid)";
+    let none = "SELECT COUNT(*) FROM study WHERE modalities IS NULL";
+    index.rows(wrong) == ["0"] && index.rows(none) == ["0"]
+}
+
+#[test]
+fn a_killed_run_leaves_nothing_to_mend() {
+    let site = site_with_files();
+    let index = site.sqlite();
+    site.run(&["init", "--index", &index.url]).exits(0);
+    let run = site.start_reindex(&index, &[]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while index.count("image") == 0 && Instant::now() < deadline {}
+    run.kill();
+    let before = index.count("image");
+    assert!(before > 0 && counts_are_right(&index), "{before} images");
+    let said = site.reindex(&index, &[]).exits(0);
+    assert_eq!(said.figure("inserted") + before, FILES);
+    assert!(counts_are_right(&index));
+}
+
+#[test]
+fn an_sqlite_index_is_one_file_after_a_run() {
+    let site = site_with_files();
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    assert!(!site.path("index.db-wal").exists() && !site.path("index.db-shm").exists());
+}
+
+#[test]
+fn two_runs_at_once_do_not_disturb_each_other() {
+    let site = site_with_files();
+    let both = |index: &Index| {
+        // Each run has a list of its own.
+        let other = Site::new();
+        let arguments = ["--rejected", "rejected.jsonl", "--io-threads", "4"];
+        let mut second =
+            other.program(&["reindex", site.archive().to_str().unwrap(), "--quiet", "--index", &index.url]);
+        let second = second.args(arguments).env("PACS_INDEX_PASSWORD", "pacs-test").spawn().unwrap();
+        let first = site.reindex(index, &[]);
+        let second = second.wait_with_output().unwrap();
+        assert_eq!(second.status.code(), Some(0), "{}", String::from_utf8_lossy(&second.stderr));
+        let first = first.exits(0);
+        assert_eq!(first.figure("inserted") + first.figure("unchanged"), FILES);
+        assert_eq!(index.count("image"), FILES);
+        assert!(counts_are_right(index));
+    };
+    both(&site.sqlite());
+    both(&Index::mariadb(&site));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_under_nohup_survives_the_logout() {
+    use std::os::unix::process::CommandExt;
+    let site = site_with_files();
+    let index = site.sqlite();
+    let mut command = site.reindexing(&site.archive(), &index, &[]);
+    // SAFETY: signal is safe between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+            Ok(())
+        });
+    }
+    let mut run = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    sleep(Duration::from_millis(150));
+    unsafe { libc::kill(run.id() as i32, libc::SIGHUP) };
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    assert_eq!(index.count("image"), FILES);
 }
 
 /// Kills the connections that wait for an insert into patient. Returns how many.

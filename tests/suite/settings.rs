@@ -12,13 +12,20 @@ fn an_archive_that_is_not_there_is_an_error_before_anything_is_written() {
     fs::write(site.path("file"), "").unwrap();
     fs::create_dir(site.path("full")).unwrap();
     fs::write(site.path("full/file"), "").unwrap();
-    let cases: [(&[&str], &str); 6] = [
+    fs::create_dir_all(site.path("unmounted/2021/11")).unwrap();
+    let cases: [(&[&str], &str); 12] = [
         (&["missing"], "Is the archive mounted?"),
         (&["archive"], "archive is empty"),
         (&["file"], "is not a directory"),
         (&["full", "."], "hold the same files"),
         (&["full", "full"], "hold the same files"),
         (&["/etc", "--require-mount"], "not on a mount"),
+        (&["unmounted"], "unmounted is empty"),
+        (&["full", "--path-map", "/mnt/typo=D:/DICOM"], "no root lies there"),
+        (&["full", "--index", "sqlite:full/index.db"], "lies in the archive"),
+        (&["full", "--rejected", "full/list"], "lies in the archive"),
+        (&["full", "--rejected", "file"], "does not exist yet"),
+        (&["full", "--rejected", "typo/list"], "does not exist yet"),
     ];
     for (arguments, message) in cases {
         let mut all = vec!["reindex"];
@@ -47,6 +54,10 @@ fn the_password_comes_from_a_file_or_an_option_file_never_from_the_url() {
     };
     run(&index.url, &["--password-file", "password"]).exits(0);
     run(&no_user, &["--defaults-file", "my.cnf"]).exits(0);
+    let mut typed =
+        site.program(&["reindex", "archive", "--quiet", "--index", &index.url, "--password-file", "password"]);
+    let stale = typed.env("PACS_INDEX_PASSWORD", "stale").output().unwrap();
+    assert_eq!(stale.status.code(), Some(0), "what is typed has the last word");
     let cases: [(&str, &[&str]); 4] = [
         (&index.url, &[]),
         (&index.url, &["--password-file", "wrong"]),
@@ -58,6 +69,44 @@ fn the_password_comes_from_a_file_or_an_option_file_never_from_the_url() {
         assert!(!said.err.contains("secret"), "{}", said.err);
         assert!(said.err.lines().count() >= 2, "an error says what to do: {}", said.err);
     }
+}
+
+#[test]
+fn a_time_zone_that_is_none_is_an_error() {
+    let site = Site::new();
+    site.add("1.2.3", json!({}));
+    let output = site.program(&["reindex", "archive"]).env("TZ", "Europe/Nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_dry_run_leaves_the_file_of_an_index_as_it_is() {
+    let site = Site::new();
+    site.add("1.2.3", json!({}));
+    let index = site.sqlite();
+    site.run(&["init", "--index", &index.url]).exits(0);
+    index.execute("PRAGMA journal_mode = DELETE");
+    let before = fs::read(site.path("index.db")).unwrap();
+    site.reindex(&index, &["--dry-run"]).exits(0);
+    assert!(fs::read(site.path("index.db")).unwrap() == before);
+    index.execute("DROP TABLE patient");
+    let before = fs::read(site.path("index.db")).unwrap();
+    site.reindex(&index, &[]).exits(2);
+    assert!(fs::read(site.path("index.db")).unwrap() == before, "a file that is no index is refused as it is");
+}
+
+#[test]
+fn a_reader_that_has_gone_does_not_fail_the_run() {
+    let site = Site::new();
+    site.add("1.2.3", json!({}));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = site.program(&["reindex", "archive"]);
+    let status = command.stdout(full.try_clone().unwrap()).stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(
+        site.program(&["reindex", "missing"]).stderr(fs::File::open("/dev/null").unwrap()).status().unwrap().code(),
+        Some(2)
+    );
 }
 
 #[test]

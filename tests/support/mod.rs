@@ -164,6 +164,11 @@ impl Running {
         unsafe { libc::kill(self.0.id() as i32, libc::SIGINT) };
     }
 
+    pub fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
     pub fn is_over(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
     }
