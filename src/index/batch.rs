@@ -1,9 +1,9 @@
 //! A batch into the index: parents first, each level sorted by key, only what is missing, in one short transaction.
 //!
-//! `study.modalities`, the distinct modalities of its series, and `series.instances`, their number, follow in the same
-//! transaction. A deadlock with the PACS is tried again. Rows that were there before are not touched otherwise.
+//! A deadlock with the PACS is tried again. Rows that were there before are not touched, but for values derived from
+//! the rows below them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::civil::DateTime;
@@ -48,18 +48,26 @@ pub struct Writer {
     look_first: [bool; 4],
     patients: HashSet<Box<str>>,
     pub(super) studies: HashMap<Box<str>, Study>,
-    series: HashSet<Box<str>>,
+    pub(super) series: HashMap<Box<str>, Below>,
     pub inserted: Parents,
 }
 
 /// What the closing step needs of a study.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Study {
-    /// This run inserted its row; otherwise its `received` is not ours.
-    pub ours: bool,
+    pub below: Below,
     /// What was written, and the latest seen since.
     pub written: DateTime,
     pub latest: DateTime,
+}
+
+/// What this run did at a row and below it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Below {
+    /// It inserted the row. Otherwise what stands in it is not ours.
+    pub ours: bool,
+    /// It inserted rows below, so that what is derived from them is open.
+    pub open: bool,
 }
 
 impl Writer {
@@ -73,7 +81,7 @@ impl Writer {
             look_first,
             patients: HashSet::new(),
             studies: HashMap::new(),
-            series: HashSet::new(),
+            series: HashMap::new(),
             inserted: Parents::default(),
         })
     }
@@ -142,7 +150,7 @@ impl Writer {
             }
             levels.push(groups);
         }
-        self.derive(entries, &levels)?;
+        self.take_back(entries, &levels)?;
         Ok(Attempt { levels, refused })
     }
 
@@ -177,29 +185,39 @@ impl Writer {
         match level {
             Level::Patient => self.patients.contains(key),
             Level::Study => self.studies.contains_key(key),
-            Level::Series => self.series.contains(key),
+            Level::Series => self.series.contains_key(key),
             Level::Instance => false,
         }
     }
 
-    /// Derives what rows above this batch's say of it: whoever looks between two batches finds it right, and a run
-    /// that is killed leaves nothing to mend.
-    fn derive(&mut self, entries: &[Entry], levels: &[Vec<Group>]) -> Result<(), Failure> {
-        let inserted_below = |level: Level, parent: Level| {
-            let groups = levels[level as usize].iter().filter(|group| matches!(group.presence, Presence::Inserted));
-            let keys: BTreeSet<&str> = groups.map(|group| entries[group.members[0]].key(parent)).collect();
-            keys.into_iter().collect::<Vec<_>>()
-        };
-        self.index.count_instances(&inserted_below(Level::Instance, Level::Series))?;
-        let studies = inserted_below(Level::Series, Level::Study);
-        let mut modalities: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (study, modality) in self.index.modalities(&studies)? {
-            modalities.entry(study).or_default().insert(modality);
-        }
-        for (study, distinct) in modalities {
-            self.index.set_modalities(&study, &Vec::from_iter(distinct).join(" "))?;
+    /// Derived values of rows that were there before are out of date with the first row inserted below them. They
+    /// are taken back until the closing step: a run that is killed leaves no wrong value, and the next one fills them.
+    fn take_back(&mut self, entries: &[Entry], levels: &[Vec<Group>]) -> Result<(), Failure> {
+        for (parent, child) in [(Level::Study, Level::Series), (Level::Series, Level::Instance)] {
+            let inserted = levels[child as usize].iter().filter(|group| matches!(group.presence, Presence::Inserted));
+            let keys: BTreeSet<&str> = inserted.map(|group| entries[group.members[0]].key(parent)).collect();
+            let new: HashSet<&str> = levels[parent as usize]
+                .iter()
+                .filter(|group| matches!(group.presence, Presence::Inserted))
+                .map(|group| entries[group.members[0]].key(parent))
+                .collect();
+            let keys: Vec<&str> = keys
+                .into_iter()
+                .filter(|key| {
+                    !new.contains(key) && self.below(parent, key).is_none_or(|below| !below.ours && !below.open)
+                })
+                .collect();
+            self.index.take_back(parent, &keys)?;
         }
         Ok(())
+    }
+
+    fn below(&self, level: Level, key: &str) -> Option<Below> {
+        match level {
+            Level::Study => self.studies.get(key).map(|study| study.below),
+            Level::Series => self.series.get(key).copied(),
+            _ => None,
+        }
     }
 
     fn insert_missing(&mut self, level: Level, entries: &[&Entry]) -> Result<Vec<Presence>, Failure> {
@@ -227,6 +245,11 @@ impl Writer {
             {
                 study.latest = study.latest.max(entry.received);
             }
+            if *outcome == Some(Outcome::Inserted)
+                && let Some(series) = self.series.get_mut(entry.key(Level::Series))
+            {
+                series.open = true;
+            }
         }
         outcomes.into_iter().flatten().collect()
     }
@@ -245,12 +268,16 @@ impl Writer {
             }
             Level::Study => {
                 self.inserted.studies += u64::from(ours);
-                let study = Study { ours, written: entry.received, latest: entry.received };
+                let below = Below { ours, open: ours };
+                let study = Study { below, written: entry.received, latest: entry.received };
                 self.studies.insert(key.into(), study);
             }
             Level::Series => {
                 self.inserted.series += u64::from(ours);
-                self.series.insert(key.into());
+                self.series.insert(key.into(), Below { ours, open: ours });
+                if ours && let Some(study) = self.studies.get_mut(entry.key(Level::Study)) {
+                    study.below.open = true;
+                }
             }
             Level::Instance => {}
         }

@@ -51,6 +51,31 @@ pub struct Found {
     pub characters: Option<usize>,
     /// The most bytes that it holds; only where characters do not say (TEXT).
     pub bytes: Option<usize>,
+    /// What stands for no value: NULL, or the type's zero where NULL is not allowed.
+    pub blank: Blank,
+}
+
+/// How a column holds no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blank {
+    Null,
+    EmptyText,
+    Zero,
+}
+
+impl Blank {
+    /// Of a column of a type that is not nullable. A date has no zero that every server takes; it stays NULL, and the
+    /// row is refused.
+    pub fn of(kind: &str, nullable: bool) -> Self {
+        let kind = kind.to_ascii_lowercase();
+        let is_one_of = |kinds: &[&str]| kinds.iter().any(|part| kind.contains(part));
+        match nullable {
+            true => Blank::Null,
+            false if is_one_of(&["char", "text"]) => Blank::EmptyText,
+            false if is_one_of(&["int", "float", "double", "decimal", "real"]) => Blank::Zero,
+            false => Blank::Null,
+        }
+    }
 }
 
 /// A column that is written.
@@ -61,6 +86,7 @@ pub struct Column {
     characters: usize,
     bytes: usize,
     exact: bool,
+    pub blank: Blank,
 }
 
 impl Column {
@@ -68,6 +94,11 @@ impl Column {
     pub fn fit<'a>(&self, value: Value<'a>) -> Value<'a> {
         match value {
             Value::Text(text) => Value::Text(self.cut(text)),
+            Value::Null => match self.blank {
+                Blank::Null => Value::Null,
+                Blank::EmptyText => Value::Text(""),
+                Blank::Zero => Value::Integer(0),
+            },
             other => other,
         }
     }
@@ -157,6 +188,7 @@ fn column(there: &[Found], name: &str, source: Source) -> Option<Column> {
         characters: found.characters.unwrap_or(usize::MAX),
         bytes: found.bytes.unwrap_or(usize::MAX),
         exact: EXACT.contains(&name),
+        blank: found.blank,
     })
 }
 
@@ -189,7 +221,7 @@ mod tests {
     use super::*;
 
     fn column(characters: usize, bytes: usize) -> Column {
-        Column { name: "x".into(), source: Source::Path, characters, bytes, exact: false }
+        Column { name: "x".into(), source: Source::Path, characters, bytes, exact: false, blank: Blank::Null }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Entry, Existing, Failure, Index, LEVELS, Tables, View};
+use super::{Derive, Entry, Existing, Failure, Index, LEVELS, Tables, View};
 use crate::dicom::Level;
 
 pub struct DryRun<I> {
@@ -62,7 +62,7 @@ impl<I: Index> Index for DryRun<I> {
         Ok(())
     }
 
-    fn modalities(&mut self, _: &[&str]) -> Result<Vec<(String, String)>, Failure> {
+    fn modalities(&mut self, _: &[&str], _: Derive) -> Result<Vec<(String, String)>, Failure> {
         Ok(Vec::new())
     }
 
@@ -74,7 +74,11 @@ impl<I: Index> Index for DryRun<I> {
         Ok(())
     }
 
-    fn count_instances(&mut self, _: &[&str]) -> Result<(), Failure> {
+    fn count_instances(&mut self, _: &[&str], _: Derive) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn take_back(&mut self, _: Level, _: &[&str]) -> Result<(), Failure> {
         Ok(())
     }
 

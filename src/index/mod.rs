@@ -80,7 +80,7 @@ pub trait Index {
     fn roll_back(&mut self) -> Result<(), Failure>;
 
     /// The modalities of the series of these studies, as pairs of study and modality.
-    fn modalities(&mut self, studies: &[&str]) -> Result<Vec<(String, String)>, Failure>;
+    fn modalities(&mut self, studies: &[&str], which: Derive) -> Result<Vec<(String, String)>, Failure>;
 
     fn set_modalities(&mut self, study: &str, modalities: &str) -> Result<(), Failure>;
 
@@ -88,10 +88,21 @@ pub trait Index {
     fn set_received(&mut self, study: &str, received: &str) -> Result<(), Failure>;
 
     /// Counts the instances of these series.
-    fn count_instances(&mut self, series: &[&str]) -> Result<(), Failure>;
+    fn count_instances(&mut self, series: &[&str], which: Derive) -> Result<(), Failure>;
+
+    /// Sets the derived value of these studies or series to NULL.
+    fn take_back(&mut self, level: Level, keys: &[&str]) -> Result<(), Failure>;
 
     /// Ends the connection in order: an SQLite index is then one file.
     fn close(self: Box<Self>);
+}
+
+/// For which of the rows that are named something is derived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Derive {
+    All,
+    /// Those that have no value: what others wrote stays.
+    WhereNull,
 }
 
 /// What a lookup sees of rows that others write.

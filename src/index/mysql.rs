@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow};
 
-use super::columns::{self, Found};
+use super::columns::{self, Blank, Found};
 use super::connection::connection;
 use super::sql::{Database, Keep};
 use super::{Failure, Refusal, Value, table};
@@ -45,17 +45,19 @@ impl MySql {
     /// The columns of a level's table. Names of the catalogue's own columns differ in case between servers.
     pub fn columns(&mut self, level: Level) -> Result<Vec<Found>, Failure> {
         let sql = "SELECT CAST(COLUMN_NAME AS CHAR), CAST(CHARACTER_MAXIMUM_LENGTH AS CHAR), \
-                   CAST(CHARACTER_OCTET_LENGTH AS CHAR), CAST(DATA_TYPE AS CHAR) \
+                   CAST(CHARACTER_OCTET_LENGTH AS CHAR), CAST(DATA_TYPE AS CHAR), CAST(IS_NULLABLE AS CHAR) \
                    FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
                    ORDER BY ORDINAL_POSITION";
         let rows = self.fetch(&sql.into(), &[Value::Text(table(level))])?;
         let found = |row: Vec<Option<String>>| {
-            let [name, characters, bytes, kind] = <[Option<String>; 4]>::try_from(row).ok()?;
+            let [name, characters, bytes, kind, nullable] = <[Option<String>; 5]>::try_from(row).ok()?;
+            let kind = kind.unwrap_or_default();
             let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
             // Of the TEXT types only the bytes are bounded.
-            let is_text = kind.is_some_and(|kind| kind.to_ascii_lowercase().ends_with("text"));
+            let is_text = kind.to_ascii_lowercase().ends_with("text");
+            let blank = Blank::of(&kind, nullable.as_deref() != Some("NO"));
             let (characters, bytes) = if is_text { (None, number(bytes)) } else { (number(characters), None) };
-            Some(Found { name: name?, characters, bytes })
+            Some(Found { name: name?, characters, bytes, blank })
         };
         Ok(rows.into_iter().filter_map(found).collect())
     }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::{Entry, Existing, Failure, Index, Tables, Value, View, key, table};
+use super::columns::{Blank, Column};
+use super::{Derive, Entry, Existing, Failure, Index, Tables, Value, View, key, table};
 use crate::dicom::Level;
 
 /// One connection to a database that takes `?` for a value and backquotes around a name.
@@ -50,10 +51,11 @@ enum Verb {
     Insert,
     Find(View),
     Any,
-    Modalities,
+    Modalities(Derive),
     SetModalities,
     SetReceived,
-    CountInstances,
+    CountInstances(Derive),
+    TakeBack,
 }
 
 impl<D: Database> SqlIndex<D> {
@@ -68,23 +70,29 @@ impl<D: Database> SqlIndex<D> {
             Verb::Find(View::Begun) => find(level, count),
             Verb::Find(View::Now) => find(level, count) + D::LATEST,
             Verb::Any => format!("SELECT 1 FROM `{}` LIMIT 1", table(level)),
-            Verb::Modalities => format!(
-                "SELECT DISTINCT `studyuid`, `modality` FROM `series` WHERE `modality` IS NOT NULL AND `studyuid` IN ({})",
-                marks(count)
+            Verb::Modalities(which) => format!(
+                "SELECT DISTINCT `studyuid`, `modality` FROM `series` WHERE `modality` IS NOT NULL AND `studyuid` IN \
+                 (SELECT `uuid` FROM `study` WHERE `uuid` IN ({}){})",
+                marks(count),
+                where_null(which, &tables.modalities)
             ),
-            Verb::SetModalities => format!(
-                "UPDATE `study` SET `{}` = ? WHERE `uuid` = ?",
-                tables.modalities.as_ref().map_or("uuid", |column| &column.name)
-            ),
+            Verb::SetModalities => {
+                format!("UPDATE `study` SET {} = ? WHERE `uuid` = ?", name(&tables.modalities))
+            }
             Verb::SetReceived => {
                 "UPDATE `study` SET `received` = ? WHERE `uuid` = ? AND (`received` IS NULL OR `received` < ?)".into()
             }
-            Verb::CountInstances => format!(
-                "UPDATE `series` SET `{}` = (SELECT COUNT(*) FROM `image` WHERE `image`.`seriesuid` = `series`.`uuid`) \
-                 WHERE `uuid` IN ({})",
-                tables.instances.as_ref().map_or("uuid", |column| &column.name),
-                marks(count)
+            Verb::CountInstances(which) => format!(
+                "UPDATE `series` SET {} = (SELECT COUNT(*) FROM `image` WHERE `image`.`seriesuid` = `series`.`uuid`) \
+                 WHERE `uuid` IN ({}){}",
+                name(&tables.instances),
+                marks(count),
+                where_null(which, &tables.instances)
             ),
+            Verb::TakeBack => {
+                let column = if level == Level::Study { &tables.modalities } else { &tables.instances };
+                format!("UPDATE `{}` SET {} = NULL WHERE `uuid` IN ({})", table(level), name(column), marks(count))
+            }
         };
         self.statements.entry((verb, level, count)).or_insert_with(|| text().into()).clone()
     }
@@ -98,7 +106,7 @@ impl<D: Database> SqlIndex<D> {
             let values: Vec<Value> = part.iter().map(Some).chain(filling).flatten().map(|k| Value::Text(k)).collect();
             let sql = self.statement(verb, level, size);
             rows.extend(match verb {
-                Verb::CountInstances => {
+                Verb::CountInstances(_) | Verb::TakeBack => {
                     self.database.execute(&sql, &values, Keep::Prepared)?;
                     Vec::new()
                 }
@@ -159,8 +167,11 @@ impl<D: Database> Index for SqlIndex<D> {
         self.database.roll_back()
     }
 
-    fn modalities(&mut self, studies: &[&str]) -> Result<Vec<(String, String)>, Failure> {
-        let rows = self.over_keys(Verb::Modalities, Level::Series, studies)?;
+    fn modalities(&mut self, studies: &[&str], which: Derive) -> Result<Vec<(String, String)>, Failure> {
+        if self.tables.modalities.is_none() {
+            return Ok(Vec::new());
+        }
+        let rows = self.over_keys(Verb::Modalities(which), Level::Series, studies)?;
         let pair = |row: Vec<Option<String>>| {
             let mut row = row.into_iter();
             Some((row.next()??, row.next()??))
@@ -181,9 +192,17 @@ impl<D: Database> Index for SqlIndex<D> {
         self.database.execute(&sql, &[received, study, received], Keep::Prepared)
     }
 
-    fn count_instances(&mut self, series: &[&str]) -> Result<(), Failure> {
+    fn count_instances(&mut self, series: &[&str], which: Derive) -> Result<(), Failure> {
         if self.tables.instances.is_some() {
-            self.over_keys(Verb::CountInstances, Level::Series, series)?;
+            self.over_keys(Verb::CountInstances(which), Level::Series, series)?;
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self, level: Level, keys: &[&str]) -> Result<(), Failure> {
+        let column = if level == Level::Study { &self.tables.modalities } else { &self.tables.instances };
+        if column.as_ref().is_some_and(|column| column.blank == Blank::Null) {
+            self.over_keys(Verb::TakeBack, level, keys)?;
         }
         Ok(())
     }
@@ -210,6 +229,18 @@ fn find(level: Level, keys: usize) -> String {
     }
     let _ = write!(sql, " FROM `{}` WHERE `{key}` IN ({})", table(level), marks(keys));
     sql
+}
+
+/// Statements with a column that the database lacks are never run.
+fn name(column: &Option<Column>) -> String {
+    column.as_ref().map_or("NULL".into(), |column| format!("`{}`", column.name))
+}
+
+fn where_null(which: Derive, column: &Option<Column>) -> String {
+    match which {
+        Derive::All => String::new(),
+        Derive::WhereNull => format!(" AND {} IS NULL", name(column)),
+    }
 }
 
 fn marks(count: usize) -> String {

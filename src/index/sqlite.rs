@@ -8,7 +8,7 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
 };
 
-use super::columns::Found;
+use super::columns::{Blank, Found};
 use super::connection::connection;
 use super::sql::{Database, Keep};
 use super::{Failure, Refusal, Value, init, table};
@@ -66,11 +66,13 @@ impl Sqlite {
     }
 
     pub fn columns(&mut self, level: Level) -> Result<Vec<Found>, Failure> {
-        let sql = "SELECT name, type FROM pragma_table_info(?) ORDER BY cid";
+        let sql = "SELECT name, type, \"notnull\" FROM pragma_table_info(?) ORDER BY cid";
         let rows = self.fetch(&sql.into(), &[Value::Text(table(level))])?;
         let found = |row: Vec<Option<String>>| {
-            let [name, kind] = <[Option<String>; 2]>::try_from(row).ok()?;
-            Some(Found { name: name?, characters: declared_length(&kind?), bytes: None })
+            let [name, kind, not_null] = <[Option<String>; 3]>::try_from(row).ok()?;
+            let kind = kind?;
+            let blank = Blank::of(&kind, not_null.as_deref() == Some("0"));
+            Some(Found { name: name?, characters: declared_length(&kind), bytes: None, blank })
         };
         Ok(rows.into_iter().filter_map(found).collect())
     }

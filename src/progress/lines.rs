@@ -111,7 +111,7 @@ mod tests {
              time left not known yet, in /dicom/2021-11-12-FRI"
         );
         let last: Vec<&str> = text.lines().rev().take(2).collect();
-        assert_eq!(last[1], "30 s: closing, 0 of 10 studies");
+        assert_eq!(last[1], "30 s: closing, 0 of 10 studies and series");
         assert!(last[0].starts_with("30 s: indexing, 1,234 of 200,000 files"), "{text}");
     }
 }

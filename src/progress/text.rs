@@ -79,7 +79,7 @@ pub fn left(snapshot: &Snapshot) -> String {
 pub fn position(snapshot: &Snapshot) -> String {
     let readings = &snapshot.readings;
     match readings.phase {
-        Phase::Closing => format!("{} of {} studies", count(readings.closed), count(readings.to_close)),
+        Phase::Closing => format!("{} of {} studies and series", count(readings.closed), count(readings.to_close)),
         Phase::Indexing => {
             let counting = if readings.found_is_total { "" } else { ", still counting" };
             format!("{} of {} files{counting}", count(readings.done), count(readings.found))

@@ -133,6 +133,11 @@ fn columns_that_a_database_lacks_are_left_out_and_a_missing_key_is_named() {
     index.execute("ALTER TABLE study DROP COLUMN modalities, ADD COLUMN site_column INT NOT NULL DEFAULT 7");
     site.reindex(&index, &[]).exits(0);
     assert_eq!(index.rows("SELECT site_column FROM study"), ["7"]);
+    index.execute("UPDATE patient SET middlename = '', height = 0");
+    index.execute("ALTER TABLE patient MODIFY middlename VARCHAR(64) NOT NULL, MODIFY height FLOAT NOT NULL");
+    site.add("1.2.4", json!({"PatientID": "T2", "StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.1", "SOPInstanceUID": "1.2.1.1"}));
+    site.reindex(&index, &[]).exits(0);
+    assert_eq!(index.rows("SELECT middlename, height FROM patient WHERE origid = 'T2'"), ["|0"]);
     index.execute("ALTER TABLE image DROP COLUMN seriesuid");
     let said = site.reindex(&index, &[]).exits(2);
     assert!(said.err.contains("`image`.`seriesuid`"), "{}", said.err);
