@@ -14,7 +14,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Find every instance below the roots and bring the index up to date
+    /// Find every instance below the roots and insert what the index lacks
     #[command(after_help = EXIT_CODES)]
     Reindex(Reindex),
     /// Make the core tables in an empty database
@@ -45,7 +45,7 @@ pub struct Reindex {
     #[arg(long, value_name = "FROM=TO")]
     pub path_map: Vec<String>,
 
-    /// Fail if a root does not lie on a mount: an archive that is not mounted looks like an empty one
+    /// Fail if a root lies on the system's own disk: is the archive mounted?
     #[arg(long)]
     pub require_mount: bool,
 
@@ -53,7 +53,7 @@ pub struct Reindex {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Where rejected and other noteworthy files are listed, as JSON Lines [default: in the state directory]
+    /// Where rejected and other noteworthy files are listed, as JSON Lines [default: a new file in ~/.local/state/pacs-index]
     #[arg(long, value_name = "FILE")]
     pub rejected: Option<PathBuf>,
 
@@ -83,7 +83,7 @@ pub struct Index {
     #[arg(long = "index", value_name = "URL", default_value = "sqlite:pacs-index.db")]
     pub url: String,
 
-    /// A file whose first line is the password [also: the environment variable PACS_INDEX_PASSWORD]
+    /// A file whose first line is the password [otherwise: the environment variable PACS_INDEX_PASSWORD]
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 
@@ -100,8 +100,11 @@ pub struct Index {
 pub enum Progress {
     /// A bar in a terminal, lines elsewhere
     Auto,
+    /// A bar, wherever
     Bar,
+    /// A line each second at first, then every ten
     Lines,
+    /// A JSON object a line, each second
     Json,
 }
 

@@ -31,7 +31,7 @@ impl Roots {
             if !resolved.is_dir() {
                 return Err(Error::usage(
                     format!("{shown} is not a directory"),
-                    "Name the directory of the archive that holds it.",
+                    "Name a directory; all files below it are indexed.",
                 ));
             }
             std::fs::read_dir(path).map_err(unreadable)?;
