@@ -6,21 +6,21 @@ MARIADB_PID=""
 
 mariadb_find() {
     PATH="$PATH:/usr/sbin:/usr/local/sbin"
-    command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null
+    command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null && command -v my_print_defaults >/dev/null
 }
 
-# Debian's mariadb-server-core is the server's programs without a service that would start by itself.
+# Debian's core packages are the programs without a service that would start by itself.
 mariadb_install() {
     mariadb_find && return
     local apt=(apt-get)
     if [ "$(id -u)" -ne 0 ]; then apt=(sudo -n apt-get); fi
     if command -v apt-get >/dev/null && "${apt[@]}" --version >/dev/null 2>&1; then
-        echo "MariaDB is missing; installing Debian's mariadb-server-core" >&2
-        { "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends mariadb-server-core; } >&2 || true
+        echo "MariaDB is missing; installing Debian's mariadb-server-core and mariadb-client-core" >&2
+        { "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends mariadb-server-core mariadb-client-core; } >&2 || true
     fi
     mariadb_find && return
-    echo "The tests need MariaDB's programs mariadbd and mariadb-install-db, and they cannot be installed here." >&2
-    echo "Install them (Debian, Ubuntu: apt-get install mariadb-server-core; Fedora: dnf install mariadb-server) and run this again." >&2
+    echo "The tests need MariaDB's programs mariadbd, mariadb-install-db and my_print_defaults, and they cannot be installed here." >&2
+    echo "Install them (Debian, Ubuntu: apt-get install mariadb-server-core mariadb-client-core; Fedora: dnf install mariadb-server) and run this again." >&2
     return 1
 }
 
