@@ -26,7 +26,7 @@ mariadb_install() {
 
 # Starts the server. Sets MARIADB_PORT and MARIADB_SOCKET; user pacs, password pacs-test.
 mariadb_start() {
-    mariadb_install
+    mariadb_install || return 1
     MARIADB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/pacs-index-mariadb.XXXXXX")
     local user; user=$(id -un)
     mariadb-install-db --no-defaults --user="$user" --datadir="$MARIADB_DIR/data" --auth-root-authentication-method=normal \
