@@ -64,6 +64,44 @@ impl PathMap {
         let text = path.to_str().ok_or(NotText)?;
         Ok(if cfg!(windows) { text.replace('\\', "/") } else { text.to_owned() })
     }
+
+    /// The directory here that the PACS calls so: by the map whose `TO` is the longest that fits, or else as it stands.
+    pub fn from_index(&self, text: &str) -> Option<PathBuf> {
+        let path = ServerPath::new(text);
+        let fits = self.0.iter().filter_map(|mapping| Some((mapping, path.below(&ServerPath::new(&mapping.to))?)));
+        match fits.min_by_key(|(_, rest)| rest.len()) {
+            Some((mapping, rest)) => Some(rest.iter().fold(mapping.from.clone(), |path, name| path.join(name))),
+            None => Some(Path::new(text)).filter(|path| path.is_absolute()).map(|path| path.components().collect()),
+        }
+    }
+}
+
+/// A path as the PACS server names it, with `/` or `\`.
+struct ServerPath<'a> {
+    /// One leads to the root, two to another server (UNC).
+    separators: usize,
+    components: Vec<&'a str>,
+}
+
+impl<'a> ServerPath<'a> {
+    fn new(text: &'a str) -> Self {
+        let is_separator = |c: char| c == '/' || c == '\\';
+        // The root itself stands in a map without its separator.
+        let separators = if text.is_empty() { 1 } else { text.chars().take_while(|c| is_separator(*c)).count().min(2) };
+        ServerPath { separators, components: text.split(is_separator).filter(|name| !name.is_empty()).collect() }
+    }
+
+    /// What leads from a directory down to this path. A path that begins with a drive or a server is one of Windows,
+    /// which knows no case.
+    fn below(&self, directory: &Self) -> Option<&[&'a str]> {
+        let same = |(a, b): (&&str, &&str)| match self.separators {
+            1 => a == b,
+            _ => a.to_lowercase() == b.to_lowercase(),
+        };
+        let (above, rest) = self.components.split_at_checked(directory.components.len())?;
+        let fits = self.separators == directory.separators && above.iter().zip(&directory.components).all(same);
+        fits.then_some(rest)
+    }
 }
 
 /// The path holds bytes that are no text.
@@ -103,6 +141,29 @@ mod tests {
         ];
         for (path, expected) in cases {
             assert_eq!(maps.to_index(Path::new(path)).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_of_the_pacs_leads_back_to_the_directory_here() {
+        let maps =
+            map(&["/mnt/dicom=D:/DICOM", "/mnt/old=d:/dicom/Old", "/mnt/far=\\\\NAS\\share", "/data=/dicom", "/=/"]);
+        let cases = [
+            ("D:/DICOM", "/mnt/dicom"),
+            ("d:\\Dicom\\2021\\", "/mnt/dicom/2021"),
+            ("D:/DICOM/OLD/x", "/mnt/old/x"),
+            ("D:/DICOM/older", "/mnt/dicom/older"),
+            ("//nas/SHARE/x", "/mnt/far/x"),
+            ("/nas/share/x", "/nas/share/x"),
+            ("/dicom/x", "/data/x"),
+            ("/DICOM/x", "/DICOM/x"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(maps.from_index(text), Some(expected.into()), "{text}");
+        }
+        assert_eq!(map(&[]).from_index("/data/"), Some("/data".into()));
+        for text in ["E:/x", "\\\\other\\share", "dicom", "D:"] {
+            assert_eq!(maps.from_index(text), None, "{text}");
         }
     }
 
