@@ -28,11 +28,20 @@ const EXIT_CODES: &str = "Exit codes:
   3    could not finish
   130  interrupted; the same command goes on from there";
 
+/// Each option is a key of the settings file too: `settings::file` finds them here.
 #[derive(Debug, Args)]
 pub struct Reindex {
     /// Directories of the archive
-    #[arg(required = true, value_name = "ROOT")]
+    #[arg(required_unless_present = "roots_from_index", value_name = "ROOT")]
     pub roots: Vec<PathBuf>,
+
+    /// Take the directories that the PACS is configured with, as its database names them
+    #[arg(long, conflicts_with = "roots")]
+    pub roots_from_index: bool,
+
+    /// A TOML file with settings, named like these options; what is typed wins
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     #[command(flatten)]
     pub index: Index,
@@ -82,6 +91,10 @@ pub struct Index {
     /// sqlite:FILE or mysql://user@host:port/database
     #[arg(long = "index", value_name = "URL", default_value = "sqlite:pacs-index.db")]
     pub url: String,
+
+    /// The INI file of the PACS, which says where its database is
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    pub pacsone_ini: Option<PathBuf>,
 
     /// A file whose first line is the password [otherwise: the environment variable PACS_INDEX_PASSWORD]
     #[arg(long, value_name = "FILE")]

@@ -4,18 +4,23 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pacs_index::cli::{Cli, Command};
-use pacs_index::command;
+use pacs_index::exit::Exit;
+use pacs_index::{command, error, settings};
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Reindex(typed) => command::reindex::run(&typed),
-        Command::Init(typed) => command::init::run(&typed),
-    };
-    match result {
+    match run() {
         Ok(exit) => exit.into(),
         Err(error) => {
             command::complain(&error);
             error.exit().into()
         }
+    }
+}
+
+fn run() -> error::Result<Exit> {
+    let arguments = settings::file::complete(std::env::args_os().collect())?;
+    match Cli::parse_from(arguments).command {
+        Command::Reindex(typed) => command::reindex::run(&typed),
+        Command::Init(typed) => command::init::run(&typed),
     }
 }

@@ -48,6 +48,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         elapsed: done.elapsed,
         failed: done.failure.is_some(),
         index: location.shown(),
+        named_roots: if settings.roots_from_index { settings.roots.paths() } else { &[] },
         dry_run: access == Access::DryRun,
         began_empty,
         listing: listing.lines(),

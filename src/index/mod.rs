@@ -15,6 +15,7 @@ pub mod init;
 pub mod location;
 mod missing;
 mod mysql;
+pub mod pacsone;
 pub mod sql;
 mod sqlite;
 

@@ -1,7 +1,7 @@
 //! The summary on standard output: the account, whose parts add up, and what an administrator does next.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub struct Summary<'a> {
     /// Something kept the run from its end.
     pub failed: bool,
     pub index: String,
+    /// The roots, where the index named them.
+    pub named_roots: &'a [PathBuf],
     pub dry_run: bool,
     pub interrupted: bool,
     /// The index held no image before.
@@ -58,6 +60,9 @@ impl Summary<'_> {
         let mut out = String::new();
         let dry = if self.dry_run { " (dry run: nothing was written)" } else { "" };
         line(&mut out, format_args!("reindex into {}: {}{dry}", self.index, self.outcome()));
+        for root in self.named_roots {
+            line(&mut out, format_args!("archive directory, as the index names it: {}", root.display()));
+        }
         line(&mut out, format_args!(""));
         self.account(&mut out);
         line(&mut out, format_args!(""));

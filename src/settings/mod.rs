@@ -1,8 +1,12 @@
 //! From what was typed, the environment and files to plain settings: nothing below looks at these again.
 
-use std::path::{Path, PathBuf};
+mod archive;
+pub mod file;
+mod index;
+mod pacsone_ini;
 
-use configparser::ini::Ini;
+use std::path::PathBuf;
+
 use jiff::Zoned;
 use jiff::tz::TimeZone;
 
@@ -10,10 +14,9 @@ use crate::archive::{PathMap, Roots};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::Location;
-use crate::index::location::{Access, Credentials};
+use crate::index::location::Access;
 use crate::progress::Form;
-
-const PASSWORD_VARIABLE: &str = "PACS_INDEX_PASSWORD";
+pub use index::location;
 
 /// Fewer threads than this leave a storage unit over a network idle.
 const LEAST_IO_THREADS: usize = 32;
@@ -24,6 +27,8 @@ const MOST_WALK_THREADS: usize = 8;
 
 pub struct Reindex {
     pub roots: Roots,
+    /// The index named them: nobody has seen them yet.
+    pub roots_from_index: bool,
     pub location: Location,
     pub access: Access,
     pub path_map: PathMap,
@@ -44,15 +49,16 @@ impl Reindex {
             text.parse().map_err(|why| Error::usage(format!("--path-map {text} cannot be used"), format!("{why}.")))
         });
         let io_threads = typed.io_threads.map_or_else(default_io_threads, usize::from);
-        let roots = Roots::check(&typed.roots, typed.require_mount)?;
         let path_map = PathMap::new(mappings.collect::<Result<_>>()?);
+        let location = location(&typed.index)?;
+        let roots = if typed.roots_from_index { &archive::named_by(&location, &path_map)? } else { &typed.roots };
+        let roots = Roots::check(roots, typed.require_mount)?;
         if let Some(directory) = path_map.fits_none_of(roots.paths()) {
             return Err(Error::usage(
                 format!("--path-map {}=...: no root lies there", directory.display()),
                 "Check its spelling, links included: rows would hold paths that the PACS does not know.",
             ));
         }
-        let location = location(&typed.index)?;
         let files = [("--index", location.file()), ("--rejected", typed.rejected.as_deref())];
         if let Some((option, file)) = files.into_iter().find_map(|(o, f)| f.filter(|f| roots.hold(f)).map(|f| (o, f))) {
             return Err(Error::usage(
@@ -64,6 +70,7 @@ impl Reindex {
             path_map,
             location,
             roots,
+            roots_from_index: typed.roots_from_index,
             time_zone: time_zone()?,
             rejected_is_default: typed.rejected.is_none(),
             access: if typed.dry_run { Access::DryRun } else { Access::Write },
@@ -81,52 +88,6 @@ impl Reindex {
             }),
         })
     }
-}
-
-/// Where the index is, with the password from where it may be.
-pub fn location(typed: &cli::Index) -> Result<Location> {
-    let mut credentials = Credentials::default();
-    if let Some(path) = &typed.defaults_file {
-        credentials = option_file(path, &typed.defaults_section)?;
-    }
-    if let Ok(password) = std::env::var(PASSWORD_VARIABLE) {
-        credentials.password = Some(password);
-    }
-    // What is typed has the last word.
-    if let Some(path) = &typed.password_file {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::usage(format!("--password-file {}: {error}", path.display()), "Name a file that you may read.")
-        })?;
-        credentials.password = Some(text.lines().next().unwrap_or_default().to_owned());
-    }
-    Location::parse(&typed.url, &credentials)
-}
-
-/// User and password of a section of a MySQL option file.
-fn option_file(path: &Path, section: &str) -> Result<Credentials> {
-    let unusable = |why: String| {
-        Error::usage(
-            format!("--defaults-file {}: {why}", path.display()),
-            format!("Name an option file of MySQL with a section [{section}] that holds user and password."),
-        )
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-    let mut ini = Ini::new_cs();
-    // A password may hold a colon or a semicolon; a comment stands on a line of its own.
-    ini.set_inline_comment_symbols(Some(&[]));
-    let text: String =
-        text.lines().filter(|line| !line.trim_start().starts_with('!')).flat_map(|l| [l, "\n"]).collect();
-    let mut syntax = ini.defaults();
-    syntax.delimiters = vec!['='];
-    ini.load_defaults(syntax);
-    let sections = ini.read(text).map_err(unusable)?;
-    let section = sections.get(section).ok_or_else(|| unusable(format!("there is no section [{section}]")))?;
-    let value = |key: &str| {
-        let text = section.get(key)?.as_deref()?.trim();
-        let quoted = ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
-        Some(quoted.unwrap_or(text).to_owned())
-    };
-    Ok(Credentials { user: value("user"), password: value("password") })
 }
 
 /// The time zone of this system, unless TZ names another. One that is not known would be taken for UTC.
@@ -159,21 +120,4 @@ fn default_listing() -> Result<PathBuf> {
     })?;
     let now = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     Ok(state.join("pacs-index").join(format!("rejected-{now}-{}.jsonl", std::process::id())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_taken_from_the_section_of_an_option_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("my.cnf");
-        let text = "# mine\n!includedir /etc/mysql\n[mysqld]\nskip-networking\n[client]\nuser = pacs\npassword=\"a;b#c:d = e\"\n";
-        std::fs::write(&path, text).unwrap();
-        let found = option_file(&path, "client").unwrap();
-        assert_eq!((found.user.as_deref(), found.password.as_deref()), (Some("pacs"), Some("a;b#c:d = e")));
-        let error = option_file(&path, "pacs-index").err().unwrap().to_string();
-        assert!(error.contains("no section [pacs-index]"), "{error}");
-    }
 }

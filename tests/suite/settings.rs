@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::support::{Index, Site};
+use crate::support::{Index, Said, Site};
 
 #[test]
 fn an_archive_that_is_not_there_is_an_error_before_anything_is_written() {
@@ -128,4 +128,125 @@ fn the_default_index_is_a_file_in_this_directory() {
     assert!(said.out.contains("sqlite:pacs-index.db: complete"), "{}", said.out);
     assert!(said.out.contains("Files cannot bring back"), "{}", said.out);
     assert!(!fs::read_dir(site.path("state/pacs-index")).unwrap().any(|_| true), "an empty list is not left");
+}
+
+#[test]
+fn settings_come_from_a_file_and_what_is_typed_wins() {
+    let site = Site::new();
+    site.add("1.2.3", json!({}));
+    let text = "roots = ['missing']\nindex = 'sqlite:of-the-file.db'\nrejected = 'list'\npath-map = ['/typo=D:/DICOM']\nquiet = true\n";
+    fs::write(site.path("site.toml"), text).unwrap();
+    let mapping = format!("{}=D:/DICOM", site.archive().display());
+    let typed = ["reindex", "archive", "--config", "site.toml", "--path-map", &mapping, "--index", "sqlite:index.db"];
+    let said = site.run(&typed).exits(0);
+    assert!(said.err.is_empty() && !site.path("of-the-file.db").exists(), "{}", said.err);
+    assert_eq!(site.sqlite().rows("SELECT path FROM image"), ["D:/DICOM/1.2.3"]);
+    fs::write(site.path("site.toml"), "roots = ['archive']\nindex = 'sqlite:of-the-file.db'\n").unwrap();
+    site.run(&["reindex", "--config", "site.toml"]).exits(0);
+    assert!(site.path("of-the-file.db").exists());
+}
+
+#[test]
+fn an_unknown_setting_is_an_error_that_names_the_nearest() {
+    let site = Site::new();
+    site.add("1.2.3", json!({}));
+    let cases = [
+        ("io_threads = 4", ["site.toml", "`io_threads`", "`io-threads`"]),
+        ("io-threads = 'many'", ["site.toml", "`io-threads`", "a whole number"]),
+        ("password = 'secret'", ["site.toml", "`password`", "PACS_INDEX_PASSWORD"]),
+        ("index = 'mysql://pacs:secret@db/dicom'", ["index", "password", "PACS_INDEX_PASSWORD"]),
+        ("quiet = true", ["required", "ROOT", "Usage"]),
+    ];
+    for (text, told) in cases {
+        fs::write(site.path("site.toml"), text).unwrap();
+        let roots: &[&str] = if text.starts_with("quiet") { &[] } else { &["archive"] };
+        let said = site.run(&[&["reindex", "--config", "site.toml"], roots].concat()).exits(2);
+        assert!(told.iter().all(|word| said.err.contains(word)), "{text}: {}", said.err);
+        assert!(!said.err.contains("secret") && !site.path("pacs-index.db").exists(), "{text}: {}", said.err);
+    }
+    site.run(&["reindex", "archive", "--config", "missing.toml"]).exits(2);
+}
+
+/// The INI file of a PACS whose database is this one.
+fn write_ini(site: &Site, index: &Index) {
+    let (host, database) = index.url.trim_start_matches("mysql://pacs@").split_once('/').unwrap();
+    let (host, port) = host.split_once(':').unwrap();
+    let text = format!(
+        "; PacsOne\nDatabase = {database}\nDatabaseHost = {host}\nMysqlPort = {port}\nUsername = pacs\nPassword = wrong\n"
+    );
+    fs::write(site.path("PACS.ini"), text).unwrap();
+}
+
+#[test]
+fn a_pacsone_ini_names_the_database() {
+    let site = Site::new();
+    site.add("1.2.3", json!({}));
+    let index = Index::pacsone();
+    write_ini(&site, &index);
+    fs::write(site.path("password"), "pacs-test\n").unwrap();
+    let ini = ["reindex", "archive", "--quiet", "--pacsone-ini", "PACS.ini"];
+    let said = site.run(&[&ini[..], &["--password-file", "password"]].concat()).exits(0);
+    assert!(said.out.contains(&index.url), "{}", said.out);
+    assert_eq!(index.count("image"), 1);
+    let said = site.run(&[&ini[..], &["--index", &index.url]].concat()).exits(2);
+    assert!(said.err.contains("cannot be used with"), "{}", said.err);
+    site.run(&ini).exits(2);
+    site.run(&["reindex", "archive", "--pacsone-ini", "missing.ini"]).exits(2);
+}
+
+#[test]
+fn an_oracle_site_is_refused() {
+    let site = Site::new();
+    site.add("1.2.3", json!({}));
+    fs::write(site.path("PACS.ini"), "Database = dicom\nSchema = PACS\n").unwrap();
+    fs::write(site.path("database.oracle"), "").unwrap();
+    let said = site.run(&["reindex", "archive", "--pacsone-ini", "PACS.ini"]).exits(2);
+    assert!(said.err.contains("PACS.ini") && said.err.contains("Oracle"), "{}", said.err);
+}
+
+/// A run on the directories that the index names.
+fn reindex_named(site: &Site, index: &Index, more: &[&str]) -> Said {
+    let mut command = site.program(&["reindex", "--roots-from-index", "--index", &index.url, "--quiet"]);
+    Said::new(command.args(more).env("PACS_INDEX_PASSWORD", "pacs-test").output().unwrap())
+}
+
+#[test]
+fn the_roots_are_those_that_the_pacs_is_configured_with() {
+    let site = Site::new();
+    site.add("1.2.3", json!({}));
+    site.add("CT/1.2.4", json!({"SOPInstanceUID": "1.2.4"}));
+    fs::create_dir(site.path("old")).unwrap();
+    fs::copy(site.archive().join("1.2.3"), site.path("old/1.2.3")).unwrap();
+    let old = site.path("old").display().to_string();
+    let index = Index::pacsone();
+    index.execute(&format!(
+        "DELETE FROM config; DELETE FROM applentity; INSERT INTO config (archivedir, longtermdir) VALUES ('d:\\\\dicom\\\\', '{old}/'); \
+         INSERT INTO applentity (title, archivedir, longtermdir) VALUES ('A', 'D:/DICOM/CT', ''), ('B', 'D:/DICOM', NULL)"
+    ));
+    let mapping = format!("{}=D:/DICOM", site.archive().display());
+    let said = reindex_named(&site, &index, &["--path-map", &mapping]).exits(1);
+    assert!(said.out.contains(&format!("names it: {}\n", site.archive().display())), "{}", said.out);
+    assert!(said.out.contains(&format!("names it: {old}\n")), "{}", said.out);
+    assert_eq!((said.figure("files found"), said.figure("duplicates")), (3, 1));
+    assert_eq!(index.rows("SELECT path FROM image WHERE uuid = '1.2.4'"), ["D:/DICOM/CT/1.2.4"]);
+    let said = reindex_named(&site, &index, &[]).exits(2);
+    assert!(said.err.contains("d:\\dicom\\") && said.err.contains("--path-map"), "{}", said.err);
+    let said = reindex_named(&site, &index, &["archive"]).exits(2);
+    assert!(said.err.contains("cannot be used with"), "{}", said.err);
+}
+
+#[test]
+fn an_index_that_names_no_directory_is_told() {
+    let site = Site::new();
+    site.add("1.2.3", json!({}));
+    let index = Index::mariadb(&site);
+    let said = reindex_named(&site, &index, &[]).exits(2);
+    assert!(said.err.contains("names no archive directory"), "{}", said.err);
+    index.execute(&format!(
+        "CREATE TABLE config (archivedir VARCHAR(255)); INSERT INTO config VALUES (NULL), ('{}')",
+        site.archive().display()
+    ));
+    reindex_named(&site, &index, &[]).exits(0);
+    let said = reindex_named(&site, &site.sqlite(), &[]).exits(2);
+    assert!(said.err.contains("does not say where the archive is"), "{}", said.err);
 }

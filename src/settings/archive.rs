@@ -1,0 +1,80 @@
+//! `--roots-from-index`: the directories of the archive, as the PACS is configured.
+
+use std::path::PathBuf;
+
+use crate::archive::PathMap;
+use crate::error::{Error, Result};
+use crate::index::{Location, pacsone};
+
+/// The archive directories that the index names, as they are called here; none lies inside another.
+pub fn named_by(location: &Location, path_map: &PathMap) -> Result<Vec<PathBuf>> {
+    let named = pacsone::archive_directories(location)?;
+    if named.is_empty() {
+        return Err(Error::usage(
+            format!("{} names no archive directory, or none that its user may see", location.shown()),
+            "Let the user SELECT from the tables config and applentity, or name the directories of the archive.",
+        ));
+    }
+    here(&named, path_map)
+}
+
+fn here(named: &[String], path_map: &PathMap) -> Result<Vec<PathBuf>> {
+    let called: Vec<_> = named.iter().map(|name| (name, path_map.from_index(name))).collect();
+    let mut found: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for (name, path) in &called {
+        let resolved = path.as_ref().and_then(|path| Some((path, path.canonicalize().ok()?)));
+        match (resolved, path) {
+            (Some((path, resolved)), _) => found.push((path.clone(), resolved)),
+            // The PACS makes it when the first file comes; by then the one around it holds it.
+            (None, Some(path)) if called.iter().flat_map(|c| &c.1).any(|p| path != p && path.starts_with(p)) => {}
+            (None, _) => return Err(missing(name, path.as_ref())),
+        }
+    }
+    Ok(outermost(&found))
+}
+
+/// A link inside a directory leads out of it, and is not followed: only resolved paths tell what holds what.
+fn outermost(found: &[(PathBuf, PathBuf)]) -> Vec<PathBuf> {
+    let is_held = |n: usize, resolved: &PathBuf| {
+        let mut others = found.iter().enumerate().filter(|(other, _)| *other != n);
+        others.any(|(other, (_, r))| if r == resolved { other < n } else { resolved.starts_with(r) })
+    };
+    let kept = found.iter().enumerate().filter(|(n, (_, resolved))| !is_held(*n, resolved));
+    kept.map(|(_, (path, _))| path.clone()).collect()
+}
+
+fn missing(name: &str, path: Option<&PathBuf>) -> Error {
+    let here = path.filter(|path| path.as_os_str() != name);
+    let here = here.map_or(String::new(), |path| format!(" ({} by --path-map)", path.display()));
+    Error::usage(
+        format!("the PACS archives in {name}, which is no directory of this system{here}"),
+        format!("Is it mounted? If it is called otherwise here, say so: --path-map DIRECTORY={name}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_inside_another_are_left_out_unless_a_link_leads_away() {
+        let site = tempfile::tempdir().unwrap();
+        let path = |name: &str| site.path().canonicalize().unwrap().join(name);
+        std::fs::create_dir_all(path("dicom/ct")).unwrap();
+        std::fs::create_dir_all(path("far")).unwrap();
+        std::os::unix::fs::symlink(path("far"), path("dicom/old")).unwrap();
+        std::os::unix::fs::symlink(path("dicom"), path("same")).unwrap();
+        let names =
+            ["dicom/ct", "dicom/", "dicom/old", "dicom/new", "same"].map(|name| path(name).display().to_string());
+        assert_eq!(here(&names, &PathMap::default()).unwrap(), [path("dicom"), path("dicom/old")]);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_here_is_named_as_the_pacs_calls_it() {
+        let map = PathMap::new(vec!["/nowhere=D:/".parse().unwrap()]);
+        for (name, told) in [("D:/DICOM", "/nowhere/DICOM"), ("E:/DICOM", "--path-map DIRECTORY=E:/DICOM")] {
+            let error = here(&[name.to_owned()], &map).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(told), "{error}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! `--config FILE`: settings in TOML, named like the long options of the command, and `roots`.
+//!
+//! The file becomes further arguments, which are read like those that were typed. So each option of a command that has
+//! `--config` is a key at once, with the same checks and the same meaning, and no list of keys is kept.
+
+use std::any::TypeId;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory};
+use toml::{Table, Value};
+
+use crate::cli::Cli;
+use crate::error::{Error, Result};
+
+/// Names that no file can give a meaning to.
+const NOT_IN_A_FILE: [&str; 3] = ["config", "help", "version"];
+
+/// The arguments, and those of the settings file that they name, where nothing typed stands against them.
+pub fn complete(typed: Vec<OsString>) -> Result<Vec<OsString>> {
+    // What is wrong with the arguments is told when they are complete: the file may have what is missing.
+    let mut program = Cli::command().ignore_errors(true);
+    program.build();
+    let Ok(matches) = program.clone().try_get_matches_from(&typed) else { return Ok(typed) };
+    let Some((name, matches)) = matches.subcommand() else { return Ok(typed) };
+    let Ok(Some(path)) = matches.try_get_one::<PathBuf>("config") else { return Ok(typed) };
+    let Some(command) = program.find_subcommand(name) else { return Ok(typed) };
+    let settings = Settings::read(path, command)?;
+    settings.check(&typed, name)?;
+    Ok(settings.added_to(typed, name, |argument| is_settled(command, matches, argument)))
+}
+
+/// Each setting of the file with what could have been typed instead.
+struct Settings<'a> {
+    file: &'a Path,
+    all: Vec<(&'a Arg, Vec<String>)>,
+}
+
+impl<'a> Settings<'a> {
+    fn read(file: &'a Path, command: &'a Command) -> Result<Self> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Error::usage(format!("--config {}: {error}", file.display()), "Name a TOML file that you may read.")
+        })?;
+        let table: Table = text.parse().map_err(|error| no_toml(file, &text, &error))?;
+        let all = table.iter().map(|(key, value)| {
+            let argument = arguments(command).find(|argument| key_of(argument) == *key);
+            let argument = argument.ok_or_else(|| unknown(file, key, command))?;
+            let typed = as_typed(argument, value).map_err(|wanted| {
+                Error::usage(format!("{}: the value of `{key}` must be {wanted}", file.display()), "Correct it there.")
+            })?;
+            Ok((argument, typed))
+        });
+        Ok(Settings { file, all: all.collect::<Result<_>>()? })
+    }
+
+    /// The file by itself: an error in it is its own, and not of what was typed.
+    fn check(&self, typed: &[OsString], command: &str) -> Result<()> {
+        let alone = self.added_to(typed.iter().take(1).cloned().chain([command.into()]).collect(), command, |_| false);
+        match Cli::command().try_get_matches_from(alone) {
+            Err(error) if error.kind() != ErrorKind::MissingRequiredArgument => {
+                let text = error.to_string();
+                let what = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
+                Err(Error::usage(format!("{}: {what}", self.file.display()), "Correct it there."))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn added_to(&self, mut typed: Vec<OsString>, command: &str, is_settled: impl Fn(&Arg) -> bool) -> Vec<OsString> {
+        let (mut options, mut positional) = (Vec::<OsString>::new(), Vec::new());
+        for (argument, texts) in self.all.iter().filter(|(argument, _)| !is_settled(argument)) {
+            let added = if argument.is_positional() { &mut positional } else { &mut options };
+            added.extend(texts.iter().map(OsString::from));
+        }
+        let name = typed.iter().skip(1).position(|argument| argument == command);
+        let after_name = name.map_or(typed.len(), |skipped| skipped + 2);
+        typed.splice(after_name..after_name, options);
+        // A directory may be called like an option.
+        if !positional.is_empty() && !typed.iter().any(|argument| argument == "--") {
+            typed.push("--".into());
+        }
+        typed.extend(positional);
+        typed
+    }
+}
+
+fn arguments(command: &Command) -> impl Iterator<Item = &Arg> {
+    command.get_arguments().filter(|argument| !NOT_IN_A_FILE.contains(&argument.get_id().as_str()))
+}
+
+fn key_of(argument: &Arg) -> String {
+    argument.get_long().map_or_else(|| argument.get_id().as_str().replace('_', "-"), str::to_owned)
+}
+
+/// It was typed, or something that excludes it.
+fn is_settled(command: &Command, matches: &ArgMatches, argument: &Arg) -> bool {
+    let is_typed = |a: &Arg| matches.value_source(a.get_id().as_str()) == Some(ValueSource::CommandLine);
+    let excludes = |a: &Arg, b: &Arg| command.get_arg_conflicts_with(a).iter().any(|c| c.get_id() == b.get_id());
+    is_typed(argument) || arguments(command).any(|a| is_typed(a) && (excludes(a, argument) || excludes(argument, a)))
+}
+
+/// A setting as it could be typed, or else what its value must be.
+fn as_typed(argument: &Arg, value: &Value) -> Result<Vec<String>, &'static str> {
+    let typed = |text: String| argument.get_long().map_or(text.clone(), |long| format!("--{long}={text}"));
+    match (argument.get_action(), value) {
+        (ArgAction::SetTrue, Value::Boolean(false)) => Ok(vec![]),
+        (ArgAction::SetTrue, Value::Boolean(true)) => Ok(vec![format!("--{}", key_of(argument))]),
+        (ArgAction::SetTrue, _) => Err("true or false"),
+        (ArgAction::Append, Value::Array(values)) => {
+            let texts = values.iter().map(|value| scalar(argument, value).map(typed));
+            texts.collect::<Result<_, _>>().map_err(|_| "a list of texts in quotes")
+        }
+        (ArgAction::Append, _) => Err("a list, like [\"...\"]"),
+        (_, value) => Ok(vec![typed(scalar(argument, value)?)]),
+    }
+}
+
+/// Texts and numbers are told apart where the type of the option tells; the rest is up to its own parser.
+fn scalar(argument: &Arg, value: &Value) -> Result<String, &'static str> {
+    let kind = argument.get_value_parser().type_id();
+    let is_one_of = |kinds: &[TypeId]| kinds.iter().any(|other| kind == *other);
+    let is_text = is_one_of(&[TypeId::of::<String>(), TypeId::of::<PathBuf>()]);
+    let is_number = is_one_of(&[TypeId::of::<u16>(), TypeId::of::<u32>(), TypeId::of::<u64>(), TypeId::of::<usize>()]);
+    match value {
+        Value::Integer(number) if !is_text => Ok(number.to_string()),
+        Value::String(text) if !is_number => Ok(text.clone()),
+        _ => Err(if is_number { "a whole number" } else { "a text in quotes" }),
+    }
+}
+
+fn unknown(file: &Path, key: &str, command: &Command) -> Error {
+    if key == "password" {
+        return Error::usage(
+            format!("{}: `password` is no setting: a password has no place among settings", file.display()),
+            "It comes from the environment variable PACS_INDEX_PASSWORD, a password-file or a defaults-file.",
+        );
+    }
+    let distance = |known: &String| strsim::damerau_levenshtein(known, key);
+    let nearest = arguments(command).map(key_of).min_by_key(distance).unwrap_or_default();
+    Error::usage(
+        format!("{}: `{key}` is no setting", file.display()),
+        format!("Did you mean `{nearest}`? Settings are called like the options of {}.", command.get_name()),
+    )
+}
+
+/// The message of the parser without the line that it is about, which may hold anything.
+fn no_toml(file: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(String::new(), |before| format!(", line {}", before.matches('\n').count() + 1));
+    let what = error.message().replace('\n', ", ");
+    Error::usage(format!("{}{line}: {what}", file.display()), "Write it as TOML, for example: io-threads = 64")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli;
+    use clap::Parser;
+
+    fn told(file: &str, typed: &[&str]) -> Result<cli::Reindex> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("site.toml");
+        std::fs::write(&path, file).unwrap();
+        let typed =
+            ["pacs-index", "reindex", "--config"].into_iter().chain([path.to_str().unwrap()]).chain(typed.to_vec());
+        match Cli::parse_from(complete(typed.map(OsString::from).collect())?).command {
+            cli::Command::Reindex(typed) => Ok(typed),
+            cli::Command::Init(_) => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn each_kind_of_setting_is_read() {
+        let file = "roots = ['a', '-b']\nindex = 'sqlite:x'\nio-threads = 7\npath-map = ['/a=/b', '/c=/d']\n\
+                    quiet = true\ndry-run = false\nprogress = 'json'\nrejected = 'list'\n\
+                    defaults-file = 'my.cnf'\ndefaults-section = 'pacs'";
+        let found = told(file, &[]).unwrap();
+        assert_eq!(found.roots, [PathBuf::from("a"), "-b".into()]);
+        assert_eq!((found.index.url.as_str(), found.io_threads), ("sqlite:x", Some(7)));
+        assert_eq!(found.path_map, ["/a=/b", "/c=/d"]);
+        assert!(found.quiet && !found.dry_run && matches!(found.progress, cli::Progress::Json));
+        assert_eq!(found.index.defaults_section, "pacs");
+    }
+
+    #[test]
+    fn what_is_typed_wins_and_replaces_lists() {
+        let file = "roots = ['a']\nindex = 'sqlite:x'\npath-map = ['/a=/b']\nio-threads = 7\ndefaults-file = 'my.cnf'";
+        let typed = ["--path-map", "/c=/d", "c", "--index=sqlite:y", "--io-threads", "8", "--defaults-section", "pacs"];
+        let found = told(file, &typed).unwrap();
+        assert_eq!((found.roots, found.path_map), (vec!["c".into()], vec!["/c=/d".to_owned()]));
+        assert_eq!((found.index.url.as_str(), found.io_threads), ("sqlite:y", Some(8)));
+        assert_eq!(found.index.defaults_section, "pacs");
+    }
+
+    #[test]
+    fn what_is_typed_leaves_out_what_it_excludes() {
+        let file = "roots-from-index = true\npacsone-ini = 'pacs.ini'";
+        let found = told(file, &["a", "--index", "sqlite:y"]).unwrap();
+        assert!(!found.roots_from_index && found.index.pacsone_ini.is_none());
+        let found = told("roots = ['a']\nindex = 'sqlite:x'", &["--roots-from-index", "--pacsone-ini", "x"]).unwrap();
+        assert!(found.roots.is_empty() && found.index.pacsone_ini.is_some());
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_the_file_and_the_key() {
+        let cases = [
+            ("io_threads = 7", "`io_threads`", "`io-threads`"),
+            ("config = 'other'", "`config`", "no setting"),
+            ("password = 'secret'", "`password`", "PACS_INDEX_PASSWORD"),
+            ("roots = 'a'", "`roots`", "a list"),
+            ("roots = [1]", "`roots`", "a list of texts"),
+            ("quiet = 'yes'", "`quiet`", "true or false"),
+            ("io-threads = 'many'", "`io-threads`", "a whole number"),
+            ("index = 3", "`index`", "a text"),
+            ("[index]\nurl = 'x'", "`index`", "a text"),
+            ("io-threads = 5000", "io-threads", "5000 is not in"),
+            ("progress = 'loud'", "progress", "possible values: auto"),
+            ("index = 'sqlite:x'\npacsone-ini = 'x'", "index", "cannot be used with"),
+            ("quiet = true\npassword = 'secret", "site.toml", "line 2"),
+        ];
+        for (file, key, message) in cases {
+            let error = told(file, &["a"]).unwrap_err().to_string();
+            let all = error.contains("site.toml") && error.contains(key) && error.contains(message);
+            assert!(all && !error.contains("secret"), "{file}: {error}");
+        }
+    }
+}
