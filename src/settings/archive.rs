@@ -56,6 +56,7 @@ fn missing(name: &str, path: Option<&PathBuf>) -> Error {
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
     #[test]
     fn directories_inside_another_are_left_out_unless_a_link_leads_away() {
         let site = tempfile::tempdir().unwrap();
