@@ -1,23 +1,88 @@
 //! The indexed attributes: one table from DICOM tag to index column.
 //!
 //! To index another attribute, add a line to [`ATTRIBUTES`]. Columns that no tag feeds (`path`, `received`, flags)
-//! stand in `index::columns`. Column names and their tags follow the PacsOne convention; tags are those of PS3.6.
+//! stand in `index::columns`. Column names and their tags follow the PacsOne convention; tags are those of PS3.6. How
+//! the table becomes something that a scan can follow stands in `wanted`.
 
 // Retired attributes stay in archives.
 #![allow(deprecated)]
 
-use std::sync::LazyLock;
-
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
-/// The information level that an attribute belongs to (PS3.4 C.6), one index table each.
+/// An information level (PS3.4 C.6), one core table each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Level {
     Patient,
     Study,
     Series,
     Instance,
+}
+
+impl Level {
+    /// The core table of the level.
+    pub const fn table(self) -> Table {
+        Table::CORE[self as usize]
+    }
+}
+
+/// A table of the index that files feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Table {
+    Patient,
+    Study,
+    Series,
+    Image,
+    /// The title of a structured report or key object selection.
+    ConceptName,
+    /// Of an animal.
+    SpeciesCode,
+    /// Of an animal.
+    BreedCode,
+    /// Of an animal: its first registration.
+    BreedRegistration,
+}
+
+impl Table {
+    /// One a level: every instance has a row there.
+    pub const CORE: [Table; 4] = [Table::Patient, Table::Study, Table::Series, Table::Image];
+
+    /// At most one row for a row of a core table, only where a file has something to say there.
+    pub const COMPANIONS: [Table; 4] =
+        [Table::ConceptName, Table::SpeciesCode, Table::BreedCode, Table::BreedRegistration];
+
+    /// The level whose rows it has, and whose key it shares.
+    pub const fn level(self) -> Level {
+        match self {
+            Table::Patient | Table::SpeciesCode | Table::BreedCode | Table::BreedRegistration => Level::Patient,
+            Table::Study => Level::Study,
+            Table::Series => Level::Series,
+            Table::Image | Table::ConceptName => Level::Instance,
+        }
+    }
+
+    /// What the database calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Table::Patient => "patient",
+            Table::Study => "study",
+            Table::Series => "series",
+            Table::Image => "image",
+            Table::ConceptName => "conceptname",
+            Table::SpeciesCode => "patientspeciescode",
+            Table::BreedCode => "patientbreedcode",
+            Table::BreedRegistration => "breedregistration",
+        }
+    }
+
+    /// The column of its primary key.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Table::Patient => "origid",
+            Table::Study | Table::Series | Table::Image | Table::ConceptName => "uuid",
+            Table::SpeciesCode | Table::BreedCode | Table::BreedRegistration => "patientid",
+        }
+    }
 }
 
 /// How a value is written into its column.
@@ -57,23 +122,61 @@ pub enum Form {
     Years,
 }
 
-/// An attribute of the data set, or of an item of a top-level sequence, and the column that it feeds.
+/// The item of a sequence that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    First,
+    Last,
+}
+
+/// The way to an attribute inside of sequences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Outermost first; each next one stands in an item of the one before.
+    pub sequences: &'static [Tag],
+    /// Of each of the sequences.
+    pub item: Item,
+}
+
+const CONCEPT_NAME: Path = first_item(&[tags::CONCEPT_NAME_CODE_SEQUENCE]);
+const SPECIES: Path = first_item(&[tags::PATIENT_SPECIES_CODE_SEQUENCE]);
+const BREED: Path = first_item(&[tags::PATIENT_BREED_CODE_SEQUENCE]);
+const REGISTRATION: Path = first_item(&[tags::BREED_REGISTRATION_SEQUENCE]);
+const REGISTRY: Path = first_item(&[tags::BREED_REGISTRATION_SEQUENCE, tags::BREED_REGISTRY_CODE_SEQUENCE]);
+/// The last to verify a report says since when it is verified.
+const VERIFYING_OBSERVER: Path = Path { sequences: &[tags::VERIFYING_OBSERVER_SEQUENCE], item: Item::Last };
+
+const fn first_item(sequences: &'static [Tag]) -> Path {
+    Path { sequences, item: Item::First }
+}
+
+/// An attribute of the data set, or of an item, and the column that it feeds.
 #[derive(Clone, Copy, Debug)]
 pub struct Attribute {
-    pub level: Level,
+    pub table: Table,
     pub column: &'static str,
     pub tag: Tag,
-    /// The sequence whose last item holds the attribute.
-    pub within: Option<Tag>,
+    /// `None` is the data set itself.
+    pub within: Option<Path>,
     pub form: Form,
 }
 
-const fn at(level: Level, column: &'static str, tag: Tag, form: Form) -> Attribute {
-    Attribute { level, column, tag, within: None, form }
+impl Attribute {
+    pub const fn level(&self) -> Level {
+        self.table.level()
+    }
+
+    const fn within(self, path: Path) -> Attribute {
+        Attribute { within: Some(path), ..self }
+    }
+}
+
+const fn at(table: Table, column: &'static str, tag: Tag, form: Form) -> Attribute {
+    Attribute { table, column, tag, within: None, form }
 }
 
 use Form::*;
-use Level::*;
+use Table::*;
 
 /// Every column that a tag feeds.
 pub const ATTRIBUTES: &[Attribute] = &[
@@ -132,47 +235,58 @@ pub const ATTRIBUTES: &[Attribute] = &[
     at(Series, "stationname", tags::STATION_NAME, Text),
     at(Series, "department", tags::INSTITUTIONAL_DEPARTMENT_NAME, Text),
     at(Series, "operatorname", tags::OPERATORS_NAME, PersonName),
-    at(Instance, "uuid", tags::SOP_INSTANCE_UID, Uid),
-    at(Instance, "sopclass", tags::SOP_CLASS_UID, Uid),
-    at(Instance, "seriesuid", tags::SERIES_INSTANCE_UID, Uid),
-    at(Instance, "xfersyntax", tags::TRANSFER_SYNTAX_UID, Uid),
-    at(Instance, "instancedate", tags::INSTANCE_CREATION_DATE, Date),
-    at(Instance, "instancetime", tags::INSTANCE_CREATION_TIME, Time),
-    at(Instance, "instance", tags::INSTANCE_NUMBER, Integer),
-    at(Instance, "samplesperpixel", tags::SAMPLES_PER_PIXEL, Unsigned),
-    at(Instance, "numrows", tags::ROWS, Unsigned),
-    at(Instance, "numcolumns", tags::COLUMNS, Unsigned),
-    at(Instance, "bitsallocated", tags::BITS_ALLOCATED, Unsigned),
-    at(Instance, "bitsstored", tags::BITS_STORED, Unsigned),
-    at(Instance, "pixelrepresentation", tags::PIXEL_REPRESENTATION, Unsigned),
-    at(Instance, "photometric", tags::PHOTOMETRIC_INTERPRETATION, Text),
-    at(Instance, "completion", tags::COMPLETION_FLAG, Text),
-    at(Instance, "description", tags::COMPLETION_FLAG_DESCRIPTION, Text),
-    at(Instance, "verification", tags::VERIFICATION_FLAG, Text),
-    at(Instance, "contentdate", tags::CONTENT_DATE, Date),
-    at(Instance, "contenttime", tags::CONTENT_TIME, Time),
-    at(Instance, "observationdatetime", tags::OBSERVATION_DATE_TIME, DateTime),
-    Attribute {
-        within: Some(tags::VERIFYING_OBSERVER_SEQUENCE),
-        ..at(Instance, "verificationdatetime", tags::VERIFICATION_DATE_TIME, DateTime)
-    },
-    at(Instance, "doseproduct", tags::IMAGE_AND_FLUOROSCOPY_AREA_DOSE_PRODUCT, Decimal),
-    at(Instance, "numframes", tags::NUMBER_OF_FRAMES, Frames),
-    at(Instance, "mimetype", tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT, Text),
+    at(Image, "uuid", tags::SOP_INSTANCE_UID, Uid),
+    at(Image, "sopclass", tags::SOP_CLASS_UID, Uid),
+    at(Image, "seriesuid", tags::SERIES_INSTANCE_UID, Uid),
+    at(Image, "xfersyntax", tags::TRANSFER_SYNTAX_UID, Uid),
+    at(Image, "instancedate", tags::INSTANCE_CREATION_DATE, Date),
+    at(Image, "instancetime", tags::INSTANCE_CREATION_TIME, Time),
+    at(Image, "instance", tags::INSTANCE_NUMBER, Integer),
+    at(Image, "samplesperpixel", tags::SAMPLES_PER_PIXEL, Unsigned),
+    at(Image, "numrows", tags::ROWS, Unsigned),
+    at(Image, "numcolumns", tags::COLUMNS, Unsigned),
+    at(Image, "bitsallocated", tags::BITS_ALLOCATED, Unsigned),
+    at(Image, "bitsstored", tags::BITS_STORED, Unsigned),
+    at(Image, "pixelrepresentation", tags::PIXEL_REPRESENTATION, Unsigned),
+    at(Image, "photometric", tags::PHOTOMETRIC_INTERPRETATION, Text),
+    at(Image, "completion", tags::COMPLETION_FLAG, Text),
+    at(Image, "description", tags::COMPLETION_FLAG_DESCRIPTION, Text),
+    at(Image, "verification", tags::VERIFICATION_FLAG, Text),
+    at(Image, "contentdate", tags::CONTENT_DATE, Date),
+    at(Image, "contenttime", tags::CONTENT_TIME, Time),
+    at(Image, "observationdatetime", tags::OBSERVATION_DATE_TIME, DateTime),
+    at(Image, "verificationdatetime", tags::VERIFICATION_DATE_TIME, DateTime).within(VERIFYING_OBSERVER),
+    at(Image, "doseproduct", tags::IMAGE_AND_FLUOROSCOPY_AREA_DOSE_PRODUCT, Decimal),
+    at(Image, "numframes", tags::NUMBER_OF_FRAMES, Frames),
+    at(Image, "mimetype", tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT, Text),
+    at(ConceptName, "uuid", tags::SOP_INSTANCE_UID, Uid),
+    at(ConceptName, "value", tags::CODE_VALUE, Text).within(CONCEPT_NAME),
+    at(ConceptName, "schemedesignator", tags::CODING_SCHEME_DESIGNATOR, Text).within(CONCEPT_NAME),
+    at(ConceptName, "schemeversion", tags::CODING_SCHEME_VERSION, Text).within(CONCEPT_NAME),
+    at(ConceptName, "meaning", tags::CODE_MEANING, Text).within(CONCEPT_NAME),
+    at(SpeciesCode, "patientid", tags::PATIENT_ID, PatientId),
+    at(SpeciesCode, "value", tags::CODE_VALUE, Text).within(SPECIES),
+    at(SpeciesCode, "schemedesignator", tags::CODING_SCHEME_DESIGNATOR, Text).within(SPECIES),
+    at(SpeciesCode, "schemeversion", tags::CODING_SCHEME_VERSION, Text).within(SPECIES),
+    at(SpeciesCode, "meaning", tags::CODE_MEANING, Text).within(SPECIES),
+    at(BreedCode, "patientid", tags::PATIENT_ID, PatientId),
+    at(BreedCode, "value", tags::CODE_VALUE, Text).within(BREED),
+    at(BreedCode, "schemedesignator", tags::CODING_SCHEME_DESIGNATOR, Text).within(BREED),
+    at(BreedCode, "schemeversion", tags::CODING_SCHEME_VERSION, Text).within(BREED),
+    at(BreedCode, "meaning", tags::CODE_MEANING, Text).within(BREED),
+    at(BreedRegistration, "patientid", tags::PATIENT_ID, PatientId),
+    at(BreedRegistration, "regnumber", tags::BREED_REGISTRATION_NUMBER, Text).within(REGISTRATION),
+    at(BreedRegistration, "value", tags::CODE_VALUE, Text).within(REGISTRY),
+    at(BreedRegistration, "schemedesignator", tags::CODING_SCHEME_DESIGNATOR, Text).within(REGISTRY),
+    at(BreedRegistration, "schemeversion", tags::CODING_SCHEME_VERSION, Text).within(REGISTRY),
+    at(BreedRegistration, "meaning", tags::CODE_MEANING, Text).within(REGISTRY),
 ];
 
-/// How much of a value is kept. Columns hold 64 to 128 characters, of at most four bytes and an escape sequence each
-/// where sets alternate; what is longer is cut there.
-const VALUE_LIMIT: usize = 1024;
-
-/// The longest text of an indexed attribute is an LT of 10,240 characters (PS3.5 6.2).
-const LONG_VALUE_LIMIT: usize = 48 * 1024;
-
 /// Where an attribute stands in [`ATTRIBUTES`].
-pub const fn position(level: Level, column: &str) -> usize {
+pub const fn position(table: Table, column: &str) -> usize {
     let mut i = 0;
     while i < ATTRIBUTES.len() {
-        if ATTRIBUTES[i].level as u8 == level as u8 && same(ATTRIBUTES[i].column, column) {
+        if ATTRIBUTES[i].table as u8 == table as u8 && same(ATTRIBUTES[i].column, column) {
             return i;
         }
         i += 1;
@@ -194,62 +308,3 @@ const fn same(a: &str, b: &str) -> bool {
     }
     true
 }
-
-/// One wanted place in a data set; attributes that share a tag share its slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    pub within: Option<Tag>,
-    pub tag: Tag,
-}
-
-/// The wanted places in tag order, which is the order of a data set, so that a scan is a merge.
-pub struct Wanted {
-    /// Top-level places (no sequence) first, each part in tag order.
-    pub places: Vec<Place>,
-    /// How many of them are top-level.
-    pub top: usize,
-    /// The sequences that a scan enters.
-    pub sequences: Vec<Tag>,
-    /// For each attribute its slot in `places`.
-    pub slots: Vec<usize>,
-    /// Whether the slot's value is binary.
-    pub binary: Vec<bool>,
-    /// How much of the slot's value is kept.
-    pub limits: Vec<usize>,
-    /// A scan may stop after this top-level tag.
-    pub last: Tag,
-    pub charset: usize,
-    pub media_storage_sop_class: usize,
-}
-
-pub static WANTED: LazyLock<Wanted> = LazyLock::new(|| {
-    let top = |tag| Place { within: None, tag };
-    let attribute = |a: &Attribute| Place { within: a.within, tag: a.tag };
-    // These two are needed to read a file, not as columns.
-    let mut places = vec![top(tags::SPECIFIC_CHARACTER_SET), top(tags::MEDIA_STORAGE_SOP_CLASS_UID)];
-    places.extend(ATTRIBUTES.iter().map(attribute));
-    places.sort();
-    places.dedup();
-    let slot = |place: Place| places.binary_search(&place).expect("every place is in the list");
-    let slots: Vec<usize> = ATTRIBUTES.iter().map(|a| slot(attribute(a))).collect();
-    let mut binary = vec![false; places.len()];
-    let mut limits = vec![VALUE_LIMIT; places.len()];
-    for (a, slot) in ATTRIBUTES.iter().zip(&slots) {
-        binary[*slot] = a.form == Unsigned;
-        limits[*slot] = if a.form == LongText { LONG_VALUE_LIMIT } else { VALUE_LIMIT };
-    }
-    let mut sequences: Vec<Tag> = ATTRIBUTES.iter().filter_map(|a| a.within).collect();
-    sequences.dedup();
-    let count = places.iter().filter(|p| p.within.is_none()).count();
-    Wanted {
-        charset: slot(top(tags::SPECIFIC_CHARACTER_SET)),
-        media_storage_sop_class: slot(top(tags::MEDIA_STORAGE_SOP_CLASS_UID)),
-        last: places[count - 1].tag.max(sequences.iter().copied().max().unwrap_or(Tag(0, 0))),
-        top: count,
-        sequences,
-        slots,
-        binary,
-        limits,
-        places,
-    }
-});

@@ -62,15 +62,20 @@ impl From<Trouble> for End {
     }
 }
 
+/// The end of a data set, which only the file knows.
+pub const NO_END: u64 = u64::MAX;
+
 /// A window that is read element by element.
 pub struct Elements<'b, S> {
     pub window: Window<'b, S>,
+    /// Where the nearest declared length ends: no element reaches beyond.
+    pub end: u64,
     count: u32,
 }
 
 impl<'b, S: Source> Elements<'b, S> {
     pub fn new(window: Window<'b, S>) -> Self {
-        Elements { window, count: 0 }
+        Elements { window, end: NO_END, count: 0 }
     }
 
     /// The next element header; the position is then that of its value.
@@ -79,7 +84,9 @@ impl<'b, S: Source> Elements<'b, S> {
         if self.count > ELEMENT_LIMIT {
             return Err(End::Limit);
         }
+        let left = self.left();
         let bytes = self.window.peek(12)?;
+        let bytes = &bytes[..bytes.len().min(left)];
         if bytes.len() < 8 {
             return Err(if bytes.is_empty() { End::Reached } else { End::Cut });
         }
@@ -105,11 +112,31 @@ impl<'b, S: Source> Elements<'b, S> {
     }
 
     pub fn skip_bytes(&mut self, length: u64) -> Result<(), End> {
-        if self.window.ends_within(length) {
+        if !self.holds(length) || self.window.ends_within(length) {
             return Err(End::Cut);
         }
         self.window.advance(length);
         Ok(())
+    }
+
+    /// Leaves what is bounded by [`end`](Self::end), whatever is in it.
+    pub fn skip_to_end(&mut self) -> Result<(), End> {
+        self.skip_bytes(self.end - self.window.position())
+    }
+
+    /// So many more bytes stand before [`end`](Self::end).
+    pub fn holds(&self, length: u64) -> bool {
+        length <= self.end - self.window.position()
+    }
+
+    /// Where an element ends that was just begun; one of undefined length at the end of what it stands in.
+    pub fn end_of(&self, element: &Element) -> u64 {
+        element.length.map_or(self.end, |length| self.end.min(self.window.position() + length))
+    }
+
+    /// How much of an element header can stand before [`end`](Self::end).
+    fn left(&self) -> usize {
+        (self.end - self.window.position()).min(12) as usize
     }
 
     /// Moves past a value of undefined length. Items and delimiters are only counted, so that no nesting is too deep.
@@ -150,14 +177,16 @@ impl<'b, S: Source> Elements<'b, S> {
     }
 
     /// An item or a delimiter stands next, which looks the same in every little endian encoding.
-    fn at_delimiter(&mut self) -> Result<bool, End> {
+    pub fn at_delimiter(&mut self) -> Result<bool, End> {
         Ok(matches!(self.window.peek(2)?, [0xFE, 0xFF] | [] | [_]))
     }
 
     /// An element of an explicit data set whose VR is blank, unknown, or not there at all. Of the ways that writers
     /// got this wrong, the one is taken after which another element follows.
     fn with_odd_vr(&mut self, encoding: Encoding) -> Result<Element, End> {
+        let left = self.left();
         let bytes = self.window.peek(12)?;
+        let bytes = &bytes[..bytes.len().min(left)];
         let big = encoding == Encoding::ExplicitBig;
         let u16_at = |at: usize| {
             let pair = [bytes[at], bytes[at + 1]];
@@ -189,7 +218,8 @@ impl<'b, S: Source> Elements<'b, S> {
 
     fn element_follows(&mut self, tag: Tag, encoding: Encoding, header: u64, length: u32) -> Result<bool, End> {
         let end = header + u64::from(length);
-        if self.window.size() == Some(self.window.position() + end) {
+        let place = self.window.position() + end;
+        if self.window.size() == Some(place) || self.end == place {
             return Ok(true);
         }
         let Some(bytes) = self.window.look_ahead(end, 8)? else { return Ok(false) };

@@ -1,31 +1,29 @@
 //! The header reader: from the bytes of a file to the raw values of the indexed attributes.
 //!
-//! One window, one pass, no recursion. Values that the index does not want are skipped by position; the scan stops
-//! after the last wanted tag, so that Pixel Data is never read. Tags out of order are found all the same: once a
-//! tag is smaller than the one before, the scan goes on to the end.
+//! One window, one pass, no recursion; the pass itself is [`Scan`]. Here is what it needs and leaves: where it begins,
+//! the values that it keeps, and whether they make a row.
 
 use std::io;
 
-use dicom_core::Tag;
-use dicom_core::VR;
-
-use super::attributes::{Level, Place, WANTED, Wanted, position};
-use super::element::{Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION};
+use super::attributes::{Table, position};
+use super::element::{Elements, Encoding, End};
 use super::inflate::Inflated;
 use super::rejection::Rejection;
+use super::scan::Scan;
 use super::start::{self, Start};
 use super::uid;
+use super::wanted::WANTED;
 use super::window::{Source, WINDOW, Window};
 
 /// The attributes without which there is no row, and how a rejection names them.
 const KEYS: [(usize, &str); 3] = [
-    (position(Level::Instance, "uuid"), "SOP Instance UID (0008,0018)"),
-    (position(Level::Instance, "seriesuid"), "Series Instance UID (0020,000E)"),
-    (position(Level::Series, "studyuid"), "Study Instance UID (0020,000D)"),
+    (position(Table::Image, "uuid"), "SOP Instance UID (0008,0018)"),
+    (position(Table::Image, "seriesuid"), "Series Instance UID (0020,000E)"),
+    (position(Table::Series, "studyuid"), "Study Instance UID (0020,000D)"),
 ];
 
 /// Attributes of type 2 in every instance (PS3.3 C.7.1.1): present, if only empty.
-const PATIENT: [usize; 2] = [position(Level::Patient, "origid"), position(Level::Patient, "lastname")];
+const PATIENT: [usize; 2] = [position(Table::Patient, "origid"), position(Table::Patient, "lastname")];
 
 /// The raw values of one header.
 #[derive(Default)]
@@ -35,7 +33,7 @@ pub struct Header {
     spans: Vec<Option<(u32, u32)>>,
     /// The data set ended before the scan did.
     pub cut: bool,
-    encoding: Option<Encoding>,
+    pub(super) encoding: Option<Encoding>,
 }
 
 impl Header {
@@ -46,20 +44,20 @@ impl Header {
 
     /// The transfer syntax of the file, guessed where none is declared.
     pub fn transfer_syntax(&self) -> &str {
-        let declared = self.raw(WANTED.slots[position(Level::Instance, "xfersyntax")]).map(trim_uid);
+        let declared = self.raw(WANTED.slots[position(Table::Image, "xfersyntax")]).map(trim_uid);
         match declared.and_then(|bytes| str::from_utf8(bytes).ok()) {
             Some(uid) if !uid.is_empty() => uid,
             _ => start::transfer_syntax_of(self.encoding.unwrap_or(Encoding::ExplicitLittle)),
         }
     }
 
-    fn declared_transfer_syntax(&self) -> Option<&str> {
-        let raw = self.raw(WANTED.slots[position(Level::Instance, "xfersyntax")])?;
+    pub(super) fn declared_transfer_syntax(&self) -> Option<&str> {
+        let raw = self.raw(WANTED.slots[position(Table::Image, "xfersyntax")])?;
         str::from_utf8(trim_uid(raw)).ok().filter(|uid| !uid.is_empty())
     }
 
     fn is_dicomdir(&self) -> bool {
-        let sop_class = WANTED.slots[position(Level::Instance, "sopclass")];
+        let sop_class = WANTED.slots[position(Table::Image, "sopclass")];
         [WANTED.media_storage_sop_class, sop_class]
             .into_iter()
             .any(|slot| self.raw(slot).map(trim_uid) == Some(uid::MEDIA_STORAGE_DIRECTORY_STORAGE.as_bytes()))
@@ -74,7 +72,7 @@ impl Header {
     }
 
     /// What no header lacks has been seen. If not, it may stand out of order, even behind Pixel Data.
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.missing().is_none() && PATIENT.iter().all(|attribute| self.spans[WANTED.slots[*attribute]].is_some())
     }
 
@@ -82,12 +80,16 @@ impl Header {
         self.bytes.clear();
         self.bytes.shrink_to(WINDOW);
         self.spans.clear();
-        self.spans.resize(WANTED.places.len(), None);
+        self.spans.resize(WANTED.limits.len(), None);
         self.cut = false;
         self.encoding = None;
     }
 
-    fn keep(&mut self, slot: usize, value: &[u8]) {
+    pub(super) fn is_kept(&self, slot: usize) -> bool {
+        self.spans[slot].is_some()
+    }
+
+    pub(super) fn keep(&mut self, slot: usize, value: &[u8]) {
         // The value of a later item takes the place of the one before.
         if let Some((from, to)) = self.spans[slot]
             && to as usize == self.bytes.len()
@@ -178,168 +180,4 @@ fn unreadable(end: End) -> Rejection {
 fn is_corruption(error: &io::Error) -> bool {
     use io::ErrorKind::*;
     matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
-}
-
-/// One pass over the elements of a file.
-struct Scan<'s, 'b, S> {
-    elements: Elements<'b, S>,
-    header: &'s mut Header,
-    wanted: &'static Wanted,
-    /// The next wanted top-level place, while tags ascend.
-    cursor: usize,
-    previous: Tag,
-    out_of_order: bool,
-}
-
-impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
-    fn new(elements: Elements<'b, S>, header: &'s mut Header) -> Self {
-        Scan { elements, header, wanted: &WANTED, cursor: 0, previous: Tag(0, 0), out_of_order: false }
-    }
-
-    /// The file meta group, always explicit VR little endian (PS3.10 7.1). Its group length is often wrong, and
-    /// not needed: the group ends where another begins.
-    fn meta(&mut self) -> Result<(), End> {
-        loop {
-            let next = self.elements.window.peek(2)?;
-            if next != [0x02, 0x00] {
-                return Ok(());
-            }
-            let element = self.elements.next(Encoding::ExplicitLittle)?;
-            self.take_or_skip(&element, Encoding::ExplicitLittle)?;
-        }
-    }
-
-    fn data_set(&mut self) -> Result<(), End> {
-        let declared = self.header.declared_transfer_syntax();
-        let encoding = start::guess(self.elements.window.peek(start::GUESSED)?, declared);
-        self.header.encoding = Some(encoding);
-        loop {
-            let element = match self.elements.next(encoding) {
-                Ok(element) => element,
-                Err(End::Reached) => return Ok(()),
-                Err(end) => return Err(end),
-            };
-            if element.tag > self.wanted.last && !self.out_of_order && self.header.is_whole() {
-                return Ok(());
-            }
-            match element.tag {
-                // Command elements (group 0000) never stand in a file: this is padding after the data set.
-                tag if tag.group() == 0 => return Ok(()),
-                // A delimiter that closes nothing.
-                ITEM_DELIMITATION | SEQUENCE_DELIMITATION => {}
-                _ => self.take_or_skip(&element, encoding)?,
-            }
-        }
-    }
-
-    fn take_or_skip(&mut self, element: &Element, encoding: Encoding) -> Result<(), End> {
-        self.note_order(element.tag);
-        if self.wanted.sequences.contains(&element.tag) {
-            return self.enter(element, encoding);
-        }
-        match self.slot(element.tag) {
-            Some(slot) if element.length.is_some() => self.take(slot, element, encoding, false),
-            _ => self.elements.skip(element, encoding),
-        }
-    }
-
-    fn note_order(&mut self, tag: Tag) {
-        if tag < self.previous {
-            self.out_of_order = true;
-        }
-        self.previous = tag;
-    }
-
-    fn slot(&mut self, tag: Tag) -> Option<usize> {
-        let top = &self.wanted.places[..self.wanted.top];
-        if self.out_of_order {
-            return top.binary_search_by_key(&tag, |place| place.tag).ok();
-        }
-        while top.get(self.cursor).is_some_and(|place| place.tag < tag) {
-            self.cursor += 1;
-        }
-        top.get(self.cursor).filter(|place| place.tag == tag).map(|_| self.cursor)
-    }
-
-    /// Keeps a value. Of a tag that stands twice the first value counts, of items the last.
-    fn take(&mut self, slot: usize, element: &Element, encoding: Encoding, replace: bool) -> Result<(), End> {
-        let length = element.length.unwrap_or(0);
-        let kept = length.min(self.wanted.limits[slot] as u64) as usize;
-        let cut = self.elements.window.ends_within(length);
-        if self.header.spans[slot].is_none() || replace {
-            let value = self.elements.window.peek(kept)?;
-            if value.len() < kept {
-                return Err(End::Cut);
-            }
-            if self.wanted.binary[slot] && !is_text(element.vr) {
-                keep_number(self.header, slot, value, encoding);
-            } else {
-                self.header.keep(slot, value);
-            }
-        }
-        if cut { Err(End::Cut) } else { self.elements.skip_bytes(length) }
-    }
-
-    /// Goes through the items of a wanted sequence, one level deep.
-    fn enter(&mut self, sequence: &Element, encoding: Encoding) -> Result<(), End> {
-        let inside = match sequence.vr {
-            VR::UN => Encoding::ImplicitLittle,
-            _ => encoding,
-        };
-        let end = sequence.length.map(|length| self.elements.window.position() + length);
-        while end.is_none_or(|end| self.elements.window.position() < end) {
-            let item = self.elements.next(inside)?;
-            match item.tag {
-                ITEM => self.item(sequence.tag, &item, inside)?,
-                SEQUENCE_DELIMITATION if end.is_none() => break,
-                _ => return Err(End::Cut),
-            }
-        }
-        Ok(())
-    }
-
-    fn item(&mut self, within: Tag, item: &Element, encoding: Encoding) -> Result<(), End> {
-        let end = item.length.map(|length| self.elements.window.position() + length);
-        while end.is_none_or(|end| self.elements.window.position() < end) {
-            let element = self.elements.next(encoding)?;
-            if element.tag == ITEM_DELIMITATION && end.is_none() {
-                break;
-            }
-            let place = Place { within: Some(within), tag: element.tag };
-            let nested = &self.wanted.places[self.wanted.top..];
-            match nested.binary_search(&place) {
-                Ok(found) if element.length.is_some() => {
-                    self.take(self.wanted.top + found, &element, encoding, true)?;
-                }
-                _ => self.elements.skip(&element, encoding)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A writer that gives a binary attribute a text VR means text.
-fn is_text(vr: VR) -> bool {
-    matches!(vr, VR::IS | VR::DS | VR::LO | VR::SH | VR::CS)
-}
-
-/// The first number of a binary value, as digits.
-fn keep_number(header: &mut Header, slot: usize, value: &[u8], encoding: Encoding) {
-    let big = encoding == Encoding::ExplicitBig;
-    let number = match *value {
-        [a, b, c, d] if !is_pair(&[a, b, c, d], big) => {
-            let four = [a, b, c, d];
-            if big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
-        }
-        [a, b, ..] => u32::from(if big { u16::from_be_bytes([a, b]) } else { u16::from_le_bytes([a, b]) }),
-        [a] => u32::from(a),
-        [] => return,
-    };
-    header.keep(slot, number.to_string().as_bytes());
-}
-
-/// Four bytes are two shorts, unless the higher half is zero, as in a long.
-fn is_pair(four: &[u8; 4], big: bool) -> bool {
-    let high = if big { &four[..2] } else { &four[2..] };
-    high != [0, 0]
 }

@@ -2,20 +2,21 @@
 
 use std::fmt::Write as _;
 
-use super::attributes::{ATTRIBUTES, Form, Level, WANTED, position};
+use super::attributes::{ATTRIBUTES, Form, Table, position};
 use super::charset::{Charset, Kind};
 use super::header::{Header, trim_uid};
 use super::rejection::Rejection;
 use super::value;
+use super::wanted::WANTED;
 
 /// PS3.5 9.1.
 const UID_LENGTH: usize = 64;
 
-const SOP_INSTANCE_UID: usize = position(Level::Instance, "uuid");
-const SERIES_INSTANCE_UID: usize = position(Level::Series, "uuid");
-const STUDY_INSTANCE_UID: usize = position(Level::Study, "uuid");
-const PATIENT_ID: usize = position(Level::Patient, "origid");
-const TRANSFER_SYNTAX_UID: usize = position(Level::Instance, "xfersyntax");
+const SOP_INSTANCE_UID: usize = position(Table::Image, "uuid");
+const SERIES_INSTANCE_UID: usize = position(Table::Series, "uuid");
+const STUDY_INSTANCE_UID: usize = position(Table::Study, "uuid");
+const PATIENT_ID: usize = position(Table::Patient, "origid");
+const TRANSFER_SYNTAX_UID: usize = position(Table::Image, "xfersyntax");
 
 /// The value of one attribute, its text kept in the instance.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,6 +87,12 @@ impl Instance {
     /// Empty when the file has none.
     pub fn patient_id(&self) -> &str {
         self.text(PATIENT_ID)
+    }
+
+    /// Whether it has more to say in a table than the key: a companion's row without that is not written.
+    pub fn fills(&self, table: Table) -> bool {
+        let mut columns = ATTRIBUTES.iter().enumerate().filter(|(_, attribute)| attribute.table == table);
+        columns.any(|(i, attribute)| attribute.column != table.key() && self.get(i) != Value::Null)
     }
 
     /// How many bytes of text it holds.

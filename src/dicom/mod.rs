@@ -11,11 +11,13 @@ pub mod header;
 mod inflate;
 pub mod instance;
 pub mod rejection;
+mod scan;
 mod start;
 pub mod value;
+mod wanted;
 pub mod window;
 
-pub use attributes::{ATTRIBUTES, Attribute, Level};
+pub use attributes::{ATTRIBUTES, Attribute, Level, Table};
 pub use header::HeaderReader;
 pub use instance::{Cell, Instance};
 pub use rejection::Rejection;

@@ -193,12 +193,12 @@ fn column(there: &[Found], name: &str, source: Source) -> Option<Column> {
 }
 
 fn written(level: Level, there: &[Found]) -> Result<Vec<Column>> {
-    let tags = ATTRIBUTES.iter().enumerate().filter(|(_, a)| a.level == level);
+    let tags = ATTRIBUTES.iter().enumerate().filter(|(_, a)| a.table == level.table());
     let tags = tags.map(|(i, attribute)| (attribute.column, Source::Attribute(i)));
     let others = OTHERS.iter().filter(|(l, ..)| *l == level).map(|(_, name, source)| (*name, *source));
     let columns: Vec<Column> = tags.chain(others).filter_map(|(name, source)| column(there, name, source)).collect();
     let needed = EXACT.iter().filter(|name| {
-        ATTRIBUTES.iter().any(|a| a.level == level && a.column == **name)
+        ATTRIBUTES.iter().any(|a| a.table == level.table() && a.column == **name)
             || (level == Level::Instance && **name == "path")
     });
     for name in needed {

@@ -6,7 +6,7 @@ use jiff::civil::DateTime;
 
 use super::Value;
 use super::columns::Source;
-use crate::dicom::{ATTRIBUTES, Instance, Level};
+use crate::dicom::{ATTRIBUTES, Instance, Level, Table};
 
 #[derive(Debug)]
 pub struct Entry {
@@ -26,7 +26,7 @@ pub struct Entry {
 impl Entry {
     pub fn new(instance: Instance, file: PathBuf, path: String, received: DateTime) -> Self {
         let patient_is_utf8 = ATTRIBUTES.iter().enumerate().any(|(i, attribute)| {
-            attribute.level == Level::Patient && matches!(instance.get(i), Value::Text(text) if !text.is_ascii())
+            attribute.table == Table::Patient && matches!(instance.get(i), Value::Text(text) if !text.is_ascii())
         });
         let received_text = date_time_text(received);
         Entry { instance, file, path, received, received_text, patient_is_utf8 }

@@ -1,0 +1,243 @@
+//! One pass over the elements of a file, which leaves the wanted values in a header.
+//!
+//! Values that the index does not want are skipped by position; the scan stops after the last wanted tag, so that Pixel
+//! Data is never read. Tags out of order are found all the same: once a tag is smaller than the one before, the scan
+//! goes on to the end. Sequences are entered where something in them is wanted, without recursion, and such a sequence
+//! does no more harm than one that is skipped.
+
+use dicom_core::{Tag, VR};
+
+use super::attributes::Item;
+use super::element::{Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, NO_END, SEQUENCE_DELIMITATION};
+use super::header::Header;
+use super::wanted::{self, Aim, WANTED, Wanted};
+use super::window::Source;
+use super::{start, uid};
+
+pub struct Scan<'s, 'b, S> {
+    pub elements: Elements<'b, S>,
+    pub header: &'s mut Header,
+    wanted: &'static Wanted,
+    /// The next wanted element of the data set, while tags ascend.
+    cursor: usize,
+    /// The sequences of which an item was met, a bit each.
+    begun: u32,
+    previous: Tag,
+    out_of_order: bool,
+}
+
+/// A wanted sequence that the scan stands in, or an item of it.
+#[derive(Clone, Copy)]
+struct Nest {
+    sequence: usize,
+    is_item: bool,
+    encoding: Encoding,
+    /// A sequence that is called UN, of which no element was seen yet.
+    renamed: bool,
+    /// Its length is undefined: a delimiter closes it.
+    is_delimited: bool,
+    /// The nearest end that is declared, be it by what it stands in.
+    end: u64,
+}
+
+impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
+    pub fn new(elements: Elements<'b, S>, header: &'s mut Header) -> Self {
+        Scan { elements, header, wanted: &WANTED, cursor: 0, begun: 0, previous: Tag(0, 0), out_of_order: false }
+    }
+
+    /// The file meta group, always explicit VR little endian (PS3.10 7.1). Its group length is often wrong, and
+    /// not needed: the group ends where another begins.
+    pub fn meta(&mut self) -> Result<(), End> {
+        loop {
+            let next = self.elements.window.peek(2)?;
+            if next != [0x02, 0x00] {
+                return Ok(());
+            }
+            let element = self.elements.next(Encoding::ExplicitLittle)?;
+            self.take_or_skip(&element, Encoding::ExplicitLittle)?;
+        }
+    }
+
+    pub fn data_set(&mut self) -> Result<(), End> {
+        let declared = self.header.declared_transfer_syntax();
+        let encoding = start::guess(self.elements.window.peek(start::GUESSED)?, declared);
+        self.header.encoding = Some(encoding);
+        loop {
+            let element = match self.elements.next(encoding) {
+                Ok(element) => element,
+                Err(End::Reached) => return Ok(()),
+                Err(end) => return Err(end),
+            };
+            if element.tag > self.wanted.last && !self.out_of_order && self.header.is_whole() {
+                return Ok(());
+            }
+            match element.tag {
+                // Command elements (group 0000) never stand in a file: this is padding after the data set.
+                tag if tag.group() == 0 => return Ok(()),
+                // A delimiter that closes nothing.
+                ITEM_DELIMITATION | SEQUENCE_DELIMITATION => {}
+                _ => self.take_or_skip(&element, encoding)?,
+            }
+        }
+    }
+
+    fn take_or_skip(&mut self, element: &Element, encoding: Encoding) -> Result<(), End> {
+        self.note_order(element.tag);
+        match self.aim(element.tag) {
+            Some(Aim::Value(slot)) if element.length.is_some() => self.take(slot, element, encoding, Item::First),
+            Some(Aim::Sequence(sequence)) => self.enter(element, sequence, encoding),
+            _ => self.elements.skip(element, encoding),
+        }
+    }
+
+    fn note_order(&mut self, tag: Tag) {
+        if tag < self.previous {
+            self.out_of_order = true;
+        }
+        self.previous = tag;
+    }
+
+    fn aim(&mut self, tag: Tag) -> Option<Aim> {
+        let wanted = &self.wanted.elements;
+        if self.out_of_order {
+            return wanted::find(wanted, tag);
+        }
+        while wanted.get(self.cursor).is_some_and(|(next, _)| *next < tag) {
+            self.cursor += 1;
+        }
+        wanted.get(self.cursor).filter(|(next, _)| *next == tag).map(|(_, aim)| *aim)
+    }
+
+    /// Keeps a value. Of a tag that stands twice the first value counts, unless a later item takes its place.
+    fn take(&mut self, slot: usize, element: &Element, encoding: Encoding, item: Item) -> Result<(), End> {
+        let length = element.length.unwrap_or(0);
+        if !self.elements.holds(length) {
+            return Err(End::Cut);
+        }
+        let kept = length.min(self.wanted.limits[slot] as u64) as usize;
+        let cut = self.elements.window.ends_within(length);
+        if item == Item::Last || !self.header.is_kept(slot) {
+            let value = self.elements.window.peek(kept)?;
+            if value.len() < kept {
+                return Err(End::Cut);
+            }
+            if self.wanted.binary[slot] && !is_text(element.vr) {
+                keep_number(self.header, slot, value, encoding);
+            } else {
+                self.header.keep(slot, value);
+            }
+        }
+        if cut { Err(End::Cut) } else { self.elements.skip_bytes(length) }
+    }
+
+    /// Goes through a wanted sequence, and through the wanted ones in its items. What goes wrong inside ends where the
+    /// nearest declared length ends, and the elements behind are read as if the sequence had been skipped.
+    fn enter(&mut self, element: &Element, sequence: usize, encoding: Encoding) -> Result<(), End> {
+        // No deeper than the table of wanted sequences, whatever the file holds.
+        let mut open = vec![self.nest(element, sequence, encoding)];
+        loop {
+            while open.pop_if(|nest| self.elements.window.position() >= nest.end).is_some() {}
+            let Some(innermost) = open.last().copied() else { break };
+            self.elements.end = innermost.end;
+            match self.inside(&innermost, &mut open) {
+                Err(End::Cut | End::Reached) if innermost.end != NO_END => self.elements.skip_to_end()?,
+                outcome => outcome?,
+            }
+        }
+        self.elements.end = NO_END;
+        Ok(())
+    }
+
+    fn inside(&mut self, nest: &Nest, open: &mut Vec<Nest>) -> Result<(), End> {
+        let element = self.elements.next(nest.encoding)?;
+        match element.tag {
+            // Which of the two it is does not matter, as writers confuse them. It may close nothing.
+            ITEM_DELIMITATION | SEQUENCE_DELIMITATION => {
+                open.pop_if(|nest| nest.is_delimited);
+                Ok(())
+            }
+            ITEM if !nest.is_item => self.item(&element, *nest, open),
+            _ if !nest.is_item => self.elements.skip(&element, nest.encoding),
+            _ => self.inside_item(&element, nest, open),
+        }
+    }
+
+    fn inside_item(&mut self, element: &Element, nest: &Nest, open: &mut Vec<Nest>) -> Result<(), End> {
+        let sequence = &self.wanted.sequences[nest.sequence];
+        match wanted::find(&sequence.elements, element.tag) {
+            Some(Aim::Value(slot)) if element.length.is_some() => {
+                self.take(slot, element, nest.encoding, sequence.item)
+            }
+            Some(Aim::Sequence(inner)) => {
+                open.push(self.nest(element, inner, nest.encoding));
+                Ok(())
+            }
+            _ => self.elements.skip(element, nest.encoding),
+        }
+    }
+
+    fn item(&mut self, item: &Element, mut sequence: Nest, open: &mut Vec<Nest>) -> Result<(), End> {
+        if sequence.renamed && !self.elements.at_delimiter()? {
+            // Writers that only renamed the sequence left its items as they were.
+            let first = self.elements.window.peek(start::GUESSED)?;
+            sequence.encoding = start::guess(first, Some(uid::IMPLICIT_VR_LITTLE_ENDIAN));
+            sequence.renamed = false;
+            open.pop();
+            open.push(sequence);
+        }
+        if !self.counts(sequence.sequence) {
+            return self.elements.skip(item, sequence.encoding);
+        }
+        let (is_delimited, end) = (item.length.is_none(), self.elements.end_of(item));
+        open.push(Nest { is_item: true, is_delimited, end, ..sequence });
+        Ok(())
+    }
+
+    /// Whether the item that begins counts: the first of a sequence, even if the sequence stands twice, or each until
+    /// the last.
+    fn counts(&mut self, sequence: usize) -> bool {
+        let bit = 1 << sequence;
+        let is_first = self.begun & bit == 0;
+        self.begun |= bit;
+        is_first || self.wanted.sequences[sequence].item == Item::Last
+    }
+
+    fn nest(&self, element: &Element, sequence: usize, encoding: Encoding) -> Nest {
+        // PS3.5 6.2.2 (CP-246): what a UN holds is implicit VR little endian.
+        let renamed = element.vr == VR::UN && encoding != Encoding::ImplicitLittle;
+        Nest {
+            sequence,
+            is_item: false,
+            encoding: if renamed { Encoding::ImplicitLittle } else { encoding },
+            renamed,
+            is_delimited: element.length.is_none(),
+            end: self.elements.end_of(element),
+        }
+    }
+}
+
+/// A writer that gives a binary attribute a text VR means text.
+fn is_text(vr: VR) -> bool {
+    matches!(vr, VR::IS | VR::DS | VR::LO | VR::SH | VR::CS)
+}
+
+/// The first number of a binary value, as digits.
+fn keep_number(header: &mut Header, slot: usize, value: &[u8], encoding: Encoding) {
+    let big = encoding == Encoding::ExplicitBig;
+    let number = match *value {
+        [a, b, c, d] if !is_pair(&[a, b, c, d], big) => {
+            let four = [a, b, c, d];
+            if big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
+        }
+        [a, b, ..] => u32::from(if big { u16::from_be_bytes([a, b]) } else { u16::from_le_bytes([a, b]) }),
+        [a] => u32::from(a),
+        [] => return,
+    };
+    header.keep(slot, number.to_string().as_bytes());
+}
+
+/// Four bytes are two shorts, unless the higher half is zero, as in a long.
+fn is_pair(four: &[u8; 4], big: bool) -> bool {
+    let high = if big { &four[..2] } else { &four[2..] };
+    high != [0, 0]
+}

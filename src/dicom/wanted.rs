@@ -1,0 +1,123 @@
+//! The wanted elements of a data set, made from the table of indexed attributes, in the order in which a scan meets
+//! them.
+
+use std::sync::LazyLock;
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::attributes::{ATTRIBUTES, Attribute, Form, Item};
+
+/// How much of a value is kept. Columns hold 64 to 128 characters, of at most four bytes and an escape sequence each
+/// where sets alternate; what is longer is cut there.
+const VALUE_LIMIT: usize = 1024;
+
+/// The longest text of an indexed attribute is an LT of 10,240 characters (PS3.5 6.2).
+const LONG_VALUE_LIMIT: usize = 48 * 1024;
+
+/// One wanted place in a file; attributes that share a place share its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// The sequences around it, outermost first.
+    sequences: &'static [Tag],
+    tag: Tag,
+}
+
+/// What a scan does with a wanted element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// Keeps its value, in this slot.
+    Value(usize),
+    /// Enters it: one of [`Wanted::sequences`].
+    Sequence(usize),
+}
+
+/// The wanted elements of a data set or of an item, in tag order, so that a scan is a merge.
+pub type Elements = Vec<(Tag, Aim)>;
+
+/// A sequence that a scan enters.
+pub struct Sequence {
+    pub item: Item,
+    pub elements: Elements,
+}
+
+pub fn find(elements: &[(Tag, Aim)], tag: Tag) -> Option<Aim> {
+    elements.binary_search_by_key(&tag, |(tag, _)| *tag).ok().map(|found| elements[found].1)
+}
+
+pub struct Wanted {
+    /// Of the data set, file meta group included.
+    pub elements: Elements,
+    pub sequences: Vec<Sequence>,
+    /// For each attribute the slot of its value.
+    pub slots: Vec<usize>,
+    /// Whether the slot's value is binary.
+    pub binary: Vec<bool>,
+    /// How much of the slot's value is kept.
+    pub limits: Vec<usize>,
+    /// A scan may stop after this top-level tag.
+    pub last: Tag,
+    pub charset: usize,
+    pub media_storage_sop_class: usize,
+}
+
+pub static WANTED: LazyLock<Wanted> = LazyLock::new(|| {
+    let top = |tag| Place { sequences: &[], tag };
+    // These two are needed to read a file, not as columns.
+    let mut places = vec![top(tags::SPECIFIC_CHARACTER_SET), top(tags::MEDIA_STORAGE_SOP_CLASS_UID)];
+    places.extend(ATTRIBUTES.iter().map(place));
+    places.sort();
+    places.dedup();
+    let slot = |place: Place| places.binary_search(&place).expect("every place is in the list");
+    let slots: Vec<usize> = ATTRIBUTES.iter().map(|a| slot(place(a))).collect();
+    let mut binary = vec![false; places.len()];
+    let mut limits = vec![VALUE_LIMIT; places.len()];
+    for (a, slot) in ATTRIBUTES.iter().zip(&slots) {
+        binary[*slot] = a.form == Form::Unsigned;
+        limits[*slot] = if a.form == Form::LongText { LONG_VALUE_LIMIT } else { VALUE_LIMIT };
+    }
+    let paths = paths();
+    let elements = |sequences| elements(sequences, &places, &paths);
+    let of_data_set = elements(&[]);
+    Wanted {
+        charset: slot(top(tags::SPECIFIC_CHARACTER_SET)),
+        media_storage_sop_class: slot(top(tags::MEDIA_STORAGE_SOP_CLASS_UID)),
+        last: of_data_set.last().map_or(Tag(0, 0), |(tag, _)| *tag),
+        elements: of_data_set,
+        sequences: paths.iter().map(|(path, item)| Sequence { item: *item, elements: elements(path) }).collect(),
+        slots,
+        binary,
+        limits,
+    }
+});
+
+fn place(attribute: &Attribute) -> Place {
+    Place { sequences: attribute.within.map_or(&[], |path| path.sequences), tag: attribute.tag }
+}
+
+/// The way to each sequence that is entered, those on the way to others included.
+fn paths() -> Vec<(&'static [Tag], Item)> {
+    let mut paths: Vec<(&'static [Tag], Item)> = Vec::new();
+    for path in ATTRIBUTES.iter().filter_map(|attribute| attribute.within) {
+        for depth in 1..=path.sequences.len() {
+            let way = &path.sequences[..depth];
+            match paths.iter().find(|(known, _)| *known == way) {
+                Some((_, item)) => assert!(*item == path.item, "of a sequence one item counts"),
+                None => paths.push((way, path.item)),
+            }
+        }
+    }
+    paths
+}
+
+/// What is wanted right inside of these sequences.
+fn elements(sequences: &[Tag], places: &[Place], paths: &[(&'static [Tag], Item)]) -> Elements {
+    let values = places.iter().enumerate().filter(|(_, place)| place.sequences == sequences);
+    let inner = paths.iter().enumerate().filter_map(|(i, (path, _))| match path.split_last() {
+        Some((tag, around)) if around == sequences => Some((*tag, Aim::Sequence(i))),
+        _ => None,
+    });
+    let mut elements: Elements = values.map(|(slot, place)| (place.tag, Aim::Value(slot))).chain(inner).collect();
+    elements.sort_by_key(|(tag, _)| *tag);
+    elements
+}
