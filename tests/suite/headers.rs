@@ -8,7 +8,9 @@ use pacs_index::dicom::instance::Value;
 use pacs_index::dicom::{HeaderReader, Instance, Rejection};
 use serde_json::json;
 
-use crate::support::{description, instance_file};
+use crate::sequences;
+use crate::support::writer::SYNTAXES;
+use crate::support::{description, encoded_instance_file, instance_file};
 
 fn read(bytes: &[u8]) -> Result<Instance, Rejection> {
     HeaderReader::new().read(bytes).and_then(Instance::from_header)
@@ -263,7 +265,10 @@ fn a_header_is_read_however_short_it_is_cut() {
 /// Half of the mutations aim at lengths, VRs, nesting and character sets.
 #[test]
 fn mutated_headers_are_read_or_rejected() {
-    let seeds: Vec<Vec<u8>> = description::files(include_str!("../../fixtures/archive.json")).into_values().collect();
+    let mut seeds: Vec<Vec<u8>> =
+        description::files(include_str!("../../fixtures/archive.json")).into_values().collect();
+    // Every sequence that is entered stands in these.
+    seeds.extend(SYNTAXES.map(|syntax| encoded_instance_file(sequences::report_on_an_animal(), syntax)));
     let rounds = if std::env::var_os("PACS_INDEX_TEST_LONG").is_some() { 1_000_000 } else { 20_000 };
     let mut random = Random(0x5EED);
     let mut indexed = 0;
@@ -310,17 +315,17 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
 }
 
 /// xorshift64: the same mutants in every run.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 }

@@ -12,4 +12,5 @@ mod progress;
 mod pydicom;
 mod refusals;
 mod reindex;
+mod sequences;
 mod settings;

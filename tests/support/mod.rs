@@ -2,6 +2,7 @@
 
 pub mod description;
 pub mod instance;
+pub mod writer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -180,6 +181,11 @@ impl Running {
 
 /// The bytes of a small CT instance, altered.
 pub fn instance_file(change: Json) -> Vec<u8> {
+    encoded_instance_file(change, uids::EXPLICIT_VR_LITTLE_ENDIAN)
+}
+
+/// The same in another transfer syntax.
+pub fn encoded_instance_file(change: Json, transfer_syntax: &str) -> Vec<u8> {
     let mut all = json!({
         "SOPClassUID": uids::CT_IMAGE_STORAGE, "SOPInstanceUID": format!("{ROOT_UID}.1.1.1"),
         "StudyInstanceUID": format!("{ROOT_UID}.1"), "SeriesInstanceUID": format!("{ROOT_UID}.1.1"),
@@ -194,7 +200,7 @@ pub fn instance_file(change: Json) -> Vec<u8> {
             value => all.insert(keyword.clone(), value.clone()),
         };
     }
-    instance::file(instance::data_set(all), uids::EXPLICIT_VR_LITTLE_ENDIAN, Some("TEST"), Default::default())
+    instance::file(instance::data_set(all), transfer_syntax, Some("TEST"), Default::default())
 }
 
 /// An index to write into, and to look into.
