@@ -147,7 +147,7 @@ impl<'b, S: Source> Elements<'b, S> {
         // only renamed a sequence left it as it was, so its first element has the last word.
         let mut implicit_since = None;
         let mut untried = false;
-        if outer.vr == VR::UN && encoding != Encoding::ImplicitLittle {
+        if outer.vr == VR::UN && outer.tag != ITEM && encoding != Encoding::ImplicitLittle {
             (encoding, implicit_since, untried) = (Encoding::ImplicitLittle, Some(open), true);
         }
         while open > 0 {

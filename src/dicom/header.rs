@@ -1,6 +1,6 @@
 //! The header reader: from the bytes of a file to the raw values of the indexed attributes.
 //!
-//! One window, one pass, no recursion; the pass itself is [`Scan`]. Here is what it needs and leaves: where it begins,
+//! One window, one pass, no recursion; the pass itself is in `scan`. Here is what it needs and leaves: where it begins,
 //! the values that it keeps, and whether they make a row.
 
 use std::io;

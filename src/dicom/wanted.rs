@@ -15,6 +15,9 @@ const VALUE_LIMIT: usize = 1024;
 /// The longest text of an indexed attribute is an LT of 10,240 characters (PS3.5 6.2).
 const LONG_VALUE_LIMIT: usize = 48 * 1024;
 
+/// A scan notes in a `u32` which of them it met.
+const MOST_SEQUENCES: usize = 32;
+
 /// One wanted place in a file; attributes that share a place share its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
@@ -77,6 +80,7 @@ pub static WANTED: LazyLock<Wanted> = LazyLock::new(|| {
         limits[*slot] = if a.form == Form::LongText { LONG_VALUE_LIMIT } else { VALUE_LIMIT };
     }
     let paths = paths();
+    assert!(paths.len() <= MOST_SEQUENCES);
     let elements = |sequences| elements(sequences, &places, &paths);
     let of_data_set = elements(&[]);
     Wanted {

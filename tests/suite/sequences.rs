@@ -246,19 +246,27 @@ fn damage_in_a_sequence_of_declared_length_ends_with_it() {
     }
 }
 
-/// Of undefined length, only what is readable can be skipped.
 #[test]
-fn a_sequence_that_is_closed_by_the_wrong_delimiter_is_left() {
+fn damage_in_a_sequence_of_undefined_length_does_no_more_harm_than_in_one_that_is_skipped() {
     let writer = Writer::UNDEFINED;
     let whole = writer.sequence(SPECIES, &[writer.code("S")]);
     let (content, delimiter) = whole.split_at(whole.len() - 8);
-    let wrong = [content, &writer.tag(ITEM_DELIMITATION), &[0; 4]].concat();
-    let twice = [&whole[..], delimiter].concat();
     let without_item = [&writer.sequence_header(SPECIES, "SQ", UNDEFINED)[..], &writer.code("S"), delimiter].concat();
-    for (elements, expected) in [(wrong, "S"), (twice, "S"), (without_item, "-")] {
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("closed by the delimiter of an item", [content, &writer.tag(ITEM_DELIMITATION), &[0; 4]].concat(), "S"),
+        ("closed twice", [&whole[..], delimiter].concat(), "S"),
+        ("no item", without_item, "-"),
+        ("an unknown VR", writer.sequence(SPECIES, &[b"\x08\0\0\x01??\x02\0S ".to_vec()]), "S"),
+        (
+            "an unknown VR behind",
+            writer.sequence(SPECIES, &[writer.code("S"), b"\x08\0\0\x01??\x02\0X ".to_vec()]),
+            "S",
+        ),
+    ];
+    for (damage, elements, expected) in cases {
         let instance = read(&writer.file_with_patient(&elements)).unwrap();
-        assert_eq!(column(&instance, Table::SpeciesCode, "value"), expected);
-        assert_eq!(core(&instance), core(&read(&writer.file_with_patient(&[])).unwrap()));
+        assert_eq!(column(&instance, Table::SpeciesCode, "value"), expected, "{damage}");
+        assert_eq!(core(&instance), core(&read(&writer.file_with_patient(&[])).unwrap()), "{damage}");
     }
 }
 
