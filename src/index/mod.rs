@@ -5,6 +5,7 @@
 //! [`location`]. [`batch`] says how a batch of entries gets into an index, and [`close`] what is derived at the end. The
 //! only door to sqlx. Nothing in this room drops, truncates or alters a table, or deletes a row.
 
+mod ask;
 pub mod batch;
 pub mod close;
 pub mod columns;
@@ -16,6 +17,9 @@ pub mod location;
 mod missing;
 mod mysql;
 pub mod pacsone;
+pub mod purge;
+pub mod replica;
+pub mod server;
 pub mod sql;
 mod sqlite;
 

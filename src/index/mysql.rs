@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow};
 
+use super::ask::{self, Answer};
 use super::columns::{self, Blank, Found};
 use super::connection::connection;
 use super::sql::{Database, Keep};
@@ -11,7 +12,8 @@ use super::{Failure, Refusal, Value, table};
 use crate::dicom::Level;
 
 /// The server's session is set explicitly: what a row must be does not depend on its configuration.
-const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'";
+/// A connection may be idle for as long as a replica lags.
+const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', wait_timeout = 1000000";
 
 /// Up to 65,535 values to a statement. 500 rows of an image's columns measured fastest.
 const INSERT_SIZES: &[usize] = &[500, 50, 5, 1];
@@ -70,6 +72,11 @@ impl MySql {
         Ok(engines.iter().flatten().flatten().all(|engine| engine.eq_ignore_ascii_case("InnoDB")))
     }
 
+    /// Asks the server about itself.
+    pub fn ask(&mut self, sql: &str) -> Result<Answer, Failure> {
+        self.runtime.block_on(ask::ask(&mut self.connection, sql))
+    }
+
     /// How many tables the database has.
     pub fn count_tables(&mut self) -> Result<usize, Failure> {
         let sql = "SELECT CAST(TABLE_NAME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
@@ -78,7 +85,7 @@ impl MySql {
 }
 
 /// Columns may have a binary collation, which the driver does not take for text.
-fn text(row: &MySqlRow, column: usize) -> Option<String> {
+pub(super) fn text(row: &MySqlRow, column: usize) -> Option<String> {
     let bytes: Option<Vec<u8>> = sqlx::Row::try_get_unchecked(row, column).ok().flatten();
     bytes.map(|bytes| String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
@@ -89,7 +96,7 @@ const HARMLESS: [u16; 17] =
 
 /// Server error numbers and SQL states: the error references of the MySQL and MariaDB manuals. The message of an error
 /// about a row may hold its values: only the name of a column is taken from it.
-fn failure(error: sqlx::Error) -> Failure {
+pub(super) fn failure(error: sqlx::Error) -> Failure {
     let Some(refused) = error.as_database_error().and_then(|e| e.try_downcast_ref::<MySqlDatabaseError>()) else {
         return Failure::Lost(error.to_string());
     };

@@ -1,0 +1,90 @@
+//! Questions about the server itself: unprepared, answered in texts by the names of their columns, which differ between
+//! servers. Not every server knows every question, and not every user may ask it: both are answers.
+
+use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
+use sqlx::{AssertSqlSafe, Column, Executor, Row};
+
+use super::Failure;
+use super::mysql::{failure, text};
+
+#[derive(Debug)]
+pub enum Answer {
+    Rows(Vec<NamedRow>),
+    /// The server has no such statement, variable or table.
+    Unknown,
+    /// The user lacks a privilege.
+    Denied,
+}
+
+/// The texts of a row; columns that are NULL are left out.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct NamedRow(Vec<(String, String)>);
+
+impl NamedRow {
+    /// The text of a column, whatever the case of its name. `None` where it is NULL or missing.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(column, _)| column.eq_ignore_ascii_case(name)).map(|(_, text)| text.as_str())
+    }
+
+    /// The text of a column that says something.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    pub fn number(&self, name: &str) -> Option<i64> {
+        self.text(name)?.parse().ok()
+    }
+}
+
+/// Whether a switch is on: servers say `1`, `ON`, or how strictly it is on.
+pub fn is_on(text: &str) -> bool {
+    text != "0" && !text.eq_ignore_ascii_case("OFF")
+}
+
+#[cfg(test)]
+impl<const N: usize> From<[(&str, &str); N]> for NamedRow {
+    fn from(columns: [(&str, &str); N]) -> Self {
+        NamedRow(columns.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect())
+    }
+}
+
+/// SQL syntax, system variable, table: the error references of the MySQL and MariaDB manuals.
+const UNKNOWN: [u16; 3] = [1064, 1146, 1193];
+/// Database, table, column, a privilege of the server.
+const DENIED: [u16; 4] = [1044, 1142, 1143, 1227];
+
+/// Asks one question. The text protocol takes statements that cannot be prepared.
+pub async fn ask(connection: &mut MySqlConnection, sql: &str) -> Result<Answer, Failure> {
+    let rows = match connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            let refused = error.as_database_error().and_then(|e| e.try_downcast_ref::<MySqlDatabaseError>());
+            return match refused.map(MySqlDatabaseError::number) {
+                Some(number) if UNKNOWN.contains(&number) => Ok(Answer::Unknown),
+                Some(number) if DENIED.contains(&number) => Ok(Answer::Denied),
+                _ => Err(failure(error)),
+            };
+        }
+    };
+    let named = |row: &sqlx::mysql::MySqlRow| {
+        let value = |(n, column): (usize, &sqlx::mysql::MySqlColumn)| Some((column.name().to_owned(), text(row, n)?));
+        NamedRow(row.columns().iter().enumerate().filter_map(value).collect())
+    };
+    Ok(Answer::Rows(rows.iter().map(named).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_say_in_several_ways_that_a_switch_is_on() {
+        assert_eq!(["1", "ON", "NO_LOCK_NO_ADMIN", "0", "OFF"].map(is_on), [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_column_is_found_whatever_the_case_of_its_name() {
+        let row = NamedRow::from([("Aging", " 365 "), ("destdir", " ")]);
+        assert_eq!((row.number("aging"), row.text("destdir"), row.get("enable")), (Some(365), None, None));
+    }
+}

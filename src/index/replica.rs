@@ -1,0 +1,210 @@
+//! A replica of the index's server, and how far it is behind.
+//!
+//! The network may swallow a question: whoever asks says how long an answer is worth waiting for.
+
+use std::fmt;
+use std::pin::pin;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::{ConnectOptions, Connection};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use super::ask::{Answer, NamedRow, ask};
+use super::location::{Credentials, Location};
+use super::{Failure, server};
+use crate::error::{Error, Result};
+
+/// A server that looks up names of its clients may take long to greet one.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often somebody who waits looks whether it is still worth while.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Where a replica is, and how to get in.
+#[derive(Clone)]
+pub struct Address {
+    options: MySqlConnectOptions,
+    /// `host:port`.
+    shown: String,
+}
+
+impl Address {
+    /// `mysql://host:port`, with the user and the password of the index unless another user is named.
+    pub fn parse(url: &str, credentials: &Credentials, index: &Location) -> Result<Self> {
+        let Location::MySql { options: of_index, .. } = index else {
+            return Err(Error::usage(
+                format!("--replica: {} is a file, which has no replica", index.shown()),
+                "Leave --replica out, or name a server with --index mysql://user@host:port/database.",
+            ));
+        };
+        let unusable = |why: &str| {
+            Error::usage(format!("--replica cannot be used: {why}"), "Write mysql://host:port, and no password.")
+        };
+        let parsed = url::Url::parse(url).map_err(|error| unusable(&error.to_string()))?;
+        if !["mysql", "mariadb"].contains(&parsed.scheme()) || parsed.host_str().is_none_or(str::is_empty) {
+            return Err(unusable("it names no server"));
+        }
+        if parsed.password().is_some() {
+            return Err(unusable("the URL holds a password, which every user of this system can see"));
+        }
+        let mut options = MySqlConnectOptions::from_str(url).map_err(|error| unusable(&error.to_string()))?;
+        if parsed.username().is_empty() {
+            options = options.username(of_index.get_username());
+        }
+        if let Some(password) = &credentials.password {
+            options = options.password(password);
+        }
+        let shown = format!("{}:{}", options.get_host(), options.get_port());
+        Ok(Address { options: options.timezone(None).disable_statement_logging(), shown })
+    }
+}
+
+/// How far a replica is behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lag {
+    Behind(Duration),
+    /// It does not replicate, or does not say how far it is.
+    Stopped,
+    /// It does not answer, and why.
+    Lost(String),
+}
+
+/// A connection to a replica, made anew when it is lost.
+pub struct Replica {
+    address: Address,
+    link: Option<MySqlConnection>,
+    runtime: Runtime,
+    /// As of the last question.
+    lag: Lag,
+}
+
+impl Replica {
+    /// Connects before a run. A replica that cannot be asked is a mistake as long as nothing has begun.
+    pub fn connect(address: Address) -> Result<Self> {
+        let unusable = |why: &str, advice: &str| Error::usage(format!("the replica {} {why}", address.shown), advice);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| unusable(&format!("cannot be asked: {error}"), "Please report it."))?;
+        let mut replica = Replica { link: None, runtime, lag: Lag::Stopped, address: address.clone() };
+        replica.lag = match replica.channels(&|| true) {
+            Err(failure) => return Err(unusable(&format!("cannot be reached: {failure}"), REACHABLE)),
+            Ok(None) => {
+                return Err(unusable("does not tell this user how far it is", &format!("Please {}.", server::GRANT)));
+            }
+            Ok(Some(channels)) if channels.is_empty() => {
+                return Err(unusable("replicates from no server", "Name a replica of the index's server."));
+            }
+            Ok(Some(channels)) => lag(&channels),
+        };
+        Ok(replica)
+    }
+
+    /// `host:port`.
+    pub fn name(&self) -> &str {
+        &self.address.shown
+    }
+
+    /// What it said last.
+    pub fn lag(&self) -> &Lag {
+        &self.lag
+    }
+
+    /// Asks how far it is behind, as long as `worth_while` says so.
+    pub fn ask(&mut self, worth_while: &dyn Fn() -> bool) -> &Lag {
+        self.lag = match self.channels(worth_while) {
+            Ok(channels) => lag(&channels.unwrap_or_default()),
+            Err(failure) => {
+                self.link = None;
+                Lag::Lost(failure.to_string())
+            }
+        };
+        &self.lag
+    }
+
+    /// The channels that it replicates through.
+    fn channels(&mut self, worth_while: &dyn Fn() -> bool) -> Result<Option<Vec<NamedRow>>, Failure> {
+        let Replica { address, link, runtime, .. } = self;
+        if link.is_none() {
+            let connected = runtime.block_on(patiently(address.options.connect(), worth_while))?;
+            *link = Some(connected.map_err(super::mysql::failure)?);
+        }
+        let Some(link) = link else { return Ok(None) };
+        server::channels(|sql| -> Result<Answer, Failure> { runtime.block_on(patiently(ask(link, sql), worth_while))? })
+    }
+
+    pub fn close(self) {
+        if let Some(link) = self.link {
+            let _ = self.runtime.block_on(patiently(link.close(), &|| true));
+        }
+    }
+}
+
+const REACHABLE: &str = "Is the server running and reachable, and may the index's user log in there? \
+                         Without --replica nothing waits for it.";
+
+/// The channel that is furthest behind. None, or one that does not say, does not replicate.
+fn lag(channels: &[NamedRow]) -> Lag {
+    let behind = |channel: &NamedRow| {
+        let seconds =
+            ["Seconds_Behind_Master", "Seconds_Behind_Source"].iter().find_map(|name| channel.number(name))?;
+        Some(Duration::from_secs(seconds.max(0) as u64))
+    };
+    let all: Option<Vec<Duration>> = channels.iter().map(behind).collect();
+    all.and_then(|all| all.into_iter().max()).map_or(Lag::Stopped, Lag::Behind)
+}
+
+/// Waits for an answer, until it takes too long or nobody wants it any more.
+async fn patiently<T>(work: impl Future<Output = T>, worth_while: &dyn Fn() -> bool) -> Result<T, Failure> {
+    let mut work = pin!(work);
+    let started = Instant::now();
+    loop {
+        match timeout(TICK, work.as_mut()).await {
+            Ok(done) => return Ok(done),
+            Err(_) if started.elapsed() < PATIENCE && worth_while() => {}
+            Err(_) => return Err(Failure::Lost("it does not answer".into())),
+        }
+    }
+}
+
+impl fmt::Display for Lag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lag::Behind(lag) => write!(f, "is {} s behind", lag.as_secs()),
+            Lag::Stopped => write!(f, "does not replicate"),
+            Lag::Lost(why) => write!(f, "cannot be reached: {why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_channel_that_is_furthest_behind_counts_and_one_that_does_not_run_counts_most() {
+        let mariadb = |seconds| NamedRow::from([("Seconds_Behind_Master", seconds)]);
+        let mysql = || NamedRow::from([("Seconds_Behind_Source", "34")]);
+        let stopped = || NamedRow::from([("Slave_IO_Running", "No")]);
+        assert_eq!(lag(&[mariadb("3"), mysql()]), Lag::Behind(Duration::from_secs(34)));
+        assert_eq!(lag(&[mariadb("3"), stopped()]), Lag::Stopped);
+        assert_eq!(lag(&[]), Lag::Stopped);
+    }
+
+    #[test]
+    fn a_replica_is_asked_as_the_user_of_the_index() {
+        let credentials = Credentials { user: None, password: Some("secret".into()) };
+        let index = Location::parse("mysql://pacs@db1/dicom", &credentials).unwrap();
+        let user =
+            |url| Address::parse(url, &credentials, &index).map(|a| (a.options.get_username().to_owned(), a.shown));
+        assert_eq!(user("mysql://db2:3307").unwrap(), ("pacs".into(), "db2:3307".into()));
+        assert_eq!(user("mysql://monitor@db2").unwrap(), ("monitor".into(), "db2:3306".into()));
+        for url in ["db2", "sqlite:x", "mysql://", "mysql://a:secret@db2"] {
+            let error = user(url).unwrap_err().to_string();
+            assert!(error.contains("mysql://host:port") && !error.contains("secret"), "{error}");
+        }
+        let embedded = Location::parse("sqlite:x.db", &credentials).unwrap();
+        assert!(Address::parse("mysql://db2", &credentials, &embedded).is_err());
+    }
+}
