@@ -8,6 +8,8 @@
 //! not grow with the archive.
 
 mod census;
+mod gate;
+mod lag;
 mod read;
 pub mod stop;
 mod watch;
@@ -25,6 +27,7 @@ use crate::archive::walk::{Enough, Found, Walk};
 use crate::archive::{FoundFile, PathMap, Roots};
 use crate::error::{Error, Result};
 use crate::index::batch::{Parents, Writer};
+use crate::index::replica::Replica;
 use crate::index::{Entry, Failure, Tables};
 use crate::progress::Observer;
 use crate::report::account::{Account, Fate};
@@ -49,6 +52,8 @@ pub struct Plan<'a> {
     pub count_ahead: bool,
     pub listing: &'a Listing,
     pub stop: &'a Stop,
+    /// Writing waits while a replica lags more.
+    pub max_replica_lag: Duration,
 }
 
 /// What a run did.
@@ -56,6 +61,8 @@ pub struct Done {
     pub account: Account,
     pub parents: Parents,
     pub elapsed: Duration,
+    /// How long writing waited for replicas.
+    pub waited: Duration,
     /// Files counted ahead of the work, if they were.
     pub counted_ahead: Option<u64>,
     /// What kept the run from its end, if anything did.
@@ -68,12 +75,20 @@ struct Run<'a> {
     account: Account,
     census: Census,
     watch: watch::Watch,
+    gate: gate::Gate,
 }
 
 /// Brings the index up to date with the archive.
-pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, observer: &mut dyn Observer) -> Result<Done> {
+pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observer: &mut dyn Observer) -> Result<Done> {
     let started = Instant::now();
-    let run = Run { plan, account: Account::default(), census: Census::default(), watch: watch::Watch::default() };
+    let lags = replicas.iter().map(|replica| (replica.name().to_owned(), replica.lag().clone())).collect();
+    let run = Run {
+        plan,
+        account: Account::default(),
+        census: Census::default(),
+        watch: watch::Watch::default(),
+        gate: gate::Gate::new(lags, plan.max_replica_lag),
+    };
     let (files, files_to_read) = bounded::<Vec<FoundFile>>(FILES_WAITING);
     let (entries, entries_to_write): (Vec<_>, Vec<_>) =
         writers.iter().map(|_| bounded::<Vec<Entry>>(ENTRIES_WAITING)).unzip();
@@ -81,6 +96,10 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, observer: &mut dyn Observer) -
     let (parents, failure) = thread::scope(|scope| {
         let run = &run;
         scope.spawn(move || run.watch.show(run, started, observer));
+        // Ask replicas how far they are behind.
+        for (number, replica) in replicas.into_iter().enumerate() {
+            scope.spawn(move || run.follow(number, replica));
+        }
         // Count the files ahead of the work, for whoever watches.
         if plan.count_ahead {
             scope.spawn(|| run.census.count(plan));
@@ -103,10 +122,11 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, observer: &mut dyn Observer) -
         let (parents, result) = run.close(written);
         failures.push(result.err());
         run.watch.end();
+        run.gate.end();
         (parents, failures.into_iter().flatten().next())
     });
-    let counted_ahead = run.census.total();
-    Ok(Done { account: run.account, parents, elapsed: started.elapsed(), counted_ahead, failure })
+    let (counted_ahead, waited) = (run.census.total(), run.gate.waited());
+    Ok(Done { account: run.account, parents, elapsed: started.elapsed(), waited, counted_ahead, failure })
 }
 
 impl Run<'_> {
@@ -114,7 +134,16 @@ impl Run<'_> {
     fn close(&self, mut writers: Vec<Writer>) -> (Parents, Result<()>) {
         self.watch.closing(writers.iter().map(Writer::to_close).sum());
         let result = thread::scope(|scope| {
-            let close = |writer| scope.spawn(|| Writer::close(writer, |rows| self.watch.closed(rows)));
+            // Closing waits for replicas too, but for a run that was told to end.
+            let close = |writer| {
+                scope.spawn(|| {
+                    self.gate.pass(self.plan.stop);
+                    Writer::close(writer, |rows| {
+                        self.watch.closed(rows);
+                        self.gate.pass(self.plan.stop);
+                    })
+                })
+            };
             let stages: Vec<_> = writers.iter_mut().map(close).collect();
             stages.into_iter().try_for_each(|stage| stage.join().map_err(|_| defect("closing"))?.map_err(index_failed))
         });

@@ -51,8 +51,10 @@ impl Watch {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         while !*ended {
             observer.update(&sampler.sample(started.elapsed(), self.readings(run)));
+            tell(run, started, observer);
             ended = self.end.wait_timeout(ended, INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
         }
+        tell(run, started, observer);
         observer.finish(&sampler.sample(started.elapsed(), self.readings(run)));
     }
 
@@ -75,5 +77,11 @@ impl Watch {
             closed: self.closed.load(Relaxed),
             to_close: self.to_close.load(Relaxed),
         }
+    }
+}
+
+fn tell(run: &Run<'_>, started: Instant, observer: &mut dyn Observer) {
+    for notice in run.gate.notices() {
+        observer.tell(started.elapsed(), &notice);
     }
 }

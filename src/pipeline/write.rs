@@ -33,6 +33,10 @@ impl Run<'_> {
                 continue;
             }
             let rest = batch.split_off(batch.len().min(BATCH));
+            if !batch.is_empty() && !self.gate.pass(self.plan.stop) {
+                self.give_up(batch.len() + rest.len(), entries);
+                return (writer, Ok(()));
+            }
             if let Err(error) = self.flush(&mut writer, &batch) {
                 self.give_up(batch.len() + rest.len(), entries);
                 return (writer, Err(error));
@@ -67,7 +71,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The index cannot be written: the other stages end, and what they still send was not reached.
+    /// The index cannot be written, or not for now: the other stages end, and what they still send was not reached.
     fn give_up(&self, unwritten: usize, entries: &Receiver<Vec<Entry>>) {
         self.plan.stop.set();
         self.account.add(Fate::NotReached, unwritten);

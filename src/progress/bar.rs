@@ -1,8 +1,11 @@
 //! The bar in a terminal: three lines, redrawn at most ten times a second, cut to its width, gone at the end.
 
+use std::io::Write;
+use std::time::Duration;
+
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Observer, Phase, Snapshot, text};
+use super::{Notice, Observer, Phase, Snapshot, text};
 
 const REDRAWS_PER_SECOND: u8 = 10;
 
@@ -52,6 +55,16 @@ impl Observer for Bar {
                 text::path(&readings.directory),
             ),
         });
+    }
+
+    fn tell(&mut self, elapsed: Duration, notice: &Notice) {
+        let line = format!("{}: {notice}", text::duration(elapsed));
+        // Above the bar, where it stays; a bar that is not shown shows no lines either.
+        if self.all.is_hidden() {
+            let _ = writeln!(std::io::stderr(), "{line}");
+        } else {
+            let _ = self.all.println(line);
+        }
     }
 
     fn finish(&mut self, _: &Snapshot) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Eta, Observer, Phase, Snapshot};
+use super::{Eta, Notice, Observer, Phase, Snapshot};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -58,6 +58,16 @@ impl<W: Write + Send> Observer for JsonLines<W> {
             self.next = snapshot.elapsed + INTERVAL;
             self.write("progress", snapshot);
         }
+    }
+
+    fn tell(&mut self, elapsed: Duration, notice: &Notice) {
+        let (event, waited) = match notice {
+            Notice::Waits { .. } => ("pause", None),
+            Notice::GoesOn { waited } => ("resume", Some(waited.as_secs_f64())),
+        };
+        let seconds = elapsed.as_secs_f64();
+        let line = json!({"event": event, "seconds": seconds, "message": notice.to_string(), "waited": waited});
+        let _ = writeln!(self.out, "{line}");
     }
 
     fn finish(&mut self, snapshot: &Snapshot) {

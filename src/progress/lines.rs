@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::{Observer, Phase, Snapshot, text};
+use super::{Notice, Observer, Phase, Snapshot, text};
 
 /// Two days of work make some ten thousand lines.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -35,6 +35,10 @@ impl<W: Write + Send> Observer for Lines<W> {
             self.next = snapshot.elapsed + if snapshot.elapsed < INTERVAL { FIRST } else { INTERVAL };
             self.write(snapshot);
         }
+    }
+
+    fn tell(&mut self, elapsed: Duration, notice: &Notice) {
+        let _ = writeln!(self.out, "{}: {notice}", text::duration(elapsed));
     }
 
     fn finish(&mut self, snapshot: &Snapshot) {

@@ -6,6 +6,7 @@
 mod bar;
 mod json;
 mod lines;
+pub mod notice;
 pub mod sampler;
 pub mod text;
 
@@ -13,6 +14,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use notice::Notice;
 pub use sampler::Sampler;
 
 /// What a run is doing.
@@ -78,6 +80,8 @@ pub struct Snapshot {
 pub trait Observer: Send {
     /// Called ten times a second, and when a phase begins.
     fn update(&mut self, snapshot: &Snapshot);
+    /// Called when something happens beside the progress, with the time since the run began.
+    fn tell(&mut self, elapsed: Duration, notice: &Notice);
     /// Called once, at the end of the run, with what was reached.
     fn finish(&mut self, snapshot: &Snapshot);
 }
@@ -108,5 +112,6 @@ struct Silent;
 
 impl Observer for Silent {
     fn update(&mut self, _: &Snapshot) {}
+    fn tell(&mut self, _: Duration, _: &Notice) {}
     fn finish(&mut self, _: &Snapshot) {}
 }

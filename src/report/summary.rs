@@ -18,6 +18,8 @@ pub struct Summary<'a> {
     pub counted_ahead: Option<u64>,
     pub parents: Parents,
     pub elapsed: Duration,
+    /// How long writing waited for replicas.
+    pub waited: Duration,
     /// Something kept the run from its end.
     pub failed: bool,
     pub index: String,
@@ -90,6 +92,9 @@ impl Summary<'_> {
                 text::rate(rate)
             ),
         );
+        if !self.waited.is_zero() {
+            line(&mut out, format_args!("writing waited {} for replicas", text::duration(self.waited)));
+        }
         if let Some((path, lines)) = &self.listing {
             line(&mut out, format_args!("files to look at, one a line: {} ({})", path.display(), text::count(*lines)));
         }
