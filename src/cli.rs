@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
 
 /// Rebuilds the index of a PACS archive from its DICOM files.
 #[derive(Debug, Parser)]
@@ -61,6 +62,22 @@ pub struct Reindex {
     /// Read everything and write nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Write although the server is a replica, or read-only
+    #[arg(long)]
+    pub allow_replica: bool,
+
+    /// Wait with writing while this replica lags: mysql://host:port (repeatable)
+    #[arg(long = "replica", value_name = "URL")]
+    pub replicas: Vec<String>,
+
+    /// How far a replica may be behind, e.g. 10s, 15m
+    #[arg(long, value_name = "TIME", default_value = "10s", requires = "replicas")]
+    pub max_replica_lag: SignedDuration,
+
+    /// Do not ask: go on although the PACS purges or moves old studies by itself
+    #[arg(long)]
+    pub yes: bool,
 
     /// Where rejected and other noteworthy files are listed, as JSON Lines [default: a new file in ~/.local/state/pacs-index]
     #[arg(long, value_name = "FILE")]

@@ -1,5 +1,6 @@
 //! One file a verb: from settings to an exit code.
 
+mod consent;
 pub mod init;
 mod interrupt;
 pub mod reindex;

@@ -1,7 +1,7 @@
 //! `pacs-index reindex`: bring the index up to date with the archive.
 
 use super::interrupt::stop_on_interrupt;
-use super::{complain, say};
+use super::{complain, consent, say};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::index::batch::Writer;
@@ -15,6 +15,8 @@ use crate::{cli, progress};
 pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     let settings = Reindex::resolve(typed)?;
     let (location, access) = (&settings.location, settings.access);
+    // An interrupt ends a question at once, so that signals are caught after it.
+    let replicas = consent::before_writing(&settings)?;
     let stop = Stop::default();
     stop_on_interrupt(&stop)?;
     // The index comes last: up to here nothing is made that a mistake would leave behind.
@@ -37,15 +39,17 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         count_ahead: settings.progress.is_some(),
         listing: &listing,
         stop: &stop,
+        max_replica_lag: settings.max_replica_lag,
     };
     let mut observer = progress::observer(settings.progress);
-    let done = pipeline::run(&plan, writers, observer.as_mut())?;
+    let done = pipeline::run(&plan, writers, replicas, observer.as_mut())?;
     let summary = Summary {
         interrupted: stop.is_set() && done.failure.is_none(),
         account: &done.account,
         counted_ahead: done.counted_ahead,
         parents: done.parents,
         elapsed: done.elapsed,
+        waited: done.waited,
         failed: done.failure.is_some(),
         index: location.shown(),
         named_roots: if settings.roots_from_index { settings.roots.paths() } else { &[] },

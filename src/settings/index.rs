@@ -14,6 +14,11 @@ const PASSWORD_VARIABLE: &str = "PACS_INDEX_PASSWORD";
 
 /// Where the index is, with the password from where it may be.
 pub fn location(typed: &cli::Index) -> Result<Location> {
+    Ok(location_and_credentials(typed)?.0)
+}
+
+/// The same, and what gets in there.
+pub fn location_and_credentials(typed: &cli::Index) -> Result<(Location, Credentials)> {
     let mut credentials = Credentials::default();
     if let Some(path) = &typed.defaults_file {
         credentials = option_file(path, &typed.defaults_section)?;
@@ -32,7 +37,7 @@ pub fn location(typed: &cli::Index) -> Result<Location> {
         Some(path) => pacsone_ini::url(path, credentials.user.as_deref())?,
         None => typed.url.clone(),
     };
-    Location::parse(&url, &credentials)
+    Ok((Location::parse(&url, &credentials)?, credentials))
 }
 
 /// User and password of a section of a MySQL option file.

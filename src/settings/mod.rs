@@ -6,6 +6,7 @@ mod index;
 mod pacsone_ini;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Zoned;
 use jiff::tz::TimeZone;
@@ -15,6 +16,7 @@ use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::Location;
 use crate::index::location::Access;
+use crate::index::replica::Address;
 use crate::progress::Form;
 pub use index::location;
 
@@ -39,6 +41,11 @@ pub struct Reindex {
     pub rejected_is_default: bool,
     /// The local time of the PACS.
     pub time_zone: TimeZone,
+    pub allow_replica: bool,
+    pub replicas: Vec<Address>,
+    pub max_replica_lag: Duration,
+    /// What would be asked is answered.
+    pub yes: bool,
     /// `None` shows nothing.
     pub progress: Option<Form>,
 }
@@ -50,7 +57,7 @@ impl Reindex {
         });
         let io_threads = typed.io_threads.map_or_else(default_io_threads, usize::from);
         let path_map = PathMap::new(mappings.collect::<Result<_>>()?);
-        let location = location(&typed.index)?;
+        let (location, credentials) = index::location_and_credentials(&typed.index)?;
         let roots = if typed.roots_from_index { &archive::named_by(&location, &path_map)? } else { &typed.roots };
         let roots = Roots::check(roots, typed.require_mount)?;
         if let Some(directory) = path_map.fits_none_of(roots.paths()) {
@@ -59,6 +66,10 @@ impl Reindex {
                 "Check its spelling, links included: rows would hold paths that the PACS does not know.",
             ));
         }
+        let replicas = typed.replicas.iter().map(|url| Address::parse(url, &credentials, &location));
+        let replicas = replicas.collect::<Result<_>>()?;
+        let max_replica_lag = Duration::try_from(typed.max_replica_lag)
+            .map_err(|_| Error::usage("--max-replica-lag is negative", "Write 10s, or 15m."))?;
         let files = [("--index", location.file()), ("--rejected", typed.rejected.as_deref())];
         if let Some((option, file)) = files.into_iter().find_map(|(o, f)| f.filter(|f| roots.hold(f)).map(|f| (o, f))) {
             return Err(Error::usage(
@@ -67,6 +78,10 @@ impl Reindex {
             ));
         }
         Ok(Reindex {
+            allow_replica: typed.allow_replica,
+            replicas,
+            max_replica_lag,
+            yes: typed.yes,
             path_map,
             location,
             roots,
