@@ -1,8 +1,8 @@
-# A private MariaDB for tests and benchmarks: on a temporary directory, a free port and a socket of its own, stopped
-# and removed at the end. To be sourced. Never touches a server that it did not start.
+# Private MariaDB servers for tests and benchmarks: on a temporary directory, each on a free port, a socket and data of
+# its own, stopped and removed at the end. To be sourced. Never touches a server that it did not start.
 
 MARIADB_DIR=""
-MARIADB_PID=""
+declare -A MARIADB_PIDS=() MARIADB_PORTS=() MARIADB_OPTIONS=()
 
 mariadb_find() {
     PATH="$PATH:/usr/sbin:/usr/local/sbin"
@@ -24,43 +24,70 @@ mariadb_install() {
     return 1
 }
 
-# Starts the server. Sets MARIADB_PORT and MARIADB_SOCKET; user pacs, password pacs-test.
-mariadb_start() {
+# Makes the data directory that all servers begin with; user pacs, password pacs-test.
+mariadb_prepare() {
+    if [ -n "$MARIADB_DIR" ]; then return; fi
     mariadb_install || return 1
     MARIADB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/pacs-index-mariadb.XXXXXX")
-    local user; user=$(id -un)
-    mariadb-install-db --no-defaults --user="$user" --datadir="$MARIADB_DIR/data" --auth-root-authentication-method=normal \
-        --skip-test-db >"$MARIADB_DIR/install.log" 2>&1 || { cat "$MARIADB_DIR/install.log" >&2; return 1; }
+    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$MARIADB_DIR/empty" --auth-root-authentication-method=normal \
+        --skip-test-db --innodb-log-file-size=4M >"$MARIADB_DIR/install.log" 2>&1 || { cat "$MARIADB_DIR/install.log" >&2; return 1; }
     cat >"$MARIADB_DIR/init.sql" <<SQL
 CREATE USER IF NOT EXISTS 'pacs'@'%' IDENTIFIED BY 'pacs-test';
-GRANT ALL ON *.* TO 'pacs'@'%';
+GRANT ALL ON *.* TO 'pacs'@'%' WITH GRANT OPTION;
 SQL
-    MARIADB_SOCKET="$MARIADB_DIR/socket"
-    local try
+}
+
+# mariadb_launch NAME [OPTION...]: begins to start a server. Several start side by side.
+mariadb_launch() {
+    mariadb_prepare || return 1
+    local name=$1; shift
+    MARIADB_OPTIONS[$name]="$*"
+    mkdir -p "$MARIADB_DIR/$name"
+    if [ ! -d "$MARIADB_DIR/$name/data" ]; then cp -r "$MARIADB_DIR/empty" "$MARIADB_DIR/$name/data"; fi
+    MARIADB_PORTS[$name]=$((20000 + (RANDOM % 20000)))
+    mariadbd --no-defaults --user="$(id -un)" --datadir="$MARIADB_DIR/$name/data" --socket="$MARIADB_DIR/$name/socket" \
+        --port="${MARIADB_PORTS[$name]}" --bind-address=127.0.0.1 --pid-file="$MARIADB_DIR/$name/pid" \
+        --init-file="$MARIADB_DIR/init.sql" "$@" >"$MARIADB_DIR/$name/log" 2>&1 &
+    MARIADB_PIDS[$name]=$!
+}
+
+# mariadb_ready NAME: waits until a server that was launched takes connections, on another port if its own was taken.
+mariadb_ready() {
+    local name=$1 try tenth
     for try in 1 2 3 4 5 6 7 8; do
-        MARIADB_PORT=$((20000 + (RANDOM % 20000)))
-        mariadbd --no-defaults --user="$user" --datadir="$MARIADB_DIR/data" --socket="$MARIADB_SOCKET" --port="$MARIADB_PORT" \
-            --bind-address=127.0.0.1 --pid-file="$MARIADB_DIR/pid" --init-file="$MARIADB_DIR/init.sql" "$@" \
-            >"$MARIADB_DIR/log" 2>&1 &
-        MARIADB_PID=$!
-        local tenth
         for tenth in $(seq 600); do
-            grep -q "ready for connections" "$MARIADB_DIR/log" && return
-            kill -0 "$MARIADB_PID" 2>/dev/null || break
+            grep -qs "ready for connections" "$MARIADB_DIR/$name/log" && return
+            kill -0 "${MARIADB_PIDS[$name]}" 2>/dev/null || break
             sleep 0.1
         done
-        wait "$MARIADB_PID" 2>/dev/null || true
+        mariadb_end "$name"
+        # shellcheck disable=SC2086 # options hold no blanks
+        mariadb_launch "$name" ${MARIADB_OPTIONS[$name]}
     done
     echo "MariaDB does not start:" >&2
-    cat "$MARIADB_DIR/log" >&2
+    cat "$MARIADB_DIR/$name/log" >&2
     return 1
 }
 
+# mariadb_start [OPTION...]: one server. Sets MARIADB_PORT and MARIADB_SOCKET.
+mariadb_start() {
+    mariadb_launch main "$@" && mariadb_ready main || return 1
+    MARIADB_PORT=${MARIADB_PORTS[main]}
+    MARIADB_SOCKET="$MARIADB_DIR/main/socket"
+}
+
+mariadb_end() {
+    kill "${MARIADB_PIDS[$1]}" 2>/dev/null || true
+    wait "${MARIADB_PIDS[$1]}" 2>/dev/null || true
+}
+
+# Stops all of them.
 mariadb_stop() {
-    if [ -n "$MARIADB_PID" ]; then
-        kill "$MARIADB_PID" 2>/dev/null || true
-        wait "$MARIADB_PID" 2>/dev/null || true
-        MARIADB_PID=""
+    local name
+    if [ ${#MARIADB_PIDS[@]} -gt 0 ]; then
+        kill "${MARIADB_PIDS[@]}" 2>/dev/null || true
+        for name in "${!MARIADB_PIDS[@]}"; do mariadb_end "$name"; done
+        MARIADB_PIDS=()
     fi
     if [ -n "$MARIADB_DIR" ]; then rm -rf "$MARIADB_DIR"; MARIADB_DIR=""; fi
 }

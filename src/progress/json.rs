@@ -74,3 +74,23 @@ impl<W: Write + Send> Observer for JsonLines<W> {
         self.write("end", snapshot);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_told_of_a_pause_as_it_is_of_progress() {
+        let mut out = Vec::new();
+        let mut lines = JsonLines::new(&mut out);
+        let seconds = Duration::from_secs;
+        lines.tell(seconds(3), &Notice::Waits { why: "the replica db2:3306 does not replicate".into() });
+        lines.tell(seconds(23), &Notice::GoesOn { waited: seconds(20) });
+        let told: Vec<serde_json::Value> =
+            out.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        assert_eq!(told.len(), 2);
+        assert_eq!((&told[0]["event"], &told[0]["seconds"]), (&json!("pause"), &json!(3.0)));
+        assert_eq!(told[0]["message"], "writing waits: the replica db2:3306 does not replicate");
+        assert_eq!((&told[1]["event"], &told[1]["waited"]), (&json!("resume"), &json!(20.0)));
+    }
+}

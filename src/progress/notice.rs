@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -30,7 +31,8 @@ impl fmt::Display for Notice {
 pub fn note(form: Option<Form>, message: &str) {
     let line = match form {
         Some(Form::Json) => json!({"event": "note", "message": message}).to_string(),
-        _ => message.to_owned(),
+        // It may hold what a database says.
+        _ => text::path(Path::new(message)),
     };
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 pub const ROOT_UID: &str = "1.3.6.1.4.1.32473.7";
-const PASSWORD: &str = "pacs-test";
+pub const PASSWORD: &str = "pacs-test";
 
 /// The fixtures that lie in the project.
 pub fn fixtures() -> PathBuf {
@@ -37,6 +37,11 @@ pub struct Said {
 }
 
 impl Said {
+    /// Runs a command to its end.
+    pub fn of(command: &mut Command) -> Self {
+        Self::new(command.output().unwrap())
+    }
+
     pub fn new(output: Output) -> Self {
         Said {
             exit: output.status.code().unwrap_or(-1),
@@ -145,9 +150,18 @@ impl Site {
         Said::new(self.reindexing(root, index, more).output().unwrap())
     }
 
+    /// A run that shows its progress as lines.
+    pub fn start_shown(&self, index: &Index, more: &[&str]) -> Running {
+        let mut command = self.program(&["reindex", "archive", "--index", &index.url, "--progress", "lines"]);
+        self.start(command.args(more).env("PACS_INDEX_PASSWORD", PASSWORD))
+    }
+
     /// Starts a run that goes on while the test does something else.
     pub fn start_reindex(&self, index: &Index, more: &[&str]) -> Running {
-        let mut command = self.reindexing(&self.archive(), index, more);
+        self.start(&mut self.reindexing(&self.archive(), index, more))
+    }
+
+    fn start(&self, command: &mut Command) -> Running {
         Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
@@ -211,7 +225,7 @@ pub struct Index {
 
 enum Place {
     Sqlite(PathBuf),
-    MariaDb(String),
+    MariaDb { server: String, name: String },
 }
 
 pub const TABLES: [(&str, &str); 4] = [("patient", "origid"), ("study", "uuid"), ("series", "uuid"), ("image", "uuid")];
@@ -219,12 +233,19 @@ pub const TABLES: [(&str, &str); 4] = [("patient", "origid"), ("study", "uuid"),
 impl Index {
     /// An empty database on the private server, gone with the test.
     pub fn empty_mariadb() -> Self {
-        let server = server();
+        Self::empty_on(&server())
+    }
+
+    /// An empty database on another server that `tests/run` starts.
+    pub fn empty_on(server: &str) -> Self {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let name = format!("test_{}_{n}", std::process::id());
-        let index = Index { url: format!("{server}{name}"), place: Place::MariaDb(name.clone()) };
-        index.on_server(&format!("CREATE DATABASE {name}"));
+        let index = Index {
+            url: format!("{server}{name}"),
+            place: Place::MariaDb { server: server.to_owned(), name: name.clone() },
+        };
+        on_server(server, &format!("CREATE DATABASE {name}"));
         index
     }
 
@@ -237,32 +258,34 @@ impl Index {
 
     /// The core tables on MariaDB, as `init` makes them.
     pub fn mariadb(site: &Site) -> Self {
-        let index = Self::empty_mariadb();
+        Self::mariadb_on(&server(), site)
+    }
+
+    pub fn mariadb_on(server: &str, site: &Site) -> Self {
+        let index = Self::empty_on(server);
         let mut command = site.program(&["init", "--index", &index.url, "--not-the-pacsone-installer"]);
         Said::new(command.env("PACS_INDEX_PASSWORD", PASSWORD).output().unwrap()).exits(0);
         index
     }
 
-    fn on_server(&self, sql: &str) {
-        let options: MySqlConnectOptions = server().parse().unwrap();
-        block(async {
-            let mut connection = options.password(PASSWORD).disable_statement_logging().connect().await.unwrap();
-            connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await.unwrap();
-        });
+    pub fn connect(&self) -> Connected {
+        match &self.place {
+            Place::Sqlite(path) => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let options = SqliteConnectOptions::new().filename(path);
+                let link = Link::Sqlite(runtime.block_on(options.connect()).unwrap());
+                Connected { runtime, link }
+            }
+            Place::MariaDb { .. } => Connected::to(&self.url),
+        }
     }
 
-    pub fn connect(&self) -> Connected {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let link = match &self.place {
-            Place::Sqlite(path) => {
-                Link::Sqlite(runtime.block_on(SqliteConnectOptions::new().filename(path).connect()).unwrap())
-            }
-            Place::MariaDb(_) => {
-                let options: MySqlConnectOptions = self.url.parse().unwrap();
-                Link::MariaDb(runtime.block_on(options.password(PASSWORD).timezone(None).connect()).unwrap())
-            }
-        };
-        Connected { runtime, link }
+    /// The name of its database.
+    pub fn name(&self) -> &str {
+        match &self.place {
+            Place::Sqlite(_) => "main",
+            Place::MariaDb { name, .. } => name,
+        }
     }
 
     pub fn execute(&self, sql: &str) {
@@ -298,10 +321,10 @@ impl Index {
 
 impl Drop for Index {
     fn drop(&mut self) {
-        if let Place::MariaDb(name) = &self.place {
+        if let Place::MariaDb { server, name } = &self.place {
             // A failing test leaves its database for whoever looks.
             if !std::thread::panicking() {
-                self.on_server(&format!("DROP DATABASE {name}"));
+                on_server(server, &format!("DROP DATABASE {name}"));
             }
         }
     }
@@ -318,7 +341,22 @@ enum Link {
     MariaDb(MySqlConnection),
 }
 
+fn on_server(server: &str, sql: &str) {
+    let mut connected = Connected::to(server);
+    connected.execute(sql);
+    connected.close();
+}
+
 impl Connected {
+    /// To a database, or to a server, by its URL.
+    pub fn to(url: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let options: MySqlConnectOptions = url.parse().unwrap();
+        let options = options.password(PASSWORD).timezone(None).disable_statement_logging();
+        let link = Link::MariaDb(runtime.block_on(options.connect()).unwrap());
+        Connected { runtime, link }
+    }
+
     pub fn execute(&mut self, sql: &str) {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         match &mut self.link {
@@ -360,14 +398,14 @@ impl Connected {
     }
 }
 
-fn block<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
-}
-
 /// The private server that `tests/run` starts. There is no other: tests touch no server that they did not start.
 fn server() -> String {
-    std::env::var("PACS_INDEX_TEST_MARIADB")
-        .expect("this test needs the private MariaDB that tests/run starts: run tests/run")
+    server_of("PACS_INDEX_TEST_MARIADB")
+}
+
+/// The URL of a server that `tests/run` starts, by the variable that it sets.
+pub fn server_of(variable: &str) -> String {
+    std::env::var(variable).expect("this test needs the private MariaDB that tests/run starts: run tests/run")
 }
 
 /// A check on both kinds of index.
