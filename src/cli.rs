@@ -17,7 +17,7 @@ pub struct Cli {
 pub enum Command {
     /// Find every instance below the roots and insert what the index lacks
     #[command(after_help = EXIT_CODES)]
-    Reindex(Reindex),
+    Reindex(Box<Reindex>),
     /// Make the core tables in an empty database
     Init(Init),
 }
@@ -79,6 +79,34 @@ pub struct Reindex {
     #[arg(long)]
     pub yes: bool,
 
+    /// What is written of rows that were there before
+    #[arg(long, value_enum, default_value_t = Existing::Fill)]
+    pub existing: Existing,
+
+    /// Where --existing refresh writes down what it overwrites [default: a new file in ~/.local/state/pacs-index]
+    #[arg(long, value_name = "FILE")]
+    pub undo: Option<PathBuf>,
+
+    /// Which of several files of an instance is indexed
+    #[arg(long, value_enum, default_value_t = Duplicates::Newest)]
+    pub duplicates: Duplicates,
+
+    /// What becomes of one Patient ID with names that conflict
+    #[arg(long, value_enum, default_value_t = PatientConflicts::Separate)]
+    pub patient_conflicts: PatientConflicts,
+
+    /// What tells when a file was received, the best first
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST", default_values_t = [ReceivedFrom::Path, ReceivedFrom::Mtime, ReceivedFrom::StudyDate])]
+    pub received_from: Vec<ReceivedFrom>,
+
+    /// The local time of the PACS, e.g. Europe/Berlin [default: that of this system]
+    #[arg(long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+
+    /// Leave younger files to the PACS [default: 15m on the database of a PACS, else 0s]
+    #[arg(long, value_name = "TIME")]
+    pub settle: Option<SignedDuration>,
+
     /// Where rejected and other noteworthy files are listed, as JSON Lines [default: a new file in ~/.local/state/pacs-index]
     #[arg(long, value_name = "FILE")]
     pub rejected: Option<PathBuf>,
@@ -124,6 +152,38 @@ pub struct Index {
     /// The section of the option file
     #[arg(long, value_name = "NAME", default_value = "client", requires = "defaults_file")]
     pub defaults_section: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Existing {
+    /// Columns that are NULL
+    Fill,
+    /// And columns that differ from the file, but for studies that were edited
+    Refresh,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Duplicates {
+    Newest,
+    Oldest,
+    /// That below the root which is named first
+    FirstRoot,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum PatientConflicts {
+    /// As the PACS does: further patients get the ID with a suffix, P1[...]
+    Separate,
+    Merge,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ReceivedFrom {
+    /// The date that the directory carries
+    Path,
+    /// When the file was modified
+    Mtime,
+    StudyDate,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

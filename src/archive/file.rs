@@ -33,6 +33,11 @@ impl FoundFile {
         FoundFile { path, received_on }
     }
 
+    /// A file that a row of the index names.
+    pub fn named(path: PathBuf) -> Self {
+        FoundFile { path, received_on: None }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

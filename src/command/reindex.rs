@@ -1,16 +1,27 @@
 //! `pacs-index reindex`: bring the index up to date with the archive.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use jiff::{SignedDuration, Timestamp};
+
 use super::interrupt::stop_on_interrupt;
 use super::{complain, consent, say};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::index::batch::Writer;
+use crate::index::batch::{Policy, Writer};
+use crate::index::existing::Mode;
+use crate::index::known::Known;
 use crate::index::location::Access;
-use crate::pipeline::{self, Plan, Stop};
+use crate::index::undo::Undo;
+use crate::pipeline::{self, Plan, Receipt, Stop, Stored};
 use crate::report::listing::Listing;
 use crate::report::summary::Summary;
 use crate::settings::Reindex;
 use crate::{cli, progress};
+
+/// How long a PACS may be at a file that it has just received.
+const SETTLE: SignedDuration = SignedDuration::from_mins(15);
 
 pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     let settings = Reindex::resolve(typed)?;
@@ -26,14 +37,27 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     let connections = if access == Access::DryRun { 1 } else { location.writers() };
     let failed =
         |failure| Error::usage(format!("{}: {failure}", location.shown()), "May you read and write its tables?");
-    let writers = (0..connections).map(|_| Writer::new(location.connect(&tables, access)?).map_err(failed));
-    let writers = writers.collect::<Result<Vec<_>>>()?;
+    let undo = match (settings.existing, access) {
+        (Mode::Refresh, Access::Write) => Some(Arc::new(Undo::create(&settings.undo, settings.undo_is_default)?)),
+        _ => None,
+    };
+    let policy = Policy {
+        mode: settings.existing,
+        choice: settings.duplicates,
+        conflicts: settings.patient_conflicts,
+        archive: Arc::new(Stored { roots: settings.roots.clone(), path_map: settings.path_map.clone() }),
+        undo: undo.clone(),
+    };
+    let known = Known::new(&tables);
+    let connect = |_| Writer::new(location.connect(&tables, access)?, known.clone(), policy.clone()).map_err(failed);
+    let writers = (0..connections).map(connect).collect::<Result<Vec<_>>>()?;
     let began_empty = writers.iter().all(Writer::began_empty);
     let plan = Plan {
         roots: &settings.roots,
         tables: &tables,
         path_map: &settings.path_map,
-        time_zone: settings.time_zone,
+        receipt: Receipt::new(settings.received_from.clone(), settings.time_zone.clone(), Timestamp::now()),
+        settle: settings.settle.unwrap_or(if tables.is_of_a_pacs { SETTLE } else { SignedDuration::ZERO }),
         walk_threads: settings.walk_threads,
         io_threads: settings.io_threads,
         count_ahead: settings.progress.is_some(),
@@ -43,11 +67,18 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     };
     let mut observer = progress::observer(settings.progress);
     let done = pipeline::run(&plan, writers, replicas, observer.as_mut())?;
+    let copied = plan.receipt.copied_roots();
     let summary = Summary {
         interrupted: stop.is_set() && done.failure.is_none(),
         account: &done.account,
         counted_ahead: done.counted_ahead,
         parents: done.parents,
+        updated: done.updated,
+        changes: &done.changes,
+        implausible_times: plan.receipt.implausible.load(Relaxed),
+        copied_roots: copied.iter().map(|root| settings.roots.paths()[*root].as_path()).collect(),
+        unknown_columns: &tables.unknown(),
+        undo: undo.as_ref().and_then(|undo| undo.lines()),
         elapsed: done.elapsed,
         waited: done.waited,
         failed: done.failure.is_some(),

@@ -110,6 +110,16 @@ impl Instance {
         }
     }
 
+    /// Puts another value in the place of an attribute's: one that an index can hold.
+    pub fn set(&mut self, attribute: usize, value: Value<'_>) {
+        self.cells[attribute] = match value {
+            Value::Null => Cell::Null,
+            Value::Text(text) => self.push(text),
+            Value::Integer(number) => i32::try_from(number).map_or(Cell::Null, Cell::Integer),
+            Value::Real(number) => Cell::Real(number),
+        };
+    }
+
     fn text(&self, attribute: usize) -> &str {
         match self.get(attribute) {
             Value::Text(text) => text,

@@ -1,15 +1,21 @@
 //! A batch into the index: parents first, each level sorted by key, only what is missing, in one short transaction.
 //!
-//! A deadlock with the PACS is tried again. Rows that were there before are not touched, but for values derived from
-//! the rows below them.
+//! First it is looked up, from the images upwards, which rows are there and which of them each file says something of;
+//! then what is missing is inserted, from the patients downwards. A deadlock with the PACS is tried again.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::civil::DateTime;
-
-use super::missing::{Missing, Presence};
-use super::{Entry, Failure, Index, Refusal};
+use super::duplicates::{Archive, Choice};
+use super::existing::Mode;
+use super::known::{Known, PARENTS, Reach};
+use super::lookup::{Batch, RowOf};
+use super::missing::{Missing, NewRow, Presence};
+use super::names::{self, Conflicts};
+use super::settlement::Finding;
+use super::undo::Undo;
+use super::{Entry, Failure, Index, LEVELS, Refusal};
 use crate::dicom::Level;
 
 /// The PACS may hold a lock for as long as its own statement takes; the pauses add up to about half a minute.
@@ -24,13 +30,26 @@ const OTHERS: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Inserted,
+    /// Its row was there, and was filled, refreshed or led to this file.
+    Updated {
+        /// The path that the row had, if that was corrected.
+        corrected: Option<String>,
+    },
     /// Its row was there, and names this file.
     Unchanged,
-    /// The row of its instance names another file.
+    /// One of the files of its instance, this or that of the path, is not the indexed one.
     Duplicate {
-        indexed: String,
+        loser: Option<String>,
     },
     Refused(Refusal),
+}
+
+/// What became of an entry, and of its link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub outcome: Outcome,
+    /// The row links the image to another series than the file does.
+    pub link_differs: bool,
 }
 
 /// Rows that were inserted above the images.
@@ -41,49 +60,40 @@ pub struct Parents {
     pub series: u64,
 }
 
-/// Writes batches through one connection, and remembers what the closing step needs of them.
+/// What decides where files or names conflict, and what may be written of rows that were there before.
+#[derive(Clone)]
+pub struct Policy {
+    pub mode: Mode,
+    pub choice: Choice,
+    pub conflicts: Conflicts,
+    pub archive: Arc<dyn Archive>,
+    pub undo: Option<Arc<Undo>>,
+}
+
+/// Writes batches through one connection.
 pub struct Writer {
     pub(super) index: Box<dyn Index + Send>,
+    pub(super) known: Known,
+    pub(super) policy: Policy,
     /// A table that was empty is inserted into without looking first.
-    look_first: [bool; 4],
-    patients: HashSet<Box<str>>,
-    pub(super) studies: HashMap<Box<str>, Study>,
-    pub(super) series: HashMap<Box<str>, Below>,
+    pub(super) look_first: [bool; 4],
+    /// Rows that this writer is inserting.
+    claims: Vec<(Level, Box<str>)>,
+    /// Changes that the database refused.
+    pub refused: Vec<Finding>,
     pub inserted: Parents,
-}
-
-/// What the closing step needs of a study.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Study {
-    pub below: Below,
-    /// What was written, and the latest seen since.
-    pub written: DateTime,
-    pub latest: DateTime,
-}
-
-/// What this run did at a row and below it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Below {
-    /// It inserted the row. Otherwise what stands in it is not ours.
-    pub ours: bool,
-    /// It inserted rows below, so that what is derived from them is open.
-    pub open: bool,
+    /// Rows above the images that were there before and were changed.
+    pub updated: Parents,
 }
 
 impl Writer {
-    pub fn new(mut index: Box<dyn Index + Send>) -> Result<Self, Failure> {
+    pub fn new(mut index: Box<dyn Index + Send>, known: Known, policy: Policy) -> Result<Self, Failure> {
         let mut look_first = [true; 4];
-        for level in super::LEVELS {
+        for level in LEVELS {
             look_first[level as usize] = !index.is_empty(level)?;
         }
-        Ok(Writer {
-            index,
-            look_first,
-            patients: HashSet::new(),
-            studies: HashMap::new(),
-            series: HashMap::new(),
-            inserted: Parents::default(),
-        })
+        let (inserted, updated) = (Parents::default(), Parents::default());
+        Ok(Writer { index, known, policy, look_first, claims: Vec::new(), refused: Vec::new(), inserted, updated })
     }
 
     /// The index had no image when the run began.
@@ -91,13 +101,15 @@ impl Writer {
         !self.look_first[Level::Instance as usize]
     }
 
-    /// Ends the connection in order.
-    pub fn end(self) {
+    /// Ends the connection in order. Tells what a dry run would have changed.
+    pub fn end(self) -> Vec<(String, super::dry_run::Changed)> {
+        let changes = self.index.changes();
         self.index.close();
+        changes
     }
 
-    /// Writes a batch; the outcomes stand in the order of the entries.
-    pub fn write(&mut self, entries: &[Entry]) -> Result<Vec<Outcome>, Failure> {
+    /// Writes a batch; what became of the entries stands in their order.
+    pub fn write(&mut self, entries: &[Entry]) -> Result<Vec<Written>, Failure> {
         let done = self.in_transaction(|writer| writer.attempt(entries))?;
         Ok(self.remember(entries, done))
     }
@@ -111,6 +123,7 @@ impl Writer {
         let mut attempt = 1;
         loop {
             let done = self.index.begin().and_then(|()| work(self)).and_then(|done| {
+                self.policy.undo.as_ref().map_or(Ok(()), |undo| undo.sync())?;
                 self.index.commit()?;
                 Ok(done)
             });
@@ -133,184 +146,190 @@ impl Writer {
     }
 
     fn attempt(&mut self, entries: &[Entry]) -> Result<Attempt, Failure> {
-        let mut levels: Vec<Vec<Group>> = Vec::with_capacity(4);
-        let mut refused: HashMap<usize, Refusal> = HashMap::new();
-        for level in super::LEVELS {
-            let mut groups = self.distinct(level, entries, &refused);
-            let chosen: Vec<&Entry> = groups.iter().map(|group| &entries[group.members[0]]).collect();
-            let presence = self.insert_missing(level, &chosen)?;
-            for (group, presence) in groups.iter_mut().zip(presence) {
-                group.presence = presence;
-                if level != Level::Instance {
-                    self.try_others(level, entries, group)?;
-                }
-                if let Presence::Refused(refusal) = &group.presence {
-                    refused.extend(group.members.iter().map(|member| (*member, refusal.clone())));
-                }
-            }
-            levels.push(groups);
+        // Those of an attempt that failed.
+        for (level, identity) in std::mem::take(&mut self.claims) {
+            self.known.lock().disclaim(level, &identity);
         }
-        self.take_back(entries, &levels)?;
-        Ok(Attempt { levels, refused })
+        let mut batch = Batch::new(entries, self.policy.choice);
+        self.look(&mut batch)?;
+        for level in PARENTS {
+            self.insert_parents(level, &mut batch)?;
+        }
+        self.insert_images(&mut batch)?;
+        let opened = self.opened(&batch);
+        self.take_back(&opened)?;
+        let Batch { rows, reach, outcomes, edited, .. } = batch;
+        Ok(Attempt { rows, reach, outcomes, opened, edited })
     }
 
-    /// The row of a parent that was refused as one instance tells of it may be held as another does.
-    fn try_others(&mut self, level: Level, entries: &[Entry], group: &mut Group) -> Result<(), Failure> {
-        for member in group.members.iter().skip(1).take(OTHERS) {
-            if !matches!(group.presence, Presence::Refused(_)) {
-                break;
+    fn insert_parents(&mut self, level: Level, batch: &mut Batch<'_>) -> Result<(), Failure> {
+        let wanted = Vec::from_iter(batch.wanted(level, &self.known));
+        let patients: Vec<Box<str>> =
+            wanted.iter().map(|(_, members)| self.patient_of(level, batch, members[0])).collect();
+        let row = |n: usize, member: usize| NewRow {
+            entry: &batch.entries[member],
+            identity: &wanted[n].0,
+            patient: &patients[n],
+        };
+        let rows: Vec<NewRow> = (0..wanted.len()).map(|n| row(n, wanted[n].1[0])).collect();
+        for row in &rows {
+            self.known.lock().claim(level, row.identity);
+            self.claims.push((level, row.identity.into()));
+        }
+        let presence = self.insert_missing(level, &rows)?;
+        let mut settled = Vec::with_capacity(wanted.len());
+        for (n, mut presence) in presence.into_iter().enumerate() {
+            let mut member = 0;
+            // The row of a parent that was refused as one instance tells of it may be held as another does.
+            while matches!(presence, Presence::Refused(_)) && member < OTHERS.min(wanted[n].1.len() - 1) {
+                member += 1;
+                presence = self.insert_missing(level, &[row(n, wanted[n].1[member])])?.remove(0);
             }
-            if let Some(presence) = self.insert_missing(level, &[&entries[*member]])?.pop() {
-                group.presence = presence;
+            settled.push((presence, wanted[n].1[member]));
+        }
+        for (((identity, members), patient), (presence, member)) in wanted.into_iter().zip(patients).zip(settled) {
+            match presence {
+                Presence::Inserted => batch.put(level, identity, RowOf::Inserted { member, patient }),
+                Presence::There(row) => {
+                    self.disclaim(level, &identity);
+                    batch.put(level, identity, RowOf::There(row));
+                }
+                Presence::Refused(refusal) => {
+                    self.disclaim(level, &identity);
+                    members.into_iter().for_each(|member| batch.refuse(member, &refusal));
+                }
             }
         }
         Ok(())
     }
 
-    /// The keys of a level that are not known to be in the index, sorted, and which entries bear them, by path.
-    fn distinct(&self, level: Level, entries: &[Entry], refused: &HashMap<usize, Refusal>) -> Vec<Group> {
-        let mut order: Vec<usize> = (0..entries.len())
-            .filter(|n| !refused.contains_key(n) && !self.knows(level, entries[*n].key(level)))
-            .collect();
-        order.sort_by(|a, b| {
-            let (a, b) = (&entries[*a], &entries[*b]);
-            a.key(level).cmp(b.key(level)).then_with(|| a.path.cmp(&b.path))
-        });
-        let same = |a: &usize, b: &usize| entries[*a].key(level) == entries[*b].key(level);
-        let nothing = Presence::There { path: None };
-        order.chunk_by(same).map(|members| Group { members: members.to_vec(), presence: nothing.clone() }).collect()
+    fn disclaim(&mut self, level: Level, identity: &str) {
+        self.claims.retain(|(l, claimed)| !(*l == level && **claimed == *identity));
+        self.known.lock().disclaim(level, identity);
     }
 
-    fn knows(&self, level: Level, key: &str) -> bool {
-        match level {
-            Level::Patient => self.patients.contains(key),
-            Level::Study => self.studies.contains_key(key),
-            Level::Series => self.series.contains_key(key),
-            Level::Instance => false,
+    /// The Patient ID that a new row bears until the closing step. A study whose patient's name conflicts with that in
+    /// the patient's row is never shown under the wrong name, not even for the time of a run.
+    fn patient_of(&self, level: Level, batch: &Batch<'_>, member: usize) -> Box<str> {
+        let entry = &batch.entries[member];
+        let id: &str = batch.patients[member].as_deref().unwrap_or(entry.key(Level::Patient));
+        if level == Level::Study && self.policy.conflicts == Conflicts::Separate {
+            let name = entry.patient_name();
+            let conflicts = batch.patient_name(member, &self.known).is_some_and(|row| !row.agrees(&name));
+            let suffixed = format!("{id}{}", names::suffix(&name));
+            let holds = |column: &super::column::Column| column.holds(&suffixed);
+            if conflicts && self.index.tables().of(Level::Study).column("patientid").is_some_and(holds) {
+                return suffixed.into();
+            }
         }
+        id.into()
+    }
+
+    fn insert_images(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
+        let missing: Vec<usize> =
+            batch.images().filter(|(key, _)| !batch.there.contains_key(*key)).map(|(_, m)| m[0]).collect();
+        let rows: Vec<NewRow> = missing.iter().map(|member| NewRow::of(&batch.entries[*member])).collect();
+        let presence = self.insert_missing(Level::Instance, &rows)?;
+        for (member, presence) in missing.into_iter().zip(presence) {
+            match presence {
+                Presence::Inserted => batch.inserted(member),
+                Presence::There(row) => {
+                    batch.there.insert(batch.entries[member].key(Level::Instance).into(), row);
+                }
+                Presence::Refused(refusal) => batch.refuse(member, &refusal),
+            }
+        }
+        self.settle_images(batch)
+    }
+
+    fn insert_missing(&mut self, level: Level, rows: &[NewRow<'_>]) -> Result<Vec<Presence>, Failure> {
+        Missing::new(&mut *self.index, level, rows).insert(self.look_first[level as usize])
+    }
+
+    /// The studies and series below which something was inserted.
+    fn opened(&self, batch: &Batch<'_>) -> [BTreeSet<Box<str>>; 2] {
+        let series = &batch.rows[Level::Series as usize];
+        let is_new = |entry: &Entry| matches!(series.get(entry.key(Level::Series)), Some(RowOf::Inserted { .. }));
+        let studies = batch.entries.iter().filter(|entry| is_new(entry)).map(|entry| entry.key(Level::Study).into());
+        [studies.collect(), batch.opened_series.clone()]
     }
 
     /// Derived values of rows that were there before are out of date with the first row inserted below them. They
     /// are taken back until the closing step: a run that is killed leaves no wrong value, and the next one fills them.
-    fn take_back(&mut self, entries: &[Entry], levels: &[Vec<Group>]) -> Result<(), Failure> {
-        for (parent, child) in [(Level::Study, Level::Series), (Level::Series, Level::Instance)] {
-            let inserted = levels[child as usize].iter().filter(|group| matches!(group.presence, Presence::Inserted));
-            let keys: BTreeSet<&str> = inserted.map(|group| entries[group.members[0]].key(parent)).collect();
-            let new: HashSet<&str> = levels[parent as usize]
-                .iter()
-                .filter(|group| matches!(group.presence, Presence::Inserted))
-                .map(|group| entries[group.members[0]].key(parent))
-                .collect();
-            let keys: Vec<&str> = keys
-                .into_iter()
-                .filter(|key| {
-                    !new.contains(key) && self.below(parent, key).is_none_or(|below| !below.ours && !below.open)
-                })
-                .collect();
-            self.index.take_back(parent, &keys)?;
+    fn take_back(&mut self, opened: &[BTreeSet<Box<str>>; 2]) -> Result<(), Failure> {
+        for (level, opened) in [Level::Study, Level::Series].into_iter().zip(opened) {
+            let stale: Vec<&str> = {
+                let known = self.known.lock();
+                let is_stale = |key: &&str| !known.is_ours(level, key) && !known.is_open(level, key);
+                opened.iter().map(|key| &**key).filter(is_stale).collect()
+            };
+            self.index.take_back(level, &stale)?;
         }
         Ok(())
     }
 
-    fn below(&self, level: Level, key: &str) -> Option<Below> {
-        match level {
-            Level::Study => self.studies.get(key).map(|study| study.below),
-            Level::Series => self.series.get(key).copied(),
-            _ => None,
-        }
-    }
-
-    fn insert_missing(&mut self, level: Level, entries: &[&Entry]) -> Result<Vec<Presence>, Failure> {
-        Missing::new(&mut *self.index, level, entries).insert(self.look_first[level as usize])
-    }
-
     /// After the commit: what is known now, and what became of each entry.
-    fn remember(&mut self, entries: &[Entry], attempt: Attempt) -> Vec<Outcome> {
-        let mut outcomes: Vec<Option<Outcome>> = vec![None; entries.len()];
-        for (level, groups) in super::LEVELS.into_iter().zip(attempt.levels) {
-            for Group { members, presence } in groups {
-                self.remember_row(level, &entries[members[0]], &presence);
-                if level == Level::Instance {
-                    settle(entries, &members, &presence, &mut outcomes);
+    fn remember(&mut self, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
+        let mut known = self.known.lock();
+        for level in PARENTS {
+            for (identity, row) in &attempt.rows[level as usize] {
+                match row {
+                    RowOf::There(existing) => known.found(level, identity, existing),
+                    RowOf::Inserted { member, patient } => {
+                        known.inserted(level, identity, &entries[*member], patient);
+                        *self.inserted.of(level) += 1;
+                    }
                 }
             }
         }
-        for (n, refusal) in attempt.refused {
-            outcomes[n] = Some(Outcome::Refused(refusal));
+        for (level, identity) in self.claims.drain(..) {
+            known.disclaim(level, &identity);
         }
-        for (entry, outcome) in entries.iter().zip(&outcomes) {
-            // A file that is not the indexed one of its instance says nothing of when the study was received.
-            if matches!(outcome, Some(Outcome::Inserted | Outcome::Unchanged))
-                && let Some(study) = self.studies.get_mut(entry.key(Level::Study))
-            {
-                study.latest = study.latest.max(entry.received);
-            }
-            if *outcome == Some(Outcome::Inserted)
-                && let Some(series) = self.series.get_mut(entry.key(Level::Series))
-            {
-                series.open = true;
+        for (entry, outcome) in entries.iter().zip(&attempt.outcomes) {
+            match outcome {
+                Outcome::Inserted => known.image_was_inserted(entry.key(Level::Instance)),
+                Outcome::Updated { corrected: Some(_) } => known.image_was_corrected(entry.key(Level::Instance)),
+                _ => {}
             }
         }
-        outcomes.into_iter().flatten().collect()
+        for key in &attempt.opened[0] {
+            known.studies.get_mut(key).into_iter().for_each(|study| study.open = true);
+        }
+        for key in &attempt.opened[1] {
+            known.series.get_mut(key).into_iter().for_each(|series| series.open = true);
+        }
+        for key in &attempt.edited {
+            known.studies.get_mut(key.as_str()).into_iter().for_each(|study| study.edited = true);
+        }
+        for ((entry, reach), outcome) in entries.iter().zip(&attempt.reach).zip(&attempt.outcomes) {
+            if !matches!(outcome, Outcome::Refused(_)) {
+                known.add(entry, reach);
+            }
+        }
+        let written = attempt.outcomes.into_iter().zip(attempt.reach);
+        let is_refused = |outcome: &Outcome| matches!(outcome, Outcome::Refused(_));
+        written
+            .map(|(outcome, reach)| Written { link_differs: !reach.series && !is_refused(&outcome), outcome })
+            .collect()
     }
-
-    fn remember_row(&mut self, level: Level, entry: &Entry, presence: &Presence) {
-        let key = entry.key(level);
-        let ours = match presence {
-            Presence::Inserted => true,
-            Presence::There { .. } => false,
-            Presence::Refused(_) => return,
-        };
-        match level {
-            Level::Patient => {
-                self.inserted.patients += u64::from(ours);
-                self.patients.insert(key.into());
-            }
-            Level::Study => {
-                self.inserted.studies += u64::from(ours);
-                let below = Below { ours, open: ours };
-                let study = Study { below, written: entry.received, latest: entry.received };
-                self.studies.insert(key.into(), study);
-            }
-            Level::Series => {
-                self.inserted.series += u64::from(ours);
-                self.series.insert(key.into(), Below { ours, open: ours });
-                if ours && let Some(study) = self.studies.get_mut(entry.key(Level::Study)) {
-                    study.below.open = true;
-                }
-            }
-            Level::Instance => {}
-        }
-    }
-}
-
-/// The entries of a batch that share a key, by path, and what became of its row.
-struct Group {
-    members: Vec<usize>,
-    presence: Presence,
 }
 
 /// A committed transaction.
 struct Attempt {
-    levels: Vec<Vec<Group>>,
-    /// Entries of which a row was refused, at any level.
-    refused: HashMap<usize, Refusal>,
+    rows: [std::collections::HashMap<Box<str>, RowOf>; 3],
+    reach: Vec<Reach>,
+    outcomes: Vec<Outcome>,
+    opened: [BTreeSet<Box<str>>; 2],
+    edited: std::collections::HashSet<String>,
 }
 
-/// The outcomes of all files of one instance.
-fn settle(entries: &[Entry], members: &[usize], presence: &Presence, outcomes: &mut [Option<Outcome>]) {
-    let first = &entries[members[0]].path;
-    for (n, member) in members.iter().enumerate() {
-        let path = &entries[*member].path;
-        outcomes[*member] = match presence {
-            Presence::Refused(_) => None,
-            Presence::Inserted if n == 0 => Some(Outcome::Inserted),
-            Presence::Inserted => Some(Outcome::Duplicate { indexed: first.clone() }),
-            Presence::There { path: Some(indexed) } if indexed == path => Some(Outcome::Unchanged),
-            Presence::There { path: indexed } => {
-                Some(Outcome::Duplicate { indexed: indexed.clone().unwrap_or_default() })
-            }
-        };
+impl Parents {
+    pub(super) fn of(&mut self, level: Level) -> &mut u64 {
+        match level {
+            Level::Patient => &mut self.patients,
+            Level::Study => &mut self.studies,
+            Level::Series | Level::Instance => &mut self.series,
+        }
     }
 }
 

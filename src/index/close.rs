@@ -1,72 +1,287 @@
 //! The closing step: what can only be known when all instances are in the index.
 //!
-//! `study.received` is the latest of its instances, `study.modalities` the distinct modalities of its series,
-//! `series.instances` their number. The last two are derived below which this run inserted something, and filled where
+//! Rows that this run inserted were provisional: columns that its instances disagree on are set right, if they still hold
+//! what was written. Rows that were there before are filled, or refreshed. `study.modalities` are the distinct
+//! modalities of its series, `series.instances` their number: derived below which this run inserted something, and where
 //! they are NULL, as a run that was killed leaves them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::batch::Writer;
-use super::entry::date_time_text;
-use super::{Derive, Failure};
+use super::batch::{Parents, Writer};
+use super::columns::{Source, Tables};
+use super::existing::{self, Applied, Mode};
+use super::fold::{Fold, IDENTITY, unpack};
+use super::known::Row;
+use super::settlement::{Finding, PatientRow, Settlement, State, needs_charset};
+use super::{Change, Derive, Existing, Failure, From, Look, Show, Value, View, table};
+use crate::dicom::Level;
 
 /// Rows per transaction.
 const PER_TRANSACTION: usize = 500;
 
-type Keys = Vec<Box<str>>;
+/// What became of a part of the rows.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    inserted: u64,
+    updated: u64,
+}
 
 impl Writer {
-    /// How many studies and series [`close`](Self::close) looks at.
-    pub fn to_close(&self) -> u64 {
-        (self.studies.len() + self.series.len()) as u64
-    }
-
-    /// Derives what is left to derive. `done` is called as it goes, with the number of rows.
-    pub fn close(&mut self, mut done: impl FnMut(u64)) -> Result<(), Failure> {
-        let (open, others) = split(self.studies.iter().map(|(key, study)| (key, study.below.open)));
-        for (keys, which) in [(open, Derive::All), (others, Derive::WhereNull)] {
-            for part in keys.chunks(PER_TRANSACTION) {
-                self.in_transaction(|writer| writer.close_studies(part, which))?;
-                done(part.len() as u64);
-            }
-        }
-        let (open, others) = split(self.series.iter().map(|(key, series)| (key, series.open)));
-        for (keys, which) in [(open, Derive::All), (others, Derive::WhereNull)] {
-            for part in keys.chunks(PER_TRANSACTION) {
-                let part: Vec<&str> = part.iter().map(|key| &**key).collect();
-                self.in_transaction(|writer| writer.index.count_instances(&part, which))?;
-                done(part.len() as u64);
-            }
+    /// Settles a part of the rows of a level, told by where they stand in the settlement. `done` is called as it goes,
+    /// with the number of rows.
+    pub fn close(
+        &mut self,
+        settlement: &Settlement,
+        level: Level,
+        part: std::ops::Range<usize>,
+        mut done: impl FnMut(u64),
+    ) -> Result<(), Failure> {
+        let mut from = part.start;
+        while from < part.end {
+            let to = part.end.min(from + PER_TRANSACTION);
+            let Done { inserted, updated } = self.in_transaction(|writer| match level {
+                Level::Patient => writer.close_patients(settlement, &settlement.patients[from..to]),
+                Level::Study => writer.close_studies(settlement, &settlement.studies[from..to]),
+                _ => writer.close_series(settlement, &settlement.series[from..to]),
+            })?;
+            *self.inserted.of(level) += inserted;
+            *self.updated.of(level) += updated;
+            done((to - from) as u64);
+            from = to;
         }
         Ok(())
     }
 
-    fn close_studies(&mut self, part: &[Box<str>], which: Derive) -> Result<(), Failure> {
-        let keys: Vec<&str> = part.iter().map(|key| &**key).collect();
+    fn close_patients(&mut self, settlement: &Settlement, part: &[PatientRow]) -> Result<Done, Failure> {
+        let tables = self.index.tables();
+        let shape = settlement.rows.shapes[Level::Patient as usize].attributes();
+        let mut done = Done::default();
+        let mut there = Vec::new();
+        for patient in part {
+            match &patient.state {
+                State::Ours { written, spelled } => {
+                    let values = patient.fold.values();
+                    let mut changes = corrections(&tables, shape, &unpack(written).collect::<Vec<_>>(), &values);
+                    let term = |said: &[Value<'_>]| match needs_charset(said) {
+                        true => Value::Text(tables.charset_term()),
+                        false => Value::Null,
+                    };
+                    let (old, new) = (term(&unpack(written).collect::<Vec<_>>()), term(&values));
+                    changes.extend(change(&tables, Level::Patient, "charset", old, new));
+                    changes.extend(change(
+                        &tables,
+                        Level::Patient,
+                        "origid",
+                        Value::Text(spelled),
+                        Value::Text(&patient.id),
+                    ));
+                    self.correct_row(Level::Patient, spelled, &changes)?;
+                }
+                State::New => done.inserted += u64::from(self.insert_patient(settlement, patient)?),
+                State::There => there.push(patient),
+            }
+        }
+        let keys: Vec<&str> = there.iter().map(|patient| &*patient.id).collect();
+        let edited = self.edited(Level::Patient, &keys)?;
+        self.learn_identities(&keys)?;
+        for row in self.shown(Level::Patient, &keys)? {
+            let is_it = |patient: &&&PatientRow| *patient.id == row.key;
+            let Some(patient) = there.iter().find(is_it) else { continue };
+            let mode = if edited.contains(&row.key) { Mode::Fill } else { self.policy.mode };
+            done.updated += self.bring_up(settlement, Level::Patient, &row, mode, &patient.fold, None)?;
+        }
+        Ok(done)
+    }
+
+    /// A patient whose name sets it apart. Returns whether the row was not there.
+    fn insert_patient(&mut self, settlement: &Settlement, patient: &PatientRow) -> Result<bool, Failure> {
+        let look = Look { view: View::Now, show: Show::Nothing };
+        if !self.index.find(Level::Patient, &[&patient.id], look)?.is_empty() {
+            return Ok(false);
+        }
+        let tables = self.index.tables();
+        let said = patient.fold.values();
+        let attributes = settlement.rows.shapes[Level::Patient as usize].attributes();
+        let said_of = |attribute| attributes.iter().position(|a| *a == attribute).map(|n| said[n]);
+        let columns = tables.of(Level::Patient).columns.iter();
+        let values: Vec<Value> = columns
+            .map(|column| {
+                column.blank(match column.source {
+                    Source::Attribute(_) if column.known == "origid" => Value::Text(&patient.id),
+                    Source::Attribute(attribute) => said_of(attribute).unwrap_or(Value::Null),
+                    Source::Charset if needs_charset(&said) => Value::Text(tables.charset_term()),
+                    Source::Zero => Value::Integer(0),
+                    _ => Value::Null,
+                })
+            })
+            .collect();
+        match self.index.insert(Level::Patient, 1, &values) {
+            Ok(()) => Ok(true),
+            Err(Failure::Duplicate) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn close_studies(&mut self, settlement: &Settlement, part: &[Box<str>]) -> Result<Done, Failure> {
+        let tables = self.index.tables();
+        let shape = settlement.rows.shapes[Level::Study as usize].attributes();
+        let shape = &shape[..shape.len() - IDENTITY.len()];
+        let studies = &settlement.rows.studies;
+        for key in part {
+            let study = &studies[key];
+            let Some(written) = &study.row.written else { continue };
+            let mut changes =
+                corrections(&tables, shape, &unpack(written).collect::<Vec<_>>(), &study.row.fold.values());
+            let received = (Value::Text(&study.received), Value::Text(&study.latest));
+            changes.extend(change(&tables, Level::Study, "received", received.0, received.1));
+            let patient = settlement.patient_of.get(key).unwrap_or(&study.patient);
+            let patient = (Value::Text(&study.patient), Value::Text(patient));
+            changes.extend(change(&tables, Level::Study, "patientid", patient.0, patient.1));
+            self.correct_row(Level::Study, key, &changes)?;
+        }
+        let there: Vec<&str> = part.iter().filter(|key| !studies[*key].row.is_ours()).map(|key| &**key).collect();
+        let edited = self.edited(Level::Study, &there)?;
+        let mut done = Done::default();
+        for row in self.shown(Level::Study, &there)? {
+            let study = &studies[row.key.as_str()];
+            let is_edited = edited.contains(&row.key) || study.link_differs;
+            let mode = if is_edited { Mode::Fill } else { self.policy.mode };
+            done.updated +=
+                self.bring_up(settlement, Level::Study, &row, mode, &study.row.fold, Some(&study.latest))?;
+        }
+        for (keys, which) in split(part, |key| studies[key].open) {
+            self.derive_modalities(&keys, which)?;
+        }
+        Ok(done)
+    }
+
+    fn derive_modalities(&mut self, keys: &[&str], which: Derive) -> Result<(), Failure> {
         let mut modalities: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (study, modality) in self.index.modalities(&keys, which)? {
+        for (study, modality) in self.index.modalities(keys, which)? {
             modalities.entry(study).or_default().insert(modality);
         }
         for (study, distinct) in modalities {
             self.index.set_modalities(&study, &Vec::from_iter(distinct).join(" "))?;
         }
-        for key in keys {
-            let study = self.studies[key];
-            if study.below.ours && study.latest > study.written {
-                self.index.set_received(key, &date_time_text(study.latest))?;
+        Ok(())
+    }
+
+    fn close_series(&mut self, settlement: &Settlement, part: &[Box<str>]) -> Result<Done, Failure> {
+        let tables = self.index.tables();
+        let shape = settlement.rows.shapes[Level::Series as usize].attributes();
+        let series = &settlement.rows.series;
+        for key in part {
+            let Row { written: Some(written), fold } = &series[key].row else { continue };
+            let changes = corrections(&tables, shape, &unpack(written).collect::<Vec<_>>(), &fold.values());
+            self.correct_row(Level::Series, key, &changes)?;
+        }
+        let there: Vec<&str> = part.iter().filter(|key| !series[*key].row.is_ours()).map(|key| &**key).collect();
+        let mut done = Done::default();
+        for row in self.shown(Level::Series, &there)? {
+            let one = &series[row.key.as_str()];
+            let study = settlement.rows.studies.get(&one.study);
+            let is_edited = one.link_differs || study.is_some_and(|study| study.edited || study.link_differs);
+            let mode = if is_edited { Mode::Fill } else { self.policy.mode };
+            done.updated += self.bring_up(settlement, Level::Series, &row, mode, &one.row.fold, None)?;
+        }
+        for (keys, which) in split(part, |key| series[key].open) {
+            self.index.count_instances(&keys, which)?;
+        }
+        Ok(done)
+    }
+
+    /// Fills or refreshes a row that was there. Returns how many rows changed: none or one.
+    fn bring_up(
+        &mut self,
+        settlement: &Settlement,
+        level: Level,
+        row: &Existing,
+        mode: Mode,
+        fold: &Fold,
+        received: Option<&str>,
+    ) -> Result<u64, Failure> {
+        let tables = self.index.tables();
+        let said = fold.values();
+        let attributes = settlement.rows.shapes[level as usize].attributes();
+        let changes = existing::changes(&tables, level, row, mode, |column| match column.source {
+            Source::Attribute(attribute) => {
+                let at = attributes.iter().position(|a| *a == attribute);
+                at.and_then(|at| said.get(at).copied()).unwrap_or(Value::Null)
             }
+            Source::Received => received.map_or(Value::Null, Value::Text),
+            Source::Charset if needs_charset(&said) => Value::Text(tables.charset_term()),
+            _ => Value::Null,
+        });
+        if changes.is_empty() {
+            return Ok(0);
+        }
+        let undo = self.policy.undo.clone().filter(|_| self.policy.mode == Mode::Refresh);
+        let applied = existing::update(&mut *self.index, undo.as_deref(), level, row, &changes)?;
+        self.note_refused(level, &row.key, &applied);
+        Ok(applied.changed.into())
+    }
+
+    /// A row that this run inserted.
+    fn correct_row(&mut self, level: Level, key: &str, changes: &[Change<'_>]) -> Result<(), Failure> {
+        if !changes.is_empty() {
+            let applied = existing::apply(&mut *self.index, level, key, None, changes)?;
+            self.note_refused(level, key, &applied);
         }
         Ok(())
     }
+
+    /// Columns that the database did not let be changed. Keys of patients are not told.
+    pub(super) fn note_refused(&mut self, level: Level, key: &str, applied: &Applied) {
+        let uid = if level == Level::Patient { String::new() } else { key.to_owned() };
+        self.refused.extend(applied.refused.iter().map(|column| Finding {
+            reason: "refused-by-index",
+            uid: uid.clone(),
+            detail: format!("the database does not let {}.{column} be changed", table(level)),
+            is_note: false,
+        }));
+    }
+
+    fn shown(&mut self, level: Level, keys: &[&str]) -> Result<Vec<Existing>, Failure> {
+        let show = match self.policy.mode {
+            Mode::Fill => Show::Nulls,
+            Mode::Refresh => Show::Values,
+        };
+        self.index.find(level, keys, Look { view: View::Begun, show })
+    }
+
+    fn edited(&mut self, level: Level, keys: &[&str]) -> Result<HashSet<String>, Failure> {
+        let edited = match (self.policy.mode, level) {
+            (Mode::Fill, _) => Vec::new(),
+            (Mode::Refresh, Level::Patient) => self.index.edited_patients(keys)?,
+            (Mode::Refresh, _) => self.index.edited(keys)?,
+        };
+        Ok(edited.into_iter().collect())
+    }
 }
 
-/// Keys whose flag is set, and the others; sorted, so that two writers take locks in one order.
-fn split<'a>(keys: impl Iterator<Item = (&'a Box<str>, bool)>) -> (Keys, Keys) {
-    let (set, others): (Vec<_>, Vec<_>) = keys.partition(|(_, flag)| *flag);
-    let sorted = |keys: Vec<(&Box<str>, bool)>| {
-        let mut keys: Keys = keys.into_iter().map(|(key, _)| key.clone()).collect();
-        keys.sort();
-        keys
+/// From what was written to what is right, column by column.
+fn corrections<'a>(tables: &'a Tables, shape: &[usize], written: &[Value<'a>], right: &[Value<'a>]) -> Vec<Change<'a>> {
+    let change = |((attribute, from), to): ((&usize, &Value<'a>), &Value<'a>)| {
+        let column = tables.of_attribute(*attribute)?;
+        let (from, to) = (column.blank(*from), column.blank(*to));
+        (from != to).then_some(Change { column, from: From::Value(from), to })
     };
-    (sorted(set), sorted(others))
+    shape.iter().zip(written).zip(right).filter_map(change).collect()
+}
+
+fn change<'a>(tables: &'a Tables, level: Level, known: &str, from: Value<'a>, to: Value<'a>) -> Option<Change<'a>> {
+    let column = tables.of(level).column(known)?;
+    (from != to).then_some(Change { column, from: From::Value(from), to })
+}
+
+/// Keys for which all is derived, and those for which only what is missing is.
+fn split(part: &[Box<str>], is_open: impl Fn(&str) -> bool) -> [(Vec<&str>, Derive); 2] {
+    let (open, others) = part.iter().map(|key| &**key).partition(|key| is_open(key));
+    [(open, Derive::All), (others, Derive::WhereNull)]
+}
+
+impl Parents {
+    pub fn total(&self) -> u64 {
+        self.patients + self.studies + self.series
+    }
 }

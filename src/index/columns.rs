@@ -1,9 +1,11 @@
 //! The columns that are written: those that this program knows and the database has.
 //!
-//! Tag-fed columns stand in `dicom::attributes`; here are the others, and how a value fits into a column.
+//! Tag-fed columns stand in `dicom::attributes`; here are the others, and the names that they had in old databases.
 
-use super::{Entry, Refusal, Value, key, table};
-use crate::dicom::{ATTRIBUTES, Level};
+use super::column::{Column, Found, Kind};
+use super::{Level, table};
+use crate::dicom::attributes::position;
+use crate::dicom::{ATTRIBUTES, Table};
 use crate::error::{Error, Result};
 
 /// Where a column's value comes from.
@@ -17,6 +19,8 @@ pub enum Source {
     Charset,
     /// A flag of the user's, not set in a new row. Consumers compare it with `= 0`, so that NULL would hide the row.
     Zero,
+    /// A column that this program does not know, and that takes neither NULL nor a default: its type's zero.
+    Unknown,
     /// From other rows, in the closing step.
     Derived,
 }
@@ -37,199 +41,199 @@ const OTHERS: [(Level, &str, Source); 9] = [
 ];
 
 /// Columns that derived values go to, where they exist.
-const MODALITIES: &str = "modalities";
-const INSTANCES: &str = "instances";
+const DERIVED: [(Level, &str); 2] = [(Level::Study, "modalities"), (Level::Series, "instances")];
 
 /// Columns that link rows or name files: cut, they would name another.
-const EXACT: [&str; 6] = ["origid", "uuid", "patientid", "studyuid", "seriesuid", "path"];
+const EXACT: [(Level, &str); 8] = [
+    (Level::Patient, "origid"),
+    (Level::Study, "uuid"),
+    (Level::Study, "patientid"),
+    (Level::Series, "uuid"),
+    (Level::Series, "studyuid"),
+    (Level::Instance, "uuid"),
+    (Level::Instance, "seriesuid"),
+    (Level::Instance, "path"),
+];
 
-/// A column as the database describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    pub name: String,
-    /// The most characters that it holds.
-    pub characters: Option<usize>,
-    /// The most bytes that it holds; only where characters do not say (TEXT).
-    pub bytes: Option<usize>,
-    /// What stands for no value: NULL, or the type's zero where NULL is not allowed.
-    pub blank: Blank,
-}
-
-/// How a column holds no value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blank {
-    Null,
-    EmptyText,
-    Zero,
-}
-
-impl Blank {
-    /// Of a column of a type that is not nullable. A date has no zero that every server takes; it stays NULL, and the
-    /// row is refused.
-    pub fn of(kind: &str, nullable: bool) -> Self {
-        let kind = kind.to_ascii_lowercase();
-        let is_one_of = |kinds: &[&str]| kinds.iter().any(|part| kind.contains(part));
-        match nullable {
-            true => Blank::Null,
-            false if is_one_of(&["char", "text"]) => Blank::EmptyText,
-            false if is_one_of(&["int", "float", "double", "decimal", "real"]) => Blank::Zero,
-            false => Blank::Null,
-        }
-    }
-}
-
-/// A column that is written.
-#[derive(Clone, Debug)]
-pub struct Column {
-    pub name: String,
-    pub source: Source,
-    characters: usize,
-    bytes: usize,
-    exact: bool,
-    pub blank: Blank,
-}
-
-impl Column {
-    /// The value, cut to what the column holds.
-    pub fn fit<'a>(&self, value: Value<'a>) -> Value<'a> {
-        match value {
-            Value::Text(text) => Value::Text(self.cut(text)),
-            Value::Null => match self.blank {
-                Blank::Null => Value::Null,
-                Blank::EmptyText => Value::Text(""),
-                Blank::Zero => Value::Integer(0),
-            },
-            other => other,
-        }
-    }
-
-    fn cut<'a>(&self, text: &'a str) -> &'a str {
-        // No text has more characters than bytes.
-        if text.len() <= self.characters.min(self.bytes) {
-            return text;
-        }
-        let by_characters = text.char_indices().nth(self.characters).map_or(text.len(), |(at, _)| at);
-        let end = text.floor_char_boundary(by_characters.min(self.bytes));
-        &text[..end]
-    }
-
-    fn holds(&self, value: Value<'_>) -> bool {
-        match value {
-            Value::Text(text) => self.cut(text).len() == text.len(),
-            _ => true,
-        }
-    }
-}
+/// Names of before PacsOne 6.2.1: a database has the one or the other.
+const FORMER: [(Level, &str, &str); 10] = [
+    (Level::Study, "uuid", "uid"),
+    (Level::Study, "studydate", "date"),
+    (Level::Study, "studytime", "time"),
+    (Level::Series, "uuid", "uid"),
+    (Level::Series, "seriesnumber", "number"),
+    (Level::Series, "seriesdate", "date"),
+    (Level::Series, "seriestime", "time"),
+    (Level::Instance, "uuid", "uid"),
+    (Level::Instance, "instancedate", "date"),
+    (Level::Instance, "instancetime", "time"),
+];
 
 /// Whether this program writes a column of that name, in any table.
 pub fn is_known(name: &str) -> bool {
-    ATTRIBUTES.iter().any(|attribute| attribute.column == name) || OTHERS.iter().any(|(_, other, _)| *other == name)
+    ATTRIBUTES.iter().any(|attribute| attribute.column == name)
+        || OTHERS.iter().any(|(_, other, _)| *other == name)
+        || FORMER.iter().any(|(.., former)| *former == name)
 }
 
-/// The columns to write of each level's table.
+/// The table of a level as it was found, and what is written of it.
+#[derive(Clone, Debug, Default)]
+pub struct CoreTable {
+    /// Written into a new row.
+    pub columns: Vec<Column>,
+    /// Set to themselves in every update, since the server would set them to the time of the update.
+    pub preserved: Vec<String>,
+    /// Filled from other rows in the closing step.
+    pub derived: Option<Column>,
+}
+
+impl CoreTable {
+    /// The name that a known column has in this database.
+    pub fn name(&self, known: &str) -> &str {
+        self.column(known).map_or("", |column| &column.name)
+    }
+
+    pub fn column(&self, known: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.known == known)
+    }
+
+    /// Columns that take no NULL, have no default and are not known.
+    pub fn unknown(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.source == Source::Unknown)
+    }
+}
+
+/// What is written of each level's table.
 #[derive(Clone, Debug)]
 pub struct Tables {
-    levels: [Vec<Column>; 4],
-    /// The columns of derived values, where the database has them.
-    pub modalities: Option<Column>,
-    pub instances: Option<Column>,
+    levels: [CoreTable; 4],
+    /// For each attribute its column, if the database has it.
+    attributes: Vec<Option<Column>>,
     /// A statement that fails leaves nothing behind.
     pub is_transactional: bool,
+    /// The database holds the other tables of a PACS, too.
+    pub is_of_a_pacs: bool,
+    pub edits: Edits,
+}
+
+/// What there is to tell that a study was edited.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Edits {
+    pub jobs: bool,
+    pub worklist: bool,
+    pub matched: bool,
+}
+
+/// What is known of a database as a whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Engine {
+    pub is_transactional: bool,
+    pub is_of_a_pacs: bool,
+    pub has_jobs: bool,
+    pub has_worklist: bool,
 }
 
 impl Tables {
-    /// The known columns that were found. `found` describes the table of a level; an empty list is a table that is
-    /// not there.
-    pub fn new(is_transactional: bool, mut found: impl FnMut(Level) -> Result<Vec<Found>>) -> Result<Self> {
-        let mut levels: [Vec<Column>; 4] = Default::default();
-        let (mut modalities, mut instances) = (None, None);
+    /// `found` describes the table of a level; an empty list is a table that is not there.
+    pub fn new(engine: Engine, mut found: impl FnMut(Level) -> Result<Vec<Found>>) -> Result<Self> {
+        let mut levels: [CoreTable; 4] = Default::default();
         for level in super::LEVELS {
-            let there = found(level)?;
-            match level {
-                Level::Study => modalities = column(&there, MODALITIES, Source::Derived),
-                Level::Series => instances = column(&there, INSTANCES, Source::Derived),
-                _ => {}
-            }
-            levels[level as usize] = written(level, &there)?;
+            levels[level as usize] = written(level, &found(level)?)?;
         }
-        Ok(Tables { levels, modalities, instances, is_transactional })
+        let of_attribute = |n: usize| {
+            let columns = &levels[ATTRIBUTES[n].level() as usize].columns;
+            columns.iter().find(|column| column.source == Source::Attribute(n)).cloned()
+        };
+        let attributes = (0..ATTRIBUTES.len()).map(of_attribute).collect();
+        let matched = levels[Level::Study as usize].column("matched").is_some();
+        let edits = Edits { jobs: engine.has_jobs, worklist: engine.has_worklist, matched };
+        let Engine { is_transactional, is_of_a_pacs, .. } = engine;
+        Ok(Tables { levels, attributes, is_transactional, is_of_a_pacs, edits })
     }
 
-    pub fn of(&self, level: Level) -> &[Column] {
+    pub fn of(&self, level: Level) -> &CoreTable {
         &self.levels[level as usize]
     }
 
-    /// Whether keys, links and path fit; they are never cut.
-    pub fn check(&self, entry: &Entry) -> std::result::Result<(), Refusal> {
-        for level in super::LEVELS {
-            let misfit = self.of(level).iter().find(|column| column.exact && !column.holds(entry.value(column.source)));
-            if let Some(column) = misfit {
-                return Err(Refusal {
-                    code: "too-long",
-                    detail: format!("longer than {}.{} holds", table(level), column.name),
-                });
-            }
-        }
-        Ok(())
+    /// The name that the key of a level's table has in this database.
+    pub fn key(&self, level: Level) -> &str {
+        self.of(level).name(super::key(level))
     }
 
-    /// How many texts of an entry are cut.
-    pub fn cuts(&self, entry: &Entry) -> u64 {
-        let columns = self.levels.iter().flatten();
-        columns.filter(|column| !column.exact && !column.holds(entry.value(column.source))).count() as u64
+    /// Of a table's unknown columns, those that are written all the same.
+    pub fn unknown(&self) -> Vec<String> {
+        let of = |level: Level| {
+            self.of(level).unknown().map(move |column| format!("{}.{}", table(level), column.name)).collect::<Vec<_>>()
+        };
+        super::LEVELS.into_iter().flat_map(of).collect()
+    }
+
+    /// The column of an attribute, if the database has it.
+    pub fn of_attribute(&self, attribute: usize) -> Option<&Column> {
+        self.attributes[attribute].as_ref()
+    }
+
+    /// The term that tells the front end how patients' text is stored.
+    pub fn charset_term(&self) -> &'static str {
+        let name = self.of_attribute(position(Table::Patient, "lastname"));
+        name.map_or("ISO_IR 192", |column| column.repertoire.term())
     }
 }
 
-fn column(there: &[Found], name: &str, source: Source) -> Option<Column> {
-    let found = there.iter().find(|found| found.name.eq_ignore_ascii_case(name))?;
-    Some(Column {
-        name: found.name.clone(),
-        source,
-        characters: found.characters.unwrap_or(usize::MAX),
-        bytes: found.bytes.unwrap_or(usize::MAX),
-        exact: EXACT.contains(&name),
-        blank: found.blank,
-    })
-}
-
-fn written(level: Level, there: &[Found]) -> Result<Vec<Column>> {
+fn written(level: Level, there: &[Found]) -> Result<CoreTable> {
+    let find = |known: &'static str, source: Source| {
+        let former = FORMER.iter().find(|(l, name, _)| *l == level && *name == known).map(|(.., former)| *former);
+        let named = |name: &str| there.iter().find(|found| found.name.eq_ignore_ascii_case(name));
+        let found = named(known).or_else(|| named(former?))?;
+        Some(Column::new(found, known, source, EXACT.contains(&(level, known))))
+    };
     let tags = ATTRIBUTES.iter().enumerate().filter(|(_, a)| a.table == level.table());
     let tags = tags.map(|(i, attribute)| (attribute.column, Source::Attribute(i)));
     let others = OTHERS.iter().filter(|(l, ..)| *l == level).map(|(_, name, source)| (*name, *source));
-    let columns: Vec<Column> = tags.chain(others).filter_map(|(name, source)| column(there, name, source)).collect();
-    let needed = EXACT.iter().filter(|name| {
-        ATTRIBUTES.iter().any(|a| a.table == level.table() && a.column == **name)
-            || (level == Level::Instance && **name == "path")
-    });
-    for name in needed {
-        if !columns.iter().any(|column| column.name.eq_ignore_ascii_case(name)) {
-            let (table, key) = (table(level), key(level));
-            return Err(Error::usage(
-                format!("the index has no column `{table}`.`{name}`"),
-                format!(
-                    "A PacsOne database of version 6.2.1 or later has a table `{table}` with the key `{key}`: is the \
-                     database the right one?"
-                ),
-            ));
+    let mut columns: Vec<Column> = tags.chain(others).filter_map(|(name, source)| find(name, source)).collect();
+    for (_, name) in EXACT.iter().filter(|(l, _)| *l == level) {
+        if !columns.iter().any(|column| column.known == *name) {
+            return Err(missing(level, name));
         }
     }
-    Ok(columns)
+    let derived = DERIVED.iter().find(|(l, _)| *l == level).and_then(|(_, name)| find(name, Source::Derived));
+    let is_written = |name: &str| columns.iter().chain(&derived).any(|column| column.name.eq_ignore_ascii_case(name));
+    let unknown: Vec<Column> = there
+        .iter()
+        .filter(|found| found.must_be_given && !is_written(&found.name) && found.kind != Kind::Other)
+        .map(|found| Column::new(found, "", Source::Unknown, false))
+        .collect();
+    columns.extend(unknown);
+    let preserved = there.iter().filter(|found| found.on_update).map(|found| found.name.clone()).collect();
+    Ok(CoreTable { columns, preserved, derived })
+}
+
+fn missing(level: Level, name: &str) -> Error {
+    let (table, key) = (table(level), super::key(level));
+    Error::usage(
+        format!("the index has no column `{table}`.`{name}`"),
+        format!(
+            "A PacsOne database has a table `{table}` with the key `{key}` (before 6.2.1: `uid`): is the database the \
+             right one?"
+        ),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn column(characters: usize, bytes: usize) -> Column {
-        Column { name: "x".into(), source: Source::Path, characters, bytes, exact: false, blank: Blank::Null }
+    fn found(names: &[&str]) -> Vec<Found> {
+        names.iter().map(|name| Found { name: (*name).into(), ..Found::default() }).collect()
     }
 
     #[test]
-    fn text_is_cut_by_characters_never_within_one() {
-        assert_eq!(column(3, usize::MAX).fit(Value::Text("Jérôme")), Value::Text("Jér"));
-        assert_eq!(column(6, usize::MAX).fit(Value::Text("Jérôme")), Value::Text("Jérôme"));
-        assert_eq!(column(usize::MAX, 2).fit(Value::Text("Jérôme")), Value::Text("J"));
-        assert!(column(6, usize::MAX).holds(Value::Text("Jérôme")));
-        assert!(!column(5, usize::MAX).holds(Value::Text("Jérôme")));
+    fn names_of_before_6_2_1_are_mapped_and_the_new_ones_come_first() {
+        let old = written(Level::Study, &found(&["uid", "patientid", "date", "time", "received"])).unwrap();
+        assert_eq!((old.name("uuid"), old.name("studydate"), old.name("studytime")), ("uid", "date", "time"));
+        let new = written(Level::Study, &found(&["uid", "uuid", "patientid", "studydate"])).unwrap();
+        assert_eq!((new.name("uuid"), new.name("studydate")), ("uuid", "studydate"));
+        let error = written(Level::Study, &found(&["uid"])).err().unwrap().to_string();
+        assert!(error.contains("`study`.`patientid`"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! One connection to a database, used by one thread: what is the same for every driver of sqlx.
 //!
 //! A macro, since the driver's bounds cannot be named once for all databases. The file that uses it brings, for its
-//! database, `failure`, which says what an error means, `text`, which reads a value as text, and two constants.
+//! database, `failure`, which says what an error means, `text`, which reads a value as text, `dialect`, and constants.
 
 /// `connection!(Name, Connection, Arguments, Row)` makes a type with the functions that need a connection, and implements
 /// [`Database`](super::sql::Database).
@@ -12,6 +12,7 @@ macro_rules! connection {
             /// The driver is asynchronous; a writer is one thread with one connection.
             runtime: tokio::runtime::Runtime,
             statement_bytes: usize,
+            dialect: Dialect,
         }
 
         impl $name {
@@ -19,7 +20,7 @@ macro_rules! connection {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.map_err(|error| Failure::Lost(error.to_string()))?;
                 let connection = runtime.block_on(options.disable_statement_logging().connect()).map_err(failure)?;
-                Ok($name { connection, runtime, statement_bytes: usize::MAX })
+                Ok($name { connection, runtime, statement_bytes: usize::MAX, dialect: dialect() })
             }
 
             /// Runs a statement that is not prepared.
@@ -48,16 +49,24 @@ macro_rules! connection {
 
         impl Database for $name {
             const INSERT_SIZES: &'static [usize] = INSERT_SIZES;
-            const LATEST: &'static str = LATEST;
+
+            fn dialect(&self) -> &Dialect {
+                &self.dialect
+            }
+
+            fn table_names(&mut self) -> Result<Vec<String>, Failure> {
+                Ok(self.fetch(&TABLES.into(), &[])?.into_iter().flatten().flatten().collect())
+            }
 
             fn statement_bytes(&self) -> usize {
                 self.statement_bytes
             }
 
-            fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<(), Failure> {
+            fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<u64, Failure> {
                 let query = sqlx::query_with(sqlx::AssertSqlSafe(sql.clone()), Self::arguments(values)?);
                 let query = query.persistent(keep == Keep::Prepared);
-                self.runtime.block_on(query.execute(&mut self.connection)).map_err(failure).map(|_| ())
+                let done = self.runtime.block_on(query.execute(&mut self.connection)).map_err(failure)?;
+                Ok(done.rows_affected())
             }
 
             fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Vec<Vec<Option<String>>>, Failure> {

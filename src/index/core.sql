@@ -2,10 +2,10 @@
 -- public clients of the database read; types and lengths are inferences. PacsOne's own installer makes these and
 -- about a hundred others: on its databases this is never run.
 --
--- Read by SQLite and by MySQL alike, statement by statement.
+-- Read by SQLite and by MySQL alike, statement by statement. PATIENT_ID stands for the type of a Patient ID.
 
 CREATE TABLE patient (
-  origid VARCHAR(128) NOT NULL,
+  origid PATIENT_ID NOT NULL,
   lastname VARCHAR(64) NOT NULL DEFAULT '',
   firstname VARCHAR(64) NOT NULL DEFAULT '',
   middlename VARCHAR(64) NULL,
@@ -44,7 +44,7 @@ CREATE TABLE patient (
 CREATE TABLE study (
   uuid VARCHAR(64) NOT NULL,
   id VARCHAR(64) NULL,
-  patientid VARCHAR(128) NOT NULL DEFAULT '',
+  patientid PATIENT_ID NOT NULL DEFAULT '',
   studydate DATE NULL,
   studytime TIME NULL,
   accessionnum VARCHAR(64) NULL,

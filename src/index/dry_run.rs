@@ -1,24 +1,43 @@
 //! An index that looks and does not write: it remembers what a run would have inserted, so that a second file of one
-//! instance is still seen as a duplicate.
+//! instance is still seen as a duplicate, and counts what it would have changed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use super::{Derive, Entry, Existing, Failure, Index, LEVELS, Tables, View};
+use super::names::Name;
+use super::{Change, Derive, Existing, Failure, Index, LEVELS, Look, Tables, Value, key, link, table};
 use crate::dicom::Level;
 
 pub struct DryRun<I> {
     index: I,
-    inserted: [HashMap<Box<str>, Box<str>>; 4],
+    /// By the identity of the key.
+    inserted: [HashMap<Box<str>, Existing>; 4],
+    changes: BTreeMap<(&'static str, String), Changed>,
+}
+
+/// How often a column would have been changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    pub rows: u64,
+    /// The smallest UID of a row. Keys of patients are not told.
+    pub first: Option<String>,
 }
 
 impl<I: Index> DryRun<I> {
     pub fn new(index: I) -> Self {
-        DryRun { index, inserted: LEVELS.map(|_| HashMap::new()) }
+        DryRun { index, inserted: LEVELS.map(|_| HashMap::new()), changes: BTreeMap::new() }
+    }
+
+    fn identities_of(&mut self, level: Level, keys: &[&str]) -> Result<Vec<String>, Failure> {
+        match level {
+            Level::Patient => self.index.identities(keys),
+            _ => Ok(keys.iter().map(|key| (*key).to_owned()).collect()),
+        }
     }
 }
 
 impl<I: Index> Index for DryRun<I> {
-    fn tables(&self) -> &Tables {
+    fn tables(&self) -> Arc<Tables> {
         self.index.tables()
     }
 
@@ -35,19 +54,69 @@ impl<I: Index> Index for DryRun<I> {
         self.index.statement_bytes()
     }
 
-    fn find(&mut self, level: Level, keys: &[&str], view: View) -> Result<Vec<Existing>, Failure> {
-        let mut existing = self.index.find(level, keys, view)?;
-        let remembered = keys.iter().filter_map(|key| self.inserted[level as usize].get_key_value(*key));
-        existing.extend(remembered.map(|(key, path)| Existing { key: key.to_string(), path: Some(path.to_string()) }));
+    fn identities(&mut self, patient_ids: &[&str]) -> Result<Vec<String>, Failure> {
+        self.index.identities(patient_ids)
+    }
+
+    fn find(&mut self, level: Level, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure> {
+        let mut existing = self.index.find(level, keys, look)?;
+        let identities = self.identities_of(level, keys)?;
+        existing.extend(identities.iter().filter_map(|key| self.inserted[level as usize].get(key.as_str())).cloned());
         Ok(existing)
     }
 
-    fn insert(&mut self, level: Level, entries: &[&Entry]) -> Result<(), Failure> {
-        for entry in entries {
-            let path = if level == Level::Instance { entry.path.as_str() } else { "" };
-            self.inserted[level as usize].insert(entry.key(level).into(), path.into());
+    fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure> {
+        self.index.variants(patient_ids)
+    }
+
+    fn edited(&mut self, studies: &[&str]) -> Result<Vec<String>, Failure> {
+        self.index.edited(studies)
+    }
+
+    fn edited_patients(&mut self, patients: &[&str]) -> Result<Vec<String>, Failure> {
+        self.index.edited_patients(patients)
+    }
+
+    fn insert(&mut self, level: Level, _: usize, values: &[Value<'_>]) -> Result<(), Failure> {
+        let tables = self.tables();
+        let columns = &tables.of(level).columns;
+        for row in values.chunks(columns.len()) {
+            let text = |known: &str| {
+                let at = columns.iter().position(|column| column.known == known);
+                match at.map(|at| row[at]) {
+                    Some(Value::Text(text)) => text.to_owned(),
+                    _ => String::new(),
+                }
+            };
+            let spelled = text(key(level));
+            let identity = self.identities_of(level, &[&spelled])?.pop().unwrap_or_default();
+            let name = Name(["lastname", "firstname", "middlename"].map(|known| text(known).into()));
+            let (link, path) = (link(level).map_or_else(String::new, text), text("path"));
+            let row = Existing { key: spelled, identity: identity.clone(), link, path, name, shown: Vec::new() };
+            self.inserted[level as usize].insert(identity.into(), row);
         }
         Ok(())
+    }
+
+    /// Only rows that were there before are changed; what was inserted would have been right in the end.
+    fn update(&mut self, level: Level, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure> {
+        let identity = self.identities_of(level, &[key])?.pop().unwrap_or_default();
+        if let Some(row) = self.inserted[level as usize].get_mut(identity.as_str()) {
+            let led = changes.iter().find(|change| change.column.known == "path");
+            if let (Some(Change { to: Value::Text(to), .. }), true) = (led, path == Some(&row.path)) {
+                row.path = (*to).to_owned();
+            }
+            return Ok(true);
+        }
+        for change in changes {
+            let changed = Changed { rows: 0, first: None };
+            let changed = self.changes.entry((table(level), change.column.name.clone())).or_insert(changed);
+            changed.rows += 1;
+            if level != Level::Patient && changed.first.as_deref().is_none_or(|first| key < first) {
+                changed.first = Some(key.to_owned());
+            }
+        }
+        Ok(true)
     }
 
     fn begin(&mut self) -> Result<(), Failure> {
@@ -70,16 +139,18 @@ impl<I: Index> Index for DryRun<I> {
         Ok(())
     }
 
-    fn set_received(&mut self, _: &str, _: &str) -> Result<(), Failure> {
-        Ok(())
-    }
-
     fn count_instances(&mut self, _: &[&str], _: Derive) -> Result<(), Failure> {
         Ok(())
     }
 
     fn take_back(&mut self, _: Level, _: &[&str]) -> Result<(), Failure> {
         Ok(())
+    }
+
+    fn changes(&self) -> Vec<(String, Changed)> {
+        let told =
+            |((table, column), changed): (&(&str, String), &Changed)| (format!("{table}.{column}"), changed.clone());
+        self.changes.iter().map(told).collect()
     }
 
     fn close(self: Box<Self>) {

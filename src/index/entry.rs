@@ -6,30 +6,44 @@ use jiff::civil::DateTime;
 
 use super::Value;
 use super::columns::Source;
+use super::names::Name;
+use crate::dicom::attributes::position;
 use crate::dicom::{ATTRIBUTES, Instance, Level, Table};
+
+const NAME: [usize; 3] = [
+    position(Table::Patient, "lastname"),
+    position(Table::Patient, "firstname"),
+    position(Table::Patient, "middlename"),
+];
 
 #[derive(Debug)]
 pub struct Entry {
     pub instance: Instance,
-    /// The file as it is called here.
-    pub file: PathBuf,
+    pub file: StoredFile,
     /// The file as the PACS calls it: absolute.
     pub path: String,
-    /// When the PACS received the file, in its local time.
-    pub received: DateTime,
-    /// `received` as the index writes it.
-    received_text: String,
-    /// Some text of the patient is not ASCII, and so stands in the index as UTF-8.
-    patient_is_utf8: bool,
+    /// When the PACS received the file, in its local time, as the index writes it.
+    received: String,
+    /// The term for how the patient's text stands in the index, where it is not plain ASCII.
+    charset: Option<&'static str>,
+}
+
+/// The file of an entry, as it is called here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    pub path: PathBuf,
+    /// Nanoseconds since 1970; the least number where nothing is known.
+    pub modified: i128,
+    /// The root that it lies below, by its place on the command line.
+    pub root: usize,
 }
 
 impl Entry {
-    pub fn new(instance: Instance, file: PathBuf, path: String, received: DateTime) -> Self {
-        let patient_is_utf8 = ATTRIBUTES.iter().enumerate().any(|(i, attribute)| {
-            attribute.table == Table::Patient && matches!(instance.get(i), Value::Text(text) if !text.is_ascii())
-        });
-        let received_text = date_time_text(received);
-        Entry { instance, file, path, received, received_text, patient_is_utf8 }
+    pub fn new(instance: Instance, file: StoredFile, path: String, received: DateTime, term: &'static str) -> Self {
+        let is_ascii = |(i, _)| !matches!(instance.get(i), Value::Text(text) if !text.is_ascii());
+        let of_patient = ATTRIBUTES.iter().enumerate().filter(|(_, attribute)| attribute.table == Table::Patient);
+        let charset = if of_patient.clone().all(is_ascii) { None } else { Some(term) };
+        Entry { instance, file, path, received: date_time_text(received), charset }
     }
 
     pub fn key(&self, level: Level) -> &str {
@@ -41,27 +55,48 @@ impl Entry {
         }
     }
 
+    /// The key of the row above.
+    pub fn link(&self, level: Level) -> &str {
+        match level {
+            Level::Patient => "",
+            Level::Study => self.key(Level::Patient),
+            Level::Series => self.key(Level::Study),
+            Level::Instance => self.key(Level::Series),
+        }
+    }
+
+    pub fn patient_name(&self) -> Name {
+        Name(NAME.map(|attribute| match self.instance.get(attribute) {
+            Value::Text(text) => text.into(),
+            _ => "".into(),
+        }))
+    }
+
+    /// `YYYY-MM-DD HH:MM:SS`.
+    pub fn received(&self) -> &str {
+        &self.received
+    }
+
     /// About how many bytes its values take in a statement.
     pub fn weight(&self) -> usize {
         self.instance.weight() + self.path.len() + 256
     }
 
-    /// The value for a column. The front end reads names as UTF-8 where `patient.charset` says so, and plain ASCII
-    /// where it is NULL.
+    /// The value for a column. The front end reads names by the term in `patient.charset`, and as plain ASCII where it
+    /// is NULL.
     pub fn value(&self, source: Source) -> Value<'_> {
         match source {
             Source::Attribute(attribute) => self.instance.get(attribute),
             Source::Path => Value::Text(&self.path),
-            Source::Received => Value::Text(&self.received_text),
-            Source::Charset if self.patient_is_utf8 => Value::Text("ISO_IR 192"),
-            Source::Charset | Source::Derived => Value::Null,
+            Source::Received => Value::Text(&self.received),
+            Source::Charset => self.charset.map_or(Value::Null, Value::Text),
+            Source::Derived | Source::Unknown => Value::Null,
             Source::Zero => Value::Integer(0),
         }
     }
 }
 
-/// `YYYY-MM-DD HH:MM:SS`.
-pub fn date_time_text(at: DateTime) -> String {
+fn date_time_text(at: DateTime) -> String {
     let whole_seconds = at.time().with().subsec_nanosecond(0).build().unwrap_or(at.time());
     format!("{} {}", at.date(), whole_seconds)
 }

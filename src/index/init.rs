@@ -8,14 +8,24 @@ use crate::error::{Error, Result};
 
 const CORE: &str = include_str!("core.sql");
 
-const MYSQL_TABLE_OPTIONS: &str = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
+/// What a database wants in addition.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// Behind the columns of a table.
+    table: &'static str,
+    /// The type of a Patient ID: databases take p1 and P1 for one key.
+    patient_id: &'static str,
+}
 
-/// Creates the core tables, statement by statement. `options` stand behind the columns of a table.
-pub fn create(mut run: impl FnMut(&str) -> Result<(), Failure>, options: &str) -> Result<(), Failure> {
+pub const SQLITE: Options = Options { table: "", patient_id: "VARCHAR(128) COLLATE NOCASE" };
+const MYSQL: Options = Options { table: " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4", patient_id: "VARCHAR(128)" };
+
+/// Creates the core tables, statement by statement.
+pub fn create(mut run: impl FnMut(&str) -> Result<(), Failure>, options: Options) -> Result<(), Failure> {
     let code: String = CORE.lines().filter(|line| !line.starts_with("--")).flat_map(|line| [line, "\n"]).collect();
     for statement in code.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
         match statement.starts_with("CREATE TABLE") {
-            true => run(&format!("{statement}{options}"))?,
+            true => run(&(statement.replace("PATIENT_ID", options.patient_id) + options.table))?,
             false => run(statement)?,
         }
     }
@@ -29,7 +39,7 @@ pub fn init(location: &Location, not_the_pacsone_installer: bool) -> Result<()> 
         Location::Sqlite(path) => {
             if path.exists() {
                 let mut database = Sqlite::read_only(path).map_err(failed)?;
-                refuse_unless_empty(location, database.count_tables().map_err(failed)?)?;
+                refuse_unless_empty(location, database.table_names().map_err(failed)?.len())?;
             }
             Sqlite::open(path).map_err(failed)?.close();
         }
@@ -42,8 +52,8 @@ pub fn init(location: &Location, not_the_pacsone_installer: bool) -> Result<()> 
         }
         Location::MySql { options, .. } => {
             let mut database = MySql::connect(options).map_err(failed)?;
-            refuse_unless_empty(location, database.count_tables().map_err(failed)?)?;
-            create(|sql| database.run(sql), MYSQL_TABLE_OPTIONS).map_err(failed)?;
+            refuse_unless_empty(location, database.table_names().map_err(failed)?.len())?;
+            create(|sql| database.run(sql), MYSQL).map_err(failed)?;
             database.close();
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sqlx::mysql::MySqlConnectOptions;
 
+use super::columns::Engine;
 use super::dry_run::DryRun;
 use super::mysql::MySql;
 use super::sql::{Database, SqlIndex};
@@ -106,18 +107,19 @@ impl Location {
                     (false, Access::DryRun) => Sqlite::in_memory(),
                 }
                 .map_err(failed)?;
-                if access == Access::Write && database.count_tables().map_err(failed)? == 0 {
+                if access == Access::Write && database.table_names().map_err(failed)?.is_empty() {
                     database.close();
                     database = Sqlite::open(path).map_err(failed)?;
                 }
-                let tables = Tables::new(true, |level| database.columns(level).map_err(failed));
+                let engine = Engine { is_transactional: true, ..Engine::default() };
+                let tables = Tables::new(engine, |level| database.columns(level).map_err(failed));
                 database.close();
                 tables
             }
             Location::MySql { options, .. } => {
                 let mut database = MySql::connect(options).map_err(failed)?;
-                let is_transactional = database.is_transactional().map_err(failed)?;
-                let tables = Tables::new(is_transactional, |level| database.columns(level).map_err(failed));
+                let engine = database.engine().map_err(failed)?;
+                let tables = Tables::new(engine, |level| database.columns(level).map_err(failed));
                 database.close();
                 tables
             }

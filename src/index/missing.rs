@@ -5,39 +5,69 @@
 
 use std::collections::HashMap;
 
-use super::{Entry, Existing, Failure, Index, Refusal, View};
-use crate::dicom::Level;
+use super::columns::Source;
+use super::fold::IDENTITY;
+use super::{Entry, Existing, Failure, Index, Look, Refusal, Show, Value, View, column::Column};
+use crate::dicom::attributes::position;
+use crate::dicom::{Level, Table};
+
+/// A row to be inserted, as an entry says.
+#[derive(Clone, Copy)]
+pub struct NewRow<'a> {
+    pub entry: &'a Entry,
+    /// Equal for keys that the database takes for one.
+    pub identity: &'a str,
+    /// The ID of the patient, which may have a suffix.
+    pub patient: &'a str,
+}
+
+impl<'a> NewRow<'a> {
+    /// Of an image.
+    pub fn of(entry: &'a Entry) -> Self {
+        NewRow { entry, identity: entry.key(Level::Instance), patient: entry.key(Level::Patient) }
+    }
+
+    fn key(&self, level: Level) -> &'a str {
+        if level == Level::Patient { self.patient } else { self.entry.key(level) }
+    }
+
+    fn value(&self, column: &Column) -> Value<'a> {
+        const ORIGID: Source = Source::Attribute(position(Table::Patient, "origid"));
+        const PATIENTID: Source = Source::Attribute(IDENTITY[0]);
+        column.blank(match column.source {
+            ORIGID | PATIENTID => Value::Text(self.patient),
+            source => self.entry.value(source),
+        })
+    }
+}
 
 /// Whether a row is in the index now.
 #[derive(Clone, Debug)]
 pub enum Presence {
     Inserted,
-    There {
-        /// Of an image, the path that it holds.
-        path: Option<String>,
-    },
+    There(Existing),
     Refused(Refusal),
 }
 
 pub struct Missing<'a> {
     index: &'a mut dyn Index,
     level: Level,
-    /// One entry a key.
-    entries: &'a [&'a Entry],
+    /// One a key.
+    rows: &'a [NewRow<'a>],
     presence: Vec<Option<Presence>>,
 }
 
 impl<'a> Missing<'a> {
-    pub fn new(index: &'a mut dyn Index, level: Level, entries: &'a [&'a Entry]) -> Self {
-        Missing { index, level, entries, presence: vec![None; entries.len()] }
+    pub fn new(index: &'a mut dyn Index, level: Level, rows: &'a [NewRow<'a>]) -> Self {
+        Missing { index, level, rows, presence: vec![None; rows.len()] }
     }
 
-    /// Inserts what is missing. `look_first` saves statements that would fail; in an empty table there are none.
-    pub fn insert(mut self, look_first: bool) -> Result<Vec<Presence>, Failure> {
-        let all: Vec<usize> = (0..self.entries.len()).collect();
+    /// Inserts what is missing. Nobody has looked before where the table was empty.
+    pub fn insert(mut self, was_looked_for: bool) -> Result<Vec<Presence>, Failure> {
+        let all: Vec<usize> = (0..self.rows.len()).collect();
         // Where a failed statement leaves rows behind, only a look beforehand tells whose they are.
-        if look_first || !self.index.tables().is_transactional {
-            self.look(&all, View::Begun, |path| Presence::There { path })?;
+        if !was_looked_for && !self.index.tables().is_transactional {
+            self.look(&all, View::Begun, Presence::There)?;
         }
         let missing = self.without_presence(&all);
         let mut rest = missing.as_slice();
@@ -52,7 +82,7 @@ impl<'a> Missing<'a> {
     }
 
     fn weight(&self, part: &[usize]) -> usize {
-        part.iter().map(|n| self.entries[*n].weight()).sum()
+        part.iter().map(|n| self.rows[*n].entry.weight()).sum()
     }
 
     fn without_presence(&self, part: &[usize]) -> Vec<usize> {
@@ -60,22 +90,26 @@ impl<'a> Missing<'a> {
     }
 
     /// Marks the rows that are there.
-    fn look(&mut self, part: &[usize], view: View, there: impl Fn(Option<String>) -> Presence) -> Result<(), Failure> {
-        let keys: Vec<&str> = part.iter().map(|n| self.entries[*n].key(self.level)).collect();
-        let existing = self.index.find(self.level, &keys, view)?;
-        let by_key: HashMap<String, Option<String>> =
-            existing.into_iter().map(|Existing { key, path }| (key, path)).collect();
+    fn look(&mut self, part: &[usize], view: View, there: impl Fn(Existing) -> Presence) -> Result<(), Failure> {
+        let keys: Vec<&str> = part.iter().map(|n| self.rows[*n].key(self.level)).collect();
+        let existing = self.index.find(self.level, &keys, Look { view, show: Show::Nothing })?;
+        let by_key: HashMap<&str, &Existing> = existing.iter().map(|row| (row.identity.as_str(), row)).collect();
         for n in part {
-            if let Some(path) = by_key.get(self.entries[*n].key(self.level)) {
-                self.presence[*n] = Some(there(path.clone()));
+            if let Some(row) = by_key.get(self.rows[*n].identity) {
+                self.presence[*n] = Some(there((*row).clone()));
             }
         }
         Ok(())
     }
 
     fn insert_part(&mut self, part: &[usize]) -> Result<(), Failure> {
-        let rows: Vec<&Entry> = part.iter().map(|n| self.entries[*n]).collect();
-        match (self.index.insert(self.level, &rows), part) {
+        let tables = self.index.tables();
+        let columns = &tables.of(self.level).columns;
+        let mut values = Vec::with_capacity(part.len() * columns.len());
+        for n in part {
+            values.extend(columns.iter().map(|column| self.rows[*n].value(column)));
+        }
+        match (self.index.insert(self.level, part.len(), &values), part) {
             (Ok(()), _) => {
                 part.iter().for_each(|n| self.presence[*n] = Some(Presence::Inserted));
                 Ok(())
@@ -85,9 +119,9 @@ impl<'a> Missing<'a> {
                 Ok(())
             }
             (Err(Failure::Duplicate), [n]) => {
-                self.look(part, View::Now, |path| Presence::There { path })?;
-                // Not even now: the database takes another spelling for the same key.
-                self.presence[*n].get_or_insert(Presence::There { path: None });
+                self.look(part, View::Now, Presence::There)?;
+                // Not even now: somebody has taken it away again.
+                self.presence[*n].get_or_insert(Presence::There(Existing::default()));
                 Ok(())
             }
             (Err(Failure::Duplicate | Failure::Refused(_)), _) => self.halve(part),
@@ -97,7 +131,7 @@ impl<'a> Missing<'a> {
 
     fn halve(&mut self, part: &[usize]) -> Result<(), Failure> {
         if self.index.tables().is_transactional {
-            self.look(part, View::Now, |path| Presence::There { path })?;
+            self.look(part, View::Now, Presence::There)?;
         } else {
             // They were not there before: the failed statement left them behind.
             self.look(part, View::Now, |_| Presence::Inserted)?;

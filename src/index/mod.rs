@@ -2,28 +2,43 @@
 //!
 //! [`Index`] is the seam: [`sql::SqlIndex`] stands behind it for every SQL database, [`dry_run::DryRun`] for a run
 //! that writes nothing. A database is added by implementing [`sql::Database`] in a file of its own and a line in
-//! [`location`]. [`batch`] says how a batch of entries gets into an index, and [`close`] what is derived at the end. The
-//! only door to sqlx. Nothing in this room drops, truncates or alters a table, or deletes a row.
+//! [`location`]. [`batch`] says how a batch of entries gets into an index, [`existing`] what may be written of rows that
+//! were there before, [`duplicates`] which of several files of an instance is indexed, and [`close`] what is settled at
+//! the end. The only door to sqlx. Nothing in this room drops, truncates or alters a table, or deletes a row.
 
 mod ask;
 pub mod batch;
 pub mod close;
+mod column;
 pub mod columns;
 mod connection;
 pub mod dry_run;
+pub mod duplicates;
 pub mod entry;
+pub mod existing;
+pub mod fitting;
+mod fold;
+mod images;
 pub mod init;
+pub mod known;
 pub mod location;
+mod lookup;
 mod missing;
 mod mysql;
+pub mod names;
 pub mod pacsone;
 pub mod purge;
+mod repertoire;
 pub mod replica;
 pub mod server;
+pub mod settlement;
 pub mod sql;
 mod sqlite;
+mod statements;
+pub mod undo;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use columns::Tables;
 pub use entry::Entry;
@@ -50,21 +65,60 @@ pub const fn key(level: Level) -> &'static str {
     }
 }
 
+/// The column that holds the key of the row above.
+pub const fn link(level: Level) -> Option<&'static str> {
+    match level {
+        Level::Patient => None,
+        Level::Study => Some("patientid"),
+        Level::Series => Some("studyuid"),
+        Level::Instance => Some("seriesuid"),
+    }
+}
+
 /// Levels in the order of writing: an interrupted run leaves no row without its parent.
 pub const LEVELS: [Level; 4] = [Level::Patient, Level::Study, Level::Series, Level::Instance];
 
 /// A row that is there already.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Existing {
+    /// As the database spells it.
     pub key: String,
+    /// Equal for keys that the database takes for one.
+    pub identity: String,
+    /// The key of the row above.
+    pub link: String,
     /// Of an image, the path that it holds.
-    pub path: Option<String>,
+    pub path: String,
+    /// Last, first and middle name of a patient.
+    pub name: names::Name,
+    /// What stands in the columns that may be filled or refreshed, in the order of [`columns::CoreTable::fed`], if it was
+    /// asked for.
+    pub shown: Vec<Option<String>>,
+}
+
+/// A column of a row that is to be changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    pub column: &'a column::Column,
+    /// It is changed only if it still holds this.
+    pub from: From<'a>,
+    pub to: Value<'a>,
+}
+
+/// What a column must hold to be changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum From<'a> {
+    Value(Value<'a>),
+    /// Whatever it holds.
+    Any,
+    /// Nothing, or less.
+    Less,
 }
 
 /// What an index can do. One connection, used by one thread.
 pub trait Index {
     /// The columns that exist and are written.
-    fn tables(&self) -> &Tables;
+    fn tables(&self) -> Arc<Tables>;
 
     /// Sizes of inserts that cost no preparation, largest first; the last is 1.
     fn insert_sizes(&self) -> &'static [usize];
@@ -74,11 +128,27 @@ pub trait Index {
     /// The most bytes of values that one statement may carry.
     fn statement_bytes(&self) -> usize;
 
-    /// The rows of these keys that exist, as the database compares keys.
-    fn find(&mut self, level: Level, keys: &[&str], view: View) -> Result<Vec<Existing>, Failure>;
+    /// For each Patient ID a text that is equal for those that the database takes for one.
+    fn identities(&mut self, patient_ids: &[&str]) -> Result<Vec<String>, Failure>;
 
-    /// Inserts these rows, all or none; where tables know no transactions, some may stay behind.
-    fn insert(&mut self, level: Level, entries: &[&Entry]) -> Result<(), Failure>;
+    /// The rows of these keys that exist, as the database compares keys.
+    fn find(&mut self, level: Level, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure>;
+
+    /// The patients whose ID is one of these with a suffix in brackets.
+    fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure>;
+
+    /// Those of these studies that the PACS, or a person through it, has edited or is about to.
+    fn edited(&mut self, studies: &[&str]) -> Result<Vec<String>, Failure>;
+
+    /// Those of these patients that have such a study.
+    fn edited_patients(&mut self, patients: &[&str]) -> Result<Vec<String>, Failure>;
+
+    /// Inserts rows, all or none; where tables know no transactions, some may stay behind. `values` are those of
+    /// [`columns::CoreTable::columns`], row by row.
+    fn insert(&mut self, level: Level, rows: usize, values: &[Value<'_>]) -> Result<(), Failure>;
+
+    /// Changes columns of a row; of an image only while it holds the path. Returns whether there was such a row.
+    fn update(&mut self, level: Level, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure>;
 
     fn begin(&mut self) -> Result<(), Failure>;
     fn commit(&mut self) -> Result<(), Failure>;
@@ -89,14 +159,16 @@ pub trait Index {
 
     fn set_modalities(&mut self, study: &str, modalities: &str) -> Result<(), Failure>;
 
-    /// Moves the received time of a study to a later one, never to an earlier.
-    fn set_received(&mut self, study: &str, received: &str) -> Result<(), Failure>;
-
     /// Counts the instances of these series.
     fn count_instances(&mut self, series: &[&str], which: Derive) -> Result<(), Failure>;
 
     /// Sets the derived value of these studies or series to NULL.
     fn take_back(&mut self, level: Level, keys: &[&str]) -> Result<(), Failure>;
+
+    /// What a dry run would have changed of rows that were there, column by column.
+    fn changes(&self) -> Vec<(String, dry_run::Changed)> {
+        Vec::new()
+    }
 
     /// Ends the connection in order: an SQLite index is then one file.
     fn close(self: Box<Self>);
@@ -110,6 +182,13 @@ pub enum Derive {
     WhereNull,
 }
 
+/// How a row is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Look {
+    pub view: View,
+    pub show: Show,
+}
+
 /// What a lookup sees of rows that others write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum View {
@@ -117,6 +196,15 @@ pub enum View {
     Begun,
     /// What is committed now: the row that an insert ran into.
     Now,
+}
+
+/// What a lookup shows of the columns that may be filled or refreshed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Show {
+    Nothing,
+    /// An empty text for what is not NULL.
+    Nulls,
+    Values,
 }
 
 /// Why the database did not do what it was told.

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow};
 
 use super::ask::{self, Answer};
-use super::columns::{self, Blank, Found};
+use super::column::{Found, Kind};
+use super::columns::{self, Engine};
 use super::connection::connection;
+use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
+use super::statements::Dialect;
 use super::{Failure, Refusal, Value, table};
 use crate::dicom::Level;
 
@@ -20,8 +23,20 @@ const INSERT_SIZES: &[usize] = &[500, 50, 5, 1];
 
 const BEGIN: &str = "START TRANSACTION";
 
-/// A plain SELECT of InnoDB sees the moment of its transaction's first.
-const LATEST: &str = " LOCK IN SHARE MODE";
+const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
+
+fn dialect() -> Dialect {
+    Dialect {
+        // A plain SELECT of InnoDB sees the moment of its transaction's first.
+        latest: " LOCK IN SHARE MODE",
+        equal: "<=>",
+        text: "CHAR",
+        concatenate: |parts| format!("CONCAT({})", parts.join(",")),
+        // Sort keys are equal where the collation takes texts for one.
+        identity: |text| format!("HEX(WEIGHT_STRING(RTRIM({text})))"),
+        identity_of_value: "HEX(WEIGHT_STRING(RTRIM(?)))".into(),
+    }
+}
 
 /// What servers of before 2013 take (MySQL manual, max_allowed_packet).
 const SMALLEST_PACKET: usize = 1 << 20;
@@ -41,31 +56,59 @@ impl MySql {
         let packet = database.fetch(&"SELECT CAST(@@max_allowed_packet AS CHAR)".into(), &[])?;
         let packet = packet.first().and_then(|row| row.first()?.as_ref()?.parse::<usize>().ok());
         database.statement_bytes = packet.unwrap_or(SMALLEST_PACKET) / 2;
+        database.learn_collation()?;
         Ok(database)
+    }
+
+    /// By which collation the database compares Patient IDs.
+    fn learn_collation(&mut self) -> Result<(), Failure> {
+        let sql = "SELECT CAST(CHARACTER_SET_NAME AS CHAR), CAST(COLLATION_NAME AS CHAR) \
+                   FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'patient' \
+                   AND COLUMN_NAME = 'origid'";
+        let mut row = self.fetch(&sql.into(), &[])?.pop().unwrap_or_default().into_iter().flatten();
+        if let (Some(set), Some(collation)) = (row.next(), row.next()) {
+            let value = format!("CONVERT(? USING {set}) COLLATE {collation}");
+            self.dialect.identity_of_value = (self.dialect.identity)(&value);
+        }
+        Ok(())
     }
 
     /// The columns of a level's table. Names of the catalogue's own columns differ in case between servers.
     pub fn columns(&mut self, level: Level) -> Result<Vec<Found>, Failure> {
-        let sql = "SELECT CAST(COLUMN_NAME AS CHAR), CAST(CHARACTER_MAXIMUM_LENGTH AS CHAR), \
-                   CAST(CHARACTER_OCTET_LENGTH AS CHAR), CAST(DATA_TYPE AS CHAR), CAST(IS_NULLABLE AS CHAR) \
-                   FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
-                   ORDER BY ORDINAL_POSITION";
+        let shown = [
+            "COLUMN_NAME",
+            "DATA_TYPE",
+            "COLUMN_TYPE",
+            "CHARACTER_MAXIMUM_LENGTH",
+            "CHARACTER_OCTET_LENGTH",
+            "CHARACTER_SET_NAME",
+            "IS_NULLABLE",
+            "COLUMN_DEFAULT",
+            "EXTRA",
+        ]
+        .map(|name| format!("CAST({name} AS CHAR)"));
+        let sql = format!(
+            "SELECT {} FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? \
+             ORDER BY ORDINAL_POSITION",
+            shown.join(", ")
+        );
         let rows = self.fetch(&sql.into(), &[Value::Text(table(level))])?;
-        let found = |row: Vec<Option<String>>| {
-            let [name, characters, bytes, kind, nullable] = <[Option<String>; 5]>::try_from(row).ok()?;
-            let kind = kind.unwrap_or_default();
-            let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
-            // Of the TEXT types only the bytes are bounded.
-            let is_text = kind.to_ascii_lowercase().ends_with("text");
-            let blank = Blank::of(&kind, nullable.as_deref() != Some("NO"));
-            let (characters, bytes) = if is_text { (None, number(bytes)) } else { (number(characters), None) };
-            Some(Found { name: name?, characters, bytes, blank })
-        };
         Ok(rows.into_iter().filter_map(found).collect())
     }
 
+    pub fn engine(&mut self) -> Result<Engine, Failure> {
+        let names = self.table_names()?;
+        let has = |name: &str| names.iter().any(|there| there.eq_ignore_ascii_case(name));
+        Ok(Engine {
+            is_transactional: self.is_transactional()?,
+            is_of_a_pacs: has("config") || has("applentity") || has("dbjob"),
+            has_jobs: has("dbjob"),
+            has_worklist: has("matchworklist"),
+        })
+    }
+
     /// All tables that are written know transactions. MyISAM, the default of old servers, does not.
-    pub fn is_transactional(&mut self) -> Result<bool, Failure> {
+    fn is_transactional(&mut self) -> Result<bool, Failure> {
         let sql = "SELECT CAST(ENGINE AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
                    AND TABLE_NAME IN ('patient', 'study', 'series', 'image')";
         let engines = self.fetch(&sql.into(), &[])?;
@@ -76,12 +119,29 @@ impl MySql {
     pub fn ask(&mut self, sql: &str) -> Result<Answer, Failure> {
         self.runtime.block_on(ask::ask(&mut self.connection, sql))
     }
+}
 
-    /// How many tables the database has.
-    pub fn count_tables(&mut self) -> Result<usize, Failure> {
-        let sql = "SELECT CAST(TABLE_NAME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
-        Ok(self.fetch(&sql.into(), &[])?.len())
-    }
+/// A column as the catalogue describes it.
+fn found(row: Vec<Option<String>>) -> Option<Found> {
+    let [name, kind, whole, characters, bytes, set, nullable, default, extra] =
+        <[Option<String>; 9]>::try_from(row).ok()?;
+    let lower = |text: Option<String>| text.unwrap_or_default().to_ascii_lowercase();
+    let (kind, extra) = (lower(kind), lower(extra));
+    let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+    // Of the TEXT types only the bytes are bounded.
+    let (characters, bytes) = if kind.ends_with("text") { (None, number(bytes)) } else { (number(characters), None) };
+    let nullable = nullable.as_deref() != Some("NO");
+    let is_made_by_server = ["auto_increment", "generated", "virtual", "persistent"].iter().any(|m| extra.contains(m));
+    Some(Found {
+        name: name?,
+        kind: Kind::of(&kind, lower(whole).contains("unsigned")),
+        characters,
+        bytes,
+        repertoire: set.map_or(Repertoire::Full, |set| Repertoire::of(&set)),
+        nullable,
+        must_be_given: !nullable && default.is_none() && !is_made_by_server,
+        on_update: extra.contains("on update"),
+    })
 }
 
 /// Columns may have a binary collation, which the driver does not take for text.

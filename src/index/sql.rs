@@ -1,11 +1,10 @@
 //! The index on any SQL database: the statements, which SQLite and MySQL share, above what differs between them.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::columns::{Blank, Column};
-use super::{Derive, Entry, Existing, Failure, Index, Tables, Value, View, key, table};
+use super::statements::{self, Dialect};
+use super::{Change, Derive, Existing, Failure, From, Index, Look, Show, Tables, Value, names::Name};
 use crate::dicom::Level;
 
 /// One connection to a database that takes `?` for a value and backquotes around a name.
@@ -14,15 +13,18 @@ pub trait Database {
     /// take the tails. Bounded by the values that a statement may bind: 65,535 in MySQL, 32,766 in SQLite.
     const INSERT_SIZES: &'static [usize];
 
-    /// What makes a SELECT see rows that were committed since the transaction began.
-    const LATEST: &'static str;
+    fn dialect(&self) -> &Dialect;
 
     fn statement_bytes(&self) -> usize;
 
-    fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<(), Failure>;
+    /// Returns how many rows a statement matched.
+    fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<u64, Failure>;
 
     /// Rows of texts.
     fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Vec<Vec<Option<String>>>, Failure>;
+
+    /// The tables that the database has.
+    fn table_names(&mut self) -> Result<Vec<String>, Failure>;
 
     fn begin(&mut self) -> Result<(), Failure>;
     fn commit(&mut self) -> Result<(), Failure>;
@@ -40,6 +42,9 @@ pub enum Keep {
 /// Keys per lookup. Lists are filled up to one of these sizes, so that few statements are prepared.
 const LOOKUP_SIZES: [usize; 3] = [500, 50, 1];
 
+/// IDs and prefixes per question.
+const FEW: usize = 50;
+
 pub struct SqlIndex<D> {
     database: D,
     tables: Arc<Tables>,
@@ -49,11 +54,11 @@ pub struct SqlIndex<D> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Verb {
     Insert,
-    Find(View),
+    Find(Look),
     Any,
+    Edited,
     Modalities(Derive),
     SetModalities,
-    SetReceived,
     CountInstances(Derive),
     TakeBack,
 }
@@ -64,35 +69,16 @@ impl<D: Database> SqlIndex<D> {
     }
 
     fn statement(&mut self, verb: Verb, level: Level, count: usize) -> Arc<str> {
-        let tables = &self.tables;
+        let (tables, dialect) = (&self.tables, self.database.dialect());
         let text = || match verb {
-            Verb::Insert => insert(tables, level, count),
-            Verb::Find(View::Begun) => find(level, count),
-            Verb::Find(View::Now) => find(level, count) + D::LATEST,
-            Verb::Any => format!("SELECT 1 FROM `{}` LIMIT 1", table(level)),
-            Verb::Modalities(which) => format!(
-                "SELECT DISTINCT `studyuid`, `modality` FROM `series` WHERE `modality` IS NOT NULL AND `studyuid` IN \
-                 (SELECT `uuid` FROM `study` WHERE `uuid` IN ({}){})",
-                marks(count),
-                where_null(which, &tables.modalities)
-            ),
-            Verb::SetModalities => {
-                format!("UPDATE `study` SET {} = ? WHERE `uuid` = ?", name(&tables.modalities))
-            }
-            Verb::SetReceived => {
-                "UPDATE `study` SET `received` = ? WHERE `uuid` = ? AND (`received` IS NULL OR `received` < ?)".into()
-            }
-            Verb::CountInstances(which) => format!(
-                "UPDATE `series` SET {} = (SELECT COUNT(*) FROM `image` WHERE `image`.`seriesuid` = `series`.`uuid`) \
-                 WHERE `uuid` IN ({}){}",
-                name(&tables.instances),
-                marks(count),
-                where_null(which, &tables.instances)
-            ),
-            Verb::TakeBack => {
-                let column = if level == Level::Study { &tables.modalities } else { &tables.instances };
-                format!("UPDATE `{}` SET {} = NULL WHERE `uuid` IN ({})", table(level), name(column), marks(count))
-            }
+            Verb::Insert => statements::insert(tables, level, count),
+            Verb::Find(look) => statements::find(tables, dialect, level, look, count),
+            Verb::Any => format!("SELECT 1 FROM `{}` LIMIT 1", super::table(level)),
+            Verb::Edited => statements::edited(tables, level, count),
+            Verb::Modalities(which) => statements::modalities(tables, which, count),
+            Verb::SetModalities => statements::set_derived(tables, Level::Study),
+            Verb::CountInstances(which) => statements::count_instances(tables, which, count),
+            Verb::TakeBack => statements::take_back(tables, level, count),
         };
         self.statements.entry((verb, level, count)).or_insert_with(|| text().into()).clone()
     }
@@ -115,11 +101,23 @@ impl<D: Database> SqlIndex<D> {
         }
         Ok(rows)
     }
+
+    fn edited_at(&mut self, level: Level, keys: &[&str]) -> Result<Vec<String>, Failure> {
+        let edits = self.tables.edits;
+        if !(edits.jobs || edits.worklist || edits.matched) {
+            return Ok(Vec::new());
+        }
+        Ok(self.over_keys(Verb::Edited, level, keys)?.into_iter().flatten().flatten().collect())
+    }
+
+    fn derived(&self, level: Level) -> bool {
+        self.tables.of(level).derived.is_some()
+    }
 }
 
 impl<D: Database> Index for SqlIndex<D> {
-    fn tables(&self) -> &Tables {
-        &self.tables
+    fn tables(&self) -> Arc<Tables> {
+        Arc::clone(&self.tables)
     }
 
     fn insert_sizes(&self) -> &'static [usize] {
@@ -135,24 +133,66 @@ impl<D: Database> Index for SqlIndex<D> {
         self.database.statement_bytes()
     }
 
-    fn find(&mut self, level: Level, keys: &[&str], view: View) -> Result<Vec<Existing>, Failure> {
-        let rows = self.over_keys(Verb::Find(view), level, keys)?;
-        let existing = |row: Vec<Option<String>>| {
-            let mut row = row.into_iter();
-            Some(Existing { key: row.next()??, path: row.next().flatten() })
-        };
-        Ok(rows.into_iter().filter_map(existing).collect())
+    fn identities(&mut self, patient_ids: &[&str]) -> Result<Vec<String>, Failure> {
+        let mut identities = Vec::with_capacity(patient_ids.len());
+        for part in patient_ids.chunks(FEW) {
+            let sql: Arc<str> = statements::identities(self.database.dialect(), FEW).into();
+            let filling = std::iter::repeat_n("", FEW - part.len());
+            let values: Vec<Value> = part.iter().copied().chain(filling).map(Value::Text).collect();
+            let row = self.database.fetch(&sql, &values)?.pop().unwrap_or_default();
+            identities.extend(row.into_iter().take(part.len()).map(Option::unwrap_or_default));
+        }
+        Ok(identities)
     }
 
-    fn insert(&mut self, level: Level, entries: &[&Entry]) -> Result<(), Failure> {
-        let sql = self.statement(Verb::Insert, level, entries.len());
-        let columns = self.tables.of(level);
-        let mut values = Vec::with_capacity(entries.len() * columns.len());
-        for entry in entries {
-            values.extend(columns.iter().map(|column| column.fit(entry.value(column.source))));
+    fn find(&mut self, level: Level, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure> {
+        let rows = self.over_keys(Verb::Find(look), level, keys)?;
+        let fed = self.tables.of(level).fed().count();
+        Ok(rows.into_iter().map(|row| read(level, look.show, fed, row)).collect())
+    }
+
+    fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure> {
+        let mut variants = Vec::new();
+        for part in patient_ids.chunks(FEW) {
+            let sql: Arc<str> = statements::variants(&self.tables, self.database.dialect(), part.len()).into();
+            let prefixes: Vec<String> = part.iter().map(|id| statements::escape_like(id) + "[%").collect();
+            let values: Vec<Value> = prefixes.iter().map(|prefix| Value::Text(prefix)).collect();
+            let rows = self.database.fetch(&sql, &values)?;
+            variants.extend(rows.into_iter().map(|row| read(Level::Patient, Show::Nothing, 0, row)));
         }
-        let keep = if D::INSERT_SIZES.contains(&entries.len()) { Keep::Prepared } else { Keep::Once };
-        self.database.execute(&sql, &values, keep)
+        Ok(variants)
+    }
+
+    fn edited(&mut self, studies: &[&str]) -> Result<Vec<String>, Failure> {
+        self.edited_at(Level::Study, studies)
+    }
+
+    fn edited_patients(&mut self, patients: &[&str]) -> Result<Vec<String>, Failure> {
+        self.edited_at(Level::Patient, patients)
+    }
+
+    fn insert(&mut self, level: Level, rows: usize, values: &[Value<'_>]) -> Result<(), Failure> {
+        let sql = self.statement(Verb::Insert, level, rows);
+        let keep = if D::INSERT_SIZES.contains(&rows) { Keep::Prepared } else { Keep::Once };
+        self.database.execute(&sql, values, keep).map(|_| ())
+    }
+
+    fn update(&mut self, level: Level, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure> {
+        if changes.is_empty() {
+            return Ok(true);
+        }
+        let sql = statements::update(&self.tables, self.database.dialect(), level, path.is_some(), changes);
+        let mut values = Vec::with_capacity(changes.len() * 3 + 2);
+        for change in changes {
+            match change.from {
+                From::Value(from) => values.extend([from, change.to]),
+                From::Any => values.push(change.to),
+                From::Less => values.extend([change.to, change.to]),
+            }
+        }
+        values.push(Value::Text(key));
+        values.extend(path.map(Value::Text));
+        Ok(self.database.execute(&sql.into(), &values, Keep::Prepared)? > 0)
     }
 
     fn begin(&mut self) -> Result<(), Failure> {
@@ -168,7 +208,7 @@ impl<D: Database> Index for SqlIndex<D> {
     }
 
     fn modalities(&mut self, studies: &[&str], which: Derive) -> Result<Vec<(String, String)>, Failure> {
-        if self.tables.modalities.is_none() {
+        if !self.derived(Level::Study) || self.tables.of(Level::Series).column("modality").is_none() {
             return Ok(Vec::new());
         }
         let rows = self.over_keys(Verb::Modalities(which), Level::Series, studies)?;
@@ -180,28 +220,22 @@ impl<D: Database> Index for SqlIndex<D> {
     }
 
     fn set_modalities(&mut self, study: &str, modalities: &str) -> Result<(), Failure> {
-        let Some(column) = &self.tables.modalities else { return Ok(()) };
-        let modalities = if modalities.is_empty() { Value::Null } else { column.fit(Value::Text(modalities)) };
+        let Some(column) = &self.tables.of(Level::Study).derived else { return Ok(()) };
+        let modalities = column.cut(modalities);
+        let modalities = if modalities.is_empty() { Value::Null } else { Value::Text(modalities) };
         let sql = self.statement(Verb::SetModalities, Level::Study, 0);
-        self.database.execute(&sql, &[modalities, Value::Text(study)], Keep::Prepared)
-    }
-
-    fn set_received(&mut self, study: &str, received: &str) -> Result<(), Failure> {
-        let (study, received) = (Value::Text(study), Value::Text(received));
-        let sql = self.statement(Verb::SetReceived, Level::Study, 0);
-        self.database.execute(&sql, &[received, study, received], Keep::Prepared)
+        self.database.execute(&sql, &[modalities, Value::Text(study)], Keep::Prepared).map(|_| ())
     }
 
     fn count_instances(&mut self, series: &[&str], which: Derive) -> Result<(), Failure> {
-        if self.tables.instances.is_some() {
+        if self.derived(Level::Series) {
             self.over_keys(Verb::CountInstances(which), Level::Series, series)?;
         }
         Ok(())
     }
 
     fn take_back(&mut self, level: Level, keys: &[&str]) -> Result<(), Failure> {
-        let column = if level == Level::Study { &self.tables.modalities } else { &self.tables.instances };
-        if column.as_ref().is_some_and(|column| column.blank == Blank::Null) {
+        if self.tables.of(level).derived.as_ref().is_some_and(|column| column.nullable) {
             self.over_keys(Verb::TakeBack, level, keys)?;
         }
         Ok(())
@@ -212,37 +246,28 @@ impl<D: Database> Index for SqlIndex<D> {
     }
 }
 
-fn insert(tables: &Tables, level: Level, rows: usize) -> String {
-    let columns = tables.of(level);
-    let names: Vec<String> = columns.iter().map(|column| format!("`{}`", column.name)).collect();
-    let row = format!("({})", marks(columns.len()));
-    let mut sql = format!("INSERT INTO `{}` ({}) VALUES ", table(level), names.join(","));
-    sql.push_str(&vec![row; rows].join(","));
-    sql
-}
-
-fn find(level: Level, keys: usize) -> String {
-    let key = key(level);
-    let mut sql = format!("SELECT `{key}`");
+/// A row as [`statements::find`] lists it.
+fn read(level: Level, show: Show, fed: usize, row: Vec<Option<String>>) -> Existing {
+    let mut row = row.into_iter();
+    let mut next = || row.next().flatten().unwrap_or_default();
+    let mut existing = Existing { key: next(), ..Existing::default() };
+    match level {
+        Level::Patient => {
+            existing.identity = next();
+            existing.name = Name([next().into(), next().into(), next().into()]);
+        }
+        _ => {
+            existing.identity.clone_from(&existing.key);
+            existing.link = next();
+        }
+    }
     if level == Level::Instance {
-        sql.push_str(", `path`");
+        existing.path = next();
     }
-    let _ = write!(sql, " FROM `{}` WHERE `{key}` IN ({})", table(level), marks(keys));
-    sql
-}
-
-/// Statements with a column that the database lacks are never run.
-fn name(column: &Option<Column>) -> String {
-    column.as_ref().map_or("NULL".into(), |column| format!("`{}`", column.name))
-}
-
-fn where_null(which: Derive, column: &Option<Column>) -> String {
-    match which {
-        Derive::All => String::new(),
-        Derive::WhereNull => format!(" AND {} IS NULL", name(column)),
-    }
-}
-
-fn marks(count: usize) -> String {
-    vec!["?"; count].join(",")
+    existing.shown = match show {
+        Show::Nothing => Vec::new(),
+        Show::Nulls => next().bytes().map(|bit| (bit == b'0').then(String::new)).collect(),
+        Show::Values => row.take(fed).collect(),
+    };
+    existing
 }

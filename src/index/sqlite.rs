@@ -8,9 +8,10 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
 };
 
-use super::columns::{Blank, Found};
+use super::column::{Found, Kind};
 use super::connection::connection;
 use super::sql::{Database, Keep};
+use super::statements::Dialect;
 use super::{Failure, Refusal, Value, init, table};
 use crate::dicom::Level;
 
@@ -23,8 +24,20 @@ const INSERT_SIZES: &[usize] = &[100, 10, 1];
 /// Takes the write lock at once: a later upgrade could fail half way.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
-/// There is one writer, so nothing can have come since.
-const LATEST: &str = "";
+const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
+
+fn dialect() -> Dialect {
+    Dialect {
+        // There is one writer, so nothing can have come since.
+        latest: "",
+        equal: "IS",
+        text: "TEXT",
+        concatenate: |parts| parts.iter().map(|part| format!("({part})")).collect::<Vec<_>>().join(" || "),
+        // NOCASE, the collation of an embedded index's Patient IDs, is about ASCII alone, and so is LOWER.
+        identity: |text| format!("LOWER({text})"),
+        identity_of_value: "LOWER(?)".into(),
+    }
+}
 
 /// How long a file that somebody is just making may be locked.
 const OPENING: Duration = Duration::from_secs(20);
@@ -38,7 +51,7 @@ impl Sqlite {
         let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).busy_timeout(BUSY_TIMEOUT);
         let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
         let mut database = patiently(|| Self::connected(options.clone()))?;
-        if database.count_tables()? == 0 {
+        if database.table_names()?.is_empty() {
             database.create()?;
         }
         Ok(database)
@@ -51,9 +64,9 @@ impl Sqlite {
 
     fn create(&mut self) -> Result<(), Failure> {
         self.begin()?;
-        let made = match self.count_tables()? {
-            0 => init::create(|sql| self.run(sql), ""),
-            _ => Ok(()),
+        let made = match self.table_names()?.is_empty() {
+            true => init::create(|sql| self.run(sql), init::SQLITE),
+            false => Ok(()),
         };
         if made.is_ok() { self.commit() } else { self.roll_back().and(made) }
     }
@@ -66,20 +79,24 @@ impl Sqlite {
     }
 
     pub fn columns(&mut self, level: Level) -> Result<Vec<Found>, Failure> {
-        let sql = "SELECT name, type, \"notnull\" FROM pragma_table_info(?) ORDER BY cid";
+        let sql = "SELECT name, type, \"notnull\", dflt_value FROM pragma_table_info(?) ORDER BY cid";
         let rows = self.fetch(&sql.into(), &[Value::Text(table(level))])?;
-        let found = |row: Vec<Option<String>>| {
-            let [name, kind, not_null] = <[Option<String>; 3]>::try_from(row).ok()?;
-            let kind = kind?;
-            let blank = Blank::of(&kind, not_null.as_deref() == Some("0"));
-            Some(Found { name: name?, characters: declared_length(&kind), bytes: None, blank })
-        };
         Ok(rows.into_iter().filter_map(found).collect())
     }
+}
 
-    pub fn count_tables(&mut self) -> Result<usize, Failure> {
-        Ok(self.fetch(&"SELECT name FROM sqlite_schema WHERE type = 'table'".into(), &[])?.len())
-    }
+fn found(row: Vec<Option<String>>) -> Option<Found> {
+    let [name, kind, not_null, default] = <[Option<String>; 4]>::try_from(row).ok()?;
+    let declared = kind?.to_ascii_lowercase();
+    let kind = match Kind::of(declared.split(['(', ' ']).next()?, declared.contains("unsigned")) {
+        // All numbers are of double precision.
+        Kind::Real { .. } => Kind::Real { single: false },
+        kind => kind,
+    };
+    let nullable = not_null.as_deref() == Some("0");
+    let must_be_given = !nullable && default.is_none();
+    let characters = declared_length(&declared);
+    Some(Found { name: name?, kind, characters, nullable, must_be_given, ..Found::default() })
 }
 
 /// A file that another run is just making is locked in ways that the busy timeout does not cover.
@@ -95,7 +112,7 @@ fn patiently<T>(open: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
 
 /// SQLite does not enforce the length of a VARCHAR; it is kept all the same, so that both databases hold the same.
 fn declared_length(kind: &str) -> Option<usize> {
-    kind.strip_prefix("VARCHAR(")?.strip_suffix(')')?.parse().ok()
+    kind.strip_prefix("varchar(")?.split(')').next()?.parse().ok()
 }
 
 fn text(row: &SqliteRow, column: usize) -> Option<String> {

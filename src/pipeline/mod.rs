@@ -11,7 +11,9 @@ mod census;
 mod gate;
 mod lag;
 mod read;
+pub mod received;
 pub mod stop;
+mod stored;
 mod watch;
 mod write;
 
@@ -19,15 +21,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
-use jiff::tz::TimeZone;
+use jiff::SignedDuration;
 
+pub use received::Receipt;
 pub use stop::Stop;
+pub use stored::Stored;
 
 use crate::archive::walk::{Enough, Found, Walk};
 use crate::archive::{FoundFile, PathMap, Roots};
 use crate::error::{Error, Result};
 use crate::index::batch::{Parents, Writer};
+use crate::index::dry_run::Changed;
+use crate::index::known::PARENTS;
 use crate::index::replica::Replica;
+use crate::index::settlement::Settlement;
 use crate::index::{Entry, Failure, Tables};
 use crate::progress::Observer;
 use crate::report::account::{Account, Fate};
@@ -44,8 +51,9 @@ pub struct Plan<'a> {
     pub roots: &'a Roots,
     pub tables: &'a Tables,
     pub path_map: &'a PathMap,
-    /// The local time of the PACS, which `received` is written in.
-    pub time_zone: TimeZone,
+    pub receipt: Receipt,
+    /// Younger files are left to the PACS.
+    pub settle: SignedDuration,
     pub walk_threads: usize,
     pub io_threads: usize,
     /// Files are counted ahead only for somebody who watches.
@@ -60,6 +68,10 @@ pub struct Plan<'a> {
 pub struct Done {
     pub account: Account,
     pub parents: Parents,
+    /// Rows above the images that were there before and were changed.
+    pub updated: Parents,
+    /// What a dry run would have changed.
+    pub changes: Vec<(String, Changed)>,
     pub elapsed: Duration,
     /// How long writing waited for replicas.
     pub waited: Duration,
@@ -67,6 +79,14 @@ pub struct Done {
     pub counted_ahead: Option<u64>,
     /// What kept the run from its end, if anything did.
     pub failure: Option<Error>,
+}
+
+/// What the closing stage has summed up.
+#[derive(Default)]
+struct Closed {
+    parents: Parents,
+    updated: Parents,
+    changes: Vec<(String, Changed)>,
 }
 
 /// What all stages share.
@@ -93,7 +113,7 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
     let (entries, entries_to_write): (Vec<_>, Vec<_>) =
         writers.iter().map(|_| bounded::<Vec<Entry>>(ENTRIES_WAITING)).unzip();
     let pool = read::pool(plan.io_threads)?;
-    let (parents, failure) = thread::scope(|scope| {
+    let (closed, failure) = thread::scope(|scope| {
         let run = &run;
         scope.spawn(move || run.watch.show(run, started, observer));
         // Ask replicas how far they are behind.
@@ -119,37 +139,66 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
             .unzip();
         failures.extend(results.into_iter().map(Result::err));
         // Derive what could only be known now.
-        let (parents, result) = run.close(written);
+        let (closed, result) = run.close(written);
         failures.push(result.err());
         run.watch.end();
         run.gate.end();
-        (parents, failures.into_iter().flatten().next())
+        (closed, failures.into_iter().flatten().next())
     });
     let (counted_ahead, waited) = (run.census.total(), run.gate.waited());
-    Ok(Done { account: run.account, parents, elapsed: started.elapsed(), waited, counted_ahead, failure })
+    let Closed { parents, updated, changes } = closed;
+    let elapsed = started.elapsed();
+    Ok(Done { account: run.account, parents, updated, changes, elapsed, waited, counted_ahead, failure })
 }
 
 impl Run<'_> {
-    /// The closing stage, each writer on its own connection.
-    fn close(&self, mut writers: Vec<Writer>) -> (Parents, Result<()>) {
-        self.watch.closing(writers.iter().map(Writer::to_close).sum());
-        let result = thread::scope(|scope| {
-            // Closing waits for replicas too, but for a run that was told to end.
-            let close = |writer| {
-                scope.spawn(|| {
+    /// The closing stage: first it is decided what is left to do, then each writer does a part of it on its own
+    /// connection, parents first.
+    fn close(&self, mut writers: Vec<Writer>) -> (Closed, Result<()>) {
+        let result = match writers.first_mut().map(Writer::settle) {
+            Some(Ok(settlement)) => self.settle(&mut writers, &settlement),
+            Some(Err(failure)) => Err(index_failed(failure)),
+            None => Ok(()),
+        };
+        let mut closed = Closed::default();
+        for writer in writers {
+            closed.parents = closed.parents + writer.inserted;
+            closed.updated = closed.updated + writer.updated;
+            closed.changes.extend(writer.end());
+        }
+        (closed, result)
+    }
+
+    fn settle(&self, writers: &mut [Writer], settlement: &Settlement) -> Result<()> {
+        self.watch.closing(settlement.len() as u64);
+        let parts = writers.len();
+        for level in PARENTS {
+            let rows = settlement.count(level);
+            thread::scope(|scope| {
+                // Closing waits for replicas too, but for a run that was told to end.
+                let close = |(n, writer): (usize, &mut Writer)| {
                     self.gate.pass(self.plan.stop);
-                    Writer::close(writer, |rows| {
+                    writer.close(settlement, level, n * rows / parts..(n + 1) * rows / parts, |rows| {
                         self.watch.closed(rows);
                         self.gate.pass(self.plan.stop);
                     })
-                })
+                };
+                let stages: Vec<_> =
+                    writers.iter_mut().enumerate().map(|part| scope.spawn(move || close(part))).collect();
+                let mut stages = stages.into_iter();
+                stages.try_for_each(|stage| stage.join().map_err(|_| defect("closing"))?.map_err(index_failed))
+            })?;
+        }
+        let refused = writers.iter_mut().flat_map(|writer| std::mem::take(&mut writer.refused));
+        for finding in settlement.findings.iter().cloned().chain(refused) {
+            let (what, counter) = match finding.is_note {
+                true => ("note", &self.account.disagreements),
+                false => ("conflict", &self.account.conflicts),
             };
-            let stages: Vec<_> = writers.iter_mut().map(close).collect();
-            stages.into_iter().try_for_each(|stage| stage.join().map_err(|_| defect("closing"))?.map_err(index_failed))
-        });
-        let parents = writers.iter().fold(Parents::default(), |sum, writer| sum + writer.inserted);
-        writers.into_iter().for_each(Writer::end);
-        (parents, result)
+            count(counter);
+            self.plan.listing.add_row(what, &finding.uid, finding.reason, &finding.detail);
+        }
+        Ok(())
     }
 
     /// The walk stage: what is no regular file has its fate at once.

@@ -2,19 +2,20 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::{Receiver, Sender};
-use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, civil};
+use jiff::Timestamp;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::stored::nanoseconds;
 use super::{Run, no_threads};
 use crate::archive::{FoundFile, skip};
 use crate::dicom::{HeaderReader, Instance, Rejection};
 use crate::error::Result;
 use crate::index::Entry;
+use crate::index::entry::StoredFile;
 use crate::report::account::Fate;
 
 /// Far more than a reader needs, which does not recurse: only what is touched costs memory.
@@ -62,7 +63,11 @@ impl Run<'_> {
             listing.add("rejected", path, code, detail);
         };
         let (instance, modified) = match self.instance(reader, &file) {
-            Ok(read) => read,
+            Ok(Some(read)) => read,
+            Ok(None) => {
+                account.add(Fate::TooYoung, 1);
+                return None;
+            }
             Err(Rejection::Dicomdir) => {
                 account.skipped(skip::Rule::Dicomdir);
                 return None;
@@ -80,6 +85,7 @@ impl Run<'_> {
                 return None;
             }
         };
+        let mut instance = instance;
         let indexed_path = match self.plan.path_map.to_index(path) {
             Ok(indexed_path) => indexed_path,
             Err(not_text) => {
@@ -87,22 +93,41 @@ impl Run<'_> {
                 return None;
             }
         };
-        let received = received(file.received_on, modified, &self.plan.time_zone);
-        let entry = Entry::new(instance, file.path().to_path_buf(), indexed_path, received);
-        if let Err(refusal) = self.plan.tables.check(&entry) {
-            reject(refusal.code, &refusal.detail);
-            return None;
+        let root = self.root_of(path);
+        let received = self.plan.receipt.of(&instance, root, file.received_on, modified);
+        let tables = self.plan.tables;
+        let fitted = match tables.check_path(&indexed_path).and_then(|()| tables.fit(&mut instance)) {
+            Ok(fitted) => fitted,
+            Err(refusal) => {
+                reject(refusal.code, &refusal.detail);
+                return None;
+            }
+        };
+        account.note(&instance, &fitted);
+        if !fitted.substituted.is_empty() {
+            let columns = fitted.substituted.join(", ");
+            let detail = format!("characters that these columns cannot hold were substituted: {columns}");
+            listing.add("note", path, "not-in-charset", &detail);
         }
-        account.note(&entry.instance, self.plan.tables.cuts(&entry));
-        Some(entry)
+        let stored = StoredFile { path: path.to_path_buf(), modified: nanoseconds(modified), root };
+        Some(Entry::new(instance, stored, indexed_path, received, tables.charset_term()))
     }
 
+    fn root_of(&self, path: &Path) -> usize {
+        let roots = self.plan.roots.paths();
+        if roots.len() == 1 { 0 } else { roots.iter().position(|root| path.starts_with(root)).unwrap_or(0) }
+    }
+
+    /// `None` if the file is too young.
     fn instance(
         &self,
         reader: &mut HeaderReader,
         file: &FoundFile,
-    ) -> Result<(Instance, Option<Timestamp>), Rejection> {
+    ) -> Result<Option<(Instance, Option<Timestamp>)>, Rejection> {
         let open = file.open().map_err(Rejection::Unreadable)?;
+        if self.plan.receipt.is_younger(open.modified, self.plan.settle) {
+            return Ok(None);
+        }
         self.account.bytes.fetch_add(open.size, Relaxed);
         // A defect of the reader costs the one file.
         let read = catch_unwind(AssertUnwindSafe(|| reader.read(&open).and_then(Instance::from_header)));
@@ -110,7 +135,7 @@ impl Run<'_> {
             *reader = HeaderReader::new();
             Err(Rejection::Panicked)
         })?;
-        Ok((instance, open.modified))
+        Ok(Some((instance, open.modified)))
     }
 }
 
@@ -123,33 +148,6 @@ fn rule_by_content(rejection: &Rejection) -> Option<skip::Rule> {
 
 fn writer_of(entry: &Entry, writers: usize) -> usize {
     let mut hasher = DefaultHasher::new();
-    entry.instance.patient_id().hash(&mut hasher);
+    entry.instance.patient_id().to_ascii_lowercase().hash(&mut hasher);
     (hasher.finish() % writers as u64) as usize
-}
-
-/// When the PACS received a file: on the day that its directory carries, at the time of its modification if that
-/// falls on the day, else at midnight; where no directory says so, when it was modified.
-fn received(day: Option<Date>, modified: Option<Timestamp>, zone: &TimeZone) -> DateTime {
-    let modified = modified.map(|at| zone.to_datetime(at));
-    match (day, modified) {
-        (Some(day), Some(at)) if at.date() == day => at,
-        (Some(day), _) => day.to_datetime(civil::Time::midnight()),
-        (None, Some(at)) => at,
-        (None, None) => civil::date(1970, 1, 1).to_datetime(civil::Time::midnight()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_day_of_the_directory_wins_over_the_time_of_the_file() {
-        let zone = TimeZone::fixed(jiff::tz::offset(1));
-        let at: Timestamp = "2021-11-12T09:30:00Z".parse().unwrap();
-        let day = civil::date(2021, 11, 12);
-        assert_eq!(received(Some(day), Some(at), &zone).to_string(), "2021-11-12T10:30:00");
-        assert_eq!(received(Some(day.tomorrow().unwrap()), Some(at), &zone).to_string(), "2021-11-13T00:00:00");
-        assert_eq!(received(None, Some(at), &zone).to_string(), "2021-11-12T10:30:00");
-    }
 }

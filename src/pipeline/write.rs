@@ -1,5 +1,6 @@
 //! The write stage: entries into batches, batches into the index, outcomes into the account.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -51,16 +52,29 @@ impl Run<'_> {
         if batch.is_empty() {
             return Ok(());
         }
-        let outcomes = writer.write(batch).map_err(index_failed)?;
+        let written = writer.write(batch).map_err(index_failed)?;
         let (account, listing) = (&self.account, self.plan.listing);
-        for (entry, outcome) in batch.iter().zip(outcomes) {
-            let path = &entry.file;
-            match outcome {
+        for (entry, written) in batch.iter().zip(written) {
+            let path = &entry.file.path;
+            if written.link_differs {
+                listing.add("conflict", path, "link-differs", "image.seriesuid is not what the file says; it stays");
+                account.conflicts.fetch_add(1, Relaxed);
+            }
+            match written.outcome {
                 Outcome::Inserted => account.add(Fate::Inserted, 1),
                 Outcome::Unchanged => account.add(Fate::Unchanged, 1),
-                Outcome::Duplicate { indexed } => {
+                Outcome::Updated { corrected } => {
+                    account.add(Fate::Updated, 1);
+                    if let Some(former) = corrected {
+                        let detail = format!("the index named {former}, which is not there or another instance");
+                        listing.add("note", path, "path-corrected", &detail);
+                    }
+                }
+                Outcome::Duplicate { loser } => {
                     account.add(Fate::Duplicate, 1);
-                    listing.add("duplicate", path, "same-instance", &format!("the index holds {indexed}"));
+                    let loser = loser.and_then(|loser| self.plan.path_map.from_index(&loser));
+                    let detail = format!("another file of instance {}", entry.instance.sop_instance_uid());
+                    listing.add("duplicate", loser.as_deref().unwrap_or(path), "same-instance", &detail);
                 }
                 Outcome::Refused(refusal) => {
                     account.rejected(refusal.code);

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::archive::skip::Rule;
 use crate::dicom::Instance;
+use crate::index::fitting::Fitted;
 
 /// What becomes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +20,14 @@ pub enum Fate {
     Unreadable,
     Link,
     Skipped,
+    /// Left to the PACS, which may still be at it.
+    TooYoung,
     /// The run ended before it.
     NotReached,
 }
 
 impl Fate {
-    pub const ALL: [Fate; 9] = [
+    pub const ALL: [Fate; 10] = [
         Fate::Inserted,
         Fate::Updated,
         Fate::Unchanged,
@@ -33,6 +36,7 @@ impl Fate {
         Fate::Unreadable,
         Fate::Link,
         Fate::Skipped,
+        Fate::TooYoung,
         Fate::NotReached,
     ];
 
@@ -46,6 +50,7 @@ impl Fate {
             Fate::Unreadable => "unreadable or vanished",
             Fate::Link => "links",
             Fate::Skipped => "skipped by rule",
+            Fate::TooYoung => "left to the PACS (young)",
             Fate::NotReached => "not reached",
         }
     }
@@ -70,6 +75,10 @@ pub struct Account {
     pub undecodable_texts: AtomicU64,
     pub cut_texts: AtomicU64,
     pub cut_headers: AtomicU64,
+    pub substituted_texts: AtomicU64,
+    /// Rows that a person should look at, and rows whose instances disagree.
+    pub conflicts: AtomicU64,
+    pub disagreements: AtomicU64,
     rejections: Mutex<BTreeMap<&'static str, u64>>,
     skips: Mutex<BTreeMap<Rule, u64>>,
 }
@@ -94,16 +103,17 @@ impl Account {
     }
 
     /// What is noteworthy of an instance that is indexed all the same.
-    pub fn note(&self, instance: &Instance, cut_texts: u64) {
+    pub fn note(&self, instance: &Instance, fitted: &Fitted) {
         let bump = |counter: &AtomicU64, by: u64| {
             if by > 0 {
                 counter.fetch_add(by, Relaxed);
             }
         };
-        bump(&self.unusable_values, instance.unusable.into());
+        bump(&self.unusable_values, u64::from(instance.unusable) + u64::from(fitted.unusable));
         bump(&self.undecodable_texts, instance.undecodable.into());
         bump(&self.cut_headers, instance.cut.into());
-        bump(&self.cut_texts, cut_texts);
+        bump(&self.cut_texts, fitted.cut);
+        bump(&self.substituted_texts, fitted.substituted.len() as u64);
     }
 
     pub fn files_found(&self) -> u64 {

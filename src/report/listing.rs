@@ -1,7 +1,7 @@
 //! The list of rejected files, and of others that somebody should look at: JSON Lines, one file a line.
 //!
-//! A line has `what` (`rejected`, `unreadable`, `link`, `duplicate`, `directory`), `path`, a stable `reason` code and a
-//! `detail` in words. No line holds a value of a patient. A path that is not UTF-8 stands in `path` with replacement
+//! A line has `what` (`rejected`, `unreadable`, `link`, `duplicate`, `directory`, `conflict`, `note`), the `path` of a file
+//! or the `uid` of a row, a stable `reason` code and a `detail` in words. No line holds a value of a patient. A path that is not UTF-8 stands in `path` with replacement
 //! characters, and in `path_hex` byte by byte.
 
 use std::fs::{File, OpenOptions};
@@ -29,9 +29,12 @@ struct State {
 #[derive(Serialize)]
 struct Line<'a> {
     what: &'a str,
-    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_hex: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
     reason: &'a str,
     detail: &'a str,
 }
@@ -55,9 +58,18 @@ impl Listing {
 
     pub fn add(&self, what: &str, path: &Path, reason: &str, detail: &str) {
         let path_hex = path.to_str().is_none().then(|| hex(path));
-        let line = Line { what, path: path.to_string_lossy().into_owned(), path_hex, reason, detail };
+        let path = Some(path.to_string_lossy().into_owned());
+        self.write(&Line { what, path, path_hex, uid: None, reason, detail });
+    }
+
+    /// Lists a row by its UID.
+    pub fn add_row(&self, what: &str, uid: &str, reason: &str, detail: &str) {
+        self.write(&Line { what, path: None, path_hex: None, uid: Some(uid), reason, detail });
+    }
+
+    fn write(&self, line: &Line<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = serde_json::to_string(&line).map_err(io::Error::from);
+        let text = serde_json::to_string(line).map_err(io::Error::from);
         let written = text.and_then(|text| state.out.write_all((text + "\n").as_bytes()));
         state.lines += 1;
         if let Err(error) = written {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::account::{Account, Fate};
 use crate::exit::Exit;
 use crate::index::batch::Parents;
+use crate::index::dry_run::Changed;
 use crate::progress::text;
 
 /// What the summary is about.
@@ -17,6 +18,18 @@ pub struct Summary<'a> {
     /// Files counted ahead of the work, if they were.
     pub counted_ahead: Option<u64>,
     pub parents: Parents,
+    /// Rows above the images that were there before and were changed.
+    pub updated: Parents,
+    /// What a dry run would have changed of rows that were there, column by column.
+    pub changes: &'a [(String, Changed)],
+    /// Modification times that could not be used.
+    pub implausible_times: u64,
+    /// Roots below which files have lost theirs.
+    pub copied_roots: Vec<&'a Path>,
+    /// Columns that this program does not know, and that it had to write.
+    pub unknown_columns: &'a [String],
+    /// What `--existing refresh` has overwritten.
+    pub undo: Option<(&'a Path, u64)>,
     pub elapsed: Duration,
     /// How long writing waited for replicas.
     pub waited: Duration,
@@ -41,7 +54,10 @@ impl Summary<'_> {
             Exit::Unfinished
         } else if self.interrupted {
             Exit::Interrupted
-        } else if directories || Fate::ALL.into_iter().any(|fate| fate.is_finding() && account.count(fate) > 0) {
+        } else if directories
+            || account.conflicts.load(Relaxed) > 0
+            || Fate::ALL.into_iter().any(|fate| fate.is_finding() && account.count(fate) > 0)
+        {
             Exit::Findings
         } else {
             Exit::Clean
@@ -80,7 +96,14 @@ impl Summary<'_> {
                 text::count(account.count(Fate::Inserted))
             ),
         );
+        if self.updated.total() > 0 {
+            let Parents { patients, studies, series } = self.updated;
+            let [patients, studies, series] = [patients, studies, series].map(text::count);
+            line(&mut out, format_args!("rows changed: patients {patients}, studies {studies}, series {series}"));
+        }
+        self.changes(&mut out);
         values(&mut out, account);
+        self.surroundings(&mut out);
         let seconds = self.elapsed.as_secs_f64();
         let rate = if seconds > 0.0 { account.done() as f64 / seconds } else { 0.0 };
         line(
@@ -102,6 +125,35 @@ impl Summary<'_> {
             out.push_str(NOT_IN_FILES);
         }
         out
+    }
+
+    /// What a dry run would have changed.
+    fn changes(&self, out: &mut String) {
+        for (column, Changed { rows, first }) in self.changes {
+            let first = first.as_ref().map_or(String::new(), |uid| format!(", the first of {uid}"));
+            line(out, format_args!("would change {column} in {} rows{first}", text::count(*rows)));
+        }
+    }
+
+    /// What is to be known of the database, of the copy that the archive may be, and of what was overwritten.
+    fn surroundings(&self, out: &mut String) {
+        if !self.unknown_columns.is_empty() {
+            let columns = self.unknown_columns.join(", ");
+            line(out, format_args!("columns that are not known and take no NULL, zero in new rows: {columns}"));
+        }
+        if self.implausible_times > 0 {
+            let implausible = text::count(self.implausible_times);
+            line(out, format_args!("{implausible} modification times are before the study or in the future, not used"));
+        }
+        for root in &self.copied_roots {
+            line(out, format_args!("{COPIED_FROM} {} {COPIED}", text::path(root)));
+        }
+        if let Some((path, lines)) = self.undo {
+            line(
+                out,
+                format_args!("what was overwritten stands in {} ({} values)", path.display(), text::count(lines)),
+            );
+        }
     }
 
     fn account(&self, out: &mut String) {
@@ -136,6 +188,12 @@ impl Summary<'_> {
     }
 }
 
+/// A copy that has lost the times of its files.
+const COPIED_FROM: &str = "most files below";
+const COPIED: &str = "were modified within two days, long after their studies: a copy that has lost their times?\n  \
+     New rows bear these as their time of receipt, by which a PACS purges. For an index that is still empty:\n  \
+     --received-from path,study-date,mtime";
+
 /// What the PACS knew and no file holds.
 const NOT_IN_FILES: &str = "\nThe index was empty before. Files cannot bring back what only the old database held: read and verified marks,\n\
     private flags, tags, notes, attachments, export records, pending jobs, edits not yet written to files.\n";
@@ -161,10 +219,13 @@ fn directories(out: &mut String, account: &Account) {
 
 /// Values that are not in the index as they are in the files.
 fn values(out: &mut String, account: &Account) {
-    let notes: [(&AtomicU64, &str); 4] = [
+    let notes: [(&AtomicU64, &str); 7] = [
         (&account.unusable_values, "values that are no date, time, number or UID, stored as NULL"),
         (&account.cut_texts, "texts cut to the length of their column"),
         (&account.undecodable_texts, "texts with bytes that their character set does not have"),
+        (&account.substituted_texts, "texts with characters that their column cannot hold, substituted by ?"),
+        (&account.conflicts, "conflicts, each listed"),
+        (&account.disagreements, "columns on which the instances of a row disagree: the last instance counts, listed"),
         (&account.cut_headers, "files that end within their header, indexed with what they have"),
     ];
     for (counter, what) in notes {

@@ -166,7 +166,7 @@ mod tests {
         let typed =
             ["pacs-index", "reindex", "--config"].into_iter().chain([path.to_str().unwrap()]).chain(typed.to_vec());
         match Cli::parse_from(complete(typed.map(OsString::from).collect())?).command {
-            cli::Command::Reindex(typed) => Ok(typed),
+            cli::Command::Reindex(typed) => Ok(*typed),
             cli::Command::Init(_) => unreachable!(),
         }
     }

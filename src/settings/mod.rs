@@ -8,15 +8,19 @@ mod pacsone_ini;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Zoned;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Zoned};
 
 use crate::archive::{PathMap, Roots};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::Location;
+use crate::index::duplicates::Choice;
+use crate::index::existing::Mode;
 use crate::index::location::Access;
+use crate::index::names::Conflicts;
 use crate::index::replica::Address;
+use crate::pipeline::received::Origin;
 use crate::progress::Form;
 pub use index::location;
 
@@ -39,8 +43,16 @@ pub struct Reindex {
     pub rejected: PathBuf,
     /// Nobody named it, so that its directory may be made.
     pub rejected_is_default: bool,
+    pub existing: Mode,
+    pub undo: PathBuf,
+    pub undo_is_default: bool,
+    pub duplicates: Choice,
+    pub patient_conflicts: Conflicts,
+    pub received_from: Vec<Origin>,
     /// The local time of the PACS.
     pub time_zone: TimeZone,
+    /// Younger files are left to the PACS; `None` depends on the index.
+    pub settle: Option<SignedDuration>,
     pub allow_replica: bool,
     pub replicas: Vec<Address>,
     pub max_replica_lag: Duration,
@@ -70,7 +82,11 @@ impl Reindex {
         let replicas = replicas.collect::<Result<_>>()?;
         let max_replica_lag = Duration::try_from(typed.max_replica_lag)
             .map_err(|_| Error::usage("--max-replica-lag is negative", "Write 10s, or 15m."))?;
-        let files = [("--index", location.file()), ("--rejected", typed.rejected.as_deref())];
+        let files = [
+            ("--index", location.file()),
+            ("--rejected", typed.rejected.as_deref()),
+            ("--undo", typed.undo.as_deref()),
+        ];
         if let Some((option, file)) = files.into_iter().find_map(|(o, f)| f.filter(|f| roots.hold(f)).map(|f| (o, f))) {
             return Err(Error::usage(
                 format!("{option} {}: lies in the archive, which this program does not write to", file.display()),
@@ -86,14 +102,39 @@ impl Reindex {
             location,
             roots,
             roots_from_index: typed.roots_from_index,
-            time_zone: time_zone()?,
+            existing: match typed.existing {
+                cli::Existing::Fill => Mode::Fill,
+                cli::Existing::Refresh => Mode::Refresh,
+            },
+            undo_is_default: typed.undo.is_none(),
+            undo: typed.undo.clone().map_or_else(|| new_file("undo", "--undo FILE"), Ok)?,
+            duplicates: match typed.duplicates {
+                cli::Duplicates::Newest => Choice::Newest,
+                cli::Duplicates::Oldest => Choice::Oldest,
+                cli::Duplicates::FirstRoot => Choice::FirstRoot,
+            },
+            patient_conflicts: match typed.patient_conflicts {
+                cli::PatientConflicts::Separate => Conflicts::Separate,
+                cli::PatientConflicts::Merge => Conflicts::Merge,
+            },
+            received_from: typed
+                .received_from
+                .iter()
+                .map(|origin| match origin {
+                    cli::ReceivedFrom::Path => Origin::Path,
+                    cli::ReceivedFrom::Mtime => Origin::Mtime,
+                    cli::ReceivedFrom::StudyDate => Origin::StudyDate,
+                })
+                .collect(),
+            time_zone: time_zone(typed.timezone.as_deref())?,
+            settle: typed.settle.map(not_negative).transpose()?,
             rejected_is_default: typed.rejected.is_none(),
             access: if typed.dry_run { Access::DryRun } else { Access::Write },
             io_threads,
             walk_threads: io_threads.min(MOST_WALK_THREADS),
             rejected: match &typed.rejected {
                 Some(path) => path.clone(),
-                None => default_listing()?,
+                None => new_file("rejected", "--rejected FILE")?,
             },
             progress: (!typed.quiet).then_some(match typed.progress {
                 cli::Progress::Auto => Form::Auto,
@@ -105,8 +146,24 @@ impl Reindex {
     }
 }
 
-/// The time zone of this system, unless TZ names another. One that is not known would be taken for UTC.
-fn time_zone() -> Result<TimeZone> {
+fn not_negative(time: SignedDuration) -> Result<SignedDuration> {
+    match time.is_negative() {
+        false => Ok(time),
+        true => Err(Error::usage("--settle is negative", "Write 0s, or 15m.")),
+    }
+}
+
+/// The time zone that was named, else that of this system, unless TZ names another. One that is not known would be
+/// taken for UTC.
+fn time_zone(named: Option<&str>) -> Result<TimeZone> {
+    if let Some(name) = named {
+        return TimeZone::get(name).map_err(|_| {
+            Error::usage(
+                format!("--timezone {name}: no such time zone"),
+                "Name that of the PACS, for example Europe/Berlin.",
+            )
+        });
+    }
     let system = TimeZone::try_system();
     match (system, std::env::var("TZ")) {
         (Ok(zone), _) => Ok(zone),
@@ -125,14 +182,14 @@ fn default_io_threads() -> usize {
 }
 
 /// A new file in the state directory of the XDG base directory specification.
-fn default_listing() -> Result<PathBuf> {
+fn new_file(name: &str, option: &str) -> Result<PathBuf> {
     let set = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state"))).ok_or_else(|| {
         Error::usage(
-            "neither XDG_STATE_HOME nor HOME is set, so there is no place for the list of rejected files",
-            "Name it: --rejected FILE",
+            format!("neither XDG_STATE_HOME nor HOME is set, so there is no place for the file `{name}`"),
+            format!("Name it: {option}"),
         )
     })?;
     let now = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
-    Ok(state.join("pacs-index").join(format!("rejected-{now}-{}.jsonl", std::process::id())))
+    Ok(state.join("pacs-index").join(format!("{name}-{now}-{}.jsonl", std::process::id())))
 }

@@ -13,6 +13,6 @@ mod purging;
 mod pydicom;
 mod refusals;
 mod reindex;
-mod sequences;
 mod replication;
+mod sequences;
 mod settings;

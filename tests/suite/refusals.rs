@@ -35,8 +35,9 @@ fn a_series_that_one_instance_spoils_is_indexed_as_the_others_tell() {
         let spoilt = json!({"SOPInstanceUID": format!("{ROOT_UID}.1.1.0"), "SeriesDescription": "spoilt"});
         site.add("2021-11-12-FRI/0", spoilt);
         refuse(site, index, "series", "description = 'spoilt'");
-        let said = site.reindex(index, &["--io-threads", "1"]).exits(0);
+        let said = site.reindex(index, &["--io-threads", "1"]).exits(1);
         assert_eq!(said.figure("inserted"), 8);
+        assert_eq!(site.findings("conflict"), [format!("refused-by-index {ROOT_UID}.1.1")]);
     });
 }
 
@@ -96,9 +97,11 @@ fn refuse(site: &Site, index: &crate::support::Index, table: &str, condition: &s
     if index.url.starts_with("sqlite:") {
         site.run(&["init", "--index", &index.url]).exits(0);
         let condition = format!("NEW.{condition}");
-        index.execute(&format!(
-            "CREATE TRIGGER no BEFORE INSERT ON {table} WHEN {condition} BEGIN SELECT RAISE(ABORT, 'no'); END"
-        ));
+        for event in ["INSERT", "UPDATE"] {
+            index.execute(&format!(
+                "CREATE TRIGGER no_{event} BEFORE {event} ON {table} WHEN {condition} BEGIN SELECT RAISE(ABORT, 'no'); END"
+            ));
+        }
     } else {
         index.execute(&format!("ALTER TABLE {table} ADD CONSTRAINT no CHECK (NOT ({condition}))"));
     }

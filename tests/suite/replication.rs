@@ -220,11 +220,15 @@ impl Line {
 
 /// Passes bytes between two ends until the line is cut.
 fn pass(client: &TcpStream, server: &TcpStream, cut: &AtomicBool) {
+    let closed = &AtomicBool::new(false);
     std::thread::scope(|scope| {
         for (mut from, mut to) in [(client, server), (server, client)] {
-            scope.spawn(move || copy(&mut from as &mut dyn Read, &mut to as &mut dyn Write));
+            scope.spawn(move || {
+                let _ = copy(&mut from as &mut dyn Read, &mut to as &mut dyn Write);
+                closed.store(true, Ordering::Relaxed);
+            });
         }
-        while !cut.load(Ordering::Relaxed) && client.peek(&mut [0]).is_ok() {
+        while !cut.load(Ordering::Relaxed) && !closed.load(Ordering::Relaxed) {
             sleep(Duration::from_millis(20));
         }
         for end in [client, server] {

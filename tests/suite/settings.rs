@@ -184,7 +184,7 @@ fn a_pacsone_ini_names_the_database() {
     let index = Index::pacsone();
     write_ini(&site, &index);
     fs::write(site.path("password"), "pacs-test\n").unwrap();
-    let ini = ["reindex", "archive", "--quiet", "--pacsone-ini", "PACS.ini"];
+    let ini = ["reindex", "archive", "--quiet", "--pacsone-ini", "PACS.ini", "--settle", "0s"];
     let said = site.run(&[&ini[..], &["--password-file", "password"]].concat()).exits(0);
     assert!(said.out.contains(&index.url), "{}", said.out);
     assert_eq!(index.count("image"), 1);
@@ -206,7 +206,8 @@ fn an_oracle_site_is_refused() {
 
 /// A run on the directories that the index names.
 fn reindex_named(site: &Site, index: &Index, more: &[&str]) -> Said {
-    let mut command = site.program(&["reindex", "--roots-from-index", "--index", &index.url, "--quiet"]);
+    let mut command =
+        site.program(&["reindex", "--roots-from-index", "--index", &index.url, "--quiet", "--settle", "0s"]);
     Said::new(command.args(more).env("PACS_INDEX_PASSWORD", "pacs-test").output().unwrap())
 }
 

@@ -24,6 +24,28 @@ pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
+/// A copy of the fixtures' archive, with the modification times that its files would have kept: those of a PACS that
+/// received them a while ago, and a second file of an instance that came with the first.
+pub fn fixture_archive(site: &Site) -> PathBuf {
+    let archive = fixtures().join("archive");
+    let at = |text: &str| std::time::SystemTime::from(text.parse::<jiff::Timestamp>().unwrap());
+    for entry in walk(&archive) {
+        let target = site.archive().join(entry.strip_prefix(&archive).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&entry, &target).unwrap();
+        let is_second = target.ends_with("a second file of an instance");
+        let modified = at(if is_second { "2021-11-12T11:00:00Z" } else { "2021-11-20T12:00:00Z" });
+        fs::OpenOptions::new().write(true).open(&target).unwrap().set_modified(modified).unwrap();
+    }
+    site.archive()
+}
+
+/// All files below a directory.
+pub fn walk(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
 /// A directory with an archive, an index and the state of one test.
 pub struct Site {
     directory: TempDir,
@@ -86,9 +108,22 @@ impl Site {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// What the list says of rows and files of a kind: reason, and UID or name of the file; sorted.
+    pub fn findings(&self, what: &str) -> Vec<String> {
+        let name = |line: &Json| match line["uid"].as_str() {
+            Some(uid) => uid.to_owned(),
+            None => Path::new(line["path"].as_str().unwrap()).file_name().unwrap().to_string_lossy().into_owned(),
+        };
+        let of_kind = self.listing().into_iter().filter(|line| line["what"] == what);
+        let mut found: Vec<String> =
+            of_kind.map(|line| format!("{} {}", line["reason"].as_str().unwrap(), name(&line))).collect();
+        found.sort();
+        found
+    }
+
     /// What the list says of the files of a name: `what` and `reason`.
     pub fn listed(&self, name: &str) -> Vec<(String, String)> {
-        let text = |line: &Json, key: &str| line[key].as_str().unwrap().to_owned();
+        let text = |line: &Json, key: &str| line[key].as_str().unwrap_or_default().to_owned();
         let of_name = self.listing().into_iter().filter(|line| text(line, "path").ends_with(name));
         of_name.map(|line| (text(&line, "what"), text(&line, "reason"))).collect()
     }
@@ -139,6 +174,10 @@ impl Site {
         let _ = fs::remove_file(self.path("rejected.jsonl"));
         let mut command = self.program(&["reindex", root.to_str().unwrap(), "--index", &index.url, "--quiet"]);
         command.args(["--rejected", "rejected.jsonl"]).args(more).env("PACS_INDEX_PASSWORD", PASSWORD);
+        if !more.contains(&"--settle") {
+            // Files of tests are always new.
+            command.args(["--settle", "0s"]);
+        }
         command
     }
 

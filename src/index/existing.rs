@@ -1,0 +1,135 @@
+//! Rows that were there before this program came: what may be written of them.
+//!
+//! The database can be newer than the files: a person edits it first, and the PACS rewrites files later, or never. So
+//! only columns that are NULL are filled, an empty text being a value; keys and links, the user's flags and columns that
+//! are not known are never written. `refresh` lets tag-fed columns follow the file, but for studies that were edited.
+
+use super::column::{Column, Kind};
+use super::columns::{Source, Tables};
+use super::fold::is_empty;
+use super::undo::{Overwritten, Undo};
+use super::{Change, Existing, Failure, From, Index, Value};
+use crate::dicom::Level;
+
+/// What is written of rows that were there before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Columns that are NULL.
+    #[default]
+    Fill,
+    /// And tag-fed columns that differ from the file.
+    Refresh,
+}
+
+/// Facts of the stored file: the PACS knows them best, until its row is found to name another file.
+pub const FACTS: [&str; 10] = [
+    "xfersyntax",
+    "samplesperpixel",
+    "numrows",
+    "numcolumns",
+    "bitsallocated",
+    "bitsstored",
+    "pixelrepresentation",
+    "photometric",
+    "numframes",
+    "path",
+];
+
+impl super::columns::CoreTable {
+    /// The columns that may be filled or refreshed.
+    pub fn fed(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| {
+            !column.exact && matches!(column.source, Source::Attribute(_) | Source::Received | Source::Charset)
+        })
+    }
+}
+
+/// What is to be changed of a row that shows `row.shown`, so that it says `value` of each column.
+pub fn changes<'a>(
+    tables: &'a Tables,
+    level: Level,
+    row: &'a Existing,
+    mode: Mode,
+    value: impl Fn(&Column) -> Value<'a>,
+) -> Vec<Change<'a>> {
+    let change = |(column, shown): (&'a Column, &'a Option<String>)| {
+        let to = value(column);
+        if is_empty(to) {
+            return None;
+        }
+        let from = match shown {
+            // The charset of a row says how its other columns are to be read: it does not come alone.
+            None if column.source == Source::Charset && mode == Mode::Fill => return None,
+            None => From::Value(Value::Null),
+            Some(_) if mode == Mode::Fill || !may_be_refreshed(column) || column.shows(shown.as_deref(), to) => {
+                return None;
+            }
+            Some(_) if matches!(column.kind, Kind::Real { .. }) => From::Any,
+            Some(shown) => From::Value(Value::Text(shown)),
+        };
+        Some(Change { column, from, to })
+    };
+    tables.of(level).fed().zip(&row.shown).filter_map(change).collect()
+}
+
+/// What PacsOne purges by, and whence an instance came, are not the file's to say.
+fn may_be_refreshed(column: &Column) -> bool {
+    column.source != Source::Received && column.known != "sourceae" && !FACTS.contains(&column.known)
+}
+
+/// What became of changes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// There was such a row, and it took at least one.
+    pub changed: bool,
+    /// Columns that the database did not let be changed.
+    pub refused: Vec<String>,
+}
+
+/// Writes changes of a row. One that the database refuses costs no other.
+pub fn apply(
+    index: &mut dyn Index,
+    level: Level,
+    key: &str,
+    path: Option<&str>,
+    changes: &[Change<'_>],
+) -> Result<Applied, Failure> {
+    match index.update(level, key, path, changes) {
+        Ok(changed) => return Ok(Applied { changed: changed && !changes.is_empty(), refused: Vec::new() }),
+        Err(Failure::Refused(_)) => {}
+        Err(failure) => return Err(failure),
+    }
+    let mut applied = Applied::default();
+    for change in changes {
+        match index.update(level, key, path, std::slice::from_ref(change)) {
+            Ok(changed) => applied.changed |= changed,
+            Err(Failure::Refused(_)) => applied.refused.push(change.column.name.clone()),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(applied)
+}
+
+/// Writes changes of a row that was there before, the old values into the undo file first.
+pub fn update(
+    index: &mut dyn Index,
+    undo: Option<&Undo>,
+    level: Level,
+    row: &Existing,
+    changes: &[Change<'_>],
+) -> Result<Applied, Failure> {
+    if let Some(undo) = undo {
+        let tables = index.tables();
+        let shown = |column: &Column| {
+            let at = tables.of(level).fed().position(|fed| fed.name == column.name);
+            if column.source == Source::Path { Some(row.path.as_str()) } else { row.shown.get(at?)?.as_deref() }
+        };
+        let overwritten: Vec<Overwritten> = changes
+            .iter()
+            .map(|change| Overwritten { column: &change.column.name, old: shown(change.column), new: change.to })
+            .collect();
+        undo.keep(level, &row.key, &overwritten)?;
+    }
+    let path = (level == Level::Instance).then_some(row.path.as_str());
+    apply(index, level, &row.key, path, changes)
+}

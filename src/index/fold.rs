@@ -1,0 +1,273 @@
+//! One patient, study or series as its instances tell of it.
+//!
+//! Instances of one study need not agree: a report lacks the patient's weight, a technician corrects a description
+//! between two series. Of each column the row has the non-empty value of the instance that is last by time of receipt,
+//! SOP Instance UID and path. That is a fold over all instances which is associative, commutative and idempotent: the
+//! row does not depend on the order in which files were read.
+
+use std::sync::Arc;
+
+use super::columns::Source;
+use super::{Entry, Tables, Value};
+use crate::dicom::attributes::{ATTRIBUTES, position};
+use crate::dicom::{Level, Table};
+
+/// The attributes whose values a level's rows are folded from.
+#[derive(Clone, Debug, Default)]
+pub struct Shape(Vec<usize>);
+
+/// By which patient a study is: its values stand at the end of a study's.
+pub const IDENTITY: [usize; 4] = [
+    position(Table::Study, "patientid"),
+    position(Table::Patient, "lastname"),
+    position(Table::Patient, "firstname"),
+    position(Table::Patient, "middlename"),
+];
+
+impl Shape {
+    /// The columns of a level that tags feed, but for the key.
+    pub fn of(tables: &Tables, level: Level) -> Self {
+        let patient = IDENTITY[0];
+        let attribute = |source| match source {
+            Source::Attribute(n) if ATTRIBUTES[n].column != super::key(level) && n != patient => Some(n),
+            _ => None,
+        };
+        let mut shape: Vec<usize> =
+            tables.of(level).columns.iter().filter_map(|column| attribute(column.source)).collect();
+        if level == Level::Study {
+            shape.extend(IDENTITY);
+        }
+        Shape(shape)
+    }
+
+    pub fn attributes(&self) -> &[usize] {
+        &self.0
+    }
+
+    /// What an entry says, in one piece.
+    pub fn pack(&self, entry: &Entry, into: &mut Vec<u8>) {
+        into.clear();
+        for attribute in &self.0 {
+            match entry.instance.get(*attribute) {
+                Value::Null => into.push(0),
+                Value::Text(text) => {
+                    into.push(1);
+                    into.extend((text.len() as u32).to_le_bytes());
+                    into.extend(text.as_bytes());
+                }
+                Value::Integer(number) => {
+                    into.push(2);
+                    into.extend(number.to_le_bytes());
+                }
+                Value::Real(number) => {
+                    into.push(3);
+                    into.extend(number.to_le_bytes());
+                }
+            }
+        }
+    }
+}
+
+/// The values in a packed piece, in the order of the shape's attributes.
+pub fn unpack(packed: &[u8]) -> impl Iterator<Item = Value<'_>> {
+    let mut rest = packed;
+    std::iter::from_fn(move || {
+        let (kind, after) = rest.split_first()?;
+        let (value, after) = match kind {
+            0 => (Value::Null, after),
+            1 => {
+                let (length, after) = after.split_first_chunk::<4>()?;
+                let (text, after) = after.split_at(u32::from_le_bytes(*length) as usize);
+                (Value::Text(str::from_utf8(text).unwrap_or_default()), after)
+            }
+            2 => {
+                let (number, after) = after.split_first_chunk()?;
+                (Value::Integer(i64::from_le_bytes(*number)), after)
+            }
+            _ => {
+                let (number, after) = after.split_first_chunk()?;
+                (Value::Real(f64::from_le_bytes(*number)), after)
+            }
+        };
+        rest = after;
+        Some(value)
+    })
+}
+
+/// What instances are ordered by, so that comparing bytes compares them: seconds of receipt, SOP Instance UID, path.
+pub fn order(entry: &Entry, into: &mut Vec<u8>) {
+    into.clear();
+    into.extend(entry.received().bytes());
+    into.extend(entry.instance.sop_instance_uid().bytes());
+    into.push(0);
+    into.extend(entry.path.bytes());
+}
+
+/// Some instance's values, and its place in the order.
+#[derive(Clone, Debug)]
+struct Layer {
+    order: Vec<u8>,
+    values: Arc<[u8]>,
+}
+
+/// All that the instances of one row say.
+#[derive(Clone, Debug, Default)]
+pub struct Fold {
+    /// Last first. A layer that says nothing which a later one does not say is dropped, so that there are never more
+    /// than columns, and mostly one.
+    layers: Vec<Layer>,
+    /// A bit for each column for which two instances have different values.
+    disagreements: u64,
+}
+
+impl Fold {
+    /// Adds what an instance says. Values that stand elsewhere already (`written`) are shared.
+    pub fn add(&mut self, order: &[u8], packed: &[u8], written: Option<&Arc<[u8]>>) {
+        match self.layers.iter().position(|layer| *layer.values == *packed) {
+            Some(n) if *self.layers[n].order >= *order => return,
+            Some(n) => {
+                let mut layer = self.layers.remove(n);
+                layer.order.clear();
+                layer.order.extend(order);
+                self.put(layer);
+            }
+            None => {
+                self.note_disagreements(packed);
+                let shared = written.filter(|written| ***written == *packed);
+                self.put(Layer { order: order.to_vec(), values: shared.map_or_else(|| packed.into(), Arc::clone) });
+            }
+        }
+        if self.layers.len() > 1 {
+            self.drop_covered();
+        }
+    }
+
+    fn put(&mut self, layer: Layer) {
+        let at = self.layers.partition_point(|other| other.order > layer.order);
+        self.layers.insert(at, layer);
+    }
+
+    fn note_disagreements(&mut self, packed: &[u8]) {
+        if self.layers.is_empty() {
+            return;
+        }
+        let mut differing = 0;
+        for (n, (mine, theirs)) in self.values().into_iter().zip(unpack(packed)).enumerate().take(64) {
+            if !is_empty(mine) && !is_empty(theirs) && mine != theirs {
+                differing |= 1 << n;
+            }
+        }
+        self.disagreements |= differing;
+    }
+
+    fn drop_covered(&mut self) {
+        let mut covered: Vec<bool> = Vec::new();
+        self.layers.retain(|layer| {
+            let mut says_more = covered.is_empty();
+            covered.resize(covered.len().max(unpack(&layer.values).count()), false);
+            for (covered, value) in covered.iter_mut().zip(unpack(&layer.values)) {
+                if !is_empty(value) && !*covered {
+                    *covered = true;
+                    says_more = true;
+                }
+            }
+            says_more
+        });
+    }
+
+    /// The values of the row.
+    pub fn values(&self) -> Vec<Value<'_>> {
+        let mut layers = self.layers.iter();
+        let Some(last) = layers.next() else { return Vec::new() };
+        let mut values: Vec<Value> = unpack(&last.values).collect();
+        for layer in layers {
+            for (value, earlier) in values.iter_mut().zip(unpack(&layer.values)) {
+                if is_empty(*value) && !is_empty(earlier) {
+                    *value = earlier;
+                }
+            }
+        }
+        values
+    }
+
+    /// The values of the last instance alone, of those for which `says` is true.
+    pub fn last_that(&self, says: impl Fn(&[Value<'_>]) -> bool) -> Option<Vec<Value<'_>>> {
+        self.layers.iter().map(|layer| unpack(&layer.values).collect::<Vec<_>>()).find(|values| says(values))
+    }
+
+    /// The columns on which instances disagree, counted along the shape.
+    pub fn disagreements(&self) -> impl Iterator<Item = usize> {
+        (0..64).filter(|n| self.disagreements >> n & 1 == 1)
+    }
+
+    /// All that another fold has seen.
+    pub fn merge(&mut self, other: &Fold) {
+        self.disagreements |= other.disagreements;
+        for layer in &other.layers {
+            self.add(&layer.order, &layer.values, Some(&layer.values));
+        }
+    }
+}
+
+pub fn is_empty(value: Value<'_>) -> bool {
+    matches!(value, Value::Null | Value::Text(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pack(values: &[&str]) -> Vec<u8> {
+        let mut packed = Vec::new();
+        for value in values {
+            packed.push(1);
+            packed.extend((value.len() as u32).to_le_bytes());
+            packed.extend(value.as_bytes());
+        }
+        packed
+    }
+
+    fn said(fold: &Fold) -> Vec<String> {
+        let text = |value| match value {
+            Value::Text(text) => String::from(text),
+            other => panic!("{other:?}"),
+        };
+        fold.values().into_iter().map(text).collect()
+    }
+
+    /// All orders of five instances, each twice.
+    #[test]
+    fn a_row_does_not_depend_on_the_order_of_its_instances() {
+        let instances: [(&str, [&str; 3]); 5] = [
+            ("5", ["", "", "e"]),
+            ("4", ["b", "", ""]),
+            ("3", ["b", "c", ""]),
+            ("2", ["b", "c", "d"]),
+            ("1", ["a", "c", "e"]),
+        ];
+        let mut seen = std::collections::BTreeSet::new();
+        for n in 0..5usize.pow(5) {
+            let sequence: Vec<usize> = (0..5).map(|i| n / 5usize.pow(i) % 5).collect();
+            let mut fold = Fold::default();
+            for i in sequence.into_iter().chain(0..5) {
+                fold.add(instances[i].0.as_bytes(), &pack(&instances[i].1), None);
+            }
+            seen.insert((said(&fold), fold.disagreements().collect::<Vec<_>>()));
+        }
+        let expected = (["b", "c", "e"].map(String::from).to_vec(), vec![0, 2]);
+        assert_eq!(Vec::from_iter(seen), [expected]);
+    }
+
+    #[test]
+    fn folds_merge_like_their_instances() {
+        let (mut one, mut other, mut both) = (Fold::default(), Fold::default(), Fold::default());
+        for (n, values) in [["a", ""], ["", "x"], ["b", ""], ["", "y"]].iter().enumerate() {
+            let half = if n % 2 == 0 { &mut one } else { &mut other };
+            half.add(n.to_string().as_bytes(), &pack(values), None);
+            both.add(n.to_string().as_bytes(), &pack(values), None);
+        }
+        one.merge(&other);
+        assert_eq!(said(&one), said(&both));
+        assert!(one.layers.len() <= 2);
+    }
+}

@@ -1,0 +1,108 @@
+//! Images whose row is there: filled, refreshed, led to another file, or left as they are.
+
+use super::batch::{Outcome, Writer};
+use super::existing::{self, FACTS, Mode};
+use super::lookup::Batch;
+use super::{Change, Entry, Existing, Failure, From, Look, Show, Tables, Value, View};
+use crate::dicom::Level;
+
+/// How often a row is looked at again that another writer keeps changing.
+const TRIES: u32 = 10;
+
+impl Writer {
+    /// Settles the files of each instance whose row was there; those of one that was inserted lose to the inserted.
+    pub(super) fn settle_images(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
+        for (key, members) in Vec::from_iter(batch.images()) {
+            let Some(row) = batch.there.get(key).cloned() else { continue };
+            let (is_inserted, is_corrected) = {
+                let known = self.known.lock();
+                (known.is_ours(Level::Instance, key), known.is_corrected(key))
+            };
+            let own = members.iter().copied().find(|member| batch.entries[*member].path == row.path);
+            if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
+                batch.outcomes[own] = self.update_image(batch, own, &row)?;
+            } else if is_inserted || is_corrected {
+                self.contend(batch, members[0], row, is_inserted)?;
+            } else if self.policy.archive.is_stale(&row.path, key) {
+                self.correct(batch, members[0], &row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The row names this file.
+    fn update_image(&mut self, batch: &Batch<'_>, member: usize, row: &Existing) -> Result<Outcome, Failure> {
+        let entry = &batch.entries[member];
+        let study = entry.key(Level::Study);
+        let is_edited =
+            batch.edited.contains(study) || self.known.lock().studies.get(study).is_some_and(|study| study.edited);
+        // A file that says that it is of another study or patient than the index does says nothing else either.
+        let mode = if is_edited || batch.reach[member].patient.is_none() { Mode::Fill } else { self.policy.mode };
+        let tables = self.index.tables();
+        let changes = existing::changes(&tables, Level::Instance, row, mode, |column| entry.value(column.source));
+        if changes.is_empty() {
+            return Ok(Outcome::Unchanged);
+        }
+        let undo = self.policy.undo.clone();
+        let applied = existing::update(&mut *self.index, undo.as_deref(), Level::Instance, row, &changes)?;
+        self.note_refused(Level::Instance, &row.key, &applied);
+        Ok(if applied.changed { Outcome::Updated { corrected: None } } else { Outcome::Unchanged })
+    }
+
+    /// The row of an instance, which this run has inserted or led to a file, and another file of it: the better stays.
+    fn contend(&mut self, batch: &mut Batch<'_>, member: usize, row: Existing, whole: bool) -> Result<(), Failure> {
+        let entry = &batch.entries[member];
+        let mut row = row;
+        for _ in 0..TRIES {
+            let stored = self.policy.archive.stored(&row.path);
+            let is_better = stored.is_none_or(|stored| {
+                self.policy.choice.compare((&entry.file, &entry.path), (&stored, &row.path)).is_gt()
+            });
+            if !is_better || entry.path == row.path {
+                return Ok(());
+            }
+            let tables = self.index.tables();
+            let changes = lead(&tables, entry, whole);
+            if self.index.update(Level::Instance, &row.key, Some(&row.path), &changes)? {
+                batch.outcomes[member] = Outcome::Duplicate { loser: Some(row.path) };
+                let series = if whole { entry.key(Level::Series).into() } else { row.link.as_str().into() };
+                batch.opened_series.extend([series, row.link.into()]);
+                return Ok(());
+            }
+            // Another writer was faster.
+            let look = Look { view: View::Now, show: Show::Nothing };
+            match self.index.find(Level::Instance, &[&row.key], look)?.pop() {
+                Some(now) => row = now,
+                None => return Ok(()),
+            }
+        }
+        Err(Failure::Busy("the row of an image keeps changing".into()))
+    }
+
+    /// The row of an instance that was there before names a file that is not there, or is of another instance.
+    fn correct(&mut self, batch: &mut Batch<'_>, member: usize, row: &Existing) -> Result<(), Failure> {
+        let entry = &batch.entries[member];
+        let tables = self.index.tables();
+        let mut changes = lead(&tables, entry, false);
+        let is_led = |change: &Change<'_>| FACTS.contains(&change.column.known);
+        let filled = existing::changes(&tables, Level::Instance, row, Mode::Fill, |column| entry.value(column.source));
+        changes.extend(filled.into_iter().filter(|change| !is_led(change)));
+        let undo = self.policy.undo.clone();
+        let applied = existing::update(&mut *self.index, undo.as_deref(), Level::Instance, row, &changes)?;
+        self.note_refused(Level::Instance, &row.key, &applied);
+        if applied.changed {
+            batch.outcomes[member] = Outcome::Updated { corrected: Some(row.path.clone()) };
+        }
+        Ok(())
+    }
+}
+
+/// What leads a row to another file: its path and the facts of the file, or all that tags feed.
+fn lead<'a>(tables: &'a Tables, entry: &'a Entry, whole: bool) -> Vec<Change<'a>> {
+    let is_led = |column: &super::column::Column| {
+        FACTS.contains(&column.known) || (whole && !matches!(column.known, "" | "uuid" | "tagged"))
+    };
+    let columns = tables.of(Level::Instance).columns.iter().filter(|column| is_led(column));
+    let value = |column: &'a super::column::Column| -> Value<'a> { column.blank(entry.value(column.source)) };
+    columns.map(|column| Change { column, from: From::Any, to: value(column) }).collect()
+}

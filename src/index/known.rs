@@ -1,0 +1,265 @@
+//! What a run knows of patients, studies and series, whichever writer came upon them: who inserted the row, what stands
+//! in it, and all that the instances below say.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::fold::{Fold, Shape, order};
+use super::names::Name;
+use super::{Entry, Existing, LEVELS, Tables};
+use crate::dicom::Level;
+
+/// Shared by all writers of a run.
+#[derive(Clone)]
+pub struct Known(Arc<Mutex<Rows>>);
+
+impl Known {
+    pub fn new(tables: &Tables) -> Self {
+        let shapes = [Level::Patient, Level::Study, Level::Series].map(|level| Shape::of(tables, level));
+        Known(Arc::new(Mutex::new(Rows { shapes, ..Rows::default() })))
+    }
+
+    /// All that is known. Nothing is, afterwards.
+    pub fn take(&self) -> Rows {
+        std::mem::take(&mut self.lock())
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Rows> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Default)]
+pub struct Rows {
+    pub shapes: [Shape; 3],
+    /// By the identity of their ID.
+    pub patients: HashMap<Box<str>, Patient>,
+    pub studies: HashMap<Box<str>, Study>,
+    pub series: HashMap<Box<str>, Series>,
+    /// The identity of each Patient ID, as far as the database was asked.
+    pub identities: HashMap<Box<str>, Box<str>>,
+    /// Keys of rows that transactions of this run are inserting, and how many: a writer that runs into one that another
+    /// claims knows that it is ours.
+    claims: [HashMap<Box<str>, u32>; 3],
+    /// Images that this run inserted.
+    inserted: HashSet<u64>,
+    /// Images that were there before, and whose path this run has corrected.
+    corrected: HashSet<u64>,
+    scratch: (Vec<u8>, Vec<u8>),
+}
+
+/// A row, and what its instances say.
+#[derive(Default)]
+pub struct Row {
+    /// The values that this run inserted it with; `None` if it was there before.
+    pub written: Option<Arc<[u8]>>,
+    pub fold: Fold,
+}
+
+#[derive(Default)]
+pub struct Patient {
+    /// The ID as it stands in the row.
+    pub id: Box<str>,
+    pub ours: bool,
+    /// The name in the row: as it was there, or as it was inserted.
+    pub name: Name,
+    /// All spellings of the ID in files, each with the smallest Study Instance UID.
+    pub spellings: BTreeMap<Box<str>, Box<str>>,
+    /// What instances say, by the name that they bear. The row was inserted as one of them says.
+    pub named: BTreeMap<Name, Row>,
+}
+
+#[derive(Default)]
+pub struct Study {
+    pub row: Row,
+    /// The ID of the patient in the row.
+    pub patient: Box<str>,
+    /// The received time in the row, if this run has inserted it, and the latest of its instances.
+    pub received: Box<str>,
+    pub latest: Box<str>,
+    /// Series were inserted below.
+    pub open: bool,
+    /// The PACS has edited it, or is about to.
+    pub edited: bool,
+    /// Files name another patient.
+    pub link_differs: bool,
+}
+
+#[derive(Default)]
+pub struct Series {
+    pub row: Row,
+    /// The study in the row.
+    pub study: Box<str>,
+    /// Images were inserted below.
+    pub open: bool,
+    /// Files name another study.
+    pub link_differs: bool,
+}
+
+impl Row {
+    pub fn is_ours(&self) -> bool {
+        self.written.is_some()
+    }
+
+    fn add(&mut self, order: &[u8], packed: &[u8]) {
+        self.fold.add(order, packed, self.written.as_ref());
+    }
+}
+
+/// The number that stands for an image's key: ten million keys would not fit into memory.
+fn hash(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Rows {
+    pub fn claim(&mut self, level: Level, key: &str) {
+        *self.claims[level as usize].entry(key.into()).or_default() += 1;
+    }
+
+    pub fn disclaim(&mut self, level: Level, key: &str) {
+        let claims = &mut self.claims[level as usize];
+        match claims.get_mut(key) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(claims.remove(key)),
+        }
+    }
+
+    /// A row that a lookup or an insert came upon was inserted by this run.
+    pub fn is_ours(&self, level: Level, key: &str) -> bool {
+        let known = match level {
+            Level::Patient => self.patients.get(key).map(|patient| patient.ours),
+            Level::Study => self.studies.get(key).map(|study| study.row.is_ours()),
+            Level::Series => self.series.get(key).map(|series| series.row.is_ours()),
+            Level::Instance => Some(self.inserted.contains(&hash(key))),
+        };
+        known.unwrap_or(false) || (level != Level::Instance && self.claims[level as usize].contains_key(key))
+    }
+
+    pub fn knows(&self, level: Level, key: &str) -> bool {
+        match level {
+            Level::Patient => self.patients.contains_key(key),
+            Level::Study => self.studies.contains_key(key),
+            Level::Series => self.series.contains_key(key),
+            Level::Instance => false,
+        }
+    }
+
+    /// Something was inserted below a study or series.
+    pub fn is_open(&self, level: Level, key: &str) -> bool {
+        match level {
+            Level::Study => self.studies.get(key).is_some_and(|study| study.open),
+            _ => self.series.get(key).is_some_and(|series| series.open),
+        }
+    }
+
+    pub fn image_was_inserted(&mut self, key: &str) {
+        self.inserted.insert(hash(key));
+    }
+
+    pub fn image_was_corrected(&mut self, key: &str) {
+        self.corrected.insert(hash(key));
+    }
+
+    pub fn is_corrected(&self, key: &str) -> bool {
+        self.corrected.contains(&hash(key))
+    }
+
+    /// A row was there.
+    pub fn found(&mut self, level: Level, identity: &str, row: &Existing) {
+        let link: Box<str> = row.link.as_str().into();
+        match level {
+            Level::Patient => {
+                let patient = || Patient { id: row.key.as_str().into(), name: row.name.clone(), ..Patient::default() };
+                self.patients.entry(identity.into()).or_insert_with(patient);
+            }
+            Level::Study => {
+                self.studies.entry(identity.into()).or_insert_with(|| Study { patient: link, ..Study::default() });
+            }
+            Level::Series => {
+                self.series.entry(identity.into()).or_insert_with(|| Series { study: link, ..Series::default() });
+            }
+            Level::Instance => {}
+        }
+    }
+
+    /// A row was inserted as an entry says, with this Patient ID. Another writer may have come upon it already.
+    pub fn inserted(&mut self, level: Level, identity: &str, entry: &Entry, id: &str) {
+        let (order, packed) = (&mut self.scratch.0, &mut self.scratch.1);
+        self::order(entry, order);
+        self.shapes[level as usize].pack(entry, packed);
+        let written = Some(Arc::from(packed.as_slice()));
+        match level {
+            Level::Patient => {
+                let name = entry.patient_name();
+                let patient = self.patients.entry(identity.into()).or_default();
+                patient.named.entry(name.clone()).or_default().written = written;
+                (patient.ours, patient.id, patient.name) = (true, id.into(), name);
+            }
+            Level::Study => {
+                let study = self.studies.entry(identity.into()).or_default();
+                study.row.written = written;
+                (study.patient, study.received, study.open) = (id.into(), entry.received().into(), true);
+            }
+            Level::Series => {
+                let series = self.series.entry(identity.into()).or_default();
+                series.row.written = written;
+                (series.study, series.open) = (entry.key(Level::Study).into(), true);
+                if let Some(study) = self.studies.get_mut(entry.key(Level::Study)) {
+                    study.open = true;
+                }
+            }
+            Level::Instance => {}
+        }
+    }
+
+    /// Adds what an entry says of the rows that it is attached to.
+    pub fn add(&mut self, entry: &Entry, reach: &Reach) {
+        let Rows { shapes, patients, studies, series, scratch: (order, packed), .. } = self;
+        self::order(entry, order);
+        let pack = |level: Level, packed: &mut Vec<u8>| shapes[level as usize].pack(entry, packed);
+        if reach.series
+            && let Some(series) = series.get_mut(entry.key(Level::Series))
+        {
+            pack(Level::Series, packed);
+            series.row.add(order, packed);
+            series.link_differs |= !reach.study;
+        }
+        if reach.study
+            && let Some(study) = studies.get_mut(entry.key(Level::Study))
+        {
+            pack(Level::Study, packed);
+            study.row.add(order, packed);
+            study.link_differs |= reach.patient.is_none();
+            if *study.latest < *entry.received() {
+                study.latest = entry.received().into();
+            }
+        }
+        if let Some(patient) = reach.patient.as_ref().and_then(|identity| patients.get_mut(identity)) {
+            pack(Level::Patient, packed);
+            let id = entry.key(Level::Patient);
+            let study = entry.key(Level::Study);
+            match patient.spellings.get_mut(id) {
+                Some(smallest) if **smallest <= *study => {}
+                Some(smallest) => *smallest = study.into(),
+                None => drop(patient.spellings.insert(id.into(), study.into())),
+            }
+            let name = entry.patient_name();
+            patient.named.entry(name).or_default().add(order, packed);
+        }
+    }
+}
+
+/// The rows above an image that its file says something of: not those that the index links otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    pub series: bool,
+    pub study: bool,
+    /// The identity of the patient.
+    pub patient: Option<Box<str>>,
+}
+
+/// The levels above the image.
+pub const PARENTS: [Level; 3] = [LEVELS[0], LEVELS[1], LEVELS[2]];

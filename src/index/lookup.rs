@@ -1,0 +1,253 @@
+//! What a batch finds in the index before it writes: from the images upwards, which rows are there, and of which of
+//! them each file says something.
+//!
+//! A file says nothing of a series, study or patient that the index does not link it to: the PACS may have moved the
+//! study to another patient, and what the file says of the former one is then nobody's.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::batch::{Outcome, Writer};
+use super::duplicates::Choice;
+use super::existing::Mode;
+use super::known::{Known, Reach};
+use super::names::{self, Name};
+use super::{Entry, Existing, Failure, Look, Refusal, Show, View};
+use crate::dicom::Level;
+
+/// A batch while it is written.
+pub struct Batch<'a> {
+    pub entries: &'a [Entry],
+    /// The files of each instance, the best first.
+    images: BTreeMap<&'a str, Vec<usize>>,
+    /// Image rows that were there.
+    pub there: HashMap<Box<str>, Existing>,
+    pub reach: Vec<Reach>,
+    /// The ID in the row of the patient that an entry reaches.
+    pub patients: Vec<Option<Box<str>>>,
+    /// Rows above the images that this batch found or inserted.
+    pub rows: [HashMap<Box<str>, RowOf>; 3],
+    pub outcomes: Vec<Outcome>,
+    /// Series below which images were inserted.
+    pub opened_series: BTreeSet<Box<str>>,
+    /// Studies that the PACS has edited.
+    pub edited: HashSet<String>,
+}
+
+/// A row above the images.
+pub enum RowOf {
+    There(Existing),
+    Inserted {
+        /// As this entry says.
+        member: usize,
+        patient: Box<str>,
+    },
+}
+
+impl RowOf {
+    fn link(&self) -> Option<&str> {
+        match self {
+            RowOf::There(row) => Some(&row.link),
+            RowOf::Inserted { .. } => None,
+        }
+    }
+}
+
+impl<'a> Batch<'a> {
+    pub fn new(entries: &'a [Entry], choice: Choice) -> Self {
+        let mut images: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (n, entry) in entries.iter().enumerate() {
+            images.entry(entry.key(Level::Instance)).or_default().push(n);
+        }
+        for members in images.values_mut().filter(|members| members.len() > 1) {
+            let file = |n: usize| (&entries[n].file, entries[n].path.as_str());
+            members.sort_by(|a, b| choice.compare(file(*b), file(*a)));
+        }
+        Batch {
+            entries,
+            images,
+            there: HashMap::new(),
+            reach: vec![Reach::default(); entries.len()],
+            patients: vec![None; entries.len()],
+            rows: Default::default(),
+            outcomes: vec![Outcome::Duplicate { loser: None }; entries.len()],
+            opened_series: BTreeSet::new(),
+            edited: HashSet::new(),
+        }
+    }
+
+    /// The files of each instance whose rows above are there, the best first.
+    pub fn images(&self) -> impl Iterator<Item = (&'a str, Vec<usize>)> {
+        self.images.iter().filter_map(|(key, members)| {
+            let members: Vec<usize> = members.iter().copied().filter(|n| !self.is_refused(*n)).collect();
+            (!members.is_empty()).then_some((*key, members))
+        })
+    }
+
+    fn is_refused(&self, member: usize) -> bool {
+        matches!(self.outcomes[member], Outcome::Refused(_))
+    }
+
+    pub fn refuse(&mut self, member: usize, refusal: &Refusal) {
+        self.outcomes[member] = Outcome::Refused(refusal.clone());
+    }
+
+    /// The row of an image was inserted.
+    pub fn inserted(&mut self, member: usize) {
+        self.outcomes[member] = Outcome::Inserted;
+        self.opened_series.insert(self.entries[member].key(Level::Series).into());
+    }
+
+    pub fn put(&mut self, level: Level, identity: Box<str>, row: RowOf) {
+        self.rows[level as usize].insert(identity, row);
+    }
+
+    /// The identities of a level that entries reach and nobody knows, and those entries, by path.
+    pub fn wanted(&self, level: Level, known: &Known) -> BTreeMap<Box<str>, Vec<usize>> {
+        let known = known.lock();
+        let mut wanted: BTreeMap<Box<str>, Vec<usize>> = BTreeMap::new();
+        for (n, entry) in self.entries.iter().enumerate().filter(|(n, _)| !self.is_refused(*n)) {
+            let reach = &self.reach[n];
+            let identity = match level {
+                Level::Patient => reach.patient.as_deref(),
+                Level::Study => reach.study.then(|| entry.key(level)),
+                _ => reach.series.then(|| entry.key(level)),
+            };
+            let Some(identity) = identity else { continue };
+            if !known.knows(level, identity) && !self.rows[level as usize].contains_key(identity) {
+                match wanted.get_mut(identity) {
+                    Some(members) => members.push(n),
+                    None => drop(wanted.insert(identity.into(), vec![n])),
+                }
+            }
+        }
+        for members in wanted.values_mut() {
+            members.sort_by_key(|n| &self.entries[*n].path);
+        }
+        wanted
+    }
+
+    /// The key by which a row is looked for.
+    fn key(&self, level: Level, member: usize) -> &str {
+        match level {
+            Level::Patient => self.patients[member].as_deref().unwrap_or_default(),
+            _ => self.entries[member].key(level),
+        }
+    }
+
+    /// The name in the row of the patient that an entry reaches.
+    pub fn patient_name(&self, member: usize, known: &Known) -> Option<Name> {
+        let identity = self.reach[member].patient.as_deref()?;
+        match self.rows[Level::Patient as usize].get(identity) {
+            Some(RowOf::There(row)) => Some(row.name.clone()),
+            Some(RowOf::Inserted { member, .. }) => Some(self.entries[*member].patient_name()),
+            None => known.lock().patients.get(identity).map(|patient| patient.name.clone()),
+        }
+    }
+}
+
+impl Writer {
+    /// Which rows are there, and how far each entry reaches up.
+    pub(super) fn look(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
+        let ids: Vec<&str> = batch.entries.iter().map(|entry| entry.key(Level::Patient)).collect();
+        self.learn_identities(&ids)?;
+        if self.look_first[Level::Instance as usize] {
+            let show = match self.policy.mode {
+                Mode::Fill => Show::Nulls,
+                Mode::Refresh => Show::Values,
+            };
+            let keys: Vec<&str> = batch.images.keys().copied().collect();
+            let found = self.index.find(Level::Instance, &keys, Look { view: View::Begun, show })?;
+            batch.there = found.into_iter().map(|row| (row.key.as_str().into(), row)).collect();
+        }
+        self.reach_series(batch);
+        self.look_for(Level::Series, batch)?;
+        self.reach_studies(batch);
+        self.look_for(Level::Study, batch)?;
+        self.reach_patients(batch)?;
+        self.look_for(Level::Patient, batch)
+    }
+
+    /// Looks up the rows of a level that entries reach and that are not known yet.
+    fn look_for(&mut self, level: Level, batch: &mut Batch<'_>) -> Result<(), Failure> {
+        if !self.look_first[level as usize] {
+            return Ok(());
+        }
+        let wanted = batch.wanted(level, &self.known);
+        let keys: Vec<&str> = wanted.values().map(|members| batch.key(level, members[0])).collect();
+        let found = self.index.find(level, &keys, Look { view: View::Begun, show: Show::Nothing })?;
+        if level == Level::Study && self.policy.mode == Mode::Refresh {
+            let keys: Vec<&str> = found.iter().map(|row| row.key.as_str()).collect();
+            batch.edited.extend(self.index.edited(&keys)?);
+        }
+        for row in found {
+            batch.put(level, row.identity.as_str().into(), RowOf::There(row));
+        }
+        Ok(())
+    }
+
+    fn reach_series(&self, batch: &mut Batch<'_>) {
+        let known = self.known.lock();
+        for (entry, reach) in batch.entries.iter().zip(&mut batch.reach) {
+            let key = entry.key(Level::Instance);
+            let row = batch.there.get(key).filter(|_| !known.is_ours(Level::Instance, key));
+            reach.series = row.is_none_or(|row| row.link == entry.link(Level::Instance));
+        }
+    }
+
+    fn reach_studies(&self, batch: &mut Batch<'_>) {
+        let known = self.known.lock();
+        for (entry, reach) in batch.entries.iter().zip(&mut batch.reach).filter(|(_, reach)| reach.series) {
+            let key = entry.key(Level::Series);
+            let link = match known.series.get(key) {
+                Some(series) => Some(&*series.study),
+                None => batch.rows[Level::Series as usize].get(key).and_then(RowOf::link),
+            };
+            let link = link.filter(|_| !known.is_ours(Level::Series, key));
+            reach.study = link.is_none_or(|link| link == entry.link(Level::Series));
+        }
+    }
+
+    fn reach_patients(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
+        let links: Vec<&str> = batch.rows[Level::Study as usize].values().filter_map(RowOf::link).collect();
+        self.learn_identities(&links)?;
+        let known = self.known.lock();
+        let identity = |id: &str| known.identities.get(id).cloned();
+        for (n, entry) in batch.entries.iter().enumerate() {
+            if !batch.reach[n].study {
+                continue;
+            }
+            let key = entry.key(Level::Study);
+            let link = match known.studies.get(key) {
+                Some(study) => Some(&*study.patient),
+                None => batch.rows[Level::Study as usize].get(key).and_then(RowOf::link),
+            };
+            let id = entry.key(Level::Patient);
+            let patient = match link.filter(|_| !known.is_ours(Level::Study, key)) {
+                None => Some(id),
+                // What the index calls the patient now.
+                Some(link) => (identity(id) == identity(link) || names::is_base_of(id, link)).then_some(link),
+            };
+            batch.reach[n].patient = patient.and_then(identity);
+            batch.patients[n] = patient.map(Into::into);
+        }
+        Ok(())
+    }
+
+    /// Asks the database which Patient IDs are one key to it.
+    pub(super) fn learn_identities(&mut self, ids: &[&str]) -> Result<(), Failure> {
+        let unseen: BTreeSet<&str> = {
+            let known = self.known.lock();
+            ids.iter().copied().filter(|id| !known.identities.contains_key(*id)).collect()
+        };
+        if unseen.is_empty() {
+            return Ok(());
+        }
+        let unseen = Vec::from_iter(unseen);
+        let identities = self.index.identities(&unseen)?;
+        let mut known = self.known.lock();
+        for (id, identity) in unseen.into_iter().zip(identities) {
+            known.identities.insert(id.into(), identity.into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,282 @@
+//! What the closing step has to do, once all instances are in the index: which patient each study has, and what there
+//! is to tell of conflicts. Decided from all that was seen, whatever order it was seen in.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::batch::Writer;
+use super::fold::{Fold, IDENTITY, is_empty};
+use super::known::{PARENTS, Patient, Rows, Study};
+use super::names::{self, Conflicts, Name};
+use super::{Failure, Value, link, table};
+use crate::dicom::attributes::{ATTRIBUTES, position};
+use crate::dicom::{Level, Table};
+
+/// Something that a person should know of a row. Names columns and UIDs, never values.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    pub reason: &'static str,
+    /// Of a study or a series.
+    pub uid: String,
+    pub detail: String,
+    /// Nothing to look at: instances of one study often disagree.
+    pub is_note: bool,
+}
+
+/// A patient's row at the end.
+pub struct PatientRow {
+    /// As it stands in the index; as it will, if it is new.
+    pub id: Box<str>,
+    pub state: State,
+    pub fold: Fold,
+}
+
+pub enum State {
+    /// This run inserted it with these values; its ID may have been spelled otherwise.
+    Ours {
+        written: Arc<[u8]>,
+        spelled: Box<str>,
+    },
+    There,
+    New,
+}
+
+/// All that is left to do.
+pub struct Settlement {
+    pub rows: Rows,
+    pub patients: Vec<PatientRow>,
+    /// The patient of each study that this run inserted.
+    pub patient_of: HashMap<Box<str>, Box<str>>,
+    pub studies: Vec<Box<str>>,
+    pub series: Vec<Box<str>>,
+    pub findings: Vec<Finding>,
+}
+
+impl Settlement {
+    /// How many rows there are to look at.
+    pub fn len(&self) -> usize {
+        PARENTS.into_iter().map(|level| self.count(level)).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn count(&self, level: Level) -> usize {
+        match level {
+            Level::Patient => self.patients.len(),
+            Level::Study => self.studies.len(),
+            Level::Series | Level::Instance => self.series.len(),
+        }
+    }
+}
+
+/// The names that new studies bear of one patient, each with the studies.
+type Bearers<'a> = BTreeMap<Name, BTreeSet<&'a str>>;
+
+impl Writer {
+    /// Decides. What was known is taken: nothing is written any more.
+    pub fn settle(&mut self) -> Result<Settlement, Failure> {
+        let rows = self.known.take();
+        let mut bearers: HashMap<&str, Bearers> = HashMap::new();
+        for (key, study) in rows.studies.iter().filter(|(_, study)| study.row.is_ours()) {
+            let (id, name) = who(study);
+            if let Some(identity) = rows.identities.get(&*id) {
+                bearers.entry(identity).or_default().entry(name).or_default().insert(key);
+            }
+        }
+        let variants = self.variants(&rows, &bearers)?;
+        let mut patients = Vec::new();
+        let mut patient_of = HashMap::new();
+        let mut findings = rows_that_disagree(&rows);
+        for (identity, patient) in &rows.patients {
+            let nobody = Bearers::new();
+            let bearers = bearers.get(&**identity).unwrap_or(&nobody);
+            let variants = variants.get(&**identity).map(Vec::as_slice).unwrap_or_default();
+            self.settle_patient(patient, bearers, variants, &mut patients, &mut patient_of, &mut findings);
+        }
+        patients.sort_by(|a, b| a.id.cmp(&b.id));
+        findings.sort();
+        let sorted = |keys: Vec<&Box<str>>| {
+            let mut keys: Vec<Box<str>> = keys.into_iter().cloned().collect();
+            keys.sort();
+            keys
+        };
+        let (studies, series) = (sorted(rows.studies.keys().collect()), sorted(rows.series.keys().collect()));
+        Ok(Settlement { patients, patient_of, studies, series, findings, rows })
+    }
+
+    /// Rows with a suffix that were there before, by the identity of their ID without it.
+    fn variants<'r>(
+        &mut self,
+        rows: &'r Rows,
+        bearers: &HashMap<&'r str, Bearers>,
+    ) -> Result<HashMap<String, Vec<(String, Name)>>, Failure> {
+        let mut variants: HashMap<String, Vec<(String, Name)>> = HashMap::new();
+        if !self.look_first[Level::Patient as usize] {
+            return Ok(variants);
+        }
+        let ids: BTreeSet<&str> =
+            bearers.keys().filter_map(|identity| Some(&*rows.patients.get(*identity)?.id)).collect();
+        let found = self.index.variants(&Vec::from_iter(ids))?;
+        let bases: Vec<&str> = found.iter().map(|row| names::base(&row.key)).collect();
+        let identities = self.index.identities(&bases)?;
+        for (row, identity) in found.into_iter().zip(identities) {
+            variants.entry(identity).or_default().push((row.key, row.name));
+        }
+        Ok(variants)
+    }
+
+    fn settle_patient(
+        &self,
+        patient: &Patient,
+        bearers: &Bearers<'_>,
+        variants: &[(String, Name)],
+        patients: &mut Vec<PatientRow>,
+        patient_of: &mut HashMap<Box<str>, Box<str>>,
+        findings: &mut Vec<Finding>,
+    ) {
+        let smallest = |name: &Name| bearers.get(name).and_then(|studies| studies.first().copied());
+        // A row that was there takes only names of new studies; what those of its own studies say fills it.
+        let names: BTreeSet<&Name> = bearers.keys().chain(patient.named.keys().filter(|_| patient.ours)).collect();
+        let borne: Vec<names::Borne> = names.into_iter().map(|name| (name, smallest(name))).collect();
+        let there = (!patient.ours).then_some(&patient.name);
+        let id: Box<str> = match patient.spellings.first_key_value() {
+            Some((spelled, _)) if patient.ours => spelled.clone(),
+            _ => patient.id.clone(),
+        };
+        let groups = names::group(&borne, there, variants);
+        let mut base = Fold::default();
+        for name in patient.named.keys().filter(|name| there.is_some_and(|row| row.agrees(name))) {
+            base.merge(&patient.named[name].fold);
+        }
+        for group in &groups {
+            let (row, reason) = self.row_of(&id, &group.patient);
+            let studies: Vec<&str> =
+                group.names.iter().filter_map(|name| bearers.get(*name)).flatten().copied().collect();
+            for study in &studies {
+                patient_of.insert((*study).into(), row.clone());
+                findings.extend(reason.clone().map(|(reason, detail)| Finding {
+                    reason,
+                    detail,
+                    uid: (*study).into(),
+                    is_note: false,
+                }));
+            }
+            let mut fold = Fold::default();
+            group.names.iter().filter_map(|name| patient.named.get(*name)).for_each(|row| fold.merge(&row.fold));
+            match (&group.patient, *row == *id) {
+                (_, true) => base.merge(&fold),
+                _ if studies.is_empty() => {}
+                (names::Patient::Existing(_), _) => patients.push(PatientRow { id: row, state: State::There, fold }),
+                _ => patients.push(PatientRow { id: row, state: State::New, fold }),
+            }
+        }
+        for study in patient.spellings.iter().filter(|(spelled, _)| **spelled != id).map(|(_, study)| study) {
+            let detail = "its Patient ID is spelled otherwise in the index, which takes the spellings for one".into();
+            findings.push(Finding { reason: "patient-id-spelling", uid: study.to_string(), detail, is_note: false });
+        }
+        let state = match patient.named.values().find_map(|row| row.written.clone()) {
+            Some(written) if patient.ours => State::Ours { written, spelled: patient.id.clone() },
+            _ => State::There,
+        };
+        patients.push(PatientRow { id, state, fold: base });
+    }
+
+    /// The ID of a group's row, and what there is to tell of its studies.
+    fn row_of(&self, id: &str, patient: &names::Patient) -> (Box<str>, Option<(&'static str, String)>) {
+        const REASON: &str = "patient-names";
+        let told = |what: &str| {
+            Some((REASON, format!("the name conflicts with that of another patient with this Patient ID; {what}")))
+        };
+        match patient {
+            names::Patient::Base => (id.into(), None),
+            names::Patient::Existing(row) => (row.as_str().into(), told("its row was there already")),
+            names::Patient::Suffixed(_) if self.policy.conflicts == Conflicts::Merge => {
+                (id.into(), told("merged, as was asked"))
+            }
+            names::Patient::Suffixed(suffix) => {
+                let row = format!("{id}{suffix}");
+                let tables = self.index.tables();
+                let holds = |level, column| tables.of(level).column(column).is_some_and(|column| column.holds(&row));
+                match holds(Level::Patient, "origid") && holds(Level::Study, "patientid") {
+                    true => (row.into(), told(&format!("kept apart by the suffix {suffix}"))),
+                    false => (id.into(), told("merged, since the column is too short for a suffix")),
+                }
+            }
+        }
+    }
+}
+
+/// Which patient a study is of: as its last instance says that has an ID and a name, or an ID, or a name.
+fn who(study: &Study) -> (Box<str>, Name) {
+    let identity = |values: &[Value<'_>]| -> [Box<str>; 4] {
+        let from = values.len().saturating_sub(IDENTITY.len());
+        let mut texts = values[from..].iter().map(|value| match value {
+            Value::Text(text) => (*text).into(),
+            _ => "".into(),
+        });
+        [(); 4].map(|()| texts.next().unwrap_or_default())
+    };
+    let has_id = |values: &[Value<'_>]| !identity(values)[0].is_empty();
+    let has_name = |values: &[Value<'_>]| identity(values)[1..].iter().any(|part| !part.is_empty());
+    let fold = &study.row.fold;
+    let last = fold
+        .last_that(|values| has_id(values) && has_name(values))
+        .or_else(|| fold.last_that(has_id))
+        .or_else(|| fold.last_that(has_name))
+        .or_else(|| fold.last_that(|_| true));
+    let [id, last, first, middle] = identity(&last.unwrap_or_default());
+    (id, Name([last, first, middle]))
+}
+
+/// Instances of one row that do not say the same, and rows that the index links otherwise than files do.
+fn rows_that_disagree(rows: &Rows) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut tell = |reason, uid: &str, detail: String, is_note| {
+        findings.push(Finding { reason, uid: uid.to_owned(), detail, is_note });
+    };
+    let links = |level, uid: &str, differs: bool, tell: &mut dyn FnMut(&'static str, &str, String, bool)| {
+        if differs && let Some(link) = link(level) {
+            let detail = format!("{}.{link} is not what the file says; it stays", table(level));
+            tell("link-differs", uid, detail, false);
+        }
+    };
+    for (uid, study) in &rows.studies {
+        links(Level::Study, uid, study.link_differs, &mut tell);
+        disagreements(rows, Level::Study, uid, &study.row.fold, &mut tell);
+    }
+    for (uid, series) in &rows.series {
+        links(Level::Series, uid, series.link_differs, &mut tell);
+        disagreements(rows, Level::Series, uid, &series.row.fold, &mut tell);
+    }
+    findings
+}
+
+fn disagreements(
+    rows: &Rows,
+    level: Level,
+    uid: &str,
+    fold: &Fold,
+    tell: &mut dyn FnMut(&'static str, &str, String, bool),
+) {
+    const PATIENT: usize = IDENTITY[0];
+    const STUDY: usize = position(Table::Series, "studyuid");
+    for n in fold.disagreements() {
+        let Some(attribute) = rows.shapes[level as usize].attributes().get(n).copied() else { continue };
+        match attribute {
+            PATIENT => tell("two-patients", uid, "instances of one study have different Patient IDs".into(), false),
+            STUDY => tell("two-studies", uid, "instances of one series have different studies".into(), false),
+            n if ATTRIBUTES[n].table != level.table() => {}
+            n => {
+                let detail = format!("instances disagree on {}.{}", table(level), ATTRIBUTES[n].column);
+                tell("instances-disagree", uid, detail, true);
+            }
+        }
+    }
+}
+
+/// Whether any of these values is not plain ASCII.
+pub fn needs_charset(values: &[Value<'_>]) -> bool {
+    values.iter().any(|value| !is_empty(*value) && matches!(value, Value::Text(text) if !text.is_ascii()))
+}

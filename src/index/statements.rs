@@ -1,0 +1,182 @@
+//! The statements, as text. Names of columns are those of the database; values are bound.
+
+use std::fmt::Write as _;
+
+use super::{Change, Derive, From, Look, Show, Tables, View, link, table};
+use crate::dicom::Level;
+
+/// What differs between databases in the text of a statement.
+#[derive(Clone, Debug)]
+pub struct Dialect {
+    /// What makes a SELECT see rows that were committed since the transaction began.
+    pub latest: &'static str,
+    /// Compares values, NULL included.
+    pub equal: &'static str,
+    /// The type by which any value is shown as text.
+    pub text: &'static str,
+    pub concatenate: fn(&[String]) -> String,
+    /// Of an expression, a text that is equal for what the database takes for one key.
+    pub identity: fn(&str) -> String,
+    /// The same of a value that is bound, as if it stood in the column of the Patient ID.
+    pub identity_of_value: String,
+}
+
+pub fn marks(count: usize) -> String {
+    vec!["?"; count].join(",")
+}
+
+pub fn insert(tables: &Tables, level: Level, rows: usize) -> String {
+    let columns = &tables.of(level).columns;
+    let names: Vec<String> = columns.iter().map(|column| format!("`{}`", column.name)).collect();
+    let row = format!("({})", marks(columns.len()));
+    let mut sql = format!("INSERT INTO `{}` ({}) VALUES ", table(level), names.join(","));
+    sql.push_str(&vec![row; rows].join(","));
+    sql
+}
+
+/// Key and link, and what else is asked for.
+pub fn find(tables: &Tables, dialect: &Dialect, level: Level, look: Look, keys: usize) -> String {
+    let key = tables.key(level);
+    let mut sql = select(tables, dialect, level);
+    let fed = || tables.of(level).fed();
+    let _ = match look.show {
+        Show::Nothing => Ok(()),
+        Show::Nulls => {
+            let nulls: Vec<String> = fed().map(|column| format!("`{}` IS NULL", column.name)).collect();
+            write!(sql, ", {}", (dialect.concatenate)(&nulls))
+        }
+        Show::Values => fed().try_for_each(|column| write!(sql, ", CAST(`{}` AS {})", column.name, dialect.text)),
+    };
+    let _ = write!(sql, " FROM `{}` WHERE `{key}` IN ({})", table(level), marks(keys));
+    if look.view == View::Now {
+        sql.push_str(dialect.latest);
+    }
+    sql
+}
+
+fn select(tables: &Tables, dialect: &Dialect, level: Level) -> String {
+    let of = tables.of(level);
+    let key = format!("`{}`", tables.key(level));
+    let mut sql = format!("SELECT {key}");
+    let _ = match link(level) {
+        None => {
+            let name = |known: &str| of.column(known).map_or("NULL".into(), |column| format!("`{}`", column.name));
+            let [last, first, middle] = ["lastname", "firstname", "middlename"].map(name);
+            write!(sql, ", {}, {last}, {first}, {middle}", (dialect.identity)(&key))
+        }
+        Some(link) => write!(sql, ", `{}`", of.name(link)),
+    };
+    if level == Level::Instance {
+        let _ = write!(sql, ", `{}`", of.name("path"));
+    }
+    sql
+}
+
+pub fn identities(dialect: &Dialect, count: usize) -> String {
+    format!("SELECT {}", vec![dialect.identity_of_value.as_str(); count].join(","))
+}
+
+/// Patients by prefixes of their ID.
+pub fn variants(tables: &Tables, dialect: &Dialect, count: usize) -> String {
+    let key = tables.key(Level::Patient);
+    let like = vec![format!("`{key}` LIKE ? ESCAPE '|'"); count].join(" OR ");
+    format!("{} FROM `patient` WHERE {like} ORDER BY `{key}` DESC", select(tables, dialect, Level::Patient))
+}
+
+pub fn escape_like(text: &str) -> String {
+    text.chars().flat_map(|c| ['|'].into_iter().filter(move |_| matches!(c, '|' | '%' | '_')).chain([c])).collect()
+}
+
+/// The studies of a list, or the patients of studies, that the PACS has edited or is about to: matched with an order, on
+/// the worklist's list of corrections, or with a job that rewrites files and has not succeeded.
+pub fn edited(tables: &Tables, level: Level, count: usize) -> String {
+    let edits = tables.edits;
+    let study = tables.key(Level::Study);
+    let patient = tables.of(Level::Study).name("patientid");
+    let (shown, listed) = if level == Level::Patient { (patient, patient) } else { (study, study) };
+    let mut why = Vec::new();
+    if edits.matched {
+        why.push("`matched` = 1".to_owned());
+    }
+    if edits.worklist {
+        why.push(format!("`{study}` IN (SELECT `studyuid` FROM `matchworklist`)"));
+    }
+    if edits.jobs {
+        // The key is named like that of a study, before 6.2.1 too.
+        let pending = "`type` IN ('resolve', 'SplitStudy') AND (`status` IS NULL OR `status` <> 'success')";
+        why.push(format!("`{study}` IN (SELECT `{study}` FROM `dbjob` WHERE {pending} AND `{study}` IS NOT NULL)"));
+        why.push(format!("`{patient}` IN (SELECT `{study}` FROM `dbjob` WHERE {pending} AND `{study}` IS NOT NULL)"));
+    }
+    format!("SELECT DISTINCT `{shown}` FROM `study` WHERE `{listed}` IN ({}) AND ({})", marks(count), why.join(" OR "))
+}
+
+/// Each column is changed only while it holds what it is changed from.
+pub fn update(tables: &Tables, dialect: &Dialect, level: Level, by_path: bool, changes: &[Change<'_>]) -> String {
+    let set = |change: &Change<'_>| {
+        let name = &change.column.name;
+        match change.from {
+            From::Value(_) => format!("`{name}` = CASE WHEN `{name}` {} ? THEN ? ELSE `{name}` END", dialect.equal),
+            From::Any => format!("`{name}` = ?"),
+            From::Less => format!("`{name}` = CASE WHEN `{name}` IS NULL OR `{name}` < ? THEN ? ELSE `{name}` END"),
+        }
+    };
+    let is_changed = |name: &str| changes.iter().any(|change| change.column.name == name);
+    let preserved = preserved(tables, level, is_changed);
+    let sets: Vec<String> = changes.iter().map(set).chain(preserved).collect();
+    let mut sql = format!("UPDATE `{}` SET {} WHERE `{}` = ?", table(level), sets.join(", "), tables.key(level));
+    if by_path {
+        let _ = write!(sql, " AND `{}` = ?", tables.of(level).name("path"));
+    }
+    sql
+}
+
+/// Assignments that keep the server from stamping an update.
+fn preserved(tables: &Tables, level: Level, is_changed: impl Fn(&str) -> bool) -> Vec<String> {
+    let stamped = tables.of(level).preserved.iter().filter(|name| !is_changed(name));
+    stamped.map(|name| format!("`{name}` = `{name}`")).collect()
+}
+
+pub fn modalities(tables: &Tables, which: Derive, count: usize) -> String {
+    let series = tables.of(Level::Series);
+    let (study, modality, key) = (series.name("studyuid"), series.name("modality"), tables.key(Level::Study));
+    format!(
+        "SELECT DISTINCT `{study}`, `{modality}` FROM `series` WHERE `{modality}` IS NOT NULL AND `{study}` IN \
+         (SELECT `{key}` FROM `study` WHERE `{key}` IN ({}){})",
+        marks(count),
+        where_null(tables, Level::Study, which)
+    )
+}
+
+pub fn set_derived(tables: &Tables, level: Level) -> String {
+    let sets = [vec![format!("{} = ?", derived(tables, level))], preserved(tables, level, |_| false)].concat();
+    format!("UPDATE `{}` SET {} WHERE `{}` = ?", table(level), sets.join(", "), tables.key(level))
+}
+
+pub fn count_instances(tables: &Tables, which: Derive, count: usize) -> String {
+    let key = tables.key(Level::Series);
+    let counted = format!(
+        "{} = (SELECT COUNT(*) FROM `image` WHERE `image`.`{}` = `series`.`{key}`)",
+        derived(tables, Level::Series),
+        tables.of(Level::Instance).name("seriesuid")
+    );
+    let sets = [vec![counted], preserved(tables, Level::Series, |_| false)].concat();
+    let null = where_null(tables, Level::Series, which);
+    format!("UPDATE `series` SET {} WHERE `{key}` IN ({}){null}", sets.join(", "), marks(count))
+}
+
+pub fn take_back(tables: &Tables, level: Level, count: usize) -> String {
+    let sets = [vec![format!("{} = NULL", derived(tables, level))], preserved(tables, level, |_| false)].concat();
+    format!("UPDATE `{}` SET {} WHERE `{}` IN ({})", table(level), sets.join(", "), tables.key(level), marks(count))
+}
+
+/// Statements with a column that the database lacks are never run.
+fn derived(tables: &Tables, level: Level) -> String {
+    tables.of(level).derived.as_ref().map_or("NULL".into(), |column| format!("`{}`", column.name))
+}
+
+fn where_null(tables: &Tables, level: Level, which: Derive) -> String {
+    match which {
+        Derive::All => String::new(),
+        Derive::WhereNull => format!(" AND {} IS NULL", derived(tables, level)),
+    }
+}

@@ -1,0 +1,102 @@
+//! What `--existing refresh` overwrites, written down before: JSON Lines of table, key, column, old and new value.
+//!
+//! Unlike logs and lists it holds what stood in the database, patients' data included, and nobody but its owner may
+//! read it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::{Failure, Value, table};
+use crate::dicom::Level;
+use crate::error::{Error, Result};
+
+pub struct Undo {
+    path: PathBuf,
+    state: Mutex<(File, u64)>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    table: &'a str,
+    key: &'a str,
+    column: &'a str,
+    old: Option<&'a str>,
+    new: String,
+}
+
+/// A column that is about to be changed.
+pub struct Overwritten<'a> {
+    pub column: &'a str,
+    pub old: Option<&'a str>,
+    pub new: Value<'a>,
+}
+
+impl Undo {
+    /// Creates the file. One that exists is never overwritten.
+    pub fn create(path: &Path, make_directory: bool) -> Result<Self> {
+        let failed = |error: io::Error| {
+            Error::usage(
+                format!("the undo file cannot be created: {}: {error}", path.display()),
+                "Name a file that does not exist yet, in a directory that you may write to: --undo FILE",
+            )
+        };
+        if make_directory && let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path).map_err(failed)?;
+        Ok(Undo { path: path.to_path_buf(), state: Mutex::new((file, 0)) })
+    }
+
+    /// Writes down what is about to be overwritten. Nothing is overwritten that is not on disk here.
+    pub fn keep(&self, level: Level, key: &str, columns: &[Overwritten<'_>]) -> Result<(), Failure> {
+        let mut text = String::new();
+        for Overwritten { column, old, new } in columns {
+            let new = match new {
+                Value::Null => String::new(),
+                Value::Text(text) => (*text).to_owned(),
+                Value::Integer(number) => number.to_string(),
+                Value::Real(number) => number.to_string(),
+            };
+            let line = serde_json::to_string(&Line { table: table(level), key, column, old: *old, new });
+            text += &line.map_err(|error| self.failed(&error.into()))?;
+            text.push('\n');
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0.write_all(text.as_bytes()).map_err(|error| self.failed(&error))?;
+        state.1 += columns.len() as u64;
+        Ok(())
+    }
+
+    /// Before a commit: the lines outlive the machine.
+    pub fn sync(&self) -> Result<(), Failure> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0.sync_data().map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        Failure::Lost(format!("the undo file {} cannot be written: {error}", self.path.display()))
+    }
+
+    /// Where it is, and its length; `None` if it is empty.
+    pub fn lines(&self) -> Option<(&Path, u64)> {
+        let lines = self.state.lock().unwrap_or_else(PoisonError::into_inner).1;
+        (lines > 0).then_some((self.path.as_path(), lines))
+    }
+}
+
+impl Drop for Undo {
+    /// An empty file is not left behind.
+    fn drop(&mut self) {
+        if self.lines().is_none() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}

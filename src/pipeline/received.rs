@@ -1,0 +1,131 @@
+//! When the PACS received a file, as far as anything still tells. Consequences hang on it: the PACS purges and moves
+//! studies by `study.received`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use jiff::civil::{self, Date, DateTime, Time};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::dicom::attributes::position;
+use crate::dicom::instance::Value;
+use crate::dicom::{Instance, Table};
+
+/// What tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The day that the directory carries, at the time of modification if that falls on it, else at midnight.
+    Path,
+    /// When the file was modified, unless that was before its study or is to come.
+    Mtime,
+    StudyDate,
+}
+
+impl Origin {
+    pub const DEFAULT: [Origin; 3] = [Origin::Path, Origin::Mtime, Origin::StudyDate];
+}
+
+/// Clocks of storage units differ by minutes; a time that is further ahead is none.
+const AHEAD: SignedDuration = SignedDuration::from_hours(24);
+
+/// So long after its study no scanner sends an image.
+const LATE: i32 = 30;
+
+/// Fewer files say nothing of a copy.
+const ENOUGH: u64 = 10;
+
+pub struct Receipt {
+    pub order: Vec<Origin>,
+    pub zone: TimeZone,
+    /// When the run began.
+    pub now: Timestamp,
+    /// Modification times that could not be used.
+    pub implausible: AtomicU64,
+    modified: Mutex<Modified>,
+}
+
+/// Where modification times were used: by root and day, how many files, and how many of them long after their study.
+type Modified = BTreeMap<(usize, Date), (u64, u64)>;
+
+impl Receipt {
+    pub fn new(mut order: Vec<Origin>, zone: TimeZone, now: Timestamp) -> Self {
+        // What was not named comes last, so that there is always an answer.
+        let rest: Vec<Origin> = Origin::DEFAULT.into_iter().filter(|origin| !order.contains(origin)).collect();
+        order.extend(rest);
+        Receipt { order, zone, now, implausible: AtomicU64::new(0), modified: Mutex::default() }
+    }
+
+    /// Whether a file is so young that the PACS may still be at it.
+    pub fn is_younger(&self, modified: Option<Timestamp>, than: SignedDuration) -> bool {
+        let age = modified.map(|at| self.now.duration_since(at));
+        age.is_some_and(|age| !than.is_zero() && age < than && age > -AHEAD)
+    }
+
+    pub fn of(&self, instance: &Instance, root: usize, day: Option<Date>, modified: Option<Timestamp>) -> DateTime {
+        let study = study_date(instance);
+        let local = modified.map(|at| self.zone.to_datetime(at));
+        let is_to_come = modified.is_some_and(|at| at.duration_since(self.now) > AHEAD);
+        let is_plausible = |at: &DateTime| !is_to_come && study.is_none_or(|study| at.date() >= study.date());
+        for origin in &self.order {
+            let at = match origin {
+                Origin::Path => day.map(|day| match local {
+                    Some(at) if at.date() == day => at,
+                    _ => day.to_datetime(Time::midnight()),
+                }),
+                Origin::Mtime => {
+                    let plausible = local.filter(is_plausible);
+                    match plausible {
+                        Some(at) => self.note(root, at.date(), study),
+                        None => drop(self.implausible.fetch_add(1, Relaxed)),
+                    }
+                    plausible
+                }
+                Origin::StudyDate => study,
+            };
+            if let Some(at) = at {
+                return at;
+            }
+        }
+        // Whatever it says, it is better than nothing, and nothing hides the study.
+        local.filter(|_| !is_to_come).unwrap_or(civil::date(1970, 1, 1).to_datetime(Time::midnight()))
+    }
+
+    fn note(&self, root: usize, day: Date, study: Option<DateTime>) {
+        let is_late = study.is_some_and(|study| (day - study.date()).get_days() >= LATE);
+        let mut modified = self.modified.lock().unwrap_or_else(PoisonError::into_inner);
+        let (files, late) = modified.entry((root, day)).or_default();
+        *files += 1;
+        *late += u64::from(is_late);
+    }
+
+    /// The roots below which most files were modified within two days, long after their studies: a copy that has not
+    /// kept the times.
+    pub fn copied_roots(&self) -> Vec<usize> {
+        let modified = self.modified.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut roots: Vec<usize> = modified.keys().map(|(root, _)| *root).collect();
+        roots.dedup();
+        let is_copy = |root: &usize| {
+            let days = || modified.range((*root, Date::MIN)..=(*root, Date::MAX));
+            let total: u64 = days().map(|(_, (files, _))| files).sum();
+            let late_within_two_days = days().map(|((_, day), (_, late))| {
+                let next = day.tomorrow().ok().and_then(|next| modified.get(&(*root, next)));
+                late + next.map_or(0, |(_, late)| *late)
+            });
+            total >= ENOUGH && late_within_two_days.max().unwrap_or(0) * 2 > total
+        };
+        roots.into_iter().filter(is_copy).collect()
+    }
+}
+
+/// Study Date (0008,0020), and Study Time (0008,0030) if there is one.
+fn study_date(instance: &Instance) -> Option<DateTime> {
+    let text = |column| match instance.get(column) {
+        Value::Text(text) => Some(text),
+        _ => None,
+    };
+    let day: Date = text(const { position(Table::Study, "studydate") })?.parse().ok()?;
+    let time = text(const { position(Table::Study, "studytime") }).and_then(|time| time.parse().ok());
+    Some(day.to_datetime(time.unwrap_or(Time::midnight())))
+}

@@ -1,0 +1,54 @@
+//! What the index asks the archive about files that its rows name.
+
+use std::path::PathBuf;
+
+use crate::archive::{FoundFile, PathMap, Roots};
+use crate::dicom::{HeaderReader, Instance, Rejection};
+use crate::index::duplicates::Archive;
+use crate::index::entry::StoredFile;
+
+pub struct Stored {
+    pub roots: Roots,
+    pub path_map: PathMap,
+}
+
+impl Stored {
+    /// The file of a path in the index, as it is called here, and the root that it lies below.
+    fn below_a_root(&self, path: &str) -> Option<(PathBuf, usize)> {
+        let file = self.path_map.from_index(path)?;
+        let root = self.roots.paths().iter().position(|root| file.starts_with(root))?;
+        Some((file, root))
+    }
+}
+
+impl Archive for Stored {
+    fn stored(&self, path: &str) -> Option<StoredFile> {
+        let (file, root) = self.below_a_root(path)?;
+        let open = FoundFile::named(file.clone()).open().ok()?;
+        Some(StoredFile { path: file, modified: nanoseconds(open.modified), root })
+    }
+
+    fn is_stale(&self, path: &str, sop_instance_uid: &str) -> bool {
+        let Some((file, root)) = self.below_a_root(path) else { return false };
+        let metadata = match std::fs::symlink_metadata(&file) {
+            Ok(metadata) => metadata,
+            // A root that is gone says nothing of what lay below.
+            Err(error) => return error.kind() == std::io::ErrorKind::NotFound && self.roots.paths()[root].is_dir(),
+        };
+        // A link may lead to where this machine cannot look.
+        if !metadata.is_file() || metadata.len() == 0 {
+            return false;
+        }
+        let Ok(open) = FoundFile::named(file).open() else { return false };
+        match HeaderReader::new().read(&open).and_then(Instance::from_header) {
+            Ok(instance) => instance.sop_instance_uid() != sop_instance_uid,
+            Err(Rejection::Unreadable(_)) => false,
+            Err(_) => true,
+        }
+    }
+}
+
+/// The least number where nothing is known, so that such a file is never the newest.
+pub fn nanoseconds(modified: Option<jiff::Timestamp>) -> i128 {
+    modified.map_or(i128::MIN, jiff::Timestamp::as_nanosecond)
+}
