@@ -172,7 +172,12 @@ impl Writer {
                 _ => patients.push(PatientRow { id: row, state: State::New, fold }),
             }
         }
-        for study in patient.spellings.iter().filter(|(spelled, _)| **spelled != id).map(|(_, study)| study) {
+        for study in patient
+            .spellings
+            .iter()
+            .filter(|(spelled, _)| **spelled != id && &***spelled != names::base(&id))
+            .map(|(_, study)| study)
+        {
             let detail = "its Patient ID is spelled otherwise in the index, which takes the spellings for one".into();
             findings.push(Finding { reason: "patient-id-spelling", uid: study.to_string(), detail, is_note: false });
         }

@@ -4,6 +4,7 @@
 mod support;
 
 mod account;
+mod conflicts;
 mod fixtures;
 mod headers;
 mod init;

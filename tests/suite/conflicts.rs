@@ -1,0 +1,260 @@
+//! Files that do not agree: what the index then holds depends on them alone, never on the order in which they were read.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value as Json, json};
+
+use crate::support::{Index, ROOT_UID, Said, Site, instance_file, on_both_databases};
+
+/// Puts an instance below a root, modified so many days after the start of 2021.
+fn put(site: &Site, path: &str, days: u64, change: Json) {
+    let file = site.path(path);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, instance_file(change)).unwrap();
+    let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs((18_628 + days) * 86_400);
+    fs::OpenOptions::new().write(true).open(file).unwrap().set_modified(modified).unwrap();
+}
+
+/// A run over several roots.
+fn reindex(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> Said {
+    let _ = fs::remove_file(site.path("rejected.jsonl"));
+    let roots: Vec<PathBuf> = roots.iter().map(|root| site.path(root)).collect();
+    let mut command = site.reindexing(&roots[0], index, more);
+    Said::of(command.args(&roots[1..]))
+}
+
+/// Numbers that look like chance and are the same in each run.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+
+    fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
+        choices[self.below(choices.len() as u64) as usize]
+    }
+}
+
+/// Everything that can disagree does: names, spellings and IDs of patients, studies of series, several files of an
+/// instance, values of every level, times of receipt.
+fn put_conflicts(site: &Site, seed: u64) {
+    let mut chance = Chance(seed);
+    for n in 0..300 {
+        let study = chance.below(14);
+        // Now and then a series of another study, or an instance of another series.
+        let series = if chance.below(12) == 0 { chance.below(42) } else { study * 3 + chance.below(3) };
+        let instance = if chance.below(12) == 0 { chance.below(250) } else { series * 6 + chance.below(6) };
+        let patient = if chance.below(10) == 0 { chance.below(5) } else { study % 5 };
+        let id = match patient {
+            0 => chance.of(&["P0", "p0", "P0"]),
+            1 => "P1",
+            2 => "",
+            3 => "Ü3",
+            _ => "P4",
+        };
+        let name = match (study + chance.below(9) / 8) % 4 {
+            0 => chance.of(&["Doe^Jane", "DOE^JANE", "Doe^Jane^Mary"]),
+            1 => "Doe^John",
+            2 => chance.of(&["Müller^Jörg", "Müller^Jörg^Peter"]),
+            _ => chance.of(&["", "Doe^Jane Ann"]),
+        };
+        let change = json!({
+            "SpecificCharacterSet": "ISO_IR 192", "PatientID": id, "PatientName": name,
+            "PatientWeight": chance.of(&["", "70", "71.5"]), "PatientComments": chance.of(&["", "one", "two"]),
+            "StudyInstanceUID": format!("{ROOT_UID}.{study}"), "StudyDescription": chance.of(&["", "chest", "abdomen"]),
+            "SeriesInstanceUID": format!("{ROOT_UID}.9.{series}"), "Modality": chance.of(&["CT", "MR", "SR"]),
+            "SeriesDescription": chance.of(&["", "axial", "coronal"]), "StudyDate": "20210101",
+            "SOPInstanceUID": format!("{ROOT_UID}.9.{series}.{instance}"), "InstanceNumber": n.to_string(),
+        });
+        let root = chance.of(&["a", "b", "c"]);
+        let day = chance.of(&["2021-11-11-THU", "2021-11-12-FRI", "other"]);
+        put(site, &format!("{root}/{day}/{n}"), chance.below(40), change);
+    }
+}
+
+/// What a run leaves behind: all rows, and all that it lists.
+fn outcome(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> (Vec<String>, Vec<String>, String) {
+    let said = reindex(site, index, roots, more).exits(1);
+    let text = fs::read_to_string(site.path("rejected.jsonl")).unwrap();
+    let mut listed: Vec<String> = text.lines().map(str::to_owned).collect();
+    listed.sort();
+    let account = said.out.lines().skip(1).filter(|line| !line.contains("covered in")).collect::<Vec<_>>().join("\n");
+    (index.dump(), listed, account)
+}
+
+#[track_caller]
+fn assert_same(one: &(Vec<String>, Vec<String>, String), other: &(Vec<String>, Vec<String>, String), what: &str) {
+    for (n, (one, other)) in one.0.iter().zip(&other.0).enumerate() {
+        assert_eq!(one, other, "row {n}, {what}");
+    }
+    for (one, other) in one.1.iter().zip(&other.1) {
+        assert_eq!(one, other, "{what}");
+    }
+    assert_eq!(one.0.len(), other.0.len(), "{what}");
+    assert_eq!(one.2, other.2, "{what}");
+}
+
+/// Orders of roots and numbers of threads.
+const WAYS: [(&[&str], &str); 5] = [
+    (&["a", "b", "c"], "1"),
+    (&["c", "b", "a"], "64"),
+    (&["b", "a", "c"], "64"),
+    (&["c", "a", "b"], "1"),
+    (&["a", "b", "c"], "64"),
+];
+
+/// What the store has of everything.
+const REASONS: [&str; 6] =
+    ["patient-names", "patient-id-spelling", "two-patients", "two-studies", "same-instance", "instances-disagree"];
+
+#[test]
+fn one_index_and_one_list_whatever_order_files_are_read_in() {
+    let seeds = if std::env::var_os("PACS_INDEX_TEST_LONG").is_some() { 40 } else { 3 };
+    for seed in 0..seeds {
+        let site = Site::new();
+        put_conflicts(&site, seed);
+        let indexes: [fn(&Site) -> Index; 2] = [Index::mariadb, Site::sqlite];
+        for make in indexes {
+            let mut first = None;
+            for (roots, threads) in WAYS {
+                let _ = fs::remove_file(site.path("index.db"));
+                let outcome = outcome(&site, &make(&site), roots, &["--io-threads", threads]);
+                for reason in REASONS {
+                    assert!(outcome.1.iter().any(|line| line.contains(reason)), "no {reason} in seed {seed}");
+                }
+                let first = first.get_or_insert_with(|| outcome.clone());
+                assert_same(first, &outcome, &format!("seed {seed}, roots {roots:?}, {threads} threads"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rerun_over_conflicts_changes_nothing() {
+    let site = Site::new();
+    put_conflicts(&site, 7);
+    let index = Index::mariadb(&site);
+    let before = outcome(&site, &index, &["a", "b", "c"], &[]).0;
+    let said = reindex(&site, &index, &["c", "b", "a"], &["--io-threads", "64"]).exits(1);
+    assert_eq!((said.figure("inserted"), said.figure("updated")), (0, 0));
+    for (before, after) in before.iter().zip(index.dump()) {
+        assert_eq!(*before, after);
+    }
+}
+
+#[test]
+fn an_index_that_was_there_is_brought_up_in_one_way_whatever_the_order() {
+    let site = Site::new();
+    put_conflicts(&site, 11);
+    let mut first = None;
+    for (roots, threads) in WAYS {
+        let index = Index::mariadb(&site);
+        // A part of the archive is in the index, with values missing and edited.
+        reindex(&site, &index, &["b"], &["--io-threads", "1"]);
+        index.execute("UPDATE study SET description = NULL, referringphysician = 'edited' WHERE uuid LIKE '%1'");
+        index.execute("UPDATE series SET modality = NULL WHERE uuid LIKE '%2'");
+        index.execute("UPDATE image SET instance = NULL, xfersyntax = NULL WHERE uuid LIKE '%3'");
+        index.execute("UPDATE patient SET weight = NULL, comments = 'edited'");
+        let outcome = outcome(&site, &index, roots, &["--io-threads", threads]);
+        let first = first.get_or_insert_with(|| outcome.clone());
+        assert_same(first, &outcome, &format!("roots {roots:?}, {threads} threads"));
+    }
+}
+
+#[test]
+fn of_several_files_of_an_instance_the_rule_chooses() {
+    let cases: [(&[&str], &str); 4] = [
+        (&[], "b/new"),
+        (&["--duplicates", "oldest"], "c/old"),
+        (&["--duplicates", "first-root"], "a/middle"),
+        (&["--duplicates", "first-root", "--io-threads", "1"], "a/middle"),
+    ];
+    for (more, chosen) in cases {
+        on_both_databases(|site, index| {
+            put(site, "a/middle", 20, json!({"Rows": "20"}));
+            put(site, "b/new", 30, json!({"Rows": "30", "SeriesInstanceUID": "1.2.30"}));
+            put(site, "c/old", 10, json!({"Rows": "10"}));
+            let said = reindex(site, index, &["a", "b", "c"], more).exits(1);
+            assert_eq!((said.figure("inserted"), said.figure("duplicates")), (1, 2));
+            let path = site.path(chosen).display().to_string();
+            let rows =
+                [("a", "20"), ("b", "30"), ("c", "10")].iter().find(|(root, _)| chosen.starts_with(root)).unwrap().1;
+            let series = if rows == "30" { "1.2.30".to_owned() } else { format!("{ROOT_UID}.1.1") };
+            let row = format!("{path}|{rows}|{series}");
+            assert_eq!(index.rows("SELECT path, numrows, seriesuid FROM image"), [row]);
+            let counted = index.rows(&format!("SELECT instances FROM series WHERE uuid = '{series}'"));
+            assert_eq!(counted, ["1"]);
+            assert!(
+                !site.findings("duplicate").contains(&format!("same-instance {}", chosen.rsplit('/').next().unwrap()))
+            );
+        });
+    }
+}
+
+#[test]
+fn one_patient_id_with_two_names_is_two_patients() {
+    on_both_databases(|site, index| {
+        for (study, name) in [(1, "Doe^Jane"), (2, "Doe^John"), (3, "DOE^JANE^MARY"), (4, "")] {
+            let change = json!({
+                "PatientID": "P1", "PatientName": name, "StudyInstanceUID": format!("1.2.{study}"),
+                "SeriesInstanceUID": format!("1.2.{study}.1"), "SOPInstanceUID": format!("1.2.{study}.1.1"),
+            });
+            put(site, &format!("a/{study}"), study, change);
+        }
+        reindex(site, index, &["a"], &[]).exits(1);
+        let shown = "SELECT study.uuid, patient.lastname, patient.firstname, patient.origid = 'P1' FROM study \
+                     INNER JOIN patient ON patient.origid = study.patientid ORDER BY study.uuid";
+        let merged = ["1.2.1|DOE|JANE|1", "1.2.2|Doe|John|0", "1.2.3|DOE|JANE|1", "1.2.4|||0"];
+        assert_eq!(index.rows(shown), merged, "the base ID goes to the smallest study's, the others get a suffix");
+        assert_eq!(site.findings("conflict"), ["patient-names 1.2.2", "patient-names 1.2.4"]);
+        assert_eq!(index.count("patient"), 3);
+        let suffixed = index.rows("SELECT origid FROM patient WHERE lastname = 'Doe' AND firstname = 'John'");
+        let suffix = suffixed[0].strip_prefix("P1[").and_then(|rest| rest.strip_suffix(']')).unwrap();
+        assert!(suffix.len() == 12 && suffix.bytes().all(|digit| digit.is_ascii_hexdigit()), "{suffix}");
+        let said = reindex(site, index, &["a"], &[]).exits(0);
+        assert_eq!((said.figure("unchanged"), index.count("patient")), (4, 3), "the next run finds them as they are");
+    });
+    let site = Site::new();
+    put(&site, "a/1", 1, json!({"PatientName": "Doe^Jane"}));
+    let other = json!({"PatientName": "Doe^John", "StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.3", "SOPInstanceUID": "1.4"});
+    put(&site, "a/2", 1, other);
+    let index = site.sqlite();
+    reindex(&site, &index, &["a"], &["--patient-conflicts", "merge"]).exits(1);
+    assert_eq!(index.count("patient"), 1);
+    assert_eq!(site.findings("conflict").len(), 1, "merged all the same, it is told");
+}
+
+#[test]
+fn a_new_study_joins_the_patient_that_the_pacs_has_kept_apart() {
+    let site = Site::new();
+    let index = Index::mariadb(&site);
+    index.execute("INSERT INTO patient (origid, lastname, firstname) VALUES ('T1', 'Other', 'Olga'), ('T1[STOWRS-1]', 'TESTMANN', 'theo')");
+    site.add_series("2021-11-12-FRI", 1, 1, 2);
+    site.reindex(&index, &[]).exits(1);
+    assert_eq!(index.rows("SELECT patientid FROM study"), ["T1[STOWRS-1]"]);
+    assert_eq!(
+        index.rows("SELECT origid, lastname, sex FROM patient ORDER BY origid"),
+        ["T1|Other|-", "T1[STOWRS-1]|TESTMANN|M"]
+    );
+}
+
+#[test]
+fn spellings_that_the_database_takes_for_one_are_one_patient() {
+    for index in [Index::mariadb as fn(&Site) -> Index, Site::sqlite] {
+        for order in [["a", "b"], ["b", "a"]] {
+            let site = Site::new();
+            let _ = fs::remove_file(site.path("index.db"));
+            let index = index(&site);
+            put(&site, "a/1", 1, json!({"PatientID": "p1"}));
+            let other = json!({"PatientID": "P1", "StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.3", "SOPInstanceUID": "1.4"});
+            put(&site, "b/2", 1, other);
+            reindex(&site, &index, &order, &["--io-threads", "1"]).exits(1);
+            assert_eq!(index.rows("SELECT origid FROM patient"), ["P1"], "the spelling does not depend on arrival");
+            assert_eq!(index.rows("SELECT patientid FROM study"), ["P1", "P1"]);
+            assert_eq!(site.findings("conflict"), [format!("patient-id-spelling {ROOT_UID}.1")]);
+        }
+    }
+}
