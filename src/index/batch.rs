@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::duplicates::{Archive, Choice};
-use super::existing::Mode;
+use super::existing::{Mode, Pending};
 use super::known::{Known, PARENTS, Reach};
 use super::lookup::{Batch, RowOf};
 use super::missing::{Missing, NewRow, Presence};
@@ -79,6 +79,7 @@ pub struct Writer {
     pub(super) look_first: [bool; 4],
     /// Rows that this writer is inserting.
     claims: Vec<(Level, Box<str>)>,
+    pub(super) pending: Option<Pending>,
     /// Changes that the database refused.
     pub refused: Vec<Finding>,
     pub inserted: Parents,
@@ -93,7 +94,18 @@ impl Writer {
             look_first[level as usize] = !index.is_empty(level)?;
         }
         let (inserted, updated) = (Parents::default(), Parents::default());
-        Ok(Writer { index, known, policy, look_first, claims: Vec::new(), refused: Vec::new(), inserted, updated })
+        let pending = policy.undo.clone().map(|undo| Pending { undo, lines: String::new() });
+        Ok(Writer {
+            pending,
+            index,
+            known,
+            policy,
+            look_first,
+            claims: Vec::new(),
+            refused: Vec::new(),
+            inserted,
+            updated,
+        })
     }
 
     /// The index had no image when the run began.
@@ -122,8 +134,9 @@ impl Writer {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
         loop {
+            self.pending.iter_mut().for_each(|pending| pending.lines.clear());
             let done = self.index.begin().and_then(|()| work(self)).and_then(|done| {
-                self.policy.undo.as_ref().map_or(Ok(()), |undo| undo.sync())?;
+                self.pending.as_ref().map_or(Ok(()), |pending| pending.undo.write(&pending.lines))?;
                 self.index.commit()?;
                 Ok(done)
             });

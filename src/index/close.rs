@@ -171,7 +171,7 @@ impl Writer {
         let shape = settlement.rows.shapes[Level::Series as usize].attributes();
         let series = &settlement.rows.series;
         for key in part {
-            let Row { written: Some(written), fold } = &series[key].row else { continue };
+            let Row { written: Some(written), fold, .. } = &series[key].row else { continue };
             let changes = corrections(&tables, shape, &unpack(written).collect::<Vec<_>>(), &fold.values());
             self.correct_row(Level::Series, key, &changes)?;
         }
@@ -215,8 +215,7 @@ impl Writer {
         if changes.is_empty() {
             return Ok(0);
         }
-        let undo = self.policy.undo.clone().filter(|_| self.policy.mode == Mode::Refresh);
-        let applied = existing::update(&mut *self.index, undo.as_deref(), level, row, &changes)?;
+        let applied = existing::update(&mut *self.index, &mut self.pending, level, row, &changes)?;
         self.note_refused(level, &row.key, &applied);
         Ok(applied.changed.into())
     }

@@ -4,6 +4,8 @@
 //! only columns that are NULL are filled, an empty text being a value; keys and links, the user's flags and columns that
 //! are not known are never written. `refresh` lets tag-fed columns follow the file, but for studies that were edited.
 
+use std::sync::Arc;
+
 use super::column::{Column, Kind};
 use super::columns::{Source, Tables};
 use super::fold::is_empty;
@@ -110,15 +112,21 @@ pub fn apply(
     Ok(applied)
 }
 
+/// What the transaction that is open overwrites, to be written down before its commit.
+pub struct Pending {
+    pub undo: Arc<Undo>,
+    pub lines: String,
+}
+
 /// Writes changes of a row that was there before, the old values into the undo file first.
 pub fn update(
     index: &mut dyn Index,
-    undo: Option<&Undo>,
+    pending: &mut Option<Pending>,
     level: Level,
     row: &Existing,
     changes: &[Change<'_>],
 ) -> Result<Applied, Failure> {
-    if let Some(undo) = undo {
+    if let Some(Pending { undo, lines }) = pending {
         let tables = index.tables();
         let shown = |column: &Column| {
             let at = tables.of(level).fed().position(|fed| fed.name == column.name);
@@ -128,7 +136,11 @@ pub fn update(
             .iter()
             .map(|change| Overwritten { column: &change.column.name, old: shown(change.column), new: change.to })
             .collect();
-        undo.keep(level, &row.key, &overwritten)?;
+        *lines += &undo.lines_of(level, &row.key, &overwritten)?;
+        // Where nothing is rolled back there is no later.
+        if !tables.is_transactional {
+            undo.write(&std::mem::take(lines))?;
+        }
     }
     let path = (level == Level::Instance).then_some(row.path.as_str());
     apply(index, level, &row.key, path, changes)

@@ -43,8 +43,7 @@ impl Writer {
         if changes.is_empty() {
             return Ok(Outcome::Unchanged);
         }
-        let undo = self.policy.undo.clone();
-        let applied = existing::update(&mut *self.index, undo.as_deref(), Level::Instance, row, &changes)?;
+        let applied = existing::update(&mut *self.index, &mut self.pending, Level::Instance, row, &changes)?;
         self.note_refused(Level::Instance, &row.key, &applied);
         Ok(if applied.changed { Outcome::Updated { corrected: None } } else { Outcome::Unchanged })
     }
@@ -87,8 +86,7 @@ impl Writer {
         let is_led = |change: &Change<'_>| FACTS.contains(&change.column.known);
         let filled = existing::changes(&tables, Level::Instance, row, Mode::Fill, |column| entry.value(column.source));
         changes.extend(filled.into_iter().filter(|change| !is_led(change)));
-        let undo = self.policy.undo.clone();
-        let applied = existing::update(&mut *self.index, undo.as_deref(), Level::Instance, row, &changes)?;
+        let applied = existing::update(&mut *self.index, &mut self.pending, Level::Instance, row, &changes)?;
         self.note_refused(Level::Instance, &row.key, &applied);
         if applied.changed {
             batch.outcomes[member] = Outcome::Updated { corrected: Some(row.path.clone()) };

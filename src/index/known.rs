@@ -55,6 +55,9 @@ pub struct Row {
     /// The values that this run inserted it with; `None` if it was there before.
     pub written: Option<Arc<[u8]>>,
     pub fold: Fold,
+    /// Of what a name's instances say of a patient: a study that was there before is theirs, so that the index itself
+    /// says that it is this patient whatever the name.
+    pub linked: bool,
 }
 
 #[derive(Default)]
@@ -247,7 +250,9 @@ impl Rows {
                 None => drop(patient.spellings.insert(id.into(), study.into())),
             }
             let name = entry.patient_name();
-            patient.named.entry(name).or_default().add(order, packed);
+            let named = patient.named.entry(name).or_default();
+            named.add(order, packed);
+            named.linked |= studies.get(study).is_some_and(|study| !study.row.is_ours());
         }
     }
 }

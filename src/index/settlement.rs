@@ -147,8 +147,10 @@ impl Writer {
         };
         let groups = names::group(&borne, there, variants);
         let mut base = Fold::default();
-        for name in patient.named.keys().filter(|name| there.is_some_and(|row| row.agrees(name))) {
-            base.merge(&patient.named[name].fold);
+        for (name, row) in &patient.named {
+            if there.is_some_and(|there| row.linked || there.agrees(name)) {
+                base.merge(&row.fold);
+            }
         }
         for group in &groups {
             let (row, reason) = self.row_of(&id, &group.patient);

@@ -55,8 +55,8 @@ impl Undo {
         Ok(Undo { path: path.to_path_buf(), state: Mutex::new((file, 0)) })
     }
 
-    /// Writes down what is about to be overwritten. Nothing is overwritten that is not on disk here.
-    pub fn keep(&self, level: Level, key: &str, columns: &[Overwritten<'_>]) -> Result<(), Failure> {
+    /// Lines for what is about to be overwritten.
+    pub fn lines_of(&self, level: Level, key: &str, columns: &[Overwritten<'_>]) -> Result<String, Failure> {
         let mut text = String::new();
         for Overwritten { column, old, new } in columns {
             let new = match new {
@@ -69,16 +69,19 @@ impl Undo {
             text += &line.map_err(|error| self.failed(&error.into()))?;
             text.push('\n');
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0.write_all(text.as_bytes()).map_err(|error| self.failed(&error))?;
-        state.1 += columns.len() as u64;
-        Ok(())
+        Ok(text)
     }
 
-    /// Before a commit: the lines outlive the machine.
-    pub fn sync(&self) -> Result<(), Failure> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0.sync_data().map_err(|error| self.failed(&error))
+    /// Writes lines down, so that they outlive the machine: before the commit of what they are about.
+    pub fn write(&self, lines: &str) -> Result<(), Failure> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = state.0.write_all(lines.as_bytes()).and_then(|()| state.0.sync_data());
+        written.map_err(|error| self.failed(&error))?;
+        state.1 += lines.lines().count() as u64;
+        Ok(())
     }
 
     fn failed(&self, error: &io::Error) -> Failure {

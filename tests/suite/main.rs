@@ -5,6 +5,7 @@ mod support;
 
 mod account;
 mod conflicts;
+mod edits;
 mod fixtures;
 mod headers;
 mod init;
