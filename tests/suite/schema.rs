@@ -1,0 +1,111 @@
+//! Databases as hospitals have them: old names, old engines, old character sets, columns of their own.
+
+use serde_json::json;
+
+use crate::support::{Index, Said, Site, fixture_archive};
+
+/// What a page lists: the four tables joined, studies that anybody may see.
+fn listed(index: &Index, key: &str) -> u64 {
+    let join = format!(
+        "SELECT COUNT(DISTINCT study.{key}) FROM study INNER JOIN patient ON patient.origid = study.patientid \
+         INNER JOIN series ON series.studyuid = study.{key} INNER JOIN image ON image.seriesuid = series.{key} \
+         WHERE study.private = 0 AND patient.private = 0 AND study.reviewed IS NULL AND study.received IS NOT NULL"
+    );
+    index.rows(&join)[0].parse().unwrap()
+}
+
+fn assert_everything_is_listed(site: &Site, index: &Index, key: &str) -> Said {
+    let said = site.reindex_root(&fixture_archive(site), index, &[]).exits(1);
+    println!("{}", said.out);
+    assert_eq!(said.figure("inserted"), 36);
+    assert_eq!(listed(index, key), 8);
+    let again = site.reindex(index, &[]).exits(1);
+    assert_eq!((again.figure("updated"), again.figure("unchanged")), (0, 36));
+    said
+}
+
+#[test]
+fn a_database_of_before_6_2_1_is_written_by_its_own_names() {
+    let site = Site::new();
+    let index = Index::pacsone();
+    index.execute(
+        "ALTER TABLE study CHANGE uuid uid VARCHAR(64) NOT NULL, CHANGE studydate date DATE NULL, CHANGE studytime time TIME NULL; \
+         ALTER TABLE series CHANGE uuid uid VARCHAR(64) NOT NULL, CHANGE seriesnumber number INT NULL, CHANGE seriesdate date DATE NULL, \
+         CHANGE seriestime time TIME NULL, DROP protocolname, DROP institution, DROP stationname, DROP department; \
+         ALTER TABLE image CHANGE uuid uid VARCHAR(64) NOT NULL, CHANGE instancedate date DATE NULL, CHANGE instancetime time TIME NULL; \
+         ALTER TABLE dbjob CHANGE uuid uid VARCHAR(128) NULL; DROP TABLE conceptname",
+    );
+    assert_everything_is_listed(&site, &index, "uid");
+    assert_eq!(index.rows("SELECT date, time FROM study WHERE uid LIKE '%.1.1'"), ["2021-11-12|10:15:30"]);
+    assert_eq!(index.rows("SELECT number FROM series WHERE uid LIKE '%.1.1.1'"), ["1"]);
+    index.execute("UPDATE study SET description = 'edited'");
+    site.reindex(&index, &["--existing", "refresh"]).exits(1);
+    assert_eq!(index.rows("SELECT COUNT(*) FROM study WHERE description = 'edited' AND uid LIKE '%.1.1'"), ["0"]);
+}
+
+#[test]
+fn a_myisam_database_in_latin1_holds_what_it_can_and_the_rest_is_told() {
+    let site = Site::new();
+    let index = Index::pacsone();
+    for table in ["patient", "study", "series", "image", "conceptname"] {
+        index.execute(&format!("ALTER TABLE {table} ENGINE=MyISAM, CONVERT TO CHARACTER SET latin1"));
+    }
+    let said = assert_everything_is_listed(&site, &index, "uuid");
+    assert!(said.out.contains("substituted by ?"), "{}", said.out);
+    assert_eq!(
+        index.rows("SELECT lastname, firstname, charset FROM patient WHERE origid = 'FX-1002'"),
+        ["Çelik|Jérôme|ISO_IR 100"]
+    );
+    assert_eq!(index.rows("SELECT ideographic FROM patient WHERE origid = 'FX-1003'"), ["??^??"]);
+    assert!(!site.findings("note").is_empty());
+}
+
+#[test]
+fn the_index_does_not_depend_on_the_mode_of_the_server() {
+    let mut dumps = Vec::new();
+    for mode in ["", "TRADITIONAL,ONLY_FULL_GROUP_BY,PIPES_AS_CONCAT", "NO_BACKSLASH_ESCAPES,PAD_CHAR_TO_FULL_LENGTH"] {
+        let site = Site::new();
+        let index = Index::pacsone();
+        index.execute(&format!("SET GLOBAL sql_mode = '{mode}'"));
+        assert_everything_is_listed(&site, &index, "uuid");
+        index.execute("SET GLOBAL sql_mode = DEFAULT");
+        let root = site.archive().display().to_string();
+        dumps.push(index.dump().into_iter().map(|row| row.replace(&root, "ARCHIVE")).collect::<Vec<_>>());
+    }
+    for (one, other) in dumps[0].iter().zip(&dumps[1]).chain(dumps[0].iter().zip(&dumps[2])) {
+        assert_eq!(one, other);
+    }
+}
+
+#[test]
+fn a_value_that_a_column_cannot_hold_costs_the_value_and_not_the_row() {
+    let site = Site::new();
+    site.add("a", json!({"InstanceNumber": "70000", "SeriesNumber": "-5", "Rows": "500", "StudyID": "text"}));
+    let index = Index::mariadb(&site);
+    index.execute(
+        "ALTER TABLE image MODIFY instance SMALLINT NULL, MODIFY numrows TINYINT UNSIGNED NULL; \
+         ALTER TABLE series MODIFY seriesnumber INT UNSIGNED NULL; ALTER TABLE study MODIFY id INT NULL",
+    );
+    let said = site.reindex(&index, &[]).exits(0);
+    assert_eq!(index.rows("SELECT instance, numrows FROM image"), ["-|-"]);
+    assert_eq!(index.rows("SELECT seriesnumber FROM series"), ["-"]);
+    assert_eq!(index.rows("SELECT id FROM study"), ["-"]);
+    assert!(said.out.contains("4 values that are no date, time, number or UID"), "{}", said.out);
+}
+
+#[test]
+fn columns_of_the_site_s_own_get_the_zero_of_their_type() {
+    let site = Site::new();
+    site.add("a", json!({}));
+    let index = Index::mariadb(&site);
+    index.execute(
+        "ALTER TABLE study ADD a VARCHAR(5) NOT NULL, ADD b INT NOT NULL, ADD c DATE NOT NULL, ADD d DATETIME NOT NULL, \
+         ADD e DECIMAL(5,2) NOT NULL, ADD f ENUM('x', 'y') NOT NULL, ADD g TIME NOT NULL, ADD h TEXT NOT NULL, \
+         ADD i BLOB NOT NULL, ADD j INT NOT NULL DEFAULT 7, ADD k INT NULL, ADD l TIMESTAMP NULL ON UPDATE CURRENT_TIMESTAMP",
+    );
+    let said = site.reindex(&index, &[]).exits(0);
+    let row = "|0|0000-00-00|0000-00-00 00:00:00|0.00|x|00:00:00|||7|-|-";
+    assert_eq!(index.rows("SELECT a, b, CAST(c AS CHAR), CAST(d AS CHAR), e, f, g, h, i, j, k, l FROM study"), [row]);
+    let told = "study.a, study.b, study.c, study.d, study.e, study.f, study.g, study.h, study.i";
+    assert!(said.out.contains(told), "{}", said.out);
+}
