@@ -66,10 +66,14 @@ impl Entry {
     }
 
     pub fn patient_name(&self) -> Name {
-        Name(NAME.map(|attribute| match self.instance.get(attribute) {
-            Value::Text(text) => text.into(),
-            _ => "".into(),
-        }))
+        Name(self.patient_name_parts().map(Into::into))
+    }
+
+    pub fn patient_name_parts(&self) -> [&str; 3] {
+        NAME.map(|attribute| match self.instance.get(attribute) {
+            Value::Text(text) => text,
+            _ => "",
+        })
     }
 
     /// `YYYY-MM-DD HH:MM:SS`.

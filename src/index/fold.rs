@@ -68,6 +68,11 @@ impl Shape {
     }
 }
 
+/// Whether an entry says what a packed piece does. Most instances say what the one before did, and this costs no memory.
+fn says_the_same(shape: &Shape, entry: &Entry, packed: &[u8]) -> bool {
+    unpack(packed).zip(&shape.0).all(|(value, attribute)| value == entry.instance.get(*attribute))
+}
+
 /// The values in a packed piece, in the order of the shape's attributes.
 pub fn unpack(packed: &[u8]) -> impl Iterator<Item = Value<'_>> {
     let mut rest = packed;
@@ -121,6 +126,28 @@ pub struct Fold {
 }
 
 impl Fold {
+    /// Adds what an entry says.
+    pub fn add_entry(
+        &mut self,
+        shape: &Shape,
+        entry: &Entry,
+        order: &[u8],
+        scratch: &mut Vec<u8>,
+        written: Option<&Arc<[u8]>>,
+    ) {
+        if let [only] = self.layers.as_mut_slice()
+            && says_the_same(shape, entry, &only.values)
+        {
+            if *only.order < *order {
+                only.order.clear();
+                only.order.extend(order);
+            }
+            return;
+        }
+        shape.pack(entry, scratch);
+        self.add(order, scratch, written);
+    }
+
     /// Adds what an instance says. Values that stand elsewhere already (`written`) are shared.
     pub fn add(&mut self, order: &[u8], packed: &[u8], written: Option<&Arc<[u8]>>) {
         match self.layers.iter().position(|layer| *layer.values == *packed) {

@@ -38,7 +38,7 @@ pub struct Rows {
     pub studies: HashMap<Box<str>, Study>,
     pub series: HashMap<Box<str>, Series>,
     /// The identity of each Patient ID, as far as the database was asked.
-    pub identities: HashMap<Box<str>, Box<str>>,
+    pub identities: HashMap<Box<str>, Arc<str>>,
     /// Keys of rows that transactions of this run are inserting, and how many: a writer that runs into one that another
     /// claims knows that it is ours.
     claims: [HashMap<Box<str>, u32>; 3],
@@ -105,8 +105,8 @@ impl Row {
         self.written.is_some()
     }
 
-    fn add(&mut self, order: &[u8], packed: &[u8]) {
-        self.fold.add(order, packed, self.written.as_ref());
+    fn add(&mut self, shape: &Shape, entry: &Entry, order: &[u8], scratch: &mut Vec<u8>) {
+        self.fold.add_entry(shape, entry, order, scratch, self.written.as_ref());
     }
 }
 
@@ -220,39 +220,51 @@ impl Rows {
 
     /// Adds what an entry says of the rows that it is attached to.
     pub fn add(&mut self, entry: &Entry, reach: &Reach) {
-        let Rows { shapes, patients, studies, series, scratch: (order, packed), .. } = self;
+        let Rows { shapes, patients, studies, series, scratch: (order, scratch), .. } = self;
         self::order(entry, order);
-        let pack = |level: Level, packed: &mut Vec<u8>| shapes[level as usize].pack(entry, packed);
         if reach.series
             && let Some(series) = series.get_mut(entry.key(Level::Series))
         {
-            pack(Level::Series, packed);
-            series.row.add(order, packed);
+            series.row.add(&shapes[Level::Series as usize], entry, order, scratch);
             series.link_differs |= !reach.study;
         }
+        let mut is_linked = false;
         if reach.study
             && let Some(study) = studies.get_mut(entry.key(Level::Study))
         {
-            pack(Level::Study, packed);
-            study.row.add(order, packed);
+            study.row.add(&shapes[Level::Study as usize], entry, order, scratch);
             study.link_differs |= reach.patient.is_none();
+            is_linked = !study.row.is_ours();
             if *study.latest < *entry.received() {
                 study.latest = entry.received().into();
             }
         }
-        if let Some(patient) = reach.patient.as_ref().and_then(|identity| patients.get_mut(identity)) {
-            pack(Level::Patient, packed);
-            let id = entry.key(Level::Patient);
-            let study = entry.key(Level::Study);
-            match patient.spellings.get_mut(id) {
-                Some(smallest) if **smallest <= *study => {}
-                Some(smallest) => *smallest = study.into(),
-                None => drop(patient.spellings.insert(id.into(), study.into())),
-            }
-            let name = entry.patient_name();
-            let named = patient.named.entry(name).or_default();
-            named.add(order, packed);
-            named.linked |= studies.get(study).is_some_and(|study| !study.row.is_ours());
+        if let Some(patient) = reach.patient.as_ref().and_then(|identity| patients.get_mut(&**identity)) {
+            patient.note_spelling(entry);
+            let named = patient.named_by(entry);
+            named.add(&shapes[Level::Patient as usize], entry, order, scratch);
+            named.linked |= is_linked;
+        }
+    }
+}
+
+impl Patient {
+    fn note_spelling(&mut self, entry: &Entry) {
+        let (id, study) = (entry.key(Level::Patient), entry.key(Level::Study));
+        match self.spellings.get_mut(id) {
+            Some(smallest) if **smallest <= *study => {}
+            Some(smallest) => *smallest = study.into(),
+            None => drop(self.spellings.insert(id.into(), study.into())),
+        }
+    }
+
+    /// What the instances say that bear the entry's name. Nearly always there is one name.
+    fn named_by(&mut self, entry: &Entry) -> &mut Row {
+        let parts = entry.patient_name_parts();
+        let is_known = self.named.len() == 1 && self.named.keys().all(|name| name.0.iter().map(|p| &**p).eq(parts));
+        match is_known {
+            true => self.named.values_mut().next().expect("there is one"),
+            false => self.named.entry(entry.patient_name()).or_default(),
         }
     }
 }
@@ -263,7 +275,7 @@ pub struct Reach {
     pub series: bool,
     pub study: bool,
     /// The identity of the patient.
-    pub patient: Option<Box<str>>,
+    pub patient: Option<Arc<str>>,
 }
 
 /// The levels above the image.
