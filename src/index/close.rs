@@ -14,10 +14,20 @@ use super::fold::{Fold, IDENTITY, unpack};
 use super::known::Row;
 use super::settlement::{Finding, PatientRow, Settlement, State, needs_charset};
 use super::{Change, Derive, Existing, Failure, From, Look, Show, Value, View, table};
-use crate::dicom::Level;
+use crate::dicom::attributes::Form;
+use crate::dicom::{ATTRIBUTES, Level};
 
 /// Rows per transaction.
 const PER_TRANSACTION: usize = 500;
+
+/// What instances say of a row that was there.
+#[derive(Clone, Copy)]
+struct Says<'a> {
+    fold: &'a Fold,
+    received: Option<&'a str>,
+    /// The name in the row is not to be completed by theirs.
+    not_the_name: bool,
+}
 
 /// What became of a part of the rows.
 #[derive(Clone, Copy, Default)]
@@ -88,7 +98,9 @@ impl Writer {
             let is_it = |patient: &&&PatientRow| *patient.id == row.key;
             let Some(patient) = there.iter().find(is_it) else { continue };
             let mode = if edited.contains(&row.key) { Mode::Fill } else { self.policy.mode };
-            done.updated += self.bring_up(settlement, Level::Patient, &row, mode, &patient.fold, None)?;
+            let says =
+                Says { fold: &patient.fold, received: None, not_the_name: patient.is_renamed && mode == Mode::Fill };
+            done.updated += self.bring_up(settlement, Level::Patient, &row, mode, says)?;
         }
         Ok(done)
     }
@@ -146,8 +158,8 @@ impl Writer {
             let study = &studies[row.key.as_str()];
             let is_edited = edited.contains(&row.key) || study.link_differs;
             let mode = if is_edited { Mode::Fill } else { self.policy.mode };
-            done.updated +=
-                self.bring_up(settlement, Level::Study, &row, mode, &study.row.fold, Some(&study.latest))?;
+            let says = Says { fold: &study.row.fold, received: Some(&study.latest), not_the_name: false };
+            done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
         }
         for (keys, which) in split(part, |key| studies[key].open) {
             self.derive_modalities(&keys, which)?;
@@ -171,7 +183,7 @@ impl Writer {
         let shape = settlement.rows.shapes[Level::Series as usize].attributes();
         let series = &settlement.rows.series;
         for key in part {
-            let Row { written: Some(written), fold, .. } = &series[key].row else { continue };
+            let Row { written: Some(written), fold } = &series[key].row else { continue };
             let changes = corrections(&tables, shape, &unpack(written).collect::<Vec<_>>(), &fold.values());
             self.correct_row(Level::Series, key, &changes)?;
         }
@@ -182,7 +194,8 @@ impl Writer {
             let study = settlement.rows.studies.get(&one.study);
             let is_edited = one.link_differs || study.is_some_and(|study| study.edited || study.link_differs);
             let mode = if is_edited { Mode::Fill } else { self.policy.mode };
-            done.updated += self.bring_up(settlement, Level::Series, &row, mode, &one.row.fold, None)?;
+            let says = Says { fold: &one.row.fold, received: None, not_the_name: false };
+            done.updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
         }
         for (keys, which) in split(part, |key| series[key].open) {
             self.index.count_instances(&keys, which)?;
@@ -197,18 +210,18 @@ impl Writer {
         level: Level,
         row: &Existing,
         mode: Mode,
-        fold: &Fold,
-        received: Option<&str>,
+        says: Says<'_>,
     ) -> Result<u64, Failure> {
         let tables = self.index.tables();
-        let said = fold.values();
+        let said = says.fold.values();
         let attributes = settlement.rows.shapes[level as usize].attributes();
         let changes = existing::changes(&tables, level, row, mode, |column| match column.source {
+            Source::Attribute(n) if says.not_the_name && is_of_the_name(n) => Value::Null,
             Source::Attribute(attribute) => {
                 let at = attributes.iter().position(|a| *a == attribute);
                 at.and_then(|at| said.get(at).copied()).unwrap_or(Value::Null)
             }
-            Source::Received => received.map_or(Value::Null, Value::Text),
+            Source::Received => says.received.map_or(Value::Null, Value::Text),
             Source::Charset if needs_charset(&said) => Value::Text(tables.charset_term()),
             _ => Value::Null,
         });
@@ -256,6 +269,10 @@ impl Writer {
         };
         Ok(edited.into_iter().collect())
     }
+}
+
+fn is_of_the_name(attribute: usize) -> bool {
+    matches!(ATTRIBUTES[attribute].form, Form::NameComponent(_) | Form::NameGroup(_))
 }
 
 /// From what was written to what is right, column by column.

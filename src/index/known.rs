@@ -55,9 +55,6 @@ pub struct Row {
     /// The values that this run inserted it with; `None` if it was there before.
     pub written: Option<Arc<[u8]>>,
     pub fold: Fold,
-    /// Of what a name's instances say of a patient: a study that was there before is theirs, so that the index itself
-    /// says that it is this patient whatever the name.
-    pub linked: bool,
 }
 
 #[derive(Default)]
@@ -228,22 +225,18 @@ impl Rows {
             series.row.add(&shapes[Level::Series as usize], entry, order, scratch);
             series.link_differs |= !reach.study;
         }
-        let mut is_linked = false;
         if reach.study
             && let Some(study) = studies.get_mut(entry.key(Level::Study))
         {
             study.row.add(&shapes[Level::Study as usize], entry, order, scratch);
             study.link_differs |= reach.patient.is_none();
-            is_linked = !study.row.is_ours();
             if *study.latest < *entry.received() {
                 study.latest = entry.received().into();
             }
         }
         if let Some(patient) = reach.patient.as_ref().and_then(|identity| patients.get_mut(&**identity)) {
             patient.note_spelling(entry);
-            let named = patient.named_by(entry);
-            named.add(&shapes[Level::Patient as usize], entry, order, scratch);
-            named.linked |= is_linked;
+            patient.named_by(entry).add(&shapes[Level::Patient as usize], entry, order, scratch);
         }
     }
 }

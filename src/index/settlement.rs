@@ -29,6 +29,9 @@ pub struct PatientRow {
     pub id: Box<str>,
     pub state: State,
     pub fold: Fold,
+    /// The index says that it is this patient, and files name another: the name was edited, and is not completed by
+    /// parts of the former.
+    pub is_renamed: bool,
 }
 
 pub enum State {
@@ -71,6 +74,58 @@ impl Settlement {
     }
 }
 
+/// What is known of one patient besides its instances.
+struct About<'a> {
+    /// Names that new studies bear.
+    bearers: &'a Bearers<'a>,
+    /// Names of studies that the index links to it.
+    linked: &'a BTreeSet<Name>,
+    /// Rows of its ID with a suffix.
+    variants: &'a [(String, Name)],
+}
+
+#[derive(Default)]
+struct Decided {
+    patients: Vec<PatientRow>,
+    patient_of: HashMap<Box<str>, Box<str>>,
+    findings: Vec<Finding>,
+}
+
+impl Decided {
+    fn find(&mut self, reason: &'static str, uid: &str, detail: &str) {
+        self.findings.push(Finding { reason, uid: uid.to_owned(), detail: detail.to_owned(), is_note: false });
+    }
+}
+
+impl Patient {
+    /// The spelling of its ID that does not depend on which came first.
+    fn final_id(&self) -> &str {
+        match self.spellings.first_key_value() {
+            // The row of a study with a suffix is named by that study alone.
+            Some((spelled, _)) if self.ours && self.spellings.contains_key(&self.id) => spelled,
+            _ => &self.id,
+        }
+    }
+}
+
+fn is_spelled(id: &str, spelled: &str) -> bool {
+    spelled == id || spelled == names::base(id)
+}
+
+/// What instances say of a row that was there: those that bear its name, and those of studies that the index links to
+/// it, whatever their name. Whether there are such.
+fn said_of_its_own(patient: &Patient, linked: &BTreeSet<Name>) -> (Fold, bool) {
+    let (mut fold, mut is_renamed) = (Fold::default(), false);
+    for (name, row) in patient.named.iter().filter(|_| !patient.ours) {
+        let agrees = patient.name.agrees(name);
+        if agrees || linked.contains(name) {
+            fold.merge(&row.fold);
+            is_renamed |= !agrees;
+        }
+    }
+    (fold, is_renamed)
+}
+
 /// The names that new studies bear of one patient, each with the studies.
 type Bearers<'a> = BTreeMap<Name, BTreeSet<&'a str>>;
 
@@ -79,22 +134,29 @@ impl Writer {
     pub fn settle(&mut self) -> Result<Settlement, Failure> {
         let rows = self.known.take();
         let mut bearers: HashMap<&str, Bearers> = HashMap::new();
-        for (key, study) in rows.studies.iter().filter(|(_, study)| study.row.is_ours()) {
+        let mut linked: HashMap<&str, BTreeSet<Name>> = HashMap::new();
+        for (key, study) in &rows.studies {
             let (id, name) = who(study);
-            if let Some(identity) = rows.identities.get(&*id) {
+            let id = if study.row.is_ours() { &id } else { &study.patient };
+            let Some(identity) = rows.identities.get(id) else { continue };
+            if study.row.is_ours() {
                 bearers.entry(identity).or_default().entry(name).or_default().insert(key);
+            } else if !study.link_differs {
+                linked.entry(identity).or_default().insert(name);
             }
         }
         let variants = self.variants(&rows, &bearers)?;
-        let mut patients = Vec::new();
-        let mut patient_of = HashMap::new();
-        let mut findings = rows_that_disagree(&rows);
+        let mut decided = Decided { findings: rows_that_disagree(&rows), ..Decided::default() };
+        let nobody = About { bearers: &Bearers::new(), linked: &BTreeSet::new(), variants: &[] };
         for (identity, patient) in &rows.patients {
-            let nobody = Bearers::new();
-            let bearers = bearers.get(&**identity).unwrap_or(&nobody);
-            let variants = variants.get(&**identity).map(Vec::as_slice).unwrap_or_default();
-            self.settle_patient(patient, bearers, variants, &mut patients, &mut patient_of, &mut findings);
+            let about = About {
+                bearers: bearers.get(&**identity).unwrap_or(nobody.bearers),
+                linked: linked.get(&**identity).unwrap_or(nobody.linked),
+                variants: variants.get(&**identity).map_or(nobody.variants, Vec::as_slice),
+            };
+            self.settle_patient(patient, &about, &mut decided);
         }
+        let Decided { mut patients, patient_of, mut findings } = decided;
         patients.sort_by(|a, b| a.id.cmp(&b.id));
         findings.sort();
         let sorted = |keys: Vec<&Box<str>>| {
@@ -127,75 +189,52 @@ impl Writer {
         Ok(variants)
     }
 
-    fn settle_patient(
-        &self,
-        patient: &Patient,
-        bearers: &Bearers<'_>,
-        variants: &[(String, Name)],
-        patients: &mut Vec<PatientRow>,
-        patient_of: &mut HashMap<Box<str>, Box<str>>,
-        findings: &mut Vec<Finding>,
-    ) {
-        let smallest = |name: &Name| bearers.get(name).and_then(|studies| studies.first().copied());
+    fn settle_patient(&self, patient: &Patient, about: &About<'_>, decided: &mut Decided) {
+        let smallest = |name: &Name| about.bearers.get(name).and_then(|studies| studies.first().copied());
         // A row that was there takes only names of new studies; what those of its own studies say fills it.
-        let names: BTreeSet<&Name> = bearers.keys().chain(patient.named.keys().filter(|_| patient.ours)).collect();
+        let names = about.bearers.keys().chain(patient.named.keys().filter(|_| patient.ours));
+        let names: BTreeSet<&Name> = names.collect();
         let borne: Vec<names::Borne> = names.into_iter().map(|name| (name, smallest(name))).collect();
-        let there = (!patient.ours).then_some(&patient.name);
-        let id: Box<str> = match patient.spellings.first_key_value() {
-            Some((spelled, _)) if patient.ours => spelled.clone(),
-            _ => patient.id.clone(),
-        };
-        let groups = names::group(&borne, there, variants);
-        let mut base = Fold::default();
-        for (name, row) in &patient.named {
-            if there.is_some_and(|there| row.linked || there.agrees(name)) {
-                base.merge(&row.fold);
-            }
-        }
-        for group in &groups {
-            let (row, reason) = self.row_of(&id, &group.patient);
+        let id = patient.final_id();
+        let (mut base, is_renamed) = said_of_its_own(patient, about.linked);
+        for group in &names::group(&borne, (!patient.ours).then_some(&patient.name), about.variants) {
+            let (row, reason) = self.row_of(id, &group.patient);
             let studies: Vec<&str> =
-                group.names.iter().filter_map(|name| bearers.get(*name)).flatten().copied().collect();
+                group.names.iter().filter_map(|name| about.bearers.get(*name)).flatten().copied().collect();
             for study in &studies {
-                patient_of.insert((*study).into(), row.clone());
-                findings.extend(reason.clone().map(|(reason, detail)| Finding {
-                    reason,
-                    detail,
-                    uid: (*study).into(),
-                    is_note: false,
-                }));
+                decided.patient_of.insert((*study).into(), row.clone());
+                if let Some(detail) = &reason {
+                    decided.find("patient-names", study, detail);
+                }
             }
             let mut fold = Fold::default();
             group.names.iter().filter_map(|name| patient.named.get(*name)).for_each(|row| fold.merge(&row.fold));
-            match (&group.patient, *row == *id) {
-                (_, true) => base.merge(&fold),
-                _ if studies.is_empty() => {}
-                (names::Patient::Existing(_), _) => patients.push(PatientRow { id: row, state: State::There, fold }),
-                _ => patients.push(PatientRow { id: row, state: State::New, fold }),
-            }
+            let state = match group.patient {
+                _ if *row == *id => {
+                    base.merge(&fold);
+                    continue;
+                }
+                _ if studies.is_empty() => continue,
+                names::Patient::Existing(_) => State::There,
+                _ => State::New,
+            };
+            decided.patients.push(PatientRow { id: row, state, fold, is_renamed: false });
         }
-        for study in patient
-            .spellings
-            .iter()
-            .filter(|(spelled, _)| **spelled != id && &***spelled != names::base(&id))
-            .map(|(_, study)| study)
-        {
-            let detail = "its Patient ID is spelled otherwise in the index, which takes the spellings for one".into();
-            findings.push(Finding { reason: "patient-id-spelling", uid: study.to_string(), detail, is_note: false });
+        for (_, study) in patient.spellings.iter().filter(|(spelled, _)| !is_spelled(id, spelled)) {
+            let detail = "its Patient ID is spelled otherwise in the index, which takes the spellings for one";
+            decided.find("patient-id-spelling", study, detail);
         }
         let state = match patient.named.values().find_map(|row| row.written.clone()) {
             Some(written) if patient.ours => State::Ours { written, spelled: patient.id.clone() },
             _ => State::There,
         };
-        patients.push(PatientRow { id, state, fold: base });
+        decided.patients.push(PatientRow { id: id.into(), state, fold: base, is_renamed });
     }
 
     /// The ID of a group's row, and what there is to tell of its studies.
-    fn row_of(&self, id: &str, patient: &names::Patient) -> (Box<str>, Option<(&'static str, String)>) {
-        const REASON: &str = "patient-names";
-        let told = |what: &str| {
-            Some((REASON, format!("the name conflicts with that of another patient with this Patient ID; {what}")))
-        };
+    fn row_of(&self, id: &str, patient: &names::Patient) -> (Box<str>, Option<String>) {
+        let told =
+            |what: &str| Some(format!("the name conflicts with that of another patient with this Patient ID; {what}"));
         match patient {
             names::Patient::Base => (id.into(), None),
             names::Patient::Existing(row) => (row.as_str().into(), told("its row was there already")),
