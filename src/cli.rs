@@ -18,7 +18,7 @@ pub enum Command {
     /// Find every instance below the roots and insert what the index lacks
     #[command(after_help = EXIT_CODES)]
     Reindex(Box<Reindex>),
-    /// Make the core tables in an empty database
+    /// Make the tables of an index in an empty database
     Init(Init),
 }
 
@@ -125,7 +125,7 @@ pub struct Init {
     #[command(flatten)]
     pub index: Index,
 
-    /// On MySQL: make four of the hundred tables of PacsOne, for a test server
+    /// On MySQL: make eight of the hundred tables of PacsOne, for a test server
     #[arg(long)]
     pub not_the_pacsone_installer: bool,
 }

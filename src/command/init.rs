@@ -1,4 +1,4 @@
-//! `pacs-index init`: the core tables in an empty database.
+//! `pacs-index init`: the tables of an index in an empty database.
 
 use super::say;
 use crate::error::Result;

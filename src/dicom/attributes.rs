@@ -27,7 +27,7 @@ impl Level {
 }
 
 /// A table of the index that files feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
     Patient,
     Study,
@@ -50,6 +50,11 @@ impl Table {
     /// At most one row for a row of a core table, only where a file has something to say there.
     pub const COMPANIONS: [Table; 4] =
         [Table::ConceptName, Table::SpeciesCode, Table::BreedCode, Table::BreedRegistration];
+
+    /// One of the four that every instance has a row in.
+    pub const fn is_core(self) -> bool {
+        matches!(self, Table::Patient | Table::Study | Table::Series | Table::Image)
+    }
 
     /// The level whose rows it has, and whose key it shares.
     pub const fn level(self) -> Level {
@@ -82,6 +87,12 @@ impl Table {
             Table::Study | Table::Series | Table::Image | Table::ConceptName => "uuid",
             Table::SpeciesCode | Table::BreedCode | Table::BreedRegistration => "patientid",
         }
+    }
+}
+
+impl From<Level> for Table {
+    fn from(level: Level) -> Self {
+        level.table()
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::companion_rows::{Companions, Put};
 use super::duplicates::{Archive, Choice};
 use super::existing::{Mode, Pending};
 use super::known::{Known, PARENTS, Reach};
@@ -16,7 +17,7 @@ use super::names::{self, Conflicts};
 use super::settlement::Finding;
 use super::undo::Undo;
 use super::{Entry, Failure, Index, LEVELS, Refusal};
-use crate::dicom::Level;
+use crate::dicom::{Level, Table};
 
 /// The PACS may hold a lock for as long as its own statement takes; the pauses add up to about half a minute.
 const ATTEMPTS: u32 = 12;
@@ -85,6 +86,7 @@ pub struct Writer {
     pub inserted: Parents,
     /// Rows above the images that were there before and were changed.
     pub updated: Parents,
+    pub companions: Companions,
 }
 
 impl Writer {
@@ -93,7 +95,6 @@ impl Writer {
         for level in LEVELS {
             look_first[level as usize] = !index.is_empty(level)?;
         }
-        let (inserted, updated) = (Parents::default(), Parents::default());
         let pending = policy.undo.clone().map(|undo| Pending { undo, lines: String::new() });
         Ok(Writer {
             pending,
@@ -103,8 +104,9 @@ impl Writer {
             look_first,
             claims: Vec::new(),
             refused: Vec::new(),
-            inserted,
-            updated,
+            inserted: Parents::default(),
+            updated: Parents::default(),
+            companions: Companions::default(),
         })
     }
 
@@ -169,10 +171,11 @@ impl Writer {
             self.insert_parents(level, &mut batch)?;
         }
         self.insert_images(&mut batch)?;
+        let titles = self.write_titles(&batch)?;
         let opened = self.opened(&batch);
         self.take_back(&opened)?;
         let Batch { rows, reach, outcomes, edited, .. } = batch;
-        Ok(Attempt { rows, reach, outcomes, opened, edited })
+        Ok(Attempt { rows, reach, outcomes, opened, edited, titles })
     }
 
     fn insert_parents(&mut self, level: Level, batch: &mut Batch<'_>) -> Result<(), Failure> {
@@ -256,7 +259,7 @@ impl Writer {
     }
 
     fn insert_missing(&mut self, level: Level, rows: &[NewRow<'_>]) -> Result<Vec<Presence>, Failure> {
-        Missing::new(&mut *self.index, level, rows).insert(self.look_first[level as usize])
+        Missing::new(&mut *self.index, level.table(), rows).insert(self.look_first[level as usize])
     }
 
     /// The studies and series below which something was inserted.
@@ -305,6 +308,8 @@ impl Writer {
                 _ => {}
             }
         }
+        attempt.titles.inserted.iter().for_each(|key| known.title_was_inserted(key));
+        self.companions.add(Table::ConceptName, &attempt.titles);
         for key in &attempt.opened[0] {
             known.studies.get_mut(key).into_iter().for_each(|study| study.open = true);
         }
@@ -334,6 +339,7 @@ struct Attempt {
     outcomes: Vec<Outcome>,
     opened: [BTreeSet<Box<str>>; 2],
     edited: std::collections::HashSet<String>,
+    titles: Put,
 }
 
 impl Parents {

@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::batch::{Parents, Writer};
 use super::columns::{Source, Tables};
+use super::companion_rows::Put;
 use super::existing::{self, Applied, Mode};
-use super::fold::{Fold, IDENTITY, unpack};
+use super::fold::{Fold, unpack};
 use super::known::Row;
 use super::settlement::{Finding, PatientRow, Settlement, State, needs_charset};
-use super::{Change, Derive, Existing, Failure, From, Look, Show, Value, View, table};
+use super::{Change, Derive, Existing, Failure, From, Look, Show, Value, View};
 use crate::dicom::attributes::Form;
-use crate::dicom::{ATTRIBUTES, Level};
+use crate::dicom::{ATTRIBUTES, Level, Table};
 
 /// Rows per transaction.
 const PER_TRANSACTION: usize = 500;
@@ -30,10 +31,11 @@ struct Says<'a> {
 }
 
 /// What became of a part of the rows.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Done {
     inserted: u64,
     updated: u64,
+    codes: Vec<(Table, Put)>,
 }
 
 impl Writer {
@@ -49,13 +51,14 @@ impl Writer {
         let mut from = part.start;
         while from < part.end {
             let to = part.end.min(from + PER_TRANSACTION);
-            let Done { inserted, updated } = self.in_transaction(|writer| match level {
+            let Done { inserted, updated, codes } = self.in_transaction(|writer| match level {
                 Level::Patient => writer.close_patients(settlement, &settlement.patients[from..to]),
                 Level::Study => writer.close_studies(settlement, &settlement.studies[from..to]),
                 _ => writer.close_series(settlement, &settlement.series[from..to]),
             })?;
             *self.inserted.of(level) += inserted;
             *self.updated.of(level) += updated;
+            codes.iter().for_each(|(table, put)| self.companions.add(*table, put));
             done((to - from) as u64);
             from = to;
         }
@@ -64,19 +67,20 @@ impl Writer {
 
     fn close_patients(&mut self, settlement: &Settlement, part: &[PatientRow]) -> Result<Done, Failure> {
         let tables = self.index.tables();
-        let shape = settlement.rows.shapes[Level::Patient as usize].attributes();
+        let shape = settlement.rows.shapes[Level::Patient as usize].own();
         let mut done = Done::default();
         let mut there = Vec::new();
         for patient in part {
             match &patient.state {
                 State::Ours { written, spelled } => {
-                    let values = patient.fold.values();
-                    let mut changes = corrections(&tables, shape, &unpack(written).collect::<Vec<_>>(), &values);
+                    let written: Vec<Value> = unpack(written).take(shape.len()).collect();
+                    let values = own(&patient.fold, shape);
+                    let mut changes = corrections(&tables, shape, &written, &values);
                     let term = |said: &[Value<'_>]| match needs_charset(said) {
                         true => Value::Text(tables.charset_term()),
                         false => Value::Null,
                     };
-                    let (old, new) = (term(&unpack(written).collect::<Vec<_>>()), term(&values));
+                    let (old, new) = (term(&written), term(&values));
                     changes.extend(change(&tables, Level::Patient, "charset", old, new));
                     changes.extend(change(
                         &tables,
@@ -102,18 +106,19 @@ impl Writer {
                 Says { fold: &patient.fold, received: None, not_the_name: patient.is_renamed && mode == Mode::Fill };
             done.updated += self.bring_up(settlement, Level::Patient, &row, mode, says)?;
         }
+        done.codes = self.write_codes(settlement, part, &edited)?;
         Ok(done)
     }
 
     /// A patient whose name sets it apart. Returns whether the row was not there.
     fn insert_patient(&mut self, settlement: &Settlement, patient: &PatientRow) -> Result<bool, Failure> {
         let look = Look { view: View::Now, show: Show::Nothing };
-        if !self.index.find(Level::Patient, &[&patient.id], look)?.is_empty() {
+        if !self.index.find(Table::Patient, &[&patient.id], look)?.is_empty() {
             return Ok(false);
         }
         let tables = self.index.tables();
-        let said = patient.fold.values();
-        let attributes = settlement.rows.shapes[Level::Patient as usize].attributes();
+        let attributes = settlement.rows.shapes[Level::Patient as usize].own();
+        let said = own(&patient.fold, attributes);
         let said_of = |attribute| attributes.iter().position(|a| *a == attribute).map(|n| said[n]);
         let columns = tables.of(Level::Patient).columns.iter();
         let values: Vec<Value> = columns
@@ -127,7 +132,7 @@ impl Writer {
                 })
             })
             .collect();
-        match self.index.insert(Level::Patient, 1, &values) {
+        match self.index.insert(Table::Patient, 1, &values) {
             Ok(()) => Ok(true),
             Err(Failure::Duplicate) => Ok(false),
             Err(failure) => Err(failure),
@@ -136,8 +141,7 @@ impl Writer {
 
     fn close_studies(&mut self, settlement: &Settlement, part: &[Box<str>]) -> Result<Done, Failure> {
         let tables = self.index.tables();
-        let shape = settlement.rows.shapes[Level::Study as usize].attributes();
-        let shape = &shape[..shape.len() - IDENTITY.len()];
+        let shape = settlement.rows.shapes[Level::Study as usize].own();
         let studies = &settlement.rows.studies;
         for key in part {
             let study = &studies[key];
@@ -213,8 +217,8 @@ impl Writer {
         says: Says<'_>,
     ) -> Result<u64, Failure> {
         let tables = self.index.tables();
-        let said = says.fold.values();
-        let attributes = settlement.rows.shapes[level as usize].attributes();
+        let attributes = settlement.rows.shapes[level as usize].own();
+        let said = own(says.fold, attributes);
         let changes = existing::changes(&tables, level, row, mode, |column| match column.source {
             Source::Attribute(n) if says.not_the_name && is_of_the_name(n) => Value::Null,
             Source::Attribute(attribute) => {
@@ -228,7 +232,7 @@ impl Writer {
         if changes.is_empty() {
             return Ok(0);
         }
-        let applied = existing::update(&mut *self.index, &mut self.pending, level, row, &changes)?;
+        let applied = existing::update(&mut *self.index, &mut self.pending, level.table(), row, &changes)?;
         self.note_refused(level, &row.key, &applied);
         Ok(applied.changed.into())
     }
@@ -236,19 +240,20 @@ impl Writer {
     /// A row that this run inserted.
     fn correct_row(&mut self, level: Level, key: &str, changes: &[Change<'_>]) -> Result<(), Failure> {
         if !changes.is_empty() {
-            let applied = existing::apply(&mut *self.index, level, key, None, changes)?;
+            let applied = existing::apply(&mut *self.index, level.table(), key, None, changes)?;
             self.note_refused(level, key, &applied);
         }
         Ok(())
     }
 
     /// Columns that the database did not let be changed. Keys of patients are not told.
-    pub(super) fn note_refused(&mut self, level: Level, key: &str, applied: &Applied) {
-        let uid = if level == Level::Patient { String::new() } else { key.to_owned() };
+    pub(super) fn note_refused(&mut self, table: impl Into<Table>, key: &str, applied: &Applied) {
+        let table = table.into();
+        let uid = if table.level() == Level::Patient { String::new() } else { key.to_owned() };
         self.refused.extend(applied.refused.iter().map(|column| Finding {
             reason: "refused-by-index",
             uid: uid.clone(),
-            detail: format!("the database does not let {}.{column} be changed", table(level)),
+            detail: format!("the database does not let {}.{column} be changed", table.name()),
             is_note: false,
         }));
     }
@@ -258,7 +263,7 @@ impl Writer {
             Mode::Fill => Show::Nulls,
             Mode::Refresh => Show::Values,
         };
-        self.index.find(level, keys, Look { view: View::Begun, show })
+        self.index.find(level.table(), keys, Look { view: View::Begun, show })
     }
 
     fn edited(&mut self, level: Level, keys: &[&str]) -> Result<HashSet<String>, Failure> {
@@ -273,6 +278,13 @@ impl Writer {
 
 fn is_of_the_name(attribute: usize) -> bool {
     matches!(ATTRIBUTES[attribute].form, Form::NameComponent(_) | Form::NameGroup(_))
+}
+
+/// What instances say for the level's own table.
+fn own<'a>(fold: &'a Fold, shape: &[usize]) -> Vec<Value<'a>> {
+    let mut said = fold.values();
+    said.truncate(shape.len());
+    said
 }
 
 /// From what was written to what is right, column by column.

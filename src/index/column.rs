@@ -19,6 +19,10 @@ pub struct Found {
     pub must_be_given: bool,
     /// The server sets it to the time of an update.
     pub on_update: bool,
+    /// It alone is a primary or a unique key of its table.
+    pub is_unique: bool,
+    /// The user may look at it, but not insert into and update it.
+    pub is_read_only: bool,
 }
 
 impl Default for Found {
@@ -32,6 +36,8 @@ impl Default for Found {
             nullable: true,
             must_be_given: false,
             on_update: false,
+            is_unique: false,
+            is_read_only: false,
         }
     }
 }

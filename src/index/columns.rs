@@ -3,7 +3,7 @@
 //! Tag-fed columns stand in `dicom::attributes`; here are the others, and the names that they had in old databases.
 
 use super::column::{Column, Found, Kind};
-use super::{Level, table};
+use super::{Level, companions, table};
 use crate::dicom::attributes::position;
 use crate::dicom::{ATTRIBUTES, Table};
 use crate::error::{Error, Result};
@@ -76,9 +76,9 @@ pub fn is_known(name: &str) -> bool {
         || FORMER.iter().any(|(.., former)| *former == name)
 }
 
-/// The table of a level as it was found, and what is written of it.
+/// A table as it was found, and what is written of it.
 #[derive(Clone, Debug, Default)]
-pub struct CoreTable {
+pub struct WrittenTable {
     /// Written into a new row.
     pub columns: Vec<Column>,
     /// Set to themselves in every update, since the server would set them to the time of the update.
@@ -87,7 +87,7 @@ pub struct CoreTable {
     pub derived: Option<Column>,
 }
 
-impl CoreTable {
+impl WrittenTable {
     /// The name that a known column has in this database.
     pub fn name(&self, known: &str) -> &str {
         self.column(known).map_or("", |column| &column.name)
@@ -103,12 +103,17 @@ impl CoreTable {
     }
 }
 
-/// What is written of each level's table.
+/// What is written of each table.
 #[derive(Clone, Debug)]
 pub struct Tables {
-    levels: [CoreTable; 4],
+    /// Without columns where a companion is not written.
+    tables: [WrittenTable; 8],
     /// For each attribute its column, if the database has it.
     attributes: Vec<Option<Column>>,
+    /// Companions that are there and not written, each with the reason.
+    pub unwritten: Vec<String>,
+    /// Tables that are there, hold what files say, and are left to the PACS.
+    pub not_rebuilt: Vec<&'static str>,
     /// A statement that fails leaves nothing behind.
     pub is_transactional: bool,
     /// The database holds the other tables of a PACS, too.
@@ -134,38 +139,60 @@ pub struct Engine {
 }
 
 impl Tables {
-    /// `found` describes the table of a level; an empty list is a table that is not there.
-    pub fn new(engine: Engine, mut found: impl FnMut(Level) -> Result<Vec<Found>>) -> Result<Self> {
-        let mut levels: [CoreTable; 4] = Default::default();
-        for level in super::LEVELS {
-            levels[level as usize] = written(level, &found(level)?)?;
+    /// `found` describes a table by its name; an empty list is a table that is not there.
+    pub fn new(engine: Engine, mut found: impl FnMut(&str) -> Result<Vec<Found>>) -> Result<Self> {
+        let mut tables: [WrittenTable; 8] = Default::default();
+        for table in Table::CORE {
+            tables[table as usize] = written(table, &found(table.name())?)?;
+        }
+        let mut unwritten = Vec::new();
+        for table in Table::COMPANIONS {
+            let there = found(table.name())?;
+            match companions::why_not(table, &there) {
+                None if there.is_empty() => {}
+                None => tables[table as usize] = written(table, &there)?,
+                Some(why) => unwritten.push(format!("{} is not written: {why}", table.name())),
+            }
+        }
+        let mut not_rebuilt = Vec::new();
+        for name in companions::NOT_REBUILT {
+            if !found(name)?.is_empty() {
+                not_rebuilt.push(name);
+            }
         }
         let of_attribute = |n: usize| {
-            let columns = &levels[ATTRIBUTES[n].level() as usize].columns;
+            let columns = &tables[ATTRIBUTES[n].table as usize].columns;
             columns.iter().find(|column| column.source == Source::Attribute(n)).cloned()
         };
         let attributes = (0..ATTRIBUTES.len()).map(of_attribute).collect();
-        let matched = levels[Level::Study as usize].column("matched").is_some();
+        let matched = tables[Table::Study as usize].column("matched").is_some();
         let edits = Edits { jobs: engine.has_jobs, worklist: engine.has_worklist, matched };
         let Engine { is_transactional, is_of_a_pacs, .. } = engine;
-        Ok(Tables { levels, attributes, is_transactional, is_of_a_pacs, edits })
+        Ok(Tables { tables, attributes, unwritten, not_rebuilt, is_transactional, is_of_a_pacs, edits })
     }
 
-    pub fn of(&self, level: Level) -> &CoreTable {
-        &self.levels[level as usize]
+    pub fn of(&self, table: impl Into<Table>) -> &WrittenTable {
+        &self.tables[table.into() as usize]
     }
 
-    /// The name that the key of a level's table has in this database.
-    pub fn key(&self, level: Level) -> &str {
-        self.of(level).name(super::key(level))
+    /// The companions of a level's rows that are written.
+    pub fn companions(&self, level: Level) -> impl Iterator<Item = Table> {
+        let is_written = move |table: &Table| table.level() == level && !self.of(*table).columns.is_empty();
+        Table::COMPANIONS.into_iter().filter(is_written)
     }
 
-    /// Of a table's unknown columns, those that are written all the same.
+    /// The name that the key of a table has in this database.
+    pub fn key(&self, table: impl Into<Table>) -> &str {
+        let table = table.into();
+        self.of(table).name(table.key())
+    }
+
+    /// Of the tables' unknown columns, those that are written all the same.
     pub fn unknown(&self) -> Vec<String> {
-        let of = |level: Level| {
-            self.of(level).unknown().map(move |column| format!("{}.{}", table(level), column.name)).collect::<Vec<_>>()
+        let of = |table: Table| {
+            self.of(table).unknown().map(move |column| format!("{}.{}", table.name(), column.name)).collect::<Vec<_>>()
         };
-        super::LEVELS.into_iter().flat_map(of).collect()
+        Table::CORE.into_iter().chain(Table::COMPANIONS).flat_map(of).collect()
     }
 
     /// The column of an attribute, if the database has it.
@@ -180,23 +207,24 @@ impl Tables {
     }
 }
 
-fn written(level: Level, there: &[Found]) -> Result<CoreTable> {
+fn written(table: Table, there: &[Found]) -> Result<WrittenTable> {
+    let is_exact = |known: &str| table.key() == known || EXACT.iter().any(|(l, e)| l.table() == table && *e == known);
     let find = |known: &'static str, source: Source| {
-        let former = FORMER.iter().find(|(l, name, _)| *l == level && *name == known).map(|(.., former)| *former);
+        let former = FORMER.iter().find(|(l, name, _)| l.table() == table && *name == known);
         let named = |name: &str| there.iter().find(|found| found.name.eq_ignore_ascii_case(name));
-        let found = named(known).or_else(|| named(former?))?;
-        Some(Column::new(found, known, source, EXACT.contains(&(level, known))))
+        let found = named(known).or_else(|| named(former?.2))?;
+        Some(Column::new(found, known, source, is_exact(known)))
     };
-    let tags = ATTRIBUTES.iter().enumerate().filter(|(_, a)| a.table == level.table());
+    let tags = ATTRIBUTES.iter().enumerate().filter(|(_, a)| a.table == table);
     let tags = tags.map(|(i, attribute)| (attribute.column, Source::Attribute(i)));
-    let others = OTHERS.iter().filter(|(l, ..)| *l == level).map(|(_, name, source)| (*name, *source));
+    let others = OTHERS.iter().filter(|(l, ..)| l.table() == table).map(|(_, name, source)| (*name, *source));
     let mut columns: Vec<Column> = tags.chain(others).filter_map(|(name, source)| find(name, source)).collect();
-    for (_, name) in EXACT.iter().filter(|(l, _)| *l == level) {
+    for (level, name) in EXACT.iter().filter(|(l, _)| l.table() == table) {
         if !columns.iter().any(|column| column.known == *name) {
-            return Err(missing(level, name));
+            return Err(missing(*level, name));
         }
     }
-    let derived = DERIVED.iter().find(|(l, _)| *l == level).and_then(|(_, name)| find(name, Source::Derived));
+    let derived = DERIVED.iter().find(|(l, _)| l.table() == table).and_then(|(_, name)| find(name, Source::Derived));
     let is_written = |name: &str| columns.iter().chain(&derived).any(|column| column.name.eq_ignore_ascii_case(name));
     let unknown: Vec<Column> = there
         .iter()
@@ -205,7 +233,7 @@ fn written(level: Level, there: &[Found]) -> Result<CoreTable> {
         .collect();
     columns.extend(unknown);
     let preserved = there.iter().filter(|found| found.on_update).map(|found| found.name.clone()).collect();
-    Ok(CoreTable { columns, preserved, derived })
+    Ok(WrittenTable { columns, preserved, derived })
 }
 
 fn missing(level: Level, name: &str) -> Error {
@@ -229,11 +257,11 @@ mod tests {
 
     #[test]
     fn names_of_before_6_2_1_are_mapped_and_the_new_ones_come_first() {
-        let old = written(Level::Study, &found(&["uid", "patientid", "date", "time", "received"])).unwrap();
+        let old = written(Table::Study, &found(&["uid", "patientid", "date", "time", "received"])).unwrap();
         assert_eq!((old.name("uuid"), old.name("studydate"), old.name("studytime")), ("uid", "date", "time"));
-        let new = written(Level::Study, &found(&["uid", "uuid", "patientid", "studydate"])).unwrap();
+        let new = written(Table::Study, &found(&["uid", "uuid", "patientid", "studydate"])).unwrap();
         assert_eq!((new.name("uuid"), new.name("studydate")), ("uuid", "studydate"));
-        let error = written(Level::Study, &found(&["uid"])).err().unwrap().to_string();
+        let error = written(Table::Study, &found(&["uid"])).err().unwrap().to_string();
         assert!(error.contains("`study`.`patientid`"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
--- The four core tables of a PacsOne-compatible index, for embedded indexes and test servers. Written from what
--- public clients of the database read; types and lengths are inferences. PacsOne's own installer makes these and
--- about a hundred others: on its databases this is never run.
+-- The four core tables of a PacsOne-compatible index and their four companions, for embedded indexes and test servers.
+-- Written from what public clients of the database read; types and lengths are inferences. PacsOne's own installer makes
+-- these and about a hundred others: on its databases this is never run.
 --
 -- Read by SQLite and by MySQL alike, statement by statement. PATIENT_ID stands for the type of a Patient ID.
 
@@ -116,6 +116,43 @@ CREATE TABLE image (
   numframes INT NULL,
   mimetype VARCHAR(64) NULL,
   PRIMARY KEY (uuid)
+);
+
+CREATE TABLE conceptname (
+  uuid VARCHAR(64) NOT NULL,
+  value VARCHAR(16) NULL,
+  schemedesignator VARCHAR(16) NULL,
+  schemeversion VARCHAR(16) NULL,
+  meaning VARCHAR(64) NULL,
+  PRIMARY KEY (uuid)
+);
+
+CREATE TABLE patientspeciescode (
+  patientid PATIENT_ID NOT NULL,
+  value VARCHAR(16) NULL,
+  schemedesignator VARCHAR(16) NULL,
+  schemeversion VARCHAR(16) NULL,
+  meaning VARCHAR(64) NULL,
+  PRIMARY KEY (patientid)
+);
+
+CREATE TABLE patientbreedcode (
+  patientid PATIENT_ID NOT NULL,
+  value VARCHAR(16) NULL,
+  schemedesignator VARCHAR(16) NULL,
+  schemeversion VARCHAR(16) NULL,
+  meaning VARCHAR(64) NULL,
+  PRIMARY KEY (patientid)
+);
+
+CREATE TABLE breedregistration (
+  patientid PATIENT_ID NOT NULL,
+  regnumber VARCHAR(64) NULL,
+  value VARCHAR(16) NULL,
+  schemedesignator VARCHAR(16) NULL,
+  schemeversion VARCHAR(16) NULL,
+  meaning VARCHAR(64) NULL,
+  PRIMARY KEY (patientid)
 );
 
 CREATE INDEX patient_lastname ON patient (lastname);

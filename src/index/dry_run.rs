@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::names::Name;
-use super::{Change, Derive, Existing, Failure, Index, LEVELS, Look, Tables, Value, key, link, table};
-use crate::dicom::Level;
+use super::{Change, Derive, Existing, Failure, Index, Look, Tables, Value, link};
+use crate::dicom::{Level, Table};
 
 pub struct DryRun<I> {
     index: I,
-    /// By the identity of the key.
-    inserted: [HashMap<Box<str>, Existing>; 4],
+    /// Of each table, by the identity of the key.
+    inserted: [HashMap<Box<str>, Existing>; 8],
     changes: BTreeMap<(&'static str, String), Changed>,
 }
 
@@ -25,11 +25,11 @@ pub struct Changed {
 
 impl<I: Index> DryRun<I> {
     pub fn new(index: I) -> Self {
-        DryRun { index, inserted: LEVELS.map(|_| HashMap::new()), changes: BTreeMap::new() }
+        DryRun { index, inserted: Default::default(), changes: BTreeMap::new() }
     }
 
-    fn identities_of(&mut self, level: Level, keys: &[&str]) -> Result<Vec<String>, Failure> {
-        match level {
+    fn identities_of(&mut self, table: Table, keys: &[&str]) -> Result<Vec<String>, Failure> {
+        match table.level() {
             Level::Patient => self.index.identities(keys),
             _ => Ok(keys.iter().map(|key| (*key).to_owned()).collect()),
         }
@@ -58,10 +58,10 @@ impl<I: Index> Index for DryRun<I> {
         self.index.identities(patient_ids)
     }
 
-    fn find(&mut self, level: Level, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure> {
-        let mut existing = self.index.find(level, keys, look)?;
-        let identities = self.identities_of(level, keys)?;
-        existing.extend(identities.iter().filter_map(|key| self.inserted[level as usize].get(key.as_str())).cloned());
+    fn find(&mut self, table: Table, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure> {
+        let mut existing = self.index.find(table, keys, look)?;
+        let identities = self.identities_of(table, keys)?;
+        existing.extend(identities.iter().filter_map(|key| self.inserted[table as usize].get(key.as_str())).cloned());
         Ok(existing)
     }
 
@@ -77,9 +77,9 @@ impl<I: Index> Index for DryRun<I> {
         self.index.edited_patients(patients)
     }
 
-    fn insert(&mut self, level: Level, _: usize, values: &[Value<'_>]) -> Result<(), Failure> {
+    fn insert(&mut self, table: Table, _: usize, values: &[Value<'_>]) -> Result<(), Failure> {
         let tables = self.tables();
-        let columns = &tables.of(level).columns;
+        let columns = &tables.of(table).columns;
         for row in values.chunks(columns.len()) {
             let text = |known: &str| {
                 let at = columns.iter().position(|column| column.known == known);
@@ -88,20 +88,20 @@ impl<I: Index> Index for DryRun<I> {
                     _ => String::new(),
                 }
             };
-            let spelled = text(key(level));
-            let identity = self.identities_of(level, &[&spelled])?.pop().unwrap_or_default();
+            let spelled = text(table.key());
+            let identity = self.identities_of(table, &[&spelled])?.pop().unwrap_or_default();
             let name = Name(["lastname", "firstname", "middlename"].map(|known| text(known).into()));
-            let (link, path) = (link(level).map_or_else(String::new, text), text("path"));
+            let (link, path) = (link(table).map_or_else(String::new, text), text("path"));
             let row = Existing { key: spelled, identity: identity.clone(), link, path, name, shown: Vec::new() };
-            self.inserted[level as usize].insert(identity.into(), row);
+            self.inserted[table as usize].insert(identity.into(), row);
         }
         Ok(())
     }
 
     /// Only rows that were there before are changed; what was inserted would have been right in the end.
-    fn update(&mut self, level: Level, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure> {
-        let identity = self.identities_of(level, &[key])?.pop().unwrap_or_default();
-        if let Some(row) = self.inserted[level as usize].get_mut(identity.as_str()) {
+    fn update(&mut self, table: Table, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure> {
+        let identity = self.identities_of(table, &[key])?.pop().unwrap_or_default();
+        if let Some(row) = self.inserted[table as usize].get_mut(identity.as_str()) {
             let led = changes.iter().find(|change| change.column.known == "path");
             if let (Some(Change { to: Value::Text(to), .. }), true) = (led, path == Some(&row.path)) {
                 row.path = (*to).to_owned();
@@ -110,9 +110,9 @@ impl<I: Index> Index for DryRun<I> {
         }
         for change in changes {
             let changed = Changed { rows: 0, first: None };
-            let changed = self.changes.entry((table(level), change.column.name.clone())).or_insert(changed);
+            let changed = self.changes.entry((table.name(), change.column.name.clone())).or_insert(changed);
             changed.rows += 1;
-            if level != Level::Patient && changed.first.as_deref().is_none_or(|first| key < first) {
+            if table.level() != Level::Patient && changed.first.as_deref().is_none_or(|first| key < first) {
                 changed.first = Some(key.to_owned());
             }
         }

@@ -11,7 +11,7 @@ use super::columns::{Source, Tables};
 use super::fold::is_empty;
 use super::undo::{Overwritten, Undo};
 use super::{Change, Existing, Failure, From, Index, Value};
-use crate::dicom::Level;
+use crate::dicom::Table;
 
 /// What is written of rows that were there before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub const FACTS: [&str; 10] = [
     "path",
 ];
 
-impl super::columns::CoreTable {
+impl super::columns::WrittenTable {
     /// The columns that may be filled or refreshed.
     pub fn fed(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|column| {
@@ -49,7 +49,7 @@ impl super::columns::CoreTable {
 /// What is to be changed of a row that shows `row.shown`, so that it says `value` of each column.
 pub fn changes<'a>(
     tables: &'a Tables,
-    level: Level,
+    table: impl Into<Table>,
     row: &'a Existing,
     mode: Mode,
     value: impl Fn(&Column) -> Value<'a>,
@@ -71,7 +71,7 @@ pub fn changes<'a>(
         };
         Some(Change { column, from, to })
     };
-    tables.of(level).fed().zip(&row.shown).filter_map(change).collect()
+    tables.of(table).fed().zip(&row.shown).filter_map(change).collect()
 }
 
 /// What PacsOne purges by, and whence an instance came, are not the file's to say.
@@ -91,19 +91,19 @@ pub struct Applied {
 /// Writes changes of a row. One that the database refuses costs no other.
 pub fn apply(
     index: &mut dyn Index,
-    level: Level,
+    table: Table,
     key: &str,
     path: Option<&str>,
     changes: &[Change<'_>],
 ) -> Result<Applied, Failure> {
-    match index.update(level, key, path, changes) {
+    match index.update(table, key, path, changes) {
         Ok(changed) => return Ok(Applied { changed: changed && !changes.is_empty(), refused: Vec::new() }),
         Err(Failure::Refused(_)) => {}
         Err(failure) => return Err(failure),
     }
     let mut applied = Applied::default();
     for change in changes {
-        match index.update(level, key, path, std::slice::from_ref(change)) {
+        match index.update(table, key, path, std::slice::from_ref(change)) {
             Ok(changed) => applied.changed |= changed,
             Err(Failure::Refused(_)) => applied.refused.push(change.column.name.clone()),
             Err(failure) => return Err(failure),
@@ -122,26 +122,26 @@ pub struct Pending {
 pub fn update(
     index: &mut dyn Index,
     pending: &mut Option<Pending>,
-    level: Level,
+    table: Table,
     row: &Existing,
     changes: &[Change<'_>],
 ) -> Result<Applied, Failure> {
     if let Some(Pending { undo, lines }) = pending {
         let tables = index.tables();
         let shown = |column: &Column| {
-            let at = tables.of(level).fed().position(|fed| fed.name == column.name);
+            let at = tables.of(table).fed().position(|fed| fed.name == column.name);
             if column.source == Source::Path { Some(row.path.as_str()) } else { row.shown.get(at?)?.as_deref() }
         };
         let overwritten: Vec<Overwritten> = changes
             .iter()
             .map(|change| Overwritten { column: &change.column.name, old: shown(change.column), new: change.to })
             .collect();
-        *lines += &undo.lines_of(level, &row.key, &overwritten)?;
+        *lines += &undo.lines_of(table, &row.key, &overwritten)?;
         // Where nothing is rolled back there is no later.
         if !tables.is_transactional {
             undo.write(&std::mem::take(lines))?;
         }
     }
-    let path = (level == Level::Instance).then_some(row.path.as_str());
-    apply(index, level, &row.key, path, changes)
+    let path = (table == Table::Image).then_some(row.path.as_str());
+    apply(index, table, &row.key, path, changes)
 }

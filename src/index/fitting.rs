@@ -2,7 +2,7 @@
 
 use super::column::{Column, Kind};
 use super::{Refusal, Tables, Value, table};
-use crate::dicom::{ATTRIBUTES, Instance, Level};
+use crate::dicom::{ATTRIBUTES, Instance, Level, Table};
 
 /// What was changed to make an instance fit.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,13 +23,15 @@ impl Tables {
             let value = instance.get(n);
             let Some(column) = self.of_attribute(n) else {
                 // What is not written makes no difference either.
-                if attribute.level() != Level::Instance {
+                if attribute.table != Table::Image {
                     instance.set(n, Value::Null);
                 }
                 continue;
             };
             match (value, column.kind) {
                 (Value::Null, _) => {}
+                // A companion that cannot hold the key costs no instance: it is looked at when its row is written.
+                (_, _) if column.exact && !attribute.table.is_core() => {}
                 (Value::Text(text), _) if column.exact => column.take(attribute.level(), text)?,
                 (Value::Text(text), kind) if !is_text_for(kind) => {
                     let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
@@ -42,7 +44,7 @@ impl Tables {
                     fitted.cut += u64::from(room.len() < text.len());
                     let held = column.repertoire.fit(room);
                     if let std::borrow::Cow::Owned(_) = held {
-                        fitted.substituted.push(format!("{}.{}", table(attribute.level()), column.name));
+                        fitted.substituted.push(format!("{}.{}", attribute.table.name(), column.name));
                     }
                     if held != text {
                         let held = held.into_owned();

@@ -14,7 +14,11 @@ use crate::dicom::{Level, Table};
 
 /// The attributes whose values a level's rows are folded from.
 #[derive(Clone, Debug, Default)]
-pub struct Shape(Vec<usize>);
+pub struct Shape {
+    attributes: Vec<usize>,
+    /// How many feed the level's own table. They come first.
+    own: usize,
+}
 
 /// By which patient a study is: its values stand at the end of a study's.
 pub const IDENTITY: [usize; 4] = [
@@ -25,29 +29,37 @@ pub const IDENTITY: [usize; 4] = [
 ];
 
 impl Shape {
-    /// The columns of a level that tags feed, but for the key.
+    /// The columns of a level that tags feed, but for the key; those of a patient's companions at the end.
     pub fn of(tables: &Tables, level: Level) -> Self {
         let patient = IDENTITY[0];
         let attribute = |source| match source {
-            Source::Attribute(n) if ATTRIBUTES[n].column != super::key(level) && n != patient => Some(n),
+            Source::Attribute(n) if ATTRIBUTES[n].column != ATTRIBUTES[n].table.key() && n != patient => Some(n),
             _ => None,
         };
-        let mut shape: Vec<usize> =
-            tables.of(level).columns.iter().filter_map(|column| attribute(column.source)).collect();
-        if level == Level::Study {
-            shape.extend(IDENTITY);
+        let of = |table: Table| tables.of(table).columns.iter().filter_map(|column| attribute(column.source));
+        let mut attributes = Vec::from_iter(of(level.table()));
+        let own = attributes.len();
+        match level {
+            Level::Patient => attributes.extend(tables.companions(level).flat_map(of)),
+            Level::Study => attributes.extend(IDENTITY),
+            Level::Series | Level::Instance => {}
         }
-        Shape(shape)
+        Shape { attributes, own }
     }
 
     pub fn attributes(&self) -> &[usize] {
-        &self.0
+        &self.attributes
+    }
+
+    /// Those that feed the level's own table.
+    pub fn own(&self) -> &[usize] {
+        &self.attributes[..self.own]
     }
 
     /// What an entry says, in one piece.
     pub fn pack(&self, entry: &Entry, into: &mut Vec<u8>) {
         into.clear();
-        for attribute in &self.0 {
+        for attribute in &self.attributes {
             match entry.instance.get(*attribute) {
                 Value::Null => into.push(0),
                 Value::Text(text) => {
@@ -70,7 +82,7 @@ impl Shape {
 
 /// Whether an entry says what a packed piece does. Most instances say what the one before did, and this costs no memory.
 fn says_the_same(shape: &Shape, entry: &Entry, packed: &[u8]) -> bool {
-    unpack(packed).zip(&shape.0).all(|(value, attribute)| value == entry.instance.get(*attribute))
+    unpack(packed).zip(&shape.attributes).all(|(value, attribute)| value == entry.instance.get(*attribute))
 }
 
 /// The values in a packed piece, in the order of the shape's attributes.

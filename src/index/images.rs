@@ -4,7 +4,7 @@ use super::batch::{Outcome, Writer};
 use super::existing::{self, FACTS, Mode};
 use super::lookup::Batch;
 use super::{Change, Entry, Existing, Failure, From, Look, Show, Tables, Value, View};
-use crate::dicom::Level;
+use crate::dicom::{Level, Table};
 
 /// How often a row is looked at again that another writer keeps changing.
 const TRIES: u32 = 10;
@@ -33,19 +33,24 @@ impl Writer {
     /// The row names this file.
     fn update_image(&mut self, batch: &Batch<'_>, member: usize, row: &Existing) -> Result<Outcome, Failure> {
         let entry = &batch.entries[member];
-        let study = entry.key(Level::Study);
-        let is_edited =
-            batch.edited.contains(study) || self.known.lock().studies.get(study).is_some_and(|study| study.edited);
-        // A file that says that it is of another study or patient than the index does says nothing else either.
-        let mode = if is_edited || batch.reach[member].patient.is_none() { Mode::Fill } else { self.policy.mode };
+        let mode = self.mode_of(batch, member);
         let tables = self.index.tables();
-        let changes = existing::changes(&tables, Level::Instance, row, mode, |column| entry.value(column.source));
+        let changes = existing::changes(&tables, Table::Image, row, mode, |column| entry.value(column.source));
         if changes.is_empty() {
             return Ok(Outcome::Unchanged);
         }
-        let applied = existing::update(&mut *self.index, &mut self.pending, Level::Instance, row, &changes)?;
-        self.note_refused(Level::Instance, &row.key, &applied);
+        let applied = existing::update(&mut *self.index, &mut self.pending, Table::Image, row, &changes)?;
+        self.note_refused(Table::Image, &row.key, &applied);
         Ok(if applied.changed { Outcome::Updated { corrected: None } } else { Outcome::Unchanged })
+    }
+
+    /// What may be written of an image, or of what belongs to it.
+    pub(super) fn mode_of(&self, batch: &Batch<'_>, member: usize) -> Mode {
+        let study = batch.entries[member].key(Level::Study);
+        let is_edited =
+            batch.edited.contains(study) || self.known.lock().studies.get(study).is_some_and(|study| study.edited);
+        // A file that says that it is of another study or patient than the index does says nothing else either.
+        if is_edited || batch.reach[member].patient.is_none() { Mode::Fill } else { self.policy.mode }
     }
 
     /// The row of an instance, which this run has inserted or led to a file, and another file of it: the better stays.
@@ -62,7 +67,7 @@ impl Writer {
             }
             let tables = self.index.tables();
             let changes = lead(&tables, entry, whole);
-            if self.index.update(Level::Instance, &row.key, Some(&row.path), &changes)? {
+            if self.index.update(Table::Image, &row.key, Some(&row.path), &changes)? {
                 batch.outcomes[member] = Outcome::Duplicate { loser: Some(row.path) };
                 let series = if whole { entry.key(Level::Series).into() } else { row.link.as_str().into() };
                 batch.opened_series.extend([series, row.link.into()]);
@@ -70,7 +75,7 @@ impl Writer {
             }
             // Another writer was faster.
             let look = Look { view: View::Now, show: Show::Nothing };
-            match self.index.find(Level::Instance, &[&row.key], look)?.pop() {
+            match self.index.find(Table::Image, &[&row.key], look)?.pop() {
                 Some(now) => row = now,
                 None => return Ok(()),
             }
@@ -84,10 +89,10 @@ impl Writer {
         let tables = self.index.tables();
         let mut changes = lead(&tables, entry, false);
         let is_led = |change: &Change<'_>| FACTS.contains(&change.column.known);
-        let filled = existing::changes(&tables, Level::Instance, row, Mode::Fill, |column| entry.value(column.source));
+        let filled = existing::changes(&tables, Table::Image, row, Mode::Fill, |column| entry.value(column.source));
         changes.extend(filled.into_iter().filter(|change| !is_led(change)));
-        let applied = existing::update(&mut *self.index, &mut self.pending, Level::Instance, row, &changes)?;
-        self.note_refused(Level::Instance, &row.key, &applied);
+        let applied = existing::update(&mut *self.index, &mut self.pending, Table::Image, row, &changes)?;
+        self.note_refused(Table::Image, &row.key, &applied);
         if applied.changed {
             batch.outcomes[member] = Outcome::Updated { corrected: Some(row.path.clone()) };
         }

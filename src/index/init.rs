@@ -1,4 +1,4 @@
-//! The core tables in an empty database: for embedded indexes, and for test servers.
+//! The tables of an index in an empty database: for embedded indexes, and for test servers.
 
 use super::mysql::MySql;
 use super::sql::Database;
@@ -20,7 +20,7 @@ pub struct Options {
 pub const SQLITE: Options = Options { table: "", patient_id: "VARCHAR(128) COLLATE NOCASE" };
 const MYSQL: Options = Options { table: " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4", patient_id: "VARCHAR(128)" };
 
-/// Creates the core tables, statement by statement.
+/// Creates the tables, statement by statement.
 pub fn create(mut run: impl FnMut(&str) -> Result<(), Failure>, options: Options) -> Result<(), Failure> {
     let code: String = CORE.lines().filter(|line| !line.starts_with("--")).flat_map(|line| [line, "\n"]).collect();
     for statement in code.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
@@ -45,7 +45,7 @@ pub fn init(location: &Location, not_the_pacsone_installer: bool) -> Result<()> 
         }
         Location::MySql { .. } if !not_the_pacsone_installer => {
             return Err(Error::usage(
-                "init makes four tables; a PacsOne Server needs about a hundred more, which its own installer makes",
+                "init makes eight tables; a PacsOne Server needs about a hundred more, which its own installer makes",
                 "For a PACS run PacsOne's installer, without its option to drop the database, then reindex. \
                  For a test server add --not-the-pacsone-installer.",
             ));

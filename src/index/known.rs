@@ -46,6 +46,8 @@ pub struct Rows {
     inserted: HashSet<u64>,
     /// Images that were there before, and whose path this run has corrected.
     corrected: HashSet<u64>,
+    /// Images whose title this run has inserted.
+    titled: HashSet<u64>,
     scratch: (Vec<u8>, Vec<u8>),
 }
 
@@ -165,6 +167,14 @@ impl Rows {
 
     pub fn is_corrected(&self, key: &str) -> bool {
         self.corrected.contains(&hash(key))
+    }
+
+    pub fn title_was_inserted(&mut self, key: &str) {
+        self.titled.insert(hash(key));
+    }
+
+    pub fn is_titled(&self, key: &str) -> bool {
+        self.titled.contains(&hash(key))
     }
 
     /// A row was there.

@@ -112,14 +112,14 @@ impl Location {
                     database = Sqlite::open(path).map_err(failed)?;
                 }
                 let engine = Engine { is_transactional: true, ..Engine::default() };
-                let tables = Tables::new(engine, |level| database.columns(level).map_err(failed));
+                let tables = Tables::new(engine, |table| database.columns(table).map_err(failed));
                 database.close();
                 tables
             }
             Location::MySql { options, .. } => {
                 let mut database = MySql::connect(options).map_err(failed)?;
                 let engine = database.engine().map_err(failed)?;
-                let tables = Tables::new(engine, |level| database.columns(level).map_err(failed));
+                let tables = Tables::new(engine, |table| database.columns(table).map_err(failed));
                 database.close();
                 tables
             }

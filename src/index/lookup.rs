@@ -12,7 +12,7 @@ use super::existing::Mode;
 use super::known::{Known, Reach};
 use super::names::{self, Name};
 use super::{Entry, Existing, Failure, Look, Refusal, Show, View};
-use crate::dicom::Level;
+use crate::dicom::{Level, Table};
 
 /// A batch while it is written.
 pub struct Batch<'a> {
@@ -156,7 +156,7 @@ impl Writer {
                 Mode::Refresh => Show::Values,
             };
             let keys: Vec<&str> = batch.images.keys().copied().collect();
-            let found = self.index.find(Level::Instance, &keys, Look { view: View::Begun, show })?;
+            let found = self.index.find(Table::Image, &keys, Look { view: View::Begun, show })?;
             batch.there = found.into_iter().map(|row| (row.key.as_str().into(), row)).collect();
         }
         self.reach_series(batch);
@@ -174,7 +174,7 @@ impl Writer {
         }
         let wanted = batch.wanted(level, &self.known);
         let keys: Vec<&str> = wanted.values().map(|members| batch.key(level, members[0])).collect();
-        let found = self.index.find(level, &keys, Look { view: View::Begun, show: Show::Nothing })?;
+        let found = self.index.find(level.table(), &keys, Look { view: View::Begun, show: Show::Nothing })?;
         if level == Level::Study && self.policy.mode == Mode::Refresh {
             let keys: Vec<&str> = found.iter().map(|row| row.key.as_str()).collect();
             batch.edited.extend(self.index.edited(&keys)?);

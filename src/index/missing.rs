@@ -1,4 +1,4 @@
-//! Rows of one level into the index, as far as they are missing.
+//! Rows of one table into the index, as far as they are missing.
 //!
 //! Statements carry many rows. One that fails is halved, so that a row that the database will not hold, or that
 //! somebody else has just written, is found, and the others are inserted.
@@ -10,6 +10,20 @@ use super::fold::IDENTITY;
 use super::{Entry, Existing, Failure, Index, Look, Refusal, Show, Value, View, column::Column};
 use crate::dicom::attributes::position;
 use crate::dicom::{Level, Table};
+
+/// A row that is to be in the index.
+pub trait Row {
+    fn key(&self, table: Table) -> &str;
+
+    /// Equal for keys that the database takes for one.
+    fn identity(&self) -> &str;
+
+    /// About how many bytes its values take in a statement.
+    fn weight(&self) -> usize;
+
+    /// Adds its values, in the order of the columns.
+    fn values<'a>(&'a self, columns: &[Column], into: &mut Vec<Value<'a>>);
+}
 
 /// A row to be inserted, as an entry says.
 #[derive(Clone, Copy)]
@@ -27,10 +41,6 @@ impl<'a> NewRow<'a> {
         NewRow { entry, identity: entry.key(Level::Instance), patient: entry.key(Level::Patient) }
     }
 
-    fn key(&self, level: Level) -> &'a str {
-        if level == Level::Patient { self.patient } else { self.entry.key(level) }
-    }
-
     fn value(&self, column: &Column) -> Value<'a> {
         const ORIGID: Source = Source::Attribute(position(Table::Patient, "origid"));
         const PATIENTID: Source = Source::Attribute(IDENTITY[0]);
@@ -38,6 +48,24 @@ impl<'a> NewRow<'a> {
             ORIGID | PATIENTID => Value::Text(self.patient),
             source => self.entry.value(source),
         })
+    }
+}
+
+impl Row for NewRow<'_> {
+    fn key(&self, table: Table) -> &str {
+        if table == Table::Patient { self.patient } else { self.entry.key(table.level()) }
+    }
+
+    fn identity(&self) -> &str {
+        self.identity
+    }
+
+    fn weight(&self) -> usize {
+        self.entry.weight()
+    }
+
+    fn values<'a>(&'a self, columns: &[Column], into: &mut Vec<Value<'a>>) {
+        into.extend(columns.iter().map(|column| self.value(column)));
     }
 }
 
@@ -49,17 +77,17 @@ pub enum Presence {
     Refused(Refusal),
 }
 
-pub struct Missing<'a> {
+pub struct Missing<'a, R> {
     index: &'a mut dyn Index,
-    level: Level,
+    table: Table,
     /// One a key.
-    rows: &'a [NewRow<'a>],
+    rows: &'a [R],
     presence: Vec<Option<Presence>>,
 }
 
-impl<'a> Missing<'a> {
-    pub fn new(index: &'a mut dyn Index, level: Level, rows: &'a [NewRow<'a>]) -> Self {
-        Missing { index, level, rows, presence: vec![None; rows.len()] }
+impl<'a, R: Row> Missing<'a, R> {
+    pub fn new(index: &'a mut dyn Index, table: Table, rows: &'a [R]) -> Self {
+        Missing { index, table, rows, presence: vec![None; rows.len()] }
     }
 
     /// Inserts what is missing. Nobody has looked before where the table was empty.
@@ -82,7 +110,7 @@ impl<'a> Missing<'a> {
     }
 
     fn weight(&self, part: &[usize]) -> usize {
-        part.iter().map(|n| self.rows[*n].entry.weight()).sum()
+        part.iter().map(|n| self.rows[*n].weight()).sum()
     }
 
     fn without_presence(&self, part: &[usize]) -> Vec<usize> {
@@ -91,11 +119,11 @@ impl<'a> Missing<'a> {
 
     /// Marks the rows that are there.
     fn look(&mut self, part: &[usize], view: View, there: impl Fn(Existing) -> Presence) -> Result<(), Failure> {
-        let keys: Vec<&str> = part.iter().map(|n| self.rows[*n].key(self.level)).collect();
-        let existing = self.index.find(self.level, &keys, Look { view, show: Show::Nothing })?;
+        let keys: Vec<&str> = part.iter().map(|n| self.rows[*n].key(self.table)).collect();
+        let existing = self.index.find(self.table, &keys, Look { view, show: Show::Nothing })?;
         let by_key: HashMap<&str, &Existing> = existing.iter().map(|row| (row.identity.as_str(), row)).collect();
         for n in part {
-            if let Some(row) = by_key.get(self.rows[*n].identity) {
+            if let Some(row) = by_key.get(self.rows[*n].identity()) {
                 self.presence[*n] = Some(there((*row).clone()));
             }
         }
@@ -104,12 +132,12 @@ impl<'a> Missing<'a> {
 
     fn insert_part(&mut self, part: &[usize]) -> Result<(), Failure> {
         let tables = self.index.tables();
-        let columns = &tables.of(self.level).columns;
+        let columns = &tables.of(self.table).columns;
         let mut values = Vec::with_capacity(part.len() * columns.len());
         for n in part {
-            values.extend(columns.iter().map(|column| self.rows[*n].value(column)));
+            self.rows[*n].values(columns, &mut values);
         }
-        match (self.index.insert(self.level, part.len(), &values), part) {
+        match (self.index.insert(self.table, part.len(), &values), part) {
             (Ok(()), _) => {
                 part.iter().for_each(|n| self.presence[*n] = Some(Presence::Inserted));
                 Ok(())

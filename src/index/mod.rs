@@ -1,16 +1,19 @@
-//! The index: the four core tables of PacsOne (`patient`, `study`, `series`, `image`), on whatever database they lie.
+//! The index: the four core tables of PacsOne (`patient`, `study`, `series`, `image`) and their companions, on whatever
+//! database they lie.
 //!
 //! [`Index`] is the seam: [`sql::SqlIndex`] stands behind it for every SQL database, [`dry_run::DryRun`] for a run
 //! that writes nothing. A database is added by implementing [`sql::Database`] in a file of its own and a line in
 //! [`location`]. [`batch`] says how a batch of entries gets into an index, [`existing`] what may be written of rows that
 //! were there before, [`duplicates`] which of several files of an instance is indexed, and [`close`] what is settled at
-//! the end. The only door to sqlx. Nothing in this room drops, truncates or alters a table, or deletes a row.
+//! the end. [`companion_rows`] writes titles of reports and codes of animals. The only door to sqlx. Nothing in this room drops, truncates or alters a table, or deletes a row.
 
 mod ask;
 pub mod batch;
 pub mod close;
 mod column;
 pub mod columns;
+pub mod companion_rows;
+mod companions;
 mod connection;
 pub mod dry_run;
 pub mod duplicates;
@@ -44,8 +47,8 @@ pub use columns::Tables;
 pub use entry::Entry;
 pub use location::Location;
 
-use crate::dicom::Level;
 pub use crate::dicom::instance::Value;
+use crate::dicom::{Level, Table};
 
 /// The table of an information level.
 pub const fn table(level: Level) -> &'static str {
@@ -66,12 +69,12 @@ pub const fn key(level: Level) -> &'static str {
 }
 
 /// The column that holds the key of the row above.
-pub const fn link(level: Level) -> Option<&'static str> {
-    match level {
-        Level::Patient => None,
-        Level::Study => Some("patientid"),
-        Level::Series => Some("studyuid"),
-        Level::Instance => Some("seriesuid"),
+pub const fn link(table: Table) -> Option<&'static str> {
+    match table {
+        Table::Study => Some("patientid"),
+        Table::Series => Some("studyuid"),
+        Table::Image => Some("seriesuid"),
+        _ => None,
     }
 }
 
@@ -91,8 +94,8 @@ pub struct Existing {
     pub path: String,
     /// Last, first and middle name of a patient.
     pub name: names::Name,
-    /// What stands in the columns that may be filled or refreshed, in the order of [`columns::CoreTable::fed`], if it was
-    /// asked for.
+    /// What stands in the columns that may be filled or refreshed, in the order of [`columns::WrittenTable::fed`], if it
+    /// was asked for.
     pub shown: Vec<Option<String>>,
 }
 
@@ -132,7 +135,7 @@ pub trait Index {
     fn identities(&mut self, patient_ids: &[&str]) -> Result<Vec<String>, Failure>;
 
     /// The rows of these keys that exist, as the database compares keys.
-    fn find(&mut self, level: Level, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure>;
+    fn find(&mut self, table: Table, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure>;
 
     /// The patients whose ID is one of these with a suffix in brackets.
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure>;
@@ -144,11 +147,11 @@ pub trait Index {
     fn edited_patients(&mut self, patients: &[&str]) -> Result<Vec<String>, Failure>;
 
     /// Inserts rows, all or none; where tables know no transactions, some may stay behind. `values` are those of
-    /// [`columns::CoreTable::columns`], row by row.
-    fn insert(&mut self, level: Level, rows: usize, values: &[Value<'_>]) -> Result<(), Failure>;
+    /// [`columns::WrittenTable::columns`], row by row.
+    fn insert(&mut self, table: Table, rows: usize, values: &[Value<'_>]) -> Result<(), Failure>;
 
     /// Changes columns of a row; of an image only while it holds the path. Returns whether there was such a row.
-    fn update(&mut self, level: Level, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure>;
+    fn update(&mut self, table: Table, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure>;
 
     fn begin(&mut self) -> Result<(), Failure>;
     fn commit(&mut self) -> Result<(), Failure>;

@@ -11,8 +11,7 @@ use super::connection::connection;
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
-use super::{Failure, Refusal, Value, table};
-use crate::dicom::Level;
+use super::{Failure, Refusal, Value};
 
 /// The server's session is set explicitly: what a row must be does not depend on its configuration.
 /// A connection may be idle for as long as a replica lags.
@@ -24,6 +23,11 @@ const INSERT_SIZES: &[usize] = &[500, 50, 5, 1];
 const BEGIN: &str = "START TRANSACTION";
 
 const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
+
+/// Columns that are a primary or unique key by themselves, and in their whole length.
+const KEYS: &str = "SELECT CAST(MAX(COLUMN_NAME) AS CHAR) FROM information_schema.STATISTICS \
+                    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND NON_UNIQUE = 0 \
+                    GROUP BY INDEX_NAME HAVING COUNT(*) = 1 AND MAX(SUB_PART) IS NULL";
 
 fn dialect() -> Dialect {
     Dialect {
@@ -73,8 +77,8 @@ impl MySql {
         Ok(())
     }
 
-    /// The columns of a level's table. Names of the catalogue's own columns differ in case between servers.
-    pub fn columns(&mut self, level: Level) -> Result<Vec<Found>, Failure> {
+    /// The columns of a table. Names of the catalogue's own columns differ in case between servers.
+    pub fn columns(&mut self, table: &str) -> Result<Vec<Found>, Failure> {
         let shown = [
             "COLUMN_NAME",
             "DATA_TYPE",
@@ -85,6 +89,7 @@ impl MySql {
             "IS_NULLABLE",
             "COLUMN_DEFAULT",
             "EXTRA",
+            "PRIVILEGES",
         ]
         .map(|name| format!("CAST({name} AS CHAR)"));
         let sql = format!(
@@ -92,8 +97,11 @@ impl MySql {
              ORDER BY ORDINAL_POSITION",
             shown.join(", ")
         );
-        let rows = self.fetch(&sql.into(), &[Value::Text(table(level))])?;
-        Ok(rows.into_iter().filter_map(found).collect())
+        let rows = self.fetch(&sql.into(), &[Value::Text(table)])?;
+        let unique: Vec<String> =
+            self.fetch(&KEYS.into(), &[Value::Text(table)])?.into_iter().flatten().flatten().collect();
+        let is_unique = |found: &Found| unique.contains(&found.name);
+        Ok(rows.into_iter().filter_map(found).map(|found| Found { is_unique: is_unique(&found), ..found }).collect())
     }
 
     pub fn engine(&mut self) -> Result<Engine, Failure> {
@@ -123,10 +131,11 @@ impl MySql {
 
 /// A column as the catalogue describes it.
 fn found(row: Vec<Option<String>>) -> Option<Found> {
-    let [name, kind, whole, characters, bytes, set, nullable, default, extra] =
-        <[Option<String>; 9]>::try_from(row).ok()?;
+    let [name, kind, whole, characters, bytes, set, nullable, default, extra, privileges] =
+        <[Option<String>; 10]>::try_from(row).ok()?;
     let lower = |text: Option<String>| text.unwrap_or_default().to_ascii_lowercase();
-    let (kind, extra) = (lower(kind), lower(extra));
+    let (kind, extra, privileges) = (lower(kind), lower(extra), lower(privileges));
+    let may = |what: &str| privileges.split(',').any(|privilege| privilege == what);
     let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
     // Of the TEXT types only the bytes are bounded.
     let (characters, bytes) = if kind.ends_with("text") { (None, number(bytes)) } else { (number(characters), None) };
@@ -141,6 +150,8 @@ fn found(row: Vec<Option<String>>) -> Option<Found> {
         nullable,
         must_be_given: !nullable && default.is_none() && !is_made_by_server,
         on_update: extra.contains("on update"),
+        is_unique: false,
+        is_read_only: may("select") && !(may("insert") && may("update")),
     })
 }
 

@@ -282,8 +282,8 @@ fn rows_that_disagree(rows: &Rows) -> Vec<Finding> {
     let mut tell = |reason, uid: &str, detail: String, is_note| {
         findings.push(Finding { reason, uid: uid.to_owned(), detail, is_note });
     };
-    let links = |level, uid: &str, differs: bool, tell: &mut dyn FnMut(&'static str, &str, String, bool)| {
-        if differs && let Some(link) = link(level) {
+    let links = |level: Level, uid: &str, differs: bool, tell: &mut dyn FnMut(&'static str, &str, String, bool)| {
+        if differs && let Some(link) = link(level.table()) {
             let detail = format!("{}.{link} is not what the file says; it stays", table(level));
             tell("link-differs", uid, detail, false);
         }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::statements::{self, Dialect};
-use super::{Change, Derive, Existing, Failure, From, Index, Look, Show, Tables, Value, names::Name};
-use crate::dicom::Level;
+use super::{Change, Derive, Existing, Failure, From, Index, Look, Show, Tables, Value, link, names::Name};
+use crate::dicom::{Level, Table};
 
 /// One connection to a database that takes `?` for a value and backquotes around a name.
 pub trait Database {
@@ -48,7 +48,7 @@ const FEW: usize = 50;
 pub struct SqlIndex<D> {
     database: D,
     tables: Arc<Tables>,
-    statements: HashMap<(Verb, Level, usize), Arc<str>>,
+    statements: HashMap<(Verb, Table, usize), Arc<str>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,11 +68,13 @@ impl<D: Database> SqlIndex<D> {
         SqlIndex { database, tables, statements: HashMap::new() }
     }
 
-    fn statement(&mut self, verb: Verb, level: Level, count: usize) -> Arc<str> {
+    fn statement(&mut self, verb: Verb, table: impl Into<Table>, count: usize) -> Arc<str> {
+        let table = table.into();
+        let level = table.level();
         let (tables, dialect) = (&self.tables, self.database.dialect());
         let text = || match verb {
-            Verb::Insert => statements::insert(tables, level, count),
-            Verb::Find(look) => statements::find(tables, dialect, level, look, count),
+            Verb::Insert => statements::insert(tables, table, count),
+            Verb::Find(look) => statements::find(tables, dialect, table, look, count),
             Verb::Any => format!("SELECT 1 FROM `{}` LIMIT 1", super::table(level)),
             Verb::Edited => statements::edited(tables, level, count),
             Verb::Modalities(which) => statements::modalities(tables, which, count),
@@ -80,17 +82,23 @@ impl<D: Database> SqlIndex<D> {
             Verb::CountInstances(which) => statements::count_instances(tables, which, count),
             Verb::TakeBack => statements::take_back(tables, level, count),
         };
-        self.statements.entry((verb, level, count)).or_insert_with(|| text().into()).clone()
+        self.statements.entry((verb, table, count)).or_insert_with(|| text().into()).clone()
     }
 
     /// Runs a statement over a list of keys, part by part.
-    fn over_keys(&mut self, verb: Verb, level: Level, keys: &[&str]) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    fn over_keys(
+        &mut self,
+        verb: Verb,
+        table: impl Into<Table>,
+        keys: &[&str],
+    ) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        let table = table.into();
         let mut rows = Vec::new();
         for part in keys.chunks(LOOKUP_SIZES[0]) {
             let size = *LOOKUP_SIZES.iter().rfind(|size| **size >= part.len()).unwrap_or(&LOOKUP_SIZES[0]);
             let filling = std::iter::repeat_n(part.last(), size - part.len());
             let values: Vec<Value> = part.iter().map(Some).chain(filling).flatten().map(|k| Value::Text(k)).collect();
-            let sql = self.statement(verb, level, size);
+            let sql = self.statement(verb, table, size);
             rows.extend(match verb {
                 Verb::CountInstances(_) | Verb::TakeBack => {
                     self.database.execute(&sql, &values, Keep::Prepared)?;
@@ -145,10 +153,10 @@ impl<D: Database> Index for SqlIndex<D> {
         Ok(identities)
     }
 
-    fn find(&mut self, level: Level, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure> {
-        let rows = self.over_keys(Verb::Find(look), level, keys)?;
-        let fed = self.tables.of(level).fed().count();
-        Ok(rows.into_iter().map(|row| read(level, look.show, fed, row)).collect())
+    fn find(&mut self, table: Table, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure> {
+        let rows = self.over_keys(Verb::Find(look), table, keys)?;
+        let fed = self.tables.of(table).fed().count();
+        Ok(rows.into_iter().map(|row| read(table, look.show, fed, row)).collect())
     }
 
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure> {
@@ -158,7 +166,7 @@ impl<D: Database> Index for SqlIndex<D> {
             let prefixes: Vec<String> = part.iter().map(|id| statements::escape_like(id) + "[%").collect();
             let values: Vec<Value> = prefixes.iter().map(|prefix| Value::Text(prefix)).collect();
             let rows = self.database.fetch(&sql, &values)?;
-            variants.extend(rows.into_iter().map(|row| read(Level::Patient, Show::Nothing, 0, row)));
+            variants.extend(rows.into_iter().map(|row| read(Table::Patient, Show::Nothing, 0, row)));
         }
         Ok(variants)
     }
@@ -171,17 +179,17 @@ impl<D: Database> Index for SqlIndex<D> {
         self.edited_at(Level::Patient, patients)
     }
 
-    fn insert(&mut self, level: Level, rows: usize, values: &[Value<'_>]) -> Result<(), Failure> {
-        let sql = self.statement(Verb::Insert, level, rows);
+    fn insert(&mut self, table: Table, rows: usize, values: &[Value<'_>]) -> Result<(), Failure> {
+        let sql = self.statement(Verb::Insert, table, rows);
         let keep = if D::INSERT_SIZES.contains(&rows) { Keep::Prepared } else { Keep::Once };
         self.database.execute(&sql, values, keep).map(|_| ())
     }
 
-    fn update(&mut self, level: Level, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure> {
+    fn update(&mut self, table: Table, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure> {
         if changes.is_empty() {
             return Ok(true);
         }
-        let sql = statements::update(&self.tables, self.database.dialect(), level, path.is_some(), changes);
+        let sql = statements::update(&self.tables, self.database.dialect(), table, path.is_some(), changes);
         let mut values = Vec::with_capacity(changes.len() * 3 + 2);
         for change in changes {
             match change.from {
@@ -247,21 +255,20 @@ impl<D: Database> Index for SqlIndex<D> {
 }
 
 /// A row as [`statements::find`] lists it.
-fn read(level: Level, show: Show, fed: usize, row: Vec<Option<String>>) -> Existing {
+fn read(table: Table, show: Show, fed: usize, row: Vec<Option<String>>) -> Existing {
     let mut row = row.into_iter();
     let mut next = || row.next().flatten().unwrap_or_default();
     let mut existing = Existing { key: next(), ..Existing::default() };
-    match level {
-        Level::Patient => {
-            existing.identity = next();
-            existing.name = Name([next().into(), next().into(), next().into()]);
-        }
-        _ => {
-            existing.identity.clone_from(&existing.key);
-            existing.link = next();
-        }
+    match table.level() {
+        Level::Patient => existing.identity = next(),
+        _ => existing.identity.clone_from(&existing.key),
     }
-    if level == Level::Instance {
+    if table == Table::Patient {
+        existing.name = Name([next().into(), next().into(), next().into()]);
+    } else if link(table).is_some() {
+        existing.link = next();
+    }
+    if table == Table::Image {
         existing.path = next();
     }
     existing.shown = match show {

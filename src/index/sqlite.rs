@@ -12,8 +12,7 @@ use super::column::{Found, Kind};
 use super::connection::connection;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
-use super::{Failure, Refusal, Value, init, table};
-use crate::dicom::Level;
+use super::{Failure, Refusal, Value, init};
 
 /// Another run may be writing: its transactions are short.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,6 +24,10 @@ const INSERT_SIZES: &[usize] = &[100, 10, 1];
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
 const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
+
+/// Columns that are a primary or unique key by themselves. A primary key of text has an index like any other.
+const KEYS: &str = "SELECT MAX(i.name) FROM pragma_index_list(?) l JOIN pragma_index_info(l.name) i \
+                    WHERE l.\"unique\" = 1 AND l.partial = 0 GROUP BY l.name HAVING COUNT(*) = 1";
 
 fn dialect() -> Dialect {
     Dialect {
@@ -45,7 +48,7 @@ const OPENING: Duration = Duration::from_secs(20);
 connection!(Sqlite, SqliteConnection, SqliteArguments, SqliteRow);
 
 impl Sqlite {
-    /// Opens an index to write into it. A missing or empty file becomes one with the core tables, at once or not at
+    /// Opens an index to write into it. A missing or empty file becomes one with its tables, at once or not at
     /// all, whoever else does the same.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).busy_timeout(BUSY_TIMEOUT);
@@ -78,10 +81,13 @@ impl Sqlite {
         Ok(database)
     }
 
-    pub fn columns(&mut self, level: Level) -> Result<Vec<Found>, Failure> {
+    pub fn columns(&mut self, table: &str) -> Result<Vec<Found>, Failure> {
         let sql = "SELECT name, type, \"notnull\", dflt_value FROM pragma_table_info(?) ORDER BY cid";
-        let rows = self.fetch(&sql.into(), &[Value::Text(table(level))])?;
-        Ok(rows.into_iter().filter_map(found).collect())
+        let rows = self.fetch(&sql.into(), &[Value::Text(table)])?;
+        let unique: Vec<String> =
+            self.fetch(&KEYS.into(), &[Value::Text(table)])?.into_iter().flatten().flatten().collect();
+        let is_unique = |found: &Found| unique.contains(&found.name);
+        Ok(rows.into_iter().filter_map(found).map(|found| Found { is_unique: is_unique(&found), ..found }).collect())
     }
 }
 

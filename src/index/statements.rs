@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Change, Derive, From, Look, Show, Tables, View, link, table};
-use crate::dicom::Level;
+use crate::dicom::{Level, Table};
 
 /// What differs between databases in the text of a statement.
 #[derive(Clone, Debug)]
@@ -25,20 +25,20 @@ pub fn marks(count: usize) -> String {
     vec!["?"; count].join(",")
 }
 
-pub fn insert(tables: &Tables, level: Level, rows: usize) -> String {
-    let columns = &tables.of(level).columns;
+pub fn insert(tables: &Tables, table: Table, rows: usize) -> String {
+    let columns = &tables.of(table).columns;
     let names: Vec<String> = columns.iter().map(|column| format!("`{}`", column.name)).collect();
     let row = format!("({})", marks(columns.len()));
-    let mut sql = format!("INSERT INTO `{}` ({}) VALUES ", table(level), names.join(","));
+    let mut sql = format!("INSERT INTO `{}` ({}) VALUES ", table.name(), names.join(","));
     sql.push_str(&vec![row; rows].join(","));
     sql
 }
 
 /// Key and link, and what else is asked for.
-pub fn find(tables: &Tables, dialect: &Dialect, level: Level, look: Look, keys: usize) -> String {
-    let key = tables.key(level);
-    let mut sql = select(tables, dialect, level);
-    let fed = || tables.of(level).fed();
+pub fn find(tables: &Tables, dialect: &Dialect, table: Table, look: Look, keys: usize) -> String {
+    let key = tables.key(table);
+    let mut sql = select(tables, dialect, table);
+    let fed = || tables.of(table).fed();
     let _ = match look.show {
         Show::Nothing => Ok(()),
         Show::Nulls => {
@@ -47,26 +47,28 @@ pub fn find(tables: &Tables, dialect: &Dialect, level: Level, look: Look, keys: 
         }
         Show::Values => fed().try_for_each(|column| write!(sql, ", CAST(`{}` AS {})", column.name, dialect.text)),
     };
-    let _ = write!(sql, " FROM `{}` WHERE `{key}` IN ({})", table(level), marks(keys));
+    let _ = write!(sql, " FROM `{}` WHERE `{key}` IN ({})", table.name(), marks(keys));
     if look.view == View::Now {
         sql.push_str(dialect.latest);
     }
     sql
 }
 
-fn select(tables: &Tables, dialect: &Dialect, level: Level) -> String {
-    let of = tables.of(level);
-    let key = format!("`{}`", tables.key(level));
+fn select(tables: &Tables, dialect: &Dialect, table: Table) -> String {
+    let of = tables.of(table);
+    let key = format!("`{}`", tables.key(table));
     let mut sql = format!("SELECT {key}");
-    let _ = match link(level) {
-        None => {
+    let _ = match table {
+        Table::Patient => {
             let name = |known: &str| of.column(known).map_or("NULL".into(), |column| format!("`{}`", column.name));
             let [last, first, middle] = ["lastname", "firstname", "middlename"].map(name);
             write!(sql, ", {}, {last}, {first}, {middle}", (dialect.identity)(&key))
         }
-        Some(link) => write!(sql, ", `{}`", of.name(link)),
+        // By the collation of the Patient ID, whatever that of the companion is.
+        _ if table.level() == Level::Patient => write!(sql, ", {}", dialect.identity_of_value.replace('?', &key)),
+        _ => link(table).map_or(Ok(()), |link| write!(sql, ", `{}`", of.name(link))),
     };
-    if level == Level::Instance {
+    if table == Table::Image {
         let _ = write!(sql, ", `{}`", of.name("path"));
     }
     sql
@@ -80,7 +82,7 @@ pub fn identities(dialect: &Dialect, count: usize) -> String {
 pub fn variants(tables: &Tables, dialect: &Dialect, count: usize) -> String {
     let key = tables.key(Level::Patient);
     let like = vec![format!("`{key}` LIKE ? ESCAPE '|'"); count].join(" OR ");
-    format!("{} FROM `patient` WHERE {like} ORDER BY `{key}` DESC", select(tables, dialect, Level::Patient))
+    format!("{} FROM `patient` WHERE {like} ORDER BY `{key}` DESC", select(tables, dialect, Table::Patient))
 }
 
 pub fn escape_like(text: &str) -> String {
@@ -111,7 +113,7 @@ pub fn edited(tables: &Tables, level: Level, count: usize) -> String {
 }
 
 /// Each column is changed only while it holds what it is changed from.
-pub fn update(tables: &Tables, dialect: &Dialect, level: Level, by_path: bool, changes: &[Change<'_>]) -> String {
+pub fn update(tables: &Tables, dialect: &Dialect, table: Table, by_path: bool, changes: &[Change<'_>]) -> String {
     let set = |change: &Change<'_>| {
         let name = &change.column.name;
         match change.from {
@@ -121,18 +123,18 @@ pub fn update(tables: &Tables, dialect: &Dialect, level: Level, by_path: bool, c
         }
     };
     let is_changed = |name: &str| changes.iter().any(|change| change.column.name == name);
-    let preserved = preserved(tables, level, is_changed);
+    let preserved = preserved(tables, table, is_changed);
     let sets: Vec<String> = changes.iter().map(set).chain(preserved).collect();
-    let mut sql = format!("UPDATE `{}` SET {} WHERE `{}` = ?", table(level), sets.join(", "), tables.key(level));
+    let mut sql = format!("UPDATE `{}` SET {} WHERE `{}` = ?", table.name(), sets.join(", "), tables.key(table));
     if by_path {
-        let _ = write!(sql, " AND `{}` = ?", tables.of(level).name("path"));
+        let _ = write!(sql, " AND `{}` = ?", tables.of(table).name("path"));
     }
     sql
 }
 
 /// Assignments that keep the server from stamping an update.
-fn preserved(tables: &Tables, level: Level, is_changed: impl Fn(&str) -> bool) -> Vec<String> {
-    let stamped = tables.of(level).preserved.iter().filter(|name| !is_changed(name));
+fn preserved(tables: &Tables, table: impl Into<Table>, is_changed: impl Fn(&str) -> bool) -> Vec<String> {
+    let stamped = tables.of(table).preserved.iter().filter(|name| !is_changed(name));
     stamped.map(|name| format!("`{name}` = `{name}`")).collect()
 }
 

@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::{Failure, Value, table};
-use crate::dicom::Level;
+use super::{Failure, Value};
+use crate::dicom::Table;
 use crate::error::{Error, Result};
 
 pub struct Undo {
@@ -56,7 +56,7 @@ impl Undo {
     }
 
     /// Lines for what is about to be overwritten.
-    pub fn lines_of(&self, level: Level, key: &str, columns: &[Overwritten<'_>]) -> Result<String, Failure> {
+    pub fn lines_of(&self, table: Table, key: &str, columns: &[Overwritten<'_>]) -> Result<String, Failure> {
         let mut text = String::new();
         for Overwritten { column, old, new } in columns {
             let new = match new {
@@ -65,7 +65,7 @@ impl Undo {
                 Value::Integer(number) => number.to_string(),
                 Value::Real(number) => number.to_string(),
             };
-            let line = serde_json::to_string(&Line { table: table(level), key, column, old: *old, new });
+            let line = serde_json::to_string(&Line { table: table.name(), key, column, old: *old, new });
             text += &line.map_err(|error| self.failed(&error.into()))?;
             text.push('\n');
         }

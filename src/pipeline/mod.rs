@@ -31,6 +31,7 @@ use crate::archive::walk::{Enough, Found, Walk};
 use crate::archive::{FoundFile, PathMap, Roots};
 use crate::error::{Error, Result};
 use crate::index::batch::{Parents, Writer};
+use crate::index::companion_rows::Companions;
 use crate::index::dry_run::Changed;
 use crate::index::known::PARENTS;
 use crate::index::replica::Replica;
@@ -70,6 +71,7 @@ pub struct Done {
     pub parents: Parents,
     /// Rows above the images that were there before and were changed.
     pub updated: Parents,
+    pub companions: Companions,
     /// What a dry run would have changed.
     pub changes: Vec<(String, Changed)>,
     pub elapsed: Duration,
@@ -86,6 +88,7 @@ pub struct Done {
 struct Closed {
     parents: Parents,
     updated: Parents,
+    companions: Companions,
     changes: Vec<(String, Changed)>,
 }
 
@@ -146,9 +149,10 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
         (closed, failures.into_iter().flatten().next())
     });
     let (counted_ahead, waited) = (run.census.total(), run.gate.waited());
-    let Closed { parents, updated, changes } = closed;
+    let Closed { parents, updated, companions, changes } = closed;
     let elapsed = started.elapsed();
-    Ok(Done { account: run.account, parents, updated, changes, elapsed, waited, counted_ahead, failure })
+    let account = run.account;
+    Ok(Done { account, parents, updated, companions, changes, elapsed, waited, counted_ahead, failure })
 }
 
 impl Run<'_> {
@@ -164,6 +168,7 @@ impl Run<'_> {
         for writer in writers {
             closed.parents = closed.parents + writer.inserted;
             closed.updated = closed.updated + writer.updated;
+            closed.companions = closed.companions + writer.companions;
             closed.changes.extend(writer.end());
         }
         (closed, result)

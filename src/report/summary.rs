@@ -7,8 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::account::{Account, Fate};
+use crate::dicom::Table;
 use crate::exit::Exit;
 use crate::index::batch::Parents;
+use crate::index::companion_rows::Companions;
 use crate::index::dry_run::Changed;
 use crate::progress::text;
 
@@ -20,6 +22,8 @@ pub struct Summary<'a> {
     pub parents: Parents,
     /// Rows above the images that were there before and were changed.
     pub updated: Parents,
+    /// Titles of reports and codes of animals.
+    pub companions: Companions,
     /// What a dry run would have changed of rows that were there, column by column.
     pub changes: &'a [(String, Changed)],
     /// Modification times that could not be used.
@@ -28,6 +32,10 @@ pub struct Summary<'a> {
     pub copied_roots: Vec<&'a Path>,
     /// Columns that this program does not know, and that it had to write.
     pub unknown_columns: &'a [String],
+    /// Companion tables that are not written, each with the reason.
+    pub unwritten: &'a [String],
+    /// Tables that hold what files say and are left to the PACS.
+    pub not_rebuilt: &'a [&'static str],
     /// What `--existing refresh` has overwritten.
     pub undo: Option<(&'a Path, u64)>,
     pub elapsed: Duration,
@@ -101,6 +109,7 @@ impl Summary<'_> {
             let [patients, studies, series] = [patients, studies, series].map(text::count);
             line(&mut out, format_args!("rows changed: patients {patients}, studies {studies}, series {series}"));
         }
+        self.companions(&mut out);
         self.changes(&mut out);
         values(&mut out, account);
         self.surroundings(&mut out);
@@ -127,6 +136,18 @@ impl Summary<'_> {
         out
     }
 
+    fn companions(&self, out: &mut String) {
+        let Companions { inserted, updated } = self.companions;
+        for (what, counts) in [("new rows", inserted), ("rows changed", updated)] {
+            let counts = Table::COMPANIONS.iter().zip(counts).filter(|(_, count)| *count > 0);
+            let told: Vec<String> =
+                counts.map(|(table, count)| format!("{} {}", table.name(), text::count(count))).collect();
+            if !told.is_empty() {
+                line(out, format_args!("{what} beside them: {}", told.join(", ")));
+            }
+        }
+    }
+
     /// What a dry run would have changed.
     fn changes(&self, out: &mut String) {
         for (column, Changed { rows, first }) in self.changes {
@@ -140,6 +161,12 @@ impl Summary<'_> {
         if !self.unknown_columns.is_empty() {
             let columns = self.unknown_columns.join(", ");
             line(out, format_args!("columns that are not known and take no NULL, zero in new rows: {columns}"));
+        }
+        for unwritten in self.unwritten {
+            line(out, format_args!("{unwritten}"));
+        }
+        if !self.not_rebuilt.is_empty() {
+            line(out, format_args!("not rebuilt: {}", self.not_rebuilt.join(", ")));
         }
         if self.implausible_times > 0 {
             let implausible = text::count(self.implausible_times);

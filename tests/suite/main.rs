@@ -4,6 +4,7 @@
 mod support;
 
 mod account;
+mod companions;
 mod conflicts;
 mod edits;
 mod fixtures;

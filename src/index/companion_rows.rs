@@ -1,0 +1,244 @@
+//! Rows of the companion tables: the title of a report or key object selection, which belongs to its image, and the codes
+//! of an animal, which belong to its patient.
+//!
+//! A title is written with its image's row, or beside one that names its file. Codes are written in the closing step, in
+//! the name that the patient then has. A code is what one instance says, whole: the last that says one.
+
+use std::collections::{HashMap, HashSet};
+
+use super::batch::{Outcome, Writer};
+use super::column::Column;
+use super::columns::Source;
+use super::existing::{self, Mode};
+use super::fold::is_empty;
+use super::lookup::Batch;
+use super::missing::{Missing, Presence, Row};
+use super::settlement::{Finding, PatientRow, Settlement, State};
+use super::{Change, Entry, Existing, Failure, From, Look, Show, Value, View};
+use crate::dicom::{Level, Table};
+
+/// What became of rows of a companion table.
+#[derive(Debug, Default)]
+pub struct Put {
+    /// Their keys.
+    pub inserted: Vec<Box<str>>,
+    pub updated: u64,
+}
+
+/// How many rows of companion tables were inserted, and changed, in the order of [`Table::COMPANIONS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Companions {
+    pub inserted: [u64; 4],
+    pub updated: [u64; 4],
+}
+
+impl Companions {
+    pub fn add(&mut self, table: Table, put: &Put) {
+        let n = Table::COMPANIONS.iter().position(|companion| *companion == table).unwrap_or_default();
+        self.inserted[n] += put.inserted.len() as u64;
+        self.updated[n] += put.updated;
+    }
+}
+
+impl std::ops::Add for Companions {
+    type Output = Companions;
+
+    fn add(self, other: Companions) -> Companions {
+        let sum = |a: [u64; 4], b: [u64; 4]| std::array::from_fn(|n| a[n] + b[n]);
+        Companions { inserted: sum(self.inserted, other.inserted), updated: sum(self.updated, other.updated) }
+    }
+}
+
+/// A row as it should be.
+struct CompanionRow<'a> {
+    key: &'a str,
+    /// Equal for keys that the database takes for one.
+    identity: String,
+    /// Along the columns of the table.
+    values: Vec<Value<'a>>,
+    /// What may be written of it if it is there. `None`: all, for this run has inserted it.
+    mode: Option<Mode>,
+}
+
+impl Row for CompanionRow<'_> {
+    fn key(&self, _: Table) -> &str {
+        self.key
+    }
+
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    fn weight(&self) -> usize {
+        let text = |value: &Value<'_>| if let Value::Text(text) = value { text.len() } else { 0 };
+        self.values.iter().map(text).sum::<usize>() + 64
+    }
+
+    fn values<'a>(&'a self, _: &[Column], into: &mut Vec<Value<'a>>) {
+        into.extend(&self.values);
+    }
+}
+
+fn title<'a>(entry: &'a Entry, columns: &[Column], mode: Option<Mode>) -> CompanionRow<'a> {
+    let values = columns.iter().map(|column| column.blank(entry.value(column.source))).collect();
+    let key = entry.key(Level::Instance);
+    CompanionRow { key, identity: key.to_owned(), values, mode }
+}
+
+impl Writer {
+    /// The titles of a batch whose images are settled.
+    pub(super) fn write_titles(&mut self, batch: &Batch<'_>) -> Result<Put, Failure> {
+        const TABLE: Table = Table::ConceptName;
+        let tables = self.index.tables();
+        if tables.companions(Level::Instance).next().is_none() {
+            return Ok(Put::default());
+        }
+        let columns = &tables.of(TABLE).columns;
+        let (mut new, mut others) = (Vec::new(), Vec::new());
+        for (n, entry) in batch.entries.iter().enumerate() {
+            let is_titled = || self.known.lock().is_titled(entry.key(Level::Instance));
+            match &batch.outcomes[n] {
+                // It follows another file, also one that has no title.
+                Outcome::Duplicate { loser: Some(_) } if is_titled() => others.push(title(entry, columns, None)),
+                Outcome::Duplicate { loser: None } | Outcome::Refused(_) => {}
+                _ if !entry.instance.fills(TABLE) => {}
+                Outcome::Inserted => new.push(title(entry, columns, Some(self.policy.mode))),
+                _ => others.push(title(entry, columns, Some(self.mode_of(batch, n)))),
+            }
+        }
+        let mut put = self.put(TABLE, new, false)?;
+        let Put { inserted, updated } = self.put(TABLE, others, true)?;
+        put.inserted.extend(inserted);
+        put.updated += updated;
+        Ok(put)
+    }
+
+    /// The codes of patients whose rows are settled. `edited` are those whose rows may only be filled.
+    pub(super) fn write_codes(
+        &mut self,
+        settlement: &Settlement,
+        part: &[PatientRow],
+        edited: &HashSet<String>,
+    ) -> Result<Vec<(Table, Put)>, Failure> {
+        let tables = self.index.tables();
+        let shape = settlement.rows.shapes[Level::Patient as usize].attributes();
+        let mut done = Vec::new();
+        for table in tables.companions(Level::Patient) {
+            let columns = &tables.of(table).columns;
+            let place = |column: &Column| shape.iter().position(|n| column.source == Source::Attribute(*n));
+            let places: Vec<Option<usize>> = columns.iter().map(place).collect();
+            let says = |said: &[Value<'_>]| places.iter().flatten().any(|n| !is_empty(said[*n]));
+            let mut rows = Vec::new();
+            for patient in part {
+                let Some(said) = patient.fold.last_that(says) else { continue };
+                let value = |(column, place): (&Column, &Option<usize>)| match place {
+                    None if column.known == table.key() => Value::Text(&patient.id),
+                    place => column.blank(place.map_or(Value::Null, |n| said[n])),
+                };
+                let values = columns.iter().zip(&places).map(value).collect();
+                let is_edited = matches!(patient.state, State::There) && edited.contains(&*patient.id);
+                let mode = Some(if is_edited { Mode::Fill } else { self.policy.mode });
+                rows.push(CompanionRow { key: &patient.id, identity: String::new(), values, mode });
+            }
+            let keys: Vec<&str> = rows.iter().map(|row| row.key).collect();
+            for (row, identity) in rows.iter_mut().zip(self.index.identities(&keys)?) {
+                row.identity = identity;
+            }
+            done.push((table, self.put(table, rows, true)?));
+        }
+        Ok(done)
+    }
+
+    /// Inserts what is missing, and brings up what is there. Where nothing is expected to be there, nobody looks first.
+    fn put(&mut self, table: Table, mut rows: Vec<CompanionRow<'_>>, look: bool) -> Result<Put, Failure> {
+        let mut put = Put::default();
+        self.drop_too_long(table, &mut rows);
+        if rows.is_empty() {
+            return Ok(put);
+        }
+        let mut missing = rows;
+        if look {
+            missing = self.bring_up_all(table, missing, View::Begun, &mut put)?;
+        }
+        let presence = Missing::new(&mut *self.index, table, &missing).insert(look)?;
+        let mut others = Vec::new();
+        for (row, presence) in missing.into_iter().zip(presence) {
+            match presence {
+                Presence::Inserted => put.inserted.push(row.key.into()),
+                Presence::There(_) => others.push(row),
+                Presence::Refused(refusal) => self.tell(table, row.key, &refusal.detail),
+            }
+        }
+        self.bring_up_all(table, others, View::Now, &mut put)?;
+        Ok(put)
+    }
+
+    /// Brings up the rows that are there. Returns the others.
+    fn bring_up_all<'a>(
+        &mut self,
+        table: Table,
+        rows: Vec<CompanionRow<'a>>,
+        view: View,
+        put: &mut Put,
+    ) -> Result<Vec<CompanionRow<'a>>, Failure> {
+        if rows.is_empty() {
+            return Ok(rows);
+        }
+        let keys: Vec<&str> = rows.iter().map(|row| row.key).collect();
+        let show = if self.policy.mode == Mode::Refresh { Show::Values } else { Show::Nulls };
+        let there = self.index.find(table, &keys, Look { view, show })?;
+        let there: HashMap<&str, &Existing> = there.iter().map(|row| (row.identity.as_str(), row)).collect();
+        let mut missing = Vec::new();
+        for row in rows {
+            match there.get(row.identity.as_str()) {
+                Some(there) => put.updated += u64::from(self.bring_up_row(table, &row, there)?),
+                None => missing.push(row),
+            }
+        }
+        Ok(missing)
+    }
+
+    fn bring_up_row(&mut self, table: Table, row: &CompanionRow<'_>, there: &Existing) -> Result<bool, Failure> {
+        let tables = self.index.tables();
+        let columns = &tables.of(table).columns;
+        let value = |column: &Column| {
+            let at = columns.iter().position(|other| other.name == column.name);
+            at.map_or(Value::Null, |at| row.values[at])
+        };
+        let follow = |column| Change { column, from: From::Any, to: value(column) };
+        let changes = match row.mode {
+            Some(mode) => existing::changes(&tables, table, there, mode, value),
+            None => tables.of(table).fed().map(follow).collect(),
+        };
+        if changes.is_empty() {
+            return Ok(false);
+        }
+        let applied = match row.mode {
+            Some(_) => existing::update(&mut *self.index, &mut self.pending, table, there, &changes)?,
+            None => existing::apply(&mut *self.index, table, row.key, None, &changes)?,
+        };
+        self.note_refused(table, row.key, &applied);
+        // What this run has inserted was not there before.
+        Ok(applied.changed && row.mode.is_some())
+    }
+
+    /// Cut, a key would be another's.
+    fn drop_too_long(&mut self, table: Table, rows: &mut Vec<CompanionRow<'_>>) {
+        let tables = self.index.tables();
+        let Some(key) = tables.of(table).column(table.key()) else { return };
+        rows.retain(|row| {
+            let holds = key.holds(row.key);
+            if !holds {
+                self.tell(table, row.key, &format!("{} cannot hold it", key.name));
+            }
+            holds
+        });
+    }
+
+    /// A row that is not written. Keys of patients are not told.
+    fn tell(&mut self, table: Table, key: &str, why: &str) {
+        let uid = if table.level() == Level::Patient { String::new() } else { key.to_owned() };
+        let detail = format!("the database takes no row of {}: {why}", table.name());
+        self.refused.push(Finding { reason: "refused-by-index", uid, detail, is_note: false });
+    }
+}
