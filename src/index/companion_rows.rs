@@ -94,23 +94,22 @@ impl Writer {
             return Ok(Put::default());
         }
         let columns = &tables.of(TABLE).columns;
-        let (mut new, mut others) = (Vec::new(), Vec::new());
+        let mut rows = Vec::new();
+        let mut look = self.look_first[Level::Instance as usize];
         for (n, entry) in batch.entries.iter().enumerate() {
             let is_titled = || self.known.lock().is_titled(entry.key(Level::Instance));
-            match &batch.outcomes[n] {
+            let mode = match &batch.outcomes[n] {
                 // It follows another file, also one that has no title.
-                Outcome::Duplicate { loser: Some(_) } if is_titled() => others.push(title(entry, columns, None)),
-                Outcome::Duplicate { loser: None } | Outcome::Refused(_) => {}
-                _ if !entry.instance.fills(TABLE) => {}
-                Outcome::Inserted => new.push(title(entry, columns, Some(self.policy.mode))),
-                _ => others.push(title(entry, columns, Some(self.mode_of(batch, n)))),
-            }
+                Outcome::Duplicate { loser: Some(_) } if is_titled() => None,
+                Outcome::Duplicate { loser: None } | Outcome::Refused(_) => continue,
+                _ if !entry.instance.fills(TABLE) => continue,
+                Outcome::Inserted => Some(self.policy.mode),
+                _ => Some(self.mode_of(batch, n)),
+            };
+            look |= batch.outcomes[n] != Outcome::Inserted;
+            rows.push(title(entry, columns, mode));
         }
-        let mut put = self.put(TABLE, new, false)?;
-        let Put { inserted, updated } = self.put(TABLE, others, true)?;
-        put.inserted.extend(inserted);
-        put.updated += updated;
-        Ok(put)
+        self.put(TABLE, rows, look)
     }
 
     /// The codes of patients whose rows are settled. `edited` are those whose rows may only be filled.
@@ -149,7 +148,7 @@ impl Writer {
         Ok(done)
     }
 
-    /// Inserts what is missing, and brings up what is there. Where nothing is expected to be there, nobody looks first.
+    /// Inserts what is missing, and brings up what is there. Nobody looks first where nothing is expected to be there.
     fn put(&mut self, table: Table, mut rows: Vec<CompanionRow<'_>>, look: bool) -> Result<Put, Failure> {
         let mut put = Put::default();
         self.drop_too_long(table, &mut rows);

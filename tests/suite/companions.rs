@@ -101,30 +101,36 @@ fn a_refresh_lets_titles_follow_the_file_and_keeps_what_they_were() {
     });
 }
 
-/// Both orders of the walk, which goes from the newest directory to the oldest.
+/// More than a batch, so that two files of an instance do not come in the same.
+const BETWEEN: u32 = 600;
+
+/// The walk goes from the newest directory to the oldest.
 #[test]
 fn the_title_is_that_of_the_file_that_is_indexed() {
-    for (better, title) in [(Some("T2"), "T2|meaning of T2"), (None, "-|-")] {
-        for days in [["2021-11-12-FRI", "2021-11-13-SAT"], ["2021-11-13-SAT", "2021-11-12-FRI"]] {
-            on_both_databases(|site, index| {
-                // A file between them ends the batch of the first.
-                add_report(site, &format!("{}/worse", days[0]), 1, Some("T1"));
-                add_report(site, &format!("{}/better", days[1]), 1, better);
-                let path = |name: &str| site.archive().join(name);
-                let at = |seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_640_000_000 + seconds);
-                for (name, seconds) in [("worse", 0), ("better", 60)] {
-                    let day = if name == "worse" { days[0] } else { days[1] };
-                    let file = std::fs::OpenOptions::new().write(true).open(path(&format!("{day}/{name}"))).unwrap();
-                    file.set_modified(at(seconds)).unwrap();
-                }
-                let said = site.reindex(index, &["--io-threads", "1"]).exits(1);
-                assert_eq!((said.figure("inserted"), said.figure("duplicates not chosen")), (1, 1));
-                let shown = index.rows(
-                    "SELECT conceptname.value, conceptname.meaning FROM image LEFT JOIN conceptname ON conceptname.uuid = image.uuid",
-                );
-                assert_eq!(shown, [title], "{days:?}");
-            });
-        }
+    let cases = [
+        (["worse", "better"], Some("T2"), "T2|meaning of T2"),
+        (["better", "worse"], Some("T2"), "T2|meaning of T2"),
+        (["worse", "better"], None, "-|-"),
+    ];
+    for (order, better, title) in cases {
+        on_both_databases(|site, index| {
+            for (name, day) in order.into_iter().zip(["2021-11-14-SUN", "2021-11-12-FRI"]) {
+                let (title, minute) = if name == "better" { (better, 1) } else { (Some("T1"), 0) };
+                let path = format!("{day}/{name}");
+                add_report(site, &path, 1, title);
+                let file = std::fs::OpenOptions::new().write(true).open(site.archive().join(path)).unwrap();
+                let received: jiff::Timestamp = format!("2021-11-20T12:0{minute}:00Z").parse().unwrap();
+                file.set_modified(received.into()).unwrap();
+            }
+            site.add_series("2021-11-13-SAT", 1, 1, BETWEEN);
+            let said = site.reindex(index, &["--io-threads", "1"]).exits(1);
+            assert_eq!((said.figure("inserted"), said.figure("duplicates not chosen")), (u64::from(BETWEEN) + 1, 1));
+            assert_eq!(index.rows("SELECT path FROM image WHERE path LIKE '%better'").len(), 1);
+            let shown = "SELECT conceptname.value, conceptname.meaning FROM image \
+                         LEFT JOIN conceptname ON conceptname.uuid = image.uuid WHERE path LIKE '%better'";
+            assert_eq!(index.rows(shown), [title], "{order:?}");
+            assert_eq!(index.count("conceptname"), 1, "no row is deleted, and one without a title is blank");
+        });
     }
 }
 
