@@ -27,7 +27,7 @@ impl Level {
 }
 
 /// A table of the index that files feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Table {
     Patient,
     Study,

@@ -227,7 +227,7 @@ fn an_animal_that_a_suffix_sets_apart_has_codes_of_its_own() {
 }
 
 #[test]
-fn a_code_that_was_there_is_filled_and_a_second_run_writes_nothing() {
+fn what_was_there_before_its_image_or_patient_is_filled_and_a_second_run_writes_nothing() {
     on_both_databases(|site, index| {
         add_report(site, "2021-11-12-FRI/1", 1, Some("T1"));
         add_animal(site, "2021-11-12-FRI/2", 7, species("dog"));
@@ -239,9 +239,11 @@ fn a_code_that_was_there_is_filled_and_a_second_run_writes_nothing() {
         );
         init(site, index);
         index.execute("INSERT INTO patientspeciescode (patientid, meaning) VALUES ('a1', 'edited')");
+        index.execute(&format!("INSERT INTO conceptname (uuid, meaning) VALUES ('{}', 'edited')", uid(1)));
         let said = site.reindex(index, &[]).exits(0);
-        assert!(said.out.contains("new rows beside them: conceptname 1, patientspeciescode 1"), "{}", said.out);
-        assert!(said.out.contains("rows changed beside them: patientspeciescode 1"), "{}", said.out);
+        assert!(said.out.contains("new rows beside them: patientspeciescode 1"), "{}", said.out);
+        assert!(said.out.contains("rows changed beside them: conceptname 1, patientspeciescode 1"), "{}", said.out);
+        assert_eq!(index.rows(TITLES), [format!("{}|T1|99EX|-|edited", uid(1))]);
         assert_eq!(index.rows(SPECIES), ["a1|dog|edited", "A2|cat|meaning of cat"]);
         let before = index.dump();
         let said = site.reindex(index, &[]).exits(0);
@@ -284,6 +286,8 @@ fn codes_fit_into_columns_of_a_narrow_character_set() {
     assert_eq!(site.findings("note"), ["not-in-charset 2"]);
     assert_eq!(site.findings("conflict"), [format!("refused-by-index {}", uid(3))]);
     assert_eq!(index.count("conceptname"), 0);
+    let said = site.reindex(&index, &[]).exits(1);
+    assert!(!said.out.contains("beside them"), "{}", said.out);
 }
 
 #[test]
