@@ -15,7 +15,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Find every instance below the roots and insert what the index lacks
+    /// Find every instance below the roots and bring the index up to date
     #[command(after_help = EXIT_CODES)]
     Reindex(Box<Reindex>),
     /// Make the tables of an index in an empty database
@@ -24,7 +24,7 @@ pub enum Command {
 
 const EXIT_CODES: &str = "Exit codes:
   0    complete and clean
-  1    complete, with findings: rejected or unreadable files, links, duplicates
+  1    complete, with findings: rejected or unreadable files, links, duplicates, conflicts
   2    usage or configuration; nothing was done
   3    could not finish
   130  interrupted; the same command goes on from there";

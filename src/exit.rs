@@ -6,7 +6,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Complete and clean.
     Clean,
-    /// Complete, with findings: rejected or unreadable files, links, duplicates.
+    /// Complete, with findings: rejected or unreadable files, links, duplicates, conflicts.
     Findings,
     /// Usage or configuration; nothing was done.
     Usage,
