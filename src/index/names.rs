@@ -4,7 +4,7 @@
 //! other, so that its result depends on who came first; here the same rule is applied to all names of an ID at once,
 //! in the order of their bytes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sha2::{Digest, Sha256};
 
@@ -22,25 +22,25 @@ pub enum Conflicts {
 
 impl Name {
     /// The words of all parts, without regard to case. A comma stands for a blank.
-    fn words(&self) -> BTreeSet<String> {
+    fn words(&self) -> Words {
         self.0.iter().flat_map(|part| part.split([' ', ','])).filter(|w| !w.is_empty()).map(str::to_lowercase).collect()
     }
 
     /// The one's words are among the other's, and both or neither are blank.
     pub fn agrees(&self, other: &Name) -> bool {
-        let (mine, theirs) = (self.words(), other.words());
-        mine.is_empty() == theirs.is_empty() && (mine.is_subset(&theirs) || theirs.is_subset(&mine))
+        agree(&self.words(), &other.words())
     }
 
-    pub fn is_blank(&self) -> bool {
-        self.words().is_empty()
+    /// First and last name without regard to case.
+    fn folded(&self) -> [String; 2] {
+        [0, 1].map(|n| self.0[n].to_lowercase())
     }
+}
 
-    /// First and last name are the same but for case.
-    fn is_same(&self, other: &Name) -> bool {
-        let same = |n: usize| self.0[n].to_lowercase() == other.0[n].to_lowercase();
-        same(0) && same(1)
-    }
+type Words = BTreeSet<String>;
+
+fn agree(one: &Words, other: &Words) -> bool {
+    one.is_empty() == other.is_empty() && (one.is_subset(other) || other.is_subset(one))
 }
 
 /// The part of a Patient ID that files know: PacsOne's suffix, if there is one, left out.
@@ -80,40 +80,84 @@ pub type Borne<'a> = (&'a Name, Option<&'a str>);
 /// Groups the names of an ID, sorted by bytes. `base_row` is the name in the row of the ID, if it was there before;
 /// `variants` are rows with a suffix that were.
 pub fn group<'a>(names: &[Borne<'a>], base_row: Option<&Name>, variants: &[(String, Name)]) -> Vec<Group<'a>> {
-    let mut existing: Vec<Group> = Vec::new();
-    let mut groups: Vec<(Vec<&Name>, Option<&str>)> = Vec::new();
-    let mut of_base: Vec<&Name> = Vec::new();
+    let variants: HashMap<[String; 2], &str> =
+        variants.iter().rev().map(|(id, name)| (name.folded(), id.as_str())).collect();
+    let mut existing: BTreeMap<&str, Vec<&Name>> = BTreeMap::new();
+    let mut others = Groups::default();
+    let mut of_base: Vec<(&Name, Words)> = Vec::new();
+    let base_words = base_row.map(Name::words);
     for (name, study) in names {
-        if let Some((id, _)) = variants.iter().find(|(_, variant)| variant.is_same(name)) {
-            let patient = Patient::Existing(id.clone());
-            match existing.iter_mut().find(|group| group.patient == patient) {
-                Some(group) => group.names.push(name),
-                None => existing.push(Group { names: vec![name], patient }),
-            }
-        } else if base_row.is_some_and(|row| row.agrees(name)) && of_base.iter().all(|member| member.agrees(name)) {
-            of_base.push(name);
-        } else if let Some((members, smallest)) = groups.iter_mut().find(|(m, _)| m.iter().all(|m| m.agrees(name))) {
-            members.push(name);
-            *smallest = [*smallest, *study].into_iter().flatten().min();
+        let words = name.words();
+        if let Some(id) = variants.get(&name.folded()) {
+            existing.entry(id).or_default().push(name);
+        } else if base_words.as_ref().is_some_and(|row| agree(row, &words))
+            && of_base.iter().all(|(_, member)| agree(member, &words))
+        {
+            of_base.push((name, words));
         } else {
-            groups.push((vec![name], *study));
+            others.add(name, words, *study);
         }
     }
     let without_row = base_row.is_none();
-    let first = (0..groups.len()).filter(|_| without_row).min_by_key(|n| (groups[*n].1.is_none(), groups[*n].1));
-    let mut all: Vec<Group> = groups
-        .into_iter()
-        .enumerate()
-        .map(|(n, (names, _))| {
+    let of_base: Vec<&Name> = of_base.into_iter().map(|(name, _)| name).collect();
+    let base = (!of_base.is_empty()).then_some(Group { names: of_base, patient: Patient::Base });
+    let there = existing.into_iter().map(|(id, names)| Group { names, patient: Patient::Existing(id.to_owned()) });
+    base.into_iter().chain(others.finish(without_row)).chain(there).collect()
+}
+
+/// Groups while they are made. A Patient ID that is none may have a hundred thousand names: only groups that share a
+/// word with a name are looked at.
+#[derive(Default)]
+struct Groups<'a> {
+    groups: Vec<Members<'a>>,
+    by_word: HashMap<String, Vec<usize>>,
+    /// Names without a word are one group.
+    blank: Option<usize>,
+}
+
+#[derive(Default)]
+struct Members<'a> {
+    names: Vec<&'a Name>,
+    words: Vec<Words>,
+    smallest_study: Option<&'a str>,
+}
+
+impl<'a> Groups<'a> {
+    fn add(&mut self, name: &'a Name, words: Words, study: Option<&'a str>) {
+        let sharing = words.iter().filter_map(|word| self.by_word.get(word)).flatten().chain(&self.blank);
+        let sharing: BTreeSet<usize> = sharing.copied().collect();
+        let agrees = |n: &usize| self.groups[*n].words.iter().all(|member| agree(member, &words));
+        let n = sharing.into_iter().find(agrees).unwrap_or(self.groups.len());
+        if n == self.groups.len() {
+            self.groups.push(Members::default());
+        }
+        if words.is_empty() {
+            self.blank = Some(n);
+        }
+        for word in &words {
+            let groups = self.by_word.entry(word.clone()).or_default();
+            if groups.last() != Some(&n) {
+                groups.push(n);
+            }
+        }
+        let group = &mut self.groups[n];
+        group.names.push(name);
+        // Words that a member has already say nothing new.
+        if !group.words.contains(&words) {
+            group.words.push(words);
+        }
+        group.smallest_study = [group.smallest_study, study].into_iter().flatten().min();
+    }
+
+    /// Without a row that was there the ID goes to the group with the smallest study.
+    fn finish(self, without_row: bool) -> impl Iterator<Item = Group<'a>> {
+        let study = |n: &usize| (self.groups[*n].smallest_study.is_none(), self.groups[*n].smallest_study);
+        let first = (0..self.groups.len()).filter(|_| without_row).min_by_key(study);
+        self.groups.into_iter().enumerate().map(move |(n, Members { names, .. })| {
             let patient = if Some(n) == first { Patient::Base } else { Patient::Suffixed(suffix(names[0])) };
             Group { names, patient }
         })
-        .collect();
-    if !of_base.is_empty() {
-        all.insert(0, Group { names: of_base, patient: Patient::Base });
     }
-    all.extend(existing);
-    all
 }
 
 /// `[` and twelve hexadecimal digits that the name alone determines, and `]`.
@@ -169,5 +213,12 @@ mod tests {
         assert_eq!(patients(Some(&name("DOE^JANE")), &[]), [(2, Patient::Base), (1, suffixed(&john))]);
         let there = [("P1[x]".to_owned(), name("doe^john"))];
         assert_eq!(patients(None, &there), [(2, Patient::Base), (1, Patient::Existing("P1[x]".into()))]);
+    }
+
+    #[test]
+    fn thousands_of_names_of_one_id_are_grouped_by_their_words() {
+        let names: Vec<Name> = (0..20_000).map(|n| name(&format!("Family{n:06}^Given{}", n % 700))).collect();
+        let borne: Vec<Borne> = names.iter().map(|name| (name, Some("1.2"))).collect();
+        assert_eq!(group(&borne, None, &[]).len(), names.len());
     }
 }
