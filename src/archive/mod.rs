@@ -1,6 +1,7 @@
 //! The archive on the storage unit: walking it, telling from names and first bytes what is no instance, opening what
 //! is. The only door to walkdir. Nothing in here is written.
 
+pub mod changed;
 pub mod file;
 pub mod layout;
 pub mod path_map;

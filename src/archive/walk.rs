@@ -14,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use jiff::civil::Date;
 use walkdir::{DirEntry, WalkDir};
 
+use super::changed::{self, Since};
 use super::file::FoundFile;
 use super::{layout, skip};
 
@@ -55,11 +56,18 @@ pub struct Walk<'a> {
     roots: &'a [PathBuf],
     threads: usize,
     pending_limit: usize,
+    since: Option<Since>,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(roots: &'a [PathBuf], threads: usize) -> Self {
-        Walk { roots, threads, pending_limit: PENDING_LIMIT }
+        Walk { roots, threads, pending_limit: PENDING_LIMIT, since: None }
+    }
+
+    /// Of directories that did not change since then, nothing is told but that they were listed; of the others, the
+    /// files that came or changed.
+    pub fn changed_since(self, since: Since) -> Self {
+        Walk { since: Some(since), ..self }
     }
 
     /// Lists everything below the roots. `sink` is called from all threads; when it says [`Enough`], the walk ends.
@@ -72,7 +80,7 @@ impl<'a> Walk<'a> {
             .map_err(io::Error::other)?;
         pool.broadcast(|_| {
             while let Some(directory) = pending.next() {
-                let result = Listing::new(&pending, &directory, sink).list(&directory.path, true);
+                let result = Listing::new(&pending, &directory, self.since, sink).list(&directory.path, true);
                 pending.listed(result.is_err());
             }
         });
@@ -86,16 +94,18 @@ struct Listing<'a, F> {
     root: Arc<Path>,
     /// A root may be named by a link; nothing else that is one is followed.
     is_root: bool,
+    since: Option<Since>,
     sink: &'a F,
     files: Vec<FoundFile>,
 }
 
 impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
-    fn new(pending: &'a Pending, directory: &Directory, sink: &'a F) -> Self {
+    fn new(pending: &'a Pending, directory: &Directory, since: Option<Since>, sink: &'a F) -> Self {
         Listing {
             pending,
             root: Arc::clone(&directory.root),
             is_root: directory.rank == Rank::Root,
+            since,
             sink,
             files: Vec::with_capacity(FILES_PER_MESSAGE),
         }
@@ -107,7 +117,7 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
         let depth = if one_level { 1 } else { usize::MAX };
         let walk = WalkDir::new(directory).min_depth(1).max_depth(depth).follow_root_links(self.is_root && one_level);
         let mut entries = walk.into_iter();
-        let mut current = Current::new(&self.root, directory.to_path_buf());
+        let mut current = Current::new(&self.root, self.since, directory.to_path_buf());
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -123,17 +133,19 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
                     continue;
                 }
             };
-            if !one_level && entry.path().parent() != Some(current.path.as_path()) {
-                current.received_on = entry.path().parent().and_then(|path| layout::received_on(&self.root, path));
+            if !one_level && entry.path().parent() != Some(current.entries_of.as_path()) {
+                current.come_back(&self.root, self.since, entry.path());
             }
             if !entry.file_type().is_dir() {
-                self.entry(entry, current.received_on)?;
+                if self.is_told(&current, &entry) {
+                    self.entry(entry, current.received_on)?;
+                }
             } else if skip::is_system_directory(entry.file_name()) {
                 entries.skip_current_dir();
                 (self.sink)(Found::SystemDirectory(entry.into_path()))?;
             } else if !one_level {
                 self.flush()?;
-                let entered = Current::new(&self.root, entry.into_path());
+                let entered = Current::new(&self.root, self.since, entry.into_path());
                 self.listed(std::mem::replace(&mut current, entered), 0)?;
             } else if self.pending.reserve() {
                 aside.push(entry.into_path());
@@ -149,6 +161,12 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
 
     fn listed(&self, directory: Current, put_aside: usize) -> Result<(), Enough> {
         if directory.failed { Ok(()) } else { (self.sink)(Found::Directory { path: directory.path, put_aside }) }
+    }
+
+    fn is_told(&self, directory: &Current, entry: &DirEntry) -> bool {
+        let Some(since) = self.since else { return true };
+        let has_changed = || entry.metadata().is_ok_and(|metadata| since.has_changed(&metadata));
+        directory.has_changed && entry.file_type().is_file() && has_changed()
     }
 
     fn entry(&mut self, entry: DirEntry, received_on: Option<Date>) -> Result<(), Enough> {
@@ -175,13 +193,25 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
 /// The directory whose entries come now.
 struct Current {
     path: PathBuf,
+    /// It, or a directory above it that the walk has come back to.
+    entries_of: PathBuf,
     received_on: Option<Date>,
+    has_changed: bool,
     failed: bool,
 }
 
 impl Current {
-    fn new(root: &Path, path: PathBuf) -> Self {
-        Current { received_on: layout::received_on(root, &path), path, failed: false }
+    fn new(root: &Path, since: Option<Since>, path: PathBuf) -> Self {
+        let has_changed = since.is_some_and(|since| since.directory(&path) != changed::Directory::AsBefore);
+        let received_on = layout::received_on(root, &path);
+        Current { received_on, entries_of: path.clone(), has_changed, path, failed: false }
+    }
+
+    fn come_back(&mut self, root: &Path, since: Option<Since>, entry: &Path) {
+        if let Some(parent) = entry.parent() {
+            let Current { entries_of, received_on, has_changed, .. } = Current::new(root, since, parent.into());
+            (self.entries_of, self.received_on, self.has_changed) = (entries_of, received_on, has_changed);
+        }
     }
 }
 
@@ -318,7 +348,7 @@ mod tests {
 
     fn files(root: &Path, threads: usize, pending_limit: usize) -> Vec<PathBuf> {
         let found = Mutex::new(Vec::new());
-        let walk = Walk { roots: &[root.to_path_buf()], threads, pending_limit };
+        let walk = Walk { roots: &[root.to_path_buf()], threads, pending_limit, since: None };
         walk.run(&|what| {
             if let Found::Files(files) = what {
                 found.lock().unwrap().extend(files.iter().map(|file| file.path().to_path_buf()));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::interrupt::stop_on_interrupt;
 use super::{complain, consent, say};
@@ -52,12 +52,14 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     let connect = |_| Writer::new(location.connect(&tables, access)?, known.clone(), policy.clone()).map_err(failed);
     let writers = (0..connections).map(connect).collect::<Result<Vec<_>>>()?;
     let began_empty = writers.iter().all(Writer::began_empty);
+    let settle = settings.settle.unwrap_or(if tables.is_of_a_pacs { SETTLE } else { SignedDuration::ZERO });
     let plan = Plan {
         roots: &settings.roots,
         tables: &tables,
         path_map: &settings.path_map,
-        receipt: Receipt::new(settings.received_from.clone(), settings.time_zone.clone(), Timestamp::now()),
-        settle: settings.settle.unwrap_or(if tables.is_of_a_pacs { SETTLE } else { SignedDuration::ZERO }),
+        receipt: Receipt::new(settings.received_from.clone(), settings.time_zone.clone()),
+        settle,
+        watch_rows: access == Access::Write && (tables.is_of_a_pacs || !settle.is_zero()),
         walk_threads: settings.walk_threads,
         io_threads: settings.io_threads,
         count_ahead: settings.progress.is_some(),

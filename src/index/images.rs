@@ -59,6 +59,7 @@ impl Writer {
         let mut row = row;
         for _ in 0..TRIES {
             let stored = self.policy.archive.stored(&row.path);
+            let was_moved = stored.is_none();
             let is_better = stored.is_none_or(|stored| {
                 self.policy.choice.compare((&entry.file, &entry.path), (&stored, &row.path)).is_gt()
             });
@@ -68,7 +69,10 @@ impl Writer {
             let tables = self.index.tables();
             let changes = lead(&tables, entry, whole);
             if self.index.update(Table::Image, &row.key, Some(&row.path), &changes)? {
-                batch.outcomes[member] = Outcome::Duplicate { loser: Some(row.path) };
+                batch.outcomes[member] = match was_moved {
+                    true => Outcome::Updated { corrected: Some(row.path) },
+                    false => Outcome::Duplicate { loser: Some(row.path) },
+                };
                 let series = if whole { entry.key(Level::Series).into() } else { row.link.as_str().into() };
                 batch.opened_series.extend([series, row.link.into()]);
                 return Ok(());

@@ -21,6 +21,7 @@ pub mod entry;
 pub mod existing;
 pub mod fitting;
 mod fold;
+mod gone;
 mod images;
 pub mod init;
 pub mod known;

@@ -4,14 +4,19 @@
 //! roots -> walk -> files -> read headers -> entries -> batches -> index -> account
 //! ```
 //!
+//! It is gone through twice: the second time for what came or was moved meanwhile.
+//!
 //! Stages are joined by bounded channels. A stage that falls behind holds up the one before it, so that memory does
 //! not grow with the archive.
 
+mod again;
 mod census;
 mod gate;
+mod gone;
 mod lag;
 mod read;
 pub mod received;
+mod spool;
 pub mod stop;
 mod stored;
 mod watch;
@@ -22,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use jiff::SignedDuration;
+use rayon::ThreadPool;
 
 pub use received::Receipt;
 pub use stop::Stop;
@@ -55,6 +61,8 @@ pub struct Plan<'a> {
     pub receipt: Receipt,
     /// Younger files are left to the PACS.
     pub settle: SignedDuration,
+    /// Whether files may go while the run goes on, so that it has to look for those of its rows at the end.
+    pub watch_rows: bool,
     pub walk_threads: usize,
     pub io_threads: usize,
     /// Files are counted ahead only for somebody who watches.
@@ -97,6 +105,8 @@ struct Run<'a> {
     plan: &'a Plan<'a>,
     account: Account,
     census: Census,
+    again: again::Again,
+    led: Option<gone::Led>,
     watch: watch::Watch,
     gate: gate::Gate,
 }
@@ -105,16 +115,16 @@ struct Run<'a> {
 pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observer: &mut dyn Observer) -> Result<Done> {
     let started = Instant::now();
     let lags = replicas.iter().map(|replica| (replica.name().to_owned(), replica.lag().clone())).collect();
+    let scratch = plan.listing.directory();
     let run = Run {
         plan,
         account: Account::default(),
         census: Census::default(),
+        again: again::Again::new(scratch).map_err(again::spool_failed)?,
+        led: plan.watch_rows.then(|| gone::Led::new(scratch)).transpose().map_err(again::spool_failed)?,
         watch: watch::Watch::default(),
         gate: gate::Gate::new(lags, plan.max_replica_lag),
     };
-    let (files, files_to_read) = bounded::<Vec<FoundFile>>(FILES_WAITING);
-    let (entries, entries_to_write): (Vec<_>, Vec<_>) =
-        writers.iter().map(|_| bounded::<Vec<Entry>>(ENTRIES_WAITING)).unzip();
     let pool = read::pool(plan.io_threads)?;
     let (closed, failure) = thread::scope(|scope| {
         let run = &run;
@@ -127,26 +137,24 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
         if plan.count_ahead {
             scope.spawn(|| run.census.count(plan));
         }
-        // Walk the directories, newest first.
-        let walk = scope.spawn(move || run.walk(&files));
-        // Read headers: one receive loop a thread, and nothing else, in a pool of their own.
-        let read = scope.spawn(move || pool.broadcast(|_| run.read(&files_to_read, &entries)));
-        // Write batches: one connection a thread.
-        let write = |(writer, entries)| scope.spawn(move || run.write(writer, &entries));
-        let write: Vec<_> = writers.into_iter().zip(entries_to_write).map(write).collect();
-        let mut failures = vec![walk.join().unwrap_or_else(|_| Err(defect("walk"))).err()];
-        failures.push(read.join().map_err(|_| defect("read")).err());
-        let (written, results): (Vec<_>, Vec<_>) = write
-            .into_iter()
-            .filter_map(|stage| stage.join().map_err(|_| failures.push(Some(defect("write")))).ok())
-            .unzip();
-        failures.extend(results.into_iter().map(Result::err));
+        // Walk the directories, newest first; read headers; write batches.
+        let (mut writers, mut failures) = run.pass(&pool, writers, |files| run.walk(files));
+        let is_whole = |failures: &[Error]| failures.is_empty() && !plan.stop.is_set();
+        // What came or was moved meanwhile goes the same way.
+        if is_whole(&failures) {
+            run.watch.looking_again();
+            (writers, failures) = run.pass(&pool, writers, |files| run.walk_again(files));
+        }
+        // Files that were moved are found by now: those that are missing still have gone.
+        if let (true, [writer, ..]) = (is_whole(&failures), writers.as_mut_slice()) {
+            failures.extend(run.list_gone(writer).err());
+        }
         // Derive what could only be known now.
-        let (closed, result) = run.close(written);
-        failures.push(result.err());
+        let (closed, result) = run.close(writers);
+        failures.extend(result.err());
         run.watch.end();
         run.gate.end();
-        (closed, failures.into_iter().flatten().next())
+        (closed, failures.into_iter().next())
     });
     let (counted_ahead, waited) = (run.census.total(), run.gate.waited());
     let Closed { parents, updated, companions, changes } = closed;
@@ -156,6 +164,34 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
 }
 
 impl Run<'_> {
+    /// The stages from the walk to the index, all at once. The writers come back for what is left to do.
+    fn pass(
+        &self,
+        pool: &ThreadPool,
+        writers: Vec<Writer>,
+        walk: impl FnOnce(&Sender<Vec<FoundFile>>) -> Result<()> + Send,
+    ) -> (Vec<Writer>, Vec<Error>) {
+        let (files, files_to_read) = bounded::<Vec<FoundFile>>(FILES_WAITING);
+        let (entries, entries_to_write): (Vec<_>, Vec<_>) =
+            writers.iter().map(|_| bounded::<Vec<Entry>>(ENTRIES_WAITING)).unzip();
+        thread::scope(|scope| {
+            let walk = scope.spawn(move || walk(&files));
+            // One receive loop a thread, and nothing else, in a pool of their own.
+            let read = scope.spawn(move || pool.broadcast(|_| self.read(&files_to_read, &entries)));
+            // One connection a thread.
+            let write = |(writer, entries)| scope.spawn(move || self.write(writer, &entries));
+            let write: Vec<_> = writers.into_iter().zip(entries_to_write).map(write).collect();
+            let mut failures = Vec::from_iter(walk.join().unwrap_or_else(|_| Err(defect("walk"))).err());
+            failures.extend(read.join().map_err(|_| defect("read")).err());
+            let (writers, results): (Vec<_>, Vec<_>) = write
+                .into_iter()
+                .filter_map(|stage| stage.join().map_err(|_| failures.push(defect("write"))).ok())
+                .unzip();
+            failures.extend(results.into_iter().filter_map(Result::err));
+            (writers, failures)
+        })
+    }
+
     /// The closing stage: first it is decided what is left to do, then each writer does a part of it on its own
     /// connection, parents first.
     fn close(&self, mut writers: Vec<Writer>) -> (Closed, Result<()>) {
@@ -206,6 +242,12 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn send(&self, found: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) {
+        if let Err(unsent) = files.send(found) {
+            self.account.add(Fate::NotReached, unsent.into_inner().len());
+        }
+    }
+
     /// The walk stage: what is no regular file has its fate at once.
     fn walk(&self, files: &Sender<Vec<FoundFile>>) -> Result<()> {
         let (account, listing) = (&self.account, self.plan.listing);
@@ -213,9 +255,8 @@ impl Run<'_> {
             match found {
                 Found::Files(found) => {
                     account.found(found.len());
-                    if let Err(unsent) = files.send(found) {
-                        account.add(Fate::NotReached, unsent.into_inner().len());
-                    }
+                    self.again.found(&found);
+                    self.send(found, files);
                 }
                 Found::Link(path) => {
                     account.found(1);

@@ -66,6 +66,7 @@ impl Run<'_> {
             Ok(Some(read)) => read,
             Ok(None) => {
                 account.add(Fate::TooYoung, 1);
+                self.again.left(file);
                 return None;
             }
             Err(Rejection::Dicomdir) => {

@@ -39,8 +39,6 @@ const ENOUGH: u64 = 10;
 pub struct Receipt {
     pub order: Vec<Origin>,
     pub zone: TimeZone,
-    /// When the run began.
-    pub now: Timestamp,
     /// Modification times that could not be used.
     pub implausible: AtomicU64,
     modified: Mutex<Modified>,
@@ -50,23 +48,23 @@ pub struct Receipt {
 type Modified = BTreeMap<(usize, Date), (u64, u64)>;
 
 impl Receipt {
-    pub fn new(mut order: Vec<Origin>, zone: TimeZone, now: Timestamp) -> Self {
+    pub fn new(mut order: Vec<Origin>, zone: TimeZone) -> Self {
         // What was not named comes last, so that there is always an answer.
         let rest: Vec<Origin> = Origin::DEFAULT.into_iter().filter(|origin| !order.contains(origin)).collect();
         order.extend(rest);
-        Receipt { order, zone, now, implausible: AtomicU64::new(0), modified: Mutex::default() }
+        Receipt { order, zone, implausible: AtomicU64::new(0), modified: Mutex::default() }
     }
 
-    /// Whether a file is so young that the PACS may still be at it.
+    /// Whether a file is so young, when it is opened, that the PACS may still be at it.
     pub fn is_younger(&self, modified: Option<Timestamp>, than: SignedDuration) -> bool {
-        let age = modified.map(|at| self.now.duration_since(at));
+        let age = modified.map(|at| Timestamp::now().duration_since(at));
         age.is_some_and(|age| !than.is_zero() && age < than && age > -AHEAD)
     }
 
     pub fn of(&self, instance: &Instance, root: usize, day: Option<Date>, modified: Option<Timestamp>) -> DateTime {
         let study = study_date(instance);
         let local = modified.map(|at| self.zone.to_datetime(at));
-        let is_to_come = modified.is_some_and(|at| at.duration_since(self.now) > AHEAD);
+        let is_to_come = modified.is_some_and(|at| at.duration_since(Timestamp::now()) > AHEAD);
         let is_plausible = |at: &DateTime| !is_to_come && study.is_none_or(|study| at.date() >= study.date());
         for origin in &self.order {
             let at = match origin {

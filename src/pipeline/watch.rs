@@ -14,6 +14,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub struct Watch {
     directory: Mutex<PathBuf>,
+    is_looking_again: AtomicBool,
     is_closing: AtomicBool,
     to_close: AtomicU64,
     closed: AtomicU64,
@@ -29,6 +30,10 @@ impl Watch {
         {
             *place = directory.to_path_buf();
         }
+    }
+
+    pub fn looking_again(&self) {
+        self.is_looking_again.store(true, Relaxed);
     }
 
     pub fn closing(&self, rows: u64) {
@@ -63,7 +68,11 @@ impl Watch {
         let counted = census.total().is_some();
         let listed = census.directories_listed.load(Relaxed);
         Readings {
-            phase: if self.is_closing.load(Relaxed) { Phase::Closing } else { Phase::Indexing },
+            phase: match (self.is_closing.load(Relaxed), self.is_looking_again.load(Relaxed)) {
+                (true, _) => Phase::Closing,
+                (false, true) => Phase::LookingAgain,
+                (false, false) => Phase::Indexing,
+            },
             // Files that came since they were counted are found all the same.
             found: account.files_found().max(census.files.load(Relaxed)),
             found_is_total: counted || self.is_closing.load(Relaxed),

@@ -53,6 +53,9 @@ impl Run<'_> {
             return Ok(());
         }
         let written = writer.write(batch).map_err(index_failed)?;
+        if let Some(led) = &self.led {
+            led.note(batch, &written);
+        }
         let (account, listing) = (&self.account, self.plan.listing);
         for (entry, written) in batch.iter().zip(written) {
             let path = &entry.file.path;

@@ -36,7 +36,7 @@ impl Observer for Bar {
     fn update(&mut self, snapshot: &Snapshot) {
         let readings = &snapshot.readings;
         let (done, all) = match readings.phase {
-            Phase::Indexing => (readings.done, readings.found),
+            Phase::Indexing | Phase::LookingAgain => (readings.done, readings.found),
             Phase::Closing => (readings.closed, readings.to_close),
         };
         self.bar.set_prefix(readings.phase.name());
@@ -46,7 +46,7 @@ impl Observer for Bar {
         self.figures.set_message(format!("{}, {}", text::position(snapshot), text::left(snapshot)));
         self.place.set_message(match readings.phase {
             Phase::Closing => String::new(),
-            Phase::Indexing => format!(
+            Phase::Indexing | Phase::LookingAgain => format!(
                 "{}/s now, {}/s mean, {} rejected, {} covered, in {}",
                 text::rate(snapshot.rate_now),
                 text::rate(snapshot.rate_mean),

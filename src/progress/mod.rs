@@ -22,6 +22,8 @@ pub use sampler::Sampler;
 pub enum Phase {
     /// Walking, reading and writing, all at once.
     Indexing,
+    /// At directories that changed meanwhile.
+    LookingAgain,
     /// Deriving what can only be known at the end.
     Closing,
 }
@@ -30,6 +32,7 @@ impl Phase {
     pub fn name(self) -> &'static str {
         match self {
             Phase::Indexing => "indexing",
+            Phase::LookingAgain => "looking again",
             Phase::Closing => "closing",
         }
     }

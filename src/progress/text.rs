@@ -80,7 +80,7 @@ pub fn position(snapshot: &Snapshot) -> String {
     let readings = &snapshot.readings;
     match readings.phase {
         Phase::Closing => format!("{} of {} studies and series", count(readings.closed), count(readings.to_close)),
-        Phase::Indexing => {
+        Phase::Indexing | Phase::LookingAgain => {
             let counting = if readings.found_is_total { "" } else { ", still counting" };
             format!("{} of {} files{counting}", count(readings.done), count(readings.found))
         }

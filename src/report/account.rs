@@ -79,6 +79,8 @@ pub struct Account {
     /// Rows that a person should look at, and rows whose instances disagree.
     pub conflicts: AtomicU64,
     pub disagreements: AtomicU64,
+    /// Rows of this run whose file has gone meanwhile.
+    pub gone: AtomicU64,
     rejections: Mutex<BTreeMap<&'static str, u64>>,
     skips: Mutex<BTreeMap<Rule, u64>>,
 }
@@ -90,6 +92,11 @@ impl Account {
 
     pub fn add(&self, fate: Fate, files: usize) {
         self.fates[fate as usize].fetch_add(files as u64, Relaxed);
+    }
+
+    /// Files that are looked at once more, and get their fate then.
+    pub fn take_back(&self, fate: Fate, files: usize) {
+        self.fates[fate as usize].fetch_sub(files as u64, Relaxed);
     }
 
     pub fn rejected(&self, reason: &'static str) {

@@ -56,6 +56,12 @@ impl Listing {
         Ok(Listing { path: path.to_path_buf(), state: Mutex::new(state) })
     }
 
+    /// Where it lies.
+    pub fn directory(&self) -> &Path {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        parent.unwrap_or(Path::new("."))
+    }
+
     pub fn add(&self, what: &str, path: &Path, reason: &str, detail: &str) {
         let path_hex = path.to_str().is_none().then(|| hex(path));
         let path = Some(path.to_string_lossy().into_owned());

@@ -63,7 +63,7 @@ impl Summary<'_> {
         } else if self.interrupted {
             Exit::Interrupted
         } else if directories
-            || account.conflicts.load(Relaxed) > 0
+            || account.conflicts.load(Relaxed) + account.gone.load(Relaxed) > 0
             || Fate::ALL.into_iter().any(|fate| fate.is_finding() && account.count(fate) > 0)
         {
             Exit::Findings
@@ -246,11 +246,12 @@ fn directories(out: &mut String, account: &Account) {
 
 /// Values that are not in the index as they are in the files.
 fn values(out: &mut String, account: &Account) {
-    let notes: [(&AtomicU64, &str); 7] = [
+    let notes: [(&AtomicU64, &str); 8] = [
         (&account.unusable_values, "values that are no date, time, number or UID, stored as NULL"),
         (&account.cut_texts, "texts cut to the length of their column"),
         (&account.undecodable_texts, "texts with bytes that their character set does not have"),
         (&account.substituted_texts, "texts with characters that their column cannot hold, substituted by ?"),
+        (&account.gone, "files that have gone since they were indexed, each listed; their rows stay"),
         (&account.conflicts, "conflicts, each listed"),
         (&account.disagreements, "columns on which the instances of a row disagree: the last instance counts, listed"),
         (&account.cut_headers, "files that end within their header, indexed with what they have"),

@@ -11,6 +11,7 @@ mod fixtures;
 mod headers;
 mod init;
 mod interruption;
+mod living;
 mod progress;
 mod purging;
 mod pydicom;

@@ -1,0 +1,78 @@
+//! What came or changed since a moment, by the times that the storage unit keeps.
+
+use std::fs::Metadata;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// Times of files are those of a coarse clock: two seconds on FAT, some milliseconds elsewhere.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// A moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Since(SystemTime);
+
+/// What became of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directory {
+    AsBefore,
+    Changed,
+    Gone,
+}
+
+impl Since {
+    pub fn now() -> Self {
+        Since(SystemTime::now().checked_sub(MARGIN).unwrap_or(SystemTime::UNIX_EPOCH))
+    }
+
+    /// A file that was moved keeps the time of its modification, but not that of its inode.
+    #[cfg(unix)]
+    pub fn has_changed(self, metadata: &Metadata) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let nanoseconds = Duration::from_nanos(metadata.ctime_nsec().unsigned_abs());
+        let seconds = Duration::from_secs(metadata.ctime().max(0).unsigned_abs());
+        SystemTime::UNIX_EPOCH + seconds + nanoseconds >= self.0
+    }
+
+    #[cfg(not(unix))]
+    pub fn has_changed(self, metadata: &Metadata) -> bool {
+        [metadata.modified(), metadata.created()].into_iter().flatten().any(|at| at >= self.0)
+    }
+
+    /// One whose times cannot be told is looked at.
+    pub fn directory(self, path: &Path) -> Directory {
+        match std::fs::metadata(path) {
+            Ok(metadata) if self.has_changed(&metadata) => Directory::Changed,
+            Ok(_) => Directory::AsBefore,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Directory::Gone,
+            Err(_) => Directory::Changed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::walk::{Found, Walk};
+    use std::fs;
+
+    #[test]
+    fn a_walk_tells_files_that_came_since_and_no_others() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("a/b/c")).unwrap();
+        ["1", "a/1", "a/b/1", "a/b/c/1", "a/b/c/2"].map(|file| fs::write(root.path().join(file), "").unwrap());
+        let count = |since: Since| {
+            let found = std::sync::atomic::AtomicUsize::new(0);
+            let sink = |what| {
+                if let Found::Files(files) = what {
+                    found.fetch_add(files.len(), std::sync::atomic::Ordering::Relaxed);
+                }
+                Ok(())
+            };
+            Walk::new(&[root.path().to_path_buf()], 2).changed_since(since).run(&sink).unwrap();
+            found.into_inner()
+        };
+        assert_eq!(count(Since::now()), 5);
+        assert_eq!(count(Since(SystemTime::now() + MARGIN)), 0);
+        assert_eq!(Since::now().directory(&root.path().join("a/gone")), Directory::Gone);
+    }
+}

@@ -1,0 +1,142 @@
+//! The second look: a run over terabytes takes hours, and the PACS goes on receiving and moving files meanwhile.
+//!
+//! When all has been read and written, directories are listed again. Those that changed since the run began are looked
+//! into; files there that are new go through the same stages. Nothing is opened to find them.
+//!
+//! The account stays exact by two rules. A file that the first walk has found is known by its hash and is not found again:
+//! its fate stands. Files that were left as too young lose that fate when they are taken up, and get another one.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::mem::take;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use crossbeam_channel::Sender;
+
+use super::spool::Spool;
+use super::{Run, no_threads};
+use crate::archive::FoundFile;
+use crate::archive::changed::Since;
+use crate::archive::walk::{Enough, FILES_PER_MESSAGE, Found, Walk};
+use crate::error::{Error, Result};
+use crate::report::account::Fate;
+
+/// As many young files are remembered, some hundred bytes each; further ones are left to the next run.
+const YOUNG: usize = 200_000;
+
+/// As many files of changed directories are compared at a time with what the first walk has found.
+const PORTION: usize = 65_536;
+
+pub struct Again {
+    pub since: Since,
+    /// The hash of each path that the first walk has found: eight bytes a file, on disk.
+    found: Spool,
+    young: Mutex<Vec<FoundFile>>,
+}
+
+impl Again {
+    pub fn new(directory: &Path) -> io::Result<Self> {
+        Ok(Again { since: Since::now(), found: Spool::create(directory)?, young: Mutex::default() })
+    }
+
+    pub fn found(&self, files: &[FoundFile]) {
+        self.found.append(files.iter().map(|file| hash(file.path()).to_le_bytes()));
+    }
+
+    /// A file was left as too young.
+    pub fn left(&self, file: FoundFile) {
+        let mut young = self.young.lock().unwrap_or_else(PoisonError::into_inner);
+        if young.len() < YOUNG {
+            young.push(file);
+        }
+    }
+
+    /// Those that the first walk has not found, directory by directory.
+    fn new_of(&self, files: Vec<FoundFile>) -> io::Result<Vec<FoundFile>> {
+        if files.is_empty() {
+            return Ok(files);
+        }
+        let mut new: HashMap<[u8; 8], FoundFile> =
+            files.into_iter().map(|file| (hash(file.path()).to_le_bytes(), file)).collect();
+        self.found.replay(|hash| {
+            new.remove(hash);
+            if new.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        let mut new: Vec<FoundFile> = new.into_values().collect();
+        new.sort_unstable_by(|a, b| a.path().cmp(b.path()));
+        Ok(new)
+    }
+}
+
+/// Ten million paths would not fit into memory, and hardly into a state directory.
+fn hash(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Run<'_> {
+    /// The walk stage of the second look.
+    pub(super) fn walk_again(&self, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+        self.take_up(files);
+        let pending: Mutex<Vec<FoundFile>> = Mutex::default();
+        let sink = |found: Found| {
+            // Whatever else there is was told by the first walk, or the next run tells it.
+            if let Found::Files(changed) = found {
+                let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
+                pending.extend(changed);
+                if pending.len() >= PORTION {
+                    self.send_new(take(&mut pending), files).map_err(|_| Enough)?;
+                }
+            }
+            if self.plan.stop.is_set() { Err(Enough) } else { Ok(()) }
+        };
+        let walk = Walk::new(self.plan.roots.paths(), self.plan.walk_threads).changed_since(self.again.since);
+        walk.run(&sink).map_err(no_threads)?;
+        self.send_new(pending.into_inner().unwrap_or_else(PoisonError::into_inner), files).map_err(spool_failed)
+    }
+
+    /// Young files are looked at once more; they are old enough now, or are left again. One that has gone was indeed
+    /// left to the PACS.
+    fn take_up(&self, files: &Sender<Vec<FoundFile>>) {
+        let mut young = take(&mut *self.again.young.lock().unwrap_or_else(PoisonError::into_inner));
+        young.retain(|file| std::fs::symlink_metadata(file.path()).is_ok());
+        for part in in_messages(young) {
+            if self.plan.stop.is_set() {
+                return;
+            }
+            self.account.take_back(Fate::TooYoung, part.len());
+            self.send(part, files);
+        }
+    }
+
+    fn send_new(&self, changed: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) -> io::Result<()> {
+        for part in in_messages(self.again.new_of(changed)?) {
+            if self.plan.stop.is_set() {
+                return Ok(());
+            }
+            self.account.found(part.len());
+            self.send(part, files);
+        }
+        Ok(())
+    }
+}
+
+fn in_messages(files: Vec<FoundFile>) -> impl Iterator<Item = Vec<FoundFile>> {
+    let mut files = files.into_iter();
+    std::iter::from_fn(move || {
+        let part: Vec<FoundFile> = files.by_ref().take(FILES_PER_MESSAGE).collect();
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+pub fn spool_failed(error: io::Error) -> Error {
+    Error::unfinished(
+        format!("what the run had found could not be kept on disk: {error}"),
+        "Files that came or went during the run were not looked at; all others are indexed. Make room beside the list of \
+         rejected files, and run the command again.",
+    )
+}

@@ -1,0 +1,133 @@
+//! Files that have gone since this run led a row to them: listed, after the second look has found those that were only
+//! moved. No row is deleted.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::again::spool_failed;
+use super::spool::Spool;
+use super::{Run, index_failed};
+use crate::archive::Roots;
+use crate::archive::changed::{Directory, Since};
+use crate::dicom::Level;
+use crate::error::Result;
+use crate::index::Entry;
+use crate::index::batch::{Outcome, Writer, Written};
+
+/// Rows per lookup.
+const PORTION: usize = 500;
+
+/// Directories are remembered up to this many: batches come back to those that are being written about.
+const DIRECTORIES: usize = 10_000;
+
+/// The rows that this run has led to a file, on disk.
+pub struct Led(Spool);
+
+impl Led {
+    pub fn new(directory: &Path) -> io::Result<Self> {
+        Spool::create(directory).map(Led)
+    }
+
+    /// After the commit of a batch.
+    pub fn note(&self, batch: &[Entry], written: &[Written]) {
+        let is_led = |outcome: &Outcome| {
+            matches!(
+                outcome,
+                Outcome::Inserted | Outcome::Updated { corrected: Some(_) } | Outcome::Duplicate { loser: Some(_) }
+            )
+        };
+        let led = batch.iter().zip(written).filter(|(_, written)| is_led(&written.outcome));
+        let mut records: Vec<String> = led.filter_map(|(entry, _)| record(entry)).collect();
+        records.sort_unstable();
+        self.0.append(records);
+    }
+}
+
+/// The file's path, and the instance's UID unless the file is named by it. A path that is no text has no row.
+fn record(entry: &Entry) -> Option<String> {
+    let (path, uid) = (entry.file.path.to_str()?, entry.key(Level::Instance));
+    let is_name = entry.file.path.file_name().is_some_and(|name| name == uid);
+    Some(if is_name { format!("{path}\0") } else { format!("{path}\0{uid}") })
+}
+
+fn unpack(record: &[u8]) -> Option<(&Path, &str)> {
+    let (path, uid) = str::from_utf8(record).ok()?.split_once('\0')?;
+    let path = Path::new(path);
+    Some((path, if uid.is_empty() { path.file_name()?.to_str()? } else { uid }))
+}
+
+impl Run<'_> {
+    /// Looks for files that are missing in directories that changed, and for their rows.
+    pub(super) fn list_gone(&self, writer: &mut Writer) -> Result<()> {
+        let Some(led) = &self.led else { return Ok(()) };
+        let mut places = Places { since: self.again.since, roots: self.plan.roots, may_miss: HashMap::new() };
+        let mut missing: Vec<(String, PathBuf)> = Vec::new();
+        let mut result = Ok(());
+        let replayed = led.0.replay(|record| {
+            let Some((path, uid)) = unpack(record) else { return ControlFlow::Continue(()) };
+            if places.misses(path) {
+                missing.push((uid.into(), path.into()));
+            }
+            if missing.len() == PORTION {
+                result = self.list_those_named(writer, std::mem::take(&mut missing));
+            }
+            if result.is_err() || self.plan.stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        result?;
+        replayed.map_err(spool_failed)?;
+        self.list_those_named(writer, missing)
+    }
+
+    /// A row that names another file by now was led there by the second look, or by the PACS.
+    fn list_those_named(&self, writer: &mut Writer, missing: Vec<(String, PathBuf)>) -> Result<()> {
+        let uids: Vec<&str> = missing.iter().map(|(uid, _)| uid.as_str()).collect();
+        let named = writer.paths(&uids).map_err(index_failed)?;
+        for (uid, path) in &missing {
+            let is_named = self.plan.path_map.to_index(path).is_ok_and(|path| named.get(uid) == Some(&path));
+            if is_named {
+                self.account.gone.fetch_add(1, Relaxed);
+                let detail = format!("was there when instance {uid} was indexed; its row stays");
+                self.plan.listing.add("conflict", path, "file-gone", &detail);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where files may be missing.
+struct Places<'a> {
+    since: Since,
+    roots: &'a Roots,
+    may_miss: HashMap<PathBuf, bool>,
+}
+
+impl Places<'_> {
+    fn misses(&mut self, file: &Path) -> bool {
+        let Some(directory) = file.parent() else { return false };
+        let may_miss = match self.may_miss.get(directory) {
+            Some(known) => *known,
+            None => {
+                let may_miss = self.may_miss(directory);
+                if self.may_miss.len() == DIRECTORIES {
+                    self.may_miss.clear();
+                }
+                self.may_miss.insert(directory.into(), may_miss);
+                may_miss
+            }
+        };
+        let is_missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+        may_miss && std::fs::symlink_metadata(file).is_err_and(is_missing)
+    }
+
+    /// A directory that changed or went, below a root that is there: of one that is not mounted any more nothing can be
+    /// told.
+    fn may_miss(&self, directory: &Path) -> bool {
+        let is_there = |root: &Path| std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
+        let mut roots = self.roots.paths().iter();
+        self.since.directory(directory) != Directory::AsBefore
+            && roots.any(|root| directory.starts_with(root) && is_there(root))
+    }
+}
