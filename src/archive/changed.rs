@@ -59,7 +59,9 @@ mod tests {
     fn a_walk_tells_files_that_came_since_and_no_others() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("a/b/c")).unwrap();
-        ["1", "a/1", "a/b/1", "a/b/c/1", "a/b/c/2"].map(|file| fs::write(root.path().join(file), "").unwrap());
+        ["1", "a/1", "a/b/1", "a/b/c/1", "a/b/c/2"]
+            .iter()
+            .for_each(|file| fs::write(root.path().join(file), "").unwrap());
         let count = |since: Since| {
             let found = std::sync::atomic::AtomicUsize::new(0);
             let sink = |what| {

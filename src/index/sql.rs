@@ -128,8 +128,10 @@ impl<D: Database> Index for SqlIndex<D> {
         Arc::clone(&self.tables)
     }
 
+    /// Where tables know no transactions, each statement locks a whole table, and the PACS waits: few rows at a time.
     fn insert_sizes(&self) -> &'static [usize] {
-        D::INSERT_SIZES
+        let few = D::INSERT_SIZES.iter().position(|size| *size <= FEW).unwrap_or(0);
+        if self.tables.is_transactional { D::INSERT_SIZES } else { &D::INSERT_SIZES[few..] }
     }
 
     fn is_empty(&mut self, level: Level) -> Result<bool, Failure> {

@@ -1,12 +1,15 @@
 //! An archive that lives: files come, move and go while a run goes on.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 
+use crate::support::pacs::{Arrival, Pacs};
 use crate::support::{Connected, Index, ROOT_UID, Running, Said, Site};
 
 const FATES: [&str; 10] = [
@@ -158,4 +161,113 @@ fn an_interrupted_run_does_not_look_again() {
     let said = held.let_go().exits(130);
     assert_eq!((said.figure("files found"), said.figure("inserted")), (20, 20));
     assert_eq!(site.reindex(&index, &[]).exits(0).figure("inserted"), 1);
+}
+
+const PER_SERIES: u64 = 100;
+
+/// The pause between two images that a PACS receives: some ninety a second, from several scanners.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What arrives at a PACS while a run is at a series of a generated store: a study of its own; another image of a series
+/// about there; another one of any series.
+fn arrival(n: u64, at: u64, series: u64) -> Arrival {
+    let joined = match n % 3 {
+        0 => None,
+        1 => Some((at + 3 - n % 7).min(series - 1)),
+        _ => Some(n * 7919 % series),
+    };
+    let Some(series) = joined else {
+        let study = format!("{ROOT_UID}.{}", n / 12);
+        let [series, image] = [format!("{study}.1"), format!("{study}.1.{n}")];
+        return Arrival { patient: format!("OWN{}", n / 24), name: ["Own".into(), "".into()], study, series, image };
+    };
+    // As benches/generate.rs names them.
+    let (study, patient) = (series / 3, series / 7);
+    let study = format!("1.3.6.1.4.1.32473.5.{study}");
+    Arrival {
+        patient: format!("P{patient:07}"),
+        name: [format!("Patient{patient}"), format!("Given{}", patient % 97)],
+        image: format!("{study}.{series}.9{n:06}"),
+        series: format!("{study}.{series}"),
+        study,
+    }
+}
+
+/// Lets a PACS receive for as long as it is told to.
+fn receive(pacs: &mut Pacs, index: &Index, series: u64, numbers: &mut u64, go_on: impl Fn(u64) -> bool) {
+    let mut watcher = index.connect();
+    let begun = *numbers;
+    let mut at = series - 1;
+    while go_on(*numbers - begun) {
+        if numbers.is_multiple_of(10) {
+            // The run goes from the newest series to the oldest.
+            let there: u64 = watcher.rows("SELECT COUNT(*) FROM series")[0].parse().unwrap();
+            at = series.saturating_sub(there + 1).max(3);
+        }
+        pacs.receive(&arrival(*numbers, at, series));
+        *numbers += 1;
+        sleep(PAUSE);
+    }
+    watcher.close();
+}
+
+fn generate(directory: &Path, files: u64) {
+    let program = Path::new(env!("CARGO_BIN_EXE_pacs-index")).with_file_name("examples").join("generate");
+    let mut command = Command::new(&program);
+    command.arg(directory).args(["--files", &files.to_string(), "--per-series", &PER_SERIES.to_string()]);
+    let made = command.output().unwrap_or_else(|error| panic!("{}: {error}; cargo test builds it", program.display()));
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+fn a_pacs_goes_on_receiving(engine: &str) {
+    let files = if std::env::var_os("PACS_INDEX_TEST_LONG").is_some() { 50_000 } else { 2_000 };
+    let (site, index) = (Site::new(), Index::pacsone());
+    generate(&site.archive(), files);
+    for table in ["patient", "study", "series", "image"] {
+        index.execute(&format!("ALTER TABLE {table} ENGINE = {engine}"));
+    }
+    let series = files / PER_SERIES;
+    let (mut pacs, mut numbers) = (Pacs::of(&index), 0);
+    let run = site.start_reindex(&index, &[]);
+    let is_over = AtomicBool::new(false);
+    let said = std::thread::scope(|scope| {
+        let ended = scope.spawn(|| {
+            let said = run.end();
+            is_over.store(true, Ordering::Relaxed);
+            said
+        });
+        receive(&mut pacs, &index, series, &mut numbers, |_| !is_over.load(Ordering::Relaxed));
+        ended.join().unwrap()
+    });
+    let (during, races, at_work) = (pacs.figures(), pacs.races, numbers);
+    receive(&mut pacs, &index, series, &mut numbers, |n| n < files / 20);
+    println!("{engine}, {files} files, {}", said.out.lines().find(|line| line.contains("covered")).unwrap());
+    println!("  with the run:    {during}, {races} rows came between look and insert");
+    println!("  without the run: {}", pacs.figures());
+    assert_eq!(pacs.errors, Vec::<String>::new());
+    pacs.close();
+    assert!(said.exit <= 1 && at_work > 0, "{}{}", said.out, said.err);
+    assert_eq!((said.figure("files found"), said.figure("inserted")), (files, files), "{}", said.out);
+    assert_eq!(index.count("image"), files + numbers);
+    for (table, link, above, key) in [
+        ("image", "seriesuid", "series", "uuid"),
+        ("series", "studyuid", "study", "uuid"),
+        ("study", "patientid", "patient", "origid"),
+    ] {
+        let orphans = format!("SELECT COUNT(*) FROM {table} WHERE {link} NOT IN (SELECT {key} FROM {above})");
+        assert_eq!(index.rows(&orphans), ["0"], "{table}");
+    }
+    // What is below a series when the run ends is counted; what comes later is the matter of the PACS.
+    let wrong = "SELECT COUNT(*) FROM series WHERE uuid LIKE '1.3.6.1.4.1.32473.5.%' AND (instances IS NULL OR instances < 100)";
+    assert_eq!(index.rows(wrong), ["0"]);
+}
+
+#[test]
+fn a_pacs_on_innodb_goes_on_receiving_during_a_run() {
+    a_pacs_goes_on_receiving("InnoDB");
+}
+
+#[test]
+fn a_pacs_on_myisam_goes_on_receiving_during_a_run() {
+    a_pacs_goes_on_receiving("MyISAM");
 }

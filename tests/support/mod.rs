@@ -2,6 +2,7 @@
 
 pub mod description;
 pub mod instance;
+pub mod pacs;
 pub mod writer;
 
 use std::fs;
