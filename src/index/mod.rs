@@ -196,7 +196,7 @@ pub struct Look {
 /// What a lookup sees of rows that others write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum View {
-    /// What was committed when the transaction began to read.
+    /// What is committed, or was when the transaction began to read.
     Begun,
     /// What is committed now: the row that an insert ran into.
     Now,

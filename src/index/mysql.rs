@@ -20,6 +20,13 @@ const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBST
 /// Up to 65,535 values to a statement. 500 rows of an image's columns measured fastest.
 const INSERT_SIZES: &[usize] = &[500, 50, 5, 1];
 
+/// On a small table the server reads all rows for a list of keys. Under its default isolation, REPEATABLE READ, it would then
+/// lock the gaps between them as well, and the PACS, which inserts there, would run into deadlocks.
+const LOCK_ROWS_ONLY: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
+/// A binary log of statements does not go with that: error 1665.
+const LOGS: &str = "SELECT CASE WHEN @@log_bin = 0 THEN 'OFF' ELSE CAST(@@binlog_format AS CHAR) END";
+
 const BEGIN: &str = "START TRANSACTION";
 
 const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
@@ -56,6 +63,11 @@ impl MySql {
         let options = options.clone().timezone(None).pipes_as_concat(false).no_engine_substitution(false);
         let mut database = Self::connected(options.statement_cache_capacity(STATEMENTS))?;
         database.run(SESSION)?;
+        let logs = database.fetch(&LOGS.into(), &[]).unwrap_or_default();
+        let logs = logs.first().and_then(|row| row.first()?.as_deref());
+        if logs.is_some_and(|logs| !logs.eq_ignore_ascii_case("STATEMENT")) {
+            database.run(LOCK_ROWS_ONLY)?;
+        }
         // A statement that is larger than a packet ends the connection. Values are half of one at the most.
         let packet = database.fetch(&"SELECT CAST(@@max_allowed_packet AS CHAR)".into(), &[])?;
         let packet = packet.first().and_then(|row| row.first()?.as_ref()?.parse::<usize>().ok());

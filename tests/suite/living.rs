@@ -244,6 +244,10 @@ fn a_pacs_goes_on_receiving(engine: &str) {
     println!("{engine}, {files} files, {}", said.out.lines().find(|line| line.contains("covered")).unwrap());
     println!("  with the run:    {during}, {races} rows came between look and insert");
     println!("  without the run: {}", pacs.figures());
+    // What the server knows of a deadlock.
+    if !pacs.errors.is_empty() {
+        println!("{:?}", index.rows("SHOW ENGINE INNODB STATUS"));
+    }
     assert_eq!(pacs.errors, Vec::<String>::new());
     pacs.close();
     assert!(said.exit <= 1 && at_work > 0, "{}{}", said.out, said.err);
