@@ -93,6 +93,7 @@ impl Writer {
     pub fn new(mut index: Box<dyn Index + Send>, known: Known, policy: Policy) -> Result<Self, Failure> {
         let mut look_first = [true; 4];
         for level in LEVELS {
+            index.probe(level)?;
             look_first[level as usize] = !index.is_empty(level)?;
         }
         let pending = policy.undo.clone().map(|undo| Pending { undo, lines: String::new() });
@@ -248,7 +249,11 @@ impl Writer {
         let presence = self.insert_missing(Level::Instance, &rows)?;
         for (member, presence) in missing.into_iter().zip(presence) {
             match presence {
-                Presence::Inserted => batch.inserted(member),
+                Presence::Inserted => {
+                    // Before the commit: whoever then comes upon the row knows whose it is.
+                    self.known.lock().image_was_inserted(batch.entries[member].key(Level::Instance));
+                    batch.inserted(member);
+                }
                 Presence::There(row) => {
                     batch.there.insert(batch.entries[member].key(Level::Instance).into(), row);
                 }
@@ -302,10 +307,8 @@ impl Writer {
             known.disclaim(level, &identity);
         }
         for (entry, outcome) in entries.iter().zip(&attempt.outcomes) {
-            match outcome {
-                Outcome::Inserted => known.image_was_inserted(entry.key(Level::Instance)),
-                Outcome::Updated { corrected: Some(_) } => known.image_was_corrected(entry.key(Level::Instance)),
-                _ => {}
+            if matches!(outcome, Outcome::Updated { corrected: Some(_) }) {
+                known.image_was_corrected(entry.key(Level::Instance));
             }
         }
         attempt.titles.inserted.iter().for_each(|key| known.title_was_inserted(key));

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::batch::{Parents, Writer};
+use super::column::Column;
 use super::columns::{Source, Tables};
 use super::companion_rows::Put;
 use super::existing::{self, Applied, Mode};
@@ -96,17 +97,22 @@ impl Writer {
             }
         }
         let keys: Vec<&str> = there.iter().map(|patient| &*patient.id).collect();
-        let edited = self.edited(Level::Patient, &keys)?;
-        self.learn_identities(&keys)?;
+        // Studies may spell their patient otherwise than the patient's row does.
+        let edited = Vec::from_iter(self.edited(Level::Patient, &keys)?);
+        let edited = self.index.identities(&edited.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let edited: HashSet<String> = edited.into_iter().collect();
+        let identities: Vec<String> = self.index.identities(&keys)?;
+        let is_edited = |at: &usize| edited.contains(&identities[*at]);
+        let edited_ids = (0..keys.len()).filter(is_edited).map(|at| keys[at].to_owned()).collect();
         for row in self.shown(Level::Patient, &keys)? {
-            let is_it = |patient: &&&PatientRow| *patient.id == row.key;
-            let Some(patient) = there.iter().find(is_it) else { continue };
-            let mode = if edited.contains(&row.key) { Mode::Fill } else { self.policy.mode };
+            let Some(at) = identities.iter().position(|identity| *identity == row.identity) else { continue };
+            let patient = there[at];
+            let mode = if edited.contains(&row.identity) { Mode::Fill } else { self.policy.mode };
             let says =
                 Says { fold: &patient.fold, received: None, not_the_name: patient.is_renamed && mode == Mode::Fill };
             done.updated += self.bring_up(settlement, Level::Patient, &row, mode, says)?;
         }
-        done.codes = self.write_codes(settlement, part, &edited)?;
+        done.codes = self.write_codes(settlement, part, &edited_ids)?;
         Ok(done)
     }
 
@@ -135,6 +141,32 @@ impl Writer {
         match self.index.insert(Table::Patient, 1, &values) {
             Ok(()) => Ok(true),
             Err(Failure::Duplicate) => Ok(false),
+            Err(Failure::Refused(_)) => self.insert_bare_patient(&values),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// A patient of which the database refuses some value gets a row with its ID and name alone: without one its
+    /// studies would have none.
+    fn insert_bare_patient(&mut self, values: &[Value<'_>]) -> Result<bool, Failure> {
+        let tables = self.index.tables();
+        let is_kept = |column: &Column| {
+            matches!(column.known, "origid" | "lastname" | "firstname")
+                || !matches!(column.source, Source::Attribute(_))
+        };
+        let columns = tables.of(Level::Patient).columns.iter();
+        let bare: Vec<Value> = columns
+            .zip(values)
+            .map(|(column, value)| if is_kept(column) { *value } else { column.blank(Value::Null) })
+            .collect();
+        let applied = Applied { changed: false, refused: vec!["origid".into()] };
+        match self.index.insert(Table::Patient, 1, &bare) {
+            Ok(()) => Ok(true),
+            Err(Failure::Duplicate) => Ok(false),
+            Err(Failure::Refused(_)) => {
+                self.note_refused(Table::Patient, "", &applied);
+                Ok(false)
+            }
             Err(failure) => Err(failure),
         }
     }

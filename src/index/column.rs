@@ -14,6 +14,8 @@ pub struct Found {
     /// The most bytes that it holds; only where characters do not say (TEXT).
     pub bytes: Option<usize>,
     pub repertoire: Repertoire,
+    /// Character set and collation, by which the database compares.
+    pub collation: Option<(String, String)>,
     pub nullable: bool,
     /// Takes no NULL, has no default, and is not made by the server.
     pub must_be_given: bool,
@@ -33,6 +35,7 @@ impl Default for Found {
             characters: None,
             bytes: None,
             repertoire: Repertoire::Full,
+            collation: None,
             nullable: true,
             must_be_given: false,
             on_update: false,
@@ -115,6 +118,7 @@ pub struct Column {
     pub characters: usize,
     pub bytes: usize,
     pub repertoire: Repertoire,
+    pub collation: Option<(String, String)>,
     pub nullable: bool,
     /// It links rows or names a file, and is never cut.
     pub exact: bool,
@@ -130,6 +134,7 @@ impl Column {
             characters: found.characters.unwrap_or(usize::MAX),
             bytes: found.bytes.unwrap_or(usize::MAX),
             repertoire: found.repertoire,
+            collation: found.collation.clone(),
             nullable: found.nullable,
             exact,
         }
@@ -140,6 +145,14 @@ impl Column {
         match value {
             Value::Null if !self.nullable => self.kind.zero(),
             value => value,
+        }
+    }
+
+    /// An expression as if it stood in this column: a database does not compare texts of different collations.
+    pub fn compared(&self, expression: &str) -> String {
+        match &self.collation {
+            Some((set, collation)) => format!("CONVERT({expression} USING {set}) COLLATE {collation}"),
+            None => expression.to_owned(),
         }
     }
 

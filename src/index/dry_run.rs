@@ -45,6 +45,10 @@ impl<I: Index> Index for DryRun<I> {
         self.index.insert_sizes()
     }
 
+    fn probe(&mut self, _: Level) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Never: to look first is all that it does.
     fn is_empty(&mut self, _: Level) -> Result<bool, Failure> {
         Ok(false)
@@ -91,6 +95,7 @@ impl<I: Index> Index for DryRun<I> {
             let spelled = text(table.key());
             let identity = self.identities_of(table, &[&spelled])?.pop().unwrap_or_default();
             let name = Name(["lastname", "firstname", "middlename"].map(|known| text(known).into()));
+            let name = Some(name);
             let (link, path) = (link(table).map_or_else(String::new, text), text("path"));
             let row = Existing { key: spelled, identity: identity.clone(), link, path, name, shown: Vec::new() };
             self.inserted[table as usize].insert(identity.into(), row);

@@ -41,7 +41,10 @@ pub struct StoredFile {
 impl Entry {
     pub fn new(instance: Instance, file: StoredFile, path: String, received: DateTime, term: &'static str) -> Self {
         let is_ascii = |(i, _)| !matches!(instance.get(i), Value::Text(text) if !text.is_ascii());
-        let of_patient = ATTRIBUTES.iter().enumerate().filter(|(_, attribute)| attribute.table == Table::Patient);
+        let of_patient = ATTRIBUTES
+            .iter()
+            .enumerate()
+            .filter(|(_, attribute)| attribute.table == Table::Patient && attribute.column != "origid");
         let charset = if of_patient.clone().all(is_ascii) { None } else { Some(term) };
         Entry { instance, file, path, received: date_time_text(received), charset }
     }

@@ -98,14 +98,14 @@ pub fn apply(
 ) -> Result<Applied, Failure> {
     match index.update(table, key, path, changes) {
         Ok(changed) => return Ok(Applied { changed: changed && !changes.is_empty(), refused: Vec::new() }),
-        Err(Failure::Refused(_)) => {}
+        Err(Failure::Refused(_) | Failure::Duplicate) => {}
         Err(failure) => return Err(failure),
     }
     let mut applied = Applied::default();
     for change in changes {
         match index.update(table, key, path, std::slice::from_ref(change)) {
             Ok(changed) => applied.changed |= changed,
-            Err(Failure::Refused(_)) => applied.refused.push(change.column.name.clone()),
+            Err(Failure::Refused(_) | Failure::Duplicate) => applied.refused.push(change.column.name.clone()),
             Err(failure) => return Err(failure),
         }
     }
@@ -142,6 +142,7 @@ pub fn update(
             undo.write(&std::mem::take(lines))?;
         }
     }
-    let path = (table == Table::Image).then_some(row.path.as_str());
+    // A path that is NULL is no condition.
+    let path = (table == Table::Image && !row.path.is_empty()).then_some(row.path.as_str());
     apply(index, table, &row.key, path, changes)
 }

@@ -18,12 +18,15 @@ impl Writer {
                 let known = self.known.lock();
                 (known.is_ours(Level::Instance, key), known.is_corrected(key))
             };
-            let own = members.iter().copied().find(|member| batch.entries[*member].path == row.path);
+            // A row may spell the path of its file otherwise: `\` for `/`, or by a link.
+            let names =
+                |entry: &Entry| entry.path == row.path || self.policy.archive.is_named(&row.path, &entry.file.path);
+            let own = members.iter().copied().find(|member| names(&batch.entries[*member]));
             if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
                 batch.outcomes[own] = self.update_image(batch, own, &row)?;
             } else if is_inserted || is_corrected {
                 self.contend(batch, members[0], row, is_inserted)?;
-            } else if self.policy.archive.is_stale(&row.path, key) {
+            } else if row.path.is_empty() || self.policy.archive.is_stale(&row.path, key) {
                 self.correct(batch, members[0], &row)?;
             }
         }
@@ -68,7 +71,12 @@ impl Writer {
             }
             let tables = self.index.tables();
             let changes = lead(&tables, entry, whole);
-            if self.index.update(Table::Image, &row.key, Some(&row.path), &changes)? {
+            let applied = existing::apply(&mut *self.index, Table::Image, &row.key, Some(&row.path), &changes)?;
+            self.note_refused(Table::Image, &row.key, &applied);
+            if !applied.refused.is_empty() {
+                return Ok(());
+            }
+            if applied.changed {
                 batch.outcomes[member] = match was_moved {
                     true => Outcome::Updated { corrected: Some(row.path) },
                     false => Outcome::Duplicate { loser: Some(row.path) },
@@ -95,12 +103,20 @@ impl Writer {
         let is_led = |change: &Change<'_>| FACTS.contains(&change.column.known);
         let filled = existing::changes(&tables, Table::Image, row, Mode::Fill, |column| entry.value(column.source));
         changes.extend(filled.into_iter().filter(|change| !is_led(change)));
+        // Before the commit: another writer that then comes upon the row contends for it.
+        self.known.lock().image_was_corrected(&row.key);
         let applied = existing::update(&mut *self.index, &mut self.pending, Table::Image, row, &changes)?;
         self.note_refused(Table::Image, &row.key, &applied);
         if applied.changed {
             batch.outcomes[member] = Outcome::Updated { corrected: Some(row.path.clone()) };
+            return Ok(());
         }
-        Ok(())
+        // Another writer was faster, and may have chosen a worse file.
+        let look = Look { view: View::Now, show: Show::Nothing };
+        match self.index.find(Table::Image, &[&row.key], look)?.pop() {
+            Some(now) if now.path != row.path => self.contend(batch, member, now, false),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -64,8 +64,8 @@ pub struct Patient {
     /// The ID as it stands in the row.
     pub id: Box<str>,
     pub ours: bool,
-    /// The name in the row: as it was there, or as it was inserted.
-    pub name: Name,
+    /// The name in the row: as it was there, if there was one, or as it was inserted.
+    pub name: Option<Name>,
     /// All spellings of the ID in files, each with the smallest Study Instance UID.
     pub spellings: BTreeMap<Box<str>, Box<str>>,
     /// What instances say, by the name that they bear. The row was inserted as one of them says.
@@ -206,7 +206,7 @@ impl Rows {
                 let name = entry.patient_name();
                 let patient = self.patients.entry(identity.into()).or_default();
                 patient.named.entry(name.clone()).or_default().written = written;
-                (patient.ours, patient.id, patient.name) = (true, id.into(), name);
+                (patient.ours, patient.id, patient.name) = (true, id.into(), Some(name));
             }
             Level::Study => {
                 let study = self.studies.entry(identity.into()).or_default();

@@ -138,9 +138,9 @@ impl<'a> Batch<'a> {
     pub fn patient_name(&self, member: usize, known: &Known) -> Option<Name> {
         let identity = self.reach[member].patient.as_deref()?;
         match self.rows[Level::Patient as usize].get(identity) {
-            Some(RowOf::There(row)) => Some(row.name.clone()),
+            Some(RowOf::There(row)) => row.name.clone(),
             Some(RowOf::Inserted { member, .. }) => Some(self.entries[*member].patient_name()),
-            None => known.lock().patients.get(identity).map(|patient| patient.name.clone()),
+            None => known.lock().patients.get(identity).and_then(|patient| patient.name.clone()),
         }
     }
 }
@@ -209,7 +209,8 @@ impl Writer {
 
     fn reach_patients(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         let links: Vec<&str> = batch.rows[Level::Study as usize].values().filter_map(RowOf::link).collect();
-        self.learn_identities(&links)?;
+        let bases: Vec<&str> = links.iter().map(|link| names::base(link)).collect();
+        self.learn_identities(&[links, bases].concat())?;
         let known = self.known.lock();
         let identity = |id: &str| known.identities.get(id).cloned();
         for (n, entry) in batch.entries.iter().enumerate() {
@@ -225,7 +226,9 @@ impl Writer {
             let patient = match link.filter(|_| !known.is_ours(Level::Study, key)) {
                 None => Some(id),
                 // What the index calls the patient now.
-                Some(link) => (identity(id) == identity(link) || names::is_base_of(id, link)).then_some(link),
+                Some(link) => {
+                    [link, names::base(link)].iter().any(|link| identity(link) == identity(id)).then_some(link)
+                }
             };
             batch.reach[n].patient = patient.and_then(identity);
             batch.patients[n] = patient.map(Into::into);

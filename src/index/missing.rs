@@ -148,8 +148,9 @@ impl<'a, R: Row> Missing<'a, R> {
             }
             (Err(Failure::Duplicate), [n]) => {
                 self.look(part, View::Now, Presence::There)?;
-                // Not even now: somebody has taken it away again.
-                self.presence[*n].get_or_insert(Presence::There(Existing::default()));
+                // Not there: the site has a unique key on another column, which another row holds.
+                let detail = "a unique key other than the primary one is held by another row".into();
+                self.presence[*n].get_or_insert(Presence::Refused(Refusal { code: "refused-by-index", detail }));
                 Ok(())
             }
             (Err(Failure::Duplicate | Failure::Refused(_)), _) => self.halve(part),

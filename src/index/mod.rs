@@ -93,8 +93,8 @@ pub struct Existing {
     pub link: String,
     /// Of an image, the path that it holds.
     pub path: String,
-    /// Last, first and middle name of a patient.
-    pub name: names::Name,
+    /// Last, first and middle name of a patient; `None` if all are NULL.
+    pub name: Option<names::Name>,
     /// What stands in the columns that may be filled or refreshed, in the order of [`columns::WrittenTable::fed`], if it
     /// was asked for.
     pub shown: Vec<Option<String>>,
@@ -126,6 +126,9 @@ pub trait Index {
 
     /// Sizes of inserts that cost no preparation, largest first; the last is 1.
     fn insert_sizes(&self) -> &'static [usize];
+
+    /// Whether rows may be inserted and changed, asked without touching one.
+    fn probe(&mut self, level: Level) -> Result<(), Failure>;
 
     fn is_empty(&mut self, level: Level) -> Result<bool, Failure>;
 

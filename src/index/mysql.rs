@@ -40,6 +40,7 @@ fn dialect() -> Dialect {
     Dialect {
         // A plain SELECT of InnoDB sees the moment of its transaction's first.
         latest: " LOCK IN SHARE MODE",
+        has_privileges: true,
         equal: "<=>",
         text: "CHAR",
         concatenate: |parts| format!("CONCAT({})", parts.join(",")),
@@ -81,11 +82,13 @@ impl MySql {
         let sql = "SELECT CAST(CHARACTER_SET_NAME AS CHAR), CAST(COLLATION_NAME AS CHAR) \
                    FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'patient' \
                    AND COLUMN_NAME = 'origid'";
-        let mut row = self.fetch(&sql.into(), &[])?.pop().unwrap_or_default().into_iter().flatten();
-        if let (Some(set), Some(collation)) = (row.next(), row.next()) {
-            let value = format!("CONVERT(? USING {set}) COLLATE {collation}");
-            self.dialect.identity_of_value = (self.dialect.identity)(&value);
-        }
+        let mut row = self.fetch(&sql.into(), &[])?.pop().unwrap_or_default().into_iter();
+        let value = match (row.next().flatten(), row.next().flatten()) {
+            (Some(set), Some(collation)) => format!("CONVERT(? USING {set}) COLLATE {collation}"),
+            // Without a character set bytes are compared.
+            _ => "CAST(? AS BINARY)".into(),
+        };
+        self.dialect.identity_of_value = (self.dialect.identity)(&value);
         Ok(())
     }
 
@@ -102,6 +105,7 @@ impl MySql {
             "COLUMN_DEFAULT",
             "EXTRA",
             "PRIVILEGES",
+            "COLLATION_NAME",
         ]
         .map(|name| format!("CAST({name} AS CHAR)"));
         let sql = format!(
@@ -143,8 +147,8 @@ impl MySql {
 
 /// A column as the catalogue describes it.
 fn found(row: Vec<Option<String>>) -> Option<Found> {
-    let [name, kind, whole, characters, bytes, set, nullable, default, extra, privileges] =
-        <[Option<String>; 10]>::try_from(row).ok()?;
+    let [name, kind, whole, characters, bytes, set, nullable, default, extra, privileges, collation] =
+        <[Option<String>; 11]>::try_from(row).ok()?;
     let lower = |text: Option<String>| text.unwrap_or_default().to_ascii_lowercase();
     let (kind, extra, privileges) = (lower(kind), lower(extra), lower(privileges));
     let may = |what: &str| privileges.split(',').any(|privilege| privilege == what);
@@ -152,12 +156,19 @@ fn found(row: Vec<Option<String>>) -> Option<Found> {
     // Of the TEXT types only the bytes are bounded.
     let (characters, bytes) = if kind.ends_with("text") { (None, number(bytes)) } else { (number(characters), None) };
     let nullable = nullable.as_deref() != Some("NO");
-    let is_made_by_server = ["auto_increment", "generated", "virtual", "persistent"].iter().any(|m| extra.contains(m));
+    let is = |marks: &[&str]| marks.iter().any(|mark| extra.contains(mark));
+    // Nobody can write into such a column ("default_generated" only has a default).
+    if is(&["generated", "virtual", "persistent"]) && !extra.contains("default_generated") {
+        return None;
+    }
+    let is_made_by_server = is(&["auto_increment"]);
+    let collation = set.clone().zip(collation);
     Some(Found {
         name: name?,
         kind: Kind::of(&kind, lower(whole).contains("unsigned")),
         characters,
         bytes,
+        collation,
         repertoire: set.map_or(Repertoire::Full, |set| Repertoire::of(&set)),
         nullable,
         must_be_given: !nullable && default.is_none() && !is_made_by_server,

@@ -51,11 +51,6 @@ pub fn base(patient_id: &str) -> &str {
     }
 }
 
-/// Whether a row of that ID may be the patient of a file with this one.
-pub fn is_base_of(file: &str, row: &str) -> bool {
-    row == file || base(row).eq_ignore_ascii_case(file)
-}
-
 /// The names of an ID that belong to one patient.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Group<'a> {
@@ -198,7 +193,6 @@ mod tests {
         assert_eq!(base("P1[STOWRS-10.0.0.5-20211112093000]"), "P1");
         assert_eq!(base("P1"), "P1");
         assert_eq!(base("P[1]2"), "P[1]2");
-        assert!(is_base_of("P1[x]", "P1[x]") && is_base_of("P1", "P1[x]") && !is_base_of("P2", "P1[x]"));
     }
 
     #[test]

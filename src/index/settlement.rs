@@ -117,7 +117,7 @@ fn is_spelled(id: &str, spelled: &str) -> bool {
 fn said_of_its_own(patient: &Patient, linked: &BTreeSet<Name>) -> (Fold, bool) {
     let (mut fold, mut is_renamed) = (Fold::default(), false);
     for (name, row) in patient.named.iter().filter(|_| !patient.ours) {
-        let agrees = patient.name.agrees(name);
+        let agrees = patient.name.as_ref().is_none_or(|row| row.agrees(name));
         if agrees || linked.contains(name) {
             fold.merge(&row.fold);
             is_renamed |= !agrees;
@@ -184,7 +184,7 @@ impl Writer {
         let bases: Vec<&str> = found.iter().map(|row| names::base(&row.key)).collect();
         let identities = self.index.identities(&bases)?;
         for (row, identity) in found.into_iter().zip(identities) {
-            variants.entry(identity).or_default().push((row.key, row.name));
+            variants.entry(identity).or_default().extend(row.name.map(|name| (row.key, name)));
         }
         Ok(variants)
     }
@@ -197,7 +197,7 @@ impl Writer {
         let borne: Vec<names::Borne> = names.into_iter().map(|name| (name, smallest(name))).collect();
         let id = patient.final_id();
         let (mut base, is_renamed) = said_of_its_own(patient, about.linked);
-        for group in &names::group(&borne, (!patient.ours).then_some(&patient.name), about.variants) {
+        for group in &names::group(&borne, patient.name.as_ref().filter(|_| !patient.ours), about.variants) {
             let (row, reason) = self.row_of(id, &group.patient);
             let studies: Vec<&str> =
                 group.names.iter().filter_map(|name| about.bearers.get(*name)).flatten().copied().collect();

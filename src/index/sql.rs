@@ -134,6 +134,14 @@ impl<D: Database> Index for SqlIndex<D> {
         if self.tables.is_transactional { D::INSERT_SIZES } else { &D::INSERT_SIZES[few..] }
     }
 
+    fn probe(&mut self, level: Level) -> Result<(), Failure> {
+        let probes = self.database.dialect().has_privileges.then(|| statements::probes(&self.tables, level));
+        for sql in probes.into_iter().flatten() {
+            self.database.execute(&sql.into(), &[], Keep::Once)?;
+        }
+        Ok(())
+    }
+
     fn is_empty(&mut self, level: Level) -> Result<bool, Failure> {
         let sql = self.statement(Verb::Any, level, 0);
         Ok(self.database.fetch(&sql, &[])?.is_empty())
@@ -259,23 +267,26 @@ impl<D: Database> Index for SqlIndex<D> {
 /// A row as [`statements::find`] lists it.
 fn read(table: Table, show: Show, fed: usize, row: Vec<Option<String>>) -> Existing {
     let mut row = row.into_iter();
-    let mut next = || row.next().flatten().unwrap_or_default();
-    let mut existing = Existing { key: next(), ..Existing::default() };
+    let next = |row: &mut std::vec::IntoIter<Option<String>>| row.next().flatten().unwrap_or_default();
+    let mut existing = Existing { key: next(&mut row), ..Existing::default() };
     match table.level() {
-        Level::Patient => existing.identity = next(),
+        Level::Patient => existing.identity = next(&mut row),
         _ => existing.identity.clone_from(&existing.key),
     }
     if table == Table::Patient {
-        existing.name = Name([next().into(), next().into(), next().into()]);
+        let parts = [(); 3].map(|()| row.next().flatten());
+        if parts.iter().any(Option::is_some) {
+            existing.name = Some(Name(parts.map(|part| part.unwrap_or_default().into())));
+        }
     } else if link(table).is_some() {
-        existing.link = next();
+        existing.link = next(&mut row);
     }
     if table == Table::Image {
-        existing.path = next();
+        existing.path = next(&mut row);
     }
     existing.shown = match show {
         Show::Nothing => Vec::new(),
-        Show::Nulls => next().bytes().map(|bit| (bit == b'0').then(String::new)).collect(),
+        Show::Nulls => next(&mut row).bytes().map(|bit| (bit == b'0').then(String::new)).collect(),
         Show::Values => row.take(fed).collect(),
     };
     existing

@@ -33,6 +33,7 @@ fn dialect() -> Dialect {
     Dialect {
         // There is one writer, so nothing can have come since.
         latest: "",
+        has_privileges: false,
         equal: "IS",
         text: "TEXT",
         concatenate: |parts| parts.iter().map(|part| format!("({part})")).collect::<Vec<_>>().join(" || "),

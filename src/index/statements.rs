@@ -10,6 +10,8 @@ use crate::dicom::{Level, Table};
 pub struct Dialect {
     /// What makes a SELECT see rows that were committed since the transaction began.
     pub latest: &'static str,
+    /// It knows users, who may do the one and not the other.
+    pub has_privileges: bool,
     /// Compares values, NULL included.
     pub equal: &'static str,
     /// The type by which any value is shown as text.
@@ -32,6 +34,17 @@ pub fn insert(tables: &Tables, table: Table, rows: usize) -> String {
     let mut sql = format!("INSERT INTO `{}` ({}) VALUES ", table.name(), names.join(","));
     sql.push_str(&vec![row; rows].join(","));
     sql
+}
+
+/// Statements that need all privileges and touch no row.
+pub fn probes(tables: &Tables, level: Level) -> [String; 2] {
+    let (table, key) = (table(level), tables.key(level));
+    let names: Vec<String> = tables.of(level).columns.iter().map(|column| format!("`{}`", column.name)).collect();
+    let names = names.join(", ");
+    [
+        format!("INSERT INTO `{table}` ({names}) SELECT {names} FROM `{table}` WHERE 1 = 0"),
+        format!("UPDATE `{table}` SET `{key}` = `{key}` WHERE 1 = 0"),
+    ]
 }
 
 /// Key and link, and what else is asked for.
@@ -96,18 +109,25 @@ pub fn edited(tables: &Tables, level: Level, count: usize) -> String {
     let study = tables.key(Level::Study);
     let patient = tables.of(Level::Study).name("patientid");
     let (shown, listed) = if level == Level::Patient { (patient, patient) } else { (study, study) };
+    // Tables of the PACS may have other collations than this one.
+    let as_if = |known: &str, key: &str| {
+        tables.of(Level::Study).column(known).map_or_else(|| key.to_owned(), |column| column.compared(key))
+    };
     let mut why = Vec::new();
     if edits.matched {
         why.push("`matched` = 1".to_owned());
     }
     if edits.worklist {
-        why.push(format!("`{study}` IN (SELECT `studyuid` FROM `matchworklist`)"));
+        why.push(format!("`{study}` IN (SELECT {} FROM `matchworklist`)", as_if("uuid", "`studyuid`")));
     }
     if edits.jobs {
         // The key is named like that of a study, before 6.2.1 too.
         let pending = "`type` IN ('resolve', 'SplitStudy') AND (`status` IS NULL OR `status` <> 'success')";
-        why.push(format!("`{study}` IN (SELECT `{study}` FROM `dbjob` WHERE {pending} AND `{study}` IS NOT NULL)"));
-        why.push(format!("`{patient}` IN (SELECT `{study}` FROM `dbjob` WHERE {pending} AND `{study}` IS NOT NULL)"));
+        for (of_study, known) in [(study, "uuid"), (patient, "patientid")] {
+            let key = as_if(known, &format!("`{study}`"));
+            let jobs = format!("SELECT {key} FROM `dbjob` WHERE {pending} AND `{study}` IS NOT NULL");
+            why.push(format!("`{of_study}` IN ({jobs})"));
+        }
     }
     format!("SELECT DISTINCT `{shown}` FROM `study` WHERE `{listed}` IN ({}) AND ({})", marks(count), why.join(" OR "))
 }
@@ -143,10 +163,24 @@ pub fn modalities(tables: &Tables, which: Derive, count: usize) -> String {
     let (study, modality, key) = (series.name("studyuid"), series.name("modality"), tables.key(Level::Study));
     format!(
         "SELECT DISTINCT `{study}`, `{modality}` FROM `series` WHERE `{modality}` IS NOT NULL AND `{study}` IN \
-         (SELECT `{key}` FROM `study` WHERE `{key}` IN ({}){})",
+         (SELECT {} FROM `study` WHERE `{key}` IN ({}){})",
+        linked(tables, Level::Series, &format!("`{key}`")),
         marks(count),
         where_null(tables, Level::Study, which)
     )
+}
+
+/// The key of the row above, to be compared with the link of this level's. Where both have one collation it stays as it
+/// is.
+fn linked(tables: &Tables, level: Level, key: &str) -> String {
+    let collation =
+        |level: Level, name: &str| tables.of(level).column(name).and_then(|column| column.collation.clone());
+    let above = if level == Level::Instance { Level::Series } else { Level::Study };
+    let Some(link) = link(level.table()) else { return key.to_owned() };
+    match collation(level, link) == collation(above, super::key(above)) {
+        true => key.to_owned(),
+        false => tables.of(level).column(link).map_or_else(|| key.to_owned(), |column| column.compared(key)),
+    }
 }
 
 pub fn set_derived(tables: &Tables, level: Level) -> String {
@@ -157,9 +191,10 @@ pub fn set_derived(tables: &Tables, level: Level) -> String {
 pub fn count_instances(tables: &Tables, which: Derive, count: usize) -> String {
     let key = tables.key(Level::Series);
     let counted = format!(
-        "{} = (SELECT COUNT(*) FROM `image` WHERE `image`.`{}` = `series`.`{key}`)",
+        "{} = (SELECT COUNT(*) FROM `image` WHERE `image`.`{}` = {})",
         derived(tables, Level::Series),
-        tables.of(Level::Instance).name("seriesuid")
+        tables.of(Level::Instance).name("seriesuid"),
+        linked(tables, Level::Instance, &format!("`series`.`{key}`"))
     );
     let sets = [vec![counted], preserved(tables, Level::Series, |_| false)].concat();
     let null = where_null(tables, Level::Series, which);

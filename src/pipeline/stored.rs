@@ -1,9 +1,10 @@
 //! What the index asks the archive about files that its rows name.
 
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 use crate::archive::{FoundFile, PathMap, Roots};
-use crate::dicom::{HeaderReader, Instance, Rejection};
+use crate::dicom::{HeaderReader, Instance};
 use crate::index::duplicates::Archive;
 use crate::index::entry::StoredFile;
 
@@ -28,6 +29,14 @@ impl Archive for Stored {
         Some(StoredFile { path: file, modified: nanoseconds(open.modified), root })
     }
 
+    fn is_named(&self, path: &str, file: &Path) -> bool {
+        let Some(named) = self.path_map.from_index(path) else { return false };
+        // Only what has the same name can be the same file by another way.
+        named == file
+            || (named.file_name() == file.file_name()
+                && named.canonicalize().is_ok_and(|named| file.canonicalize().is_ok_and(|file| named == file)))
+    }
+
     fn is_stale(&self, path: &str, sop_instance_uid: &str) -> bool {
         let Some((file, root)) = self.below_a_root(path) else { return false };
         let metadata = match std::fs::symlink_metadata(&file) {
@@ -40,11 +49,9 @@ impl Archive for Stored {
             return false;
         }
         let Ok(open) = FoundFile::named(file).open() else { return false };
-        match HeaderReader::new().read(&open).and_then(Instance::from_header) {
-            Ok(instance) => instance.sop_instance_uid() != sop_instance_uid,
-            Err(Rejection::Unreadable(_)) => false,
-            Err(_) => true,
-        }
+        // What cannot be read is damage that somebody should see, not another instance. Nor is a defect of the reader.
+        let read = catch_unwind(AssertUnwindSafe(|| HeaderReader::new().read(&open).and_then(Instance::from_header)));
+        matches!(read, Ok(Ok(instance)) if instance.sop_instance_uid() != sop_instance_uid)
     }
 }
 

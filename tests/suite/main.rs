@@ -12,6 +12,7 @@ mod headers;
 mod init;
 mod interruption;
 mod living;
+mod oddities;
 mod progress;
 mod purging;
 mod pydicom;
