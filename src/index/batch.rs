@@ -189,10 +189,11 @@ impl Writer {
             patient: &patients[n],
         };
         let rows: Vec<NewRow> = (0..wanted.len()).map(|n| row(n, wanted[n].1[0])).collect();
-        for row in &rows {
-            self.known.lock().claim(level, row.identity);
-            self.claims.push((level, row.identity.into()));
+        {
+            let mut known = self.known.lock();
+            rows.iter().for_each(|row| known.claim(level, row.identity));
         }
+        self.claims.extend(rows.iter().map(|row| (level, row.identity.into())));
         let presence = self.insert_missing(level, &rows)?;
         let mut settled = Vec::with_capacity(wanted.len());
         for (n, mut presence) in presence.into_iter().enumerate() {
@@ -229,7 +230,7 @@ impl Writer {
     /// the patient's row is never shown under the wrong name, not even for the time of a run.
     fn patient_of(&self, level: Level, batch: &Batch<'_>, member: usize) -> Box<str> {
         let entry = &batch.entries[member];
-        let id: &str = batch.patients[member].as_deref().unwrap_or(entry.key(Level::Patient));
+        let id: &str = batch.patient_id(member);
         if level == Level::Study && self.policy.conflicts == Conflicts::Separate {
             let name = entry.patient_name();
             let conflicts = batch.patient_name(member, &self.known).is_some_and(|row| !row.agrees(&name));
@@ -243,15 +244,15 @@ impl Writer {
     }
 
     fn insert_images(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
-        let missing: Vec<usize> =
-            batch.images().filter(|(key, _)| !batch.there.contains_key(*key)).map(|(_, m)| m[0]).collect();
+        let missing: Vec<usize> = batch.without_row().collect();
         let rows: Vec<NewRow> = missing.iter().map(|member| NewRow::of(&batch.entries[*member])).collect();
         let presence = self.insert_missing(Level::Instance, &rows)?;
+        // Before the commit: whoever then comes upon a row knows whose it is.
+        let mut known = self.known.lock();
         for (member, presence) in missing.into_iter().zip(presence) {
             match presence {
                 Presence::Inserted => {
-                    // Before the commit: whoever then comes upon the row knows whose it is.
-                    self.known.lock().image_was_inserted(batch.entries[member].key(Level::Instance));
+                    known.image_was_inserted(batch.entries[member].key(Level::Instance));
                     batch.inserted(member);
                 }
                 Presence::There(row) => {
@@ -260,6 +261,7 @@ impl Writer {
                 Presence::Refused(refusal) => batch.refuse(member, &refusal),
             }
         }
+        drop(known);
         self.settle_images(batch)
     }
 
@@ -305,11 +307,6 @@ impl Writer {
         }
         for (level, identity) in self.claims.drain(..) {
             known.disclaim(level, &identity);
-        }
-        for (entry, outcome) in entries.iter().zip(&attempt.outcomes) {
-            if matches!(outcome, Outcome::Updated { corrected: Some(_) }) {
-                known.image_was_corrected(entry.key(Level::Instance));
-            }
         }
         attempt.titles.inserted.iter().for_each(|key| known.title_was_inserted(key));
         self.companions.add(Table::ConceptName, &attempt.titles);

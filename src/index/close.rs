@@ -299,12 +299,10 @@ impl Writer {
     }
 
     fn edited(&mut self, level: Level, keys: &[&str]) -> Result<HashSet<String>, Failure> {
-        let edited = match (self.policy.mode, level) {
-            (Mode::Fill, _) => Vec::new(),
-            (Mode::Refresh, Level::Patient) => self.index.edited_patients(keys)?,
-            (Mode::Refresh, _) => self.index.edited(keys)?,
-        };
-        Ok(edited.into_iter().collect())
+        Ok(match self.policy.mode {
+            Mode::Fill => HashSet::new(),
+            Mode::Refresh => self.index.edited(level, keys)?.into_iter().collect(),
+        })
     }
 }
 

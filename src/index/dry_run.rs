@@ -73,12 +73,8 @@ impl<I: Index> Index for DryRun<I> {
         self.index.variants(patient_ids)
     }
 
-    fn edited(&mut self, studies: &[&str]) -> Result<Vec<String>, Failure> {
-        self.index.edited(studies)
-    }
-
-    fn edited_patients(&mut self, patients: &[&str]) -> Result<Vec<String>, Failure> {
-        self.index.edited_patients(patients)
+    fn edited(&mut self, level: Level, keys: &[&str]) -> Result<Vec<String>, Failure> {
+        self.index.edited(level, keys)
     }
 
     fn insert(&mut self, table: Table, _: usize, values: &[Value<'_>]) -> Result<(), Failure> {

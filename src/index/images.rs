@@ -12,8 +12,7 @@ const TRIES: u32 = 10;
 impl Writer {
     /// Settles the files of each instance whose row was there; those of one that was inserted lose to the inserted.
     pub(super) fn settle_images(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
-        for (key, members) in Vec::from_iter(batch.images()) {
-            let Some(row) = batch.there.get(key).cloned() else { continue };
+        for (key, members, row) in batch.with_row() {
             let (is_inserted, is_corrected) = {
                 let known = self.known.lock();
                 (known.is_ours(Level::Instance, key), known.is_corrected(key))

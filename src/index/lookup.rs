@@ -22,8 +22,8 @@ pub struct Batch<'a> {
     /// Image rows that were there.
     pub there: HashMap<Box<str>, Existing>,
     pub reach: Vec<Reach>,
-    /// The ID in the row of the patient that an entry reaches.
-    pub patients: Vec<Option<Box<str>>>,
+    /// The ID in the row of the patient that an entry reaches, where it is another than the file's.
+    patients: Vec<Option<Box<str>>>,
     /// Rows above the images that this batch found or inserted.
     pub rows: [HashMap<Box<str>, RowOf>; 3],
     pub outcomes: Vec<Outcome>,
@@ -75,12 +75,25 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The files of each instance whose rows above are there, the best first.
-    pub fn images(&self) -> impl Iterator<Item = (&'a str, Vec<usize>)> {
-        self.images.iter().filter_map(|(key, members)| {
+    /// Of each instance that has no row the best file whose rows above are there.
+    pub fn without_row(&self) -> impl Iterator<Item = usize> {
+        let images = self.images.iter().filter(|(key, _)| !self.there.contains_key(**key));
+        images.filter_map(|(_, members)| members.iter().copied().find(|n| !self.is_refused(*n)))
+    }
+
+    /// Each instance that has a row, its files whose rows above are there, the best first, and the row.
+    pub fn with_row(&self) -> Vec<(&'a str, Vec<usize>, Existing)> {
+        let images = self.images.iter().filter_map(|(key, members)| {
+            let row = self.there.get(*key)?;
             let members: Vec<usize> = members.iter().copied().filter(|n| !self.is_refused(*n)).collect();
-            (!members.is_empty()).then_some((*key, members))
-        })
+            (!members.is_empty()).then(|| (*key, members, row.clone()))
+        });
+        images.collect()
+    }
+
+    /// The ID in the row of the patient that an entry reaches.
+    pub fn patient_id(&self, member: usize) -> &str {
+        self.patients[member].as_deref().unwrap_or(self.entries[member].key(Level::Patient))
     }
 
     fn is_refused(&self, member: usize) -> bool {
@@ -129,7 +142,7 @@ impl<'a> Batch<'a> {
     /// The key by which a row is looked for.
     fn key(&self, level: Level, member: usize) -> &str {
         match level {
-            Level::Patient => self.patients[member].as_deref().unwrap_or_default(),
+            Level::Patient => self.patient_id(member),
             _ => self.entries[member].key(level),
         }
     }
@@ -177,7 +190,7 @@ impl Writer {
         let found = self.index.find(level.table(), &keys, Look { view: View::Begun, show: Show::Nothing })?;
         if level == Level::Study && self.policy.mode == Mode::Refresh {
             let keys: Vec<&str> = found.iter().map(|row| row.key.as_str()).collect();
-            batch.edited.extend(self.index.edited(&keys)?);
+            batch.edited.extend(self.index.edited(Level::Study, &keys)?);
         }
         for row in found {
             batch.put(level, row.identity.as_str().into(), RowOf::There(row));
@@ -231,7 +244,7 @@ impl Writer {
                 }
             };
             batch.reach[n].patient = patient.and_then(identity);
-            batch.patients[n] = patient.map(Into::into);
+            batch.patients[n] = patient.filter(|patient| *patient != id).map(Into::into);
         }
         Ok(())
     }

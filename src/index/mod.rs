@@ -115,8 +115,6 @@ pub enum From<'a> {
     Value(Value<'a>),
     /// Whatever it holds.
     Any,
-    /// Nothing, or less.
-    Less,
 }
 
 /// What an index can do. One connection, used by one thread.
@@ -144,11 +142,9 @@ pub trait Index {
     /// The patients whose ID is one of these with a suffix in brackets.
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure>;
 
-    /// Those of these studies that the PACS, or a person through it, has edited or is about to.
-    fn edited(&mut self, studies: &[&str]) -> Result<Vec<String>, Failure>;
-
-    /// Those of these patients that have such a study.
-    fn edited_patients(&mut self, patients: &[&str]) -> Result<Vec<String>, Failure>;
+    /// Those of these studies that the PACS, or a person through it, has edited or is about to; or those of these
+    /// patients that have such a study.
+    fn edited(&mut self, level: Level, keys: &[&str]) -> Result<Vec<String>, Failure>;
 
     /// Inserts rows, all or none; where tables know no transactions, some may stay behind. `values` are those of
     /// [`columns::WrittenTable::columns`], row by row.

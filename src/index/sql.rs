@@ -110,14 +110,6 @@ impl<D: Database> SqlIndex<D> {
         Ok(rows)
     }
 
-    fn edited_at(&mut self, level: Level, keys: &[&str]) -> Result<Vec<String>, Failure> {
-        let edits = self.tables.edits;
-        if !(edits.jobs || edits.worklist || edits.matched) {
-            return Ok(Vec::new());
-        }
-        Ok(self.over_keys(Verb::Edited, level, keys)?.into_iter().flatten().flatten().collect())
-    }
-
     fn derived(&self, level: Level) -> bool {
         self.tables.of(level).derived.is_some()
     }
@@ -181,12 +173,12 @@ impl<D: Database> Index for SqlIndex<D> {
         Ok(variants)
     }
 
-    fn edited(&mut self, studies: &[&str]) -> Result<Vec<String>, Failure> {
-        self.edited_at(Level::Study, studies)
-    }
-
-    fn edited_patients(&mut self, patients: &[&str]) -> Result<Vec<String>, Failure> {
-        self.edited_at(Level::Patient, patients)
+    fn edited(&mut self, level: Level, keys: &[&str]) -> Result<Vec<String>, Failure> {
+        let edits = self.tables.edits;
+        if !(edits.jobs || edits.worklist || edits.matched) {
+            return Ok(Vec::new());
+        }
+        Ok(self.over_keys(Verb::Edited, level, keys)?.into_iter().flatten().flatten().collect())
     }
 
     fn insert(&mut self, table: Table, rows: usize, values: &[Value<'_>]) -> Result<(), Failure> {
@@ -205,7 +197,6 @@ impl<D: Database> Index for SqlIndex<D> {
             match change.from {
                 From::Value(from) => values.extend([from, change.to]),
                 From::Any => values.push(change.to),
-                From::Less => values.extend([change.to, change.to]),
             }
         }
         values.push(Value::Text(key));

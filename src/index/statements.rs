@@ -139,7 +139,6 @@ pub fn update(tables: &Tables, dialect: &Dialect, table: Table, by_path: bool, c
         match change.from {
             From::Value(_) => format!("`{name}` = CASE WHEN `{name}` {} ? THEN ? ELSE `{name}` END", dialect.equal),
             From::Any => format!("`{name}` = ?"),
-            From::Less => format!("`{name}` = CASE WHEN `{name}` IS NULL OR `{name}` < ? THEN ? ELSE `{name}` END"),
         }
     };
     let is_changed = |name: &str| changes.iter().any(|change| change.column.name == name);

@@ -3,7 +3,7 @@
 //! Unlike logs and lists it holds what stood in the database, patients' data included, and nobody but its owner may
 //! read it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::{Failure, Value};
 use crate::dicom::Table;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::new_file::{self, Readers};
 
 pub struct Undo {
     path: PathBuf,
@@ -38,20 +39,7 @@ pub struct Overwritten<'a> {
 impl Undo {
     /// Creates the file. One that exists is never overwritten.
     pub fn create(path: &Path, make_directory: bool) -> Result<Self> {
-        let failed = |error: io::Error| {
-            Error::usage(
-                format!("the undo file cannot be created: {}: {error}", path.display()),
-                "Name a file that does not exist yet, in a directory that you may write to: --undo FILE",
-            )
-        };
-        if make_directory && let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(failed)?;
-        }
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(failed)?;
+        let file = new_file::create(path, "the undo file", "--undo", make_directory, Readers::Owner)?;
         Ok(Undo { path: path.to_path_buf(), state: Mutex::new((file, 0)) })
     }
 

@@ -4,7 +4,7 @@
 //! or the `uid` of a row, a stable `reason` code and a `detail` in words. No line holds a value of a patient. A path that is not UTF-8 stands in `path` with replacement
 //! characters, and in `path_hex` byte by byte.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::new_file::{self, Readers};
 
 pub struct Listing {
     path: PathBuf,
@@ -42,16 +43,8 @@ struct Line<'a> {
 impl Listing {
     /// Creates the file. One that exists is never overwritten, and a directory is only made for the default.
     pub fn create(path: &Path, make_directory: bool) -> Result<Self> {
-        let failed = |error: io::Error| {
-            Error::usage(
-                format!("the list of rejected files cannot be created: {}: {error}", path.display()),
-                "Name a file that does not exist yet, in a directory that you may write to: --rejected FILE",
-            )
-        };
-        if make_directory && let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(failed)?;
-        }
-        let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
+        let what = "the list of rejected files";
+        let file = new_file::create(path, what, "--rejected", make_directory, Readers::Usual)?;
         let state = State { out: file, lines: 0, failed: None };
         Ok(Listing { path: path.to_path_buf(), state: Mutex::new(state) })
     }

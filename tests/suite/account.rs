@@ -9,19 +9,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Site, fixtures};
-
-const FATES: [&str; 9] = [
-    "inserted",
-    "updated",
-    "unchanged",
-    "duplicates not chosen",
-    "rejected",
-    "unreadable or vanished",
-    "links",
-    "skipped by rule",
-    "not reached",
-];
+use crate::support::{FATES, Site, fixtures};
 
 #[test]
 fn links_pipes_and_sockets_are_counted_and_never_opened() {

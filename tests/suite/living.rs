@@ -10,20 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::json;
 
 use crate::support::pacs::{Arrival, Pacs};
-use crate::support::{Connected, Index, ROOT_UID, Running, Said, Site};
-
-const FATES: [&str; 10] = [
-    "inserted",
-    "updated",
-    "unchanged",
-    "duplicates not chosen",
-    "rejected",
-    "unreadable or vanished",
-    "links",
-    "skipped by rule",
-    "left to the PACS (young)",
-    "not reached",
-];
+use crate::support::{Connected, FATES, Index, ROOT_UID, Running, Said, Site};
 
 const DAY: &str = "2021-11-12-FRI";
 

@@ -20,6 +20,20 @@ use tokio::runtime::Runtime;
 pub const ROOT_UID: &str = "1.3.6.1.4.1.32473.7";
 pub const PASSWORD: &str = "pacs-test";
 
+/// Every file found stands in one of these lines of the summary.
+pub const FATES: [&str; 10] = [
+    "inserted",
+    "updated",
+    "unchanged",
+    "duplicates not chosen",
+    "rejected",
+    "unreadable or vanished",
+    "links",
+    "skipped by rule",
+    "left to the PACS (young)",
+    "not reached",
+];
+
 /// The fixtures that lie in the project.
 pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
