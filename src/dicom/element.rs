@@ -1,13 +1,10 @@
-//! Data element headers (PS3.5 7.1), decoded by dicom-rs, and the skipping of what is not wanted.
+//! Data element headers (PS3.5 7.1), and the skipping of what is not wanted.
 //!
 //! Nothing here recurses or allocates: nesting is a counter, and a length is only ever added to a position.
 
-use dicom_core::dictionary::stub::StubDataDictionary;
+use std::sync::LazyLock;
+
 use dicom_core::{Tag, VR};
-use dicom_encoding::decode::explicit_be::ExplicitVRBigEndianDecoder;
-use dicom_encoding::decode::explicit_le::ExplicitVRLittleEndianDecoder;
-use dicom_encoding::decode::implicit_le::ImplicitVRLittleEndianDecoder;
-use dicom_encoding::decode::{self, Decode};
 
 use super::window::{Source, Trouble, Window};
 use super::{start, uid};
@@ -86,20 +83,21 @@ impl<'b, S: Source> Elements<'b, S> {
         }
         let left = self.left();
         let bytes = self.window.peek(12)?;
-        let bytes = &bytes[..bytes.len().min(left)];
-        if bytes.len() < 8 {
-            return Err(if bytes.is_empty() { End::Reached } else { End::Cut });
+        let bytes = Bytes { bytes: &bytes[..bytes.len().min(left)], encoding };
+        if bytes.bytes.len() < 8 {
+            return Err(if bytes.bytes.is_empty() { End::Reached } else { End::Cut });
         }
-        let odd = encoding != Encoding::ImplicitLittle
-            && VR::from_binary([bytes[4], bytes[5]]).is_none()
-            && bytes[..2] != [0xFE, 0xFF]
-            && bytes[..2] != [0xFF, 0xFE];
-        if odd {
-            return self.with_odd_vr(encoding);
-        }
-        let (header, size) = decode(encoding, bytes).map_err(|_| End::Cut)?;
-        self.window.advance(size as u64);
-        Ok(Element { tag: header.tag, vr: header.vr, length: header.len.get().map(u64::from) })
+        let tag = bytes.tag();
+        let (vr, length, size) = match bytes.vr() {
+            // Implicit VR, and items and delimiters in every encoding (PS3.5 7.5).
+            _ if encoding == Encoding::ImplicitLittle || tag.group() == ITEM.group() => (VR::UN, bytes.u32_at(4), 8),
+            Some(vr) if is_long(vr) => (vr, bytes.u32_at(8), 12),
+            Some(vr) => (vr, Some(bytes.u16_at(6).into()), 8),
+            None => return self.with_odd_vr(encoding),
+        };
+        let length = length.ok_or(End::Cut)?;
+        self.window.advance(size);
+        Ok(Element { tag, vr, length: (length != u32::MAX).then_some(length.into()) })
     }
 
     /// Moves past the value of an element, reading as little as possible.
@@ -186,23 +184,14 @@ impl<'b, S: Source> Elements<'b, S> {
     fn with_odd_vr(&mut self, encoding: Encoding) -> Result<Element, End> {
         let left = self.left();
         let bytes = self.window.peek(12)?;
-        let bytes = &bytes[..bytes.len().min(left)];
-        let big = encoding == Encoding::ExplicitBig;
-        let u16_at = |at: usize| {
-            let pair = [bytes[at], bytes[at + 1]];
-            if big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
-        };
-        let u32_at = |at: usize| {
-            let four = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
-            if big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
-        };
-        let tag = Tag(u16_at(0), u16_at(2));
-        let short = (8, u32::from(u16_at(6)));
-        let implicit = (8, u32_at(4));
-        let long = (bytes.len() == 12).then(|| (12, u32_at(8)));
+        let bytes = Bytes { bytes: &bytes[..bytes.len().min(left)], encoding };
+        let tag = bytes.tag();
+        let short = Some((8, u32::from(bytes.u16_at(6))));
+        let implicit = bytes.u32_at(4).map(|length| (8, length));
+        let long = bytes.u32_at(8).map(|length| (12, length));
         // PS3.5 6.2.2: VRs that are yet to be defined, two letters, have the long form.
-        let letters = bytes[4].is_ascii_uppercase() && bytes[5].is_ascii_uppercase();
-        let order = if letters { [long, Some(short), Some(implicit)] } else { [Some(implicit), Some(short), long] };
+        let letters = bytes.bytes[4..6].iter().all(u8::is_ascii_uppercase);
+        let order = if letters { [long, short, implicit] } else { [implicit, short, long] };
         let mut chosen = None;
         for (header, length) in order.into_iter().flatten() {
             if self.element_follows(tag, encoding, header, length)? {
@@ -223,21 +212,53 @@ impl<'b, S: Source> Elements<'b, S> {
             return Ok(true);
         }
         let Some(bytes) = self.window.look_ahead(end, 8)? else { return Ok(false) };
-        let next = if encoding == Encoding::ExplicitBig {
-            Tag(u16::from_be_bytes([bytes[0], bytes[1]]), u16::from_be_bytes([bytes[2], bytes[3]]))
-        } else {
-            Tag(u16::from_le_bytes([bytes[0], bytes[1]]), u16::from_le_bytes([bytes[2], bytes[3]]))
-        };
-        Ok(next > tag && (VR::from_binary([bytes[4], bytes[5]]).is_some() || next.group() == tag.group()))
+        let bytes = Bytes { bytes, encoding };
+        let next = bytes.tag();
+        Ok(next > tag && (bytes.vr().is_some() || next.group() == tag.group()))
     }
 }
 
-fn decode(encoding: Encoding, mut bytes: &[u8]) -> decode::Result<(dicom_core::DataElementHeader, usize)> {
-    let bytes = &mut bytes;
-    match encoding {
-        // The VR of a wanted attribute is known from the table, so that no dictionary is needed.
-        Encoding::ImplicitLittle => ImplicitVRLittleEndianDecoder::with_dict(StubDataDictionary).decode_header(bytes),
-        Encoding::ExplicitLittle => ExplicitVRLittleEndianDecoder::default().decode_header(bytes),
-        Encoding::ExplicitBig => ExplicitVRBigEndianDecoder::default().decode_header(bytes),
+/// The bytes of an element header, eight at least.
+struct Bytes<'w> {
+    bytes: &'w [u8],
+    encoding: Encoding,
+}
+
+impl Bytes<'_> {
+    fn tag(&self) -> Tag {
+        Tag(self.u16_at(0), self.u16_at(2))
     }
+
+    fn vr(&self) -> Option<VR> {
+        vr([self.bytes[4], self.bytes[5]])
+    }
+
+    fn u16_at(&self, at: usize) -> u16 {
+        let pair = [self.bytes[at], self.bytes[at + 1]];
+        if self.encoding == Encoding::ExplicitBig { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+    }
+
+    fn u32_at(&self, at: usize) -> Option<u32> {
+        let four = *self.bytes.get(at..)?.first_chunk()?;
+        Some(if self.encoding == Encoding::ExplicitBig { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) })
+    }
+}
+
+const LETTERS: usize = 26;
+
+/// All pairs of letters: a scan looks up a hundred VRs in a file, and to compare them as text took longer than all else.
+static VRS: LazyLock<[Option<VR>; LETTERS * LETTERS]> = LazyLock::new(|| {
+    std::array::from_fn(|n| VR::from_binary([b'A' + (n / LETTERS) as u8, b'A' + (n % LETTERS) as u8]))
+});
+
+/// The VR of two bytes, if they are one.
+pub fn vr(bytes: [u8; 2]) -> Option<VR> {
+    let [first, second] = bytes.map(|letter| usize::from(letter.wrapping_sub(b'A')));
+    if first < LETTERS && second < LETTERS { VRS[first * LETTERS + second] } else { None }
+}
+
+/// VRs whose length has 32 bits, behind two reserved bytes (PS3.5 7.1.2).
+fn is_long(vr: VR) -> bool {
+    use VR::*;
+    matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
 }

@@ -101,6 +101,7 @@ impl Instance {
     }
 
     /// The value of an attribute, by its place in [`ATTRIBUTES`].
+    #[inline]
     pub fn get(&self, attribute: usize) -> Value<'_> {
         match self.cells[attribute] {
             Cell::Null => Value::Null,

@@ -8,7 +8,7 @@
 
 use dicom_core::{Tag, VR};
 
-use super::element::Encoding;
+use super::element::{Encoding, vr};
 use super::rejection::Rejection;
 use super::uid;
 
@@ -123,7 +123,7 @@ fn fits_implicit(bytes: &[u8]) -> bool {
 }
 
 fn vr_at_4(bytes: &[u8]) -> Option<VR> {
-    VR::from_binary([bytes[4], bytes[5]])
+    vr([bytes[4], bytes[5]])
 }
 
 fn tag_le(bytes: &[u8]) -> Tag {

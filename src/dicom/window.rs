@@ -79,8 +79,8 @@ impl<'b, S: Source> Window<'b, S> {
     }
 
     /// The next `n` bytes, fewer only at the end. `n` is at most [`PEEK_LIMIT`].
+    #[inline]
     pub fn peek(&mut self, n: usize) -> Result<&[u8], Trouble> {
-        debug_assert!(n <= PEEK_LIMIT);
         if self.at_hand(self.position) < n {
             self.fill(n)?;
         }
@@ -114,7 +114,9 @@ impl<'b, S: Source> Window<'b, S> {
         if position < self.start || position > end { 0 } else { (end - position) as usize }
     }
 
+    #[cold]
     fn fill(&mut self, n: usize) -> Result<(), Trouble> {
+        debug_assert!(n <= PEEK_LIMIT);
         let kept = self.at_hand(self.position);
         if kept > 0 {
             let from = (self.position - self.start) as usize;

@@ -80,11 +80,6 @@ impl Shape {
     }
 }
 
-/// Whether an entry says what a packed piece does. Most instances say what the one before did, and this costs no memory.
-fn says_the_same(shape: &Shape, entry: &Entry, packed: &[u8]) -> bool {
-    unpack(packed).zip(&shape.attributes).all(|(value, attribute)| value == entry.instance.get(*attribute))
-}
-
 /// The values in a packed piece, in the order of the shape's attributes.
 pub fn unpack(packed: &[u8]) -> impl Iterator<Item = Value<'_>> {
     let mut rest = packed;
@@ -147,15 +142,6 @@ impl Fold {
         scratch: &mut Vec<u8>,
         written: Option<&Arc<[u8]>>,
     ) {
-        if let [only] = self.layers.as_mut_slice()
-            && says_the_same(shape, entry, &only.values)
-        {
-            if *only.order < *order {
-                only.order.clear();
-                only.order.extend(order);
-            }
-            return;
-        }
         shape.pack(entry, scratch);
         self.add(order, scratch, written);
     }
@@ -164,6 +150,11 @@ impl Fold {
     pub fn add(&mut self, order: &[u8], packed: &[u8], written: Option<&Arc<[u8]>>) {
         match self.layers.iter().position(|layer| *layer.values == *packed) {
             Some(n) if *self.layers[n].order >= *order => return,
+            // Most instances say what the one before did, and the last of them so far.
+            Some(0) => {
+                self.layers[0].order.clear();
+                self.layers[0].order.extend(order);
+            }
             Some(n) => {
                 let mut layer = self.layers.remove(n);
                 layer.order.clear();
