@@ -109,6 +109,14 @@ impl Site {
         site
     }
 
+    /// In memory, where directories list what came last first.
+    pub fn in_memory() -> Self {
+        let directory = tempfile::Builder::new().prefix("pacs-index-test").tempdir_in("/dev/shm");
+        let site = Site { directory: directory.unwrap() };
+        fs::create_dir(site.archive()).unwrap();
+        site
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
