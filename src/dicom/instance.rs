@@ -1,6 +1,8 @@
 //! An instance: the typed values of its indexed attributes. It cannot exist without its three UIDs.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+
+use jiff::civil::{Date, Time};
 
 use super::attributes::{ATTRIBUTES, Form, Table, position};
 use super::charset::{Charset, Kind};
@@ -59,11 +61,22 @@ impl Instance {
             undecodable: 0,
             cut: header.cut,
         };
+        let wanted = &*WANTED;
+        // Attributes that share a place, as the parts of a name do, stand together: its text is decoded once.
+        let mut decoded = (usize::MAX, Cow::Borrowed(""));
         for (i, attribute) in ATTRIBUTES.iter().enumerate() {
-            let raw = header.raw(WANTED.slots[i]).unwrap_or_default();
+            let slot = wanted.slots[i];
+            let raw = header.raw(slot).unwrap_or_default();
             instance.cells[i] = match attribute.form {
                 Form::Uid => instance.uid(trim_uid(raw)),
-                form => instance.value(form, raw, &charset),
+                form if raw.is_empty() && !is_never_null(form) => Cell::Null,
+                form => {
+                    if decoded.0 != slot {
+                        decoded = (slot, instance.decode(form, raw, &charset));
+                    }
+                    // A column's text holds no NUL: what stands behind one is what its writer forgot in the buffer.
+                    instance.value(form, value::until(&decoded.1, 0))
+                }
             };
         }
         let syntax = header.transfer_syntax();
@@ -153,18 +166,17 @@ impl Instance {
         }
     }
 
-    fn value(&mut self, form: Form, raw: &[u8], charset: &Charset) -> Cell {
-        if raw.is_empty() && !is_never_null(form) {
-            return Cell::Null;
-        }
+    fn decode<'h>(&mut self, form: Form, raw: &'h [u8], charset: &Charset) -> Cow<'h, str> {
         let kind = match form {
             Form::PersonName | Form::NameComponent(_) | Form::NameGroup(_) => Kind::Name,
             _ => Kind::Text,
         };
         let decoded = charset.decode(raw, kind);
         self.undecodable += u32::from(decoded.damaged);
-        // A column's text holds no NUL: what stands behind one is what its writer forgot in the buffer.
-        let text = decoded.text.split('\0').next().unwrap_or_default();
+        decoded.text
+    }
+
+    fn value(&mut self, form: Form, text: &str) -> Cell {
         let cell = self.typed(form, text);
         if cell == Cell::Null && is_measured(form) && !text.trim().is_empty() {
             self.unusable += 1;
@@ -173,23 +185,29 @@ impl Instance {
     }
 
     fn typed(&mut self, form: Form, text: &str) -> Cell {
-        let single = value::first(text);
         match form {
             Form::Uid | Form::Text | Form::PersonName => self.push_unless_empty(text.trim()),
             Form::PatientId => self.push(text.trim()),
             Form::LongText => self.push_unless_empty(text.trim_end()),
-            Form::UpperCase => self.push_unless_empty(&single.to_ascii_uppercase()),
+            Form::UpperCase => self.push_upper_case(value::first(text)),
             Form::NameComponent(n @ 0..=1) => self.push(value::name_component(text, n)),
             Form::NameComponent(n) => self.push_unless_empty(value::name_component(text, n)),
             Form::NameGroup(n) => self.push_unless_empty(value::name_group(text, n)),
-            Form::Date => value::date(single).map_or(Cell::Null, |date| self.push_shown(date)),
-            Form::Time => value::time(single).map_or(Cell::Null, |time| self.push_shown(time)),
-            Form::DateTime => value::date_time(single)
-                .map_or(Cell::Null, |at| self.push_shown(format_args!("{} {}", at.date(), at.time()))),
-            Form::Integer | Form::Unsigned => value::integer(single).map_or(Cell::Null, Cell::Integer),
-            Form::Frames => value::integer(single).filter(|n| *n > 1).map_or(Cell::Null, Cell::Integer),
-            Form::Decimal => value::decimal(single).map_or(Cell::Null, Cell::Real),
-            Form::Years => value::years(single).map_or(Cell::Null, Cell::Real),
+            Form::Date => value::date(value::first(text)).map_or(Cell::Null, |date| self.push_date(date)),
+            Form::Time => value::time(value::first(text)).map_or(Cell::Null, |time| self.push_time(time)),
+            Form::DateTime => value::date_time(value::first(text)).map_or(Cell::Null, |at| {
+                let from = self.end();
+                self.push_date(at.date());
+                self.text.push(' ');
+                self.push_time(at.time());
+                self.pushed(from)
+            }),
+            Form::Integer | Form::Unsigned => value::integer(value::first(text)).map_or(Cell::Null, Cell::Integer),
+            Form::Frames => {
+                value::integer(value::first(text)).filter(|n| *n > 1).map_or(Cell::Null, Cell::Integer)
+            }
+            Form::Decimal => value::decimal(value::first(text)).map_or(Cell::Null, Cell::Real),
+            Form::Years => value::years(value::first(text)).map_or(Cell::Null, Cell::Real),
         }
     }
 
@@ -197,16 +215,56 @@ impl Instance {
         if text.is_empty() { Cell::Null } else { self.push(text) }
     }
 
-    fn push(&mut self, text: &str) -> Cell {
-        let from = self.text.len() as u32;
+    fn push_upper_case(&mut self, text: &str) -> Cell {
+        let from = self.end();
         self.text.push_str(text);
-        Cell::Text { from, to: self.text.len() as u32 }
+        self.text[from as usize..].make_ascii_uppercase();
+        if text.is_empty() { Cell::Null } else { self.pushed(from) }
     }
 
-    fn push_shown(&mut self, shown: impl std::fmt::Display) -> Cell {
-        let from = self.text.len() as u32;
-        write!(self.text, "{shown}").expect("writing to a String does not fail");
-        Cell::Text { from, to: self.text.len() as u32 }
+    /// `YYYY-MM-DD`
+    fn push_date(&mut self, date: Date) -> Cell {
+        let from = self.end();
+        self.push_digits([date.year() / 100, date.year() % 100]);
+        self.push_parts(b'-', [date.month(), date.day()].map(i16::from));
+        self.pushed(from)
+    }
+
+    /// `HH:MM:SS`
+    fn push_time(&mut self, time: Time) -> Cell {
+        let from = self.end();
+        self.push_digits([time.hour().into()]);
+        self.push_parts(b':', [time.minute(), time.second()].map(i16::from));
+        self.pushed(from)
+    }
+
+    fn push_parts(&mut self, delimiter: u8, parts: [i16; 2]) {
+        for part in parts {
+            self.text.push(delimiter.into());
+            self.push_digits([part]);
+        }
+    }
+
+    /// Two digits of each number. Formatting a date as every text is formatted took longer than to read it.
+    fn push_digits<const N: usize>(&mut self, numbers: [i16; N]) {
+        for number in numbers {
+            self.text.extend([number / 10, number % 10].map(|digit| char::from(b'0' + digit as u8)));
+        }
+    }
+
+    fn push(&mut self, text: &str) -> Cell {
+        let from = self.end();
+        self.text.push_str(text);
+        self.pushed(from)
+    }
+
+    fn end(&self) -> u32 {
+        self.text.len() as u32
+    }
+
+    /// What was pushed since the text had this length.
+    fn pushed(&self, from: u32) -> Cell {
+        Cell::Text { from, to: self.end() }
     }
 }
 

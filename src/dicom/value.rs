@@ -7,7 +7,29 @@ use jiff::civil::{Date, DateTime, Time};
 
 /// The first of several values (PS3.5 6.4), without insignificant blanks.
 pub fn first(text: &str) -> &str {
-    text.split('\\').next().unwrap_or_default().trim_matches([' ', '\0'])
+    trim(until(text, b'\\'))
+}
+
+/// The text before a delimiter, which is ASCII, or all of it. Most texts are shorter than a search is worth setting up.
+pub fn until(text: &str, delimiter: u8) -> &str {
+    text.bytes().position(|byte| byte == delimiter).map_or(text, |end| &text[..end])
+}
+
+/// The part of a text between two delimiters.
+fn part(text: &str, delimiter: u8, n: usize) -> &str {
+    let mut rest = text;
+    for _ in 0..n {
+        rest = rest.get(until(rest, delimiter).len() + 1..).unwrap_or_default();
+    }
+    until(rest, delimiter)
+}
+
+/// Without insignificant blanks; some writers pad with NUL.
+fn trim(text: &str) -> &str {
+    let blank = |byte: &u8| matches!(byte, b' ' | 0);
+    let Some(from) = text.as_bytes().iter().position(|byte| !blank(byte)) else { return "" };
+    let to = text.as_bytes().iter().rposition(|byte| !blank(byte)).map_or(from, |last| last + 1);
+    &text[from..to]
 }
 
 /// DA: `YYYYMMDD`, and the `YYYY.MM.DD` of before 1993 (PS3.5 6.2). Years that a database's DATE cannot hold are
@@ -85,12 +107,12 @@ fn number(digits: &[u8]) -> Option<u32> {
 
 /// A group of a person name: alphabetic, ideographic, phonetic (PS3.5 6.2.1).
 pub fn name_group(name: &str, group: usize) -> &str {
-    name.split('=').nth(group).unwrap_or_default().trim_matches([' ', '\0']).trim_end_matches('^')
+    trim(part(name, b'=', group)).trim_end_matches('^')
 }
 
 /// A component of the alphabetic group: family, given, middle, prefix, suffix.
 pub fn name_component(name: &str, component: usize) -> &str {
-    name_group(name, 0).split('^').nth(component).unwrap_or_default().trim()
+    part(name_group(name, 0), b'^', component).trim()
 }
 
 #[cfg(test)]
