@@ -42,6 +42,10 @@ impl FoundFile {
         &self.path
     }
 
+    pub fn into_path(self) -> PathBuf {
+        self.path
+    }
+
     pub fn open(&self) -> io::Result<OpenFile> {
         let file = open_read_only(&self.path)?;
         let metadata = file.metadata()?;

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use jiff::civil::{Date, Time};
-
 use super::attributes::{ATTRIBUTES, Form, Table, position};
 use super::charset::{Charset, Kind};
 use super::header::{Header, trim_uid};
@@ -193,19 +191,11 @@ impl Instance {
             Form::NameComponent(n @ 0..=1) => self.push(value::name_component(text, n)),
             Form::NameComponent(n) => self.push_unless_empty(value::name_component(text, n)),
             Form::NameGroup(n) => self.push_unless_empty(value::name_group(text, n)),
-            Form::Date => value::date(value::first(text)).map_or(Cell::Null, |date| self.push_date(date)),
-            Form::Time => value::time(value::first(text)).map_or(Cell::Null, |time| self.push_time(time)),
-            Form::DateTime => value::date_time(value::first(text)).map_or(Cell::Null, |at| {
-                let from = self.end();
-                self.push_date(at.date());
-                self.text.push(' ');
-                self.push_time(at.time());
-                self.pushed(from)
-            }),
+            Form::Date => self.push_with(value::date(value::first(text)), value::push_date),
+            Form::Time => self.push_with(value::time(value::first(text)), value::push_time),
+            Form::DateTime => self.push_with(value::date_time(value::first(text)), value::push_date_time),
             Form::Integer | Form::Unsigned => value::integer(value::first(text)).map_or(Cell::Null, Cell::Integer),
-            Form::Frames => {
-                value::integer(value::first(text)).filter(|n| *n > 1).map_or(Cell::Null, Cell::Integer)
-            }
+            Form::Frames => value::integer(value::first(text)).filter(|n| *n > 1).map_or(Cell::Null, Cell::Integer),
             Form::Decimal => value::decimal(value::first(text)).map_or(Cell::Null, Cell::Real),
             Form::Years => value::years(value::first(text)).map_or(Cell::Null, Cell::Real),
         }
@@ -222,40 +212,18 @@ impl Instance {
         if text.is_empty() { Cell::Null } else { self.pushed(from) }
     }
 
-    /// `YYYY-MM-DD`
-    fn push_date(&mut self, date: Date) -> Cell {
-        let from = self.end();
-        self.push_digits([date.year() / 100, date.year() % 100]);
-        self.push_parts(b'-', [date.month(), date.day()].map(i16::from));
-        self.pushed(from)
-    }
-
-    /// `HH:MM:SS`
-    fn push_time(&mut self, time: Time) -> Cell {
-        let from = self.end();
-        self.push_digits([time.hour().into()]);
-        self.push_parts(b':', [time.minute(), time.second()].map(i16::from));
-        self.pushed(from)
-    }
-
-    fn push_parts(&mut self, delimiter: u8, parts: [i16; 2]) {
-        for part in parts {
-            self.text.push(delimiter.into());
-            self.push_digits([part]);
-        }
-    }
-
-    /// Two digits of each number. Formatting a date as every text is formatted took longer than to read it.
-    fn push_digits<const N: usize>(&mut self, numbers: [i16; N]) {
-        for number in numbers {
-            self.text.extend([number / 10, number % 10].map(|digit| char::from(b'0' + digit as u8)));
-        }
-    }
-
     fn push(&mut self, text: &str) -> Cell {
         let from = self.end();
         self.text.push_str(text);
         self.pushed(from)
+    }
+
+    fn push_with<T>(&mut self, value: Option<T>, push: fn(&mut String, T)) -> Cell {
+        let from = self.end();
+        value.map_or(Cell::Null, |value| {
+            push(&mut self.text, value);
+            self.pushed(from)
+        })
     }
 
     fn end(&self) -> u32 {

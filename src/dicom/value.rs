@@ -101,6 +101,37 @@ pub fn years(text: &str) -> Option<f64> {
     }
 }
 
+/// Appends `YYYY-MM-DD`.
+pub fn push_date(text: &mut String, date: Date) {
+    push_two_digits(text, date.year() / 100);
+    push_two_digits(text, date.year() % 100);
+    for part in [date.month(), date.day()] {
+        text.push('-');
+        push_two_digits(text, part.into());
+    }
+}
+
+/// Appends `HH:MM:SS`.
+pub fn push_time(text: &mut String, time: Time) {
+    push_two_digits(text, time.hour().into());
+    for part in [time.minute(), time.second()] {
+        text.push(':');
+        push_two_digits(text, part.into());
+    }
+}
+
+/// Appends `YYYY-MM-DD HH:MM:SS`, as databases write it.
+pub fn push_date_time(text: &mut String, at: DateTime) {
+    push_date(text, at.date());
+    text.push(' ');
+    push_time(text, at.time());
+}
+
+/// To format a date as any text is formatted takes longer than to read it.
+fn push_two_digits(text: &mut String, number: i16) {
+    text.extend([number / 10, number % 10].map(|digit| char::from(b'0' + digit as u8)));
+}
+
 fn number(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
 }

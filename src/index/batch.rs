@@ -271,10 +271,11 @@ impl Writer {
 
     /// The studies and series below which something was inserted.
     fn opened(&self, batch: &Batch<'_>) -> [BTreeSet<Box<str>>; 2] {
-        let series = &batch.rows[Level::Series as usize];
-        let is_new = |entry: &Entry| matches!(series.get(entry.key(Level::Series)), Some(RowOf::Inserted { .. }));
-        let studies = batch.entries.iter().filter(|entry| is_new(entry)).map(|entry| entry.key(Level::Study).into());
-        [studies.collect(), batch.opened_series.clone()]
+        let new = batch.rows[Level::Series as usize].values().filter_map(|row| match row {
+            RowOf::Inserted { member, .. } => Some(batch.entries[*member].key(Level::Study).into()),
+            RowOf::There(_) => None,
+        });
+        [new.collect(), batch.opened_series.clone()]
     }
 
     /// Derived values of rows that were there before are out of date with the first row inserted below them. They

@@ -8,13 +8,16 @@ use super::Value;
 use super::columns::Source;
 use super::names::Name;
 use crate::dicom::attributes::position;
-use crate::dicom::{ATTRIBUTES, Instance, Level, Table};
+use crate::dicom::{ATTRIBUTES, Instance, Level, Table, value};
 
 const NAME: [usize; 3] = [
     position(Table::Patient, "lastname"),
     position(Table::Patient, "firstname"),
     position(Table::Patient, "middlename"),
 ];
+
+/// How long a date with a time is.
+const RECEIVED: usize = "YYYY-MM-DD HH:MM:SS".len();
 
 #[derive(Debug)]
 pub struct Entry {
@@ -46,7 +49,9 @@ impl Entry {
             .enumerate()
             .filter(|(_, attribute)| attribute.table == Table::Patient && attribute.column != "origid");
         let charset = if of_patient.clone().all(is_ascii) { None } else { Some(term) };
-        Entry { instance, file, path, received: date_time_text(received), charset }
+        let mut text = String::with_capacity(RECEIVED);
+        value::push_date_time(&mut text, received);
+        Entry { instance, file, path, received: text, charset }
     }
 
     pub fn key(&self, level: Level) -> &str {
@@ -101,9 +106,4 @@ impl Entry {
             Source::Zero => Value::Integer(0),
         }
     }
-}
-
-fn date_time_text(at: DateTime) -> String {
-    let whole_seconds = at.time().with().subsec_nanosecond(0).build().unwrap_or(at.time());
-    format!("{} {}", at.date(), whole_seconds)
 }

@@ -17,8 +17,8 @@ use crate::dicom::{Level, Table};
 /// A batch while it is written.
 pub struct Batch<'a> {
     pub entries: &'a [Entry],
-    /// The files of each instance, the best first.
-    images: BTreeMap<&'a str, Vec<usize>>,
+    /// By instance, and of each the best first.
+    files: Vec<usize>,
     /// Image rows that were there.
     pub there: HashMap<Box<str>, Existing>,
     pub reach: Vec<Reach>,
@@ -54,17 +54,15 @@ impl RowOf {
 
 impl<'a> Batch<'a> {
     pub fn new(entries: &'a [Entry], choice: Choice) -> Self {
-        let mut images: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (n, entry) in entries.iter().enumerate() {
-            images.entry(entry.key(Level::Instance)).or_default().push(n);
-        }
-        for members in images.values_mut().filter(|members| members.len() > 1) {
-            let file = |n: usize| (&entries[n].file, entries[n].path.as_str());
-            members.sort_by(|a, b| choice.compare(file(*b), file(*a)));
-        }
+        let mut files = Vec::from_iter(0..entries.len());
+        let file = |n: usize| (&entries[n].file, entries[n].path.as_str());
+        files.sort_by(|a, b| {
+            let keys = [*a, *b].map(|n| entries[n].key(Level::Instance));
+            keys[0].cmp(keys[1]).then_with(|| choice.compare(file(*b), file(*a)))
+        });
         Batch {
             entries,
-            images,
+            files,
             there: HashMap::new(),
             reach: vec![Reach::default(); entries.len()],
             patients: vec![None; entries.len()],
@@ -75,18 +73,24 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Each instance, and its files, the best first.
+    fn images(&self) -> impl Iterator<Item = (&'a str, &[usize])> {
+        let key = |n: usize| self.entries[n].key(Level::Instance);
+        self.files.chunk_by(move |a, b| key(*a) == key(*b)).map(move |files| (key(files[0]), files))
+    }
+
     /// Of each instance that has no row the best file whose rows above are there.
     pub fn without_row(&self) -> impl Iterator<Item = usize> {
-        let images = self.images.iter().filter(|(key, _)| !self.there.contains_key(**key));
-        images.filter_map(|(_, members)| members.iter().copied().find(|n| !self.is_refused(*n)))
+        let images = self.images().filter(|(key, _)| !self.there.contains_key(*key));
+        images.filter_map(|(_, files)| files.iter().copied().find(|n| !self.is_refused(*n)))
     }
 
     /// Each instance that has a row, its files whose rows above are there, the best first, and the row.
     pub fn with_row(&self) -> Vec<(&'a str, Vec<usize>, Existing)> {
-        let images = self.images.iter().filter_map(|(key, members)| {
-            let row = self.there.get(*key)?;
-            let members: Vec<usize> = members.iter().copied().filter(|n| !self.is_refused(*n)).collect();
-            (!members.is_empty()).then(|| (*key, members, row.clone()))
+        let images = self.images().filter_map(|(key, files)| {
+            let row = self.there.get(key)?;
+            let files: Vec<usize> = files.iter().copied().filter(|n| !self.is_refused(*n)).collect();
+            (!files.is_empty()).then(|| (key, files, row.clone()))
         });
         images.collect()
     }
@@ -107,7 +111,10 @@ impl<'a> Batch<'a> {
     /// The row of an image was inserted.
     pub fn inserted(&mut self, member: usize) {
         self.outcomes[member] = Outcome::Inserted;
-        self.opened_series.insert(self.entries[member].key(Level::Series).into());
+        let series = self.entries[member].key(Level::Series);
+        if !self.opened_series.contains(series) {
+            self.opened_series.insert(series.into());
+        }
     }
 
     pub fn put(&mut self, level: Level, identity: Box<str>, row: RowOf) {
@@ -168,7 +175,7 @@ impl Writer {
                 Mode::Fill => Show::Nulls,
                 Mode::Refresh => Show::Values,
             };
-            let keys: Vec<&str> = batch.images.keys().copied().collect();
+            let keys: Vec<&str> = batch.images().map(|(key, _)| key).collect();
             let found = self.index.find(Table::Image, &keys, Look { view: View::Begun, show })?;
             batch.there = found.into_iter().map(|row| (row.key.as_str().into(), row)).collect();
         }

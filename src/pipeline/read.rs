@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use crate::dicom::{HeaderReader, Instance, Rejection};
 use crate::error::Result;
 use crate::index::Entry;
 use crate::index::entry::StoredFile;
-use crate::report::account::Fate;
+use crate::report::account::{Account, Fate};
 
 /// Far more than a reader needs, which does not recurse: only what is touched costs memory.
 const STACK: usize = 8 * 1024 * 1024;
@@ -28,10 +29,17 @@ pub fn pool(threads: usize) -> Result<ThreadPool> {
 }
 
 impl Run<'_> {
-    /// One receive loop. All entries of a patient go to one writer, so that writers do not wait for each other's rows.
+    /// One receive loop.
     pub(super) fn read(&self, files: &Receiver<Vec<FoundFile>>, writers: &[Sender<Vec<Entry>>]) {
         let mut reader = HeaderReader::new();
-        for files in files {
+        let mut outbox = Outbox::new(&self.account, writers);
+        loop {
+            // Nothing is held back while there is nothing to read.
+            let waiting = files.try_recv().or_else(|_| {
+                outbox.send();
+                files.recv()
+            });
+            let Ok(files) = waiting else { return };
             if self.plan.stop.is_set() {
                 self.account.add(Fate::NotReached, files.len());
                 continue;
@@ -39,15 +47,12 @@ impl Run<'_> {
             if let Some(directory) = files.first().and_then(|file| file.path().parent()) {
                 self.watch.at(directory);
             }
-            let mut parts: Vec<Vec<Entry>> = writers.iter().map(|_| Vec::new()).collect();
-            for entry in files.into_iter().filter_map(|file| self.entry(&mut reader, file)) {
-                parts[writer_of(&entry, writers.len())].push(entry);
-            }
-            for (writer, part) in writers.iter().zip(parts).filter(|(_, part)| !part.is_empty()) {
-                if let Err(unsent) = writer.send(part) {
-                    self.account.add(Fate::NotReached, unsent.into_inner().len());
+            for file in files {
+                if let Some(entry) = self.entry(&mut reader, file) {
+                    outbox.put(entry);
                 }
             }
+            outbox.send_if_due();
         }
     }
 
@@ -110,7 +115,7 @@ impl Run<'_> {
             let detail = format!("characters that these columns cannot hold were substituted: {columns}");
             listing.add("note", path, "not-in-charset", &detail);
         }
-        let stored = StoredFile { path: path.to_path_buf(), modified: nanoseconds(modified), root };
+        let stored = StoredFile { path: file.into_path(), modified: nanoseconds(modified), root };
         Some(Entry::new(instance, stored, indexed_path, received, tables.charset_term()))
     }
 
@@ -144,6 +149,54 @@ fn rule_by_content(rejection: &Rejection) -> Option<skip::Rule> {
     match rejection {
         Rejection::NotDicom { first_bytes } => skip::by_content(first_bytes),
         _ => None,
+    }
+}
+
+/// Entries on their way to the writers. All those of a patient go to one writer, so that writers do not wait for each
+/// other's rows.
+struct Outbox<'a> {
+    account: &'a Account,
+    writers: &'a [Sender<Vec<Entry>>],
+    parts: Vec<Vec<Entry>>,
+    sent: Instant,
+}
+
+/// Waking a writer costs as much as reading a header.
+const PART: usize = 32;
+const HELD_BACK: Duration = Duration::from_millis(200);
+
+impl<'a> Outbox<'a> {
+    fn new(account: &'a Account, writers: &'a [Sender<Vec<Entry>>]) -> Self {
+        Outbox { account, writers, parts: writers.iter().map(|_| Vec::new()).collect(), sent: Instant::now() }
+    }
+
+    fn put(&mut self, entry: Entry) {
+        let writer = writer_of(&entry, self.writers.len());
+        self.parts[writer].push(entry);
+        if self.parts[writer].len() >= PART {
+            self.send_part(writer);
+        }
+    }
+
+    fn send_if_due(&mut self) {
+        if self.sent.elapsed() >= HELD_BACK {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        (0..self.writers.len()).for_each(|writer| self.send_part(writer));
+        self.sent = Instant::now();
+    }
+
+    fn send_part(&mut self, writer: usize) {
+        let part = std::mem::take(&mut self.parts[writer]);
+        if part.is_empty() {
+            return;
+        }
+        if let Err(unsent) = self.writers[writer].send(part) {
+            self.account.add(Fate::NotReached, unsent.into_inner().len());
+        }
     }
 }
 
