@@ -1,0 +1,233 @@
+//! Where each file lies, by arithmetic: a directory or file is its number, and nothing is kept of any.
+//!
+//! ```text
+//! 2010-01-01-FRI/UID                          a directory a day
+//! 2010-01-01-FRI/DIRECTORY-UID/UID            and one for every so many files, if `per_directory` says so
+//! ```
+
+use std::ops::Range;
+
+use jiff::Span;
+use jiff::civil::{Date, date};
+
+/// Ten million files, two thousand a day, end in 2023: nothing was received in days to come.
+const FIRST_DAY: Date = date(2010, 1, 1);
+
+const FILE_ROOT: &str = "1.3.6.1.4.1.32473.6";
+const DIRECTORY_ROOT: &str = "1.3.6.1.4.1.32473.8";
+
+/// Added to numbers in UIDs, so that all have ten digits.
+const TEN_DIGITS: u64 = 1_000_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Node {
+    Root,
+    Day(u64),
+    /// One of those below a day.
+    Directory(u64),
+    File(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Tree {
+    pub files: u64,
+    pub per_day: u64,
+    /// Files in each directory below a day; `None` puts them into the day's own.
+    pub per_directory: Option<u64>,
+    pub per_series: u64,
+    /// UIDs of the form 2.25.*, without any order, instead of those of scanners.
+    pub random_uids: bool,
+}
+
+/// What a UID is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Study = 1,
+    Series,
+    Instance,
+}
+
+const SERIES_PER_STUDY: u64 = 3;
+const STUDIES_PER_PATIENT: u64 = 2;
+
+impl Node {
+    /// The inode number; 1 is the root.
+    pub fn inode(self) -> u64 {
+        match self {
+            Node::Root => 1,
+            Node::Day(n) => (n + 1) << 2 | 1,
+            Node::Directory(n) => (n + 1) << 2 | 2,
+            Node::File(n) => (n + 1) << 2 | 3,
+        }
+    }
+
+    pub fn of_inode(inode: u64) -> Option<Node> {
+        let n = (inode >> 2).checked_sub(1);
+        match (inode & 3, n) {
+            (1, None) => Some(Node::Root),
+            (1, Some(n)) => Some(Node::Day(n)),
+            (2, Some(n)) => Some(Node::Directory(n)),
+            (3, Some(n)) => Some(Node::File(n)),
+            _ => None,
+        }
+    }
+}
+
+impl Tree {
+    pub fn parent(&self, node: Node) -> Node {
+        match (node, self.per_directory) {
+            (Node::Root | Node::Day(_), _) => Node::Root,
+            (Node::Directory(n), _) => Node::Day(n / self.directories_per_day()),
+            (Node::File(n), None) => Node::Day(self.day(n)),
+            (Node::File(n), Some(per_directory)) => {
+                Node::Directory(self.day(n) * self.directories_per_day() + n % self.per_day / per_directory)
+            }
+        }
+    }
+
+    /// What lies in a directory: numbers without a gap, and what they are numbers of.
+    pub fn children(&self, node: Node) -> (Range<u64>, fn(u64) -> Node) {
+        let days = self.files.div_ceil(self.per_day);
+        let files_of = |day: u64| day * self.per_day..((day + 1) * self.per_day).min(self.files);
+        match (node, self.per_directory) {
+            (Node::Root, _) => (0..days, Node::Day),
+            (Node::Day(day), None) => (files_of(day), Node::File),
+            (Node::Day(day), Some(per_directory)) => {
+                let (first, files) = (day * self.directories_per_day(), files_of(day));
+                (first..first + (files.end - files.start).div_ceil(per_directory), Node::Directory)
+            }
+            (Node::Directory(n), per_directory) => {
+                let (per_directory, of_day) = (per_directory.unwrap_or(1), self.directories_per_day());
+                let files = files_of(n / of_day);
+                let first = files.start + n % of_day * per_directory;
+                (first..(first + per_directory).min(files.end), Node::File)
+            }
+            (Node::File(_), _) => (0..0, Node::File),
+        }
+    }
+
+    pub fn child(&self, parent: Node, name: &str) -> Option<Node> {
+        let (numbers, kind) = self.children(parent);
+        let n = match kind(0) {
+            Node::Day(_) => {
+                (Date::strptime("%Y-%m-%d", name.get(..10)?).ok()? - FIRST_DAY).get_days().try_into().ok()?
+            }
+            Node::Directory(_) => ten_digits(name)?,
+            _ if self.random_uids => random_number(name)?,
+            _ => ten_digits(name)?,
+        };
+        // What was read of a name is not all of it.
+        (numbers.contains(&n) && self.name(kind(n)) == name).then_some(kind(n))
+    }
+
+    pub fn name(&self, node: Node) -> String {
+        match node {
+            Node::Root => String::new(),
+            Node::Day(day) => date_of(day).strftime("%Y-%m-%d-%a").to_string().to_uppercase(),
+            Node::Directory(n) => format!("{DIRECTORY_ROOT}.{}", TEN_DIGITS + n),
+            Node::File(n) => self.uid(Level::Instance, n),
+        }
+    }
+
+    pub fn day(&self, file: u64) -> u64 {
+        file / self.per_day
+    }
+
+    pub fn series(&self, file: u64) -> u64 {
+        file / self.per_series
+    }
+
+    pub fn study(&self, file: u64) -> u64 {
+        self.series(file) / SERIES_PER_STUDY
+    }
+
+    pub fn patient(&self, file: u64) -> u64 {
+        self.study(file) / STUDIES_PER_PATIENT
+    }
+
+    /// The number of the series in its study, and of the file in its series, from 1.
+    pub fn place(&self, file: u64) -> (u64, u64) {
+        (self.series(file) % SERIES_PER_STUDY + 1, file % self.per_series + 1)
+    }
+
+    /// A study that goes on after midnight keeps its date.
+    pub fn study_date(&self, file: u64) -> Date {
+        date_of(self.day(self.study(file) * SERIES_PER_STUDY * self.per_series))
+    }
+
+    /// Of a study, a series or an instance, by the number of one of its files. All of a level have the same length.
+    pub fn uid(&self, level: Level, file: u64) -> String {
+        let (study, series) = (self.study(file), self.series(file));
+        match (self.random_uids, level) {
+            (false, Level::Study) => format!("{FILE_ROOT}.{}", TEN_DIGITS + study),
+            (false, Level::Series) => format!("{}.{}", self.uid(Level::Study, file), TEN_DIGITS + series),
+            (false, Level::Instance) => format!("{}.{}", self.uid(Level::Series, file), TEN_DIGITS + file),
+            (true, Level::Study) => random_uid(level, study),
+            (true, Level::Series) => random_uid(level, series),
+            (true, Level::Instance) => random_uid(level, file),
+        }
+    }
+
+    /// Images come in from eight in the morning until eight in the evening; seconds since 1970.
+    pub fn modified(&self, node: Node) -> i64 {
+        let (day, part) = match node {
+            Node::Root => (0, 0),
+            Node::Day(day) => (day, self.per_day),
+            Node::Directory(n) => (n / self.directories_per_day(), self.per_day),
+            Node::File(n) => (self.day(n), n % self.per_day),
+        };
+        let midnight = (date_of(day) - date(1970, 1, 1)).get_days();
+        i64::from(midnight) * 86_400 + 8 * 3_600 + (part * 43_200 / self.per_day) as i64
+    }
+
+    fn directories_per_day(&self) -> u64 {
+        self.per_day.div_ceil(self.per_directory.unwrap_or(self.per_day))
+    }
+}
+
+fn date_of(day: u64) -> Date {
+    let days = Span::new().try_days(i64::try_from(day).unwrap_or(i64::MAX));
+    days.and_then(|days| FIRST_DAY.checked_add(days)).unwrap_or(Date::MAX)
+}
+
+/// The number at the end of a scanner's UID.
+fn ten_digits(name: &str) -> Option<u64> {
+    name.rsplit('.').next()?.parse::<u64>().ok()?.checked_sub(TEN_DIGITS)
+}
+
+/// The mixed number stands in the upper digits, from where it is read again; the lower ones are as good as drawn.
+const SMALLEST: u128 = 10u128.pow(38);
+const UPPER: u128 = 10u128.pow(18);
+
+fn random_uid(level: Level, n: u64) -> String {
+    let number = mix(n << 2 | level as u64);
+    format!("2.25.{}", SMALLEST + u128::from(number) * UPPER + u128::from(mix(!number)) % UPPER)
+}
+
+fn random_number(uid: &str) -> Option<u64> {
+    let number: u128 = uid.strip_prefix("2.25.")?.parse().ok()?;
+    let mixed = u64::try_from(number.checked_sub(SMALLEST)? / UPPER).ok()?;
+    Some(unmix(mixed) >> 2)
+}
+
+/// A Feistel network: as good as random, another number for each, and a way back.
+pub fn mix(n: u64) -> u64 {
+    let (left, right) = (0..ROUNDS).fold(halves(n), |(left, right), round| (right, left ^ scramble(right, round)));
+    u64::from(left) << 32 | u64::from(right)
+}
+
+fn unmix(n: u64) -> u64 {
+    let (left, right) = (0..ROUNDS).rev().fold(halves(n), |(left, right), round| (right ^ scramble(left, round), left));
+    u64::from(left) << 32 | u64::from(right)
+}
+
+const ROUNDS: u32 = 4;
+
+fn halves(n: u64) -> (u32, u32) {
+    ((n >> 32) as u32, n as u32)
+}
+
+fn scramble(half: u32, round: u32) -> u32 {
+    let product = u64::from(half ^ round.wrapping_mul(0x9E37_79B9)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    (product >> 29) as u32
+}
