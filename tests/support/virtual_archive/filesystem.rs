@@ -78,10 +78,12 @@ fn wait(time: Duration) {
 
 impl Filesystem for VirtualFiles {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // Without it the kernel looks up one name of a directory at a time, and latencies add up.
-        config
-            .add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS)
-            .map_err(|_| io::Error::other("this kernel looks up names one by one"))
+        let refused = |what: &str| io::Error::other(format!("this kernel does not {what}"));
+        // Else one name of a directory is looked up at a time, and latencies add up; and no more than sixteen
+        // reads through the page cache are under way.
+        config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS).map_err(|_| refused("look up names in parallel"))?;
+        config.set_max_background(u16::MAX).map_err(|_| refused("read ahead in parallel"))?;
+        Ok(())
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
