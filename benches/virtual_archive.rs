@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use jiff::SignedDuration;
-use virtual_archive::{Behaviour, Latency, Options, Tree, VirtualArchive, mix};
+use virtual_archive::tree::{Tree, mix};
+use virtual_archive::{Behaviour, Latency, Options, VirtualArchive};
 
 #[derive(Parser)]
 struct Arguments {

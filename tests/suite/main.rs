@@ -23,3 +23,4 @@ mod replication;
 mod schema;
 mod sequences;
 mod settings;
+mod virtual_archive;

@@ -3,6 +3,7 @@
 pub mod description;
 pub mod instance;
 pub mod pacs;
+pub mod virtual_archive;
 pub mod writer;
 
 use std::fs;

@@ -10,7 +10,7 @@ mod counts;
 mod filesystem;
 mod mounts;
 mod template;
-mod tree;
+pub mod tree;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use std::time::Duration;
 use fuser::{BackgroundSession, Config, MountOption, Session};
 
 pub use counts::Counts;
-pub use tree::{Tree, mix};
+use tree::Tree;
 
 /// How a file answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,165 @@
+//! Archives that lie on no disk: what the program asks of a storage unit, and what it makes of bad ones.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::virtual_archive::{Behaviour, Options, VirtualArchive};
+use crate::support::{Site, walk};
+
+/// Mounted in the place of a site's archive. `None` where this system has no FUSE, or does not allow it.
+fn mount(site: &Site, options: Options) -> Option<VirtualArchive> {
+    let mounted = VirtualArchive::mount(&site.archive(), options);
+    // Written past the test harness, which shows nothing of tests that pass.
+    let not_run = |error| writeln!(io::stderr(), "\n*** NOT RUN: a virtual archive cannot be mounted: {error} ***\n");
+    mounted.map_err(not_run).ok()
+}
+
+/// A hundred files a day. What the kernel was once told it believes for longer than any test runs.
+fn options(files: u64) -> Options {
+    let mut options = Options::new(files);
+    options.tree.per_day = 100;
+    options.ttl = Duration::from_secs(3600);
+    options
+}
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Relaxed)
+}
+
+#[test]
+fn each_file_is_looked_up_opened_and_read_once() {
+    let site = Site::new();
+    let Some(archive) = mount(&site, options(300)) else { return };
+    let index = site.sqlite();
+    let said = site.reindex(&index, &[]).exits(0);
+    assert_eq!((said.figure("files found"), said.figure("inserted")), (300, 300));
+    let counts = archive.counts();
+    assert_eq!(count(&counts.open), 300);
+    assert_eq!(count(&counts.read), 300, "a header ends within what is read first");
+    assert_eq!(count(&counts.lookup), 300 + 3, "each file and each day");
+    assert!(count(&counts.getattr) < 10, "what came with the lookup is not asked again: {}", counts.to_json());
+}
+
+#[test]
+fn the_index_tells_what_stands_in_files_that_were_never_written() {
+    let site = Site::new();
+    let Some(_archive) = mount(&site, options(700)) else { return };
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    let counts = ["patient", "study", "series", "image"].map(|table| index.count(table));
+    assert_eq!(counts, [2, 3, 7, 700], "series of a hundred, three in a study, two studies of a patient");
+    let row = "SELECT image.instance, series.seriesnumber, series.modality, image.numrows, study.id, study.studydate, \
+               study.received, patient.origid, patient.lastname, patient.firstname FROM image \
+               JOIN series ON series.uuid = seriesuid JOIN study ON study.uuid = studyuid \
+               JOIN patient ON patient.origid = patientid WHERE image.uuid LIKE '%.1000000623'";
+    assert_eq!(
+        index.rows(row),
+        ["24|1|MR|256|2|2010-01-07|2010-01-07 19:52:48|P0000000001|Patient0000000001|Given"],
+        "the study was received when its last file was"
+    );
+}
+
+#[test]
+fn every_name_that_is_listed_leads_to_its_file() {
+    for (per_day, per_directory, random_uids) in [(1000, None, false), (7, Some(3), false), (100, Some(1), true)] {
+        let site = Site::new();
+        let mut options = options(500);
+        options.tree.per_day = per_day;
+        options.tree.per_directory = per_directory;
+        options.tree.random_uids = random_uids;
+        let Some(archive) = mount(&site, options) else { return };
+        let files = walk(archive.path());
+        assert_eq!(files.len(), 500);
+        for file in files {
+            let uid = file.file_name().unwrap().to_str().unwrap().as_bytes();
+            let mut start = [0; 1024];
+            File::open(&file).unwrap().read_exact_at(&mut start, 0).unwrap();
+            assert!(start.windows(uid.len()).any(|bytes| bytes == uid), "{} holds its own UID", file.display());
+        }
+        let unknown = fs::metadata(archive.path().join("2010-01-01-FRI/1.3.6.1.4.1.32473.6.1.1.1000000500"));
+        assert_eq!(unknown.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
+
+#[test]
+fn files_that_are_gone_or_cannot_be_read_are_counted_and_the_others_indexed() {
+    let site = Site::new();
+    let mut options = options(200);
+    options.behaviour = Arc::new(|file| match file % 10 {
+        3 => Behaviour::Vanished,
+        7 => Behaviour::Broken,
+        8 => Behaviour::Slow(Duration::from_millis(20)),
+        _ => Behaviour::Ordinary,
+    });
+    let Some(_archive) = mount(&site, options) else { return };
+    let index = site.sqlite();
+    let said = site.reindex(&index, &[]).exits(1);
+    assert_eq!((said.figure("inserted"), said.figure("unreadable or vanished")), (160, 40));
+}
+
+#[test]
+fn a_file_whose_data_lie_elsewhere_shows_it_and_a_read_brings_them_back() {
+    let site = Site::new();
+    let mut options = options(2);
+    let recall = Duration::from_millis(50);
+    options.behaviour = Arc::new(move |file| if file == 0 { Behaviour::Offline(recall) } else { Behaviour::Ordinary });
+    let Some(archive) = mount(&site, options) else { return };
+    let mut files = walk(archive.path());
+    files.sort();
+    let blocks = |file: &PathBuf| fs::metadata(file).map(|metadata| (metadata.size() > 0, metadata.blocks() > 0));
+    assert_eq!((blocks(&files[0]).unwrap(), blocks(&files[1]).unwrap()), ((true, false), (true, true)));
+    fs::read(&files[1]).unwrap();
+    assert_eq!(count(&archive.counts().recall), 0);
+    let started = Instant::now();
+    File::open(&files[0]).unwrap().read_exact_at(&mut [0; 8], 0).unwrap();
+    assert!(started.elapsed() >= recall);
+    assert!(count(&archive.counts().recall) > 0);
+}
+
+#[test]
+fn many_readers_wait_for_storage_together() {
+    let site = Site::new();
+    let mut options = options(64);
+    // Every name is asked for again: the way to each file is looked up by all at once.
+    options.ttl = Duration::ZERO;
+    let latency = Duration::from_millis(10);
+    (options.latency.lookup, options.latency.open, options.latency.read) = (latency, latency, latency);
+    let Some(archive) = mount(&site, options) else { return };
+    let files = walk(archive.path());
+    let (one_by_one, together) = files.split_at(32);
+    let started = Instant::now();
+    one_by_one.iter().for_each(|file| read_start(file));
+    let alone = started.elapsed();
+    let started = Instant::now();
+    thread::scope(|scope| together.iter().for_each(|file| drop(scope.spawn(|| read_start(file)))));
+    let together = started.elapsed();
+    assert!(alone >= latency * 3 * 32, "each of them waits three times: {alone:?}");
+    assert!(together * 4 < alone, "32 readers take {together:?}, and one of them {alone:?}");
+}
+
+fn read_start(file: &Path) {
+    File::open(file).unwrap().read_exact_at(&mut [0; 8192], 0).unwrap();
+}
+
+#[test]
+fn an_archive_is_unmounted_when_a_test_fails_and_a_file_is_still_open() {
+    let site = Site::new();
+    let mut open = None;
+    let failed = catch_unwind(AssertUnwindSafe(|| {
+        let Some(archive) = mount(&site, options(1)) else { return };
+        open = Some(File::open(&walk(archive.path())[0]).unwrap());
+        resume_unwind(Box::new("a failing test"));
+    }));
+    assert_eq!(failed.is_err(), open.is_some());
+    assert_eq!(walk(&site.archive()), [PathBuf::new(); 0]);
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!table.contains(site.archive().to_str().unwrap()), "{table}");
+}
