@@ -159,7 +159,7 @@ fn an_archive_is_unmounted_when_a_test_fails_and_a_file_is_still_open() {
         resume_unwind(Box::new("a failing test"));
     }));
     assert_eq!(failed.is_err(), open.is_some());
-    assert_eq!(walk(&site.archive()), [PathBuf::new(); 0]);
+    assert!(walk(&site.archive()).is_empty());
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!table.contains(site.archive().to_str().unwrap()), "{table}");
 }
