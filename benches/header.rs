@@ -1,0 +1,161 @@
+//! How long it takes to read a header, and how much of a file is read for it:
+//!
+//!     cargo bench --bench header -- [DIRECTORY] [--files 4000]
+//!
+//! on the files of a store, or of one that is made for it. What is compared is read one file after the other, from the
+//! page cache.
+
+#![recursion_limit = "256"]
+
+mod measure;
+mod special;
+mod store;
+#[path = "../tests/support/mod.rs"]
+#[allow(dead_code)]
+mod support;
+
+use std::hint::black_box;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Parser;
+use dicom_dictionary_std::tags;
+use dicom_object::OpenFileOptions;
+use pacs_index::archive::{FoundFile, OpenFile};
+use pacs_index::dicom::window::Source;
+use pacs_index::dicom::{HeaderReader, Instance, Rejection};
+use tempfile::TempDir;
+
+use measure::{Contender, REPETITIONS, Samples, floor, print_table};
+use store::Store;
+use support::{instance, walk};
+
+#[derive(Parser)]
+struct Arguments {
+    /// A store that is there
+    directory: Option<PathBuf>,
+    /// How many files one is made of otherwise
+    #[arg(long, default_value_t = 4000)]
+    files: u64,
+    /// What cargo adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> io::Result<()> {
+    let arguments = Arguments::parse();
+    println!("Headers, one after the other, from the page cache\n{}", measure::machine());
+    let scratch = TempDir::with_prefix("pacs-index-bench")?;
+    let directory = match arguments.directory {
+        Some(directory) => directory,
+        None => {
+            let directory = scratch.path().join("store");
+            Store::of(directory.clone(), arguments.files).make()?;
+            directory
+        }
+    };
+    compare_readers(&walk(&directory))?;
+    count_reads(&special::make(&scratch.path().join("special"))?)
+}
+
+fn compare_readers(paths: &[PathBuf]) -> io::Result<()> {
+    let files: Vec<FoundFile> = paths.iter().cloned().map(FoundFile::named).collect();
+    let mut reader = HeaderReader::new();
+    let instances = files.iter().filter(|file| read(&mut reader, file).is_ok()).count();
+    let sizes = paths.iter().map(|path| header_size(path)).collect::<io::Result<Vec<u64>>>()?;
+    let mean = sizes.iter().sum::<u64>() as f64 / sizes.len() as f64;
+    println!(
+        "{} files, {instances} of them instances, {mean:.0} bytes before Pixel Data on average; {REPETITIONS} repetitions\n",
+        paths.len()
+    );
+    let mut contenders = [
+        Contender::new("floor: open, fstat, read 8 KiB, close", || per_file(paths, |path| drop(floor(path)))),
+        Contender::new("pacs-index", || per_file(&files, |file| drop(black_box(read(&mut reader, file))))),
+        Contender::new("dicom-object, until Pixel Data", || per_file(paths, |path| drop(black_box(peer(path))))),
+    ];
+    let given = measure::rounds(&mut contenders);
+    let row = |(contender, each): (&Contender<f64>, &Vec<f64>)| {
+        let (own, ratio) = (Samples::new(each.iter().copied()), Samples::ratios(each, &given[0]));
+        vec![
+            contender.name.clone(),
+            format!("{:.2}", own.median()),
+            format!("{:.2}", own.min()),
+            format!("{:.2}", own.max()),
+            format!("{:.2}", ratio.median()),
+        ]
+    };
+    let rows: Vec<_> = contenders.iter().zip(&given).map(row).collect();
+    print_table(&["µs a file", "median", "min", "max", "of floor"], &rows);
+    Ok(())
+}
+
+/// Microseconds for each of them.
+fn per_file<F>(files: &[F], mut read: impl FnMut(&F)) -> f64 {
+    let started = Instant::now();
+    files.iter().for_each(&mut read);
+    started.elapsed().as_secs_f64() * 1e6 / files.len() as f64
+}
+
+/// What the read stage of a run does.
+fn read(reader: &mut HeaderReader, file: &FoundFile) -> Result<Instance, Rejection> {
+    let open = file.open().map_err(Rejection::Unreadable)?;
+    reader.read(&open).and_then(Instance::from_header)
+}
+
+fn peer(path: &Path) -> Result<dicom_object::DefaultDicomObject, dicom_object::ReadError> {
+    OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path)
+}
+
+/// How much stands before Pixel Data of a little endian file, or is in its first 64 KiB.
+fn header_size(path: &Path) -> io::Result<u64> {
+    let mut bytes = vec![0; 64 * 1024];
+    let length = std::fs::File::open(path)?.read_at(&mut bytes, 0)?;
+    let pixel_data = [0xE0, 0x7F, 0x10, 0x00];
+    Ok(bytes[..length].windows(4).position(|window| window == pixel_data).unwrap_or(length) as u64)
+}
+
+/// An open file that counts what is asked of it.
+struct Counted<'a> {
+    file: &'a OpenFile,
+    reads: &'a mut u64,
+    bytes: &'a mut u64,
+}
+
+impl Source for Counted<'_> {
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let read = Source::read_at(&mut self.file, buffer, offset)?;
+        *self.reads += 1;
+        *self.bytes += read as u64;
+        Ok(read)
+    }
+
+    fn size(&self) -> Option<u64> {
+        Source::size(&self.file)
+    }
+}
+
+/// Besides the reads, a file costs these calls.
+const OPEN_FSTAT_CLOSE: u64 = 3;
+
+fn count_reads(files: &[(&str, PathBuf)]) -> io::Result<()> {
+    let mut reader = HeaderReader::new();
+    let mut rows = Vec::new();
+    for (what, path) in files {
+        let (mut reads, mut bytes) = (0, 0);
+        let open = FoundFile::named(path.clone()).open()?;
+        let source = Counted { file: &open, reads: &mut reads, bytes: &mut bytes };
+        let verdict = reader.read(source).and_then(Instance::from_header);
+        rows.push(vec![
+            what.to_string(),
+            open.size.to_string(),
+            bytes.to_string(),
+            (reads + OPEN_FSTAT_CLOSE).to_string(),
+            verdict.map_or_else(|rejection| rejection.code(), |_| "indexed").to_owned(),
+        ]);
+    }
+    println!("What is read of a file by pacs-index\n");
+    print_table(&["", "size", "bytes read", "system calls", "verdict"], &rows);
+    Ok(())
+}
