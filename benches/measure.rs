@@ -77,8 +77,8 @@ pub struct Cost {
     pub wall: Duration,
     /// User and system time.
     pub cpu: Duration,
-    /// In bytes. Of a child never less than this process had at its start: Linux counts from before the exec.
-    pub peak_memory: u64,
+    /// Of a program, in bytes; never less than [`own_memory`], for Linux counts from before the exec.
+    pub peak_memory: Option<u64>,
 }
 
 impl Cost {
@@ -93,7 +93,7 @@ impl Cost {
         let (before, started) = (own_usage(), Instant::now());
         work();
         let (wall, after) = (started.elapsed(), own_usage());
-        Cost { wall, cpu: cpu(&after) - cpu(&before), peak_memory: peak_memory(&after) }
+        Cost { wall, cpu: cpu(&after) - cpu(&before), peak_memory: None }
     }
 
     /// Of a program, from its start to its end, and its exit code.
@@ -110,7 +110,7 @@ impl Cost {
             usage.assume_init()
         };
         let exit = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
-        (Cost { wall: started.elapsed(), cpu: cpu(&usage), peak_memory: peak_memory(&usage) }, exit)
+        (Cost { wall: started.elapsed(), cpu: cpu(&usage), peak_memory: Some(usage.ru_maxrss as u64 * 1024) }, exit)
     }
 }
 
@@ -128,8 +128,11 @@ fn cpu(usage: &libc::rusage) -> Duration {
     time(usage.ru_utime) + time(usage.ru_stime)
 }
 
-fn peak_memory(usage: &libc::rusage) -> u64 {
-    usage.ru_maxrss as u64 * 1024
+/// The most memory that this process has held, in bytes.
+pub fn own_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")?.trim().parse().ok());
+    peak.unwrap_or(0) * 1024
 }
 
 /// What no reader of headers can do without: open, fstat, one read, close.

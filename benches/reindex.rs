@@ -89,6 +89,11 @@ fn main() {
         runs.push(both);
     }
     print(&names, &runs, files);
+    println!("  peak MiB: of a program, and never less than the {} of this one", mebibytes(measure::own_memory()));
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.0}", bytes as f64 / 1024.0 / 1024.0)
 }
 
 fn print(names: &[String], runs: &[Vec<Run>], files: usize) {
@@ -98,7 +103,7 @@ fn print(names: &[String], runs: &[Vec<Run>], files: usize) {
         let each = wall(runs_of);
         let (own, ratio) = (Samples::new(each.clone()), Samples::ratios(&each, &wall(&runs[0])));
         let cpu = Samples::new(runs_of.iter().map(|run| run.cost.cpu.as_secs_f64() * 1e6 / files as f64));
-        let memory = Samples::new(runs_of.iter().map(|run| run.cost.peak_memory as f64 / 1024.0 / 1024.0));
+        let memory = runs_of.iter().filter_map(|run| run.cost.peak_memory).max();
         let images = runs_of.iter().filter_map(|run| run.images).min();
         vec![
             name.clone(),
@@ -108,7 +113,7 @@ fn print(names: &[String], runs: &[Vec<Run>], files: usize) {
             format!("{:.2}", ratio.median()),
             format!("{:.0}", 1e6 / own.median()),
             format!("{:.1}", cpu.median()),
-            format!("{:.0}", memory.max()),
+            memory.map_or("-".into(), mebibytes),
             images.map_or("-".into(), |images| images.to_string()),
         ]
     };

@@ -68,9 +68,9 @@ fn private_element(length: u32) -> Pieces {
     Pieces(vec![Bytes(before), Hole(length), Bytes(file[at..].to_vec())])
 }
 
-/// Contours of forty regions on 130 slices, 2.4 kB of coordinates each.
+/// Contours of forty regions on 130 slices, 2.5 kB of coordinates each.
 fn structure_set(writer: Writer) -> Pieces {
-    let contour = writer.text((0x3006, 0x0050), "DS", &"-123.4\\56.78\\-910.5\\".repeat(120));
+    let contour = writer.text((0x3006, 0x0050), "DS", &"-123.4\\56.78\\-910.5\\".repeat(125));
     let contours = writer.sequence((0x3006, 0x0040), &vec![contour; 130]);
     let regions = writer.sequence((0x3006, 0x0039), &vec![contours; 40]);
     Pieces(vec![Bytes(of_class(uids::RT_STRUCTURE_SET_STORAGE, "RTSTRUCT", json!({}))), Bytes(regions)])
