@@ -18,7 +18,7 @@ use std::hint::black_box;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::Duration;
 
 use clap::Parser;
 use dicom_dictionary_std::tags;
@@ -28,7 +28,7 @@ use pacs_index::dicom::window::Source;
 use pacs_index::dicom::{HeaderReader, Instance, Rejection};
 use tempfile::TempDir;
 
-use measure::{Contender, REPETITIONS, Samples, floor, print_table};
+use measure::{Contender, Cost, REPETITIONS, Samples, floor, print_table};
 use store::Store;
 use support::{instance, walk};
 
@@ -71,31 +71,29 @@ fn compare_readers(paths: &[PathBuf]) -> io::Result<()> {
         paths.len()
     );
     let mut contenders = [
-        Contender::new("floor: open, fstat, read 8 KiB, close", || per_file(paths, |path| drop(floor(path)))),
-        Contender::new("pacs-index", || per_file(&files, |file| drop(black_box(read(&mut reader, file))))),
-        Contender::new("dicom-object, until Pixel Data", || per_file(paths, |path| drop(black_box(peer(path))))),
+        Contender::new("floor: open, fstat, read 8 KiB, close", || each_of(paths, |path| drop(floor(path)))),
+        Contender::new("pacs-index", || each_of(&files, |file| drop(black_box(read(&mut reader, file))))),
+        Contender::new("dicom-object, until Pixel Data", || each_of(paths, |path| drop(black_box(peer(path))))),
     ];
-    let given = measure::rounds(&mut contenders);
-    let row = |(contender, each): (&Contender<f64>, &Vec<f64>)| {
-        let (own, ratio) = (Samples::new(each.iter().copied()), Samples::ratios(each, &given[0]));
-        vec![
-            contender.name.clone(),
-            format!("{:.2}", own.median()),
-            format!("{:.2}", own.min()),
-            format!("{:.2}", own.max()),
-            format!("{:.2}", ratio.median()),
-        ]
+    let costs = measure::rounds(&mut contenders);
+    let each = |costs: &[Cost], time: fn(&Cost) -> Duration| {
+        costs.iter().map(|cost| time(cost).as_secs_f64() * 1e6 / paths.len() as f64).collect::<Vec<f64>>()
     };
-    let rows: Vec<_> = contenders.iter().zip(&given).map(row).collect();
-    print_table(&["µs a file", "median", "min", "max", "of floor"], &rows);
+    let row = |(contender, own): (&Contender<Cost>, &Vec<Cost>)| {
+        let wall = Samples::new(each(own, |cost| cost.wall));
+        let cpu = Samples::new(each(own, |cost| cost.cpu));
+        let ratio = |time| Samples::ratios(&each(own, time), &each(&costs[0], time)).median();
+        let figures = [wall.median(), wall.min(), wall.max(), ratio(|c| c.wall), cpu.median(), ratio(|c| c.cpu)];
+        [contender.name.clone()].into_iter().chain(figures.map(|figure| format!("{figure:.2}"))).collect()
+    };
+    let rows: Vec<Vec<String>> = contenders.iter().zip(&costs).map(row).collect();
+    print_table(&["µs a file", "median", "min", "max", "of floor", "CPU", "of floor"], &rows);
     Ok(())
 }
 
-/// Microseconds for each of them.
-fn per_file<F>(files: &[F], mut read: impl FnMut(&F)) -> f64 {
-    let started = Instant::now();
-    files.iter().for_each(&mut read);
-    started.elapsed().as_secs_f64() * 1e6 / files.len() as f64
+/// What it costs to read them all.
+fn each_of<F>(files: &[F], read: impl FnMut(&F)) -> Cost {
+    Cost::of(|| files.iter().for_each(read))
 }
 
 /// What the read stage of a run does.

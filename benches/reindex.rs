@@ -82,8 +82,10 @@ fn main() {
     }
     let mut names: Vec<String> = contenders.iter().map(|contender| contender.name.clone()).collect();
     let mut runs = measure::rounds(&mut contenders);
-    if peer.is_some() {
-        let both = runs[3].iter().zip(&runs[4]);
+    if peer.is_some()
+        && let [.., read, load] = &runs[..]
+    {
+        let both = read.iter().zip(load);
         let both = both.map(|(read, load)| Run { cost: read.cost.then(load.cost), images: load.images }).collect();
         names.push("dicomtocsv, then LOAD DATA".into());
         runs.push(both);
