@@ -24,3 +24,4 @@ mod schema;
 mod sequences;
 mod settings;
 mod virtual_archive;
+mod traits;

@@ -9,7 +9,7 @@ use pacs_index::dicom::instance::Value;
 use pacs_index::dicom::{HeaderReader, Instance, Rejection, Table};
 use serde_json::{Value as Json, json};
 
-use crate::headers::Random;
+use crate::support::random::Random;
 use crate::support::writer::{BIG_ENDIAN, ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION, SYNTAXES, UNDEFINED, Writer};
 use crate::support::{encoded_instance_file, instance_file};
 
@@ -124,16 +124,16 @@ fn a_sequence_that_is_called_un_is_read_implicit_or_as_it_was() {
     for inside in Writer::all().into_iter().filter(|inside| inside.syntax != BIG_ENDIAN) {
         let items = [inside.item(&[]), inside.item(&inside.code("T")), inside.item(&inside.code("U"))];
         for items in [&items[1..], &items[1..2]].map(<[_]>::concat) {
-            let defined = [outside.sequence_header(SPECIES, "UN", items.len() as u32), items.clone()].concat();
+            let defined = [outside.header(SPECIES, "UN", items.len() as u32), items.clone()].concat();
             let delimiter = [outside.tag(SEQUENCE_DELIMITATION), vec![0; 4]].concat();
-            let undefined = [outside.sequence_header(SPECIES, "UN", UNDEFINED), items, delimiter].concat();
+            let undefined = [outside.header(SPECIES, "UN", UNDEFINED), items, delimiter].concat();
             for sequence in [defined, undefined] {
                 let instance = read(&outside.file_with_patient(&sequence)).unwrap();
                 assert_eq!(code(&instance, Table::SpeciesCode), "T|99EX|v1|meaning of T", "{inside:?}");
             }
         }
         let empty_first = items.concat();
-        let sequence = [outside.sequence_header(SPECIES, "UN", empty_first.len() as u32), empty_first].concat();
+        let sequence = [outside.header(SPECIES, "UN", empty_first.len() as u32), empty_first].concat();
         let instance = read(&outside.file_with_patient(&sequence)).unwrap();
         assert_eq!(code(&instance, Table::SpeciesCode), "-|-|-|-", "the first item is empty");
     }
@@ -209,10 +209,9 @@ fn damage_in_a_sequence_of_declared_length_ends_with_it() {
     let number = defined.text((0x10, 0x2295), "LO", "R1");
     let registry = |length: u32| {
         let item = defined.item(&defined.code("G"));
-        [&number[..], &defined.sequence_header(REGISTRY, "SQ", length), &item].concat()
+        [&number[..], &defined.header(REGISTRY, "SQ", length), &item].concat()
     };
-    let declared =
-        |content: Vec<u8>| [defined.sequence_header(REGISTRATION, "SQ", content.len() as u32), content].concat();
+    let declared = |content: Vec<u8>| [defined.header(REGISTRATION, "SQ", content.len() as u32), content].concat();
     let item_header = |length: u32| [defined.tag(ITEM), length.to_le_bytes().to_vec()].concat();
     let unclosed = [item_header(UNDEFINED), registry(UNDEFINED)].concat();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
@@ -251,7 +250,7 @@ fn damage_in_a_sequence_of_undefined_length_does_no_more_harm_than_in_one_that_i
     let writer = Writer::UNDEFINED;
     let whole = writer.sequence(SPECIES, &[writer.code("S")]);
     let (content, delimiter) = whole.split_at(whole.len() - 8);
-    let without_item = [&writer.sequence_header(SPECIES, "SQ", UNDEFINED)[..], &writer.code("S"), delimiter].concat();
+    let without_item = [&writer.header(SPECIES, "SQ", UNDEFINED)[..], &writer.code("S"), delimiter].concat();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("closed by the delimiter of an item", [content, &writer.tag(ITEM_DELIMITATION), &[0; 4]].concat(), "S"),
         ("closed twice", [&whole[..], delimiter].concat(), "S"),
@@ -285,7 +284,7 @@ fn whatever_stands_in_a_sequence_of_declared_length_the_rest_is_read() {
         let registry = inner.sequence(REGISTRY, &[inner.code("G"), inner.code("X")]);
         let registration = [inner.text((0x10, 0x2295), "LO", "R1"), registry].concat();
         let content = [inner.item(&registration), inner.item(&registration)].concat();
-        let header = writer.sequence_header(REGISTRATION, "SQ", content.len() as u32);
+        let header = writer.header(REGISTRATION, "SQ", content.len() as u32);
         let expected = writer.file_with_patient(&[]);
         let (expected, file) =
             (read(&expected).unwrap(), writer.file_with_patient(&[header, content.clone()].concat()));

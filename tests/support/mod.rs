@@ -1,9 +1,13 @@
 //! What tests do, in the words of users: make an archive, run the program, look into the index.
 
 pub mod description;
+pub mod draft;
+pub mod headers;
 pub mod instance;
+pub mod memory;
 pub mod pacs;
 pub mod virtual_archive;
+pub mod random;
 pub mod writer;
 
 use std::fs;

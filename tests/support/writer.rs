@@ -39,11 +39,11 @@ impl Writer {
         SYNTAXES.iter().flat_map(|syntax| of(syntax)).collect()
     }
 
-    fn number(self, number: u16) -> [u8; 2] {
+    pub fn number(self, number: u16) -> [u8; 2] {
         if self.syntax == BIG_ENDIAN { number.to_be_bytes() } else { number.to_le_bytes() }
     }
 
-    fn length(self, length: u32) -> [u8; 4] {
+    pub fn length(self, length: u32) -> [u8; 4] {
         if self.syntax == BIG_ENDIAN { length.to_be_bytes() } else { length.to_le_bytes() }
     }
 
@@ -53,12 +53,34 @@ impl Writer {
 
     pub fn text(self, tag: (u16, u16), vr: &str, value: &str) -> Vec<u8> {
         let mut value = value.as_bytes().to_vec();
-        value.resize(value.len().next_multiple_of(2), b' ');
-        let length = match self.syntax {
-            uids::IMPLICIT_VR_LITTLE_ENDIAN => self.length(value.len() as u32).to_vec(),
-            _ => [vr.as_bytes(), &self.number(value.len() as u16)].concat(),
+        value.resize(value.len().next_multiple_of(2), if vr == "UI" { 0 } else { b' ' });
+        self.element(tag, vr, &value)
+    }
+
+    /// A binary number (US).
+    pub fn short(self, tag: (u16, u16), value: u16) -> Vec<u8> {
+        self.element(tag, "US", &self.number(value))
+    }
+
+    /// An element with a value as it stands.
+    pub fn element(self, tag: (u16, u16), vr: &str, value: &[u8]) -> Vec<u8> {
+        [&self.header(tag, vr, value.len() as u32), value].concat()
+    }
+
+    /// The header of an element, whatever length it declares: the long form where the VR has it (PS3.5 7.1.2).
+    pub fn header(self, tag: (u16, u16), vr: &str, length: u32) -> Vec<u8> {
+        let long = matches!(vr, "OB" | "OD" | "OF" | "OL" | "OV" | "OW" | "SQ" | "UC" | "UN" | "UR" | "UT");
+        let rest = match self.syntax {
+            uids::IMPLICIT_VR_LITTLE_ENDIAN => self.length(length).to_vec(),
+            _ if long => [vr.as_bytes(), &[0; 2], &self.length(length)].concat(),
+            _ => [vr.as_bytes(), &self.number(length as u16)].concat(),
         };
-        [self.tag(tag), length, value].concat()
+        [self.tag(tag), rest].concat()
+    }
+
+    /// The delimiter of an item or of a sequence.
+    pub fn delimiter(self, tag: (u16, u16)) -> Vec<u8> {
+        [self.tag(tag), vec![0; 4]].concat()
     }
 
     pub fn code(self, value: &str) -> Vec<u8> {
@@ -69,7 +91,7 @@ impl Writer {
 
     pub fn item(self, content: &[u8]) -> Vec<u8> {
         let length = if self.defined { content.len() as u32 } else { UNDEFINED };
-        let delimiter = [self.tag(ITEM_DELIMITATION), vec![0; 4]].concat();
+        let delimiter = self.delimiter(ITEM_DELIMITATION);
         let end = if self.defined { &[][..] } else { &delimiter };
         [&self.tag(ITEM), &self.length(length)[..], content, end].concat()
     }
@@ -77,15 +99,9 @@ impl Writer {
     pub fn sequence(self, tag: (u16, u16), items: &[Vec<u8>]) -> Vec<u8> {
         let content: Vec<u8> = items.iter().flat_map(|content| self.item(content)).collect();
         let length = if self.defined { content.len() as u32 } else { UNDEFINED };
-        let delimiter = [self.tag(SEQUENCE_DELIMITATION), vec![0; 4]].concat();
+        let delimiter = self.delimiter(SEQUENCE_DELIMITATION);
         let end = if self.defined { &[][..] } else { &delimiter };
-        [&self.sequence_header(tag, "SQ", length)[..], &content, end].concat()
-    }
-
-    pub fn sequence_header(self, tag: (u16, u16), vr: &str, length: u32) -> Vec<u8> {
-        let vr =
-            if self.syntax == uids::IMPLICIT_VR_LITTLE_ENDIAN { vec![] } else { [vr.as_bytes(), &[0; 2]].concat() };
-        [&self.tag(tag)[..], &vr, &self.length(length)].concat()
+        [&self.header(tag, "SQ", length)[..], &content, end].concat()
     }
 
     /// An instance with these elements behind its others.

@@ -1,0 +1,107 @@
+//! How the data set is encoded, and what is declared of it.
+
+use dicom_dictionary_std::uids;
+use flate2::Compression;
+
+use super::{Case, Values, cut_short, indexed, rejected};
+use crate::support::draft::{Draft, PATIENT_NAME, ROWS, deflated, part10};
+use crate::support::writer::BIG_ENDIAN;
+
+const IMPLICIT: Values = &[("image.xfersyntax", "1.2.840.10008.1.2")];
+const BIG: Values = &[("image.xfersyntax", "1.2.840.10008.1.2.2")];
+const DEFLATED: &str = uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
+const OF_DEFLATED: Values = &[("image.xfersyntax", "1.2.840.10008.1.2.1.99")];
+const PRIVATE: Values = &[("image.xfersyntax", "1.2.840.113619.5.2")];
+
+pub fn cases() -> Vec<Case> {
+    [declared(), binary_values(), contradicted(), deflate()].into_iter().flatten().collect()
+}
+
+fn declared() -> Vec<Case> {
+    let of = |syntax| Draft::of(syntax).file();
+    vec![
+        indexed("implicit VR little endian", of(uids::IMPLICIT_VR_LITTLE_ENDIAN), IMPLICIT),
+        indexed("explicit VR little endian", of(uids::EXPLICIT_VR_LITTLE_ENDIAN), &[]),
+        indexed("explicit VR big endian", of(BIG_ENDIAN), BIG),
+        indexed("deflated", of(DEFLATED), OF_DEFLATED),
+        indexed("a private transfer syntax", Draft::plain().declaring("1.2.840.113619.5.2").file(), PRIVATE),
+        indexed("an empty transfer syntax", Draft::plain().declaring("").file(), &[]),
+        indexed(
+            "an empty transfer syntax, implicit",
+            Draft::of(uids::IMPLICIT_VR_LITTLE_ENDIAN).declaring("").file(),
+            IMPLICIT,
+        ),
+    ]
+}
+
+/// Numbers whose bytes mean something else in the other order.
+fn binary_values() -> Vec<Case> {
+    const NUMBERS: Values = &[
+        ("image.samplesperpixel", "3"),
+        ("image.numrows", "600"),
+        ("image.numcolumns", "800"),
+        ("image.bitsallocated", "16"),
+        ("image.bitsstored", "10"),
+        ("image.pixelrepresentation", "1"),
+    ];
+    const BIG_NUMBERS: Values = &[
+        ("image.xfersyntax", "1.2.840.10008.1.2.2"),
+        ("image.samplesperpixel", "3"),
+        ("image.numrows", "600"),
+        ("image.numcolumns", "800"),
+        ("image.bitsallocated", "16"),
+        ("image.bitsstored", "10"),
+        ("image.pixelrepresentation", "1"),
+    ];
+    let numbers = |syntax| {
+        let draft = Draft::of(syntax).short((0x28, 2), 3).short(ROWS, 600).short((0x28, 0x11), 800);
+        draft.short((0x28, 0x100), 16).short((0x28, 0x101), 10).short((0x28, 0x103), 1).file()
+    };
+    vec![
+        indexed("binary numbers, little endian", numbers(uids::EXPLICIT_VR_LITTLE_ENDIAN), NUMBERS),
+        indexed("binary numbers, big endian", numbers(BIG_ENDIAN), BIG_NUMBERS),
+    ]
+}
+
+/// What is declared is stored; the bytes are read as what they are.
+fn contradicted() -> Vec<Case> {
+    let file = |is, declares: &str| Draft::of(is).declaring(declares).file();
+    let (explicit, implicit) = (uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN);
+    let empty_charset = Draft::plain().text((8, 5), "CS", "").declaring(implicit).file();
+    vec![
+        indexed("declares explicit, is implicit", file(implicit, explicit), &[]),
+        indexed("declares implicit, is explicit", file(explicit, implicit), IMPLICIT),
+        indexed("declares implicit, is explicit and begins with an empty element", empty_charset, IMPLICIT),
+        indexed("declares big endian, is little", file(explicit, BIG_ENDIAN), BIG),
+        indexed("declares little endian, is big", file(BIG_ENDIAN, explicit), &[]),
+        indexed("declares implicit, is big endian", file(BIG_ENDIAN, implicit), IMPLICIT),
+        indexed("declares big endian, is implicit", file(implicit, BIG_ENDIAN), BIG),
+    ]
+}
+
+fn deflate() -> Vec<Case> {
+    let declaring = Draft::plain().declaring(DEFLATED);
+    // Stored blocks, so that damage stands where it is put.
+    let stored = |draft: &Draft| part10(&draft.meta(Some), &deflated(&draft.data_set(), Compression::none()));
+    let whole = stored(&declaring);
+    let start = whole.len() - deflated(&declaring.data_set(), Compression::none()).len();
+    let mut no_block = whole.clone();
+    no_block[start] = 0xFF;
+    let position =
+        |draft: &Draft, tag| start + 5 + draft.cut_in(tag, 0).len() - (draft.file().len() - draft.data_set().len());
+    let cut_in_rows = whole[..position(&declaring, ROWS) + 4].to_vec();
+    let cut_in_name = whole[..position(&declaring, PATIENT_NAME) + 4].to_vec();
+    const WITHOUT_ROWS: Values = &[
+        ("image.xfersyntax", "1.2.840.10008.1.2.1.99"),
+        ("image.numrows", "-"),
+        ("image.numcolumns", "-"),
+        ("image.bitsstored", "-"),
+    ];
+    vec![
+        indexed("deflated into stored blocks", whole, OF_DEFLATED),
+        rejected("a deflate stream without a block", no_block, "deflate"),
+        rejected("a deflate stream that ends before the UIDs", cut_in_name, "deflate"),
+        cut_short("a deflate stream that ends behind the UIDs", cut_in_rows, WITHOUT_ROWS),
+        rejected("declares deflated, is not", declaring.file(), "deflate"),
+    ]
+}

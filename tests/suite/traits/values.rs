@@ -1,0 +1,183 @@
+//! Values as writers write them: UIDs, dates, times, numbers.
+
+use super::{Case, Values, indexed, rejected};
+use crate::support::draft::{Draft, ROWS, STUDY_INSTANCE_UID, Tag};
+
+const SOP_CLASS: Tag = (0x0008, 0x0016);
+const SOP_INSTANCE_UID: Tag = (0x0008, 0x0018);
+const SERIES_INSTANCE_UID: Tag = (0x0020, 0x000E);
+const STUDY_UID: &[u8] = b"1.3.6.1.4.1.32473.7.1";
+
+pub fn cases() -> Vec<Case> {
+    [missing_uids(), uids(), dates(), times(), numbers(), decimals(), texts()].into_iter().flatten().collect()
+}
+
+fn with(tag: Tag, vr: &str, value: &str) -> Vec<u8> {
+    Draft::plain().text(tag, vr, value).file()
+}
+
+fn missing_uids() -> Vec<Case> {
+    let without = |tag| Draft::plain().without(tag).file();
+    let empty = |tag| Draft::plain().element(tag, "UI", b"").file();
+    vec![
+        rejected("no SOP Instance UID", without(SOP_INSTANCE_UID), "missing-uid"),
+        rejected("no Study Instance UID", without(STUDY_INSTANCE_UID), "missing-uid"),
+        rejected("no Series Instance UID", without(SERIES_INSTANCE_UID), "missing-uid"),
+        rejected("an empty SOP Instance UID", empty(SOP_INSTANCE_UID), "missing-uid"),
+        rejected("an empty Study Instance UID", empty(STUDY_INSTANCE_UID), "missing-uid"),
+        rejected("an empty Series Instance UID", empty(SERIES_INSTANCE_UID), "missing-uid"),
+        rejected("a Study Instance UID of NULs", with(STUDY_INSTANCE_UID, "UI", "\0\0\0\0"), "missing-uid"),
+        indexed("no SOP Class UID", without(SOP_CLASS), &[("image.sopclass", "-")]),
+    ]
+}
+
+fn uids() -> Vec<Case> {
+    let study = |value: &[u8]| Draft::plain().element(STUDY_INSTANCE_UID, "UI", value).file();
+    let padded = |padding: &[u8]| study(&[STUDY_UID, padding].concat());
+    const LONGEST: &str = "1.2.3456789012345678901234567890123456789012345678901234567890.1";
+    assert_eq!(LONGEST.len(), 64);
+    vec![
+        indexed("a UID without padding", padded(b""), &[]),
+        indexed("a UID padded with NUL", padded(b"\0"), &[]),
+        indexed("a UID padded with a blank", padded(b" "), &[]),
+        indexed("a UID padded with many NULs and blanks", padded(b"\0 \0 \0"), &[]),
+        indexed("a UID behind a blank", study(&[b" ", STUDY_UID].concat()), &[]),
+        indexed("a UID of 64 characters", study(LONGEST.as_bytes()), &[("study.uuid", LONGEST)]),
+        rejected("a UID of 65 characters", study(format!("{LONGEST}1").as_bytes()), "invalid-uid"),
+        rejected("a UID with a letter", study(b"1.2.x3"), "invalid-uid"),
+        rejected("a UID with a blank inside", study(b"1.2 .3"), "invalid-uid"),
+        rejected("a UID with bytes beyond ASCII", study(b"1.2.\xe43"), "invalid-uid"),
+        rejected("two UIDs", study(b"1.2\\1.3 "), "invalid-uid"),
+        indexed(
+            "a SOP Class UID that is none",
+            with(SOP_CLASS, "UI", "CT Image"),
+            &[("image.sopclass", "-"), ("unusable", "1")],
+        ),
+    ]
+}
+
+fn dates() -> Vec<Case> {
+    const NONE: Values = &[("study.studydate", "-"), ("unusable", "1")];
+    const ABSENT: Values = &[("study.studydate", "-")];
+    const OTHER: Values = &[("study.studydate", "1993-04-05")];
+    let date = |value| with((8, 0x20), "DA", value);
+    vec![
+        indexed("a date YYYY.MM.DD", date("1993.04.05"), OTHER),
+        indexed("a date YYYY-MM-DD", date("1993-04-05"), OTHER),
+        indexed("a date behind blanks", date("  19930405"), OTHER),
+        indexed("two dates: the first", date("19930405\\20000101"), OTHER),
+        indexed("a leap day", date("20240229"), &[("study.studydate", "2024-02-29")]),
+        indexed("a leap day that was none", date("20230229"), NONE),
+        indexed("a date 20051399", date("20051399"), NONE),
+        indexed("a date of zeros", date("00000000"), NONE),
+        indexed("a month", date("200511"), NONE),
+        indexed("a range of dates", date("20050101-20051231"), NONE),
+        indexed("a date of words", date("unknown"), NONE),
+        indexed("a blank date", date("        "), ABSENT),
+        indexed("an empty date", date(""), ABSENT),
+    ]
+}
+
+fn times() -> Vec<Case> {
+    const NONE: Values = &[("study.studytime", "-"), ("unusable", "1")];
+    let time = |value| with((8, 0x30), "TM", value);
+    let date_time = |value| with((0x40, 0xA032), "DT", value);
+    vec![
+        indexed("a time HH", time("07"), &[("study.studytime", "07:00:00")]),
+        indexed("a time HHMM", time("0708"), &[("study.studytime", "07:08:00")]),
+        indexed("a time HHMMSS", time("070809"), &[("study.studytime", "07:08:09")]),
+        indexed("a time HHMMSS.ffffff", time("070809.999999"), &[("study.studytime", "07:08:09")]),
+        indexed("a time HH:MM:SS", time("07:08:09"), &[("study.studytime", "07:08:09")]),
+        indexed("a time HH:MM", time("07:08"), &[("study.studytime", "07:08:00")]),
+        indexed("the last second of a day", time("235959"), &[("study.studytime", "23:59:59")]),
+        indexed("a leap second", time("235960"), &[("study.studytime", "23:59:59")]),
+        indexed("a time 240000", time("240000"), NONE),
+        indexed("a time 2380", time("2380"), NONE),
+        indexed("a range of times", time("0700-0800"), NONE),
+        indexed("a blank time", time("      "), &[("study.studytime", "-")]),
+        indexed(
+            "a date and time with offset",
+            date_time("20240102030405.5+0100"),
+            &[("image.observationdatetime", "2024-01-02 03:04:05")],
+        ),
+        indexed(
+            "a date and time without time",
+            date_time("20240102"),
+            &[("image.observationdatetime", "2024-01-02 00:00:00")],
+        ),
+        indexed("a year as date and time", date_time("2024"), &[("unusable", "1")]),
+    ]
+}
+
+fn numbers() -> Vec<Case> {
+    const NONE: Values = &[("image.instance", "-"), ("unusable", "1")];
+    let number = |value| with((0x20, 0x13), "IS", value);
+    let frames = |value| with((0x28, 8), "IS", value);
+    vec![
+        indexed("an integer between blanks", number(" 7  "), &[("image.instance", "7")]),
+        indexed("an integer with a sign", number("+7"), &[("image.instance", "7")]),
+        indexed("a negative integer", number("-7"), &[("image.instance", "-7")]),
+        indexed("an integer with leading zeros", number("007"), &[("image.instance", "7")]),
+        indexed("an integer with a fraction of zeros", number("7.000"), &[("image.instance", "7")]),
+        indexed("an integer with a fraction", number("7.5"), NONE),
+        indexed("several integers: the first", number("7\\8\\9"), &[("image.instance", "7")]),
+        indexed("an integer behind none", number("\\8"), NONE),
+        indexed("the greatest integer", number("2147483647"), &[("image.instance", "2147483647")]),
+        indexed("an integer too great", number("2147483648"), NONE),
+        indexed("an integer of words", number("seven"), NONE),
+        indexed("an integer with NUL behind", number("7\0ab"), &[("image.instance", "7")]),
+        indexed("the greatest short", Draft::plain().short(ROWS, 65535).file(), &[("image.numrows", "65535")]),
+        indexed("no frame", frames("0"), &[]),
+        indexed("one frame", frames("1"), &[]),
+        indexed("forty-two frames", frames("42"), &[("image.numframes", "42")]),
+    ]
+}
+
+fn decimals() -> Vec<Case> {
+    let weight = |value| with((0x10, 0x1030), "DS", value);
+    let age = |value| with((0x10, 0x1010), "AS", value);
+    vec![
+        indexed("a decimal", weight("70.5"), &[("patient.weight", "70.5")]),
+        indexed("a decimal with exponent", weight("7.05E+1"), &[("patient.weight", "70.5")]),
+        indexed("several decimals: the first", weight("70.5\\71.5"), &[("patient.weight", "70.5")]),
+        indexed("a decimal that no FLOAT holds", weight("1e300"), &[("unusable", "1")]),
+        indexed("a decimal that is infinite", weight("inf"), &[("unusable", "1")]),
+        indexed("a decimal that is no number", weight("NaN"), &[("unusable", "1")]),
+        indexed("a decimal with a comma", weight("70,5"), &[("unusable", "1")]),
+        indexed("an age in years", age("061Y"), &[("patient.age", "61")]),
+        indexed("an age in months", age("006M"), &[("patient.age", "0.5")]),
+        indexed("an age of words", age("old"), &[("unusable", "1")]),
+    ]
+}
+
+fn texts() -> Vec<Case> {
+    let description = |value| with((8, 0x1030), "LO", value);
+    let name = |value| with((0x10, 0x10), "PN", value);
+    const FIVE: Values = &[
+        ("patient.lastname", "Adams"),
+        ("patient.firstname", "John Robert"),
+        ("patient.middlename", "Quincy"),
+        ("patient.prefix", "Rev."),
+        ("patient.suffix", "B.A. M.Div."),
+    ];
+    vec![
+        indexed("a text between blanks", description("  knee "), &[("study.description", "knee")]),
+        indexed("several texts", description("knee\\left"), &[("study.description", "knee\\left")]),
+        indexed("a text with rubbish behind NUL", description("knee\0xyz"), &[("study.description", "knee")]),
+        indexed(
+            "a comment with leading blanks",
+            with((0x10, 0x4000), "LT", "  knee\r\nleft  "),
+            &[("patient.comments", "  knee\r\nleft")],
+        ),
+        indexed("a modality in lower case", with((8, 0x60), "CS", "mr"), &[("series.modality", "MR")]),
+        indexed("a name of five components", name("Adams^John Robert^Quincy^Rev.^B.A. M.Div."), FIVE),
+        indexed(
+            "a name without components",
+            name("Testmann Theo"),
+            &[("patient.lastname", "Testmann Theo"), ("patient.firstname", "")],
+        ),
+        indexed("an empty name", name(""), &[("patient.lastname", ""), ("patient.firstname", "")]),
+        indexed("an empty Patient ID", with((0x10, 0x20), "LO", ""), &[("patient.origid", "")]),
+        indexed("no Patient ID", Draft::plain().without((0x10, 0x20)).file(), &[("patient.origid", "")]),
+    ]
+}

@@ -1,0 +1,45 @@
+//! What the header reader says of a file, as text.
+
+use pacs_index::dicom::instance::Value;
+use pacs_index::dicom::{ATTRIBUTES, HeaderReader, Instance, Rejection};
+
+pub fn read(bytes: &[u8]) -> Result<Instance, Rejection> {
+    HeaderReader::new().read(bytes).and_then(Instance::from_header)
+}
+
+/// `indexed`, `indexed, cut`, or the code of the rejection.
+pub fn verdict(outcome: &Result<Instance, Rejection>) -> &'static str {
+    match outcome {
+        Ok(instance) if instance.cut => "indexed, cut",
+        Ok(_) => "indexed",
+        Err(rejection) => rejection.code(),
+    }
+}
+
+/// A value as text, `-` for NULL.
+pub fn shown(value: Value<'_>) -> String {
+    match value {
+        Value::Text(text) => text.to_owned(),
+        Value::Integer(number) => number.to_string(),
+        Value::Real(number) => number.to_string(),
+        Value::Null => "-".into(),
+    }
+}
+
+/// A column, called `table.column`.
+pub fn column(instance: &Instance, name: &str) -> String {
+    columns(instance).into_iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no column {name}")).1
+}
+
+/// Every column, and what the instance counts. A value that feeds several columns alike is named by the first.
+pub fn columns(instance: &Instance) -> Vec<(String, String)> {
+    let same = |i: usize, j: usize| {
+        let (a, b) = (&ATTRIBUTES[i], &ATTRIBUTES[j]);
+        (a.tag, a.within, a.form) == (b.tag, b.within, b.form)
+    };
+    let first = |i: &usize| !(0..*i).any(|earlier| same(earlier, *i));
+    let named = |i: usize| format!("{}.{}", ATTRIBUTES[i].table.name(), ATTRIBUTES[i].column);
+    let values = (0..ATTRIBUTES.len()).filter(first).map(|i| (named(i), shown(instance.get(i))));
+    let counted = [("unusable", instance.unusable), ("undecodable", instance.undecodable)];
+    values.chain(counted.map(|(name, count)| (name.to_owned(), count.to_string()))).collect()
+}
