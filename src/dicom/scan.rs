@@ -51,11 +51,24 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
         loop {
             let next = self.elements.window.peek(2)?;
             if next != [0x02, 0x00] {
-                return Ok(());
+                return self.command();
             }
             let element = self.elements.next(Encoding::ExplicitLittle)?;
             self.take_or_skip(&element, Encoding::ExplicitLittle)?;
         }
+    }
+
+    /// The elements of a message (PS3.7 6.3.1), always implicit VR little endian, that a writer left in front of the
+    /// data set. Its group length tells them from zeros.
+    fn command(&mut self) -> Result<(), End> {
+        if self.elements.window.peek(8)? != [0, 0, 0, 0, 4, 0, 0, 0] {
+            return Ok(());
+        }
+        while self.elements.window.peek(2)? == [0, 0] {
+            let element = self.elements.next(Encoding::ImplicitLittle)?;
+            self.elements.skip(&element, Encoding::ImplicitLittle)?;
+        }
+        Ok(())
     }
 
     pub fn data_set(&mut self) -> Result<(), End> {

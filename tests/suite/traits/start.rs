@@ -4,7 +4,7 @@ use dicom_dictionary_std::uids;
 
 use super::{Case, Values, indexed, rejected};
 use crate::support::draft::{Draft, part10};
-use crate::support::writer::BIG_ENDIAN;
+use crate::support::writer::{BIG_ENDIAN, Writer};
 
 const NO_META: Values = &[("study.sourceae", "-")];
 const NO_META_IMPLICIT: Values = &[("study.sourceae", "-"), ("image.xfersyntax", "1.2.840.10008.1.2")];
@@ -22,6 +22,13 @@ fn with_a_preamble() -> Vec<Case> {
         file
     };
     let meta_length = |length| part10(&draft.meta(|_| length), &draft.data_set());
+    let implicit = Writer { syntax: uids::IMPLICIT_VR_LITTLE_ENDIAN, defined: true };
+    let command: Vec<u8> = [
+        implicit.element((0, 0), "UL", &28u32.to_le_bytes()),
+        implicit.element((0, 0x0100), "US", &1u16.to_le_bytes()),
+        implicit.text((0, 0x1000), "UI", "1.2.3.44"),
+    ]
+    .concat();
     vec![
         indexed("preamble and meta group", draft.file(), &[]),
         indexed("preamble, no meta group", part10(&[], &draft.data_set()), NO_META),
@@ -32,6 +39,7 @@ fn with_a_preamble() -> Vec<Case> {
         indexed("a meta group length of 4 GB", meta_length(Some(0xFFFF_FFF0)), &[]),
         indexed("a meta group length that reaches into the data set", meta_length(Some(400)), &[]),
         indexed("a meta group without its length", meta_length(None), &[]),
+        indexed("a command group in front", part10(&draft.meta(Some), &[command, draft.data_set()].concat()), &[]),
     ]
 }
 
