@@ -103,7 +103,7 @@ pub fn guess(first: &[u8], declared: Option<&str>) -> Encoding {
     let big = tag_be(first).group() < tag_le(first).group();
     match (vr, declared) {
         (Some(_), _) if big => Encoding::ExplicitBig,
-        (Some(_), Some(Encoding::ImplicitLittle)) if !is_short_form(first) => Encoding::ImplicitLittle,
+        (Some(_), Some(Encoding::ImplicitLittle)) if !is_explicit(first) => Encoding::ImplicitLittle,
         (Some(_), _) => Encoding::ExplicitLittle,
         (None, Some(Encoding::ExplicitLittle)) if !fits_implicit(first) => Encoding::ExplicitLittle,
         (None, Some(Encoding::ExplicitBig)) if big => Encoding::ExplicitBig,
@@ -111,11 +111,11 @@ pub fn guess(first: &[u8], declared: Option<&str>) -> Encoding {
     }
 }
 
-/// Two letters of a VR and a length that is not zero would be an implicit length of megabytes. With a length of zero
-/// the next element of the group stands right behind.
-fn is_short_form(bytes: &[u8]) -> bool {
+/// Two letters of a VR and a length that is not zero would be an implicit length of megabytes. With two zeros it would
+/// be an odd length, which no value has (PS3.5 7.1.1), or else the next element of the group stands right behind.
+fn is_explicit(bytes: &[u8]) -> bool {
     let next_follows = || bytes.len() >= GUESSED && bytes[8..10] == bytes[..2] && bytes[10..12] > bytes[2..4];
-    bytes[6..8] != [0, 0] || next_follows()
+    bytes[6..8] != [0, 0] || bytes[4] % 2 == 1 || next_follows()
 }
 
 fn fits_implicit(bytes: &[u8]) -> bool {

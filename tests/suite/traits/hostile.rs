@@ -28,6 +28,7 @@ fn nesting() -> Vec<Case> {
     let species = before((0x20, 0x0D), &[species, close(100_000)].concat());
     vec![
         indexed("sequences 200,000 levels deep", deep("SQ"), &[]),
+        indexed("UN of undefined length 200,000 levels deep", deep("UN"), &[]),
         indexed("a wanted sequence 100,000 levels deep", species, &[]),
         rejected("sequences never closed, before the UIDs", before(PATIENT_NAME, &open("SQ", 1000)), "cut"),
         cut_short("sequences never closed, behind the UIDs", before(ROWS, &open("SQ", 1000)), WITHOUT_ROWS),

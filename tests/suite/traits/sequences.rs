@@ -47,6 +47,10 @@ fn unknown() -> Vec<Case> {
         let header = explicit.header(PRIVATE, "UN", UNDEFINED);
         Draft::plain().raw(PRIVATE, [header, items, explicit.delimiter(SEQUENCE_DELIMITATION)].concat()).file()
     };
+    let items = explicit.item(&nested(explicit, (9, 0x1004)));
+    let sequence_first = [explicit.header(PRIVATE, "UN", UNDEFINED), items].concat();
+    let sequence_first = [sequence_first, explicit.delimiter(SEQUENCE_DELIMITATION)].concat();
+    let sequence_first = Draft::plain().raw(PRIVATE, sequence_first).file();
     let fragments = [explicit.tag(ITEM), explicit.length(4).to_vec(), vec![1, 2, 3, 4]].concat();
     let encapsulated = [explicit.header(PRIVATE, "OB", UNDEFINED), fragments.repeat(2)].concat();
     let encapsulated = [encapsulated, explicit.delimiter(SEQUENCE_DELIMITATION)].concat();
@@ -55,6 +59,7 @@ fn unknown() -> Vec<Case> {
     vec![
         indexed("UN of undefined length, implicit inside", unknown(implicit), &[]),
         indexed("UN of undefined length, explicit inside", unknown(explicit), &[]),
+        indexed("UN of undefined length, explicit inside, a sequence first", sequence_first, &[]),
         indexed("UN of undefined length, defined lengths inside", unknown(Writer { defined: true, ..implicit }), &[]),
         indexed("fragments in a private element", Draft::plain().raw(PRIVATE, encapsulated.clone()).file(), &[]),
         indexed("a name behind fragments", nameless(encapsulated).behind(&name).file(), &[]),
