@@ -70,7 +70,7 @@ impl Instance {
                 form if raw.is_empty() && !is_never_null(form) => Cell::Null,
                 form => {
                     if decoded.0 != slot {
-                        decoded = (slot, instance.decode(form, raw, &charset));
+                        decoded = (slot, instance.decode(i, form, raw, &charset));
                     }
                     // A column's text holds no NUL: what stands behind one is what its writer forgot in the buffer.
                     instance.value(form, value::until(&decoded.1, 0))
@@ -164,13 +164,16 @@ impl Instance {
         }
     }
 
-    fn decode<'h>(&mut self, form: Form, raw: &'h [u8], charset: &Charset) -> Cow<'h, str> {
+    fn decode<'h>(&mut self, attribute: usize, form: Form, raw: &'h [u8], charset: &Charset) -> Cow<'h, str> {
         let kind = match form {
             Form::PersonName | Form::NameComponent(_) | Form::NameGroup(_) => Kind::Name,
             _ => Kind::Text,
         };
         let decoded = charset.decode(raw, kind);
-        self.undecodable += u32::from(decoded.damaged);
+        // A text that feeds several columns is counted once.
+        if decoded.damaged && !WANTED.slots[..attribute].contains(&WANTED.slots[attribute]) {
+            self.undecodable += 1;
+        }
         decoded.text
     }
 

@@ -4,6 +4,7 @@
 mod support;
 
 mod account;
+mod charsets;
 mod companions;
 mod conflicts;
 mod edits;
