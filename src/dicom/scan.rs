@@ -134,7 +134,7 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
             if value.len() < kept {
                 return Err(End::Cut);
             }
-            if self.wanted.binary[slot] && !is_text(element.vr) {
+            if is_binary(element.vr) || (self.wanted.binary[slot] && !is_text(element.vr)) {
                 keep_number(self.header, slot, value, encoding);
             } else {
                 self.header.keep(slot, value);
@@ -232,6 +232,11 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
 /// A writer that gives a binary attribute a text VR means text.
 fn is_text(vr: VR) -> bool {
     matches!(vr, VR::IS | VR::DS | VR::LO | VR::SH | VR::CS)
+}
+
+/// A writer that gives a number in text a binary VR means that.
+fn is_binary(vr: VR) -> bool {
+    matches!(vr, VR::US | VR::UL)
 }
 
 /// The first number of a binary value, as digits.

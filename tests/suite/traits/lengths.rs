@@ -62,7 +62,6 @@ fn odd() -> Vec<Case> {
 
 fn vrs() -> Vec<Case> {
     let plain = Draft::plain;
-    const NO_NUMBER: Values = &[("image.instance", "-"), ("unusable", "1")];
     let rows = |vr, value: &[u8]| plain().element(ROWS, vr, value).file();
     let number = |vr, value: &[u8]| plain().element((0x20, 0x13), vr, value).file();
     let raw = |bytes: &[u8]| plain().raw(PRIVATE, [&[9, 0, 1, 0x10], bytes].concat()).file();
@@ -77,7 +76,7 @@ fn vrs() -> Vec<Case> {
         indexed("an empty number of rows", rows("US", &[]), &[("image.numrows", "-")]),
         indexed("several numbers of rows: the first", rows("US", &[0, 2, 9, 0, 9, 0]), &[("image.numrows", "512")]),
         indexed("two numbers of rows: the first", rows("US", &[0, 2, 9, 0]), &[("image.numrows", "512")]),
-        indexed("an instance number in binary (US)", number("US", &[7, 0]), NO_NUMBER),
+        indexed("an instance number in binary (US)", number("US", &[7, 0]), &[("image.instance", "7")]),
         indexed("a name called UN", plain().element(PATIENT_NAME, "UN", b"Testmann^Theo ").file(), &[]),
         indexed("a name called OB", plain().element(PATIENT_NAME, "OB", b"Testmann^Theo ").file(), &[]),
         indexed("a name called UT", plain().element(PATIENT_NAME, "UT", b"Testmann^Theo ").file(), &[]),

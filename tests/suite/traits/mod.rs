@@ -95,7 +95,8 @@ fn each_trait_and_each_damage_has_its_verdict_and_its_values() {
         println!("{:<66}{:<18}{}", case.name, verdict(&outcome), values.join(" "));
         let mut expected: Vec<String> = case.values.iter().map(|(name, value)| named(name, value)).collect();
         let mut sorted = values.clone();
-        (expected.sort(), sorted.sort());
+        expected.sort();
+        sorted.sort();
         if verdict(&outcome) != case.verdict || sorted != expected {
             wrong.push(format!(
                 "{}: expected {} {expected:?}, found {} {values:?}",
