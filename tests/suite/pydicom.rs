@@ -1,10 +1,8 @@
-//! Real files that nobody here wrote: those that the Python package pydicom brings for its own tests. `tests/run` puts
-//! them into a cache; where it cannot, these tests say that they did not run.
+//! What becomes of real files that nobody here wrote: those of pydicom.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use crate::support::{Index, Site, on_both_databases};
+use crate::support::{Index, Site, on_both_databases, pydicom};
 
 /// Files that are rejected, and why. Every other file of the package is indexed or a DICOMDIR.
 const REJECTED: [(&str, &str); 22] = [
@@ -50,27 +48,12 @@ const NAMES: [(&str, &str); 12] = [
     ("chrX2.dcm", "Wang|XiaoDong|王^小东|-"),
 ];
 
-fn files() -> Option<PathBuf> {
-    let files = std::env::var_os("PACS_INDEX_TEST_PYDICOM").map(PathBuf::from).filter(|files| files.is_dir());
-    if files.is_none() {
-        eprintln!("\n*** NOT RUN: pydicom's files are not here. tests/run gets them over the network. ***\n");
-    }
-    files
-}
-
-fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
-        if entry.is_dir() { walk(&entry, found) } else { found.push(entry) }
-    }
-}
-
 #[test]
 fn each_file_of_pydicom_is_indexed_or_rejected_for_the_right_reason() {
-    let Some(files) = files() else { return };
+    let Some(files) = pydicom::directory() else { return };
     on_both_databases(|site, index| {
         let said = site.reindex_root(&files, index, &[]).exits(1);
-        let mut all = Vec::new();
-        walk(&files, &mut all);
+        let all = pydicom::files();
         assert_eq!(said.figure("files found"), all.len() as u64);
         let indexed = index.rows("SELECT path FROM image");
         for file in &all {
@@ -98,7 +81,7 @@ fn each_file_of_pydicom_is_indexed_or_rejected_for_the_right_reason() {
 
 #[test]
 fn names_of_every_character_set_are_stored_as_text() {
-    let Some(files) = files() else { return };
+    let Some(files) = pydicom::directory() else { return };
     for (file, expected) in NAMES {
         let site = Site::new();
         fs::copy(files.join("charset_files").join(file), site.archive().join(file)).unwrap();
