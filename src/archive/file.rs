@@ -1,8 +1,10 @@
 //! A file that the walk found, and the only way to open one: read-only, without following a link, without waiting.
 
-use std::fs::{File, OpenOptions};
+use std::cell::Cell;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -23,6 +25,8 @@ pub struct OpenFile {
     pub size: u64,
     /// `None` where the time says nothing: zero, or from before DICOM, or a century ahead.
     pub modified: Option<Timestamp>,
+    written: Option<SystemTime>,
+    reads: Cell<u32>,
 }
 
 /// The seconds from 1980 to 2200.
@@ -52,20 +56,32 @@ impl FoundFile {
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no longer a regular file"));
         }
-        let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+        let written = metadata.modified().ok();
+        let modified = written.and_then(|time| Timestamp::try_from(time).ok());
         let modified = modified.filter(|at| PLAUSIBLE.contains(&at.as_second()));
-        Ok(OpenFile { file, size: metadata.len(), modified })
+        Ok(OpenFile { file, size: metadata.len(), modified, written, reads: Cell::new(0) })
+    }
+}
+
+impl OpenFile {
+    /// Whether what was read may be of two states of the file: it took several reads, and the file is not what it was
+    /// when it was opened. One that another took the place of is still the old one while it is open.
+    pub fn may_be_mixed(&self) -> bool {
+        let is_as_opened = |now: Metadata| now.len() == self.size && now.modified().ok() == self.written;
+        self.reads.get() > 1 && !self.file.metadata().is_ok_and(is_as_opened)
     }
 }
 
 impl Source for &OpenFile {
     #[cfg(unix)]
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.reads.set(self.reads.get() + 1);
         std::os::unix::fs::FileExt::read_at(&self.file, buffer, offset)
     }
 
     #[cfg(windows)]
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.reads.set(self.reads.get() + 1);
         std::os::windows::fs::FileExt::seek_read(&self.file, buffer, offset)
     }
 

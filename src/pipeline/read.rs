@@ -1,6 +1,7 @@
 //! The read stage: from a found file to an entry for the index, or to the reason why there is none.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -137,11 +138,14 @@ impl Run<'_> {
         self.account.bytes.fetch_add(open.size, Relaxed);
         // A defect of the reader costs the one file.
         let read = catch_unwind(AssertUnwindSafe(|| reader.read(&open).and_then(Instance::from_header)));
-        let instance = read.unwrap_or_else(|_| {
+        let outcome = read.unwrap_or_else(|_| {
             *reader = HeaderReader::new();
             Err(Rejection::Panicked)
-        })?;
-        Ok(Some((instance, open.modified)))
+        });
+        if open.may_be_mixed() {
+            return Err(Rejection::Unreadable(io::Error::other("the file changed while it was read")));
+        }
+        Ok(Some((outcome?, open.modified)))
     }
 }
 

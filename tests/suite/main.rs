@@ -4,6 +4,7 @@
 mod support;
 
 mod account;
+mod changing;
 mod charsets;
 mod companions;
 mod conflicts;

@@ -7,6 +7,7 @@ pub mod instance;
 pub mod memory;
 pub mod pacs;
 pub mod virtual_archive;
+pub mod pydicom;
 pub mod random;
 pub mod writer;
 
@@ -241,6 +242,10 @@ impl Site {
 pub struct Running(std::process::Child);
 
 impl Running {
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub fn interrupt(&self) {
         // SAFETY: kill has no memory effects; the child is not reaped yet, so the number is still its own.
         unsafe { libc::kill(self.0.id() as i32, libc::SIGINT) };
