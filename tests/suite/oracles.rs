@@ -121,19 +121,18 @@ fn ask(site: &Site, files: &[&Path]) -> BTreeMap<PathBuf, Json> {
 #[test]
 #[ignore = "what_is_read_is_what_dicom_object_reads starts it"]
 fn the_child_that_asks_dicom_object() {
-    limit(libc::RLIMIT_AS, 1 << 30);
+    // SAFETY: the structure lives as long as the call, here and below.
+    limit(1 << 30, |limit| unsafe { libc::setrlimit(libc::RLIMIT_AS, limit) });
     for path in std::io::stdin().lines() {
-        limit(libc::RLIMIT_CPU, seconds_of_work() + 2);
+        limit(seconds_of_work() + 2, |limit| unsafe { libc::setrlimit(libc::RLIMIT_CPU, limit) });
         let values = OpenFileOptions::new().open_file(path.unwrap()).ok().map(|object| values(&object));
         println!("\n{}", json!([values]));
     }
 }
 
-/// A limit that can be raised again.
-fn limit(resource: libc::__rlimit_resource_t, most: libc::rlim_t) {
-    let limit = libc::rlimit { rlim_cur: most, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the structure lives as long as the call.
-    assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
+/// Sets a limit that can be raised again.
+fn limit(most: libc::rlim_t, set: impl Fn(&libc::rlimit) -> libc::c_int) {
+    assert_eq!(set(&libc::rlimit { rlim_cur: most, rlim_max: libc::RLIM_INFINITY }), 0);
 }
 
 fn seconds_of_work() -> libc::rlim_t {

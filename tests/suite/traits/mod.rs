@@ -8,6 +8,8 @@ mod sequences;
 mod start;
 mod values;
 
+use std::collections::BTreeSet;
+
 use crate::support::draft::Draft;
 use crate::support::headers::{columns, read, verdict};
 use crate::support::memory;
@@ -84,8 +86,9 @@ fn a_plain_instance_fills_its_columns_and_no_others() {
 #[test]
 fn each_trait_and_each_damage_has_its_verdict_and_its_values() {
     let plain = columns(&read(&Draft::plain().file()).unwrap());
-    let mut wrong = Vec::new();
+    let (mut names, mut wrong) = (BTreeSet::new(), Vec::new());
     for case in all() {
+        assert!(names.insert(case.name), "{} stands twice in the table", case.name);
         let (outcome, peak) = memory::peak(|| read(&case.bytes));
         let found: Vec<(String, String)> = match &outcome {
             Ok(instance) => columns(instance).into_iter().filter(|column| !plain.contains(column)).collect(),
@@ -98,12 +101,8 @@ fn each_trait_and_each_damage_has_its_verdict_and_its_values() {
         expected.sort();
         sorted.sort();
         if verdict(&outcome) != case.verdict || sorted != expected {
-            wrong.push(format!(
-                "{}: expected {} {expected:?}, found {} {values:?}",
-                case.name,
-                case.verdict,
-                verdict(&outcome)
-            ));
+            let found = verdict(&outcome);
+            wrong.push(format!("{}: expected {} {expected:?}, found {found} {values:?}", case.name, case.verdict));
         }
         assert!(peak < MOST_MEMORY, "{}: {peak} bytes of memory", case.name);
     }
