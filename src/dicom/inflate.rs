@@ -3,57 +3,83 @@
 //! Memory is that of the inflater (about 50 KiB) and one window; [`READ_LIMIT`](super::window::READ_LIMIT) bounds
 //! what is kept, [`INFLATE_LIMIT`] what is passed over.
 
-use std::io::{self, Read};
+use std::io;
 
-use flate2::read::DeflateDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::window::Source;
 
 /// A header of real life inflates to some kilobytes; a bomb is left here.
 const INFLATE_LIMIT: u64 = 256 * 1024 * 1024;
 
+const INPUT: usize = 4096;
+
 pub struct Inflated<S> {
-    inflater: DeflateDecoder<Reader<S>>,
-    position: u64,
+    source: S,
+    /// Of the next bytes to read.
+    offset: u64,
+    input: Vec<u8>,
+    /// How much of the input was inflated.
+    used: usize,
+    inflater: Decompress,
 }
 
 impl<S: Source> Inflated<S> {
     pub fn new(source: S, offset: u64) -> Self {
-        let reader = Reader { source, offset };
-        Inflated { inflater: DeflateDecoder::new_with_buf(reader, vec![0; 4096]), position: 0 }
+        // Without the header and checksum of zlib (PS3.5 A.5).
+        Inflated { source, offset, input: Vec::with_capacity(INPUT), used: 0, inflater: Decompress::new(false) }
+    }
+
+    /// The next bytes; 0 means the end. What stands before damage is delivered before the damage is told.
+    fn inflate(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.used == self.input.len() {
+                self.refill()?;
+            }
+            let (read, inflated) = (self.inflater.total_in(), self.inflater.total_out());
+            let status = self.inflater.decompress(&self.input[self.used..], buffer, FlushDecompress::None);
+            self.used += (self.inflater.total_in() - read) as usize;
+            let inflated = (self.inflater.total_out() - inflated) as usize;
+            if inflated > 0 {
+                return Ok(inflated);
+            }
+            match status {
+                Ok(Status::StreamEnd) => return Ok(0),
+                // The file ends before the stream does.
+                Ok(_) if self.input.is_empty() => return Ok(0),
+                Ok(_) => {}
+                Err(damage) => return Err(io::Error::new(io::ErrorKind::InvalidData, damage)),
+            }
+        }
+    }
+
+    fn refill(&mut self) -> io::Result<()> {
+        self.input.resize(INPUT, 0);
+        let n = self.source.read_at(&mut self.input, self.offset)?;
+        self.input.truncate(n);
+        self.offset += n as u64;
+        self.used = 0;
+        Ok(())
     }
 }
 
 impl<S: Source> Source for Inflated<S> {
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let gap = offset.checked_sub(self.position).ok_or(io::ErrorKind::InvalidInput)?;
         if offset > INFLATE_LIMIT {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "inflates without end"));
         }
-        let passed = io::copy(&mut (&mut self.inflater).take(gap), &mut io::sink())?;
-        self.position += passed;
-        if passed < gap {
-            return Ok(0);
+        let mut gap = offset.checked_sub(self.inflater.total_out()).ok_or(io::ErrorKind::InvalidInput)?;
+        let mut passed = [0; INPUT];
+        while gap > 0 {
+            match self.inflate(&mut passed[..gap.min(INPUT as u64) as usize])? {
+                0 => return Ok(0),
+                n => gap -= n as u64,
+            }
         }
-        let n = self.inflater.read(buffer)?;
-        self.position += n as u64;
-        Ok(n)
+        self.inflate(buffer)
     }
 
     fn size(&self) -> Option<u64> {
         None
-    }
-}
-
-struct Reader<S> {
-    source: S,
-    offset: u64,
-}
-
-impl<S: Source> Read for Reader<S> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.source.read_at(buffer, self.offset)?;
-        self.offset += n as u64;
-        Ok(n)
     }
 }

@@ -24,7 +24,13 @@ pub struct Scan<'s, 'b, S> {
     begun: u32,
     previous: Tag,
     out_of_order: bool,
+    /// Only what is retired may follow.
+    nearly_done: bool,
 }
+
+/// So much more of a file is read for what is retired: contours of radiotherapy stand in front of it, megabytes of them,
+/// and those of undefined length can only be passed over by reading.
+const FOR_RETIRED: u64 = 256 * 1024;
 
 /// A wanted sequence that the scan stands in, or an item of it.
 #[derive(Clone, Copy)]
@@ -42,7 +48,16 @@ struct Nest {
 
 impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
     pub fn new(elements: Elements<'b, S>, header: &'s mut Header) -> Self {
-        Scan { elements, header, wanted: &WANTED, cursor: 0, begun: 0, previous: Tag(0, 0), out_of_order: false }
+        Scan {
+            elements,
+            header,
+            wanted: &WANTED,
+            cursor: 0,
+            begun: 0,
+            previous: Tag(0, 0),
+            out_of_order: false,
+            nearly_done: false,
+        }
     }
 
     /// The file meta group, always explicit VR little endian (PS3.10 7.1). Its group length is often wrong, and
@@ -75,14 +90,27 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
         let declared = self.header.declared_transfer_syntax();
         let encoding = start::guess(self.elements.window.peek(start::GUESSED)?, declared);
         self.header.encoding = Some(encoding);
+        match self.elements_of_data_set(encoding) {
+            Err(End::Limit) if self.nearly_done => Ok(()),
+            end => end,
+        }
+    }
+
+    fn elements_of_data_set(&mut self, encoding: Encoding) -> Result<(), End> {
         loop {
             let element = match self.elements.next(encoding) {
                 Ok(element) => element,
                 Err(End::Reached) => return Ok(()),
                 Err(end) => return Err(end),
             };
-            if element.tag > self.wanted.last && !self.out_of_order && self.header.is_whole() {
-                return Ok(());
+            if element.tag > self.wanted.last_in_use && !self.out_of_order && self.header.is_whole() {
+                if element.tag > self.wanted.last {
+                    return Ok(());
+                }
+                if !self.nearly_done {
+                    self.elements.window.allow(FOR_RETIRED);
+                    self.nearly_done = true;
+                }
             }
             match element.tag {
                 // Command elements (group 0000) never stand in a file: this is padding after the data set.

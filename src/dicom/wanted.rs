@@ -15,6 +15,9 @@ const VALUE_LIMIT: usize = 1024;
 /// The longest text of an indexed attribute is an LT of 10,240 characters (PS3.5 6.2).
 const LONG_VALUE_LIMIT: usize = 48 * 1024;
 
+/// The groups of radiotherapy, and behind them those that are retired (PS3.6), begin here.
+const RADIOTHERAPY: u16 = 0x3002;
+
 /// A scan notes in a `u32` which of them it met.
 const MOST_SEQUENCES: usize = 32;
 
@@ -60,6 +63,8 @@ pub struct Wanted {
     pub limits: Vec<usize>,
     /// A scan may stop after this top-level tag.
     pub last: Tag,
+    /// Behind this one only what is retired is wanted.
+    pub last_in_use: Tag,
     pub charset: usize,
     pub media_storage_sop_class: usize,
 }
@@ -83,10 +88,15 @@ pub static WANTED: LazyLock<Wanted> = LazyLock::new(|| {
     assert!(paths.len() <= MOST_SEQUENCES);
     let elements = |sequences| elements(sequences, &places, &paths);
     let of_data_set = elements(&[]);
+    let last_below = |group: u16| {
+        let below = of_data_set.iter().rfind(|(tag, _)| tag.group() < group);
+        below.map_or(Tag(0, 0), |(tag, _)| *tag)
+    };
     Wanted {
         charset: slot(top(tags::SPECIFIC_CHARACTER_SET)),
         media_storage_sop_class: slot(top(tags::MEDIA_STORAGE_SOP_CLASS_UID)),
-        last: of_data_set.last().map_or(Tag(0, 0), |(tag, _)| *tag),
+        last: last_below(u16::MAX),
+        last_in_use: last_below(RADIOTHERAPY),
         elements: of_data_set,
         sequences: paths.iter().map(|(path, item)| Sequence { item: *item, elements: elements(path) }).collect(),
         slots,

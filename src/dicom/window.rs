@@ -40,7 +40,7 @@ impl Source for &[u8] {
 #[derive(Debug)]
 pub enum Trouble {
     Io(io::Error),
-    /// [`READ_LIMIT`] is used up.
+    /// [`READ_LIMIT`] is used up, or what was allowed of it.
     Limit,
 }
 
@@ -58,6 +58,7 @@ pub struct Window<'b, S> {
     filled: usize,
     position: u64,
     read: u64,
+    limit: u64,
 }
 
 impl<'b, S: Source> Window<'b, S> {
@@ -67,7 +68,7 @@ impl<'b, S: Source> Window<'b, S> {
         buffer.truncate(WINDOW);
         buffer.shrink_to(WINDOW);
         buffer.resize(WINDOW, 0);
-        Window { source, buffer, start: 0, filled: 0, position: 0, read: 0 }
+        Window { source, buffer, start: 0, filled: 0, position: 0, read: 0, limit: READ_LIMIT }
     }
 
     pub fn position(&self) -> u64 {
@@ -105,6 +106,11 @@ impl<'b, S: Source> Window<'b, S> {
         self.source.size().is_some_and(|size| self.position.saturating_add(n) > size)
     }
 
+    /// Lets so many more bytes be read, and no others.
+    pub fn allow(&mut self, more: u64) {
+        self.limit = self.limit.min(self.read + more);
+    }
+
     pub fn into_source(self) -> S {
         self.source
     }
@@ -132,7 +138,7 @@ impl<'b, S: Source> Window<'b, S> {
             if self.source.size().is_some_and(|size| at >= size) {
                 break;
             }
-            if self.read >= READ_LIMIT {
+            if self.read >= self.limit {
                 return Err(Trouble::Limit);
             }
             match self.source.read_at(&mut self.buffer[self.filled..], at) {

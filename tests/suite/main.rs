@@ -26,5 +26,5 @@ mod replication;
 mod schema;
 mod sequences;
 mod settings;
-mod virtual_archive;
 mod traits;
+mod virtual_archive;

@@ -6,9 +6,9 @@ pub mod headers;
 pub mod instance;
 pub mod memory;
 pub mod pacs;
-pub mod virtual_archive;
 pub mod pydicom;
 pub mod random;
+pub mod virtual_archive;
 pub mod writer;
 
 use std::fs;

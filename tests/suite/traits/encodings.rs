@@ -91,6 +91,11 @@ fn deflate() -> Vec<Case> {
         |draft: &Draft, tag| start + 5 + draft.cut_in(tag, 0).len() - (draft.file().len() - draft.data_set().len());
     let cut_in_rows = whole[..position(&declaring, ROWS) + 4].to_vec();
     let cut_in_name = whole[..position(&declaring, PATIENT_NAME) + 4].to_vec();
+    // The damage comes in the same read as the header.
+    let mut damaged_behind = deflated(&declaring.data_set(), Compression::none());
+    damaged_behind[0] = 0;
+    damaged_behind.push(0xFF);
+    let damaged_behind = part10(&declaring.meta(Some), &damaged_behind);
     const WITHOUT_ROWS: Values = &[
         ("image.xfersyntax", "1.2.840.10008.1.2.1.99"),
         ("image.numrows", "-"),
@@ -100,8 +105,9 @@ fn deflate() -> Vec<Case> {
     vec![
         indexed("deflated into stored blocks", whole, OF_DEFLATED),
         rejected("a deflate stream without a block", no_block, "deflate"),
-        rejected("a deflate stream that ends before the UIDs", cut_in_name, "deflate"),
+        rejected("a deflate stream that ends before the UIDs", cut_in_name, "cut"),
         cut_short("a deflate stream that ends behind the UIDs", cut_in_rows, WITHOUT_ROWS),
+        indexed("a deflate stream that is damaged behind the header", damaged_behind, OF_DEFLATED),
         rejected("declares deflated, is not", declaring.file(), "deflate"),
     ]
 }
