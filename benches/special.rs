@@ -56,15 +56,11 @@ impl Pieces {
     }
 }
 
-fn long_element(tag: (u16, u16), vr: &str, length: u32) -> Vec<u8> {
-    Writer::EXPLICIT.sequence_header(tag, vr, length)
-}
-
 fn private_element(length: u32) -> Pieces {
     let file = instance_file(json!({}));
     let patient = Writer::EXPLICIT.tag((0x0010, 0x0010));
     let at = file.windows(4).position(|window| window == patient).expect("a patient");
-    let before = [&file[..at], &long_element((0x0009, 0x1001), "OB", length)].concat();
+    let before = [&file[..at], &Writer::EXPLICIT.header((0x0009, 0x1001), "OB", length)].concat();
     Pieces(vec![Bytes(before), Hole(length), Bytes(file[at..].to_vec())])
 }
 
@@ -86,14 +82,14 @@ fn whole_slide(frames: usize) -> Pieces {
     let change = json!({"NumberOfFrames": frames.to_string()});
     let header = of_class(uids::VL_WHOLE_SLIDE_MICROSCOPY_IMAGE_STORAGE, "SM", change);
     let pixels = frames as u32 * 1000;
-    Pieces(vec![Bytes(header), Bytes(per_frame), Bytes(long_element((0x7FE0, 0x0010), "OB", pixels)), Hole(pixels)])
+    Pieces(vec![Bytes(header), Bytes(per_frame), Bytes(Writer::EXPLICIT.header((0x7FE0, 0x0010), "OB", pixels)), Hole(pixels)])
 }
 
 /// The MIME type stands behind the document.
 fn pdf(length: u32) -> Pieces {
     let header = of_class(uids::ENCAPSULATED_PDF_STORAGE, "DOC", json!({}));
     let mime_type = Writer::EXPLICIT.text((0x0042, 0x0012), "LO", "application/pdf");
-    let document = long_element((0x0042, 0x0011), "OB", length);
+    let document = Writer::EXPLICIT.header((0x0042, 0x0011), "OB", length);
     Pieces(vec![Bytes(header), Bytes(document), Hole(length), Bytes(mime_type)])
 }
 
@@ -102,7 +98,7 @@ fn deflated() -> Pieces {
     // The lower byte of each pixel is noise, as in an image, so that it does not become small.
     let noise = |n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8;
     let pixels: Vec<u8> = (0..512 * 512).flat_map(|n| [noise(n), 0]).collect();
-    let header = long_element((0x7FE0, 0x0010), "OW", pixels.len() as u32);
+    let header = Writer::EXPLICIT.header((0x7FE0, 0x0010), "OW", pixels.len() as u32);
     Pieces(vec![Bytes(writer.file_with(&[header, pixels].concat()))])
 }
 
