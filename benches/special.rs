@@ -82,7 +82,12 @@ fn whole_slide(frames: usize) -> Pieces {
     let change = json!({"NumberOfFrames": frames.to_string()});
     let header = of_class(uids::VL_WHOLE_SLIDE_MICROSCOPY_IMAGE_STORAGE, "SM", change);
     let pixels = frames as u32 * 1000;
-    Pieces(vec![Bytes(header), Bytes(per_frame), Bytes(Writer::EXPLICIT.header((0x7FE0, 0x0010), "OB", pixels)), Hole(pixels)])
+    Pieces(vec![
+        Bytes(header),
+        Bytes(per_frame),
+        Bytes(Writer::EXPLICIT.header((0x7FE0, 0x0010), "OB", pixels)),
+        Hole(pixels),
+    ])
 }
 
 /// The MIME type stands behind the document.

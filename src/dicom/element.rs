@@ -76,6 +76,7 @@ impl<'b, S: Source> Elements<'b, S> {
     }
 
     /// The next element header; the position is then that of its value.
+    #[inline]
     pub fn next(&mut self, encoding: Encoding) -> Result<Element, End> {
         self.count += 1;
         if self.count > ELEMENT_LIMIT {
@@ -109,6 +110,7 @@ impl<'b, S: Source> Elements<'b, S> {
         }
     }
 
+    #[inline]
     pub fn skip_bytes(&mut self, length: u64) -> Result<(), End> {
         if !self.holds(length) || self.window.ends_within(length) {
             return Err(End::Cut);
@@ -181,6 +183,7 @@ impl<'b, S: Source> Elements<'b, S> {
 
     /// An element of an explicit data set whose VR is blank, unknown, or not there at all. Of the ways that writers
     /// got this wrong, the one is taken after which another element follows.
+    #[cold]
     fn with_odd_vr(&mut self, encoding: Encoding) -> Result<Element, End> {
         let left = self.left();
         let bytes = self.window.peek(12)?;
@@ -252,6 +255,7 @@ static VRS: LazyLock<[Option<VR>; LETTERS * LETTERS]> = LazyLock::new(|| {
 });
 
 /// The VR of two bytes, if they are one.
+#[inline]
 pub fn vr(bytes: [u8; 2]) -> Option<VR> {
     let [first, second] = bytes.map(|letter| usize::from(letter.wrapping_sub(b'A')));
     if first < LETTERS && second < LETTERS { VRS[first * LETTERS + second] } else { None }

@@ -72,8 +72,7 @@ impl Instance {
                     if decoded.0 != slot {
                         decoded = (slot, instance.decode(i, form, raw, &charset));
                     }
-                    // A column's text holds no NUL: what stands behind one is what its writer forgot in the buffer.
-                    instance.value(form, value::until(&decoded.1, 0))
+                    instance.value(form, &decoded.1)
                 }
             };
         }
@@ -169,7 +168,9 @@ impl Instance {
             Form::PersonName | Form::NameComponent(_) | Form::NameGroup(_) => Kind::Name,
             _ => Kind::Text,
         };
-        let decoded = charset.decode(raw, kind);
+        // A column's text holds no NUL: what stands behind one is what its writer forgot in the buffer.
+        let text = if raw.contains(&0) { raw.split(|byte| *byte == 0).next().unwrap_or_default() } else { raw };
+        let decoded = charset.decode(text, kind);
         // A text that feeds several columns is counted once.
         if decoded.damaged && !WANTED.slots[..attribute].contains(&WANTED.slots[attribute]) {
             self.undecodable += 1;

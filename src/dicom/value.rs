@@ -11,7 +11,7 @@ pub fn first(text: &str) -> &str {
 }
 
 /// The text before a delimiter, which is ASCII, or all of it. Most texts are shorter than a search is worth setting up.
-pub fn until(text: &str, delimiter: u8) -> &str {
+fn until(text: &str, delimiter: u8) -> &str {
     text.bytes().position(|byte| byte == delimiter).map_or(text, |end| &text[..end])
 }
 
