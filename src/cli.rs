@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
+use jiff::civil::Date;
 
 /// Rebuilds the index of a PACS archive from its DICOM files.
 #[derive(Debug, Parser)]
@@ -106,6 +107,10 @@ pub struct Reindex {
     /// Leave younger files to the PACS [default: 15m on the database of a PACS, else 0s]
     #[arg(long, value_name = "TIME")]
     pub settle: Option<SignedDuration>,
+
+    /// Look only at dated directories from this day on, and at those without a date
+    #[arg(long, value_name = "DATE")]
+    pub since: Option<Date>,
 
     /// Where rejected and other noteworthy files are listed, as JSON Lines [default: a new file in ~/.local/state/pacs-index]
     #[arg(long, value_name = "FILE")]

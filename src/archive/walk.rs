@@ -47,6 +47,8 @@ pub enum Found {
     },
     /// A directory of the storage unit's own, not descended into.
     SystemDirectory(PathBuf),
+    /// A directory of an earlier day than was asked for, not descended into.
+    Earlier(Date),
 }
 
 /// The one who receives what was found wants no more.
@@ -57,11 +59,17 @@ pub struct Walk<'a> {
     threads: usize,
     pending_limit: usize,
     since: Option<Since>,
+    first_day: Option<Date>,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(roots: &'a [PathBuf], threads: usize) -> Self {
-        Walk { roots, threads, pending_limit: PENDING_LIMIT, since: None }
+        Walk { roots, threads, pending_limit: PENDING_LIMIT, since: None, first_day: None }
+    }
+
+    /// Directories that carry an earlier day are passed over. Those that carry none, and the roots, are not.
+    pub fn from_day(self, first_day: Option<Date>) -> Self {
+        Walk { first_day, ..self }
     }
 
     /// Of directories that did not change since then, nothing is told but that they were listed; of the others, the
@@ -80,7 +88,7 @@ impl<'a> Walk<'a> {
             .map_err(io::Error::other)?;
         pool.broadcast(|_| {
             while let Some(directory) = pending.next() {
-                let result = Listing::new(&pending, &directory, self.since, sink).list(&directory.path, true);
+                let result = Listing::new(&pending, &directory, self, sink).list(&directory.path, true);
                 pending.listed(result.is_err());
             }
         });
@@ -95,17 +103,19 @@ struct Listing<'a, F> {
     /// A root may be named by a link; nothing else that is one is followed.
     is_root: bool,
     since: Option<Since>,
+    first_day: Option<Date>,
     sink: &'a F,
     files: Vec<FoundFile>,
 }
 
 impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
-    fn new(pending: &'a Pending, directory: &Directory, since: Option<Since>, sink: &'a F) -> Self {
+    fn new(pending: &'a Pending, directory: &Directory, walk: &Walk<'_>, sink: &'a F) -> Self {
         Listing {
             pending,
             root: Arc::clone(&directory.root),
             is_root: directory.rank == Rank::Root,
-            since,
+            since: walk.since,
+            first_day: walk.first_day,
             sink,
             files: Vec::with_capacity(FILES_PER_MESSAGE),
         }
@@ -143,6 +153,9 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
             } else if skip::is_system_directory(entry.file_name()) {
                 entries.skip_current_dir();
                 (self.sink)(Found::SystemDirectory(entry.into_path()))?;
+            } else if let Some(day) = self.earlier_day(entry.path()) {
+                entries.skip_current_dir();
+                (self.sink)(Found::Earlier(day))?;
             } else if !one_level {
                 self.flush()?;
                 let entered = Current::new(&self.root, self.since, entry.into_path());
@@ -161,6 +174,13 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
 
     fn listed(&self, directory: Current, put_aside: usize) -> Result<(), Enough> {
         if directory.failed { Ok(()) } else { (self.sink)(Found::Directory { path: directory.path, put_aside }) }
+    }
+
+    /// The day of a directory, if that is earlier than was asked for. Years and months are looked into: what looks like
+    /// one may be the ID of a patient.
+    fn earlier_day(&self, directory: &Path) -> Option<Date> {
+        let first_day = self.first_day?;
+        layout::received_on(&self.root, directory).filter(|day| *day < first_day)
     }
 
     fn is_told(&self, directory: &Current, entry: &DirEntry) -> bool {
@@ -348,7 +368,7 @@ mod tests {
 
     fn files(root: &Path, threads: usize, pending_limit: usize) -> Vec<PathBuf> {
         let found = Mutex::new(Vec::new());
-        let walk = Walk { roots: &[root.to_path_buf()], threads, pending_limit, since: None };
+        let walk = Walk { roots: &[root.to_path_buf()], threads, pending_limit, ..Walk::new(&[], 1) };
         walk.run(&|what| {
             if let Found::Files(files) = what {
                 found.lock().unwrap().extend(files.iter().map(|file| file.path().to_path_buf()));

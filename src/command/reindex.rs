@@ -60,6 +60,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         receipt: Receipt::new(settings.received_from.clone(), settings.time_zone.clone()),
         settle,
         watch_rows: access == Access::Write && (tables.is_of_a_pacs || !settle.is_zero()),
+        first_day: settings.since,
         walk_threads: settings.walk_threads,
         io_threads: settings.io_threads,
         count_ahead: settings.progress.is_some(),

@@ -20,7 +20,7 @@ use super::spool::Spool;
 use super::{Run, no_threads};
 use crate::archive::FoundFile;
 use crate::archive::changed::Since;
-use crate::archive::walk::{Enough, FILES_PER_MESSAGE, Found, Walk};
+use crate::archive::walk::{Enough, FILES_PER_MESSAGE, Found};
 use crate::error::{Error, Result};
 use crate::report::account::Fate;
 
@@ -94,7 +94,7 @@ impl Run<'_> {
             }
             if self.plan.stop.is_set() { Err(Enough) } else { Ok(()) }
         };
-        let walk = Walk::new(self.plan.roots.paths(), self.plan.walk_threads).changed_since(self.again.since);
+        let walk = self.plan.walk().changed_since(self.again.since);
         walk.run(&sink).map_err(no_threads)?;
         self.send_new(pending.into_inner().unwrap_or_else(PoisonError::into_inner), files).map_err(spool_failed)
     }

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::Plan;
-use crate::archive::walk::{Enough, Found, Walk};
+use crate::archive::walk::{Enough, Found};
 
 #[derive(Debug, Default)]
 pub struct Census {
@@ -32,11 +32,11 @@ impl Census {
                     self.directories_known.fetch_add(put_aside as u64, Relaxed);
                     self.directories_listed.fetch_add(1, Relaxed)
                 }
-                Found::UnreadableDirectory { .. } | Found::SystemDirectory(_) => 0,
+                Found::UnreadableDirectory { .. } | Found::SystemDirectory(_) | Found::Earlier(_) => 0,
             };
             if plan.stop.is_set() { Err(Enough) } else { Ok(()) }
         };
-        let walked = Walk::new(plan.roots.paths(), plan.walk_threads).run(&sink);
+        let walked = plan.walk().run(&sink);
         self.complete.store(walked.is_ok() && !plan.stop.is_set(), Relaxed);
     }
 }

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use jiff::SignedDuration;
+use jiff::civil::Date;
 use rayon::ThreadPool;
 
 pub use received::Receipt;
@@ -63,6 +64,8 @@ pub struct Plan<'a> {
     pub settle: SignedDuration,
     /// Whether files may go while the run goes on, so that it has to look for those of its rows at the end.
     pub watch_rows: bool,
+    /// Directories of earlier days are not looked at.
+    pub first_day: Option<Date>,
     pub walk_threads: usize,
     pub io_threads: usize,
     /// Files are counted ahead only for somebody who watches.
@@ -71,6 +74,12 @@ pub struct Plan<'a> {
     pub stop: &'a Stop,
     /// Writing waits while a replica lags more.
     pub max_replica_lag: Duration,
+}
+
+impl Plan<'_> {
+    fn walk(&self) -> Walk<'_> {
+        Walk::new(self.roots.paths(), self.walk_threads).from_day(self.first_day)
+    }
 }
 
 /// What a run did.
@@ -272,6 +281,7 @@ impl Run<'_> {
                     count(&account.directories_skipped);
                     listing.add("directory", &path, "system-directory", "not descended into");
                 }
+                Found::Earlier(day) => account.not_looked_at(day),
                 Found::Unreadable { path, error } => {
                     account.found(1);
                     account.add(Fate::Unreadable, 1);
@@ -284,7 +294,7 @@ impl Run<'_> {
             }
             if self.plan.stop.is_set() { Err(Enough) } else { Ok(()) }
         };
-        Walk::new(self.plan.roots.paths(), self.plan.walk_threads).run(&sink).map_err(no_threads)
+        self.plan.walk().run(&sink).map_err(no_threads)
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use jiff::civil::Date;
+
 use crate::archive::skip::Rule;
 use crate::dicom::Instance;
 use crate::index::fitting::Fitted;
@@ -71,6 +73,8 @@ pub struct Account {
     pub directories_listed: AtomicU64,
     pub directories_unreadable: AtomicU64,
     pub directories_skipped: AtomicU64,
+    /// How many directories of earlier days than were asked for, and the first and last of these days.
+    earlier: Mutex<Option<(u64, Date, Date)>>,
     pub unusable_values: AtomicU64,
     pub undecodable_texts: AtomicU64,
     pub cut_texts: AtomicU64,
@@ -107,6 +111,16 @@ impl Account {
     pub fn skipped(&self, rule: Rule) {
         self.add(Fate::Skipped, 1);
         *self.skips.lock().unwrap_or_else(PoisonError::into_inner).entry(rule).or_default() += 1;
+    }
+
+    pub fn not_looked_at(&self, day: Date) {
+        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, first, last) = earlier.unwrap_or((0, day, day));
+        *earlier = Some((count + 1, first.min(day), last.max(day)));
+    }
+
+    pub fn earlier(&self) -> Option<(u64, Date, Date)> {
+        *self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is noteworthy of an instance that is indexed all the same.

@@ -238,6 +238,10 @@ fn directories(out: &mut String, account: &Account) {
     if account.directories_skipped.load(Relaxed) > 0 {
         line(out, format_args!("directories skipped by rule {}", count(&account.directories_skipped)));
     }
+    if let Some((count, first, last)) = account.earlier() {
+        let count = text::count(count);
+        line(out, format_args!("directories not looked at {count}, of {first} to {last}: before --since"));
+    }
     if account.directories_unreadable.load(Relaxed) > 0 {
         let unreadable = count(&account.directories_unreadable);
         line(out, format_args!("DIRECTORIES UNREADABLE {unreadable}: what lies below them is not in the account"));

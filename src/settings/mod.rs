@@ -8,6 +8,7 @@ mod pacsone_ini;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Zoned};
 
@@ -53,6 +54,8 @@ pub struct Reindex {
     pub time_zone: TimeZone,
     /// Younger files are left to the PACS; `None` depends on the index.
     pub settle: Option<SignedDuration>,
+    /// Directories of earlier days are not looked at.
+    pub since: Option<Date>,
     pub allow_replica: bool,
     pub replicas: Vec<Address>,
     pub max_replica_lag: Duration,
@@ -128,6 +131,7 @@ impl Reindex {
                 .collect(),
             time_zone: time_zone(typed.timezone.as_deref())?,
             settle: typed.settle.map(not_negative).transpose()?,
+            since: typed.since,
             rejected_is_default: typed.rejected.is_none(),
             access: if typed.dry_run { Access::DryRun } else { Access::Write },
             io_threads,

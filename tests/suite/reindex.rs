@@ -151,3 +151,22 @@ fn text_is_cut_to_its_column_and_keys_are_not() {
         assert_eq!(site.listed("key"), [("rejected".into(), "too-long".into())]);
     });
 }
+
+#[test]
+fn only_days_since_a_date_are_looked_at_and_the_others_are_told() {
+    let site = Site::new();
+    for (study, directory) in
+        ["2021-11-11-THU", "2021-11-12-FRI", "2021/11/10", "2021/11/13", "1999", "stowrs"].iter().enumerate()
+    {
+        site.add_series(directory, study as u32 + 1, 1, 2);
+    }
+    let index = site.sqlite();
+    let said = site.reindex(&index, &["--since", "2021-11-12"]).exits(0);
+    assert_eq!((said.figure("files found"), said.figure("inserted")), (8, 8));
+    assert!(said.out.contains("directories not looked at 2, of 2021-11-10 to 2021-11-11"), "{}", said.out);
+    assert_eq!(index.rows("SELECT uuid FROM study WHERE uuid LIKE '%.1' OR uuid LIKE '%.3'"), [] as [String; 0]);
+    let said = site.reindex(&index, &[]).exits(0);
+    assert_eq!((said.figure("inserted"), said.figure("unchanged")), (4, 8), "the next run finds the others");
+    let said = site.run(&["reindex", "archive", "--since", "12.11.2021"]).exits(2);
+    assert!(said.err.contains("--since"), "{}", said.err);
+}
