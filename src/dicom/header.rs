@@ -133,7 +133,8 @@ impl HeaderReader {
         let mut scan = Scan::new(Elements::new(window), &mut self.header);
         let mut end = scan.meta();
         let declared = scan.header.declared_transfer_syntax();
-        if declared.is_some_and(start::is_deflated) {
+        let is_deflated = declared.is_some_and(start::is_deflated);
+        if is_deflated && !scan.elements.window.peek(start::GUESSED).is_ok_and(start::looks_like_data_set) {
             scan.header.encoding = Some(Encoding::ExplicitLittle);
             let offset = scan.elements.window.position();
             let inflated = Inflated::new(scan.elements.window.into_source(), offset);

@@ -55,7 +55,7 @@ fn looks_like_meta(bytes: &[u8]) -> bool {
 }
 
 /// A data set without meta group begins with group 0008 and a short element.
-fn looks_like_data_set(bytes: &[u8]) -> bool {
+pub fn looks_like_data_set(bytes: &[u8]) -> bool {
     if bytes.len() < 8 {
         return false;
     }
