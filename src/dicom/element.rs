@@ -76,7 +76,8 @@ impl<'b, S: Source> Elements<'b, S> {
     }
 
     /// The next element header; the position is then that of its value.
-    #[inline]
+    // Always, so that an element stays in registers: handed over in memory it takes longer than all else about it.
+    #[inline(always)]
     pub fn next(&mut self, encoding: Encoding) -> Result<Element, End> {
         self.count += 1;
         if self.count > ELEMENT_LIMIT {
@@ -84,15 +85,17 @@ impl<'b, S: Source> Elements<'b, S> {
         }
         let left = self.left();
         let bytes = self.window.peek(12)?;
-        let bytes = Bytes { bytes: &bytes[..bytes.len().min(left)], encoding };
-        if bytes.bytes.len() < 8 {
-            return Err(if bytes.bytes.is_empty() { End::Reached } else { End::Cut });
-        }
+        let bytes = &bytes[..bytes.len().min(left)];
+        let Some(bytes) = Bytes::of(bytes, encoding) else {
+            return Err(if bytes.is_empty() { End::Reached } else { End::Cut });
+        };
         let tag = bytes.tag();
         let (vr, length, size) = match bytes.vr() {
             // Implicit VR, and items and delimiters in every encoding (PS3.5 7.5).
-            _ if encoding == Encoding::ImplicitLittle || tag.group() == ITEM.group() => (VR::UN, bytes.u32_at(4), 8),
-            Some(vr) if is_long(vr) => (vr, bytes.u32_at(8), 12),
+            _ if encoding == Encoding::ImplicitLittle || tag.group() == ITEM.group() => {
+                (VR::UN, Some(bytes.u32_at(4)), 8)
+            }
+            Some(vr) if is_long(vr) => (vr, bytes.long_length(), 12),
             Some(vr) => (vr, Some(bytes.u16_at(6).into()), 8),
             None => return self.with_odd_vr(encoding),
         };
@@ -187,13 +190,13 @@ impl<'b, S: Source> Elements<'b, S> {
     fn with_odd_vr(&mut self, encoding: Encoding) -> Result<Element, End> {
         let left = self.left();
         let bytes = self.window.peek(12)?;
-        let bytes = Bytes { bytes: &bytes[..bytes.len().min(left)], encoding };
+        let Some(bytes) = Bytes::of(&bytes[..bytes.len().min(left)], encoding) else { return Err(End::Cut) };
         let tag = bytes.tag();
         let short = Some((8, u32::from(bytes.u16_at(6))));
-        let implicit = bytes.u32_at(4).map(|length| (8, length));
-        let long = bytes.u32_at(8).map(|length| (12, length));
+        let implicit = Some((8, bytes.u32_at(4)));
+        let long = bytes.long_length().map(|length| (12, length));
         // PS3.5 6.2.2: VRs that are yet to be defined, two letters, have the long form.
-        let letters = bytes.bytes[4..6].iter().all(u8::is_ascii_uppercase);
+        let letters = bytes.start[4..6].iter().all(u8::is_ascii_uppercase);
         let order = if letters { [long, short, implicit] } else { [implicit, short, long] };
         let mut chosen = None;
         for (header, length) in order.into_iter().flatten() {
@@ -215,35 +218,51 @@ impl<'b, S: Source> Elements<'b, S> {
             return Ok(true);
         }
         let Some(bytes) = self.window.look_ahead(end, 8)? else { return Ok(false) };
-        let bytes = Bytes { bytes, encoding };
+        let Some(bytes) = Bytes::of(bytes, encoding) else { return Ok(false) };
         let next = bytes.tag();
         Ok(next > tag && (bytes.vr().is_some() || next.group() == tag.group()))
     }
 }
 
-/// The bytes of an element header, eight at least.
-struct Bytes<'w> {
-    bytes: &'w [u8],
-    encoding: Encoding,
+/// The bytes of an element header: eight, and four more that only the long form has.
+struct Bytes {
+    start: [u8; 8],
+    rest: Option<[u8; 4]>,
+    is_big: bool,
 }
 
-impl Bytes<'_> {
+impl Bytes {
+    fn of(bytes: &[u8], encoding: Encoding) -> Option<Self> {
+        let (start, rest) = bytes.split_first_chunk()?;
+        Some(Bytes { start: *start, rest: rest.first_chunk().copied(), is_big: encoding == Encoding::ExplicitBig })
+    }
+
+    #[inline]
     fn tag(&self) -> Tag {
         Tag(self.u16_at(0), self.u16_at(2))
     }
 
+    #[inline]
     fn vr(&self) -> Option<VR> {
-        vr([self.bytes[4], self.bytes[5]])
+        vr([self.start[4], self.start[5]])
     }
 
     fn u16_at(&self, at: usize) -> u16 {
-        let pair = [self.bytes[at], self.bytes[at + 1]];
-        if self.encoding == Encoding::ExplicitBig { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+        let pair = [self.start[at], self.start[at + 1]];
+        if self.is_big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
     }
 
-    fn u32_at(&self, at: usize) -> Option<u32> {
-        let four = *self.bytes.get(at..)?.first_chunk()?;
-        Some(if self.encoding == Encoding::ExplicitBig { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) })
+    fn u32_at(&self, at: usize) -> u32 {
+        self.long([self.start[at], self.start[at + 1], self.start[at + 2], self.start[at + 3]])
+    }
+
+    /// The length behind two reserved bytes (PS3.5 7.1.2).
+    fn long_length(&self) -> Option<u32> {
+        self.rest.map(|four| self.long(four))
+    }
+
+    fn long(&self, four: [u8; 4]) -> u32 {
+        if self.is_big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
     }
 }
 

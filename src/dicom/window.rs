@@ -116,8 +116,9 @@ impl<'b, S: Source> Window<'b, S> {
     }
 
     fn at_hand(&self, position: u64) -> usize {
-        let end = self.start + self.filled as u64;
-        if position < self.start || position > end { 0 } else { (end - position) as usize }
+        // A position before the start wraps to more than there is.
+        let from = position.wrapping_sub(self.start);
+        if from > self.filled as u64 { 0 } else { self.filled - from as usize }
     }
 
     #[cold]
