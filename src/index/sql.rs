@@ -129,7 +129,7 @@ impl<D: Database> Index for SqlIndex<D> {
     fn probe(&mut self, level: Level) -> Result<(), Failure> {
         let probes = self.database.dialect().has_privileges.then(|| statements::probes(&self.tables, level));
         for sql in probes.into_iter().flatten() {
-            self.database.execute(&sql.into(), &[], Keep::Once)?;
+            self.database.execute(&sql.into(), &[], Keep::Prepared)?;
         }
         Ok(())
     }
