@@ -27,7 +27,8 @@ fuzz_target!(|bytes: &[u8]| {
     let afresh = HeaderReader::new().read(bytes).and_then(Instance::from_header);
     assert_eq!(verdict(&read), verdict(&afresh));
     let in_portions = HeaderReader::new().read(ShortReads(bytes)).and_then(Instance::from_header);
-    assert_eq!(verdict(&read), verdict(&in_portions));
+    // Where a deflated data set is damaged, the reason of the rejection may depend on how much was inflated at once.
+    assert_eq!(verdict(&read).ok(), verdict(&in_portions).ok());
 });
 
 /// A storage unit over a network may give less than it was asked for.
