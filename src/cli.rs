@@ -76,6 +76,10 @@ pub struct Reindex {
     #[arg(long, value_name = "TIME", default_value = "10s", requires = "replicas")]
     pub max_replica_lag: SignedDuration,
 
+    /// How long to wait for a database that cannot be reached any more, e.g. 30s, 10m; 0s ends the run
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    pub patience: SignedDuration,
+
     /// Do not ask: go on although the PACS purges or moves old studies by itself
     #[arg(long)]
     pub yes: bool,

@@ -13,8 +13,9 @@ use crate::index::batch::{Policy, Writer};
 use crate::index::existing::Mode;
 use crate::index::known::Known;
 use crate::index::location::Access;
+use crate::index::patience::Patience;
 use crate::index::undo::Undo;
-use crate::pipeline::{self, Plan, Receipt, Stop, Stored};
+use crate::pipeline::{self, Outage, Plan, Receipt, Stop, Stored};
 use crate::report::listing::Listing;
 use crate::report::summary::Summary;
 use crate::settings::Reindex;
@@ -41,12 +42,15 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         (Mode::Refresh, Access::Write) => Some(Arc::new(Undo::create(&settings.undo, settings.undo_is_default)?)),
         _ => None,
     };
+    let outage = Arc::new(Outage::new(settings.patience, stop.clone()));
+    let outages = outage.clone();
     let policy = Policy {
         mode: settings.existing,
         choice: settings.duplicates,
         conflicts: settings.patient_conflicts,
         archive: Arc::new(Stored { roots: settings.roots.clone(), path_map: settings.path_map.clone() }),
         undo: undo.clone(),
+        patience: Patience { limit: settings.patience, allow_replica: settings.allow_replica, outages },
     };
     let known = Known::new(&tables);
     let connect = |_| Writer::new(location.connect(&tables, access)?, known.clone(), policy.clone()).map_err(failed);
@@ -66,6 +70,8 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         count_ahead: settings.progress.is_some(),
         listing: &listing,
         stop: &stop,
+        index: location.shown(),
+        outage: &outage,
         max_replica_lag: settings.max_replica_lag,
     };
     let mut observer = progress::observer(settings.progress);
@@ -87,6 +93,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         undo: undo.as_ref().and_then(|undo| undo.lines()),
         elapsed: done.elapsed,
         waited: done.waited,
+        waited_for_database: done.waited_for_database,
         failed: done.failure.is_some(),
         index: location.shown(),
         named_roots: if settings.roots_from_index { settings.roots.paths() } else { &[] },

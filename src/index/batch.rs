@@ -3,7 +3,7 @@
 //! First it is looked up, from the images upwards, which rows are there and which of them each file says something of;
 //! then what is missing is inserted, from the patients downwards. A deadlock with the PACS is tried again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::known::{Known, PARENTS, Reach};
 use super::lookup::{Batch, RowOf};
 use super::missing::{Missing, NewRow, Presence};
 use super::names::{self, Conflicts};
+use super::patience::{Patience, Tried};
 use super::settlement::Finding;
 use super::undo::Undo;
 use super::{Entry, Failure, Index, LEVELS, Refusal};
@@ -69,6 +70,7 @@ pub struct Policy {
     pub conflicts: Conflicts,
     pub archive: Arc<dyn Archive>,
     pub undo: Option<Arc<Undo>>,
+    pub patience: Patience,
 }
 
 /// Writes batches through one connection.
@@ -81,6 +83,10 @@ pub struct Writer {
     /// Rows that this writer is inserting.
     claims: Vec<(Level, Box<str>)>,
     pub(super) pending: Option<Pending>,
+    /// An image that this writer has committed.
+    pub(super) committed: Option<Tried>,
+    /// Rows that attempts of this transaction left behind, where tables know none.
+    pub(super) left: HashSet<Tried>,
     /// Changes that the database refused.
     pub refused: Vec<Finding>,
     pub inserted: Parents,
@@ -104,6 +110,8 @@ impl Writer {
             policy,
             look_first,
             claims: Vec::new(),
+            committed: None,
+            left: HashSet::new(),
             refused: Vec::new(),
             inserted: Parents::default(),
             updated: Parents::default(),
@@ -129,36 +137,87 @@ impl Writer {
         Ok(self.remember(entries, done))
     }
 
-    /// One transaction, tried again while the database is busy.
+    /// One transaction, tried again while the database is busy or away.
     pub(super) fn in_transaction<T>(
         &mut self,
         mut work: impl FnMut(&mut Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        let refused = self.refused.len();
+        // What was done, if nobody knows whether it is committed, and the rows that tell.
+        let mut in_doubt: Option<(T, Vec<Tried>)> = None;
+        self.index.take_tried();
+        self.left.clear();
+        self.patiently(|writer| {
+            if let Some((_, tried)) = &mut in_doubt
+                && !writer.was_committed(tried)?
+            {
+                writer.leave(std::mem::take(tried));
+                in_doubt = None;
+            }
+            let (done, tried) = match in_doubt.take() {
+                Some(committed) => committed,
+                None => writer.transaction(refused, &mut work, &mut in_doubt)?,
+            };
+            writer.committed = tried.into_iter().rfind(|row| row.0 == Table::Image).or(writer.committed.take());
+            Ok(done)
+        })
+    }
+
+    fn transaction<T>(
+        &mut self,
+        refused: usize,
+        work: &mut impl FnMut(&mut Self) -> Result<T, Failure>,
+        in_doubt: &mut Option<(T, Vec<Tried>)>,
+    ) -> Result<(T, Vec<Tried>), Failure> {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
         loop {
+            // Of an attempt that failed.
+            self.refused.truncate(refused);
             self.pending.iter_mut().for_each(|pending| pending.lines.clear());
+            let tried = self.index.take_tried();
+            self.leave(tried);
             let done = self.index.begin().and_then(|()| work(self)).and_then(|done| {
                 self.pending.as_ref().map_or(Ok(()), |pending| pending.undo.write(&pending.lines))?;
-                self.index.commit()?;
                 Ok(done)
             });
-            match done {
-                Ok(done) => return Ok(done),
-                Err(Failure::Busy(_)) if attempt < ATTEMPTS => {
-                    // Where the database has rolled back already there is nothing to roll back.
-                    let _ = self.index.roll_back();
+            let failure = match done.map(|done| (done, self.index.commit())) {
+                Ok((done, Ok(()))) => return Ok((done, self.index.take_tried())),
+                Ok((done, Err(failure))) => {
+                    if matches!(failure, Failure::Unreachable(_)) {
+                        *in_doubt = Some((done, self.index.take_tried()));
+                    }
+                    failure
+                }
+                Err(failure) => failure,
+            };
+            // Nothing is to be said on a connection that is gone.
+            if !matches!(failure, Failure::Unreachable(_)) {
+                // Where the database has rolled back already there is nothing to roll back. What went wrong first is
+                // what is reported.
+                let _ = self.index.roll_back();
+            }
+            match failure {
+                Failure::Busy(_) if attempt < ATTEMPTS => {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     attempt += 1;
                 }
-                Err(failure) => {
-                    // What went wrong first is what is reported.
-                    let _ = self.index.roll_back();
-                    return Err(failure);
-                }
+                failure => return Err(failure),
             }
         }
+    }
+
+    /// What an attempt that failed was to insert is there in part, where nothing takes it back.
+    fn leave(&mut self, tried: Vec<Tried>) {
+        if !self.index.tables().is_transactional {
+            self.left.extend(tried);
+        }
+    }
+
+    /// Whether a row that is there was left behind by an attempt of the same transaction.
+    pub(super) fn is_left(&self, table: Table, key: &str) -> bool {
+        !self.left.is_empty() && self.left.contains(&(table, key.into()))
     }
 
     fn attempt(&mut self, entries: &[Entry]) -> Result<Attempt, Failure> {
@@ -266,7 +325,7 @@ impl Writer {
     }
 
     fn insert_missing(&mut self, level: Level, rows: &[NewRow<'_>]) -> Result<Vec<Presence>, Failure> {
-        Missing::new(&mut *self.index, level.table(), rows).insert(self.look_first[level as usize])
+        Missing::new(&mut *self.index, level.table(), rows, &self.left).insert(self.look_first[level as usize])
     }
 
     /// The studies and series below which something was inserted.

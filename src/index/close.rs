@@ -119,8 +119,8 @@ impl Writer {
     /// A patient whose name sets it apart. Returns whether the row was not there.
     fn insert_patient(&mut self, settlement: &Settlement, patient: &PatientRow) -> Result<bool, Failure> {
         let look = Look { view: View::Now, show: Show::Nothing };
-        if !self.index.find(Table::Patient, &[&patient.id], look)?.is_empty() {
-            return Ok(false);
+        if let Some(row) = self.index.find(Table::Patient, &[&patient.id], look)?.first() {
+            return Ok(self.is_left(Table::Patient, &row.key));
         }
         let tables = self.index.tables();
         let attributes = settlement.rows.shapes[Level::Patient as usize].own();

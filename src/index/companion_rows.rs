@@ -159,7 +159,7 @@ impl Writer {
         if look {
             missing = self.bring_up_all(table, missing, View::Begun, &mut put)?;
         }
-        let presence = Missing::new(&mut *self.index, table, &missing).insert(look)?;
+        let presence = Missing::new(&mut *self.index, table, &missing, &self.left).insert(look)?;
         let mut others = Vec::new();
         for (row, presence) in missing.into_iter().zip(presence) {
             match presence {
@@ -186,7 +186,8 @@ impl Writer {
         let keys: Vec<&str> = rows.iter().map(|row| row.key).collect();
         let show = if self.policy.mode == Mode::Refresh { Show::Values } else { Show::Nulls };
         let there = self.index.find(table, &keys, Look { view, show })?;
-        let there: HashMap<&str, &Existing> = there.iter().map(|row| (row.identity.as_str(), row)).collect();
+        let there = there.iter().filter(|row| !self.is_left(table, &row.key));
+        let there: HashMap<&str, &Existing> = there.map(|row| (row.identity.as_str(), row)).collect();
         let mut missing = Vec::new();
         for row in rows {
             match there.get(row.identity.as_str()) {

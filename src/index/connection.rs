@@ -3,6 +3,20 @@
 //! A macro, since the driver's bounds cannot be named once for all databases. The file that uses it brings, for its
 //! database, `failure`, which says what an error means, `text`, which reads a value as text, `dialect`, and constants.
 
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use super::Failure;
+
+/// Waits for an answer, but not for ever: a server may be stopped without closing its connections, or behind a network
+/// that drops what is sent. The connection is of no use afterwards.
+pub(super) fn within<T>(limit: Duration, runtime: &Runtime, work: impl Future<Output = T>) -> Result<T, Failure> {
+    let answer = runtime.block_on(async { timeout(limit, work).await });
+    answer.map_err(|_| Failure::Unreachable(format!("no answer for {} s", limit.as_secs())))
+}
+
 /// `connection!(Name, Connection, Arguments, Row)` makes a type with the functions that need a connection, and implements
 /// [`Database`](super::sql::Database).
 macro_rules! connection {
@@ -19,7 +33,8 @@ macro_rules! connection {
             fn connected(options: impl sqlx::ConnectOptions<Connection = $connection>) -> Result<Self, Failure> {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.map_err(|error| Failure::Lost(error.to_string()))?;
-                let connection = runtime.block_on(options.disable_statement_logging().connect()).map_err(failure)?;
+                let options = options.disable_statement_logging();
+                let connection = within(CONNECTING, &runtime, options.connect())?.map_err(failure)?;
                 Ok($name { connection, runtime, statement_bytes: usize::MAX, dialect: dialect() })
             }
 
@@ -27,7 +42,7 @@ macro_rules! connection {
             pub fn run(&mut self, sql: &str) -> Result<(), Failure> {
                 let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()));
                 let run = sqlx::Executor::execute(&mut self.connection, statement);
-                self.runtime.block_on(run).map_err(failure).map(|_| ())
+                within(LONGEST_ANSWER, &self.runtime, run)?.map_err(failure).map(|_| ())
             }
 
             fn arguments(values: &[Value<'_>]) -> Result<$arguments, Failure> {
@@ -65,13 +80,15 @@ macro_rules! connection {
             fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<u64, Failure> {
                 let query = sqlx::query_with(sqlx::AssertSqlSafe(sql.clone()), Self::arguments(values)?);
                 let query = query.persistent(keep == Keep::Prepared);
-                let done = self.runtime.block_on(query.execute(&mut self.connection)).map_err(failure)?;
+                let done = within(LONGEST_ANSWER, &self.runtime, query.execute(&mut self.connection))?;
+                let done = done.map_err(failure)?;
                 Ok(done.rows_affected())
             }
 
             fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Vec<Vec<Option<String>>>, Failure> {
                 let query = sqlx::query_with(sqlx::AssertSqlSafe(sql.clone()), Self::arguments(values)?);
-                let rows = self.runtime.block_on(query.fetch_all(&mut self.connection)).map_err(failure)?;
+                let rows = within(LONGEST_ANSWER, &self.runtime, query.fetch_all(&mut self.connection))?;
+                let rows = rows.map_err(failure)?;
                 let texts = |row: &$row| (0..sqlx::Row::len(row)).map(|column| text(row, column)).collect();
                 Ok(rows.iter().map(texts).collect())
             }
@@ -90,10 +107,23 @@ macro_rules! connection {
 
             fn close(self) {
                 // Everything is committed by now; a connection that does not end well changes nothing.
-                let _ = self.runtime.block_on(sqlx::Connection::close(self.connection));
+                let _ = within(CONNECTING, &self.runtime, sqlx::Connection::close(self.connection));
             }
         }
     };
 }
 
 pub(super) use connection;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_never_answers_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let silence = within(Duration::from_millis(10), &runtime, std::future::pending::<()>());
+        assert!(matches!(silence, Err(Failure::Unreachable(why)) if why == "no answer for 0 s"));
+        assert_eq!(within(Duration::from_secs(60), &runtime, async { 7 }).unwrap(), 7);
+    }
+}

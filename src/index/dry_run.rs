@@ -13,6 +13,14 @@ pub struct DryRun<I> {
     /// Of each table, by the identity of the key.
     inserted: [HashMap<Box<str>, Existing>; 8],
     changes: BTreeMap<(&'static str, String), Changed>,
+    /// What leads back, while a transaction is open.
+    begun: Option<Begun>,
+}
+
+/// Where a transaction began.
+struct Begun {
+    inserted: Vec<(Table, Box<str>)>,
+    changes: BTreeMap<(&'static str, String), Changed>,
 }
 
 /// How often a column would have been changed.
@@ -25,7 +33,7 @@ pub struct Changed {
 
 impl<I: Index> DryRun<I> {
     pub fn new(index: I) -> Self {
-        DryRun { index, inserted: Default::default(), changes: BTreeMap::new() }
+        DryRun { index, inserted: Default::default(), changes: BTreeMap::new(), begun: None }
     }
 
     fn identities_of(&mut self, table: Table, keys: &[&str]) -> Result<Vec<String>, Failure> {
@@ -94,6 +102,8 @@ impl<I: Index> Index for DryRun<I> {
             let name = Some(name);
             let (link, path) = (link(table).map_or_else(String::new, text), text("path"));
             let row = Existing { key: spelled, identity: identity.clone(), link, path, name, shown: Vec::new() };
+            let begun = self.begun.iter_mut();
+            begun.for_each(|begun| begun.inserted.push((table, identity.as_str().into())));
             self.inserted[table as usize].insert(identity.into(), row);
         }
         Ok(())
@@ -121,15 +131,27 @@ impl<I: Index> Index for DryRun<I> {
     }
 
     fn begin(&mut self) -> Result<(), Failure> {
+        self.begun = Some(Begun { inserted: Vec::new(), changes: self.changes.clone() });
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Failure> {
+        self.begun = None;
         Ok(())
     }
 
     fn roll_back(&mut self) -> Result<(), Failure> {
+        let Some(Begun { inserted, changes }) = self.begun.take() else { return Ok(()) };
+        for (table, identity) in inserted {
+            self.inserted[table as usize].remove(&identity);
+        }
+        self.changes = changes;
         Ok(())
+    }
+
+    fn reconnect(&mut self, allow_replica: bool) -> Result<(), Failure> {
+        self.index.reconnect(allow_replica)?;
+        self.roll_back()
     }
 
     fn modalities(&mut self, _: &[&str], _: Derive) -> Result<Vec<(String, String)>, Failure> {

@@ -10,7 +10,7 @@ impl Writer {
     /// The path in the row of each of these images that has one.
     pub fn paths(&mut self, uids: &[&str]) -> Result<HashMap<String, String>, Failure> {
         let look = Look { view: View::Begun, show: Show::Nothing };
-        let rows = self.index.find(Table::Image, uids, look)?;
+        let rows = self.patiently(|writer| writer.index.find(Table::Image, uids, look))?;
         Ok(rows.into_iter().map(|row| (row.key, row.path)).collect())
     }
 }

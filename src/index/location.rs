@@ -9,6 +9,7 @@ use sqlx::mysql::MySqlConnectOptions;
 use super::columns::Engine;
 use super::dry_run::DryRun;
 use super::mysql::MySql;
+use super::server::Server;
 use super::sql::{Database, SqlIndex};
 use super::sqlite::Sqlite;
 use super::{Failure, Index, Tables};
@@ -133,16 +134,28 @@ impl Location {
         let tables = Arc::clone(tables);
         match self {
             Location::Sqlite(path) => {
-                let database = match access {
-                    Access::Write => Sqlite::open(path),
-                    Access::DryRun if path.exists() => Sqlite::read_only(path),
+                let path = path.clone();
+                let open = move |_| match access {
+                    Access::Write => Sqlite::open(&path),
+                    Access::DryRun if path.exists() => Sqlite::read_only(&path),
                     Access::DryRun => Sqlite::in_memory(),
                 };
-                Ok(seen_by(access, SqlIndex::new(database.map_err(failed)?, tables)))
+                let database = open(false).map_err(failed)?;
+                Ok(seen_by(access, SqlIndex::new(database, Box::new(open), tables)))
             }
-            Location::MySql { options, .. } => {
+            Location::MySql { options, shown } => {
                 let database = MySql::connect(options).map_err(failed)?;
-                Ok(seen_by(access, SqlIndex::new(database, tables)))
+                let (options, shown) = (options.clone(), shown.clone());
+                // Another server may answer by now, or the former master as a replica.
+                let connect = move |allow_replica| {
+                    let mut database = MySql::connect(&options)?;
+                    let server = Server::ask(&mut database, shown.clone())?;
+                    match server.objection(access, allow_replica) {
+                        Some((what, _)) => Err(Failure::Lost(what)),
+                        None => Ok(database),
+                    }
+                };
+                Ok(seen_by(access, SqlIndex::new(database, Box::new(connect), tables)))
             }
         }
     }

@@ -177,7 +177,8 @@ impl Writer {
             };
             let keys: Vec<&str> = batch.images().map(|(key, _)| key).collect();
             let found = self.index.find(Table::Image, &keys, Look { view: View::Begun, show })?;
-            batch.there = found.into_iter().map(|row| (row.key.as_str().into(), row)).collect();
+            let found = found.into_iter().filter(|row| !self.is_left(Table::Image, &row.key));
+            batch.there = found.map(|row| (row.key.as_str().into(), row)).collect();
         }
         self.reach_series(batch);
         self.look_for(Level::Series, batch)?;
@@ -195,6 +196,7 @@ impl Writer {
         let wanted = batch.wanted(level, &self.known);
         let keys: Vec<&str> = wanted.values().map(|members| batch.key(level, members[0])).collect();
         let found = self.index.find(level.table(), &keys, Look { view: View::Begun, show: Show::Nothing })?;
+        let found = Vec::from_iter(found.into_iter().filter(|row| !self.is_left(level.table(), &row.key)));
         if level == Level::Study && self.policy.mode == Mode::Refresh {
             let keys: Vec<&str> = found.iter().map(|row| row.key.as_str()).collect();
             batch.edited.extend(self.index.edited(Level::Study, &keys)?);

@@ -3,10 +3,11 @@
 //! Statements carry many rows. One that fails is halved, so that a row that the database will not hold, or that
 //! somebody else has just written, is found, and the others are inserted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::columns::Source;
 use super::fold::IDENTITY;
+use super::patience::Tried;
 use super::{Entry, Existing, Failure, Index, Look, Refusal, Show, Value, View, column::Column};
 use crate::dicom::attributes::position;
 use crate::dicom::{Level, Table};
@@ -83,19 +84,26 @@ pub struct Missing<'a, R> {
     /// One a key.
     rows: &'a [R],
     presence: Vec<Option<Presence>>,
+    /// Rows that are there since an attempt that failed, and are as good as inserted.
+    left: &'a HashSet<Tried>,
 }
 
 impl<'a, R: Row> Missing<'a, R> {
-    pub fn new(index: &'a mut dyn Index, table: Table, rows: &'a [R]) -> Self {
-        Missing { index, table, rows, presence: vec![None; rows.len()] }
+    pub fn new(index: &'a mut dyn Index, table: Table, rows: &'a [R], left: &'a HashSet<Tried>) -> Self {
+        Missing { index, table, rows, presence: vec![None; rows.len()], left }
     }
 
     /// Inserts what is missing. Nobody has looked before where the table was empty.
     pub fn insert(mut self, was_looked_for: bool) -> Result<Vec<Presence>, Failure> {
         let all: Vec<usize> = (0..self.rows.len()).collect();
         // Where a failed statement leaves rows behind, only a look beforehand tells whose they are.
-        if !was_looked_for && !self.index.tables().is_transactional {
-            self.look(&all, View::Begun, Presence::There)?;
+        if (!was_looked_for || !self.left.is_empty()) && !self.index.tables().is_transactional {
+            let (table, left) = (self.table, self.left);
+            let presence = |row: Existing| match left.contains(&(table, row.key.as_str().into())) {
+                true => Presence::Inserted,
+                false => Presence::There(row),
+            };
+            self.look(&all, View::Begun, presence)?;
         }
         let missing = self.without_presence(&all);
         let mut rest = missing.as_slice();

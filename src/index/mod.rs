@@ -31,6 +31,7 @@ mod missing;
 mod mysql;
 pub mod names;
 pub mod pacsone;
+pub mod patience;
 pub mod purge;
 mod repertoire;
 pub mod replica;
@@ -157,6 +158,14 @@ pub trait Index {
     fn commit(&mut self) -> Result<(), Failure>;
     fn roll_back(&mut self) -> Result<(), Failure>;
 
+    /// The rows, by their keys, that inserts were sent for since this was asked last, as far as they were not refused.
+    fn take_tried(&mut self) -> Vec<(Table, Box<str>)> {
+        Vec::new()
+    }
+
+    /// A new connection in place of one that was lost. What it had not committed is gone.
+    fn reconnect(&mut self, allow_replica: bool) -> Result<(), Failure>;
+
     /// The modalities of the series of these studies, as pairs of study and modality.
     fn modalities(&mut self, studies: &[&str], which: Derive) -> Result<Vec<(String, String)>, Failure>;
 
@@ -219,7 +228,11 @@ pub enum Failure {
     Refused(Refusal),
     /// A deadlock or a lock held too long: to be tried again.
     Busy(String),
-    /// Anything else: the connection, the disk, a privilege.
+    /// The connection is gone, or the server is going down or full: it may be back soon.
+    Unreachable(String),
+    /// The run was told to end while it waited for the database.
+    Interrupted,
+    /// Anything else: a table, the disk, a privilege.
     Lost(String),
 }
 
@@ -235,7 +248,8 @@ impl fmt::Display for Failure {
         match self {
             Failure::Duplicate => write!(f, "a key is there already"),
             Failure::Refused(refusal) => write!(f, "{}", refusal.detail),
-            Failure::Busy(what) | Failure::Lost(what) => write!(f, "{what}"),
+            Failure::Busy(what) | Failure::Unreachable(what) | Failure::Lost(what) => write!(f, "{what}"),
+            Failure::Interrupted => write!(f, "interrupted"),
         }
     }
 }

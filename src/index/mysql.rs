@@ -1,13 +1,14 @@
 //! MySQL and MariaDB, through one connection and a runtime of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow};
 
 use super::ask::{self, Answer};
 use super::column::{Found, Kind};
 use super::columns::{self, Engine};
-use super::connection::connection;
+use super::connection::{connection, within};
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
@@ -16,6 +17,12 @@ use super::{Failure, Refusal, Value};
 /// The server's session is set explicitly: what a row must be does not depend on its configuration.
 /// A connection may be idle for as long as a replica lags.
 const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', wait_timeout = 1000000";
+
+const CONNECTING: Duration = Duration::from_secs(10);
+
+/// More than any statement takes: a lock is waited for for 50 seconds by default, and the largest statements read or
+/// write the rows of 500 keys.
+const LONGEST_ANSWER: Duration = Duration::from_secs(300);
 
 /// Up to 65,535 values to a statement. 500 rows of an image's columns measured fastest.
 const INSERT_SIZES: &[usize] = &[500, 50, 5, 1];
@@ -141,7 +148,7 @@ impl MySql {
 
     /// Asks the server about itself.
     pub fn ask(&mut self, sql: &str) -> Result<Answer, Failure> {
-        self.runtime.block_on(ask::ask(&mut self.connection, sql))
+        within(LONGEST_ANSWER, &self.runtime, ask::ask(&mut self.connection, sql))?
     }
 }
 
@@ -184,15 +191,30 @@ pub(super) fn text(row: &MySqlRow, column: usize) -> Option<String> {
     bytes.map(|bytes| String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
 
-/// Errors that say nothing of a row: access, database, table, read-only server, disk, killed connection.
-const HARMLESS: [u16; 17] =
-    [1021, 1040, 1044, 1045, 1049, 1114, 1130, 1142, 1143, 1146, 1153, 1203, 1290, 1317, 1665, 1698, 1927];
+/// Errors that say nothing of a row: access, database, table, disk.
+const HARMLESS: [u16; 12] = [1021, 1044, 1045, 1049, 1114, 1130, 1142, 1143, 1146, 1153, 1665, 1698];
+
+/// The server is going down or full, or has cut the connection or the statement; or a proxy has lost it. One that has
+/// become read-only may be about to hand over to another: the next connection tells.
+fn is_away(number: u16) -> bool {
+    const FULL: [u16; 3] = [1040, 1203, 1226];
+    const GOING_DOWN: [u16; 5] = [1053, 1077, 1078, 1079, 1080];
+    const CUT: [u16; 11] = [1152, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 3168, 3169, 4031];
+    const READ_ONLY: [u16; 3] = [1290, 1792, 1836];
+    const OF_PROXIES: [u16; 5] = [2002, 2003, 2006, 2013, 9001];
+    [&FULL[..], &GOING_DOWN, &CUT, &READ_ONLY, &OF_PROXIES].concat().contains(&number)
+}
 
 /// Server error numbers and SQL states: the error references of the MySQL and MariaDB manuals. The message of an error
 /// about a row may hold its values: only the name of a column is taken from it.
 pub(super) fn failure(error: sqlx::Error) -> Failure {
     let Some(refused) = error.as_database_error().and_then(|e| e.try_downcast_ref::<MySqlDatabaseError>()) else {
-        return Failure::Lost(error.to_string());
+        return match error {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+                Failure::Unreachable(error.to_string())
+            }
+            _ => Failure::Lost(error.to_string()),
+        };
     };
     let number = refused.number();
     let class = refused.code().unwrap_or_default().get(..2).unwrap_or_default();
@@ -204,6 +226,7 @@ pub(super) fn failure(error: sqlx::Error) -> Failure {
             let detail = column.map_or(format!("error {number}"), |name| format!("error {number} for column `{name}`"));
             Failure::Refused(Refusal { code: "refused-by-index", detail })
         }
+        _ if is_away(number) => Failure::Unreachable(format!("error {number}: {}", refused.message())),
         _ if HARMLESS.contains(&number) => Failure::Lost(format!("error {number}: {}", refused.message())),
         _ => Failure::Lost(format!("error {number}, see the manual of the server")),
     }

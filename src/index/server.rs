@@ -50,7 +50,7 @@ impl Server {
         server.map(Some)
     }
 
-    fn ask(database: &mut MySql, shown: String) -> Result<Server, Failure> {
+    pub(super) fn ask(database: &mut MySql, shown: String) -> Result<Server, Failure> {
         let has_log = is_on(database, "log_bin")?;
         let binlog_format = if has_log { variable(database, "binlog_format")? } else { None };
         let mut read_only = None;
@@ -69,24 +69,28 @@ impl Server {
 
     /// Refuses a server that rows are not to be written on.
     pub fn check(&self, access: Access, allow_replica: bool) -> Result<()> {
+        self.objection(access, allow_replica).map_or(Ok(()), |(what, advice)| Err(Error::usage(what, advice)))
+    }
+
+    /// Why rows are not to be written on it, and what to do about that.
+    pub fn objection(&self, access: Access, allow_replica: bool) -> Option<(String, &'static str)> {
         if access == Access::DryRun || allow_replica {
-            return Ok(());
+            return None;
         }
         if let Replication::Of(masters) = &self.replication {
-            return Err(Error::usage(
+            return Some((
                 format!("{} is on a replica of {}, running or not", self.shown, masters.join(" and ")),
                 "Name its master: rows that are written here are not there. If this server has been promoted, end its \
                  replication (RESET SLAVE ALL); to write on a replica all the same: --allow-replica.",
             ));
         }
-        if let Some(name) = self.read_only {
-            return Err(Error::usage(
+        self.read_only.map(|name| {
+            (
                 format!("{} is on a server that is read-only ({name} is on)", self.shown),
                 "It may be a replica: name its master. To write here: SET GLOBAL read_only = OFF, or, where the user may \
                  write to a read-only server, --allow-replica.",
-            ));
-        }
-        Ok(())
+            )
+        })
     }
 
     /// What could not be told.

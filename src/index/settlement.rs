@@ -145,7 +145,7 @@ impl Writer {
                 linked.entry(identity).or_default().insert(name);
             }
         }
-        let variants = self.variants(&rows, &bearers)?;
+        let variants = self.patiently(|writer| writer.variants(&rows, &bearers))?;
         let mut decided = Decided { findings: rows_that_disagree(&rows), ..Decided::default() };
         let nobody = About { bearers: &Bearers::new(), linked: &BTreeSet::new(), variants: &[] };
         for (identity, patient) in &rows.patients {

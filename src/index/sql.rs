@@ -45,9 +45,14 @@ const LOOKUP_SIZES: [usize; 3] = [500, 50, 1];
 /// IDs and prefixes per question.
 const FEW: usize = 50;
 
+/// Makes another connection of the same kind, where a replica is refused unless it is allowed.
+pub type Connect<D> = Box<dyn Fn(bool) -> Result<D, Failure> + Send>;
+
 pub struct SqlIndex<D> {
     database: D,
+    connect: Connect<D>,
     tables: Arc<Tables>,
+    tried: Vec<(Table, Box<str>)>,
     statements: HashMap<(Verb, Table, usize), Arc<str>>,
 }
 
@@ -64,8 +69,18 @@ enum Verb {
 }
 
 impl<D: Database> SqlIndex<D> {
-    pub fn new(database: D, tables: Arc<Tables>) -> Self {
-        SqlIndex { database, tables, statements: HashMap::new() }
+    pub fn new(database: D, connect: Connect<D>, tables: Arc<Tables>) -> Self {
+        SqlIndex { database, connect, tables, tried: Vec::new(), statements: HashMap::new() }
+    }
+
+    fn note_tried(&mut self, table: Table, values: &[Value<'_>]) {
+        let columns = &self.tables.of(table).columns;
+        let Some(key) = columns.iter().position(|column| column.known == table.key()) else { return };
+        let keys = values.chunks(columns.len()).filter_map(|row| match row[key] {
+            Value::Text(key) => Some((table, key.into())),
+            _ => None,
+        });
+        self.tried.extend(keys);
     }
 
     fn statement(&mut self, verb: Verb, table: impl Into<Table>, count: usize) -> Arc<str> {
@@ -184,7 +199,15 @@ impl<D: Database> Index for SqlIndex<D> {
     fn insert(&mut self, table: Table, rows: usize, values: &[Value<'_>]) -> Result<(), Failure> {
         let sql = self.statement(Verb::Insert, table, rows);
         let keep = if D::INSERT_SIZES.contains(&rows) { Keep::Prepared } else { Keep::Once };
-        self.database.execute(&sql, values, keep).map(|_| ())
+        let before = self.tried.len();
+        self.note_tried(table, values);
+        let done = self.database.execute(&sql, values, keep).map(|_| ());
+        // Where tables know no transactions, a statement of many rows may have left some of them behind.
+        if matches!(done, Err(Failure::Duplicate | Failure::Refused(_))) && (self.tables.is_transactional || rows == 1)
+        {
+            self.tried.truncate(before);
+        }
+        done
     }
 
     fn update(&mut self, table: Table, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure> {
@@ -214,6 +237,17 @@ impl<D: Database> Index for SqlIndex<D> {
 
     fn roll_back(&mut self) -> Result<(), Failure> {
         self.database.roll_back()
+    }
+
+    fn take_tried(&mut self) -> Vec<(Table, Box<str>)> {
+        std::mem::take(&mut self.tried)
+    }
+
+    fn reconnect(&mut self, allow_replica: bool) -> Result<(), Failure> {
+        self.database = (self.connect)(allow_replica)?;
+        // How Patient IDs are compared is part of their text.
+        self.statements.clear();
+        Ok(())
     }
 
     fn modalities(&mut self, studies: &[&str], which: Derive) -> Result<Vec<(String, String)>, Failure> {

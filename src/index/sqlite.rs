@@ -9,13 +9,17 @@ use sqlx::sqlite::{
 };
 
 use super::column::{Found, Kind};
-use super::connection::connection;
+use super::connection::{connection, within};
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
 use super::{Failure, Refusal, Value, init};
 
 /// Another run may be writing: its transactions are short.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The file is on this machine: what takes long is not lost.
+const CONNECTING: Duration = Duration::MAX;
+const LONGEST_ANSWER: Duration = Duration::MAX;
 
 /// Up to 32,766 values to a statement. 100 rows measured fastest.
 const INSERT_SIZES: &[usize] = &[100, 10, 1];
@@ -134,6 +138,7 @@ fn failure(error: sqlx::Error) -> Failure {
         (1555 | 2067, _) => Failure::Duplicate,
         (_, 5 | 6) => Failure::Busy(format!("SQLite code {code}: the index is locked by another program")),
         (_, 18..=20) => Failure::Refused(Refusal { code: "refused-by-index", detail: format!("SQLite code {code}") }),
+        (_, 13) => Failure::Lost(format!("its disk is full (SQLite code {code}): make room there")),
         _ => Failure::Lost(format!("SQLite code {code}: {}", refused.message())),
     }
 }

@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::Run;
 use super::again::spool_failed;
 use super::spool::Spool;
-use super::{Run, index_failed};
 use crate::archive::Roots;
 use crate::archive::changed::{Directory, Since};
 use crate::dicom::Level;
@@ -84,7 +84,7 @@ impl Run<'_> {
     /// A row that names another file by now was led there by the second look, or by the PACS.
     fn list_those_named(&self, writer: &mut Writer, missing: Vec<(String, PathBuf)>) -> Result<()> {
         let uids: Vec<&str> = missing.iter().map(|(uid, _)| uid.as_str()).collect();
-        let named = writer.paths(&uids).map_err(index_failed)?;
+        let named = writer.paths(&uids).or_else(|failure| self.index_failed(failure))?;
         for (uid, path) in &missing {
             let is_named = self.plan.path_map.to_index(path).is_ok_and(|path| named.get(uid) == Some(&path));
             if is_named {

@@ -14,6 +14,7 @@ mod census;
 mod gate;
 mod gone;
 mod lag;
+mod outage;
 mod read;
 pub mod received;
 mod spool;
@@ -30,6 +31,7 @@ use jiff::SignedDuration;
 use jiff::civil::Date;
 use rayon::ThreadPool;
 
+pub use outage::Outage;
 pub use received::Receipt;
 pub use stop::Stop;
 pub use stored::Stored;
@@ -44,7 +46,7 @@ use crate::index::known::PARENTS;
 use crate::index::replica::Replica;
 use crate::index::settlement::Settlement;
 use crate::index::{Entry, Failure, Tables};
-use crate::progress::Observer;
+use crate::progress::{Observer, text};
 use crate::report::account::{Account, Fate};
 use crate::report::listing::Listing;
 use census::Census;
@@ -72,6 +74,9 @@ pub struct Plan<'a> {
     pub count_ahead: bool,
     pub listing: &'a Listing,
     pub stop: &'a Stop,
+    /// How the index is called in messages.
+    pub index: String,
+    pub outage: &'a Outage,
     /// Writing waits while a replica lags more.
     pub max_replica_lag: Duration,
 }
@@ -92,8 +97,9 @@ pub struct Done {
     /// What a dry run would have changed.
     pub changes: Vec<(String, Changed)>,
     pub elapsed: Duration,
-    /// How long writing waited for replicas.
+    /// How long writing waited for replicas, and for the database.
     pub waited: Duration,
+    pub waited_for_database: Duration,
     /// Files counted ahead of the work, if they were.
     pub counted_ahead: Option<u64>,
     /// What kept the run from its end, if anything did.
@@ -169,7 +175,19 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
     let Closed { parents, updated, companions, changes } = closed;
     let elapsed = started.elapsed();
     let account = run.account;
-    Ok(Done { account, parents, updated, companions, changes, elapsed, waited, counted_ahead, failure })
+    let waited_for_database = plan.outage.waited();
+    Ok(Done {
+        account,
+        parents,
+        updated,
+        companions,
+        changes,
+        elapsed,
+        waited,
+        waited_for_database,
+        counted_ahead,
+        failure,
+    })
 }
 
 impl Run<'_> {
@@ -206,7 +224,7 @@ impl Run<'_> {
     fn close(&self, mut writers: Vec<Writer>) -> (Closed, Result<()>) {
         let result = match writers.first_mut().map(Writer::settle) {
             Some(Ok(settlement)) => self.settle(&mut writers, &settlement),
-            Some(Err(failure)) => Err(index_failed(failure)),
+            Some(Err(failure)) => self.index_failed(failure),
             None => Ok(()),
         };
         let mut closed = Closed::default();
@@ -236,7 +254,8 @@ impl Run<'_> {
                 let stages: Vec<_> =
                     writers.iter_mut().enumerate().map(|part| scope.spawn(move || close(part))).collect();
                 let mut stages = stages.into_iter();
-                stages.try_for_each(|stage| stage.join().map_err(|_| defect("closing"))?.map_err(index_failed))
+                let closed = |stage: thread::ScopedJoinHandle<_>| stage.join().map_err(|_| defect("closing"));
+                stages.try_for_each(|stage| closed(stage)?.or_else(|failure| self.index_failed(failure)))
             })?;
         }
         let refused = writers.iter_mut().flat_map(|writer| std::mem::take(&mut writer.refused));
@@ -249,6 +268,24 @@ impl Run<'_> {
             self.plan.listing.add_row(what, &finding.uid, finding.reason, &finding.detail);
         }
         Ok(())
+    }
+
+    /// A wait for the database that was interrupted is no failure: the run ends as it was told to.
+    fn index_failed<T: Default>(&self, failure: Failure) -> Result<T> {
+        if matches!(failure, Failure::Interrupted) {
+            return Ok(T::default());
+        }
+        let (account, count) = (&self.account, text::count);
+        let found = account.files_found();
+        let settled = count(account.done().saturating_sub(account.count(Fate::NotReached)));
+        Err(Error::unfinished(
+            format!("the index {} cannot be written: {failure}", self.plan.index),
+            format!(
+                "{settled} of {} files found were settled. What was committed stays. Mend the database, then run the \
+                 same command again: it goes on from there.",
+                count(found)
+            ),
+        ))
     }
 
     fn send(&self, found: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) {
@@ -310,12 +347,5 @@ fn defect(stage: &str) -> Error {
     Error::unfinished(
         format!("the {stage} stage failed, which is a defect of this program"),
         "Please report it. What was committed is in the index; run the same command again to go on.",
-    )
-}
-
-fn index_failed(failure: Failure) -> Error {
-    Error::unfinished(
-        format!("the index cannot be written: {failure}"),
-        "What was committed stays. Mend the database, then run the same command again: it goes on from there.",
     )
 }

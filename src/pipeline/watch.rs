@@ -90,7 +90,7 @@ impl Watch {
 }
 
 fn tell(run: &Run<'_>, started: Instant, observer: &mut dyn Observer) {
-    for notice in run.gate.notices() {
+    for notice in run.gate.notices().into_iter().chain(run.plan.outage.notices()) {
         observer.tell(started.elapsed(), &notice);
     }
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::{Run, index_failed};
+use super::Run;
 use crate::error::Result;
-use crate::index::Entry;
 use crate::index::batch::{Outcome, Writer};
+use crate::index::{Entry, Failure};
 use crate::report::account::Fate;
 
 /// One statement of the largest size, so that a batch costs one round trip for its images.
@@ -38,9 +38,10 @@ impl Run<'_> {
                 self.give_up(batch.len() + rest.len(), entries);
                 return (writer, Ok(()));
             }
-            if let Err(error) = self.flush(&mut writer, &batch) {
+            if let Err(failure) = self.flush(&mut writer, &batch) {
+                let result = self.index_failed(failure);
                 self.give_up(batch.len() + rest.len(), entries);
-                return (writer, Err(error));
+                return (writer, result);
             }
             batch = rest;
             due = Instant::now() + AGE;
@@ -48,11 +49,11 @@ impl Run<'_> {
         (writer, Ok(()))
     }
 
-    fn flush(&self, writer: &mut Writer, batch: &[Entry]) -> Result<()> {
+    fn flush(&self, writer: &mut Writer, batch: &[Entry]) -> Result<(), Failure> {
         if batch.is_empty() {
             return Ok(());
         }
-        let written = writer.write(batch).map_err(index_failed)?;
+        let written = writer.write(batch)?;
         if let Some(led) = &self.led {
             led.note(batch, &written);
         }

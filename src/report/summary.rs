@@ -39,8 +39,9 @@ pub struct Summary<'a> {
     /// What `--existing refresh` has overwritten.
     pub undo: Option<(&'a Path, u64)>,
     pub elapsed: Duration,
-    /// How long writing waited for replicas.
+    /// How long writing waited for replicas, and for the database.
     pub waited: Duration,
+    pub waited_for_database: Duration,
     /// Something kept the run from its end.
     pub failed: bool,
     pub index: String,
@@ -124,8 +125,10 @@ impl Summary<'_> {
                 text::rate(rate)
             ),
         );
-        if !self.waited.is_zero() {
-            line(&mut out, format_args!("writing waited {} for replicas", text::duration(self.waited)));
+        for (waited, what) in [(self.waited, "replicas"), (self.waited_for_database, "the database")] {
+            if !waited.is_zero() {
+                line(&mut out, format_args!("writing waited {} for {what}", text::duration(waited)));
+            }
         }
         if let Some((path, lines)) = &self.listing {
             line(&mut out, format_args!("files to look at, one a line: {} ({})", path.display(), text::count(*lines)));

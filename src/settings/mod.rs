@@ -59,6 +59,8 @@ pub struct Reindex {
     pub allow_replica: bool,
     pub replicas: Vec<Address>,
     pub max_replica_lag: Duration,
+    /// How long to wait for a database that was lost.
+    pub patience: Duration,
     /// What would be asked is answered.
     pub yes: bool,
     /// `None` shows nothing.
@@ -85,6 +87,8 @@ impl Reindex {
         let replicas = replicas.collect::<Result<_>>()?;
         let max_replica_lag = Duration::try_from(typed.max_replica_lag)
             .map_err(|_| Error::usage("--max-replica-lag is negative", "Write 10s, or 15m."))?;
+        let patience = Duration::try_from(typed.patience)
+            .map_err(|_| Error::usage("--patience is negative", "Write 0s, or 10m."))?;
         let files = [
             ("--index", location.file()),
             ("--rejected", typed.rejected.as_deref()),
@@ -100,6 +104,7 @@ impl Reindex {
             allow_replica: typed.allow_replica,
             replicas,
             max_replica_lag,
+            patience,
             yes: typed.yes,
             path_map,
             location,

@@ -16,6 +16,7 @@ mod living;
 mod mutants;
 mod oddities;
 mod oracles;
+mod patience;
 mod progress;
 mod purging;
 mod pydicom;

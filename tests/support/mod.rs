@@ -447,6 +447,15 @@ impl Connected {
         }
     }
 
+    /// Something that may come too late.
+    pub fn try_execute(&mut self, sql: &str) {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match &mut self.link {
+            Link::Sqlite(link) => drop(self.runtime.block_on(link.execute(sql))),
+            Link::MariaDb(link) => drop(self.runtime.block_on(link.execute(sql))),
+        }
+    }
+
     pub fn rows(&mut self, sql: &str) -> Vec<String> {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         let shown = |values: Vec<Option<String>>| {

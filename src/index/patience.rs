@@ -1,0 +1,137 @@
+//! A run survives its database for a while: a server that restarts, hands over or cuts connections is waited for, and what
+//! was not committed is done again on a new connection.
+//!
+//! A commit whose answer was lost was made or was not. It was all or nothing: if the rows that its transaction inserted
+//! are there, it was made, and what the attempt found out holds. Where tables know no transactions, rows that were sent
+//! and are there are taken for this run's.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::batch::Writer;
+use super::{Failure, LEVELS, Look, Show, View};
+use crate::dicom::Table;
+use crate::progress::text;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// An interrupt has no way to wake a writer: it looks for one this often.
+const TICK: Duration = Duration::from_millis(50);
+
+const OTHER: &str = "the database that answers now lacks rows that this run had committed: it is another one, or has lost \
+                     them";
+
+/// How long a writer waits for its database, and who is told.
+#[derive(Clone)]
+pub struct Patience {
+    /// Of one outage. Zero is none at all.
+    pub limit: Duration,
+    /// The server that answers then may be a replica.
+    pub allow_replica: bool,
+    pub outages: Arc<dyn Outages>,
+}
+
+/// Who is told of outages, and says whether waiting is still wanted.
+pub trait Outages: Send + Sync {
+    /// A writer begins to wait.
+    fn begins(&self, why: &str);
+
+    /// It has tried again in vain.
+    fn lasts(&self, why: &str);
+
+    /// It waits no more: it goes on, or has given up.
+    fn ends(&self, goes_on: bool);
+
+    fn is_interrupted(&self) -> bool;
+}
+
+/// A row that a transaction was to insert, by its key.
+pub type Tried = (Table, Box<str>);
+
+impl Writer {
+    /// Does what can be done again, on a new connection as often as the database is lost.
+    pub(super) fn patiently<T>(&mut self, mut work: impl FnMut(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
+        let mut done = work(self);
+        let Patience { limit, outages, .. } = self.policy.patience.clone();
+        let lost = Instant::now();
+        let mut tries = 0;
+        while let Err(Failure::Unreachable(why)) = &done {
+            // Once at once: a connection that was cut by itself is no outage.
+            match tries {
+                0 => {}
+                1 => outages.begins(why),
+                _ => outages.lasts(why),
+            }
+            if lost.elapsed() >= limit {
+                let lost = Failure::Lost(format!("{why}; waited for it for {}", text::duration(limit)));
+                done = Err(if limit.is_zero() { Failure::Lost(why.clone()) } else { lost });
+            } else if tries > 0 && !self.pause(tries, limit.saturating_sub(lost.elapsed())) {
+                done = Err(Failure::Interrupted);
+            } else {
+                done = self.reconnect().and_then(|()| work(self));
+            }
+            tries += 1;
+        }
+        if tries > 1 {
+            outages.ends(done.is_ok());
+        }
+        done
+    }
+
+    /// Writers do not knock at the same moments. `false` if the run was told to end.
+    fn pause(&self, tries: u32, at_most: Duration) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (std::process::id(), std::thread::current().id(), tries).hash(&mut hasher);
+        let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(16)).min(LONGEST_PAUSE);
+        let pause = pause.mul_f64(0.75 + (hasher.finish() % 256) as f64 / 1024.0).min(at_most);
+        let begun = Instant::now();
+        while begun.elapsed() < pause {
+            if self.policy.patience.outages.is_interrupted() {
+                return false;
+            }
+            sleep(TICK.min(pause.saturating_sub(begun.elapsed())));
+        }
+        true
+    }
+
+    /// What answers now must be the index that this run has written: the tables are there and take rows, and what was
+    /// committed last is there. A server that was restored or promoted may lack it, and then more.
+    fn reconnect(&mut self) -> Result<(), Failure> {
+        let connected = self.index.reconnect(self.policy.patience.allow_replica);
+        let checked = connected.and_then(|()| {
+            LEVELS.into_iter().try_for_each(|level| self.index.probe(level))?;
+            let last = Vec::from_iter(self.committed.clone());
+            match self.are_there(&last, View::Begun)? {
+                true => Ok(()),
+                false => Err(Failure::Lost(OTHER.into())),
+            }
+        });
+        checked.map_err(|failure| match failure {
+            Failure::Busy(why) => Failure::Unreachable(why),
+            failure => failure,
+        })
+    }
+
+    /// Whether a commit whose answer was lost was made, if a row tells. Looks at what is committed now: it waits for a
+    /// transaction that the server has not taken back yet.
+    pub(super) fn was_committed(&mut self, tried: &[Tried]) -> Result<bool, Failure> {
+        match self.are_there(tried, View::Now) {
+            Err(Failure::Busy(why)) => Err(Failure::Unreachable(why)),
+            are_there => Ok(!tried.is_empty() && are_there?),
+        }
+    }
+
+    fn are_there(&mut self, rows: &[Tried], view: View) -> Result<bool, Failure> {
+        for part in rows.chunk_by(|a, b| a.0 == b.0) {
+            let keys: Vec<&str> = part.iter().map(|(_, key)| &**key).collect();
+            let found = self.index.find(part[0].0, &keys, Look { view, show: Show::Nothing })?;
+            if keys.iter().any(|key| !found.iter().any(|row| row.key == *key)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

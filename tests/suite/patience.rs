@@ -1,0 +1,286 @@
+//! A database that goes away in mid-run and comes back, or does not.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{sleep, spawn};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{FATES, Index, PASSWORD, ROOT_UID, Said, Site};
+
+/// A server of the test's own, which it may kill.
+struct Server {
+    script: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server");
+        let mut script = Command::new(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let answers = BufReader::new(script.stdout.take().unwrap());
+        let mut server = Server { orders: script.stdin.take(), script, answers, url: String::new() };
+        server.url = format!("mysql://pacs@127.0.0.1:{}/", server.answer());
+        server
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "the server does not start: run tests/run, which says what is missing");
+        line.trim().to_owned()
+    }
+
+    fn order(&mut self, order: &str) {
+        writeln!(self.orders.as_ref().unwrap(), "{order}").unwrap();
+        assert_eq!(self.answer(), "done");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.orders = None;
+        let _ = self.script.wait();
+    }
+}
+
+fn is_long() -> bool {
+    std::env::var_os("PACS_INDEX_TEST_LONG").is_some()
+}
+
+/// Studies of two series whose instances disagree, so that the closing step has something to do.
+fn site_with(files: u32) -> Site {
+    const PER_SERIES: u32 = 250;
+    let site = Site::new();
+    for n in 0..files {
+        let (series, study) = (n / PER_SERIES, n / PER_SERIES / 2);
+        let uid = format!("{ROOT_UID}.{study}.{series}.{n}");
+        let change = json!({
+            "PatientID": format!("T{}", study % 7), "StudyInstanceUID": format!("{ROOT_UID}.{study}"),
+            "SeriesInstanceUID": format!("{ROOT_UID}.{study}.{series}"), "SOPInstanceUID": uid,
+            "InstanceNumber": n.to_string(), "StudyDescription": format!("part {}", n % 3),
+        });
+        site.add(&format!("2021-11-{:02}-FRI/{study}/{uid}", 10 + study % 15), change);
+    }
+    site
+}
+
+/// An index in tables that know no transactions.
+fn make_myisam(index: &Index) {
+    for table in ["patient", "study", "series", "image"] {
+        index.execute(&format!("ALTER TABLE {table} ENGINE = MyISAM"));
+    }
+}
+
+fn account(said: &Said) -> Vec<String> {
+    let rows = said.out.lines().find(|line| line.starts_with("new rows")).unwrap().to_owned();
+    FATES.iter().map(|fate| format!("{fate} {}", said.figure(fate))).chain([rows]).collect()
+}
+
+/// Waits until a run has written so many images.
+fn wait_for(index: &Index, images: u64) {
+    let mut connected = index.connect();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let count = |rows: Vec<String>| rows[0].parse::<u64>().unwrap();
+    while count(connected.rows("SELECT COUNT(*) FROM image")) < images {
+        assert!(Instant::now() < deadline, "the run does not write");
+        sleep(Duration::from_millis(5));
+    }
+    connected.close();
+}
+
+/// Cuts all connections to an index.
+fn cut_connections(index: &Index) {
+    let mut admin = index.connect();
+    let theirs = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()";
+    admin.rows(theirs).iter().for_each(|id| admin.try_execute(&format!("KILL {id}")));
+    admin.close();
+}
+
+/// A run through outages ends as one without any, with the same rows.
+#[track_caller]
+fn is_as_without(said: Said, index: &Index, site: &Site, calm: &Index) {
+    let undisturbed = site.reindex(calm, &[]);
+    let said = said.exits(undisturbed.exit);
+    assert_eq!(account(&said), account(&undisturbed));
+    assert_eq!(index.dump(), calm.dump());
+}
+
+#[test]
+fn a_run_goes_on_after_its_server_was_killed() {
+    let (files, kills, pause) = if is_long() { (50_000, 5, 5) } else { (10_000, 2, 1) };
+    let (mut server, site) = (Server::start(), site_with(files));
+    let (index, calm) = (Index::mariadb_on(&server.url, &site), Index::mariadb_on(&server.url, &site));
+    let mut run = site.start_shown(&index, &["--io-threads", "2"]);
+    for kill in 1..=kills {
+        wait_for(&index, u64::from(files * kill / (kills + 2)));
+        assert!(!run.is_over());
+        server.order("kill");
+        sleep(Duration::from_secs(pause));
+        server.order("start");
+    }
+    let said = run.end();
+    assert!(said.err.contains("writing waits: the database cannot be reached ("), "{}", said.err);
+    assert!(said.err.contains("giving up after 10 min") && said.err.contains("writing goes on after"), "{}", said.err);
+    assert!(said.out.contains("for the database"), "{}", said.out);
+    is_as_without(said, &index, &site, &calm);
+}
+
+#[test]
+fn a_run_into_tables_without_transactions_goes_on_after_a_restart() {
+    let (mut server, site) = (Server::start(), site_with(5000));
+    let (index, calm) = (Index::mariadb_on(&server.url, &site), Index::mariadb_on(&server.url, &site));
+    make_myisam(&index);
+    let mut run = site.start_reindex(&index, &["--io-threads", "2"]);
+    for images in [1000, 2500] {
+        wait_for(&index, images);
+        assert!(!run.is_over());
+        server.order("stop");
+        server.order("start");
+    }
+    is_as_without(run.end(), &index, &site, &calm);
+}
+
+#[test]
+fn connections_that_are_cut_again_and_again_cost_nothing_but_time() {
+    let site = site_with(5000);
+    let (index, calm) = (Index::mariadb(&site), Index::mariadb(&site));
+    let mut run = site.start_reindex(&index, &["--io-threads", "2"]);
+    for images in [1, 1000, 2000, 3000, 4000] {
+        wait_for(&index, images);
+        assert!(!run.is_over());
+        cut_connections(&index);
+    }
+    is_as_without(run.end(), &index, &site, &calm);
+}
+
+/// A line to a server that fails at some commits: before they get there, or after.
+fn line_that_loses_commits(index: &Index) -> (String, Arc<AtomicUsize>) {
+    let mut url = url::Url::parse(&index.url).unwrap();
+    let server = url.port().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+    let commits = Arc::new(AtomicUsize::new(0));
+    let seen = commits.clone();
+    spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+            let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            spawn(move || drop((std::io::copy(&mut from, &mut to), to.shutdown(Shutdown::Both))));
+            let seen = seen.clone();
+            spawn(move || pass_on(client, server, &seen));
+        }
+    });
+    (url.into(), commits)
+}
+
+fn pass_on(mut client: TcpStream, mut server: TcpStream, commits: &AtomicUsize) {
+    let mut bytes = vec![0; 1 << 16];
+    while let Ok(count @ 1..) = client.read(&mut bytes) {
+        let is_commit = bytes[..count].ends_with(b"\x03COMMIT");
+        match if is_commit { commits.fetch_add(1, Ordering::Relaxed) % 4 } else { 0 } {
+            1 => break,
+            3 => {
+                // The answer does not come through.
+                client.shutdown(Shutdown::Both).unwrap();
+                server.write_all(&bytes[..count]).unwrap();
+                sleep(Duration::from_millis(50));
+                break;
+            }
+            _ if server.write_all(&bytes[..count]).is_ok() => {}
+            _ => break,
+        }
+    }
+    let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+}
+
+#[test]
+fn commits_whose_answer_was_lost_count_once() {
+    for without_transactions in [false, true] {
+        let site = site_with(4000);
+        let (index, calm) = (Index::mariadb(&site), Index::mariadb(&site));
+        if without_transactions {
+            make_myisam(&index);
+        }
+        let (url, commits) = line_that_loses_commits(&index);
+        let mut command = site.program(&["reindex", "archive", "--index", &url, "--quiet"]);
+        let said = Said::of(command.args(["--rejected", "lossy.jsonl"]).env("PACS_INDEX_PASSWORD", PASSWORD));
+        assert!(commits.load(Ordering::Relaxed) > 8);
+        is_as_without(said, &index, &site, &calm);
+    }
+}
+
+#[test]
+fn a_run_that_has_waited_long_enough_says_how_far_it_came() {
+    let (mut server, site) = (Server::start(), site_with(6000));
+    for (patience, told) in [("0s", "files found were settled"), ("2s", "waited for it for 2 s")] {
+        let index = Index::mariadb_on(&server.url, &site);
+        let run = site.start_reindex(&index, &["--io-threads", "2", "--patience", patience]);
+        wait_for(&index, 1000);
+        server.order("kill");
+        let said = run.end().exits(3);
+        server.order("start");
+        assert!(said.err.contains(told) && said.err.contains("same command again"), "{}", said.err);
+        assert!(said.err.contains(&index.url), "{}", said.err);
+        assert_eq!(said.figure("files found"), said.figure("not reached") + said.figure("inserted"));
+        let said = site.reindex(&index, &[]).exits(0);
+        assert_eq!(said.figure("inserted") + said.figure("unchanged"), 6000);
+    }
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_for_a_database() {
+    let (mut server, site) = (Server::start(), site_with(6000));
+    let index = Index::mariadb_on(&server.url, &site);
+    let run = site.start_reindex(&index, &["--io-threads", "2"]);
+    wait_for(&index, 1000);
+    server.order("kill");
+    sleep(Duration::from_secs(1));
+    run.interrupt();
+    let asked = Instant::now();
+    let said = run.end().exits(130);
+    assert!(asked.elapsed() < Duration::from_secs(5));
+    assert!(said.figure("not reached") > 0);
+    server.order("start");
+    // The last commit may have been made though its answer was lost.
+    assert!(index.count("image") >= said.figure("inserted"));
+    site.reindex(&index, &[]).exits(0);
+    assert_eq!(index.count("image"), 6000);
+}
+
+#[test]
+fn a_master_that_comes_back_read_only_is_not_written_to() {
+    let (mut server, site) = (Server::start(), site_with(6000));
+    let index = Index::mariadb_on(&server.url, &site);
+    let run = site.start_reindex(&index, &["--io-threads", "2"]);
+    wait_for(&index, 1000);
+    server.order("stop");
+    server.order("start --read-only");
+    let said = run.end().exits(3);
+    assert!(said.err.contains("read-only (read_only is on)"), "{}", said.err);
+    assert!((1000..6000).contains(&index.count("image")));
+}
+
+#[test]
+fn a_database_that_lacks_what_was_committed_is_not_written_to() {
+    let site = site_with(6000);
+    let index = Index::mariadb(&site);
+    let run = site.start_reindex(&index, &["--io-threads", "2"]);
+    wait_for(&index, 1000);
+    let mut admin = index.connect();
+    // As an older dump would have it.
+    admin.execute("LOCK TABLES image WRITE");
+    admin.execute("DELETE FROM image");
+    cut_connections(&index);
+    let said = run.end().exits(3);
+    assert!(said.err.contains("lacks rows that this run had committed"), "{}", said.err);
+    site.reindex(&index, &[]).exits(0);
+    assert_eq!(index.count("image"), 6000);
+}
