@@ -11,7 +11,7 @@ mod measure;
 mod special;
 mod store;
 #[path = "../tests/support/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod support;
 
 use std::hint::black_box;

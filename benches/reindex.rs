@@ -12,7 +12,7 @@ mod measure;
 mod peer;
 mod store;
 #[path = "../tests/support/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod support;
 
 use std::path::{Path, PathBuf};
