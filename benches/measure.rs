@@ -1,7 +1,7 @@
 //! What the benchmarks share: rounds of contenders, what a process cost, and the tables that they print.
 
 // Each of those who share it needs a part of it.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code)]
 
 use std::fs::OpenOptions;
 use std::hint::black_box;

@@ -2,7 +2,7 @@
 //! of 120 to 200 elements with private groups before and after group 0028, pixel data as a sparse hole.
 
 // Each of those who share it needs a part of it.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code)]
 
 use std::path::PathBuf;
 

@@ -241,6 +241,19 @@ impl Site {
 pub struct Running(std::process::Child);
 
 impl Running {
+    /// Whether it uses the processor in that time.
+    pub fn works_within(&self, time: std::time::Duration) -> bool {
+        let used = || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap_or_default();
+            // User and system time, behind the name in brackets (proc(5)).
+            let fields: Vec<String> = stat.rsplit(") ").next().unwrap().split(' ').map(str::to_owned).collect();
+            fields.get(11..13).map(<[String]>::to_vec)
+        };
+        let before = used();
+        std::thread::sleep(time);
+        used() != before
+    }
+
     pub fn id(&self) -> u32 {
         self.0.id()
     }
