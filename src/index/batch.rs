@@ -79,7 +79,9 @@ pub struct Writer {
     pub(super) known: Known,
     pub(super) policy: Policy,
     /// A table that was empty is inserted into without looking first.
-    pub(super) look_first: [bool; 4],
+    look_first: [bool; 4],
+    /// Tables that had no row when the run began.
+    pub(super) was_empty: [bool; 4],
     /// Rows that this writer is inserting.
     claims: Vec<(Level, Box<str>)>,
     pub(super) pending: Option<Pending>,
@@ -97,10 +99,10 @@ pub struct Writer {
 
 impl Writer {
     pub fn new(mut index: Box<dyn Index + Send>, known: Known, policy: Policy) -> Result<Self, Failure> {
-        let mut look_first = [true; 4];
+        let mut was_empty = [false; 4];
         for level in LEVELS {
             index.probe(level)?;
-            look_first[level as usize] = !index.is_empty(level)?;
+            was_empty[level as usize] = index.is_empty(level)?;
         }
         let pending = policy.undo.clone().map(|undo| Pending { undo, lines: String::new() });
         Ok(Writer {
@@ -108,7 +110,8 @@ impl Writer {
             index,
             known,
             policy,
-            look_first,
+            look_first: was_empty.map(|was_empty| !was_empty),
+            was_empty,
             claims: Vec::new(),
             committed: None,
             left: HashSet::new(),
@@ -121,7 +124,7 @@ impl Writer {
 
     /// The index had no image when the run began.
     pub fn began_empty(&self) -> bool {
-        !self.look_first[Level::Instance as usize]
+        self.was_empty[Level::Instance as usize]
     }
 
     /// Ends the connection in order. Tells what a dry run would have changed.
@@ -198,6 +201,9 @@ impl Writer {
                 let _ = self.index.roll_back();
             }
             match failure {
+                // Somebody else inserts here as well. A row that an insert ran into stays locked, and to write to it
+                // then may end in a deadlock with whoever waits for it: from now on rows are looked up.
+                Failure::Duplicate if self.look_first.contains(&false) => self.look_first = [true; 4],
                 Failure::Busy(_) if attempt < ATTEMPTS => {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -325,7 +331,13 @@ impl Writer {
     }
 
     fn insert_missing(&mut self, level: Level, rows: &[NewRow<'_>]) -> Result<Vec<Presence>, Failure> {
-        Missing::new(&mut *self.index, level.table(), rows, &self.left).insert(self.look_first[level as usize])
+        let looks_first = self.looks_first(level);
+        Missing::new(&mut *self.index, level.table(), rows, &self.left).insert(looks_first)
+    }
+
+    /// A table that was empty is inserted into without looking first, until a row is met there.
+    pub(super) fn looks_first(&self, level: Level) -> bool {
+        self.look_first[level as usize]
     }
 
     /// The studies and series below which something was inserted.

@@ -95,7 +95,7 @@ impl Writer {
         }
         let columns = &tables.of(TABLE).columns;
         let mut rows = Vec::new();
-        let mut look = self.look_first[Level::Instance as usize];
+        let mut look = self.looks_first(Level::Instance);
         for (n, entry) in batch.entries.iter().enumerate() {
             let is_titled = || self.known.lock().is_titled(entry.key(Level::Instance));
             let mode = match &batch.outcomes[n] {

@@ -170,7 +170,7 @@ impl Writer {
     pub(super) fn look(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         let ids: Vec<&str> = batch.entries.iter().map(|entry| entry.key(Level::Patient)).collect();
         self.learn_identities(&ids)?;
-        if self.look_first[Level::Instance as usize] {
+        if self.looks_first(Level::Instance) {
             let show = match self.policy.mode {
                 Mode::Fill => Show::Nulls,
                 Mode::Refresh => Show::Values,
@@ -190,7 +190,7 @@ impl Writer {
 
     /// Looks up the rows of a level that entries reach and that are not known yet.
     fn look_for(&mut self, level: Level, batch: &mut Batch<'_>) -> Result<(), Failure> {
-        if !self.look_first[level as usize] {
+        if !self.looks_first(level) {
             return Ok(());
         }
         let wanted = batch.wanted(level, &self.known);

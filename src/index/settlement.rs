@@ -175,7 +175,7 @@ impl Writer {
         bearers: &HashMap<&'r str, Bearers>,
     ) -> Result<HashMap<String, Vec<(String, Name)>>, Failure> {
         let mut variants: HashMap<String, Vec<(String, Name)>> = HashMap::new();
-        if !self.look_first[Level::Patient as usize] {
+        if self.was_empty[Level::Patient as usize] {
             return Ok(variants);
         }
         let ids: BTreeSet<&str> =
