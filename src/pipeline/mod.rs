@@ -19,10 +19,12 @@ mod read;
 pub mod received;
 mod spool;
 pub mod stop;
+mod storage;
 mod stored;
 mod watch;
 mod write;
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -124,6 +126,7 @@ struct Run<'a> {
     led: Option<gone::Led>,
     watch: watch::Watch,
     gate: gate::Gate,
+    storage: storage::Storage,
 }
 
 /// Brings the index up to date with the archive.
@@ -139,6 +142,7 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
         led: plan.watch_rows.then(|| gone::Led::new(scratch)).transpose().map_err(again::spool_failed)?,
         watch: watch::Watch::default(),
         gate: gate::Gate::new(lags, plan.max_replica_lag),
+        storage: storage::Storage::of(plan.roots),
     };
     let pool = read::pool(plan.io_threads)?;
     let (closed, failure) = thread::scope(|scope| {
@@ -167,6 +171,7 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
         // Derive what could only be known now.
         let (closed, result) = run.close(writers);
         failures.extend(result.err());
+        failures.extend(run.storage.lost());
         run.watch.end();
         run.gate.end();
         (closed, failures.into_iter().next())
@@ -288,6 +293,15 @@ impl Run<'_> {
         ))
     }
 
+    /// Whether something cannot be read because its root is gone: then the run ends.
+    fn is_gone(&self, path: &Path, error: &std::io::Error) -> bool {
+        let is_gone = self.storage.fails(self.root_of(path), error);
+        if is_gone {
+            self.plan.stop.set();
+        }
+        is_gone
+    }
+
     fn send(&self, found: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) {
         if let Err(unsent) = files.send(found) {
             self.account.add(Fate::NotReached, unsent.into_inner().len());
@@ -324,6 +338,7 @@ impl Run<'_> {
                     account.add(Fate::Unreadable, 1);
                     listing.add("unreadable", &path, "unreadable", &error.to_string());
                 }
+                Found::UnreadableDirectory { path, error } if self.is_gone(&path, &error) => {}
                 Found::UnreadableDirectory { path, error } => {
                     count(&account.directories_unreadable);
                     listing.add("directory", &path, "unreadable", &error.to_string());

@@ -79,6 +79,10 @@ impl Run<'_> {
                 account.skipped(skip::Rule::Dicomdir);
                 return None;
             }
+            Err(Rejection::Unreadable(error)) if self.is_gone(path, &error) => {
+                account.add(Fate::NotReached, 1);
+                return None;
+            }
             Err(Rejection::Unreadable(error)) => {
                 account.add(Fate::Unreadable, 1);
                 listing.add("unreadable", path, "unreadable", &error.to_string());
@@ -120,7 +124,7 @@ impl Run<'_> {
         Some(Entry::new(instance, stored, indexed_path, received, tables.charset_term()))
     }
 
-    fn root_of(&self, path: &Path) -> usize {
+    pub(super) fn root_of(&self, path: &Path) -> usize {
         let roots = self.plan.roots.paths();
         if roots.len() == 1 { 0 } else { roots.iter().position(|root| path.starts_with(root)).unwrap_or(0) }
     }
@@ -132,6 +136,7 @@ impl Run<'_> {
         file: &FoundFile,
     ) -> Result<Option<(Instance, Option<Timestamp>)>, Rejection> {
         let open = file.open().map_err(Rejection::Unreadable)?;
+        self.storage.answers(self.root_of(file.path()));
         if self.plan.receipt.is_younger(open.modified, self.plan.settle) {
             return Ok(None);
         }

@@ -284,3 +284,63 @@ fn a_database_that_lacks_what_was_committed_is_not_written_to() {
     site.reindex(&index, &[]).exits(0);
     assert_eq!(index.count("image"), 6000);
 }
+
+#[test]
+fn an_archive_that_is_gone_in_mid_run_ends_it_and_nothing_counts_as_vanished() {
+    for is_empty_then in [false, true] {
+        let site = site_with(10_000);
+        let index = site.sqlite();
+        site.run(&["init", "--index", &index.url]).exits(0);
+        let run = site.start_reindex(&index, &["--io-threads", "2"]);
+        wait_for(&index, 500);
+        std::fs::rename(site.archive(), site.path("elsewhere")).unwrap();
+        if is_empty_then {
+            std::fs::create_dir(site.archive()).unwrap();
+        }
+        let said = run.end().exits(3);
+        assert!(said.err.contains("the archive has gone: ") && said.err.contains("archive "), "{}", said.err);
+        assert!(said.figure("unreadable or vanished") < 20 && said.figure("not reached") > 0, "{}", said.out);
+        let _ = std::fs::remove_dir(site.archive());
+        std::fs::rename(site.path("elsewhere"), site.archive()).unwrap();
+        site.reindex(&index, &[]).exits(0);
+        assert_eq!(index.count("image"), 10_000);
+    }
+}
+
+/// A file system of two megabytes, where this system lets the test mount one.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn mount(at: std::path::PathBuf) -> Option<Self> {
+        std::fs::create_dir(&at).unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "pacs-index-test"]).arg(&at).output();
+        mount.is_ok_and(|output| output.status.success()).then_some(Small(at))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_is_named_and_the_next_run_completes() {
+    let site = site_with(6000);
+    let Some(small) = Small::mount(site.path("small")) else {
+        println!("*** No file system can be mounted here: the test of a full disk DID NOT RUN ***");
+        return;
+    };
+    let full = format!("sqlite:{}", small.0.join("index.db").display());
+    let run = |url: &str, list: &str| {
+        let mut command = site.program(&["reindex", "archive", "--index", url, "--quiet"]);
+        Said::of(command.args(["--rejected", list]))
+    };
+    let said = run(&full, "full.jsonl").exits(3);
+    assert!(said.err.contains(&full) && said.err.contains("its disk is full"), "{}", said.err);
+    let more = Command::new("mount").args(["-o", "remount,size=64m"]).arg(&small.0).status().unwrap();
+    assert!(more.success());
+    let again = run(&full, "again.jsonl").exits(0);
+    assert_eq!(said.figure("inserted") + again.figure("inserted"), 6000);
+    assert_eq!(again.figure("unchanged"), said.figure("inserted"));
+}
