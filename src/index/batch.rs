@@ -14,7 +14,7 @@ use super::known::{Known, PARENTS, Reach};
 use super::lookup::{Batch, RowOf};
 use super::missing::{Missing, NewRow, Presence};
 use super::names::{self, Conflicts};
-use super::patience::{Patience, Tried};
+use super::patience::{Patience, Redone, Tried};
 use super::settlement::Finding;
 use super::undo::Undo;
 use super::{Entry, Failure, Index, LEVELS, Refusal};
@@ -84,6 +84,8 @@ pub struct Writer {
     pub(super) was_empty: [bool; 4],
     /// Rows that this writer is inserting.
     claims: Vec<(Level, Box<str>)>,
+    /// Images whose path this batch corrects.
+    pub(super) corrections: Vec<Box<str>>,
     pub(super) pending: Option<Pending>,
     /// An image that this writer has committed.
     pub(super) committed: Option<Tried>,
@@ -113,6 +115,7 @@ impl Writer {
             look_first: was_empty.map(|was_empty| !was_empty),
             was_empty,
             claims: Vec::new(),
+            corrections: Vec::new(),
             committed: None,
             left: HashSet::new(),
             refused: Vec::new(),
@@ -141,26 +144,29 @@ impl Writer {
     }
 
     /// One transaction, tried again while the database is busy or away.
-    pub(super) fn in_transaction<T>(
+    pub(super) fn in_transaction<T: Redone>(
         &mut self,
         mut work: impl FnMut(&mut Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let refused = self.refused.len();
         // What was done, if nobody knows whether it is committed, and the rows that tell.
         let mut in_doubt: Option<(T, Vec<Tried>)> = None;
+        let mut first: Option<T> = None;
         self.index.take_tried();
         self.left.clear();
         self.patiently(|writer| {
-            if let Some((_, tried)) = &mut in_doubt
-                && !writer.was_committed(tried)?
-            {
-                writer.leave(std::mem::take(tried));
-                in_doubt = None;
-            }
-            let (done, tried) = match in_doubt.take() {
-                Some(committed) => committed,
-                None => writer.transaction(refused, &mut work, &mut in_doubt)?,
+            let is_committed = in_doubt.as_ref().map(|(_, tried)| writer.was_committed(tried)).transpose()?;
+            let (done, tried) = match (in_doubt.take(), is_committed) {
+                (Some(committed), Some(true)) => committed,
+                (former, _) => {
+                    if let Some((done, tried)) = former {
+                        writer.leave(tried);
+                        first = Some(done.after(first.take()));
+                    }
+                    writer.transaction(refused, &mut work, &mut in_doubt)?
+                }
             };
+            let done = done.after(first.take());
             writer.committed = tried.into_iter().rfind(|row| row.0 == Table::Image).or(writer.committed.take());
             Ok(done)
         })
@@ -230,6 +236,9 @@ impl Writer {
         // Those of an attempt that failed.
         for (level, identity) in std::mem::take(&mut self.claims) {
             self.known.lock().disclaim(level, &identity);
+        }
+        for key in self.corrections.drain(..) {
+            self.known.lock().image_was_not_corrected(&key);
         }
         let mut batch = Batch::new(entries, self.policy.choice);
         self.look(&mut batch)?;
@@ -380,6 +389,7 @@ impl Writer {
         for (level, identity) in self.claims.drain(..) {
             known.disclaim(level, &identity);
         }
+        self.corrections.clear();
         attempt.titles.inserted.iter().for_each(|key| known.title_was_inserted(key));
         self.companions.add(Table::ConceptName, &attempt.titles);
         for key in &attempt.opened[0] {
@@ -412,6 +422,19 @@ struct Attempt {
     opened: [BTreeSet<Box<str>>; 2],
     edited: std::collections::HashSet<String>,
     titles: Put,
+}
+
+impl Redone for Attempt {
+    fn after(mut self, first: Option<Self>) -> Self {
+        let Some(first) = first else { return self };
+        for (outcome, first) in self.outcomes.iter_mut().zip(first.outcomes) {
+            if *outcome == Outcome::Unchanged {
+                *outcome = first;
+            }
+        }
+        self.titles = self.titles.after(Some(first.titles));
+        self
+    }
 }
 
 impl Parents {

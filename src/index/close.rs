@@ -14,6 +14,7 @@ use super::companion_rows::Put;
 use super::existing::{self, Applied, Mode};
 use super::fold::{Fold, unpack};
 use super::known::Row;
+use super::patience::Redone;
 use super::settlement::{Finding, PatientRow, Settlement, State, needs_charset};
 use super::{Change, Derive, Existing, Failure, From, Look, Show, Value, View};
 use crate::dicom::attributes::Form;
@@ -37,6 +38,17 @@ struct Done {
     inserted: u64,
     updated: u64,
     codes: Vec<(Table, Put)>,
+}
+
+impl Redone for Done {
+    fn after(mut self, first: Option<Self>) -> Self {
+        let Some(first) = first else { return self };
+        self.inserted = self.inserted.max(first.inserted);
+        self.updated = self.updated.max(first.updated);
+        let codes = self.codes.into_iter().zip(first.codes);
+        self.codes = codes.map(|((table, put), (_, first))| (table, put.after(Some(first)))).collect();
+        self
+    }
 }
 
 impl Writer {

@@ -13,6 +13,7 @@ use super::existing::{self, Mode};
 use super::fold::is_empty;
 use super::lookup::Batch;
 use super::missing::{Missing, Presence, Row};
+use super::patience::Redone;
 use super::settlement::{Finding, PatientRow, Settlement, State};
 use super::{Change, Entry, Existing, Failure, From, Look, Show, Value, View};
 use crate::dicom::{Level, Table};
@@ -23,6 +24,17 @@ pub struct Put {
     /// Their keys.
     pub inserted: Vec<Box<str>>,
     pub updated: u64,
+}
+
+impl Redone for Put {
+    fn after(mut self, first: Option<Self>) -> Self {
+        let Some(first) = first else { return self };
+        if self.inserted.is_empty() {
+            self.inserted = first.inserted;
+        }
+        self.updated = self.updated.max(first.updated);
+        self
+    }
 }
 
 /// How many rows of companion tables were inserted, and changed, in the order of [`Table::COMPANIONS`].

@@ -104,6 +104,7 @@ impl Writer {
         changes.extend(filled.into_iter().filter(|change| !is_led(change)));
         // Before the commit: another writer that then comes upon the row contends for it.
         self.known.lock().image_was_corrected(&row.key);
+        self.corrections.push(row.key.as_str().into());
         let applied = existing::update(&mut *self.index, &mut self.pending, Table::Image, row, &changes)?;
         self.note_refused(Table::Image, &row.key, &applied);
         if applied.changed {

@@ -165,6 +165,11 @@ impl Rows {
         self.corrected.insert(hash(key));
     }
 
+    /// The transaction that was to correct it has failed.
+    pub fn image_was_not_corrected(&mut self, key: &str) {
+        self.corrected.remove(&hash(key));
+    }
+
     pub fn is_corrected(&self, key: &str) -> bool {
         self.corrected.contains(&hash(key))
     }

@@ -51,6 +51,12 @@ pub trait Outages: Send + Sync {
 /// A row that a transaction was to insert, by its key.
 pub type Tried = (Table, Box<str>);
 
+/// What a transaction has done. The second time around, rows hold already what the first may have written.
+pub trait Redone: Sized {
+    /// What was done in all, if it was done before, perhaps in vain.
+    fn after(self, first: Option<Self>) -> Self;
+}
+
 impl Writer {
     /// Does what can be done again, on a new connection as often as the database is lost.
     pub(super) fn patiently<T>(&mut self, mut work: impl FnMut(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {

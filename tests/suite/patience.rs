@@ -149,6 +149,21 @@ fn a_run_into_tables_without_transactions_goes_on_after_a_restart() {
 }
 
 #[test]
+fn a_server_that_hangs_does_not_hang_the_run() {
+    let (mut server, site) = (Server::start(), site_with(4000));
+    let (index, calm) = (Index::mariadb_on(&server.url, &site), Index::mariadb_on(&server.url, &site));
+    let run = site.start_shown(&index, &["--io-threads", "2"]);
+    wait_for(&index, 1000);
+    server.order("pause");
+    // No answer is waited for longer than five minutes.
+    sleep(Duration::from_secs(if is_long() { 315 } else { 2 }));
+    server.order("resume");
+    let said = run.end();
+    assert_eq!(said.err.contains("no answer for 10 s"), is_long(), "{}", said.err);
+    is_as_without(said, &index, &site, &calm);
+}
+
+#[test]
 fn connections_that_are_cut_again_and_again_cost_nothing_but_time() {
     let site = site_with(5000);
     let (index, calm) = (Index::mariadb(&site), Index::mariadb(&site));
@@ -204,16 +219,28 @@ fn pass_on(mut client: TcpStream, mut server: TcpStream, commits: &AtomicUsize) 
 #[test]
 fn commits_whose_answer_was_lost_count_once() {
     for without_transactions in [false, true] {
-        let site = site_with(4000);
+        let site = site_with(3000);
         let (index, calm) = (Index::mariadb(&site), Index::mariadb(&site));
         if without_transactions {
             make_myisam(&index);
         }
         let (url, commits) = line_that_loses_commits(&index);
-        let mut command = site.program(&["reindex", "archive", "--index", &url, "--quiet"]);
-        let said = Said::of(command.args(["--rejected", "lossy.jsonl"]).env("PACS_INDEX_PASSWORD", PASSWORD));
-        assert!(commits.load(Ordering::Relaxed) > 8);
+        let run = |list: &str| {
+            let mut command = site.program(&["reindex", "archive", "--index", &url, "--quiet"]);
+            Said::of(command.args(["--rejected", list]).env("PACS_INDEX_PASSWORD", PASSWORD))
+        };
+        is_as_without(run("first.jsonl"), &index, &site, &calm);
+        // What is filled or corrected counts once as well.
+        for index in [&index, &calm] {
+            index.execute("UPDATE image SET instance = NULL WHERE MOD(instance, 3) = 0");
+            index.execute("UPDATE image SET path = CONCAT(path, '.gone') WHERE MOD(instance, 3) = 1");
+            index.execute("UPDATE study SET description = NULL");
+        }
+        let before = commits.load(Ordering::Relaxed);
+        let said = run("second.jsonl");
+        assert!(said.figure("updated") > 1500, "{}", said.out);
         is_as_without(said, &index, &site, &calm);
+        assert!(before > 8 && commits.load(Ordering::Relaxed) > before + 8);
     }
 }
 
