@@ -25,6 +25,9 @@ const ATTEMPTS: u32 = 12;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// So often a transaction that ran into a row is done again, before it goes on beside it.
+const COLLISIONS: u32 = 3;
+
 /// How many other instances are asked when a parent's row is refused.
 const OTHERS: usize = 3;
 
@@ -80,6 +83,8 @@ pub struct Writer {
     pub(super) policy: Policy,
     /// A table that was empty is inserted into without looking first.
     look_first: [bool; 4],
+    /// How often the transaction was done again because it ran into a row.
+    collisions: u32,
     /// Tables that had no row when the run began.
     pub(super) was_empty: [bool; 4],
     /// Rows that this writer is inserting.
@@ -113,6 +118,7 @@ impl Writer {
             known,
             policy,
             look_first: was_empty.map(|was_empty| !was_empty),
+            collisions: 0,
             was_empty,
             claims: Vec::new(),
             corrections: Vec::new(),
@@ -180,6 +186,7 @@ impl Writer {
     ) -> Result<(T, Vec<Tried>), Failure> {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
+        self.collisions = 0;
         loop {
             // Of an attempt that failed.
             self.refused.truncate(refused);
@@ -207,9 +214,11 @@ impl Writer {
                 let _ = self.index.roll_back();
             }
             match failure {
-                // Somebody else inserts here as well. A row that an insert ran into stays locked, and to write to it
-                // then may end in a deadlock with whoever waits for it: from now on rows are looked up.
-                Failure::Duplicate if self.look_first.contains(&false) => self.look_first = [true; 4],
+                // Somebody else inserts here as well: from now on rows are looked up.
+                Failure::Duplicate if self.begins_anew() => {
+                    self.look_first = [true; 4];
+                    self.collisions += 1;
+                }
                 Failure::Busy(_) if attempt < ATTEMPTS => {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -341,7 +350,15 @@ impl Writer {
 
     fn insert_missing(&mut self, level: Level, rows: &[NewRow<'_>]) -> Result<Vec<Presence>, Failure> {
         let looks_first = self.looks_first(level);
-        Missing::new(&mut *self.index, level.table(), rows, &self.left).insert(looks_first)
+        let begins_anew = self.begins_anew();
+        Missing::new(&mut *self.index, level.table(), rows, &self.left, begins_anew).insert(looks_first)
+    }
+
+    /// A row that an insert ran into stays locked, and to write to it then may end in a deadlock with whoever waits for
+    /// it: the transaction is done again, with a look. What it still runs into then is a
+    /// unique key of the site's own.
+    pub(super) fn begins_anew(&self) -> bool {
+        self.collisions < COLLISIONS
     }
 
     /// A table that was empty is inserted into without looking first, until a row is met there.

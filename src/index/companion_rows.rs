@@ -171,7 +171,8 @@ impl Writer {
         if look {
             missing = self.bring_up_all(table, missing, View::Begun, &mut put)?;
         }
-        let presence = Missing::new(&mut *self.index, table, &missing, &self.left).insert(look)?;
+        let begins_anew = self.begins_anew();
+        let presence = Missing::new(&mut *self.index, table, &missing, &self.left, begins_anew).insert(look)?;
         let mut others = Vec::new();
         for (row, presence) in missing.into_iter().zip(presence) {
             match presence {

@@ -86,18 +86,24 @@ pub struct Missing<'a, R> {
     presence: Vec<Option<Presence>>,
     /// Rows that are there since an attempt that failed, and are as good as inserted.
     left: &'a HashSet<Tried>,
-    was_looked_for: bool,
+    /// A row that is there is a failure: the transaction is to be done again.
+    begins_anew: bool,
 }
 
 impl<'a, R: Row> Missing<'a, R> {
-    pub fn new(index: &'a mut dyn Index, table: Table, rows: &'a [R], left: &'a HashSet<Tried>) -> Self {
-        Missing { index, table, rows, presence: vec![None; rows.len()], left, was_looked_for: false }
+    pub fn new(
+        index: &'a mut dyn Index,
+        table: Table,
+        rows: &'a [R],
+        left: &'a HashSet<Tried>,
+        begins_anew: bool,
+    ) -> Self {
+        let begins_anew = begins_anew && index.tables().is_transactional;
+        Missing { index, table, rows, presence: vec![None; rows.len()], left, begins_anew }
     }
 
-    /// Inserts what is missing. Where nobody has looked before, a row that is there is a failure: the transaction is to
-    /// be done again with a look.
+    /// Inserts what is missing. Nobody has looked before where the table was empty.
     pub fn insert(mut self, was_looked_for: bool) -> Result<Vec<Presence>, Failure> {
-        self.was_looked_for = was_looked_for || !self.index.tables().is_transactional;
         let all: Vec<usize> = (0..self.rows.len()).collect();
         // Where a failed statement leaves rows behind, only a look beforehand tells whose they are.
         if (!was_looked_for || !self.left.is_empty()) && !self.index.tables().is_transactional {
@@ -153,7 +159,7 @@ impl<'a, R: Row> Missing<'a, R> {
                 part.iter().for_each(|n| self.presence[*n] = Some(Presence::Inserted));
                 Ok(())
             }
-            (Err(Failure::Duplicate), _) if !self.was_looked_for => Err(Failure::Duplicate),
+            (Err(Failure::Duplicate), _) if self.begins_anew => Err(Failure::Duplicate),
             (Err(Failure::Refused(refusal)), [n]) => {
                 self.presence[*n] = Some(Presence::Refused(refusal));
                 Ok(())
