@@ -54,11 +54,11 @@ impl<S: Source> Inflated<S> {
     }
 
     fn refill(&mut self) -> io::Result<()> {
-        self.input.resize(INPUT, 0);
-        let n = self.source.read_at(&mut self.input, self.offset)?;
-        self.input.truncate(n);
-        self.offset += n as u64;
         self.used = 0;
+        self.input.resize(INPUT, 0);
+        let read = self.source.read_at(&mut self.input, self.offset);
+        self.input.truncate(*read.as_ref().unwrap_or(&0));
+        self.offset += read? as u64;
         Ok(())
     }
 }

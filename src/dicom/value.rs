@@ -127,7 +127,7 @@ pub fn push_date_time(text: &mut String, at: DateTime) {
     push_time(text, at.time());
 }
 
-/// To format a date as any text is formatted takes longer than to read it.
+/// Without the machinery that formats any text: a header has a dozen dates and times.
 fn push_two_digits(text: &mut String, number: i16) {
     text.extend([number / 10, number % 10].map(|digit| char::from(b'0' + digit as u8)));
 }

@@ -355,8 +355,7 @@ impl Writer {
     }
 
     /// A row that an insert ran into stays locked, and to write to it then may end in a deadlock with whoever waits for
-    /// it: the transaction is done again, with a look. What it still runs into then is a
-    /// unique key of the site's own.
+    /// it: the transaction is done again, with a look. What it still runs into then is a unique key of the site's own.
     pub(super) fn begins_anew(&self) -> bool {
         self.collisions < COLLISIONS
     }

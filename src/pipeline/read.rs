@@ -170,7 +170,7 @@ struct Outbox<'a> {
     sent: Instant,
 }
 
-/// Waking a writer costs as much as reading a header.
+/// Writers are not woken for a handful of entries, unless these have waited for a while.
 const PART: usize = 32;
 const HELD_BACK: Duration = Duration::from_millis(200);
 
