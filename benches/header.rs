@@ -147,7 +147,7 @@ fn count_reads(files: &[(&str, PathBuf)]) -> io::Result<()> {
         let verdict = reader.read(source).and_then(Instance::from_header);
         rows.push(vec![
             what.to_string(),
-            open.size.to_string(),
+            open.state.size.to_string(),
             bytes.to_string(),
             (reads + OPEN_FSTAT_CLOSE).to_string(),
             verdict.map_or_else(|rejection| rejection.code(), |_| "indexed").to_owned(),

@@ -120,6 +120,19 @@ pub struct Reindex {
     #[arg(long, value_name = "FILE")]
     pub rejected: Option<PathBuf>,
 
+    /// Where the journal is kept, which saves reading files again and continues a killed run [default: a directory of its
+    /// own for each index and its roots, in ~/.local/state/pacs-index]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    /// Read all files, also those that are as they were
+    #[arg(long)]
+    pub force: bool,
+
+    /// Wait for another run on this index and these roots to end, instead of leaving
+    #[arg(long)]
+    pub wait: bool,
+
     /// How progress is shown, on standard error
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,

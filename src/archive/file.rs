@@ -8,7 +8,9 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 
+use super::layout;
 use crate::dicom::window::Source;
 
 /// A regular file by its directory entry. Its path may mean something else by the time it is opened.
@@ -19,15 +21,24 @@ pub struct FoundFile {
     pub received_on: Option<Date>,
 }
 
+/// What a file is, as far as it can be told without opening it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileState {
+    pub size: u64,
+    /// Nanoseconds since 1970; the least number where nothing is known.
+    pub modified: i64,
+}
+
 /// An open regular file.
 pub struct OpenFile {
     file: File,
-    pub size: u64,
-    /// `None` where the time says nothing: zero, or from before DICOM, or a century ahead.
-    pub modified: Option<Timestamp>,
+    pub state: FileState,
     written: Option<SystemTime>,
     reads: Cell<u32>,
 }
+
+/// Nanoseconds: two seconds on FAT.
+const TICK: i128 = 2_000_000_000;
 
 /// The seconds from 1980 to 2200.
 const PLAUSIBLE: std::ops::Range<i64> = 315_532_800..7_258_118_400;
@@ -50,16 +61,54 @@ impl FoundFile {
         self.path
     }
 
+    /// One that was found by a former run.
+    pub fn below(root: &Path, path: PathBuf) -> Self {
+        let received_on = path.parent().and_then(|directory| layout::received_on(root, directory));
+        FoundFile { path, received_on }
+    }
+
+    /// What it is now. It is not opened for that, and a link is not followed.
+    pub fn state(&self) -> io::Result<FileState> {
+        let metadata = self.path.symlink_metadata()?;
+        match metadata.is_file() {
+            true => Ok(FileState::of(&metadata)),
+            false => Err(not_a_file()),
+        }
+    }
+
     pub fn open(&self) -> io::Result<OpenFile> {
         let file = open_read_only(&self.path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no longer a regular file"));
+            return Err(not_a_file());
         }
         let written = metadata.modified().ok();
-        let modified = written.and_then(|time| Timestamp::try_from(time).ok());
-        let modified = modified.filter(|at| PLAUSIBLE.contains(&at.as_second()));
-        Ok(OpenFile { file, size: metadata.len(), modified, written, reads: Cell::new(0) })
+        Ok(OpenFile { file, state: FileState::of(&metadata), written, reads: Cell::new(0) })
+    }
+}
+
+fn not_a_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "no longer a regular file")
+}
+
+impl FileState {
+    fn of(metadata: &Metadata) -> Self {
+        let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+        let modified = modified.and_then(|at| at.as_nanosecond().try_into().ok());
+        FileState { size: metadata.len(), modified: modified.unwrap_or(i64::MIN) }
+    }
+
+    /// When it was modified. `None` where the time says nothing: zero, or from before DICOM, or a century ahead.
+    pub fn modified(self) -> Option<Timestamp> {
+        let at = Timestamp::from_nanosecond(self.modified.into()).ok();
+        at.filter(|at| PLAUSIBLE.contains(&at.as_second()))
+    }
+
+    /// Whether it would show if the file were written once more: not if that could happen within a tick of the clock
+    /// that its time is taken from.
+    pub fn tells_changes(self) -> bool {
+        let now = Timestamp::now().as_nanosecond();
+        i128::from(self.modified) + TICK < now
     }
 }
 
@@ -67,7 +116,7 @@ impl OpenFile {
     /// Whether what was read may be of two states of the file: it took several reads, and the file is not what it was
     /// when it was opened. One that another took the place of is still the old one while it is open.
     pub fn may_be_mixed(&self) -> bool {
-        let is_as_opened = |now: Metadata| now.len() == self.size && now.modified().ok() == self.written;
+        let is_as_opened = |now: Metadata| now.len() == self.state.size && now.modified().ok() == self.written;
         self.reads.get() > 1 && !self.file.metadata().is_ok_and(is_as_opened)
     }
 }
@@ -86,7 +135,7 @@ impl Source for &OpenFile {
     }
 
     fn size(&self) -> Option<u64> {
-        Some(self.size)
+        Some(self.state.size)
     }
 }
 

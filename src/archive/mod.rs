@@ -9,6 +9,6 @@ pub mod roots;
 pub mod skip;
 pub mod walk;
 
-pub use file::{FoundFile, OpenFile};
+pub use file::{FileState, FoundFile, OpenFile};
 pub use path_map::PathMap;
 pub use roots::Roots;

@@ -3,8 +3,10 @@
 
 use std::ffi::OsStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a file is skipped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rule {
     /// A file-set directory (PS3.10 8.6), by its SOP class.
     Dicomdir,

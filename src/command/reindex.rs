@@ -15,6 +15,7 @@ use crate::index::known::Known;
 use crate::index::location::Access;
 use crate::index::patience::Patience;
 use crate::index::undo::Undo;
+use crate::journal::Journal;
 use crate::pipeline::{self, Outage, Plan, Receipt, Stop, Stored};
 use crate::report::listing::Listing;
 use crate::report::summary::Summary;
@@ -33,6 +34,10 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     stop_on_interrupt(&stop)?;
     // The index comes last: up to here nothing is made that a mistake would leave behind.
     let listing = Listing::create(&settings.rejected, settings.rejected_is_default)?;
+    let journal = match access {
+        Access::Write => Some(Journal::open(&settings.state, &settings.state_key, settings.busy)?),
+        Access::DryRun => None,
+    };
     let tables = location.prepare(access)?;
     // A dry run sees duplicates only through one memory.
     let connections = if access == Access::DryRun { 1 } else { location.writers() };
@@ -53,9 +58,11 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         patience: Patience { limit: settings.patience, allow_replica: settings.allow_replica, outages },
     };
     let known = Known::new(&tables);
-    let connect = |_| Writer::new(location.connect(&tables, access)?, known.clone(), policy.clone()).map_err(failed);
-    let writers = (0..connections).map(connect).collect::<Result<Vec<_>>>()?;
-    let began_empty = writers.iter().all(Writer::began_empty);
+    let connect = |number| {
+        let index = location.connect(&tables, access)?;
+        Writer::new(number, index, known.clone(), policy.clone()).map_err(failed)
+    };
+    let writers = (0..connections as u32).map(connect).collect::<Result<Vec<_>>>()?;
     let settle = settings.settle.unwrap_or(if tables.is_of_a_pacs { SETTLE } else { SignedDuration::ZERO });
     let plan = Plan {
         roots: &settings.roots,
@@ -65,6 +72,9 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         settle,
         watch_rows: access == Access::Write && (tables.is_of_a_pacs || !settle.is_zero()),
         first_day: settings.since,
+        reads_all: settings.reads_all,
+        existing: settings.existing,
+        settings: settings.that_make_a_difference(&tables),
         walk_threads: settings.walk_threads,
         io_threads: settings.io_threads,
         count_ahead: settings.progress.is_some(),
@@ -75,7 +85,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         max_replica_lag: settings.max_replica_lag,
     };
     let mut observer = progress::observer(settings.progress);
-    let done = pipeline::run(&plan, writers, replicas, observer.as_mut())?;
+    let done = pipeline::run(&plan, writers, journal, replicas, observer.as_mut())?;
     let copied = plan.receipt.copied_roots();
     let summary = Summary {
         interrupted: stop.is_set() && done.failure.is_none(),
@@ -95,10 +105,12 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         waited: done.waited,
         waited_for_database: done.waited_for_database,
         failed: done.failure.is_some(),
+        continued: done.continued,
+        journal_failure: done.journal_failure.as_deref(),
         index: location.shown(),
         named_roots: if settings.roots_from_index { settings.roots.paths() } else { &[] },
         dry_run: access == Access::DryRun,
-        began_empty,
+        began_empty: done.began_empty,
         listing: listing.lines(),
     };
     say(&summary.text());

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use super::attributes::{ATTRIBUTES, Form, Table, position};
 use super::charset::{Charset, Kind};
 use super::header::{Header, trim_uid};
@@ -19,7 +21,7 @@ const PATIENT_ID: usize = position(Table::Patient, "origid");
 const TRANSFER_SYNTAX_UID: usize = position(Table::Image, "xfersyntax");
 
 /// The value of one attribute, its text kept in the instance.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Cell {
     Null,
     Text { from: u32, to: u32 },
@@ -28,7 +30,8 @@ pub enum Cell {
 }
 
 /// The indexed attributes of one instance.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Instance {
     text: String,
     cells: Box<[Cell]>,
@@ -38,6 +41,34 @@ pub struct Instance {
     pub undecodable: u32,
     /// The file ended within its header.
     pub cut: bool,
+}
+
+/// What was stored of an instance, before anybody has looked at it.
+#[derive(Deserialize)]
+struct Stored {
+    text: String,
+    cells: Box<[Cell]>,
+    unusable: u32,
+    undecodable: u32,
+    cut: bool,
+}
+
+impl TryFrom<Stored> for Instance {
+    type Error = &'static str;
+
+    fn try_from(stored: Stored) -> Result<Self, Self::Error> {
+        let Stored { text, cells, unusable, undecodable, cut } = stored;
+        let is_within = |cell: &Cell| match *cell {
+            Cell::Text { from, to } => text.get(from as usize..to as usize).is_some(),
+            _ => true,
+        };
+        if cells.len() != ATTRIBUTES.len() || !cells.iter().all(is_within) {
+            return Err("not the attributes of an instance");
+        }
+        let instance = Instance { text, cells, unusable, undecodable, cut };
+        instance.check().map_err(|_| "no UIDs")?;
+        Ok(instance)
+    }
 }
 
 /// A value of an instance, borrowed.

@@ -4,6 +4,13 @@
 
 use std::{fmt, io};
 
+/// The code of this name, where one was stored.
+pub fn code_named(name: &str) -> &'static str {
+    const CODES: [&str; 8] =
+        ["empty", "zeroed", "not-dicom", "cut", "missing-uid", "invalid-uid", "header-too-large", "deflate"];
+    CODES.into_iter().find(|code| *code == name).unwrap_or("internal")
+}
+
 #[derive(Debug)]
 pub enum Rejection {
     /// Zero bytes.

@@ -3,9 +3,11 @@
 //! First it is looked up, from the images upwards, which rows are there and which of them each file says something of;
 //! then what is missing is inserted, from the patients downwards. A deadlock with the PACS is tried again.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::companion_rows::{Companions, Put};
 use super::duplicates::{Archive, Choice};
@@ -15,6 +17,7 @@ use super::lookup::{Batch, RowOf};
 use super::missing::{Missing, NewRow, Presence};
 use super::names::{self, Conflicts};
 use super::patience::{Patience, Redone, Tried};
+use super::recorder::Recorder;
 use super::settlement::Finding;
 use super::undo::Undo;
 use super::{Entry, Failure, Index, LEVELS, Refusal};
@@ -32,7 +35,7 @@ const COLLISIONS: u32 = 3;
 const OTHERS: usize = 3;
 
 /// What became of an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     Inserted,
     /// Its row was there, and was filled, refreshed or led to this file.
@@ -46,7 +49,8 @@ pub enum Outcome {
     Duplicate {
         loser: Option<String>,
     },
-    Refused(Refusal),
+    /// It is tried again whenever it is come upon.
+    Refused(#[serde(skip)] Refusal),
 }
 
 /// What became of an entry, and of its link.
@@ -78,6 +82,10 @@ pub struct Policy {
 
 /// Writes batches through one connection.
 pub struct Writer {
+    /// Among those of its run.
+    number: u32,
+    /// Who writes down what it does.
+    pub recorder: Option<Arc<dyn Recorder>>,
     pub(super) index: Box<dyn Index + Send>,
     pub(super) known: Known,
     pub(super) policy: Policy,
@@ -105,7 +113,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(mut index: Box<dyn Index + Send>, known: Known, policy: Policy) -> Result<Self, Failure> {
+    pub fn new(number: u32, mut index: Box<dyn Index + Send>, known: Known, policy: Policy) -> Result<Self, Failure> {
         let mut was_empty = [false; 4];
         for level in LEVELS {
             index.probe(level)?;
@@ -113,6 +121,8 @@ impl Writer {
         }
         let pending = policy.undo.clone().map(|undo| Pending { undo, lines: String::new() });
         Ok(Writer {
+            number,
+            recorder: None,
             pending,
             index,
             known,
@@ -145,7 +155,13 @@ impl Writer {
 
     /// Writes a batch; what became of the entries stands in their order.
     pub fn write(&mut self, entries: &[Entry]) -> Result<Vec<Written>, Failure> {
-        let done = self.in_transaction(|writer| writer.attempt(entries))?;
+        let recorder = self.recorder.clone();
+        let done = self.in_transaction(|writer| {
+            let attempt = writer.attempt(entries)?;
+            recorder.iter().for_each(|recorder| recorder.intends(writer.number, entries, &attempt));
+            Ok(attempt)
+        })?;
+        recorder.iter().for_each(|recorder| recorder.is_committed(self.number));
         Ok(self.remember(entries, done))
     }
 
@@ -258,8 +274,9 @@ impl Writer {
         let titles = self.write_titles(&batch)?;
         let opened = self.opened(&batch);
         self.take_back(&opened)?;
+        let winners = batch.winners();
         let Batch { rows, reach, outcomes, edited, .. } = batch;
-        Ok(Attempt { rows, reach, outcomes, opened, edited, titles })
+        Ok(Attempt { rows, reach, outcomes, winners, opened, edited, titles })
     }
 
     fn insert_parents(&mut self, level: Level, batch: &mut Batch<'_>) -> Result<(), Failure> {
@@ -389,7 +406,7 @@ impl Writer {
     }
 
     /// After the commit: what is known now, and what became of each entry.
-    fn remember(&mut self, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
+    pub(super) fn remember(&mut self, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
         let mut known = self.known.lock();
         for level in PARENTS {
             for (identity, row) in &attempt.rows[level as usize] {
@@ -430,14 +447,26 @@ impl Writer {
     }
 }
 
-/// A committed transaction.
-struct Attempt {
-    rows: [std::collections::HashMap<Box<str>, RowOf>; 3],
-    reach: Vec<Reach>,
-    outcomes: Vec<Outcome>,
-    opened: [BTreeSet<Box<str>>; 2],
-    edited: std::collections::HashSet<String>,
-    titles: Put,
+/// What a transaction did, or is about to have done.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Rows above the images that it found or inserted, by identity.
+    pub(super) rows: [HashMap<Box<str>, RowOf>; 3],
+    pub(super) reach: Vec<Reach>,
+    pub outcomes: Vec<Outcome>,
+    /// Of files that are not indexed, the path of the one that is.
+    pub(super) winners: Vec<Option<Box<str>>>,
+    /// Studies and series below which something was inserted.
+    pub(super) opened: [BTreeSet<Box<str>>; 2],
+    pub(super) edited: HashSet<String>,
+    pub(super) titles: Put,
+}
+
+impl Attempt {
+    /// Of each entry the path in the row of its instance.
+    pub fn row_paths<'a>(&'a self, entries: &'a [Entry]) -> impl Iterator<Item = &'a str> {
+        entries.iter().zip(&self.winners).map(|(entry, winner)| winner.as_deref().unwrap_or(&entry.path))
+    }
 }
 
 impl Redone for Attempt {

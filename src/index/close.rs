@@ -184,11 +184,32 @@ impl Writer {
     }
 
     fn close_studies(&mut self, settlement: &Settlement, part: &[Box<str>]) -> Result<Done, Failure> {
+        let studies = &settlement.rows.studies;
+        let mut done = Done::default();
+        if settlement.in_full {
+            self.correct_studies(settlement, part)?;
+            let there: Vec<&str> = part.iter().filter(|key| !studies[*key].row.is_ours()).map(|key| &**key).collect();
+            let edited = self.edited(Level::Study, &there)?;
+            for row in self.shown(Level::Study, &there)? {
+                let study = &studies[row.key.as_str()];
+                let is_edited = edited.contains(&row.key) || study.link_differs;
+                let mode = if is_edited { Mode::Fill } else { self.policy.mode };
+                let says = Says { fold: &study.row.fold, received: Some(&study.latest), not_the_name: false };
+                done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
+            }
+        }
+        for (keys, which) in split(part, |key| studies[key].open) {
+            self.derive_modalities(&keys, which)?;
+        }
+        Ok(done)
+    }
+
+    /// Studies that this run inserted.
+    fn correct_studies(&mut self, settlement: &Settlement, part: &[Box<str>]) -> Result<(), Failure> {
         let tables = self.index.tables();
         let shape = settlement.rows.shapes[Level::Study as usize].own();
-        let studies = &settlement.rows.studies;
         for key in part {
-            let study = &studies[key];
+            let study = &settlement.rows.studies[key];
             let Some(written) = &study.row.written else { continue };
             let mut changes =
                 corrections(&tables, shape, &unpack(written).collect::<Vec<_>>(), &study.row.fold.values());
@@ -199,20 +220,7 @@ impl Writer {
             changes.extend(change(&tables, Level::Study, "patientid", patient.0, patient.1));
             self.correct_row(Level::Study, key, &changes)?;
         }
-        let there: Vec<&str> = part.iter().filter(|key| !studies[*key].row.is_ours()).map(|key| &**key).collect();
-        let edited = self.edited(Level::Study, &there)?;
-        let mut done = Done::default();
-        for row in self.shown(Level::Study, &there)? {
-            let study = &studies[row.key.as_str()];
-            let is_edited = edited.contains(&row.key) || study.link_differs;
-            let mode = if is_edited { Mode::Fill } else { self.policy.mode };
-            let says = Says { fold: &study.row.fold, received: Some(&study.latest), not_the_name: false };
-            done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
-        }
-        for (keys, which) in split(part, |key| studies[key].open) {
-            self.derive_modalities(&keys, which)?;
-        }
-        Ok(done)
+        Ok(())
     }
 
     fn derive_modalities(&mut self, keys: &[&str], which: Derive) -> Result<(), Failure> {
@@ -227,6 +235,18 @@ impl Writer {
     }
 
     fn close_series(&mut self, settlement: &Settlement, part: &[Box<str>]) -> Result<Done, Failure> {
+        let mut done = Done::default();
+        if settlement.in_full {
+            done.updated = self.settle_series(settlement, part)?;
+        }
+        for (keys, which) in split(part, |key| settlement.rows.series[key].open) {
+            self.index.count_instances(&keys, which)?;
+        }
+        Ok(done)
+    }
+
+    /// Corrects those that this run inserted, and brings up the others. Returns how many of these changed.
+    fn settle_series(&mut self, settlement: &Settlement, part: &[Box<str>]) -> Result<u64, Failure> {
         let tables = self.index.tables();
         let shape = settlement.rows.shapes[Level::Series as usize].attributes();
         let series = &settlement.rows.series;
@@ -236,19 +256,16 @@ impl Writer {
             self.correct_row(Level::Series, key, &changes)?;
         }
         let there: Vec<&str> = part.iter().filter(|key| !series[*key].row.is_ours()).map(|key| &**key).collect();
-        let mut done = Done::default();
+        let mut updated = 0;
         for row in self.shown(Level::Series, &there)? {
             let one = &series[row.key.as_str()];
             let study = settlement.rows.studies.get(&one.study);
             let is_edited = one.link_differs || study.is_some_and(|study| study.edited || study.link_differs);
             let mode = if is_edited { Mode::Fill } else { self.policy.mode };
             let says = Says { fold: &one.row.fold, received: None, not_the_name: false };
-            done.updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
+            updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
         }
-        for (keys, which) in split(part, |key| series[key].open) {
-            self.index.count_instances(&keys, which)?;
-        }
-        Ok(done)
+        Ok(updated)
     }
 
     /// Fills or refreshes a row that was there. Returns how many rows changed: none or one.

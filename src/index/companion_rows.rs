@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::{Outcome, Writer};
 use super::column::Column;
 use super::columns::Source;
@@ -19,7 +21,7 @@ use super::{Change, Entry, Existing, Failure, From, Look, Show, Value, View};
 use crate::dicom::{Level, Table};
 
 /// What became of rows of a companion table.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Put {
     /// Their keys.
     pub inserted: Vec<Box<str>>,

@@ -77,6 +77,10 @@ impl<I: Index> Index for DryRun<I> {
         Ok(existing)
     }
 
+    fn rows_after(&mut self, sop_instance_uid: &str) -> Result<Vec<super::ImageRow>, Failure> {
+        self.index.rows_after(sop_instance_uid)
+    }
+
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure> {
         self.index.variants(patient_ids)
     }

@@ -27,6 +27,8 @@ pub struct Entry {
     pub path: String,
     /// When the PACS received the file, in its local time, as the index writes it.
     received: String,
+    /// What is written down of the file, if anything is.
+    pub record: Vec<u8>,
     /// The term for how the patient's text stands in the index, where it is not plain ASCII.
     charset: Option<&'static str>,
 }
@@ -42,7 +44,14 @@ pub struct StoredFile {
 }
 
 impl Entry {
-    pub fn new(instance: Instance, file: StoredFile, path: String, received: DateTime, term: &'static str) -> Self {
+    pub fn new(
+        instance: Instance,
+        file: StoredFile,
+        path: String,
+        received: DateTime,
+        term: &'static str,
+        record: Vec<u8>,
+    ) -> Self {
         let is_ascii = |(i, _)| !matches!(instance.get(i), Value::Text(text) if !text.is_ascii());
         let of_patient = ATTRIBUTES
             .iter()
@@ -51,7 +60,7 @@ impl Entry {
         let charset = if of_patient.clone().all(is_ascii) { None } else { Some(term) };
         let mut text = String::with_capacity(RECEIVED);
         value::push_date_time(&mut text, received);
-        Entry { instance, file, path, received: text, charset }
+        Entry { instance, file, path, received: text, record, charset }
     }
 
     pub fn key(&self, level: Level) -> &str {

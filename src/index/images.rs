@@ -22,7 +22,9 @@ impl Writer {
                 |entry: &Entry| entry.path == row.path || self.policy.archive.is_named(&row.path, &entry.file.path);
             let own = members.iter().copied().find(|member| names(&batch.entries[*member]));
             if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
-                batch.outcomes[own] = self.update_image(batch, own, &row)?;
+                let outcome = self.update_image(batch, own, &row)?;
+                // A file that is read once more in a run that is continued was inserted by it.
+                batch.outcomes[own] = if is_inserted { Outcome::Inserted } else { outcome };
             } else if is_inserted || is_corrected {
                 self.contend(batch, members[0], row, is_inserted)?;
             } else if row.path.is_empty() || self.policy.archive.is_stale(&row.path, key) {

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use super::fold::{Fold, Shape, order};
 use super::names::Name;
 use super::{Entry, Existing, LEVELS, Tables};
@@ -149,6 +151,27 @@ impl Rows {
         }
     }
 
+    /// Identity and key of each row of a level.
+    pub fn keys(&self, level: Level) -> Vec<(String, String)> {
+        let same = |key: &str| (key.to_owned(), key.to_owned());
+        match level {
+            Level::Patient => self.patients.iter().map(|(key, row)| (key.to_string(), row.id.to_string())).collect(),
+            Level::Study => self.studies.keys().map(|key| same(key)).collect(),
+            Level::Series => self.series.keys().map(|key| same(key)).collect(),
+            Level::Instance => Vec::new(),
+        }
+    }
+
+    /// A row is not there any more.
+    pub fn forget(&mut self, level: Level, identity: &str) {
+        match level {
+            Level::Patient => drop(self.patients.remove(identity)),
+            Level::Study => drop(self.studies.remove(identity)),
+            Level::Series => drop(self.series.remove(identity)),
+            Level::Instance => {}
+        }
+    }
+
     /// Something was inserted below a study or series.
     pub fn is_open(&self, level: Level, key: &str) -> bool {
         match level {
@@ -278,7 +301,7 @@ impl Patient {
 }
 
 /// The rows above an image that its file says something of: not those that the index links otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
     pub series: bool,
     pub study: bool,

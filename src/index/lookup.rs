@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::{Outcome, Writer};
 use super::duplicates::Choice;
 use super::existing::Mode;
@@ -34,6 +36,7 @@ pub struct Batch<'a> {
 }
 
 /// A row above the images.
+#[derive(Clone, Serialize, Deserialize)]
 pub enum RowOf {
     There(Existing),
     Inserted {
@@ -44,11 +47,16 @@ pub enum RowOf {
 }
 
 impl RowOf {
-    fn link(&self) -> Option<&str> {
+    pub fn link(&self) -> Option<&str> {
         match self {
             RowOf::There(row) => Some(&row.link),
             RowOf::Inserted { .. } => None,
         }
+    }
+
+    /// It was inserted as this entry says.
+    pub fn is_told_by(&self, entry: usize) -> bool {
+        matches!(self, RowOf::Inserted { member, .. } if *member == entry)
     }
 }
 
@@ -115,6 +123,18 @@ impl<'a> Batch<'a> {
         if !self.opened_series.contains(series) {
             self.opened_series.insert(series.into());
         }
+    }
+
+    /// Of files that are not indexed, the path of the one that is.
+    pub fn winners(&self) -> Vec<Option<Box<str>>> {
+        let mut winners = vec![None; self.entries.len()];
+        let is_loser = |n: &usize| self.outcomes[*n] == Outcome::Duplicate { loser: None };
+        for (key, files) in self.images().filter(|(_, files)| files.iter().any(is_loser)) {
+            let own = files.iter().copied().find(|n| !is_loser(n) && !self.is_refused(*n));
+            let path = own.map(|n| self.entries[n].path.as_str()).or_else(|| Some(&self.there.get(key)?.path));
+            files.iter().copied().filter(is_loser).for_each(|n| winners[n] = path.map(Into::into));
+        }
+        winners
     }
 
     pub fn put(&mut self, level: Level, identity: Box<str>, row: RowOf) {

@@ -33,7 +33,9 @@ pub mod names;
 pub mod pacsone;
 pub mod patience;
 pub mod purge;
+pub mod recorder;
 mod repertoire;
+pub mod replay;
 pub mod replica;
 pub mod server;
 pub mod settlement;
@@ -44,6 +46,8 @@ pub mod undo;
 
 use std::fmt;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 pub use columns::Tables;
 pub use entry::Entry;
@@ -84,7 +88,7 @@ pub const fn link(table: Table) -> Option<&'static str> {
 pub const LEVELS: [Level; 4] = [Level::Patient, Level::Study, Level::Series, Level::Instance];
 
 /// A row that is there already.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Existing {
     /// As the database spells it.
     pub key: String,
@@ -98,7 +102,17 @@ pub struct Existing {
     pub name: Option<names::Name>,
     /// What stands in the columns that may be filled or refreshed, in the order of [`columns::WrittenTable::fed`], if it
     /// was asked for.
+    #[serde(skip)]
     pub shown: Vec<Option<String>>,
+}
+
+/// An image, for comparing with what is known of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRow {
+    pub sop_instance_uid: String,
+    pub path: String,
+    /// Its patient is there as well. A study that waits for the closing step may name one who is not.
+    pub has_patient: bool,
 }
 
 /// A column of a row that is to be changed.
@@ -139,6 +153,9 @@ pub trait Index {
 
     /// The rows of these keys that exist, as the database compares keys.
     fn find(&mut self, table: Table, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure>;
+
+    /// Images whose series and study are there, behind a UID, in the order of the database; none at the end.
+    fn rows_after(&mut self, sop_instance_uid: &str) -> Result<Vec<ImageRow>, Failure>;
 
     /// The patients whose ID is one of these with a suffix in brackets.
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure>;
@@ -237,7 +254,7 @@ pub enum Failure {
 }
 
 /// Why a row cannot be held. Names columns and error numbers, never values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
     pub code: &'static str,
     pub detail: String,

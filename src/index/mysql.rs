@@ -48,6 +48,7 @@ fn dialect() -> Dialect {
         // A plain SELECT of InnoDB sees the moment of its transaction's first.
         latest: " LOCK IN SHARE MODE",
         has_privileges: true,
+        join: "STRAIGHT_JOIN",
         equal: "<=>",
         text: "CHAR",
         concatenate: |parts| format!("CONCAT({})", parts.join(",")),

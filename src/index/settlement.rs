@@ -46,6 +46,8 @@ pub enum State {
 
 /// All that is left to do.
 pub struct Settlement {
+    /// Rows are not provisional any more afterwards. Otherwise only what is below them is counted.
+    pub in_full: bool,
     pub rows: Rows,
     pub patients: Vec<PatientRow>,
     /// The patient of each study that this run inserted.
@@ -131,8 +133,22 @@ type Bearers<'a> = BTreeMap<Name, BTreeSet<&'a str>>;
 
 impl Writer {
     /// Decides. What was known is taken: nothing is written any more.
-    pub fn settle(&mut self) -> Result<Settlement, Failure> {
+    pub fn settle(&mut self, in_full: bool) -> Result<Settlement, Failure> {
         let rows = self.known.take();
+        let decided = if in_full { self.decide(&rows)? } else { Decided::default() };
+        let Decided { mut patients, patient_of, mut findings } = decided;
+        patients.sort_by(|a, b| a.id.cmp(&b.id));
+        findings.sort();
+        let sorted = |keys: Vec<&Box<str>>| {
+            let mut keys: Vec<Box<str>> = keys.into_iter().cloned().collect();
+            keys.sort();
+            keys
+        };
+        let (studies, series) = (sorted(rows.studies.keys().collect()), sorted(rows.series.keys().collect()));
+        Ok(Settlement { in_full, patients, patient_of, studies, series, findings, rows })
+    }
+
+    fn decide(&mut self, rows: &Rows) -> Result<Decided, Failure> {
         let mut bearers: HashMap<&str, Bearers> = HashMap::new();
         let mut linked: HashMap<&str, BTreeSet<Name>> = HashMap::new();
         for (key, study) in &rows.studies {
@@ -145,8 +161,8 @@ impl Writer {
                 linked.entry(identity).or_default().insert(name);
             }
         }
-        let variants = self.patiently(|writer| writer.variants(&rows, &bearers))?;
-        let mut decided = Decided { findings: rows_that_disagree(&rows), ..Decided::default() };
+        let variants = self.patiently(|writer| writer.variants(rows, &bearers))?;
+        let mut decided = Decided { findings: rows_that_disagree(rows), ..Decided::default() };
         let nobody = About { bearers: &Bearers::new(), linked: &BTreeSet::new(), variants: &[] };
         for (identity, patient) in &rows.patients {
             let about = About {
@@ -156,16 +172,7 @@ impl Writer {
             };
             self.settle_patient(patient, &about, &mut decided);
         }
-        let Decided { mut patients, patient_of, mut findings } = decided;
-        patients.sort_by(|a, b| a.id.cmp(&b.id));
-        findings.sort();
-        let sorted = |keys: Vec<&Box<str>>| {
-            let mut keys: Vec<Box<str>> = keys.into_iter().cloned().collect();
-            keys.sort();
-            keys
-        };
-        let (studies, series) = (sorted(rows.studies.keys().collect()), sorted(rows.series.keys().collect()));
-        Ok(Settlement { patients, patient_of, studies, series, findings, rows })
+        Ok(decided)
     }
 
     /// Rows with a suffix that were there before, by the identity of their ID without it.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::statements::{self, Dialect};
-use super::{Change, Derive, Existing, Failure, From, Index, Look, Show, Tables, Value, link, names::Name};
+use super::{Change, Derive, Existing, Failure, From, ImageRow, Index, Look, Show, Tables, Value, link, names::Name};
 use crate::dicom::{Level, Table};
 
 /// One connection to a database that takes `?` for a value and backquotes around a name.
@@ -42,6 +42,9 @@ pub enum Keep {
 /// Keys per lookup. Lists are filled up to one of these sizes, so that few statements are prepared.
 const LOOKUP_SIZES: [usize; 3] = [500, 50, 1];
 
+/// Rows of a page: short enough for tables that are locked while they are read.
+const PAGE: usize = 5000;
+
 /// IDs and prefixes per question.
 const FEW: usize = 50;
 
@@ -61,6 +64,7 @@ enum Verb {
     Insert,
     Find(Look),
     Any,
+    RowsAfter,
     Edited,
     Modalities(Derive),
     SetModalities,
@@ -91,6 +95,7 @@ impl<D: Database> SqlIndex<D> {
             Verb::Insert => statements::insert(tables, table, count),
             Verb::Find(look) => statements::find(tables, dialect, table, look, count),
             Verb::Any => format!("SELECT 1 FROM `{}` LIMIT 1", super::table(level)),
+            Verb::RowsAfter => statements::rows_after(tables, dialect, count),
             Verb::Edited => statements::edited(tables, level, count),
             Verb::Modalities(which) => statements::modalities(tables, which, count),
             Verb::SetModalities => statements::set_derived(tables, Level::Study),
@@ -174,6 +179,17 @@ impl<D: Database> Index for SqlIndex<D> {
         let rows = self.over_keys(Verb::Find(look), table, keys)?;
         let fed = self.tables.of(table).fed().count();
         Ok(rows.into_iter().map(|row| read(table, look.show, fed, row)).collect())
+    }
+
+    fn rows_after(&mut self, sop_instance_uid: &str) -> Result<Vec<ImageRow>, Failure> {
+        let sql = self.statement(Verb::RowsAfter, Level::Instance, PAGE);
+        let rows = self.database.fetch(&sql, &[Value::Text(sop_instance_uid)])?;
+        let image = |row: Vec<Option<String>>| {
+            let [uid, path, patient] = <[Option<String>; 3]>::try_from(row).unwrap_or_default();
+            let (sop_instance_uid, path) = (uid.unwrap_or_default(), path.unwrap_or_default());
+            ImageRow { sop_instance_uid, path, has_patient: patient.is_some() }
+        };
+        Ok(rows.into_iter().map(image).collect())
     }
 
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure> {

@@ -38,6 +38,7 @@ fn dialect() -> Dialect {
         // There is one writer, so nothing can have come since.
         latest: "",
         has_privileges: false,
+        join: "CROSS JOIN",
         equal: "IS",
         text: "TEXT",
         concatenate: |parts| parts.iter().map(|part| format!("({part})")).collect::<Vec<_>>().join(" || "),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Change, Derive, From, Look, Show, Tables, View, link, table};
+use super::{Change, Derive, From, LEVELS, Look, Show, Tables, View, link, table};
 use crate::dicom::{Level, Table};
 
 /// What differs between databases in the text of a statement.
@@ -12,6 +12,8 @@ pub struct Dialect {
     pub latest: &'static str,
     /// It knows users, who may do the one and not the other.
     pub has_privileges: bool,
+    /// A join that is made in the order in which its tables are named.
+    pub join: &'static str,
     /// Compares values, NULL included.
     pub equal: &'static str,
     /// The type by which any value is shown as text.
@@ -84,6 +86,24 @@ fn select(tables: &Tables, dialect: &Dialect, table: Table) -> String {
     if table == Table::Image {
         let _ = write!(sql, ", `{}`", of.name("path"));
     }
+    sql
+}
+
+/// Images behind a key, as far as series and study are there, each with its patient. The order is that of the primary key,
+/// so that no more rows are read than are listed.
+pub fn rows_after(tables: &Tables, dialect: &Dialect, most: usize) -> String {
+    let key = tables.key(Level::Instance);
+    let (path, patient) = (tables.of(Level::Instance).name("path"), tables.key(Level::Patient));
+    let mut sql = format!("SELECT `image`.`{key}`, `image`.`{path}`, `patient`.`{patient}` FROM `image`");
+    for level in [Level::Series, Level::Study, Level::Patient] {
+        let lower = LEVELS[level as usize + 1].table();
+        let link = format!("`{}`.`{}`", lower.name(), tables.of(lower).name(link(lower).unwrap_or_default()));
+        let link = tables.of(level).column(level.table().key()).map_or_else(|| link.clone(), |key| key.compared(&link));
+        let join = if level == Level::Patient { "LEFT JOIN" } else { dialect.join };
+        let (upper, key) = (table(level), tables.key(level));
+        let _ = write!(sql, " {join} `{upper}` ON `{upper}`.`{key}` = {link}");
+    }
+    let _ = write!(sql, " WHERE `image`.`{key}` > ? ORDER BY `image`.`{key}` LIMIT {most}");
     sql
 }
 

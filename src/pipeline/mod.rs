@@ -17,6 +17,8 @@ mod lag;
 mod outage;
 mod read;
 pub mod received;
+mod remembered;
+mod resume;
 mod spool;
 pub mod stop;
 mod storage;
@@ -25,6 +27,7 @@ mod watch;
 mod write;
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,10 +47,12 @@ use crate::error::{Error, Result};
 use crate::index::batch::{Parents, Writer};
 use crate::index::companion_rows::Companions;
 use crate::index::dry_run::Changed;
+use crate::index::existing::Mode;
 use crate::index::known::PARENTS;
 use crate::index::replica::Replica;
 use crate::index::settlement::Settlement;
 use crate::index::{Entry, Failure, Tables};
+use crate::journal::Journal;
 use crate::progress::{Observer, text};
 use crate::report::account::{Account, Fate};
 use crate::report::listing::Listing;
@@ -70,6 +75,12 @@ pub struct Plan<'a> {
     pub watch_rows: bool,
     /// Directories of earlier days are not looked at.
     pub first_day: Option<Date>,
+    /// Files are opened whatever the journal knows of them.
+    pub reads_all: bool,
+    /// What is written of rows that were there.
+    pub existing: Mode,
+    /// All that makes a difference to rows: a run that had other settings is not continued.
+    pub settings: String,
     pub walk_threads: usize,
     pub io_threads: usize,
     /// Files are counted ahead only for somebody who watches.
@@ -104,6 +115,12 @@ pub struct Done {
     pub waited_for_database: Duration,
     /// Files counted ahead of the work, if they were.
     pub counted_ahead: Option<u64>,
+    /// It went on with a run that was killed or interrupted.
+    pub continued: bool,
+    /// The index had no image before.
+    pub began_empty: bool,
+    /// What kept the journal from being written, if anything did.
+    pub journal_failure: Option<String>,
     /// What kept the run from its end, if anything did.
     pub failure: Option<Error>,
 }
@@ -120,6 +137,7 @@ struct Closed {
 /// What all stages share.
 struct Run<'a> {
     plan: &'a Plan<'a>,
+    journal: OnceLock<Arc<Journal>>,
     account: Account,
     census: Census,
     again: again::Again,
@@ -129,13 +147,20 @@ struct Run<'a> {
     storage: storage::Storage,
 }
 
-/// Brings the index up to date with the archive.
-pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observer: &mut dyn Observer) -> Result<Done> {
+/// Brings the index up to date with the archive. Without a journal nothing is known of former runs, nor to later ones.
+pub fn run(
+    plan: &Plan<'_>,
+    writers: Vec<Writer>,
+    journal: Option<Journal>,
+    replicas: Vec<Replica>,
+    observer: &mut dyn Observer,
+) -> Result<Done> {
     let started = Instant::now();
     let lags = replicas.iter().map(|replica| (replica.name().to_owned(), replica.lag().clone())).collect();
     let scratch = plan.listing.directory();
     let run = Run {
         plan,
+        journal: OnceLock::new(),
         account: Account::default(),
         census: Census::default(),
         again: again::Again::new(scratch).map_err(again::spool_failed)?,
@@ -144,6 +169,7 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
         gate: gate::Gate::new(lags, plan.max_replica_lag),
         storage: storage::Storage::of(plan.roots),
     };
+    let began_empty = writers.iter().all(Writer::began_empty);
     let pool = read::pool(plan.io_threads)?;
     let (closed, failure) = thread::scope(|scope| {
         let run = &run;
@@ -156,9 +182,14 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
         if plan.count_ahead {
             scope.spawn(|| run.census.count(plan));
         }
-        // Walk the directories, newest first; read headers; write batches.
-        let (mut writers, mut failures) = run.pass(&pool, writers, |files| run.walk(files));
+        let mut writers = writers;
         let is_whole = |failures: &[Error]| failures.is_empty() && !plan.stop.is_set();
+        // Take up what former runs have left.
+        let mut failures = Vec::from_iter(run.open_journal(journal, &mut writers).err());
+        // Walk the directories, newest first; read headers; write batches.
+        if is_whole(&failures) {
+            (writers, failures) = run.pass(&pool, writers, |files| run.walk(files));
+        }
         // What came or was moved meanwhile goes the same way.
         if is_whole(&failures) {
             run.watch.looking_again();
@@ -169,9 +200,13 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
             failures.extend(run.list_gone(writer).err());
         }
         // Derive what could only be known now.
-        let (closed, result) = run.close(writers);
+        let is_settled = is_whole(&failures);
+        let (closed, result) = run.close(writers, is_settled || run.journal().is_none());
         failures.extend(result.err());
         failures.extend(run.storage.lost());
+        if let (true, true, Some(journal)) = (is_settled, is_whole(&failures), run.journal()) {
+            journal.close();
+        }
         run.watch.end();
         run.gate.end();
         (closed, failures.into_iter().next())
@@ -179,6 +214,7 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
     let (counted_ahead, waited) = (run.census.total(), run.gate.waited());
     let Closed { parents, updated, companions, changes } = closed;
     let elapsed = started.elapsed();
+    let journal = run.journal.into_inner();
     let account = run.account;
     let waited_for_database = plan.outage.waited();
     Ok(Done {
@@ -191,11 +227,28 @@ pub fn run(plan: &Plan<'_>, writers: Vec<Writer>, replicas: Vec<Replica>, observ
         waited,
         waited_for_database,
         counted_ahead,
+        began_empty: journal.as_ref().map_or(began_empty, |journal| journal.began_with_empty_index()),
+        continued: journal.as_ref().is_some_and(|journal| journal.is_continued()),
+        journal_failure: journal.and_then(|journal| journal.failure()),
         failure,
     })
 }
 
 impl Run<'_> {
+    /// The journal, once it is taken up.
+    fn journal(&self) -> Option<&Journal> {
+        self.journal.get().map(Arc::as_ref)
+    }
+
+    fn open_journal(&self, journal: Option<Journal>, writers: &mut [Writer]) -> Result<()> {
+        let (Some(mut journal), [first, ..]) = (journal, &mut *writers) else { return Ok(()) };
+        self.take_up_journal(&mut journal, first)?;
+        let journal = self.journal.get_or_init(|| Arc::new(journal));
+        writers.iter_mut().for_each(|writer| writer.recorder = Some(journal.clone()));
+        self.watch.indexing();
+        Ok(())
+    }
+
     /// The stages from the walk to the index, all at once. The writers come back for what is left to do.
     fn pass(
         &self,
@@ -225,9 +278,9 @@ impl Run<'_> {
     }
 
     /// The closing stage: first it is decided what is left to do, then each writer does a part of it on its own
-    /// connection, parents first.
-    fn close(&self, mut writers: Vec<Writer>) -> (Closed, Result<()>) {
-        let result = match writers.first_mut().map(Writer::settle) {
+    /// connection, parents first. A run that another will continue only counts what is there.
+    fn close(&self, mut writers: Vec<Writer>, in_full: bool) -> (Closed, Result<()>) {
+        let result = match writers.first_mut().map(|writer| writer.settle(in_full)) {
             Some(Ok(settlement)) => self.settle(&mut writers, &settlement),
             Some(Err(failure)) => self.index_failed(failure),
             None => Ok(()),
@@ -356,6 +409,19 @@ fn count(counter: &std::sync::atomic::AtomicU64) {
 
 fn no_threads(error: impl std::fmt::Display) -> Error {
     Error::unfinished(format!("no threads can be started: {error}"), "Set a smaller number of --io-threads.")
+}
+
+fn journal_failed(error: std::io::Error) -> Error {
+    Error::unfinished(
+        format!("the journal cannot be used: {error}"),
+        "Make room in the state directory, or name another one with --state. Without its journal a run reads all files.",
+    )
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        journal_failed(error)
+    }
 }
 
 fn defect(stage: &str) -> Error {

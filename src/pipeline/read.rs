@@ -3,21 +3,22 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use jiff::Timestamp;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::remembered::Remembered;
 use super::stored::nanoseconds;
 use super::{Run, no_threads};
-use crate::archive::{FoundFile, skip};
+use crate::archive::{FileState, FoundFile, skip};
 use crate::dicom::{HeaderReader, Instance, Rejection};
 use crate::error::Result;
 use crate::index::Entry;
 use crate::index::entry::StoredFile;
+use crate::journal::{Cursors, record};
 use crate::report::account::{Account, Fate};
 
 /// Far more than a reader needs, which does not recurse: only what is touched costs memory.
@@ -29,15 +30,39 @@ pub fn pool(threads: usize) -> Result<ThreadPool> {
     builder.build().map_err(no_threads)
 }
 
+/// What a reader works with.
+#[derive(Default)]
+struct Desk {
+    reader: HeaderReader,
+    cursors: Cursors,
+    /// Records of files without an entry, for the journal.
+    noted: Vec<Vec<u8>>,
+}
+
+/// What a file holds, whether it was read or is known from a former run.
+pub(super) struct Held {
+    pub instance: Instance,
+    pub state: FileState,
+    /// For the journal.
+    pub record: Vec<u8>,
+}
+
+/// Why a file has no row, by the code and the detail that it is listed with.
+pub(super) struct NoRow {
+    pub code: &'static str,
+    pub detail: String,
+}
+
 impl Run<'_> {
     /// One receive loop.
     pub(super) fn read(&self, files: &Receiver<Vec<FoundFile>>, writers: &[Sender<Vec<Entry>>]) {
-        let mut reader = HeaderReader::new();
+        let mut desk = Desk::default();
         let mut outbox = Outbox::new(&self.account, writers);
         loop {
             // Nothing is held back while there is nothing to read.
             let waiting = files.try_recv().or_else(|_| {
                 outbox.send();
+                self.note(&mut desk);
                 files.recv()
             });
             let Ok(files) = waiting else { return };
@@ -49,7 +74,7 @@ impl Run<'_> {
                 self.watch.at(directory);
             }
             for file in files {
-                if let Some(entry) = self.entry(&mut reader, file) {
+                if let Some(entry) = self.entry(&mut desk, file) {
                     outbox.put(entry);
                 }
             }
@@ -57,71 +82,80 @@ impl Run<'_> {
         }
     }
 
+    fn note(&self, desk: &mut Desk) {
+        self.journal().into_iter().for_each(|journal| journal.note(&desk.noted));
+        desk.noted.clear();
+    }
+
     /// The entry of a file. `None` if it has another fate, which is then in the account.
-    fn entry(&self, reader: &mut HeaderReader, file: FoundFile) -> Option<Entry> {
-        let (account, listing, path) = (&self.account, self.plan.listing, file.path());
+    fn entry(&self, desk: &mut Desk, file: FoundFile) -> Option<Entry> {
+        let path = file.path();
         if let Some(rule) = path.file_name().and_then(skip::by_name) {
-            account.skipped(rule);
+            self.account.skipped(rule);
             return None;
         }
-        let reject = |code: &'static str, detail: &str| {
-            account.rejected(code);
-            listing.add("rejected", path, code, detail);
+        let held = match self.remembered(&file, &mut desk.cursors) {
+            Remembered::Settled => return None,
+            Remembered::Record(record) => self.held_by(record, path)?,
+            Remembered::Nothing => match self.open_and_read(desk, &file) {
+                Ok(Some(held)) => held,
+                Ok(None) => {
+                    self.account.add(Fate::TooYoung, 1);
+                    self.again.left(file);
+                    return None;
+                }
+                Err(rejection) => {
+                    self.reject(path, &rejection);
+                    return None;
+                }
+            },
         };
-        let (instance, modified) = match self.instance(reader, &file) {
-            Ok(Some(read)) => read,
-            Ok(None) => {
-                account.add(Fate::TooYoung, 1);
-                self.again.left(file);
-                return None;
-            }
-            Err(Rejection::Dicomdir) => {
-                account.skipped(skip::Rule::Dicomdir);
-                return None;
-            }
-            Err(Rejection::Unreadable(error)) if self.is_gone(path, &error) => {
-                account.add(Fate::NotReached, 1);
-                return None;
-            }
-            Err(Rejection::Unreadable(error)) => {
+        self.to_entry(file, held).map_err(|(path, no_row)| self.list_rejected(&path, &no_row)).ok()
+    }
+
+    fn reject(&self, path: &Path, rejection: &Rejection) {
+        let (account, listing) = (&self.account, self.plan.listing);
+        match rejection {
+            Rejection::Unreadable(error) if self.is_gone(path, error) => account.add(Fate::NotReached, 1),
+            Rejection::Unreadable(error) => {
                 account.add(Fate::Unreadable, 1);
                 listing.add("unreadable", path, "unreadable", &error.to_string());
-                return None;
             }
-            Err(rejection) => {
-                match rule_by_content(&rejection) {
-                    Some(rule) => account.skipped(rule),
-                    None => reject(rejection.code(), &rejection.to_string()),
+            rejection => match rule_by_content(rejection) {
+                Some(rule) => account.skipped(rule),
+                None => {
+                    let detail = rejection.to_string();
+                    self.list_rejected(path, &NoRow { code: rejection.code(), detail });
                 }
-                return None;
-            }
-        };
-        let mut instance = instance;
-        let indexed_path = match self.plan.path_map.to_index(path) {
-            Ok(indexed_path) => indexed_path,
-            Err(not_text) => {
-                reject("path-not-text", &not_text.to_string());
-                return None;
-            }
-        };
+            },
+        }
+    }
+
+    pub(super) fn list_rejected(&self, path: &Path, NoRow { code, detail }: &NoRow) {
+        self.account.rejected(code);
+        self.plan.listing.add("rejected", path, code, detail);
+    }
+
+    /// What is written of a file that holds an instance.
+    pub(super) fn to_entry(&self, file: FoundFile, held: Held) -> Result<Entry, (PathBuf, NoRow)> {
+        let Held { mut instance, state, record } = held;
+        let path = file.path();
+        let fails = |code, detail| (path.to_owned(), NoRow { code, detail });
+        let indexed_path = self.plan.path_map.to_index(path);
+        let indexed_path = indexed_path.map_err(|not_text| fails("path-not-text", not_text.to_string()))?;
         let root = self.root_of(path);
-        let received = self.plan.receipt.of(&instance, root, file.received_on, modified);
+        let received = self.plan.receipt.of(&instance, root, file.received_on, state.modified());
         let tables = self.plan.tables;
-        let fitted = match tables.check_path(&indexed_path).and_then(|()| tables.fit(&mut instance)) {
-            Ok(fitted) => fitted,
-            Err(refusal) => {
-                reject(refusal.code, &refusal.detail);
-                return None;
-            }
-        };
-        account.note(&instance, &fitted);
+        let fitted = tables.check_path(&indexed_path).and_then(|()| tables.fit(&mut instance));
+        let fitted = fitted.map_err(|refusal| fails(refusal.code, refusal.detail))?;
+        self.account.note(&instance, &fitted);
         if !fitted.substituted.is_empty() {
             let columns = fitted.substituted.join(", ");
             let detail = format!("characters that these columns cannot hold were substituted: {columns}");
-            listing.add("note", path, "not-in-charset", &detail);
+            self.plan.listing.add("note", path, "not-in-charset", &detail);
         }
-        let stored = StoredFile { path: file.into_path(), modified: nanoseconds(modified), root };
-        Some(Entry::new(instance, stored, indexed_path, received, tables.charset_term()))
+        let stored = StoredFile { path: file.into_path(), modified: nanoseconds(state.modified()), root };
+        Ok(Entry::new(instance, stored, indexed_path, received, tables.charset_term(), record))
     }
 
     pub(super) fn root_of(&self, path: &Path) -> usize {
@@ -130,32 +164,43 @@ impl Run<'_> {
     }
 
     /// `None` if the file is too young.
-    fn instance(
-        &self,
-        reader: &mut HeaderReader,
-        file: &FoundFile,
-    ) -> Result<Option<(Instance, Option<Timestamp>)>, Rejection> {
+    fn open_and_read(&self, desk: &mut Desk, file: &FoundFile) -> Result<Option<Held>, Rejection> {
         let open = file.open().map_err(Rejection::Unreadable)?;
         self.storage.answers(self.root_of(file.path()));
-        if self.plan.receipt.is_younger(open.modified, self.plan.settle) {
+        if self.plan.receipt.is_younger(open.state.modified(), self.plan.settle) {
             return Ok(None);
         }
-        self.account.bytes.fetch_add(open.size, Relaxed);
+        self.account.bytes.fetch_add(open.state.size, Relaxed);
         // A defect of the reader costs the one file.
-        let read = catch_unwind(AssertUnwindSafe(|| reader.read(&open).and_then(Instance::from_header)));
+        let read = catch_unwind(AssertUnwindSafe(|| desk.reader.read(&open).and_then(Instance::from_header)));
         let outcome = read.unwrap_or_else(|_| {
-            *reader = HeaderReader::new();
+            desk.reader = HeaderReader::new();
             Err(Rejection::Panicked)
         });
         if open.may_be_mixed() {
             return Err(Rejection::Unreadable(io::Error::other("the file changed while it was read")));
         }
-        Ok(Some((outcome?, open.modified)))
+        // A path that is no text, and a file that may change unseen, are read each time.
+        let path = file.path().to_str().filter(|_| self.journal().is_some());
+        let state =
+            if open.state.tells_changes() { open.state } else { FileState { modified: i64::MIN, ..open.state } };
+        match outcome {
+            Ok(instance) => {
+                let record = path.map_or_else(Vec::new, |path| record::encode_instance(path, state, &instance));
+                Ok(Some(Held { instance, state: open.state, record }))
+            }
+            Err(rejection) => {
+                let rule = rule_by_content(&rejection);
+                desk.noted.extend(path.and_then(|path| record::encode_rejection(path, state, &rejection, rule)));
+                Err(rejection)
+            }
+        }
     }
 }
 
 fn rule_by_content(rejection: &Rejection) -> Option<skip::Rule> {
     match rejection {
+        Rejection::Dicomdir => Some(skip::Rule::Dicomdir),
         Rejection::NotDicom { first_bytes } => skip::by_content(first_bytes),
         _ => None,
     }

@@ -26,7 +26,7 @@ impl Archive for Stored {
     fn stored(&self, path: &str) -> Option<StoredFile> {
         let (file, root) = self.below_a_root(path)?;
         let open = FoundFile::named(file.clone()).open().ok()?;
-        Some(StoredFile { path: file, modified: nanoseconds(open.modified), root })
+        Some(StoredFile { path: file, modified: nanoseconds(open.state.modified()), root })
     }
 
     fn is_named(&self, path: &str, file: &Path) -> bool {

@@ -14,6 +14,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub struct Watch {
     directory: Mutex<PathBuf>,
+    is_checking: AtomicBool,
+    checked: AtomicU64,
     is_looking_again: AtomicBool,
     is_closing: AtomicBool,
     to_close: AtomicU64,
@@ -30,6 +32,19 @@ impl Watch {
         {
             *place = directory.to_path_buf();
         }
+    }
+
+    /// The index is asked which rows it has.
+    pub fn checking(&self) {
+        self.is_checking.store(true, Relaxed);
+    }
+
+    pub fn checked(&self, rows: usize) {
+        self.checked.fetch_add(rows as u64, Relaxed);
+    }
+
+    pub fn indexing(&self) {
+        self.is_checking.store(false, Relaxed);
     }
 
     pub fn looking_again(&self) {
@@ -68,11 +83,13 @@ impl Watch {
         let counted = census.total().is_some();
         let listed = census.directories_listed.load(Relaxed);
         Readings {
-            phase: match (self.is_closing.load(Relaxed), self.is_looking_again.load(Relaxed)) {
-                (true, _) => Phase::Closing,
-                (false, true) => Phase::LookingAgain,
-                (false, false) => Phase::Indexing,
+            phase: match [&self.is_closing, &self.is_looking_again, &self.is_checking].map(|is| is.load(Relaxed)) {
+                [true, ..] => Phase::Closing,
+                [_, true, _] => Phase::LookingAgain,
+                [.., true] => Phase::Checking,
+                _ => Phase::Indexing,
             },
+            checked: self.checked.load(Relaxed),
             // Files that came since they were counted are found all the same.
             found: account.files_found().max(census.files.load(Relaxed)),
             found_is_total: counted || self.is_closing.load(Relaxed),

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::Run;
 use crate::error::Result;
-use crate::index::batch::{Outcome, Writer};
+use crate::index::batch::{Outcome, Writer, Written};
 use crate::index::{Entry, Failure};
 use crate::report::account::Fate;
 
@@ -54,8 +54,23 @@ impl Run<'_> {
             return Ok(());
         }
         let written = writer.write(batch)?;
+        self.tell(batch, &written);
+        for written in written {
+            match written.outcome {
+                Outcome::Inserted => self.account.add(Fate::Inserted, 1),
+                Outcome::Unchanged => self.account.add(Fate::Unchanged, 1),
+                Outcome::Updated { .. } => self.account.add(Fate::Updated, 1),
+                Outcome::Duplicate { .. } => self.account.add(Fate::Duplicate, 1),
+                Outcome::Refused(refusal) => self.account.rejected(refusal.code),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists what there is to tell of a batch that is committed.
+    pub(super) fn tell(&self, batch: &[Entry], written: &[Written]) {
         if let Some(led) = &self.led {
-            led.note(batch, &written);
+            led.note(batch, written);
         }
         let (account, listing) = (&self.account, self.plan.listing);
         for (entry, written) in batch.iter().zip(written) {
@@ -64,29 +79,23 @@ impl Run<'_> {
                 listing.add("conflict", path, "link-differs", "image.seriesuid is not what the file says; it stays");
                 account.conflicts.fetch_add(1, Relaxed);
             }
-            match written.outcome {
-                Outcome::Inserted => account.add(Fate::Inserted, 1),
-                Outcome::Unchanged => account.add(Fate::Unchanged, 1),
-                Outcome::Updated { corrected } => {
-                    account.add(Fate::Updated, 1);
-                    if let Some(former) = corrected {
-                        let detail = format!("the index named {former}, which is not there or another instance");
-                        listing.add("note", path, "path-corrected", &detail);
-                    }
+            match &written.outcome {
+                Outcome::Updated { corrected: Some(former) } => {
+                    let detail = format!("the index named {former}, which is not there or another instance");
+                    listing.add("note", path, "path-corrected", &detail);
                 }
                 Outcome::Duplicate { loser } => {
-                    account.add(Fate::Duplicate, 1);
-                    let loser = loser.and_then(|loser| self.plan.path_map.from_index(&loser));
+                    let loser = loser.as_ref().and_then(|loser| self.plan.path_map.from_index(loser));
                     let detail = format!("another file of instance {}", entry.instance.sop_instance_uid());
                     listing.add("duplicate", loser.as_deref().unwrap_or(path), "same-instance", &detail);
                 }
-                Outcome::Refused(refusal) => {
-                    account.rejected(refusal.code);
+                // One of a run that is continued is tried again.
+                Outcome::Refused(refusal) if !refusal.code.is_empty() => {
                     listing.add("rejected", path, refusal.code, &refusal.detail);
                 }
+                _ => {}
             }
         }
-        Ok(())
     }
 
     /// The index cannot be written, or not for now: the other stages end, and what they still send was not reached.

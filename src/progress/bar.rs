@@ -37,6 +37,8 @@ impl Observer for Bar {
         let readings = &snapshot.readings;
         let (done, all) = match readings.phase {
             Phase::Indexing | Phase::LookingAgain => (readings.done, readings.found),
+            // How many rows there are is not known.
+            Phase::Checking => (0, 1),
             Phase::Closing => (readings.closed, readings.to_close),
         };
         self.bar.set_prefix(readings.phase.name());
@@ -45,7 +47,7 @@ impl Observer for Bar {
         self.bar.set_message(format!("after {}", text::duration(snapshot.elapsed)));
         self.figures.set_message(format!("{}, {}", text::position(snapshot), text::left(snapshot)));
         self.place.set_message(match readings.phase {
-            Phase::Closing => String::new(),
+            Phase::Checking | Phase::Closing => String::new(),
             Phase::Indexing | Phase::LookingAgain => format!(
                 "{}/s now, {}/s mean, {} rejected, {} covered, in {}",
                 text::rate(snapshot.rate_now),

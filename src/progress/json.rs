@@ -42,6 +42,7 @@ impl<W: Write + Send> JsonLines<W> {
             "seconds_left_at_least": least,
             "seconds_left_at_most": most,
             "directory": readings.directory.to_string_lossy(),
+            "rows_checked": readings.checked,
             "closing_done": readings.closed,
             "closing_total": readings.to_close,
         });

@@ -52,7 +52,7 @@ fn line(snapshot: &Snapshot) -> String {
     let readings = &snapshot.readings;
     let (time, phase) = (text::duration(snapshot.elapsed), readings.phase.name());
     let position = text::position(snapshot);
-    if readings.phase == Phase::Closing {
+    if matches!(readings.phase, Phase::Checking | Phase::Closing) {
         return format!("{time}: {phase}, {position}");
     }
     let left =
@@ -83,6 +83,7 @@ mod tests {
         let mut snapshot = Snapshot {
             readings: Readings {
                 phase: Phase::Indexing,
+                checked: 0,
                 found: 200_000,
                 found_is_total: false,
                 directories_listed: 1,

@@ -20,6 +20,8 @@ pub use sampler::Sampler;
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// Asking the index which rows it has.
+    Checking,
     /// Walking, reading and writing, all at once.
     Indexing,
     /// At directories that changed meanwhile.
@@ -31,6 +33,7 @@ pub enum Phase {
 impl Phase {
     pub fn name(self) -> &'static str {
         match self {
+            Phase::Checking => "checking",
             Phase::Indexing => "indexing",
             Phase::LookingAgain => "looking again",
             Phase::Closing => "closing",
@@ -42,6 +45,8 @@ impl Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readings {
     pub phase: Phase,
+    /// Rows of the index that were looked at.
+    pub checked: u64,
     /// Files found so far, and whether that is all of them.
     pub found: u64,
     pub found_is_total: bool,

@@ -59,6 +59,7 @@ mod tests {
     fn readings(found: u64, total: bool, waiting: u64, done: u64) -> Readings {
         Readings {
             phase: Phase::Indexing,
+            checked: 0,
             found,
             found_is_total: total,
             directories_listed: 10,

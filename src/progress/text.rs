@@ -79,6 +79,7 @@ pub fn left(snapshot: &Snapshot) -> String {
 pub fn position(snapshot: &Snapshot) -> String {
     let readings = &snapshot.readings;
     match readings.phase {
+        Phase::Checking => format!("{} rows of the index", count(readings.checked)),
         Phase::Closing => format!("{} of {} studies and series", count(readings.closed), count(readings.to_close)),
         Phase::Indexing | Phase::LookingAgain => {
             let counting = if readings.found_is_total { "" } else { ", still counting" };

@@ -44,6 +44,10 @@ pub struct Summary<'a> {
     pub waited_for_database: Duration,
     /// Something kept the run from its end.
     pub failed: bool,
+    /// The run went on with one that was killed or interrupted.
+    pub continued: bool,
+    /// What kept the journal from being written.
+    pub journal_failure: Option<&'a str>,
     pub index: String,
     /// The roots, where the index named them.
     pub named_roots: &'a [PathBuf],
@@ -87,6 +91,9 @@ impl Summary<'_> {
         let mut out = String::new();
         let dry = if self.dry_run { " (dry run: nothing was written)" } else { "" };
         line(&mut out, format_args!("reindex into {}: {}{dry}", self.index, self.outcome()));
+        if self.continued {
+            line(&mut out, format_args!("continues a run that did not end: what that one did stands in this account"));
+        }
         for root in self.named_roots {
             line(&mut out, format_args!("archive directory, as the index names it: {}", root.display()));
         }
@@ -129,6 +136,9 @@ impl Summary<'_> {
             if !waited.is_zero() {
                 line(&mut out, format_args!("writing waited {} for {what}", text::duration(waited)));
             }
+        }
+        if let Some(why) = self.journal_failure {
+            line(&mut out, format_args!("the journal could not be kept, so that the next run reads more: {why}"));
         }
         if let Some((path, lines)) = &self.listing {
             line(&mut out, format_args!("files to look at, one a line: {} ({})", path.display(), text::count(*lines)));

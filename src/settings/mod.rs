@@ -11,16 +11,18 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Zoned};
+use sha2::{Digest, Sha256};
 
-use crate::archive::{PathMap, Roots};
+use crate::archive::{PathMap, Roots, path_map};
 use crate::cli;
 use crate::error::{Error, Result};
-use crate::index::Location;
 use crate::index::duplicates::Choice;
 use crate::index::existing::Mode;
 use crate::index::location::Access;
 use crate::index::names::Conflicts;
 use crate::index::replica::Address;
+use crate::index::{Location, Tables};
+use crate::journal::Busy;
 use crate::pipeline::received::Origin;
 use crate::progress::Form;
 pub use index::location;
@@ -61,6 +63,12 @@ pub struct Reindex {
     pub max_replica_lag: Duration,
     /// How long to wait for a database that was lost.
     pub patience: Duration,
+    /// Where the journal lies, and of what it is.
+    pub state: PathBuf,
+    pub state_key: String,
+    pub busy: Busy,
+    /// Files that are as they were are read all the same.
+    pub reads_all: bool,
     /// What would be asked is answered.
     pub yes: bool,
     /// `None` shows nothing.
@@ -93,6 +101,7 @@ impl Reindex {
             ("--index", location.file()),
             ("--rejected", typed.rejected.as_deref()),
             ("--undo", typed.undo.as_deref()),
+            ("--state", typed.state.as_deref()),
         ];
         if let Some((option, file)) = files.into_iter().find_map(|(o, f)| f.filter(|f| roots.hold(f)).map(|f| (o, f))) {
             return Err(Error::usage(
@@ -100,7 +109,15 @@ impl Reindex {
                 "Name a file elsewhere.",
             ));
         }
+        let state_key = state_key(&location, &roots);
         Ok(Reindex {
+            state: match &typed.state {
+                Some(directory) => directory.clone(),
+                None => state_directory("the journal", "--state DIR")?.join(journal_name(&state_key)),
+            },
+            state_key,
+            busy: if typed.wait { Busy::Wait } else { Busy::Leave },
+            reads_all: typed.force,
             allow_replica: typed.allow_replica,
             replicas,
             max_replica_lag,
@@ -155,6 +172,15 @@ impl Reindex {
     }
 }
 
+impl Reindex {
+    /// The settings that rows depend on, and the columns of the index: a run that had others is not continued.
+    pub fn that_make_a_difference(&self, tables: &Tables) -> String {
+        let Reindex { existing, duplicates, patient_conflicts, received_from, .. } = self;
+        let paths = (self.roots.paths(), &self.path_map, self.time_zone.iana_name());
+        format!("{existing:?} {duplicates:?} {patient_conflicts:?} {received_from:?} {paths:?} {tables:?}")
+    }
+}
+
 fn not_negative(time: SignedDuration) -> Result<SignedDuration> {
     match time.is_negative() {
         false => Ok(time),
@@ -190,15 +216,38 @@ fn default_io_threads() -> usize {
     (4 * cores).max(LEAST_IO_THREADS)
 }
 
-/// A new file in the state directory of the XDG base directory specification.
+/// Of what a journal is: the index and the directories, in the words of the user.
+fn state_key(location: &Location, roots: &Roots) -> String {
+    let index = match location.file() {
+        Some(file) => format!("sqlite:{}", path_map::absolute(file).unwrap_or_else(|_| file.to_owned()).display()),
+        None => location.shown(),
+    };
+    let mut paths: Vec<String> = roots.paths().iter().map(|root| format!("root {}\n", root.display())).collect();
+    paths.sort();
+    format!("index {index}\n{}", paths.concat())
+}
+
+fn journal_name(key: &str) -> String {
+    let digest = Sha256::digest(key);
+    let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("journal-{digits}")
+}
+
+/// A new file in the state directory.
 fn new_file(name: &str, option: &str) -> Result<PathBuf> {
+    let now = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let directory = state_directory(&format!("the file `{name}`"), option)?;
+    Ok(directory.join(format!("{name}-{now}-{}.jsonl", std::process::id())))
+}
+
+/// The state directory of the XDG base directory specification.
+fn state_directory(of: &str, option: &str) -> Result<PathBuf> {
     let set = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state"))).ok_or_else(|| {
         Error::usage(
-            format!("neither XDG_STATE_HOME nor HOME is set, so there is no place for the file `{name}`"),
+            format!("neither XDG_STATE_HOME nor HOME is set, so there is no place for {of}"),
             format!("Name it: {option}"),
         )
     })?;
-    let now = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
-    Ok(state.join("pacs-index").join(format!("{name}-{now}-{}.jsonl", std::process::id())))
+    Ok(state.join("pacs-index"))
 }

@@ -46,7 +46,7 @@ fn a_directory_that_cannot_be_read_is_a_finding_and_not_the_end() {
         fs::copy(env!("CARGO_BIN_EXE_pacs-index"), &program).unwrap();
         fs::set_permissions(site.path("."), fs::Permissions::from_mode(0o777)).unwrap();
         let mut as_nobody = Command::new(program);
-        as_nobody.args(command.get_args()).current_dir(site.path(".")).uid(65534).gid(65534);
+        as_nobody.args(command.get_args()).args(["--state", "state"]).current_dir(site.path(".")).uid(65534).gid(65534);
         command = as_nobody;
     }
     let output = command.output().unwrap();

@@ -12,6 +12,8 @@ mod edits;
 mod fixtures;
 mod init;
 mod interruption;
+mod journal;
+mod killed;
 mod living;
 mod mutants;
 mod oddities;

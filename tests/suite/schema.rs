@@ -57,6 +57,7 @@ fn a_myisam_database_in_latin1_holds_what_it_can_and_the_rest_is_told() {
         ["Çelik|Jérôme|ISO_IR 100"]
     );
     assert_eq!(index.rows("SELECT ideographic FROM patient WHERE origid = 'FX-1003'"), ["??^??"]);
+    site.reindex(&index, &["--force"]).exits(1);
     assert!(!site.findings("note").is_empty());
 }
 

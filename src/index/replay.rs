@@ -1,0 +1,128 @@
+//! Batches of a run that was killed, as the one that continues it learns of them.
+//!
+//! What is written down of a batch says what its transaction was about to commit. Whether it was, rows tell: what is not
+//! there was not done, and its files are written again.
+
+use std::collections::{HashMap, HashSet};
+
+use super::batch::{Attempt, Outcome, Writer, Written};
+use super::known::PARENTS;
+use super::lookup::RowOf;
+use super::names;
+use super::{Entry, Failure, ImageRow, Look, Refusal, Show, View};
+use crate::dicom::{Level, Table};
+
+/// Waits for a transaction of the killed run that the server has not ended yet.
+const NOW: Look = Look { view: View::Now, show: Show::Nothing };
+const BEGUN: Look = Look { view: View::Begun, show: Show::Nothing };
+
+impl Writer {
+    /// Takes a batch of the killed run for its own.
+    pub fn replay(&mut self, entries: &[Entry], attempt: Attempt) -> Result<Vec<Written>, Failure> {
+        let links = attempt.rows[Level::Study as usize].values().filter_map(RowOf::link);
+        let links: Vec<&str> = links.flat_map(|link| [link, names::base(link)]).collect();
+        let ids = entries.iter().map(|entry| entry.key(Level::Patient)).chain(links);
+        let ids = Vec::from_iter(ids);
+        self.patiently(|writer| writer.learn_identities(&ids))?;
+        let mut known = self.known.lock();
+        for (entry, outcome) in entries.iter().zip(&attempt.outcomes) {
+            let key = entry.key(Level::Instance);
+            match outcome {
+                Outcome::Inserted => known.image_was_inserted(key),
+                Outcome::Updated { corrected: Some(_) } if !known.is_ours(Level::Instance, key) => {
+                    known.image_was_corrected(key);
+                }
+                _ => {}
+            }
+        }
+        drop(known);
+        Ok(self.remember(entries, attempt))
+    }
+
+    /// Of a batch that may not be committed, what is there: which of its files, told by UID and path in the index, and
+    /// what was done of them.
+    pub fn what_is_there(
+        &mut self,
+        files: &[(&str, String)],
+        mut attempt: Attempt,
+    ) -> Result<Option<(Vec<usize>, Attempt)>, Failure> {
+        let mut is_whole = true;
+        for level in PARENTS {
+            let rows = &mut attempt.rows[level as usize];
+            let key = |identity: &str, row: &RowOf| match row {
+                RowOf::Inserted { patient, .. } if level == Level::Patient => patient.to_string(),
+                RowOf::Inserted { .. } => identity.to_owned(),
+                RowOf::There(row) => row.key.clone(),
+            };
+            let keys: Vec<String> = rows.iter().map(|(identity, row)| key(identity, row)).collect();
+            let there = self.identities_there(level.into(), &keys, NOW)?;
+            is_whole &= rows.keys().all(|identity| there.contains(&**identity));
+            rows.retain(|identity, _| there.contains(&**identity));
+        }
+        let keys: Vec<&str> = files.iter().map(|(uid, _)| *uid).collect();
+        let there = self.patiently(|writer| writer.index.find(Table::Image, &keys, NOW))?;
+        let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
+        let is_inserted = |n: usize| attempt.outcomes[n] == Outcome::Inserted;
+        let is_there = |n: usize| there.get(keys[n]) == Some(&files[n].1.as_str());
+        let mut inserted = (0..files.len()).filter(|n| is_inserted(*n)).peekable();
+        is_whole &= inserted.peek().is_some() && inserted.all(is_there);
+        if is_whole {
+            return Ok(Some(((0..files.len()).collect(), attempt)));
+        }
+        // A transaction is done as a whole or not at all.
+        if self.index.tables().is_transactional {
+            return Ok(None);
+        }
+        let tells_of_a_row = |n: usize| attempt.rows.iter().flat_map(HashMap::values).any(|row| row.is_told_by(n));
+        let is_kept = |n: &usize| (is_inserted(*n) && is_there(*n)) || tells_of_a_row(*n);
+        let kept: Vec<usize> = (0..files.len()).filter(is_kept).collect();
+        let undone: Vec<usize> = kept.iter().copied().filter(|n| !(is_inserted(*n) && is_there(*n))).collect();
+        undone.into_iter().for_each(|n| attempt.outcomes[n] = Outcome::Refused(Refusal::default()));
+        attempt.keep(&kept);
+        Ok(Some((kept, attempt)))
+    }
+
+    fn identities_there(&mut self, table: Table, keys: &[String], look: Look) -> Result<HashSet<String>, Failure> {
+        let found = self.patiently(|writer| writer.index.find(table, &texts(keys), look))?;
+        Ok(found.into_iter().map(|row| row.identity).collect())
+    }
+
+    /// Images behind a UID, as [`super::Index::rows_after`] lists them.
+    pub fn rows_after(&mut self, sop_instance_uid: &str) -> Result<Vec<ImageRow>, Failure> {
+        self.patiently(|writer| writer.index.rows_after(sop_instance_uid))
+    }
+
+    /// Rows above the images that the killed run knew, and that are not there any more: the database was restored.
+    pub fn forget_missing(&mut self) -> Result<(), Failure> {
+        for level in PARENTS {
+            let known = self.known.lock().keys(level);
+            for part in known.chunks(500) {
+                let (identities, keys): (Vec<String>, Vec<String>) = part.iter().cloned().unzip();
+                let there = self.identities_there(level.into(), &keys, BEGUN)?;
+                let mut known = self.known.lock();
+                let missing = identities.iter().filter(|identity| !there.contains(*identity));
+                missing.for_each(|identity| known.forget(level, identity));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn texts(keys: &[String]) -> Vec<&str> {
+    keys.iter().map(String::as_str).collect()
+}
+
+impl Attempt {
+    /// Leaves the entries at these places, among them those that tell of rows.
+    fn keep(&mut self, kept: &[usize]) {
+        let place = |member: usize| kept.iter().position(|n| *n == member).unwrap_or_default();
+        for row in self.rows.iter_mut().flat_map(HashMap::values_mut) {
+            if let RowOf::Inserted { member, .. } = row {
+                *member = place(*member);
+            }
+        }
+        self.reach = kept.iter().map(|n| self.reach[*n].clone()).collect();
+        self.outcomes = kept.iter().map(|n| self.outcomes[*n].clone()).collect();
+        self.winners = kept.iter().map(|n| self.winners[*n].clone()).collect();
+    }
+}

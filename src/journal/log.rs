@@ -1,0 +1,243 @@
+//! The log: what runs have read and written, in frames, one behind the other. A frame is appended by one write, and has
+//! a checksum: where one is torn or damaged, the log ends.
+//!
+//! Of a batch the frame comes before the database's commit and a mark behind it. So whatever kills a run, what it has
+//! committed stands in the log; of what has no mark the database tells whether it was committed.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::read_at;
+
+/// A file of another kind, or of another version of this program, is not read.
+const MAGIC: &[u8; 16] = b"pacs-index log 1";
+
+/// Behind the magic bytes: what records mean, and a number that no other log has.
+pub const HEAD: u64 = 32;
+
+/// Kind, length and checksum.
+const FRAME_HEAD: usize = 9;
+
+/// No frame is that large: a length that is damaged is not allocated.
+const LARGEST: u32 = 1 << 30;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A run begins.
+    Begun,
+    /// A batch, before its commit.
+    Batch,
+    /// The last batch of a writer is committed.
+    Committed,
+    /// Files without an entry.
+    Noted,
+    /// A run has settled everything: its rows are not provisional any more.
+    Closed,
+}
+
+const KINDS: [Kind; 5] = [Kind::Begun, Kind::Batch, Kind::Committed, Kind::Noted, Kind::Closed];
+
+/// A frame, by where its payload lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub kind: Kind,
+    pub at: u64,
+    length: u32,
+    checksum: u32,
+}
+
+impl Frame {
+    pub fn end(&self) -> u64 {
+        self.at + u64::from(self.length)
+    }
+}
+
+pub struct Log {
+    file: File,
+    /// No other log has it.
+    pub id: u64,
+    state: Mutex<State>,
+}
+
+struct State {
+    end: u64,
+    /// The first error: nothing is appended behind it.
+    failed: Option<io::Error>,
+}
+
+impl Log {
+    /// Opens the log, or makes one. One whose records mean something else (`meaning`) is begun anew.
+    pub fn open(path: &Path, meaning: u64) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut head = [0; HEAD as usize];
+        let is_ours =
+            read_at(&file, &mut head, 0).is_ok() && head[..16] == *MAGIC && head[16..24] == meaning.to_le_bytes();
+        if !is_ours {
+            let id = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            head[..16].copy_from_slice(MAGIC);
+            head[16..24].copy_from_slice(&meaning.to_le_bytes());
+            head[24..].copy_from_slice(&(id.as_nanos() as u64).to_le_bytes());
+            file.set_len(0)?;
+            super::write_at(&file, &head, 0)?;
+        }
+        let id = u64::from_le_bytes(head[24..].try_into().expect("eight bytes"));
+        let log = Log { file, id, state: Mutex::new(State { end: HEAD, failed: None }) };
+        Ok(log)
+    }
+
+    /// The frames from a place on, which must be the end of a frame. What is torn behind the last of them is cut off
+    /// when something is appended.
+    pub fn frames(&self, from: u64) -> io::Result<Vec<Frame>> {
+        let length = self.file.metadata()?.len();
+        let mut frames = Vec::new();
+        let mut at = from.max(HEAD);
+        while let Some(frame) = self.frame(at, length)? {
+            at = frame.end();
+            frames.push(frame);
+        }
+        self.lock().end = at;
+        Ok(frames)
+    }
+
+    fn frame(&self, at: u64, length: u64) -> io::Result<Option<Frame>> {
+        let mut head = [0; FRAME_HEAD];
+        if at + FRAME_HEAD as u64 > length {
+            return Ok(None);
+        }
+        read_at(&self.file, &mut head, at)?;
+        let number = |n: usize| u32::from_le_bytes([head[n], head[n + 1], head[n + 2], head[n + 3]]);
+        let kind = KINDS.into_iter().find(|kind| *kind as u8 + 1 == head[0]);
+        let frame = kind.map(|kind| Frame { kind, at: at + FRAME_HEAD as u64, length: number(1), checksum: number(5) });
+        let Some(frame) = frame.filter(|frame| frame.length <= LARGEST && frame.end() <= length) else {
+            return Ok(None);
+        };
+        // What a checksum covers is read when it is used, but for the last frame, which may be torn.
+        let is_last = frame.end() + FRAME_HEAD as u64 > length;
+        Ok((!is_last || self.payload(&frame).is_ok()).then_some(frame))
+    }
+
+    /// What a frame holds. One that is damaged is an error.
+    pub fn payload(&self, frame: &Frame) -> io::Result<Vec<u8>> {
+        let mut payload = vec![0; frame.length as usize];
+        read_at(&self.file, &mut payload, frame.at)?;
+        match crc32fast::hash(&payload) == frame.checksum {
+            true => Ok(payload),
+            false => Err(ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// Some bytes of a payload.
+    pub fn read(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
+        if length > LARGEST as usize {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        let mut bytes = vec![0; length];
+        read_at(&self.file, &mut bytes, at)?;
+        Ok(bytes)
+    }
+
+    /// Appends a frame. After the first failure nothing is: a log with a gap would lead a later run astray.
+    pub fn append(&self, kind: Kind, payload: &[u8]) {
+        let mut state = self.lock();
+        if state.failed.is_some() {
+            return;
+        }
+        let mut frame = Vec::with_capacity(FRAME_HEAD + payload.len());
+        frame.push(kind as u8 + 1);
+        frame.extend((payload.len() as u32).to_le_bytes());
+        frame.extend(crc32fast::hash(payload).to_le_bytes());
+        frame.extend(payload);
+        match super::write_at(&self.file, &frame, state.end) {
+            Ok(()) => state.end += frame.len() as u64,
+            Err(error) => {
+                // What was written in part is cut off, so that the frames before it are read again.
+                let _ = self.file.set_len(state.end);
+                state.failed = Some(error);
+            }
+        }
+    }
+
+    /// How far it goes.
+    pub fn end(&self) -> u64 {
+        self.lock().end
+    }
+
+    /// What kept it from being written, if anything did.
+    pub fn failure(&self) -> Option<String> {
+        self.lock().failed.as_ref().map(ToString::to_string)
+    }
+
+    pub fn sync(&self) {
+        let synced = self.file.sync_data();
+        let mut state = self.lock();
+        if state.failed.is_none() {
+            state.failed = synced.err();
+        }
+    }
+
+    /// What lies behind the last frame is of a run that was killed while it wrote.
+    pub fn cut(&self) -> io::Result<()> {
+        self.file.set_len(self.end())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(directory: &Path) -> (Log, Vec<Frame>) {
+        let log = Log::open(&directory.join("log"), 7).unwrap();
+        let frames = log.frames(0).unwrap();
+        (log, frames)
+    }
+
+    #[test]
+    fn a_log_ends_where_it_is_torn_and_goes_on_from_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, frames) = open(directory.path());
+        assert!(frames.is_empty());
+        log.append(Kind::Begun, b"one");
+        log.append(Kind::Batch, b"two");
+        let whole = std::fs::read(directory.path().join("log")).unwrap();
+        let lengths = [whole.len(), whole.len() - 1, whole.len() - 11, whole.len() - 12, HEAD as usize + 1];
+        for (length, left) in lengths.into_iter().zip([2, 1, 1, 1, 0]) {
+            std::fs::write(directory.path().join("log"), &whole[..length]).unwrap();
+            let (log, frames) = open(directory.path());
+            assert_eq!(frames.len(), left, "{length}");
+            log.cut().unwrap();
+            log.append(Kind::Closed, b"three");
+            let (log, frames) = open(directory.path());
+            assert_eq!(frames.len(), left + 1);
+            assert_eq!(log.payload(&frames[left]).unwrap(), b"three");
+        }
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, _) = open(directory.path());
+        log.append(Kind::Batch, &[1; 100]);
+        log.append(Kind::Closed, b"");
+        let path = directory.path().join("log");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[HEAD as usize + 50] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let (log, frames) = open(directory.path());
+        assert!(log.payload(&frames[0]).is_err());
+    }
+
+    #[test]
+    fn records_of_another_meaning_are_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, _) = open(directory.path());
+        log.append(Kind::Begun, b"");
+        let other = Log::open(&directory.path().join("log"), 8).unwrap();
+        assert_eq!((other.frames(0).unwrap().len(), other.id == log.id), (0, false));
+    }
+}

@@ -1,0 +1,132 @@
+//! What reading a file gave, so that the file need not be read again, and batches of that with what became of it.
+//!
+//! Records stand in blocks, each compressed by itself: of a series they hardly differ.
+
+use std::io::{self, ErrorKind};
+
+use serde::{Deserialize, Serialize};
+
+use crate::archive::FileState;
+use crate::archive::skip::Rule;
+use crate::dicom::{Instance, Rejection};
+
+/// Records in a block. More are smaller, and take longer to get one of.
+pub const PER_BLOCK: usize = 64;
+
+/// No block of so many records is larger, but for one that is damaged.
+const LARGEST_BLOCK: usize = 64 << 20;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// Where the file lies, as it is called here.
+    pub path: String,
+    pub state: FileState,
+    pub reading: Reading,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reading {
+    Instance(Instance),
+    Skipped(Rule),
+    Rejected { code: String, detail: String },
+}
+
+/// A record of an instance, borrowed: encoded like [`Record`].
+#[derive(Serialize)]
+struct Borrowed<'a> {
+    path: &'a str,
+    state: FileState,
+    reading: BorrowedReading<'a>,
+}
+
+#[derive(Serialize)]
+enum BorrowedReading<'a> {
+    Instance(&'a Instance),
+}
+
+/// The record of a file without one. `None` if it may have one another time.
+pub fn encode_rejection(path: &str, state: FileState, rejection: &Rejection, rule: Option<Rule>) -> Option<Vec<u8>> {
+    let reading = match (rule, rejection) {
+        (Some(rule), _) => Reading::Skipped(rule),
+        (None, Rejection::Unreadable(_) | Rejection::Panicked) => return None,
+        (None, rejection) => Reading::Rejected { code: rejection.code().to_owned(), detail: rejection.to_string() },
+    };
+    Some(encode(&Record { path: path.to_owned(), state, reading }))
+}
+
+/// The record of a file with an instance.
+pub fn encode_instance(path: &str, state: FileState, instance: &Instance) -> Vec<u8> {
+    encode(&Borrowed { path, state, reading: BorrowedReading::Instance(instance) })
+}
+
+pub fn encode(value: &impl Serialize) -> Vec<u8> {
+    // Only what has no length known beforehand cannot be encoded, and nothing here is like that.
+    postcard::to_extend(value, Vec::with_capacity(1024)).unwrap_or_default()
+}
+
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> io::Result<T> {
+    postcard::from_bytes(bytes).map_err(|_| ErrorKind::InvalidData.into())
+}
+
+/// Puts a compressed block, behind its length.
+pub fn put_block(bytes: &[u8], into: &mut Vec<u8>) {
+    let compressed = lz4_flex::compress_prepend_size(bytes);
+    into.extend((compressed.len() as u32).to_le_bytes());
+    into.extend(compressed);
+}
+
+/// Takes a block from the front, as [`put_block`] puts it.
+pub fn take_block(from: &mut &[u8]) -> io::Result<Vec<u8>> {
+    let length = take_length(from)?;
+    let compressed = from.split_off(..length).ok_or(ErrorKind::InvalidData)?;
+    inflate(compressed)
+}
+
+pub fn take_length(from: &mut &[u8]) -> io::Result<usize> {
+    let length = from.split_off(..4).and_then(|length| length.try_into().ok()).ok_or(ErrorKind::InvalidData)?;
+    Ok(u32::from_le_bytes(length) as usize)
+}
+
+pub fn inflate(compressed: &[u8]) -> io::Result<Vec<u8>> {
+    let declared = compressed.first_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
+    if declared > LARGEST_BLOCK {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    lz4_flex::decompress_size_prepended(compressed).map_err(|_| ErrorKind::InvalidData.into())
+}
+
+/// The records of a block that was inflated.
+pub fn records(mut block: &[u8]) -> io::Result<Vec<Record>> {
+    let mut records = Vec::with_capacity(PER_BLOCK);
+    while !block.is_empty() {
+        let (record, rest) = postcard::take_from_bytes(block).map_err(|_| ErrorKind::InvalidData)?;
+        records.push(record);
+        block = rest;
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_as_they_were() {
+        let state = FileState { size: 7, modified: -3 };
+        let rejected = Reading::Rejected { code: "cut".into(), detail: "the header ends".into() };
+        let all = [
+            Record { path: "/a/b".into(), state, reading: rejected },
+            Record { path: "/a/ü".into(), state, reading: Reading::Skipped(Rule::Dicomdir) },
+        ];
+        let mut bytes = Vec::new();
+        let encoded: Vec<u8> = all.iter().flat_map(encode).collect();
+        put_block(&encoded, &mut bytes);
+        let mut from = bytes.as_slice();
+        let found = records(&take_block(&mut from).unwrap()).unwrap();
+        assert!(from.is_empty());
+        assert_eq!(format!("{found:?}"), format!("{all:?}"));
+        for length in 0..bytes.len() {
+            assert!(take_block(&mut &bytes[..length]).is_err());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What is known of each file, by its path: as what it was read, what became of it, and where its record lies.
+//!
+//! States are of one size, and sorted by the hashes of directory and name, so that the files of a directory stand
+//! together. That a file has a row is known by a hash of the instance's UID and the path in the row, which the rows of
+//! the index are hashed to as well.
+
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::archive::FileState;
+
+/// Sixteen bytes of directory and name, eight of the place of the record, its number in the block, what became of the
+/// file, size, time, and the hash of the row.
+pub const SIZE: usize = 16 + 8 + 2 + 1 + 8 + 8 + 8;
+
+/// The bytes that tell of which file a state is.
+pub const KEY: usize = 16;
+
+/// What became of a file, as far as it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is no instance, or has no row.
+    NoRow,
+    Inserted,
+    Updated,
+    Unchanged,
+    /// The row of its instance names another file.
+    Duplicate,
+}
+
+const FATES: [Fate; 5] = [Fate::NoRow, Fate::Inserted, Fate::Updated, Fate::Unchanged, Fate::Duplicate];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    pub key: [u8; KEY],
+    /// Where the block of its record lies in the log, and which record in there it is.
+    pub at: u64,
+    pub member: u16,
+    pub fate: Fate,
+    pub file: FileState,
+    /// See [`row`].
+    pub row: u64,
+}
+
+impl State {
+    pub fn encode(&self) -> [u8; SIZE] {
+        let mut bytes = [0; SIZE];
+        let mut at = 0;
+        let mut put = |part: &[u8]| {
+            bytes[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        };
+        put(&self.key);
+        // The later state of a file is the greater.
+        put(&self.at.to_be_bytes());
+        put(&self.member.to_be_bytes());
+        put(&[self.fate as u8]);
+        put(&self.file.size.to_be_bytes());
+        put(&self.file.modified.to_be_bytes());
+        put(&self.row.to_be_bytes());
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8; SIZE]) -> Self {
+        let eight = |at: usize| -> [u8; 8] { bytes[at..at + 8].try_into().expect("eight bytes") };
+        State {
+            key: bytes[..KEY].try_into().expect("sixteen bytes"),
+            at: u64::from_be_bytes(eight(16)),
+            member: u16::from_be_bytes([bytes[24], bytes[25]]),
+            fate: FATES.into_iter().find(|fate| *fate as u8 == bytes[26]).unwrap_or(Fate::NoRow),
+            file: FileState { size: u64::from_be_bytes(eight(27)), modified: i64::from_be_bytes(eight(35)) },
+            row: u64::from_be_bytes(eight(43)),
+        }
+    }
+}
+
+/// Of which file a state is.
+pub fn key(path: &Path) -> [u8; KEY] {
+    let hash = |part: Option<&std::ffi::OsStr>| xxh3_64(part.unwrap_or_default().as_encoded_bytes()).to_be_bytes();
+    let mut key = [0; KEY];
+    key[..8].copy_from_slice(&hash(path.parent().map(Path::as_os_str)));
+    key[8..].copy_from_slice(&hash(path.file_name()));
+    key
+}
+
+/// That the row of an instance names a file. A PACS may write `\` for `/`.
+pub fn row(sop_instance_uid: &str, path: &str) -> u64 {
+    let mut bytes = Vec::with_capacity(sop_instance_uid.len() + path.len() + 1);
+    bytes.extend(sop_instance_uid.bytes());
+    bytes.push(0);
+    bytes.extend(path.bytes().map(|byte| if byte == b'\\' { b'/' } else { byte }));
+    xxh3_64(&bytes)
+}
+
+/// That an instance has a row, whatever file that names.
+pub fn instance(sop_instance_uid: &str) -> u64 {
+    xxh3_64(sop_instance_uid.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back_as_it_was() {
+        for fate in FATES {
+            let file = FileState { size: u64::MAX, modified: i64::MIN };
+            let state = State { key: key(Path::new("/a/b")), at: 7 << 40, member: 63, fate, file, row: 5 };
+            assert_eq!(State::decode(&state.encode()), state);
+        }
+    }
+
+    #[test]
+    fn files_of_a_directory_stand_together() {
+        let [a, b, c] = ["/a/x", "/a/y", "/b/x"].map(|path| key(Path::new(path)));
+        assert!(a[..8] == b[..8] && a[8..] != b[8..] && a[..8] != c[..8] && a[8..] == c[8..]);
+        assert_eq!(row("1.2", "D:/a/x"), row("1.2", "D:\\a\\x"));
+        assert_ne!(row("1.2", "D:/a/x"), row("1.2", "D:/a/y"));
+    }
+}

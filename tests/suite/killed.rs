@@ -1,0 +1,189 @@
+//! Runs that are killed at any moment, and go on as if they had not been.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::json;
+
+use crate::support::{Index, ROOT_UID, Said, Site, walk};
+
+fn is_long() -> bool {
+    std::env::var_os("PACS_INDEX_TEST_LONG").is_some()
+}
+
+/// Studies whose instances disagree on every level, and come in an order that lets later ones correct earlier rows:
+/// what stands in a row before the closing step is mostly wrong.
+fn site_with(files: u32) -> Site {
+    const PER_SERIES: u32 = 100;
+    let site = Site::in_memory();
+    for n in 0..files {
+        let (series, study) = (n / PER_SERIES, n / PER_SERIES / 3);
+        // Now and then a second file of an instance.
+        let instance = if n % 37 == 36 { n - 1 } else { n };
+        let uid = format!("{ROOT_UID}.{study}.{series}.{instance}");
+        let name =
+            if study % 5 == 4 && series % 2 == 1 { "Other^Person".into() } else { format!("Family^Given{}", n % 3) };
+        let change = json!({
+            "PatientID": format!("T{}", study % 11), "PatientName": name, "PatientComments": format!("comment {}", n % 4),
+            "StudyInstanceUID": format!("{ROOT_UID}.{study}"), "StudyDescription": format!("part {}", n % 7),
+            "SeriesInstanceUID": format!("{ROOT_UID}.{study}.{series}"), "SeriesDescription": format!("view {}", n % 5),
+            "SOPInstanceUID": uid, "InstanceNumber": n.to_string(), "Modality": if n % 2 == 0 { "CT" } else { "MR" },
+        });
+        site.add(&format!("2021-11-{:02}-FRI/{study}/{n}", 10 + study % 15), change);
+    }
+    for n in 0..files / 100 {
+        site.write(
+            &format!("2021-11-10-WED/notes {n}"),
+            b"no DICOM, and long enough to be looked into for one all the same",
+        );
+    }
+    let then = SystemTime::now() - Duration::from_secs(86_400 * 30);
+    for file in walk(&site.archive()) {
+        fs::OpenOptions::new().write(true).open(file).unwrap().set_modified(then).unwrap();
+    }
+    site
+}
+
+/// All that a run leaves behind and says, but for times.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    rows: Vec<String>,
+    listed: Vec<String>,
+    account: Vec<String>,
+}
+
+fn outcome(site: &Site, index: &Index, said: &Said) -> Outcome {
+    let mut listed: Vec<String> = site.listing().iter().map(ToString::to_string).collect();
+    listed.sort();
+    let is_timeless = |line: &&str| {
+        !["reindex into", "continues", "files to look", "directories"].iter().any(|what| line.starts_with(what))
+            && !line.contains("covered in")
+    };
+    let account = said.out.lines().filter(is_timeless).map(str::to_owned).collect();
+    Outcome { rows: index.dump(), listed, account }
+}
+
+#[track_caller]
+fn assert_same(one: &Outcome, other: &Outcome) {
+    for (one, other) in one.rows.iter().zip(&other.rows) {
+        assert_eq!(one, other);
+    }
+    let beyond = |one: &[String], other: &[String]| {
+        let mut rest = other.to_vec();
+        let is_beyond = |line: &&String| rest.iter().position(|other| other == *line).map(|n| rest.remove(n)).is_none();
+        one.iter().filter(is_beyond).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(beyond(&one.listed, &other.listed), [""; 0], "lines that are missing");
+    assert_eq!(beyond(&other.listed, &one.listed), [""; 0], "lines that are too many");
+    assert_eq!(one.account, other.account);
+    assert_eq!((one.rows.len(), one.listed.len()), (other.rows.len(), other.listed.len()));
+}
+
+/// Kills runs at times uniform over the duration of one that nothing disturbs, each followed by one that ends.
+fn kill(files: u32, kills: u32, make: fn(&Site) -> Index) {
+    let site = site_with(files);
+    let run = |index: &Index| {
+        let _ = fs::remove_dir_all(site.path("state"));
+        site.reindex(index, &[]).exits(1)
+    };
+    let calm = make(&site);
+    run(&calm);
+    let _ = fs::remove_file(site.path("index.db"));
+    let calm = make(&site);
+    let begun = Instant::now();
+    let said = run(&calm);
+    let duration = begun.elapsed();
+    let expected = outcome(&site, &calm, &said);
+    let mut before_end = 0;
+    for n in 0..kills {
+        let _ = fs::remove_dir_all(site.path("state"));
+        let _ = fs::remove_file(site.path("index.db"));
+        let index = make(&site);
+        let mut killed = site.start_reindex(&index, &[]);
+        let at = duration * (2 * n + 1) / (2 * kills);
+        sleep(at);
+        let was_over = killed.is_over();
+        before_end += u32::from(!was_over);
+        killed.kill();
+        let written = index.rows("SELECT COUNT(*) FROM image").first().cloned().unwrap_or_default();
+        let said = site.reindex(&index, &[]).exits(1);
+        println!(
+            "killed after {} of {} ms with {written} images, over: {was_over}",
+            at.as_millis(),
+            duration.as_millis()
+        );
+        if !was_over {
+            assert_same(&expected, &outcome(&site, &index, &said));
+        }
+    }
+    println!("{before_end} of {kills} kills of a run over {files} files were before its end: each rerun equal");
+    assert!(before_end * 4 >= kills * 3, "{before_end} of {kills} before the end");
+}
+
+fn size() -> (u32, u32) {
+    if is_long() { (50_000, 20) } else { (6000, 6) }
+}
+
+#[test]
+fn a_run_into_sqlite_that_is_killed_goes_on_as_if_it_had_not_been() {
+    kill(size().0, size().1, Site::sqlite);
+}
+
+#[test]
+fn a_run_into_mariadb_that_is_killed_goes_on_as_if_it_had_not_been() {
+    kill(size().0, size().1, Index::mariadb);
+}
+
+#[test]
+fn a_run_that_is_killed_again_and_again_ends_as_one_that_is_not() {
+    let site = site_with(3000);
+    let calm = Index::mariadb(&site);
+    let said = site.reindex(&calm, &["--state", "calm"]).exits(1);
+    let expected = outcome(&site, &calm, &said);
+    let index = Index::mariadb(&site);
+    let mut written = 0;
+    for _ in 0..100 {
+        let mut run = site.start_reindex(&index, &["--io-threads", "2"]);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while index.count("image") <= written && !run.is_over() && Instant::now() < deadline {}
+        let is_over = run.is_over();
+        run.kill();
+        written = index.count("image");
+        if is_over {
+            break;
+        }
+    }
+    assert!(written > 2500, "{written}");
+    let _ = fs::remove_file(site.path("rejected.jsonl"));
+    let said = site.reindex(&index, &["--force"]).exits(1);
+    assert_eq!(index.dump(), expected.rows);
+    let _ = said;
+}
+
+#[test]
+fn a_run_that_is_interrupted_goes_on_as_if_it_had_not_been() {
+    let site = site_with(6000);
+    for make in [Site::sqlite, Index::mariadb as fn(&Site) -> Index] {
+        let _ = fs::remove_file(site.path("index.db"));
+        let calm = make(&site);
+        let said = site.reindex(&calm, &["--state", "calm"]).exits(1);
+        let expected = outcome(&site, &calm, &said);
+        let _ = (fs::remove_file(site.path("index.db")), fs::remove_dir_all(site.path("calm")));
+        let index = make(&site);
+        site.run(&["init", "--index", &index.url, "--not-the-pacsone-installer"]);
+        let run = site.start_reindex(&index, &["--io-threads", "2"]);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while index.count("image") == 0 && Instant::now() < deadline {}
+        run.interrupt();
+        run.end().exits(130);
+        assert!(index.count("image") < 5900);
+        assert_eq!(
+            index.rows("SELECT COUNT(*) FROM series WHERE instances IS NULL"),
+            ["0"],
+            "what is there is counted"
+        );
+        let said = site.reindex(&index, &[]).exits(1);
+        assert_same(&expected, &outcome(&site, &index, &said));
+    }
+}
