@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use jiff::civil::Date;
 
+use crate::archive::Slice;
+
 /// Rebuilds the index of a PACS archive from its DICOM files.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
@@ -34,7 +36,7 @@ const EXIT_CODES: &str = "Exit codes:
 #[derive(Debug, Args)]
 pub struct Reindex {
     /// Directories of the archive
-    #[arg(required_unless_present = "roots_from_index", value_name = "ROOT")]
+    #[arg(required_unless_present_any = ["roots_from_index", "finish"], value_name = "ROOT")]
     pub roots: Vec<PathBuf>,
 
     /// Take the directories that the PACS is configured with, as its database names them
@@ -124,6 +126,14 @@ pub struct Reindex {
     /// own for each index and its roots, in ~/.local/state/pacs-index]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+
+    /// Index only a part of the archive, e.g. 2/4 for the second of four processes or machines; --finish settles all
+    #[arg(long, value_name = "N/M", requires = "state", conflicts_with = "finish")]
+    pub slice: Option<Slice>,
+
+    /// Settle what slices have written, by the directories that they were given as --state
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["roots", "roots_from_index", "state", "dry_run", "force", "since"])]
+    pub finish: Vec<PathBuf>,
 
     /// Read all files, also those that are as they were
     #[arg(long)]

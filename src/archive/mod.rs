@@ -7,8 +7,10 @@ pub mod layout;
 pub mod path_map;
 pub mod roots;
 pub mod skip;
+pub mod slice;
 pub mod walk;
 
 pub use file::{FileState, FoundFile, OpenFile};
 pub use path_map::PathMap;
 pub use roots::Roots;
+pub use slice::Slice;

@@ -16,6 +16,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::changed::{self, Since};
 use super::file::FoundFile;
+use super::slice::Slice;
 use super::{layout, skip};
 
 /// Files travel in messages of this many: more is not faster on a warm disk, and leaves a slow one idle at the end.
@@ -60,16 +61,22 @@ pub struct Walk<'a> {
     pending_limit: usize,
     since: Option<Since>,
     first_day: Option<Date>,
+    slice: Option<Slice>,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(roots: &'a [PathBuf], threads: usize) -> Self {
-        Walk { roots, threads, pending_limit: PENDING_LIMIT, since: None, first_day: None }
+        Walk { roots, threads, pending_limit: PENDING_LIMIT, since: None, first_day: None, slice: None }
     }
 
     /// Directories that carry an earlier day are passed over. Those that carry none, and the roots, are not.
     pub fn from_day(self, first_day: Option<Date>) -> Self {
         Walk { first_day, ..self }
+    }
+
+    /// Directories of other slices are passed over, or only looked through for directories of this one.
+    pub fn of_slice(self, slice: Option<Slice>) -> Self {
+        Walk { slice, ..self }
     }
 
     /// Of directories that did not change since then, nothing is told but that they were listed; of the others, the
@@ -99,23 +106,21 @@ impl<'a> Walk<'a> {
 /// Lists one directory, and all below it that find no place on the heap.
 struct Listing<'a, F> {
     pending: &'a Pending,
+    walk: &'a Walk<'a>,
     root: Arc<Path>,
     /// A root may be named by a link; nothing else that is one is followed.
     is_root: bool,
-    since: Option<Since>,
-    first_day: Option<Date>,
     sink: &'a F,
     files: Vec<FoundFile>,
 }
 
 impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
-    fn new(pending: &'a Pending, directory: &Directory, walk: &Walk<'_>, sink: &'a F) -> Self {
+    fn new(pending: &'a Pending, directory: &Directory, walk: &'a Walk<'a>, sink: &'a F) -> Self {
         Listing {
             pending,
+            walk,
             root: Arc::clone(&directory.root),
             is_root: directory.rank == Rank::Root,
-            since: walk.since,
-            first_day: walk.first_day,
             sink,
             files: Vec::with_capacity(FILES_PER_MESSAGE),
         }
@@ -127,7 +132,7 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
         let depth = if one_level { 1 } else { usize::MAX };
         let walk = WalkDir::new(directory).min_depth(1).max_depth(depth).follow_root_links(self.is_root && one_level);
         let mut entries = walk.into_iter();
-        let mut current = Current::new(&self.root, self.since, directory.to_path_buf());
+        let mut current = Current::new(self.walk, &self.root, directory.to_path_buf());
         while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -135,6 +140,9 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
                     let path = error.path().unwrap_or(&current.path).to_path_buf();
                     let is_directory = path == current.path;
                     current.failed |= is_directory;
+                    if !current.is_held {
+                        continue;
+                    }
                     let error = error.into();
                     (self.sink)(match is_directory {
                         true => Found::UnreadableDirectory { path, error },
@@ -144,7 +152,7 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
                 }
             };
             if !one_level && entry.path().parent() != Some(current.entries_of.as_path()) {
-                current.come_back(&self.root, self.since, entry.path());
+                current.come_back(self.walk, &self.root, entry.path());
             }
             if !entry.file_type().is_dir() {
                 if self.is_told(&current, &entry) {
@@ -152,13 +160,17 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
                 }
             } else if skip::is_system_directory(entry.file_name()) {
                 entries.skip_current_dir();
-                (self.sink)(Found::SystemDirectory(entry.into_path()))?;
+                if current.is_held {
+                    (self.sink)(Found::SystemDirectory(entry.into_path()))?;
+                }
             } else if let Some(day) = self.earlier_day(entry.path()) {
                 entries.skip_current_dir();
                 (self.sink)(Found::Earlier(day))?;
+            } else if self.walk.slice.is_some_and(|slice| slice.passes_over(&self.root, entry.path())) {
+                entries.skip_current_dir();
             } else if !one_level {
                 self.flush()?;
-                let entered = Current::new(&self.root, self.since, entry.into_path());
+                let entered = Current::new(self.walk, &self.root, entry.into_path());
                 self.listed(std::mem::replace(&mut current, entered), 0)?;
             } else if self.pending.reserve() {
                 aside.push(entry.into_path());
@@ -179,12 +191,15 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
     /// The day of a directory, if that is earlier than was asked for. Years and months are looked into: what looks like
     /// one may be the ID of a patient.
     fn earlier_day(&self, directory: &Path) -> Option<Date> {
-        let first_day = self.first_day?;
+        let first_day = self.walk.first_day?;
         layout::received_on(&self.root, directory).filter(|day| *day < first_day)
     }
 
     fn is_told(&self, directory: &Current, entry: &DirEntry) -> bool {
-        let Some(since) = self.since else { return true };
+        if !directory.is_held {
+            return false;
+        }
+        let Some(since) = self.walk.since else { return true };
         let has_changed = || entry.metadata().is_ok_and(|metadata| since.has_changed(&metadata));
         directory.has_changed && entry.file_type().is_file() && has_changed()
     }
@@ -216,21 +231,28 @@ struct Current {
     /// It, or a directory above it that the walk has come back to.
     entries_of: PathBuf,
     received_on: Option<Date>,
+    /// Its files are of the slice that is walked.
+    is_held: bool,
     has_changed: bool,
     failed: bool,
 }
 
 impl Current {
-    fn new(root: &Path, since: Option<Since>, path: PathBuf) -> Self {
-        let has_changed = since.is_some_and(|since| since.directory(&path) != changed::Directory::AsBefore);
-        let received_on = layout::received_on(root, &path);
-        Current { received_on, entries_of: path.clone(), has_changed, path, failed: false }
+    fn new(walk: &Walk<'_>, root: &Path, path: PathBuf) -> Self {
+        Current {
+            received_on: layout::received_on(root, &path),
+            is_held: walk.slice.is_none_or(|slice| slice.holds(root, &path)),
+            has_changed: walk.since.is_some_and(|since| since.directory(&path) != changed::Directory::AsBefore),
+            entries_of: path.clone(),
+            path,
+            failed: false,
+        }
     }
 
-    fn come_back(&mut self, root: &Path, since: Option<Since>, entry: &Path) {
+    fn come_back(&mut self, walk: &Walk<'_>, root: &Path, entry: &Path) {
         if let Some(parent) = entry.parent() {
-            let Current { entries_of, received_on, has_changed, .. } = Current::new(root, since, parent.into());
-            (self.entries_of, self.received_on, self.has_changed) = (entries_of, received_on, has_changed);
+            let Current { path, failed, .. } = std::mem::replace(self, Current::new(walk, root, parent.into()));
+            (self.path, self.failed) = (path, failed);
         }
     }
 }

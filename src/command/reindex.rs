@@ -34,9 +34,13 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     stop_on_interrupt(&stop)?;
     // The index comes last: up to here nothing is made that a mistake would leave behind.
     let listing = Listing::create(&settings.rejected, settings.rejected_is_default)?;
+    let to_finish = settings.finish.iter().map(|(directory, key)| Journal::open(directory, key, settings.busy));
+    let to_finish = to_finish.collect::<Result<Vec<_>>>()?;
     let journal = match access {
-        Access::Write => Some(Journal::open(&settings.state, &settings.state_key, settings.busy)?),
-        Access::DryRun => None,
+        Access::Write if to_finish.is_empty() => {
+            Some(Journal::open(&settings.state, &settings.state_key, settings.busy)?)
+        }
+        _ => None,
     };
     let tables = location.prepare(access)?;
     // A dry run sees duplicates only through one memory.
@@ -54,6 +58,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         choice: settings.duplicates,
         conflicts: settings.patient_conflicts,
         archive: Arc::new(Stored { roots: settings.roots.clone(), path_map: settings.path_map.clone() }),
+        in_slice: settings.slice.is_some(),
         undo: undo.clone(),
         patience: Patience { limit: settings.patience, allow_replica: settings.allow_replica, outages },
     };
@@ -72,6 +77,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         settle,
         watch_rows: access == Access::Write && (tables.is_of_a_pacs || !settle.is_zero()),
         first_day: settings.since,
+        slice: settings.slice,
         reads_all: settings.reads_all,
         existing: settings.existing,
         settings: settings.that_make_a_difference(&tables),
@@ -85,7 +91,10 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         max_replica_lag: settings.max_replica_lag,
     };
     let mut observer = progress::observer(settings.progress);
-    let done = pipeline::run(&plan, writers, journal, replicas, observer.as_mut())?;
+    let done = match to_finish.as_slice() {
+        [] => pipeline::run(&plan, writers, journal, replicas, observer.as_mut())?,
+        slices => pipeline::finish(&plan, writers, slices, observer.as_mut())?,
+    };
     let copied = plan.receipt.copied_roots();
     let summary = Summary {
         interrupted: stop.is_set() && done.failure.is_none(),
@@ -106,6 +115,8 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         waited_for_database: done.waited_for_database,
         failed: done.failure.is_some(),
         continued: done.continued,
+        slice: settings.slice,
+        slices: to_finish.len(),
         journal_failure: done.journal_failure.as_deref(),
         index: location.shown(),
         named_roots: if settings.roots_from_index { settings.roots.paths() } else { &[] },

@@ -76,6 +76,8 @@ pub struct Policy {
     pub choice: Choice,
     pub conflicts: Conflicts,
     pub archive: Arc<dyn Archive>,
+    /// Others write other parts of the archive, and nothing is settled yet.
+    pub in_slice: bool,
     pub undo: Option<Arc<Undo>>,
     pub patience: Patience,
 }
@@ -407,6 +409,22 @@ impl Writer {
 
     /// After the commit: what is known now, and what became of each entry.
     pub(super) fn remember(&mut self, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
+        self.learn_rows(entries, &attempt);
+        let claims = std::mem::take(&mut self.claims);
+        let mut known = self.known.lock();
+        claims.iter().for_each(|(level, identity)| known.disclaim(*level, identity));
+        self.corrections.clear();
+        for ((entry, reach), outcome) in entries.iter().zip(&attempt.reach).zip(&attempt.outcomes) {
+            if !matches!(outcome, Outcome::Refused(_)) {
+                known.add(entry, reach);
+            }
+        }
+        let written = attempt.outcomes.into_iter().zip(attempt.reach);
+        written.map(|(outcome, reach)| Written::new(outcome, &reach)).collect()
+    }
+
+    /// Which rows a transaction came upon, and what it did to them.
+    pub(super) fn learn_rows(&mut self, entries: &[Entry], attempt: &Attempt) {
         let mut known = self.known.lock();
         for level in PARENTS {
             for (identity, row) in &attempt.rows[level as usize] {
@@ -419,10 +437,6 @@ impl Writer {
                 }
             }
         }
-        for (level, identity) in self.claims.drain(..) {
-            known.disclaim(level, &identity);
-        }
-        self.corrections.clear();
         attempt.titles.inserted.iter().for_each(|key| known.title_was_inserted(key));
         self.companions.add(Table::ConceptName, &attempt.titles);
         for key in &attempt.opened[0] {
@@ -434,16 +448,12 @@ impl Writer {
         for key in &attempt.edited {
             known.studies.get_mut(key.as_str()).into_iter().for_each(|study| study.edited = true);
         }
-        for ((entry, reach), outcome) in entries.iter().zip(&attempt.reach).zip(&attempt.outcomes) {
-            if !matches!(outcome, Outcome::Refused(_)) {
-                known.add(entry, reach);
-            }
-        }
-        let written = attempt.outcomes.into_iter().zip(attempt.reach);
-        let is_refused = |outcome: &Outcome| matches!(outcome, Outcome::Refused(_));
-        written
-            .map(|(outcome, reach)| Written { link_differs: !reach.series && !is_refused(&outcome), outcome })
-            .collect()
+    }
+}
+
+impl Written {
+    pub(super) fn new(outcome: Outcome, reach: &Reach) -> Self {
+        Written { link_differs: !reach.series && !matches!(outcome, Outcome::Refused(_)), outcome }
     }
 }
 

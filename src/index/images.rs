@@ -25,6 +25,9 @@ impl Writer {
                 let outcome = self.update_image(batch, own, &row)?;
                 // A file that is read once more in a run that is continued was inserted by it.
                 batch.outcomes[own] = if is_inserted { Outcome::Inserted } else { outcome };
+                if is_inserted && members[0] != own {
+                    self.contend(batch, members[0], row, is_inserted)?;
+                }
             } else if is_inserted || is_corrected {
                 self.contend(batch, members[0], row, is_inserted)?;
             } else if row.path.is_empty() || self.policy.archive.is_stale(&row.path, key) {

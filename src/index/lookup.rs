@@ -236,7 +236,7 @@ impl Writer {
         }
     }
 
-    fn reach_studies(&self, batch: &mut Batch<'_>) {
+    pub(super) fn reach_studies(&self, batch: &mut Batch<'_>) {
         let known = self.known.lock();
         for (entry, reach) in batch.entries.iter().zip(&mut batch.reach).filter(|(_, reach)| reach.series) {
             let key = entry.key(Level::Series);
@@ -249,7 +249,7 @@ impl Writer {
         }
     }
 
-    fn reach_patients(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
+    pub(super) fn reach_patients(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         let links: Vec<&str> = batch.rows[Level::Study as usize].values().filter_map(RowOf::link).collect();
         let bases: Vec<&str> = links.iter().map(|link| names::base(link)).collect();
         self.learn_identities(&[links, bases].concat())?;
@@ -265,7 +265,8 @@ impl Writer {
                 None => batch.rows[Level::Study as usize].get(key).and_then(RowOf::link),
             };
             let id = entry.key(Level::Patient);
-            let patient = match link.filter(|_| !known.is_ours(Level::Study, key)) {
+            let is_settled = |link: &str| !(self.policy.in_slice && names::has_own_suffix(link));
+            let patient = match link.filter(|link| !known.is_ours(Level::Study, key) && is_settled(link)) {
                 None => Some(id),
                 // What the index calls the patient now.
                 Some(link) => {

@@ -52,6 +52,13 @@ pub fn base(patient_id: &str) -> &str {
     }
 }
 
+/// Whether an ID ends in a suffix as this program gives: what a study bears until the closing step, too.
+pub fn has_own_suffix(patient_id: &str) -> bool {
+    let suffix = &patient_id[base(patient_id).len()..];
+    let digits = suffix.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    digits.is_some_and(|digits| digits.len() == 2 * SUFFIX && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
 /// The names of an ID that belong to one patient.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Group<'a> {
@@ -156,10 +163,13 @@ impl<'a> Groups<'a> {
     }
 }
 
+/// Bytes of a digest: no patient has so many names that two would share them.
+const SUFFIX: usize = 6;
+
 /// `[` and twelve hexadecimal digits that the name alone determines, and `]`.
 pub fn suffix(name: &Name) -> String {
     let digest = Sha256::digest(name.0.join("^").as_bytes());
-    let digits: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let digits: String = digest.iter().take(SUFFIX).map(|byte| format!("{byte:02x}")).collect();
     format!("[{digits}]")
 }
 
@@ -194,6 +204,8 @@ mod tests {
         assert_eq!(base("P1[STOWRS-10.0.0.5-20211112093000]"), "P1");
         assert_eq!(base("P1"), "P1");
         assert_eq!(base("P[1]2"), "P[1]2");
+        assert!(has_own_suffix(&format!("P1{}", suffix(&name("Doe^Jane")))));
+        assert!(!has_own_suffix("P1[STOWRS-1]") && !has_own_suffix("P1"));
     }
 
     #[test]

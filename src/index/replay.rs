@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::batch::{Attempt, Outcome, Writer, Written};
-use super::known::PARENTS;
-use super::lookup::RowOf;
+use super::known::{PARENTS, Reach};
+use super::lookup::{Batch, RowOf};
 use super::names;
 use super::{Entry, Failure, ImageRow, Look, Refusal, Show, View};
 use crate::dicom::{Level, Table};
@@ -19,10 +19,21 @@ const BEGUN: Look = Look { view: View::Begun, show: Show::Nothing };
 impl Writer {
     /// Takes a batch of the killed run for its own.
     pub fn replay(&mut self, entries: &[Entry], attempt: Attempt) -> Result<Vec<Written>, Failure> {
+        self.own_images(entries, &attempt)?;
+        Ok(self.remember(entries, attempt))
+    }
+
+    /// Takes rows of another slice for its own, and says nothing yet of what their files tell.
+    pub fn own(&mut self, entries: &[Entry], attempt: &Attempt) -> Result<(), Failure> {
+        self.own_images(entries, attempt)?;
+        self.learn_rows(entries, attempt);
+        Ok(())
+    }
+
+    fn own_images(&mut self, entries: &[Entry], attempt: &Attempt) -> Result<(), Failure> {
         let links = attempt.rows[Level::Study as usize].values().filter_map(RowOf::link);
-        let links: Vec<&str> = links.flat_map(|link| [link, names::base(link)]).collect();
-        let ids = entries.iter().map(|entry| entry.key(Level::Patient)).chain(links);
-        let ids = Vec::from_iter(ids);
+        let links = links.flat_map(|link| [link, names::base(link)]);
+        let ids = Vec::from_iter(entries.iter().map(|entry| entry.key(Level::Patient)).chain(links));
         self.patiently(|writer| writer.learn_identities(&ids))?;
         let mut known = self.known.lock();
         for (entry, outcome) in entries.iter().zip(&attempt.outcomes) {
@@ -35,8 +46,39 @@ impl Writer {
                 _ => {}
             }
         }
-        drop(known);
-        Ok(self.remember(entries, attempt))
+        Ok(())
+    }
+
+    /// When the rows of all slices are known: what the files of a batch say of them. Returns those that are to be written
+    /// once more: files of an instance that has others, and those of rows that their own slice took for rows that were
+    /// there, and whose links it did not question.
+    pub fn contribute(&mut self, entries: &[Entry], attempt: &Attempt) -> Result<(Vec<Written>, Vec<usize>), Failure> {
+        let mut batch = Batch::new(entries, self.policy.choice);
+        {
+            let known = self.known.lock();
+            for ((entry, reach), before) in entries.iter().zip(&mut batch.reach).zip(&attempt.reach) {
+                reach.series = before.series || known.is_ours(Level::Instance, entry.key(Level::Instance));
+            }
+        }
+        self.patiently(|writer| {
+            writer.reach_studies(&mut batch);
+            writer.reach_patients(&mut batch)
+        })?;
+        let mut known = self.known.lock();
+        let (mut written, mut again) = (Vec::new(), Vec::new());
+        for (n, entry) in entries.iter().enumerate() {
+            let (reach, outcome) = (&batch.reach[n], &attempt.outcomes[n]);
+            match outcome {
+                Outcome::Refused(_) => {}
+                Outcome::Duplicate { .. } => again.push(n),
+                _ if *reach != attempt.reach[n] => again.push(n),
+                _ => known.add(entry, reach),
+            }
+            let is_told = again.last() != Some(&n) || matches!(outcome, Outcome::Duplicate { loser: Some(_) });
+            let outcome = if is_told { outcome.clone() } else { Outcome::Refused(Refusal::default()) };
+            written.push(Written::new(outcome, &Reach { series: true, ..reach.clone() }));
+        }
+        Ok((written, again))
     }
 
     /// Of a batch that may not be committed, what is there: which of its files, told by UID and path in the index, and

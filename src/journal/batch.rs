@@ -80,16 +80,26 @@ impl Batch {
     pub fn decode(payload: &[u8]) -> io::Result<Self> {
         let mut rest = payload;
         let writer = take_length(&mut rest)? as u32;
-        let mut all = Vec::new();
-        for _ in 0..take_length(&mut rest)? {
-            all.extend(records(&take_block(&mut rest)?)?);
-        }
+        let all = take_records(&mut rest)?;
         let Done { attempt, rows } = decode::<Done<Attempt>>(&take_block(&mut rest)?)?;
         if attempt.outcomes.len() != all.len() || rows.len() != all.len() {
             return Err(ErrorKind::InvalidData.into());
         }
         Ok(Batch { writer, records: all, attempt, rows })
     }
+}
+
+/// The records in a frame of files without an entry.
+pub fn noted_records(mut payload: &[u8]) -> io::Result<Vec<Record>> {
+    take_records(&mut payload)
+}
+
+fn take_records(from: &mut &[u8]) -> io::Result<Vec<Record>> {
+    let mut all = Vec::new();
+    for _ in 0..take_length(from)? {
+        all.extend(records(&take_block(from)?)?);
+    }
+    Ok(all)
 }
 
 /// The records of the block at a place of the log.

@@ -35,9 +35,11 @@ pub enum Kind {
     Noted,
     /// A run has settled everything: its rows are not provisional any more.
     Closed,
+    /// A slice has read and written all that it holds.
+    Complete,
 }
 
-const KINDS: [Kind; 5] = [Kind::Begun, Kind::Batch, Kind::Committed, Kind::Noted, Kind::Closed];
+const KINDS: [Kind; 6] = [Kind::Begun, Kind::Batch, Kind::Committed, Kind::Noted, Kind::Closed, Kind::Complete];
 
 /// A frame, by where its payload lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,6 +31,7 @@ use crate::error::{Error, Result};
 use crate::index::ImageRow;
 
 const STATES: &str = "states";
+const ABOUT: &str = "about";
 
 /// What a run does that finds another one at work on its journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +75,11 @@ pub struct Cursors {
 }
 
 impl Journal {
+    /// Of what the journal in a directory is.
+    pub fn key(directory: &Path) -> io::Result<String> {
+        std::fs::read_to_string(directory.join(ABOUT))
+    }
+
     /// Opens the journal in a directory, which is made if it is missing. `key` says of what it is.
     pub fn open(directory: &Path, key: &str, busy: Busy) -> Result<Self> {
         let failed = |error: io::Error| {
@@ -209,14 +215,25 @@ impl Journal {
 
     /// What the run that is continued has committed, batch by batch.
     pub fn replay<E>(&self, mut each: impl FnMut(Batch) -> Result<(), E>) -> Result<(), E> {
+        self.replay_frames(Kind::Batch, |payload| Batch::decode(payload).map_or(Ok(()), &mut each))
+    }
+
+    /// Its files without an entry.
+    pub fn noted<E>(&self, mut each: impl FnMut(Record) -> Result<(), E>) -> Result<(), E> {
+        self.replay_frames(Kind::Noted, |payload| {
+            batch::noted_records(payload).unwrap_or_default().into_iter().try_for_each(&mut each)
+        })
+    }
+
+    fn replay_frames<E>(&self, kind: Kind, mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let Some(from) = self.continued else { return Ok(()) };
         for (frame, is_committed) in self.with_commits() {
-            if frame.kind == Kind::Batch
+            if frame.kind == kind
                 && frame.at >= from
                 && is_committed
-                && let Ok(batch) = self.log.payload(&frame).and_then(|payload| Batch::decode(&payload))
+                && let Ok(payload) = self.log.payload(&frame)
             {
-                each(batch)?;
+                each(&payload)?;
             }
         }
         Ok(())
@@ -305,6 +322,27 @@ impl Journal {
         }
     }
 
+    /// A slice has read and written all that it holds. What its rows conflict with is settled with the other slices.
+    pub fn complete(&self) {
+        self.log.append(Kind::Complete, &[]);
+        self.log.sync();
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Whether the last run was a slice that completed.
+    pub fn is_complete(&self) -> bool {
+        self.frames.last().is_some_and(|frame| frame.kind == Kind::Complete)
+    }
+
+    /// With which settings the run began that did not settle everything yet.
+    pub fn settings(&self) -> Option<String> {
+        let frame = self.open_frames().iter().find(|frame| frame.kind == Kind::Begun)?;
+        record::decode::<Begun>(&self.log.payload(frame).ok()?).ok().map(|begun| begun.settings)
+    }
+
     /// The run has settled everything.
     pub fn close(&self) {
         self.log.append(Kind::Closed, &[]);
@@ -345,7 +383,7 @@ fn lock(directory: &Path, busy: Busy, failed: impl Fn(io::Error) -> Error) -> Re
 
 /// A directory that holds the journal of something else is not written to.
 fn check_key(directory: &Path, key: &str, failed: impl Fn(io::Error) -> Error) -> Result<()> {
-    let path = directory.join("about");
+    let path = directory.join(ABOUT);
     match std::fs::read_to_string(&path) {
         Ok(about) if about == key => Ok(()),
         Ok(about) => Err(Error::usage(

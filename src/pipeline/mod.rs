@@ -11,6 +11,7 @@
 
 mod again;
 mod census;
+mod finish;
 mod gate;
 mod gone;
 mod lag;
@@ -36,20 +37,21 @@ use jiff::SignedDuration;
 use jiff::civil::Date;
 use rayon::ThreadPool;
 
+pub use finish::finish;
 pub use outage::Outage;
 pub use received::Receipt;
 pub use stop::Stop;
 pub use stored::Stored;
 
 use crate::archive::walk::{Enough, Found, Walk};
-use crate::archive::{FoundFile, PathMap, Roots};
+use crate::archive::{FoundFile, PathMap, Roots, Slice};
+use crate::dicom::Level;
 use crate::error::{Error, Result};
 use crate::index::batch::{Parents, Writer};
 use crate::index::companion_rows::Companions;
 use crate::index::dry_run::Changed;
 use crate::index::existing::Mode;
-use crate::index::known::PARENTS;
-use crate::index::replica::Replica;
+use crate::index::replica::{Lag, Replica};
 use crate::index::settlement::Settlement;
 use crate::index::{Entry, Failure, Tables};
 use crate::journal::Journal;
@@ -75,6 +77,8 @@ pub struct Plan<'a> {
     pub watch_rows: bool,
     /// Directories of earlier days are not looked at.
     pub first_day: Option<Date>,
+    /// Only this part of the archive is indexed, and its rows are settled with those of the others.
+    pub slice: Option<Slice>,
     /// Files are opened whatever the journal knows of them.
     pub reads_all: bool,
     /// What is written of rows that were there.
@@ -96,7 +100,7 @@ pub struct Plan<'a> {
 
 impl Plan<'_> {
     fn walk(&self) -> Walk<'_> {
-        Walk::new(self.roots.paths(), self.walk_threads).from_day(self.first_day)
+        Walk::new(self.roots.paths(), self.walk_threads).from_day(self.first_day).of_slice(self.slice)
     }
 }
 
@@ -157,18 +161,7 @@ pub fn run(
 ) -> Result<Done> {
     let started = Instant::now();
     let lags = replicas.iter().map(|replica| (replica.name().to_owned(), replica.lag().clone())).collect();
-    let scratch = plan.listing.directory();
-    let run = Run {
-        plan,
-        journal: OnceLock::new(),
-        account: Account::default(),
-        census: Census::default(),
-        again: again::Again::new(scratch).map_err(again::spool_failed)?,
-        led: plan.watch_rows.then(|| gone::Led::new(scratch)).transpose().map_err(again::spool_failed)?,
-        watch: watch::Watch::default(),
-        gate: gate::Gate::new(lags, plan.max_replica_lag),
-        storage: storage::Storage::of(plan.roots),
-    };
+    let run = Run::new(plan, lags)?;
     let began_empty = writers.iter().all(Writer::began_empty);
     let pool = read::pool(plan.io_threads)?;
     let (closed, failure) = thread::scope(|scope| {
@@ -200,41 +193,57 @@ pub fn run(
             failures.extend(run.list_gone(writer).err());
         }
         // Derive what could only be known now.
-        let is_settled = is_whole(&failures);
-        let (closed, result) = run.close(writers, is_settled || run.journal().is_none());
+        let is_complete = is_whole(&failures);
+        let in_full = plan.slice.is_none() && (is_complete || run.journal().is_none());
+        let (closed, result) = run.close(writers, in_full);
         failures.extend(result.err());
         failures.extend(run.storage.lost());
-        if let (true, true, Some(journal)) = (is_settled, is_whole(&failures), run.journal()) {
-            journal.close();
+        if let (true, true, Some(journal)) = (is_complete, is_whole(&failures), run.journal()) {
+            if in_full { journal.close() } else { journal.complete() }
         }
         run.watch.end();
         run.gate.end();
         (closed, failures.into_iter().next())
     });
-    let (counted_ahead, waited) = (run.census.total(), run.gate.waited());
-    let Closed { parents, updated, companions, changes } = closed;
-    let elapsed = started.elapsed();
-    let journal = run.journal.into_inner();
-    let account = run.account;
-    let waited_for_database = plan.outage.waited();
-    Ok(Done {
-        account,
-        parents,
-        updated,
-        companions,
-        changes,
-        elapsed,
-        waited,
-        waited_for_database,
-        counted_ahead,
-        began_empty: journal.as_ref().map_or(began_empty, |journal| journal.began_with_empty_index()),
-        continued: journal.as_ref().is_some_and(|journal| journal.is_continued()),
-        journal_failure: journal.and_then(|journal| journal.failure()),
-        failure,
-    })
+    Ok(run.done(closed, failure, started, began_empty))
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan<'a>, lags: Vec<(String, Lag)>) -> Result<Self> {
+        let scratch = plan.listing.directory();
+        Ok(Run {
+            plan,
+            journal: OnceLock::new(),
+            account: Account::default(),
+            census: Census::default(),
+            again: again::Again::new(scratch).map_err(again::spool_failed)?,
+            led: plan.watch_rows.then(|| gone::Led::new(scratch)).transpose().map_err(again::spool_failed)?,
+            watch: watch::Watch::default(),
+            gate: gate::Gate::new(lags, plan.max_replica_lag),
+            storage: storage::Storage::of(plan.roots),
+        })
+    }
+
+    fn done(self, closed: Closed, failure: Option<Error>, started: Instant, began_empty: bool) -> Done {
+        let journal = self.journal.into_inner();
+        let Closed { parents, updated, companions, changes } = closed;
+        Done {
+            parents,
+            updated,
+            companions,
+            changes,
+            elapsed: started.elapsed(),
+            waited: self.gate.waited(),
+            waited_for_database: self.plan.outage.waited(),
+            counted_ahead: self.census.total(),
+            account: self.account,
+            began_empty: journal.as_ref().map_or(began_empty, |journal| journal.began_with_empty_index()),
+            continued: journal.as_ref().is_some_and(|journal| journal.is_continued()),
+            journal_failure: journal.and_then(|journal| journal.failure()),
+            failure,
+        }
+    }
+
     /// The journal, once it is taken up.
     fn journal(&self) -> Option<&Journal> {
         self.journal.get().map(Arc::as_ref)
@@ -298,7 +307,8 @@ impl Run<'_> {
     fn settle(&self, writers: &mut [Writer], settlement: &Settlement) -> Result<()> {
         self.watch.closing(settlement.len() as u64);
         let parts = writers.len();
-        for level in PARENTS {
+        // The modalities of a study are those that its series have in the end.
+        for level in [Level::Patient, Level::Series, Level::Study] {
             let rows = settlement.count(level);
             thread::scope(|scope| {
                 // Closing waits for replicas too, but for a run that was told to end.

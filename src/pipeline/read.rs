@@ -110,7 +110,7 @@ impl Run<'_> {
                 }
             },
         };
-        self.to_entry(file, held).map_err(|(path, no_row)| self.list_rejected(&path, &no_row)).ok()
+        self.to_entry(file, held, true).map_err(|(path, no_row)| self.list_rejected(&path, &no_row)).ok()
     }
 
     fn reject(&self, path: &Path, rejection: &Rejection) {
@@ -136,8 +136,8 @@ impl Run<'_> {
         self.plan.listing.add("rejected", path, code, detail);
     }
 
-    /// What is written of a file that holds an instance.
-    pub(super) fn to_entry(&self, file: FoundFile, held: Held) -> Result<Entry, (PathBuf, NoRow)> {
+    /// What is written of a file that holds an instance, and what there is to note of it.
+    pub(super) fn to_entry(&self, file: FoundFile, held: Held, is_told: bool) -> Result<Entry, (PathBuf, NoRow)> {
         let Held { mut instance, state, record } = held;
         let path = file.path();
         let fails = |code, detail| (path.to_owned(), NoRow { code, detail });
@@ -149,7 +149,7 @@ impl Run<'_> {
         let fitted = tables.check_path(&indexed_path).and_then(|()| tables.fit(&mut instance));
         let fitted = fitted.map_err(|refusal| fails(refusal.code, refusal.detail))?;
         self.account.note(&instance, &fitted);
-        if !fitted.substituted.is_empty() {
+        if is_told && !fitted.substituted.is_empty() {
             let columns = fitted.substituted.join(", ");
             let detail = format!("characters that these columns cannot hold were substituted: {columns}");
             self.plan.listing.add("note", path, "not-in-charset", &detail);

@@ -50,7 +50,7 @@ impl Run<'_> {
     /// The killed run has done this much: it is known, and told, as if this run had.
     fn continue_run(&self, journal: &Journal, writer: &mut Writer) -> Result<()> {
         journal.replay(|batch| -> Result<()> {
-            let Some((entries, attempt)) = self.entries_of(batch) else { return Ok(()) };
+            let Some((entries, attempt)) = self.entries_of(batch, true) else { return Ok(()) };
             let written = writer.replay(&entries, attempt).or_else(|failure| self.index_failed(failure))?;
             self.tell(&entries, &written);
             Ok(())
@@ -58,18 +58,20 @@ impl Run<'_> {
         writer.forget_missing().or_else(|failure| self.index_failed(failure))
     }
 
-    /// The entries of a batch, as they were made from what was read. `None` if one cannot be made any more.
-    fn entries_of(&self, batch: Batch) -> Option<(Vec<Entry>, Attempt)> {
-        let entries: Option<Vec<Entry>> = batch.records.into_iter().map(|record| self.entry_of(record)).collect();
+    /// The entries of a batch, as they were made from what was read; what there is to note of them is told. `None` if one
+    /// cannot be made any more.
+    pub(super) fn entries_of(&self, batch: Batch, is_told: bool) -> Option<(Vec<Entry>, Attempt)> {
+        let records = batch.records.into_iter();
+        let entries: Option<Vec<Entry>> = records.map(|record| self.entry_of(record, is_told)).collect();
         Some((entries?, batch.attempt))
     }
 
-    fn entry_of(&self, record: Record) -> Option<Entry> {
+    fn entry_of(&self, record: Record, is_told: bool) -> Option<Entry> {
         let root = &self.plan.roots.paths()[self.root_of(record.path.as_ref())];
         let file = FoundFile::below(root, record.path.clone().into());
         let state = record.state;
         let held = Held { instance: record.into_instance()?, state, record: Vec::new() };
-        self.to_entry(file, held).ok()
+        self.to_entry(file, held, is_told).ok()
     }
 
     /// Which rows the index has, a page at a time: nobody waits for a long look.

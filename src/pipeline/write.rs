@@ -72,6 +72,10 @@ impl Run<'_> {
         if let Some(led) = &self.led {
             led.note(batch, written);
         }
+        // Files of other slices are not known here: what conflicts is told when all are.
+        if self.plan.slice.is_some() {
+            return;
+        }
         let (account, listing) = (&self.account, self.plan.listing);
         for (entry, written) in batch.iter().zip(written) {
             let path = &entry.file.path;

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::account::{Account, Fate};
+use crate::archive::Slice;
 use crate::dicom::Table;
 use crate::exit::Exit;
 use crate::index::batch::Parents;
@@ -44,6 +45,10 @@ pub struct Summary<'a> {
     pub waited_for_database: Duration,
     /// Something kept the run from its end.
     pub failed: bool,
+    /// Only a part of the archive was indexed.
+    pub slice: Option<Slice>,
+    /// So many parts were settled.
+    pub slices: usize,
     /// The run went on with one that was killed or interrupted.
     pub continued: bool,
     /// What kept the journal from being written.
@@ -93,6 +98,16 @@ impl Summary<'_> {
         line(&mut out, format_args!("reindex into {}: {}{dry}", self.index, self.outcome()));
         if self.continued {
             line(&mut out, format_args!("continues a run that did not end: what that one did stands in this account"));
+        }
+        if let Some(slice) = self.slice {
+            line(
+                &mut out,
+                format_args!("slice {slice}: rows are settled when all slices are: pacs-index reindex --finish DIR..."),
+            );
+        }
+        if self.slices > 0 {
+            let settled = "each with its own account of links, of unreadable and of young files";
+            line(&mut out, format_args!("settled {} slices, {settled}", self.slices));
         }
         for root in self.named_roots {
             line(&mut out, format_args!("archive directory, as the index names it: {}", root.display()));

@@ -4,6 +4,7 @@ mod archive;
 pub mod file;
 mod index;
 mod pacsone_ini;
+mod slices;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Zoned};
 use sha2::{Digest, Sha256};
 
-use crate::archive::{PathMap, Roots, path_map};
+use crate::archive::{PathMap, Roots, Slice};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::duplicates::Choice;
@@ -67,6 +68,10 @@ pub struct Reindex {
     pub state: PathBuf,
     pub state_key: String,
     pub busy: Busy,
+    /// A part of the archive.
+    pub slice: Option<Slice>,
+    /// The journals of the slices that are to be settled.
+    pub finish: Vec<(PathBuf, String)>,
     /// Files that are as they were are read all the same.
     pub reads_all: bool,
     /// What would be asked is answered.
@@ -83,8 +88,13 @@ impl Reindex {
         let io_threads = typed.io_threads.map_or_else(default_io_threads, usize::from);
         let path_map = PathMap::new(mappings.collect::<Result<_>>()?);
         let (location, credentials) = index::location_and_credentials(&typed.index)?;
-        let roots = if typed.roots_from_index { &archive::named_by(&location, &path_map)? } else { &typed.roots };
-        let roots = Roots::check(roots, typed.require_mount)?;
+        let finish = slices::to_finish(&typed.finish)?;
+        let roots = match &finish {
+            Some(slices) => slices.roots.clone(),
+            None if typed.roots_from_index => archive::named_by(&location, &path_map)?,
+            None => typed.roots.clone(),
+        };
+        let roots = Roots::check(&roots, typed.require_mount)?;
         if let Some(directory) = path_map.fits_none_of(roots.paths()) {
             return Err(Error::usage(
                 format!("--path-map {}=...: no root lies there", directory.display()),
@@ -109,7 +119,8 @@ impl Reindex {
                 "Name a file elsewhere.",
             ));
         }
-        let state_key = state_key(&location, &roots);
+        let state_key = slices::key(&location, &roots, typed.slice);
+        let finish = finish.map_or(Ok(Vec::new()), |slices| slices.of_index(&location, &roots))?;
         Ok(Reindex {
             state: match &typed.state {
                 Some(directory) => directory.clone(),
@@ -117,6 +128,8 @@ impl Reindex {
             },
             state_key,
             busy: if typed.wait { Busy::Wait } else { Busy::Leave },
+            slice: typed.slice,
+            finish,
             reads_all: typed.force,
             allow_replica: typed.allow_replica,
             replicas,
@@ -214,17 +227,6 @@ fn time_zone(named: Option<&str>) -> Result<TimeZone> {
 fn default_io_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (4 * cores).max(LEAST_IO_THREADS)
-}
-
-/// Of what a journal is: the index and the directories, in the words of the user.
-fn state_key(location: &Location, roots: &Roots) -> String {
-    let index = match location.file() {
-        Some(file) => format!("sqlite:{}", path_map::absolute(file).unwrap_or_else(|_| file.to_owned()).display()),
-        None => location.shown(),
-    };
-    let mut paths: Vec<String> = roots.paths().iter().map(|root| format!("root {}\n", root.display())).collect();
-    paths.sort();
-    format!("index {index}\n{}", paths.concat())
 }
 
 fn journal_name(key: &str) -> String {

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use crate::support::{Index, ROOT_UID, Said, Site, instance_file, on_both_databases};
 
 /// Puts an instance below a root, modified so many days after the start of 2021.
-fn put(site: &Site, path: &str, days: u64, change: Json) {
+pub fn put(site: &Site, path: &str, days: u64, change: Json) {
     let file = site.path(path);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, instance_file(change)).unwrap();
@@ -41,7 +41,7 @@ impl Chance {
 
 /// Everything that can disagree does: names, spellings and IDs of patients, studies of series, several files of an
 /// instance, values of every level, times of receipt.
-fn put_conflicts(site: &Site, seed: u64) {
+pub fn put_conflicts(site: &Site, seed: u64) {
     let mut chance = Chance(seed);
     for n in 0..300 {
         let study = chance.below(14);
@@ -77,7 +77,7 @@ fn put_conflicts(site: &Site, seed: u64) {
 }
 
 /// What a run leaves behind: all rows, and all that it lists.
-fn outcome(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> (Vec<String>, Vec<String>, String) {
+pub fn outcome(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> (Vec<String>, Vec<String>, String) {
     let said = reindex(site, index, roots, more).exits(1);
     let text = fs::read_to_string(site.path("rejected.jsonl")).unwrap();
     let mut listed: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -278,4 +278,22 @@ fn spellings_that_the_database_takes_for_one_are_one_patient() {
             assert_eq!(site.findings("conflict"), [format!("patient-id-spelling {ROOT_UID}.1")]);
         }
     }
+}
+
+#[test]
+fn the_modalities_of_a_study_are_those_that_its_series_have_in_the_end() {
+    on_both_databases(|site, index| {
+        let of = |modality: &str, n: u32| {
+            json!({
+                "StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.1", "SOPInstanceUID": format!("1.2.1.{n}"),
+                "Modality": modality,
+            })
+        };
+        // More than a batch says CT, and has come before the last word is read.
+        (1..=1200).for_each(|n| put(site, &format!("archive/2021-01-01-FRI/{n}"), 0, of("CT", n)));
+        put(site, "archive/other/last", 90, of("MR", 0));
+        reindex(site, index, &["archive"], &["--io-threads", "1"]);
+        let shown = "SELECT series.modality, study.modalities FROM series JOIN study ON study.uuid = studyuid";
+        assert_eq!(index.rows(shown), ["MR|MR"]);
+    });
 }

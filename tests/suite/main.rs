@@ -29,5 +29,6 @@ mod replication;
 mod schema;
 mod sequences;
 mod settings;
+mod slices;
 mod traits;
 mod virtual_archive;

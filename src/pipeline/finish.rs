@@ -1,0 +1,133 @@
+//! The end of a run in slices: what conflicts between them is settled, once each has written what it holds.
+//!
+//! Their journals are gone through twice. First it is learnt which rows they inserted: each slice took those of the others
+//! for rows that were there. Then it is known which rows a file says something of; what a slice could not decide is
+//! written once more, and the closing step is that of any run.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::Instant;
+
+use super::{Done, Plan, Run, defect};
+use crate::error::{Error, Result};
+use crate::index::Entry;
+use crate::index::batch::{Outcome, Writer};
+use crate::journal::record::{Reading, Record};
+use crate::journal::{Batch, Journal};
+use crate::progress::Observer;
+use crate::report::account::Fate;
+
+/// Entries that are written once more, at a time.
+const PORTION: usize = 500;
+
+/// Settles what the slices of these journals have written.
+pub fn finish(
+    plan: &Plan<'_>,
+    mut writers: Vec<Writer>,
+    journals: &[Journal],
+    observer: &mut dyn Observer,
+) -> Result<Done> {
+    check(plan, journals)?;
+    let started = Instant::now();
+    let run = Run::new(plan, Vec::new())?;
+    let (closed, failure) = thread::scope(|scope| {
+        scope.spawn(|| run.watch.show(&run, started, observer));
+        let settled =
+            writers.first_mut().ok_or_else(|| defect("finish")).and_then(|writer| run.unite(journals, writer));
+        let (closed, result) = run.close(writers, settled.is_ok() && !plan.stop.is_set());
+        let failure = settled.err().or(result.err());
+        if failure.is_none() && !plan.stop.is_set() {
+            journals.iter().for_each(Journal::close);
+        }
+        run.watch.end();
+        (closed, failure)
+    });
+    Ok(run.done(closed, failure, started, false))
+}
+
+/// Each slice has ended, and they had the settings of this command.
+fn check(plan: &Plan<'_>, journals: &[Journal]) -> Result<()> {
+    for journal in journals {
+        let directory = journal.directory().display();
+        if !journal.is_complete() {
+            return Err(Error::usage(
+                format!("--finish {directory}: this slice has not ended, or was settled before"),
+                "Run the slice again; it goes on from where it was.",
+            ));
+        }
+        if journal.settings().as_ref() != Some(&plan.settings) {
+            return Err(Error::usage(
+                format!("--finish {directory}: this slice had other settings, or the tables of the index have changed"),
+                "Give the same options as to the slices: --path-map, --timezone, --received-from, --duplicates, ...",
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl Run<'_> {
+    fn unite(&self, journals: &[Journal], writer: &mut Writer) -> Result<()> {
+        for journal in journals {
+            journal.replay(|batch| self.own(batch, writer))?;
+        }
+        writer.forget_missing().or_else(|failure| self.index_failed(failure))?;
+        let mut again = Vec::new();
+        for journal in journals {
+            journal.replay(|batch| self.contribute(batch, writer, &mut again))?;
+            journal.noted(|record| self.count_noted(record))?;
+        }
+        self.write_again(writer, again)
+    }
+
+    fn own(&self, batch: Batch, writer: &mut Writer) -> Result<()> {
+        let Some((entries, attempt)) = self.entries_of(batch, false) else { return Ok(()) };
+        writer.own(&entries, &attempt).or_else(|failure| self.index_failed(failure))
+    }
+
+    fn contribute(&self, batch: Batch, writer: &mut Writer, again: &mut Vec<Entry>) -> Result<()> {
+        if self.plan.stop.is_set() {
+            return Ok(());
+        }
+        let Some((entries, attempt)) = self.entries_of(batch, false) else { return Ok(()) };
+        let contributed = writer.contribute(&entries, &attempt);
+        let (written, mut undecided) = contributed.or_else(|failure| self.index_failed(failure))?;
+        self.tell(&entries, &written);
+        self.account.found(entries.len());
+        for outcome in &attempt.outcomes {
+            match outcome {
+                Outcome::Refused(_) => self.account.rejected("refused-by-index"),
+                Outcome::Inserted => self.account.add(Fate::Inserted, 1),
+                Outcome::Updated { .. } => self.account.add(Fate::Updated, 1),
+                Outcome::Unchanged => self.account.add(Fate::Unchanged, 1),
+                Outcome::Duplicate { .. } => self.account.add(Fate::Duplicate, 1),
+            }
+        }
+        undecided.reverse();
+        for (n, entry) in entries.into_iter().enumerate() {
+            if undecided.pop_if(|next| *next == n).is_some() {
+                again.push(entry);
+            }
+        }
+        if again.len() >= PORTION { self.write_again(writer, std::mem::take(again)) } else { Ok(()) }
+    }
+
+    fn write_again(&self, writer: &mut Writer, entries: Vec<Entry>) -> Result<()> {
+        if !entries.is_empty() {
+            let written = writer.write(&entries).or_else(|failure| self.index_failed(failure))?;
+            self.tell(&entries, &written);
+        }
+        Ok(())
+    }
+
+    /// The slices have listed them.
+    fn count_noted(&self, record: Record) -> Result<(), Error> {
+        self.account.found(1);
+        match record.reading {
+            Reading::Skipped(rule) => self.account.skipped(rule),
+            Reading::Rejected { code, .. } => self.account.rejected(crate::dicom::rejection::code_named(&code)),
+            Reading::Instance(_) => self.account.add(Fate::Unchanged, 1),
+        }
+        self.account.bytes.fetch_add(record.state.size, Relaxed);
+        Ok(())
+    }
+}
