@@ -228,10 +228,13 @@ impl Writer {
         for (study, modality) in self.index.modalities(keys, which)? {
             modalities.entry(study).or_default().insert(modality);
         }
-        for (study, distinct) in modalities {
-            self.index.set_modalities(&study, &Vec::from_iter(distinct).join(" "))?;
+        // There are few such texts: a statement for each, and not for each study.
+        let mut studies: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (study, distinct) in &modalities {
+            let text = distinct.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+            studies.entry(text).or_default().push(study);
         }
-        Ok(())
+        studies.iter().try_for_each(|(modalities, studies)| self.index.set_modalities(studies, modalities))
     }
 
     fn close_series(&mut self, settlement: &Settlement, part: &[Box<str>]) -> Result<Done, Failure> {

@@ -162,7 +162,7 @@ impl<I: Index> Index for DryRun<I> {
         Ok(Vec::new())
     }
 
-    fn set_modalities(&mut self, _: &str, _: &str) -> Result<(), Failure> {
+    fn set_modalities(&mut self, _: &[&str], _: &str) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -150,10 +150,11 @@ impl Fold {
     pub fn add(&mut self, order: &[u8], packed: &[u8], written: Option<&Arc<[u8]>>) {
         match self.layers.iter().position(|layer| *layer.values == *packed) {
             Some(n) if *self.layers[n].order >= *order => return,
-            // Most instances say what the one before did, and the last of them so far.
+            // Most instances say what the one before did, and the last of them so far: nothing more is covered by that.
             Some(0) => {
                 self.layers[0].order.clear();
                 self.layers[0].order.extend(order);
+                return;
             }
             Some(n) => {
                 let mut layer = self.layers.remove(n);

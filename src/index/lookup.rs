@@ -62,15 +62,13 @@ impl RowOf {
 
 impl<'a> Batch<'a> {
     pub fn new(entries: &'a [Entry], choice: Choice) -> Self {
-        let mut files = Vec::from_iter(0..entries.len());
         let file = |n: usize| (&entries[n].file, entries[n].path.as_str());
-        files.sort_by(|a, b| {
-            let keys = [*a, *b].map(|n| entries[n].key(Level::Instance));
-            keys[0].cmp(keys[1]).then_with(|| choice.compare(file(*b), file(*a)))
-        });
+        let mut files: Vec<(&str, usize)> =
+            entries.iter().enumerate().map(|(n, entry)| (entry.key(Level::Instance), n)).collect();
+        files.sort_by(|(a, m), (b, n)| a.cmp(b).then_with(|| choice.compare(file(*n), file(*m))));
         Batch {
             entries,
-            files,
+            files: files.into_iter().map(|(_, n)| n).collect(),
             there: HashMap::new(),
             reach: vec![Reach::default(); entries.len()],
             patients: vec![None; entries.len()],

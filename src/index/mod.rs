@@ -186,7 +186,8 @@ pub trait Index {
     /// The modalities of the series of these studies, as pairs of study and modality.
     fn modalities(&mut self, studies: &[&str], which: Derive) -> Result<Vec<(String, String)>, Failure>;
 
-    fn set_modalities(&mut self, study: &str, modalities: &str) -> Result<(), Failure>;
+    /// Of all these studies.
+    fn set_modalities(&mut self, studies: &[&str], modalities: &str) -> Result<(), Failure>;
 
     /// Counts the instances of these series.
     fn count_instances(&mut self, series: &[&str], which: Derive) -> Result<(), Failure>;

@@ -98,7 +98,7 @@ impl<D: Database> SqlIndex<D> {
             Verb::RowsAfter => statements::rows_after(tables, dialect, count),
             Verb::Edited => statements::edited(tables, level, count),
             Verb::Modalities(which) => statements::modalities(tables, which, count),
-            Verb::SetModalities => statements::set_derived(tables, Level::Study),
+            Verb::SetModalities => statements::set_derived(tables, Level::Study, count),
             Verb::CountInstances(which) => statements::count_instances(tables, which, count),
             Verb::TakeBack => statements::take_back(tables, level, count),
         };
@@ -112,15 +112,27 @@ impl<D: Database> SqlIndex<D> {
         table: impl Into<Table>,
         keys: &[&str],
     ) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        self.over_keys_with(&[], verb, table, keys)
+    }
+
+    /// The same with values that come before the keys.
+    fn over_keys_with(
+        &mut self,
+        first: &[Value<'_>],
+        verb: Verb,
+        table: impl Into<Table>,
+        keys: &[&str],
+    ) -> Result<Vec<Vec<Option<String>>>, Failure> {
         let table = table.into();
         let mut rows = Vec::new();
         for part in keys.chunks(LOOKUP_SIZES[0]) {
             let size = *LOOKUP_SIZES.iter().rfind(|size| **size >= part.len()).unwrap_or(&LOOKUP_SIZES[0]);
             let filling = std::iter::repeat_n(part.last(), size - part.len());
-            let values: Vec<Value> = part.iter().map(Some).chain(filling).flatten().map(|k| Value::Text(k)).collect();
+            let keys = part.iter().map(Some).chain(filling).flatten().map(|key| Value::Text(key));
+            let values: Vec<Value> = first.iter().copied().chain(keys).collect();
             let sql = self.statement(verb, table, size);
             rows.extend(match verb {
-                Verb::CountInstances(_) | Verb::TakeBack => {
+                Verb::SetModalities | Verb::CountInstances(_) | Verb::TakeBack => {
                     self.database.execute(&sql, &values, Keep::Prepared)?;
                     Vec::new()
                 }
@@ -278,12 +290,12 @@ impl<D: Database> Index for SqlIndex<D> {
         Ok(rows.into_iter().filter_map(pair).collect())
     }
 
-    fn set_modalities(&mut self, study: &str, modalities: &str) -> Result<(), Failure> {
-        let Some(column) = &self.tables.of(Level::Study).derived else { return Ok(()) };
+    fn set_modalities(&mut self, studies: &[&str], modalities: &str) -> Result<(), Failure> {
+        let tables = Arc::clone(&self.tables);
+        let Some(column) = &tables.of(Level::Study).derived else { return Ok(()) };
         let modalities = column.cut(modalities);
         let modalities = if modalities.is_empty() { Value::Null } else { Value::Text(modalities) };
-        let sql = self.statement(Verb::SetModalities, Level::Study, 0);
-        self.database.execute(&sql, &[modalities, Value::Text(study)], Keep::Prepared).map(|_| ())
+        self.over_keys_with(&[modalities], Verb::SetModalities, Level::Study, studies).map(|_| ())
     }
 
     fn count_instances(&mut self, series: &[&str], which: Derive) -> Result<(), Failure> {

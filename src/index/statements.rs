@@ -202,9 +202,9 @@ fn linked(tables: &Tables, level: Level, key: &str) -> String {
     }
 }
 
-pub fn set_derived(tables: &Tables, level: Level) -> String {
-    let sets = [vec![format!("{} = ?", derived(tables, level))], preserved(tables, level, |_| false)].concat();
-    format!("UPDATE `{}` SET {} WHERE `{}` = ?", table(level), sets.join(", "), tables.key(level))
+/// The value comes first, the keys after it.
+pub fn set_derived(tables: &Tables, level: Level, count: usize) -> String {
+    update_derived(tables, level, "?", count)
 }
 
 pub fn count_instances(tables: &Tables, which: Derive, count: usize) -> String {
@@ -221,7 +221,11 @@ pub fn count_instances(tables: &Tables, which: Derive, count: usize) -> String {
 }
 
 pub fn take_back(tables: &Tables, level: Level, count: usize) -> String {
-    let sets = [vec![format!("{} = NULL", derived(tables, level))], preserved(tables, level, |_| false)].concat();
+    update_derived(tables, level, "NULL", count)
+}
+
+fn update_derived(tables: &Tables, level: Level, value: &str, count: usize) -> String {
+    let sets = [vec![format!("{} = {value}", derived(tables, level))], preserved(tables, level, |_| false)].concat();
     format!("UPDATE `{}` SET {} WHERE `{}` IN ({})", table(level), sets.join(", "), tables.key(level), marks(count))
 }
 

@@ -74,7 +74,8 @@ impl Again {
 /// Ten million paths would not fit into memory, and hardly into a state directory.
 fn hash(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
+    // Both walks spell a path alike: it is hashed whole, and not by its parts.
+    path.as_os_str().hash(&mut hasher);
     hasher.finish()
 }
 

@@ -11,7 +11,7 @@ use crate::index::batch::{Outcome, Writer, Written};
 use crate::index::{Entry, Failure};
 use crate::report::account::Fate;
 
-/// One statement of the largest size, so that a batch costs one round trip for its images.
+/// Whole statements of the largest size, so that a batch has no tail of small ones.
 const BATCH: usize = 500;
 
 /// A batch is not held back for longer: a slow archive is searchable as it is read, and an interruption loses little.
