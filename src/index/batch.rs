@@ -473,6 +473,16 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Whether it can be of so many entries: one that was read back may be anything.
+    pub fn is_of(&self, entries: usize) -> bool {
+        let is_within = |row: &RowOf| match row {
+            RowOf::Inserted { member, .. } => *member < entries,
+            RowOf::There(_) => true,
+        };
+        [self.reach.len(), self.outcomes.len(), self.winners.len()].iter().all(|length| *length == entries)
+            && self.rows.iter().flat_map(HashMap::values).all(is_within)
+    }
+
     /// Of each entry the path in the row of its instance.
     pub fn row_paths<'a>(&'a self, entries: &'a [Entry]) -> impl Iterator<Item = &'a str> {
         entries.iter().zip(&self.winners).map(|(entry, winner)| winner.as_deref().unwrap_or(&entry.path))

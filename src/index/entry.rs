@@ -7,6 +7,7 @@ use jiff::civil::DateTime;
 use super::Value;
 use super::columns::Source;
 use super::names::Name;
+use super::recorder::FileRecord;
 use crate::dicom::attributes::position;
 use crate::dicom::{ATTRIBUTES, Instance, Level, Table, value};
 
@@ -28,7 +29,7 @@ pub struct Entry {
     /// When the PACS received the file, in its local time, as the index writes it.
     received: String,
     /// What is written down of the file, if anything is.
-    pub record: Vec<u8>,
+    pub record: FileRecord,
     /// The term for how the patient's text stands in the index, where it is not plain ASCII.
     charset: Option<&'static str>,
 }
@@ -50,7 +51,7 @@ impl Entry {
         path: String,
         received: DateTime,
         term: &'static str,
-        record: Vec<u8>,
+        record: FileRecord,
     ) -> Self {
         let is_ascii = |(i, _)| !matches!(instance.get(i), Value::Text(text) if !text.is_ascii());
         let of_patient = ATTRIBUTES

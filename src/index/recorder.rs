@@ -1,7 +1,16 @@
-//! Who writes down what a batch does, so that a run that was killed can be continued as if it had not been.
+//! Who writes down what a batch does, so that a run that was killed can be continued as if it had not been, and what is
+//! written down of a file, so that it need not be read again.
 
 use super::Entry;
 use super::batch::Attempt;
+use crate::archive::FileState;
+
+/// What reading a file gave, as it is kept, and what the file was then.
+#[derive(Clone, Debug)]
+pub struct FileRecord {
+    pub state: FileState,
+    pub bytes: Vec<u8>,
+}
 
 pub trait Recorder: Send + Sync {
     /// The transaction of this writer is about to be committed. It takes the place of one that was not.

@@ -1,41 +1,36 @@
-//! Batches in the log: the records of their files, and what the transaction was to do. [`Journal`] is what a writer
-//! tells of them.
+//! Frames of files in the log: first what is known of each, then their records, and behind those of a batch what the
+//! transaction did. [`Journal`] is what a writer tells of it.
 
 use std::io::{self, ErrorKind};
-
-use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use super::Journal;
 use super::log::{Frame, Kind, Log};
-use super::record::{PER_BLOCK, Reading, Record, decode, encode, inflate, put_block, records, take_block, take_length};
-use super::states::{self, Fate, State};
+use super::record::{BLOCK_HEAD, PER_BLOCK, Record, decode, encode, put_block, records, take_block, take_length};
+use super::states::{self, Fate, SIZE, State};
+use crate::archive::FileState;
 use crate::dicom::Level;
 use crate::index::Entry;
 use crate::index::batch::{Attempt, Outcome};
-use crate::index::recorder::Recorder;
+use crate::index::recorder::{FileRecord, Recorder};
 
 /// A batch as it was written.
 pub struct Batch {
     pub writer: u32,
     pub records: Vec<Record>,
     pub attempt: Attempt,
-    rows: Vec<u64>,
-}
-
-/// Behind the records of a batch.
-#[derive(Serialize, Deserialize)]
-struct Done<A> {
-    attempt: A,
-    /// Of each file the hash of the row of its instance.
-    rows: Vec<u64>,
+    states: Vec<State>,
 }
 
 impl Recorder for Journal {
     fn intends(&self, writer: u32, entries: &[Entry], attempt: &Attempt) {
-        let records: Vec<&[u8]> = entries.iter().map(|entry| entry.record.as_slice()).collect();
-        let rows = entries.iter().zip(attempt.row_paths(entries));
-        let rows = rows.map(|(entry, path)| states::row(entry.key(Level::Instance), path)).collect();
-        self.append_batch(writer, &records, &Done { attempt, rows });
+        let state = |((entry, path), outcome): ((&Entry, &str), &Outcome)| {
+            let row = states::row(entry.key(Level::Instance), path);
+            state(&entry.file.path, entry.record.state, fate(outcome), row)
+        };
+        let states = entries.iter().zip(attempt.row_paths(entries)).zip(&attempt.outcomes).map(state).collect();
+        let records: Vec<&[u8]> = entries.iter().map(|entry| entry.record.bytes.as_slice()).collect();
+        self.append_batch(writer, states, &records, attempt);
     }
 
     fn is_committed(&self, writer: u32) {
@@ -47,96 +42,36 @@ impl Journal {
     /// Of a batch that nobody knew to be committed these files are.
     pub fn is_done(&self, batch: &Batch, kept: &[usize], attempt: &Attempt) {
         let records: Vec<Vec<u8>> = kept.iter().map(|n| encode(&batch.records[*n])).collect();
-        let rows = kept.iter().map(|n| batch.rows[*n]).collect();
-        self.append_batch(batch.writer, &records, &Done { attempt, rows });
+        let state = |(n, outcome): (&usize, &Outcome)| State { fate: fate(outcome), ..batch.states[*n] };
+        let states = kept.iter().zip(&attempt.outcomes).map(state).collect();
+        self.append_batch(batch.writer, states, &records, attempt);
         self.is_committed(batch.writer);
     }
 
-    fn append_batch(&self, writer: u32, records: &[impl AsRef<[u8]>], done: &Done<&Attempt>) {
-        let mut payload = Vec::with_capacity(64 * 1024);
+    fn append_batch(&self, writer: u32, states: Vec<State>, records: &[impl AsRef<[u8]>], attempt: &Attempt) {
+        let mut payload = Vec::with_capacity(128 * 1024);
         payload.extend(writer.to_le_bytes());
-        put_records(records, &mut payload);
-        put_block(&encode(done), &mut payload);
+        put_files(states, records, &mut payload);
+        put_block(&encode(attempt), &mut payload);
         self.log.append(Kind::Batch, &payload);
     }
-}
 
-fn put_records(records: &[impl AsRef<[u8]>], payload: &mut Vec<u8>) {
-    payload.extend((records.len().div_ceil(PER_BLOCK) as u32).to_le_bytes());
-    for part in records.chunks(PER_BLOCK) {
-        let block: Vec<u8> = part.iter().flat_map(|record| record.as_ref()).copied().collect();
-        put_block(&block, payload);
-    }
-}
-
-/// A frame of files without an entry.
-pub fn noted(records: &[Vec<u8>]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    put_records(records, &mut payload);
-    payload
-}
-
-impl Batch {
-    pub fn decode(payload: &[u8]) -> io::Result<Self> {
-        let mut rest = payload;
-        let writer = take_length(&mut rest)? as u32;
-        let all = take_records(&mut rest)?;
-        let Done { attempt, rows } = decode::<Done<Attempt>>(&take_block(&mut rest)?)?;
-        if attempt.outcomes.len() != all.len() || rows.len() != all.len() {
-            return Err(ErrorKind::InvalidData.into());
+    /// Files without an entry.
+    pub fn note(&self, files: &[(&Path, &FileRecord)]) {
+        if files.is_empty() {
+            return;
         }
-        Ok(Batch { writer, records: all, attempt, rows })
+        let mut payload = Vec::new();
+        let states = files.iter().map(|(path, record)| state(path, record.state, Fate::NoRow, 0)).collect();
+        let records: Vec<&[u8]> = files.iter().map(|(_, record)| record.bytes.as_slice()).collect();
+        put_files(states, &records, &mut payload);
+        self.log.append(Kind::Noted, &payload);
     }
 }
 
-/// The records in a frame of files without an entry.
-pub fn noted_records(mut payload: &[u8]) -> io::Result<Vec<Record>> {
-    take_records(&mut payload)
-}
-
-fn take_records(from: &mut &[u8]) -> io::Result<Vec<Record>> {
-    let mut all = Vec::new();
-    for _ in 0..take_length(from)? {
-        all.extend(records(&take_block(from)?)?);
-    }
-    Ok(all)
-}
-
-/// The records of the block at a place of the log.
-pub fn block(log: &Log, at: u64) -> io::Result<Vec<Record>> {
-    let length = log.read(at, 4)?;
-    let length = take_length(&mut length.as_slice())?;
-    records(&inflate(&log.read(at + 4, length)?)?)
-}
-
-/// The states of the files in a frame.
-pub fn states(log: &Log, frame: &Frame) -> io::Result<Vec<State>> {
-    let payload = log.payload(frame)?;
-    let mut rest = payload.as_slice();
-    if frame.kind == Kind::Batch {
-        take_length(&mut rest)?;
-    }
-    let mut all = Vec::new();
-    for _ in 0..take_length(&mut rest)? {
-        let at = frame.at + (payload.len() - rest.len()) as u64;
-        let records = records(&take_block(&mut rest)?)?;
-        let state = |(member, record): (usize, &Record)| State {
-            key: states::key(record.path.as_ref()),
-            at,
-            member: member as u16,
-            fate: Fate::NoRow,
-            file: record.state,
-            row: 0,
-        };
-        all.extend(records.iter().enumerate().map(state));
-    }
-    if frame.kind == Kind::Batch {
-        let Done { attempt, rows } = decode::<Done<Attempt>>(&take_block(&mut rest)?)?;
-        for ((state, outcome), row) in all.iter_mut().zip(&attempt.outcomes).zip(rows) {
-            (state.fate, state.row) = (fate(outcome), row);
-        }
-    }
-    Ok(all)
+/// Where its record lies is not known yet.
+fn state(path: &Path, file: FileState, fate: Fate, row: u64) -> State {
+    State { key: states::key(path), at: 0, member: 0, fate, file, row }
 }
 
 fn fate(outcome: &Outcome) -> Fate {
@@ -149,12 +84,71 @@ fn fate(outcome: &Outcome) -> Fate {
     }
 }
 
-impl Record {
-    /// The instance, if the file holds one.
-    pub fn into_instance(self) -> Option<crate::dicom::Instance> {
-        match self.reading {
-            Reading::Instance(instance) => Some(instance),
-            _ => None,
+/// States say where in the payload the blocks of their records lie.
+fn put_files(mut states: Vec<State>, records: &[impl AsRef<[u8]>], payload: &mut Vec<u8>) {
+    payload.extend((states.len() as u32).to_le_bytes());
+    let places = payload.len();
+    payload.resize(places + states.len() * SIZE, 0);
+    for (states, records) in states.chunks_mut(PER_BLOCK).zip(records.chunks(PER_BLOCK)) {
+        for (member, state) in states.iter_mut().enumerate() {
+            (state.at, state.member) = (payload.len() as u64, member as u16);
+        }
+        let block: Vec<u8> = records.iter().flat_map(|record| record.as_ref()).copied().collect();
+        put_block(&block, payload);
+    }
+    for (state, place) in states.iter().zip(payload[places..].chunks_mut(SIZE)) {
+        place.copy_from_slice(&state.encode());
+    }
+}
+
+fn take_states(from: &mut &[u8]) -> io::Result<Vec<State>> {
+    let count = take_length(from)?;
+    let bytes = count.checked_mul(SIZE).and_then(|length| from.split_off(..length)).ok_or(ErrorKind::InvalidData)?;
+    Ok(bytes.as_chunks().0.iter().map(State::decode).collect())
+}
+
+/// What is known of the files in a frame.
+pub fn states(log: &Log, frame: &Frame) -> io::Result<Vec<State>> {
+    let payload = log.payload(frame)?;
+    let mut rest = payload.as_slice();
+    if frame.kind == Kind::Batch {
+        take_length(&mut rest)?;
+    }
+    let states = take_states(&mut rest)?;
+    Ok(states.into_iter().map(|state| State { at: frame.at + state.at, ..state }).collect())
+}
+
+impl Batch {
+    pub fn decode(payload: &[u8]) -> io::Result<Self> {
+        let mut rest = payload;
+        let writer = take_length(&mut rest)? as u32;
+        let states = take_states(&mut rest)?;
+        let records = take_records(states.len(), &mut rest)?;
+        let attempt = decode::<Attempt>(&take_block(&mut rest)?)?;
+        match attempt.is_of(records.len()) {
+            true => Ok(Batch { writer, records, attempt, states }),
+            false => Err(ErrorKind::InvalidData.into()),
         }
     }
+}
+
+/// The records in a frame of files without an entry.
+pub fn noted_records(mut payload: &[u8]) -> io::Result<Vec<Record>> {
+    let count = take_states(&mut payload)?.len();
+    take_records(count, &mut payload)
+}
+
+fn take_records(count: usize, from: &mut &[u8]) -> io::Result<Vec<Record>> {
+    let mut all = Vec::new();
+    for _ in 0..count.div_ceil(PER_BLOCK) {
+        all.extend(records(&take_block(from)?)?);
+    }
+    if all.len() == count { Ok(all) } else { Err(ErrorKind::InvalidData.into()) }
+}
+
+/// The records of the block at a place of the log.
+pub fn block(log: &Log, at: u64) -> io::Result<Vec<Record>> {
+    let length = take_length(&mut log.read(at, 4)?.as_slice())?;
+    let block = log.read(at, length.saturating_add(BLOCK_HEAD))?;
+    records(&take_block(&mut block.as_slice())?)
 }

@@ -315,13 +315,6 @@ impl Journal {
         None
     }
 
-    /// Files without an entry, by their records as [`record::encode`] makes them.
-    pub fn note(&self, records: &[Vec<u8>]) {
-        if !records.is_empty() {
-            self.log.append(Kind::Noted, &batch::noted(records));
-        }
-    }
-
     /// A slice has read and written all that it holds. What its rows conflict with is settled with the other slices.
     pub fn complete(&self) {
         self.log.append(Kind::Complete, &[]);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::archive::FileState;
 use crate::archive::skip::Rule;
 use crate::dicom::{Instance, Rejection};
+use crate::index::recorder::FileRecord;
 
 /// Records in a block. More are smaller, and take longer to get one of.
 pub const PER_BLOCK: usize = 64;
@@ -22,6 +23,16 @@ pub struct Record {
     pub path: String,
     pub state: FileState,
     pub reading: Reading,
+}
+
+impl Record {
+    /// The instance, if the file holds one.
+    pub fn into_instance(self) -> Option<Instance> {
+        match self.reading {
+            Reading::Instance(instance) => Some(instance),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,19 +55,19 @@ enum BorrowedReading<'a> {
     Instance(&'a Instance),
 }
 
-/// The record of a file without one. `None` if it may have one another time.
-pub fn encode_rejection(path: &str, state: FileState, rejection: &Rejection, rule: Option<Rule>) -> Option<Vec<u8>> {
+/// The record of a file without an instance. `None` if it may have one another time.
+pub fn of_rejection(path: &str, state: FileState, rejection: &Rejection, rule: Option<Rule>) -> Option<FileRecord> {
     let reading = match (rule, rejection) {
         (Some(rule), _) => Reading::Skipped(rule),
         (None, Rejection::Unreadable(_) | Rejection::Panicked) => return None,
         (None, rejection) => Reading::Rejected { code: rejection.code().to_owned(), detail: rejection.to_string() },
     };
-    Some(encode(&Record { path: path.to_owned(), state, reading }))
+    Some(FileRecord { state, bytes: encode(&Record { path: path.to_owned(), state, reading }) })
 }
 
 /// The record of a file with an instance.
-pub fn encode_instance(path: &str, state: FileState, instance: &Instance) -> Vec<u8> {
-    encode(&Borrowed { path, state, reading: BorrowedReading::Instance(instance) })
+pub fn of_instance(path: &str, state: FileState, instance: &Instance) -> FileRecord {
+    FileRecord { state, bytes: encode(&Borrowed { path, state, reading: BorrowedReading::Instance(instance) }) }
 }
 
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
@@ -68,17 +79,24 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> io::Result<T> {
     postcard::from_bytes(bytes).map_err(|_| ErrorKind::InvalidData.into())
 }
 
-/// Puts a compressed block, behind its length.
+/// What stands in front of a block: its length, and a checksum, since one is read without the frame that it is in.
+pub const BLOCK_HEAD: usize = 8;
+
+/// Puts a compressed block.
 pub fn put_block(bytes: &[u8], into: &mut Vec<u8>) {
     let compressed = lz4_flex::compress_prepend_size(bytes);
     into.extend((compressed.len() as u32).to_le_bytes());
+    into.extend(crc32fast::hash(&compressed).to_le_bytes());
     into.extend(compressed);
 }
 
 /// Takes a block from the front, as [`put_block`] puts it.
 pub fn take_block(from: &mut &[u8]) -> io::Result<Vec<u8>> {
-    let length = take_length(from)?;
+    let (length, checksum) = (take_length(from)?, take_length(from)?);
     let compressed = from.split_off(..length).ok_or(ErrorKind::InvalidData)?;
+    if crc32fast::hash(compressed) as usize != checksum {
+        return Err(ErrorKind::InvalidData.into());
+    }
     inflate(compressed)
 }
 
@@ -87,7 +105,7 @@ pub fn take_length(from: &mut &[u8]) -> io::Result<usize> {
     Ok(u32::from_le_bytes(length) as usize)
 }
 
-pub fn inflate(compressed: &[u8]) -> io::Result<Vec<u8>> {
+fn inflate(compressed: &[u8]) -> io::Result<Vec<u8>> {
     let declared = compressed.first_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
     if declared > LARGEST_BLOCK {
         return Err(ErrorKind::InvalidData.into());

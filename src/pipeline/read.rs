@@ -18,6 +18,7 @@ use crate::dicom::{HeaderReader, Instance, Rejection};
 use crate::error::Result;
 use crate::index::Entry;
 use crate::index::entry::StoredFile;
+use crate::index::recorder::FileRecord;
 use crate::journal::{Cursors, record};
 use crate::report::account::{Account, Fate};
 
@@ -36,7 +37,7 @@ struct Desk {
     reader: HeaderReader,
     cursors: Cursors,
     /// Records of files without an entry, for the journal.
-    noted: Vec<Vec<u8>>,
+    noted: Vec<(PathBuf, FileRecord)>,
 }
 
 /// What a file holds, whether it was read or is known from a former run.
@@ -44,7 +45,7 @@ pub(super) struct Held {
     pub instance: Instance,
     pub state: FileState,
     /// For the journal.
-    pub record: Vec<u8>,
+    pub record: FileRecord,
 }
 
 /// Why a file has no row, by the code and the detail that it is listed with.
@@ -83,7 +84,9 @@ impl Run<'_> {
     }
 
     fn note(&self, desk: &mut Desk) {
-        self.journal().into_iter().for_each(|journal| journal.note(&desk.noted));
+        if let Some(journal) = self.journal() {
+            journal.note(&desk.noted.iter().map(|(path, record)| (path.as_path(), record)).collect::<Vec<_>>());
+        }
         desk.noted.clear();
     }
 
@@ -186,12 +189,14 @@ impl Run<'_> {
             if open.state.tells_changes() { open.state } else { FileState { modified: i64::MIN, ..open.state } };
         match outcome {
             Ok(instance) => {
-                let record = path.map_or_else(Vec::new, |path| record::encode_instance(path, state, &instance));
+                let none = || FileRecord { state, bytes: Vec::new() };
+                let record = path.map_or_else(none, |path| record::of_instance(path, state, &instance));
                 Ok(Some(Held { instance, state: open.state, record }))
             }
             Err(rejection) => {
                 let rule = rule_by_content(&rejection);
-                desk.noted.extend(path.and_then(|path| record::encode_rejection(path, state, &rejection, rule)));
+                let record = path.and_then(|path| record::of_rejection(path, state, &rejection, rule));
+                desk.noted.extend(record.map(|record| (file.path().to_owned(), record)));
                 Err(rejection)
             }
         }

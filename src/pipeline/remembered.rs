@@ -61,7 +61,7 @@ impl Run<'_> {
         let state = record.state;
         match record.reading {
             Reading::Instance(instance) => {
-                let record = record::encode_instance(&record.path, state, &instance);
+                let record = record::of_instance(&record.path, state, &instance);
                 return Some(Held { instance, state, record });
             }
             Reading::Skipped(rule) => self.account.skipped(rule),

@@ -7,6 +7,7 @@ use crate::archive::FoundFile;
 use crate::error::Result;
 use crate::index::Entry;
 use crate::index::batch::{Attempt, Writer};
+use crate::index::recorder::FileRecord;
 use crate::journal::record::{Reading, Record};
 use crate::journal::{Batch, Begun, Journal};
 
@@ -70,7 +71,7 @@ impl Run<'_> {
         let root = &self.plan.roots.paths()[self.root_of(record.path.as_ref())];
         let file = FoundFile::below(root, record.path.clone().into());
         let state = record.state;
-        let held = Held { instance: record.into_instance()?, state, record: Vec::new() };
+        let held = Held { instance: record.into_instance()?, state, record: FileRecord { state, bytes: Vec::new() } };
         self.to_entry(file, held, is_told).ok()
     }
 
