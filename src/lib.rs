@@ -1,7 +1,7 @@
 //! pacs-index rebuilds the index of a PacsOne archive from its DICOM files.
 //!
 //! Rooms, from the top floor down; an arrow never points up:
-//! `cli`, `settings` > `command` > `pipeline` > `journal` > `archive`, `index`, `progress`, `report` > `dicom`, `error`, `exit`, `new_file`.
+//! `cli`, `settings` > `command` > `pipeline` > `journal` > `archive`, `index`, `progress`, `report` > `dicom`, `error`, `exit`, `new_file`, `positioned`, `sorted`.
 
 pub mod archive;
 pub mod cli;
@@ -13,6 +13,8 @@ pub mod index;
 pub mod journal;
 pub mod new_file;
 pub mod pipeline;
+pub mod positioned;
 pub mod progress;
 pub mod report;
 pub mod settings;
+pub mod sorted;

@@ -62,7 +62,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         undo: undo.clone(),
         patience: Patience { limit: settings.patience, allow_replica: settings.allow_replica, outages },
     };
-    let known = Known::new(&tables);
+    let known = Known::new(&tables, listing.directory());
     let connect = |number| {
         let index = location.connect(&tables, access)?;
         Writer::new(number, index, known.clone(), policy.clone()).map_err(failed)

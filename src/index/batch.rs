@@ -274,6 +274,7 @@ impl Writer {
         }
         self.insert_images(&mut batch)?;
         let titles = self.write_titles(&batch)?;
+        self.known.lock().check_images()?;
         let opened = self.opened(&batch);
         self.take_back(&opened)?;
         let winners = batch.winners();
@@ -440,10 +441,10 @@ impl Writer {
         attempt.titles.inserted.iter().for_each(|key| known.title_was_inserted(key));
         self.companions.add(Table::ConceptName, &attempt.titles);
         for key in &attempt.opened[0] {
-            known.studies.get_mut(key).into_iter().for_each(|study| study.open = true);
+            known.studies.get_mut(&**key).into_iter().for_each(|study| study.open = true);
         }
         for key in &attempt.opened[1] {
-            known.series.get_mut(key).into_iter().for_each(|series| series.open = true);
+            known.series.get_mut(&**key).into_iter().for_each(|series| series.open = true);
         }
         for key in &attempt.edited {
             known.studies.get_mut(key.as_str()).into_iter().for_each(|study| study.edited = true);

@@ -6,6 +6,7 @@
 //! they are NULL, as a run that was killed leaves them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use super::batch::{Parents, Writer};
 use super::column::Column;
@@ -183,7 +184,7 @@ impl Writer {
         }
     }
 
-    fn close_studies(&mut self, settlement: &Settlement, part: &[Box<str>]) -> Result<Done, Failure> {
+    fn close_studies(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<Done, Failure> {
         let studies = &settlement.rows.studies;
         let mut done = Done::default();
         if settlement.in_full {
@@ -194,7 +195,8 @@ impl Writer {
                 let study = &studies[row.key.as_str()];
                 let is_edited = edited.contains(&row.key) || study.link_differs;
                 let mode = if is_edited { Mode::Fill } else { self.policy.mode };
-                let says = Says { fold: &study.row.fold, received: Some(&study.latest), not_the_name: false };
+                let says =
+                    Says { fold: &study.row.fold, received: Some(study.row.fold.received()), not_the_name: false };
                 done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
             }
         }
@@ -205,7 +207,7 @@ impl Writer {
     }
 
     /// Studies that this run inserted.
-    fn correct_studies(&mut self, settlement: &Settlement, part: &[Box<str>]) -> Result<(), Failure> {
+    fn correct_studies(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<(), Failure> {
         let tables = self.index.tables();
         let shape = settlement.rows.shapes[Level::Study as usize].own();
         for key in part {
@@ -213,7 +215,7 @@ impl Writer {
             let Some(written) = &study.row.written else { continue };
             let mut changes =
                 corrections(&tables, shape, &unpack(written).collect::<Vec<_>>(), &study.row.fold.values());
-            let received = (Value::Text(&study.received), Value::Text(&study.latest));
+            let received = (Value::Text(&study.received), Value::Text(study.row.fold.received()));
             changes.extend(change(&tables, Level::Study, "received", received.0, received.1));
             let patient = settlement.patient_of.get(key).unwrap_or(&study.patient);
             let patient = (Value::Text(&study.patient), Value::Text(patient));
@@ -237,7 +239,7 @@ impl Writer {
         studies.iter().try_for_each(|(modalities, studies)| self.index.set_modalities(studies, modalities))
     }
 
-    fn close_series(&mut self, settlement: &Settlement, part: &[Box<str>]) -> Result<Done, Failure> {
+    fn close_series(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<Done, Failure> {
         let mut done = Done::default();
         if settlement.in_full {
             done.updated = self.settle_series(settlement, part)?;
@@ -249,7 +251,7 @@ impl Writer {
     }
 
     /// Corrects those that this run inserted, and brings up the others. Returns how many of these changed.
-    fn settle_series(&mut self, settlement: &Settlement, part: &[Box<str>]) -> Result<u64, Failure> {
+    fn settle_series(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<u64, Failure> {
         let tables = self.index.tables();
         let shape = settlement.rows.shapes[Level::Series as usize].attributes();
         let series = &settlement.rows.series;
@@ -365,7 +367,7 @@ fn change<'a>(tables: &'a Tables, level: Level, known: &str, from: Value<'a>, to
 }
 
 /// Keys for which all is derived, and those for which only what is missing is.
-fn split(part: &[Box<str>], is_open: impl Fn(&str) -> bool) -> [(Vec<&str>, Derive); 2] {
+fn split(part: &[Arc<str>], is_open: impl Fn(&str) -> bool) -> [(Vec<&str>, Derive); 2] {
     let (open, others) = part.iter().map(|key| &**key).partition(|key| is_open(key));
     [(open, Derive::All), (others, Derive::WhereNull)]
 }

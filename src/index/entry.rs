@@ -18,7 +18,7 @@ const NAME: [usize; 3] = [
 ];
 
 /// How long a date with a time is.
-const RECEIVED: usize = "YYYY-MM-DD HH:MM:SS".len();
+pub(super) const RECEIVED: usize = "YYYY-MM-DD HH:MM:SS".len();
 
 #[derive(Debug)]
 pub struct Entry {

@@ -5,10 +5,11 @@
 //! SOP Instance UID and path. That is a fold over all instances which is associative, commutative and idempotent: the
 //! row does not depend on the order in which files were read.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::columns::Source;
-use super::{Entry, Tables, Value};
+use super::{Entry, Tables, Value, order};
 use crate::dicom::attributes::{ATTRIBUTES, position};
 use crate::dicom::{Level, Table};
 
@@ -56,23 +57,19 @@ impl Shape {
         &self.attributes[..self.own]
     }
 
-    /// What an entry says, in one piece.
+    /// What an entry says, in one piece: of each value its kind, or the length of a text, and its bytes.
     pub fn pack(&self, entry: &Entry, into: &mut Vec<u8>) {
         into.clear();
         for attribute in &self.attributes {
             match entry.instance.get(*attribute) {
-                Value::Null => into.push(0),
-                Value::Text(text) => {
-                    into.push(1);
-                    into.extend((text.len() as u32).to_le_bytes());
-                    into.extend(text.as_bytes());
-                }
+                Value::Null => into.push(NULL),
+                Value::Text(text) => pack_text(text, into),
                 Value::Integer(number) => {
-                    into.push(2);
+                    into.push(INTEGER);
                     into.extend(number.to_le_bytes());
                 }
                 Value::Real(number) => {
-                    into.push(3);
+                    into.push(REAL);
                     into.extend(number.to_le_bytes());
                 }
             }
@@ -80,46 +77,69 @@ impl Shape {
     }
 }
 
+const NULL: u8 = 0;
+const INTEGER: u8 = 1;
+const REAL: u8 = 2;
+/// Its length follows. Shorter ones have their length in the place of a kind, counted from [`SHORT`].
+const TEXT: u8 = 3;
+const SHORT: u8 = 4;
+
+fn pack_text(text: &str, into: &mut Vec<u8>) {
+    match u8::try_from(text.len()).ok().and_then(|length| length.checked_add(SHORT)) {
+        Some(kind) => into.push(kind),
+        None => {
+            into.push(TEXT);
+            into.extend((text.len() as u32).to_le_bytes());
+        }
+    }
+    into.extend(text.as_bytes());
+}
+
 /// The values in a packed piece, in the order of the shape's attributes.
-pub fn unpack(packed: &[u8]) -> impl Iterator<Item = Value<'_>> {
+pub fn unpack<'p>(packed: &'p [u8]) -> impl Iterator<Item = Value<'p>> {
     let mut rest = packed;
     std::iter::from_fn(move || {
         let (kind, after) = rest.split_first()?;
-        let (value, after) = match kind {
-            0 => (Value::Null, after),
-            1 => {
-                let (length, after) = after.split_first_chunk::<4>()?;
-                let (text, after) = after.split_at(u32::from_le_bytes(*length) as usize);
-                (Value::Text(str::from_utf8(text).unwrap_or_default()), after)
-            }
-            2 => {
+        let text = |after: &'p [u8], length: usize| {
+            let (text, after) = after.split_at(length);
+            (Value::Text(str::from_utf8(text).unwrap_or_default()), after)
+        };
+        let (value, after) = match *kind {
+            NULL => (Value::Null, after),
+            INTEGER => {
                 let (number, after) = after.split_first_chunk()?;
                 (Value::Integer(i64::from_le_bytes(*number)), after)
             }
-            _ => {
+            REAL => {
                 let (number, after) = after.split_first_chunk()?;
                 (Value::Real(f64::from_le_bytes(*number)), after)
             }
+            TEXT => {
+                let (length, after) = after.split_first_chunk::<4>()?;
+                text(after, u32::from_le_bytes(*length) as usize)
+            }
+            length => text(after, usize::from(length - SHORT)),
         };
         rest = after;
         Some(value)
     })
 }
 
-/// What instances are ordered by, so that comparing bytes compares them: seconds of receipt, SOP Instance UID, path.
-pub fn order(entry: &Entry, into: &mut Vec<u8>) {
-    into.clear();
-    into.extend(entry.received().bytes());
-    into.extend(entry.instance.sop_instance_uid().bytes());
-    into.push(0);
-    into.extend(entry.path.bytes());
-}
-
 /// Some instance's values, and its place in the order.
 #[derive(Clone, Debug)]
 struct Layer {
-    order: Vec<u8>,
+    order: Box<[u8]>,
     values: Arc<[u8]>,
+}
+
+impl Layer {
+    /// As long as the one before, mostly.
+    fn set_order(&mut self, order: &[u8]) {
+        match self.order.len() == order.len() {
+            true => self.order.copy_from_slice(order),
+            false => self.order = order.into(),
+        }
+    }
 }
 
 /// All that the instances of one row say.
@@ -149,23 +169,18 @@ impl Fold {
     /// Adds what an instance says. Values that stand elsewhere already (`written`) are shared.
     pub fn add(&mut self, order: &[u8], packed: &[u8], written: Option<&Arc<[u8]>>) {
         match self.layers.iter().position(|layer| *layer.values == *packed) {
-            Some(n) if *self.layers[n].order >= *order => return,
+            Some(n) if order::compare(&self.layers[n].order, order).is_ge() => return,
             // Most instances say what the one before did, and the last of them so far: nothing more is covered by that.
-            Some(0) => {
-                self.layers[0].order.clear();
-                self.layers[0].order.extend(order);
-                return;
-            }
+            Some(0) => return self.layers[0].set_order(order),
             Some(n) => {
                 let mut layer = self.layers.remove(n);
-                layer.order.clear();
-                layer.order.extend(order);
+                layer.set_order(order);
                 self.put(layer);
             }
             None => {
                 self.note_disagreements(packed);
                 let shared = written.filter(|written| ***written == *packed);
-                self.put(Layer { order: order.to_vec(), values: shared.map_or_else(|| packed.into(), Arc::clone) });
+                self.put(Layer { order: order.into(), values: shared.map_or_else(|| packed.into(), Arc::clone) });
             }
         }
         if self.layers.len() > 1 {
@@ -174,7 +189,10 @@ impl Fold {
     }
 
     fn put(&mut self, layer: Layer) {
-        let at = self.layers.partition_point(|other| other.order > layer.order);
+        if self.layers.is_empty() {
+            self.layers.reserve_exact(1);
+        }
+        let at = self.layers.partition_point(|other| order::compare(&other.order, &layer.order) == Ordering::Greater);
         self.layers.insert(at, layer);
     }
 
@@ -231,8 +249,17 @@ impl Fold {
         (0..64).filter(|n| self.disagreements >> n & 1 == 1)
     }
 
+    /// When the last instance was received.
+    pub fn received(&self) -> &str {
+        self.layers.first().map_or("", |last| order::received(&last.order))
+    }
+
     /// All that another fold has seen.
-    pub fn merge(&mut self, other: &Fold) {
+    pub fn merge(&mut self, other: Fold) {
+        if self.layers.is_empty() {
+            *self = other;
+            return;
+        }
         self.disagreements |= other.disagreements;
         for layer in &other.layers {
             self.add(&layer.order, &layer.values, Some(&layer.values));
@@ -251,9 +278,7 @@ mod tests {
     fn pack(values: &[&str]) -> Vec<u8> {
         let mut packed = Vec::new();
         for value in values {
-            packed.push(1);
-            packed.extend((value.len() as u32).to_le_bytes());
-            packed.extend(value.as_bytes());
+            pack_text(value, &mut packed);
         }
         packed
     }
@@ -290,6 +315,14 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_any_length_come_back() {
+        let texts = [0, 1, 250, 251, 252, 255, 256, 70_000].map(|length| "x".repeat(length));
+        let packed = pack(&texts.each_ref().map(String::as_str));
+        let back: Vec<Value> = unpack(&packed).collect();
+        assert_eq!(back, texts.each_ref().map(|text| Value::Text(text)));
+    }
+
+    #[test]
     fn folds_merge_like_their_instances() {
         let (mut one, mut other, mut both) = (Fold::default(), Fold::default(), Fold::default());
         for (n, values) in [["a", ""], ["", "x"], ["b", ""], ["", "y"]].iter().enumerate() {
@@ -297,7 +330,7 @@ mod tests {
             half.add(n.to_string().as_bytes(), &pack(values), None);
             both.add(n.to_string().as_bytes(), &pack(values), None);
         }
-        one.merge(&other);
+        one.merge(other);
         assert_eq!(said(&one), said(&both));
         assert!(one.layers.len() <= 2);
     }

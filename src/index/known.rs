@@ -1,15 +1,18 @@
 //! What a run knows of patients, studies and series, whichever writer came upon them: who inserted the row, what stands
 //! in it, and all that the instances below say.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::fold::{Fold, Shape, order};
+use super::few::Few;
+use super::fold::{Fold, Shape};
+use super::hashes::Hashes;
 use super::names::Name;
-use super::{Entry, Existing, LEVELS, Tables};
+use super::{Entry, Existing, Failure, LEVELS, Tables, order};
 use crate::dicom::Level;
 
 /// Shared by all writers of a run.
@@ -17,9 +20,11 @@ use crate::dicom::Level;
 pub struct Known(Arc<Mutex<Rows>>);
 
 impl Known {
-    pub fn new(tables: &Tables) -> Self {
+    /// What there is no room for in memory lies in a directory, in files without a name.
+    pub fn new(tables: &Tables, directory: &Path) -> Self {
         let shapes = [Level::Patient, Level::Study, Level::Series].map(|level| Shape::of(tables, level));
-        Known(Arc::new(Mutex::new(Rows { shapes, ..Rows::default() })))
+        let [inserted, corrected, titled] = [(); 3].map(|()| Hashes::new(directory));
+        Known(Arc::new(Mutex::new(Rows { shapes, inserted, corrected, titled, ..Rows::default() })))
     }
 
     /// All that is known. Nothing is, afterwards.
@@ -32,24 +37,25 @@ impl Known {
     }
 }
 
+/// An archive has a hundred thousand series and more: keys that stand in several places are kept once.
 #[derive(Default)]
 pub struct Rows {
     pub shapes: [Shape; 3],
     /// By the identity of their ID.
-    pub patients: HashMap<Box<str>, Patient>,
-    pub studies: HashMap<Box<str>, Study>,
-    pub series: HashMap<Box<str>, Series>,
+    pub patients: HashMap<Arc<str>, Patient>,
+    pub studies: HashMap<Arc<str>, Study>,
+    pub series: HashMap<Arc<str>, Series>,
     /// The identity of each Patient ID, as far as the database was asked.
-    pub identities: HashMap<Box<str>, Arc<str>>,
+    pub identities: HashMap<Arc<str>, Arc<str>>,
     /// Keys of rows that transactions of this run are inserting, and how many: a writer that runs into one that another
     /// claims knows that it is ours.
     claims: [HashMap<Box<str>, u32>; 3],
     /// Images that this run inserted.
-    inserted: HashSet<u64>,
+    inserted: Hashes,
     /// Images that were there before, and whose path this run has corrected.
-    corrected: HashSet<u64>,
+    corrected: Hashes,
     /// Images whose title this run has inserted.
-    titled: HashSet<u64>,
+    titled: Hashes,
     scratch: (Vec<u8>, Vec<u8>),
 }
 
@@ -64,24 +70,23 @@ pub struct Row {
 #[derive(Default)]
 pub struct Patient {
     /// The ID as it stands in the row.
-    pub id: Box<str>,
+    pub id: Arc<str>,
     pub ours: bool,
     /// The name in the row: as it was there, if there was one, or as it was inserted.
-    pub name: Option<Name>,
+    pub name: Option<Arc<Name>>,
     /// All spellings of the ID in files, each with the smallest Study Instance UID.
-    pub spellings: BTreeMap<Box<str>, Box<str>>,
+    pub spellings: Few<Arc<str>, Option<Arc<str>>>,
     /// What instances say, by the name that they bear. The row was inserted as one of them says.
-    pub named: BTreeMap<Name, Row>,
+    pub named: Few<Arc<Name>, Row>,
 }
 
 #[derive(Default)]
 pub struct Study {
     pub row: Row,
     /// The ID of the patient in the row.
-    pub patient: Box<str>,
-    /// The received time in the row, if this run has inserted it, and the latest of its instances.
+    pub patient: Arc<str>,
+    /// The received time in the row, if this run has inserted it.
     pub received: Box<str>,
-    pub latest: Box<str>,
     /// Series were inserted below.
     pub open: bool,
     /// The PACS has edited it, or is about to.
@@ -94,7 +99,7 @@ pub struct Study {
 pub struct Series {
     pub row: Row,
     /// The study in the row.
-    pub study: Box<str>,
+    pub study: Arc<str>,
     /// Images were inserted below.
     pub open: bool,
     /// Files name another study.
@@ -137,7 +142,7 @@ impl Rows {
             Level::Patient => self.patients.get(key).map(|patient| patient.ours),
             Level::Study => self.studies.get(key).map(|study| study.row.is_ours()),
             Level::Series => self.series.get(key).map(|series| series.row.is_ours()),
-            Level::Instance => Some(self.inserted.contains(&hash(key))),
+            Level::Instance => Some(self.inserted.contains(hash(key))),
         };
         known.unwrap_or(false) || (level != Level::Instance && self.claims[level as usize].contains_key(key))
     }
@@ -190,11 +195,11 @@ impl Rows {
 
     /// The transaction that was to correct it has failed.
     pub fn image_was_not_corrected(&mut self, key: &str) {
-        self.corrected.remove(&hash(key));
+        self.corrected.remove(hash(key));
     }
 
     pub fn is_corrected(&self, key: &str) -> bool {
-        self.corrected.contains(&hash(key))
+        self.corrected.contains(hash(key))
     }
 
     pub fn title_was_inserted(&mut self, key: &str) {
@@ -202,22 +207,55 @@ impl Rows {
     }
 
     pub fn is_titled(&self, key: &str) -> bool {
-        self.titled.contains(&hash(key))
+        self.titled.contains(hash(key))
+    }
+
+    /// Whether what was said of images can be relied on.
+    pub fn check_images(&self) -> Result<(), Failure> {
+        let failure = [&self.inserted, &self.corrected, &self.titled].into_iter().find_map(Hashes::failure);
+        failure.map_or(Ok(()), |why| Err(Failure::Lost(format!("a temporary file cannot be read: {why}"))))
+    }
+
+    /// What is known of images is not asked for any more.
+    pub fn forget_images(&mut self) {
+        (self.inserted, self.corrected, self.titled) = Default::default();
+    }
+
+    pub fn learn_identity(&mut self, id: &str, identity: &str) {
+        let id: Arc<str> = id.into();
+        let identity = if *id == *identity { id.clone() } else { identity.into() };
+        self.identities.insert(id, identity);
+    }
+
+    fn patient_id(&self, id: &str) -> Arc<str> {
+        self.identities.get_key_value(id).map_or_else(|| id.into(), |(id, _)| id.clone())
+    }
+
+    fn study_key(&self, key: &str) -> Arc<str> {
+        self.studies.get_key_value(key).map_or_else(|| key.into(), |(key, _)| key.clone())
+    }
+
+    /// The key of a patient with this ID.
+    fn patient_key(&self, identity: &str, id: &str) -> Arc<str> {
+        let known = self.identities.get(id).filter(|known| ***known == *identity);
+        known.map_or_else(|| identity.into(), Arc::clone)
     }
 
     /// A row was there.
     pub fn found(&mut self, level: Level, identity: &str, row: &Existing) {
-        let link: Box<str> = row.link.as_str().into();
         match level {
             Level::Patient => {
-                let patient = || Patient { id: row.key.as_str().into(), name: row.name.clone(), ..Patient::default() };
-                self.patients.entry(identity.into()).or_insert_with(patient);
+                let (key, id) = (self.patient_key(identity, &row.key), self.patient_id(&row.key));
+                let name = row.name.clone().map(Arc::new);
+                self.patients.entry(key).or_insert_with(|| Patient { id, name, ..Patient::default() });
             }
             Level::Study => {
-                self.studies.entry(identity.into()).or_insert_with(|| Study { patient: link, ..Study::default() });
+                let patient = self.patient_id(&row.link);
+                self.studies.entry(identity.into()).or_insert_with(|| Study { patient, ..Study::default() });
             }
             Level::Series => {
-                self.series.entry(identity.into()).or_insert_with(|| Series { study: link, ..Series::default() });
+                let study = self.study_key(&row.link);
+                self.series.entry(identity.into()).or_insert_with(|| Series { study, ..Series::default() });
             }
             Level::Instance => {}
         }
@@ -225,29 +263,29 @@ impl Rows {
 
     /// A row was inserted as an entry says, with this Patient ID. Another writer may have come upon it already.
     pub fn inserted(&mut self, level: Level, identity: &str, entry: &Entry, id: &str) {
-        let (order, packed) = (&mut self.scratch.0, &mut self.scratch.1);
-        self::order(entry, order);
+        let packed = &mut self.scratch.1;
         self.shapes[level as usize].pack(entry, packed);
         let written = Some(Arc::from(packed.as_slice()));
         match level {
             Level::Patient => {
-                let name = entry.patient_name();
-                let patient = self.patients.entry(identity.into()).or_default();
-                patient.named.entry(name.clone()).or_default().written = written;
-                (patient.ours, patient.id, patient.name) = (true, id.into(), Some(name));
+                let (key, id) = (self.patient_key(identity, id), self.patient_id(id));
+                let patient = self.patients.entry(key).or_default();
+                let name = Arc::new(entry.patient_name());
+                patient.named.entry(name.clone()).written = written;
+                (patient.ours, patient.id, patient.name) = (true, id, Some(name));
             }
             Level::Study => {
+                let patient = self.patient_id(id);
                 let study = self.studies.entry(identity.into()).or_default();
                 study.row.written = written;
-                (study.patient, study.received, study.open) = (id.into(), entry.received().into(), true);
+                (study.patient, study.received, study.open) = (patient, entry.received().into(), true);
             }
             Level::Series => {
+                let key = self.study_key(entry.key(Level::Study));
+                self.studies.get_mut(&key).into_iter().for_each(|study| study.open = true);
                 let series = self.series.entry(identity.into()).or_default();
                 series.row.written = written;
-                (series.study, series.open) = (entry.key(Level::Study).into(), true);
-                if let Some(study) = self.studies.get_mut(entry.key(Level::Study)) {
-                    study.open = true;
-                }
+                (series.study, series.open) = (key, true);
             }
             Level::Instance => {}
         }
@@ -256,7 +294,7 @@ impl Rows {
     /// Adds what an entry says of the rows that it is attached to.
     pub fn add(&mut self, entry: &Entry, reach: &Reach) {
         let Rows { shapes, patients, studies, series, scratch: (order, scratch), .. } = self;
-        self::order(entry, order);
+        order::of(entry, order);
         if reach.series
             && let Some(series) = series.get_mut(entry.key(Level::Series))
         {
@@ -268,35 +306,36 @@ impl Rows {
         {
             study.row.add(&shapes[Level::Study as usize], entry, order, scratch);
             study.link_differs |= reach.patient.is_none();
-            if *study.latest < *entry.received() {
-                study.latest = entry.received().into();
-            }
         }
         if let Some(patient) = reach.patient.as_ref().and_then(|identity| patients.get_mut(&**identity)) {
-            patient.note_spelling(entry);
+            patient.note_spelling(entry, studies);
             patient.named_by(entry).add(&shapes[Level::Patient as usize], entry, order, scratch);
         }
     }
 }
 
 impl Patient {
-    fn note_spelling(&mut self, entry: &Entry) {
+    fn note_spelling(&mut self, entry: &Entry, studies: &HashMap<Arc<str>, Study>) {
         let (id, study) = (entry.key(Level::Patient), entry.key(Level::Study));
-        match self.spellings.get_mut(id) {
-            Some(smallest) if **smallest <= *study => {}
-            Some(smallest) => *smallest = study.into(),
-            None => drop(self.spellings.insert(id.into(), study.into())),
+        let smallest = match self.spellings.get_mut(id) {
+            Some(smallest) => smallest,
+            None => self.spellings.entry(if *self.id == *id { self.id.clone() } else { id.into() }),
+        };
+        if smallest.as_ref().is_none_or(|smallest| **smallest > *study) {
+            let known = studies.get_key_value(study);
+            *smallest = Some(known.map_or_else(|| study.into(), |(key, _)| key.clone()));
         }
     }
 
     /// What the instances say that bear the entry's name. Nearly always there is one name.
     fn named_by(&mut self, entry: &Entry) -> &mut Row {
         let parts = entry.patient_name_parts();
-        let is_known = self.named.len() == 1 && self.named.keys().all(|name| name.0.iter().map(|p| &**p).eq(parts));
-        match is_known {
-            true => self.named.values_mut().next().expect("there is one"),
-            false => self.named.entry(entry.patient_name()).or_default(),
-        }
+        let is_known = |name: &Name| name.0.iter().map(|part| &**part).eq(parts);
+        let name = match (&self.named, &self.name) {
+            (Few::One(name, _), _) | (_, Some(name)) if is_known(name) => name.clone(),
+            _ => Arc::new(entry.patient_name()),
+        };
+        self.named.entry(name)
     }
 }
 

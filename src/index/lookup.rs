@@ -178,7 +178,7 @@ impl<'a> Batch<'a> {
         match self.rows[Level::Patient as usize].get(identity) {
             Some(RowOf::There(row)) => row.name.clone(),
             Some(RowOf::Inserted { member, .. }) => Some(self.entries[*member].patient_name()),
-            None => known.lock().patients.get(identity).and_then(|patient| patient.name.clone()),
+            None => known.lock().patients.get(identity).and_then(|patient| patient.name.as_deref().cloned()),
         }
     }
 }
@@ -290,7 +290,7 @@ impl Writer {
         let identities = self.index.identities(&unseen)?;
         let mut known = self.known.lock();
         for (id, identity) in unseen.into_iter().zip(identities) {
-            known.identities.insert(id.into(), identity.into());
+            known.learn_identity(id, &identity);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! is to tell of conflicts. Decided from all that was seen, whatever order it was seen in.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem::take;
 use std::sync::Arc;
 
 use super::batch::Writer;
@@ -26,7 +27,7 @@ pub struct Finding {
 /// A patient's row at the end.
 pub struct PatientRow {
     /// As it stands in the index; as it will, if it is new.
-    pub id: Box<str>,
+    pub id: Arc<str>,
     pub state: State,
     pub fold: Fold,
     /// The index says that it is this patient, and files name another: the name was edited, and is not completed by
@@ -38,7 +39,7 @@ pub enum State {
     /// This run inserted it with these values; its ID may have been spelled otherwise.
     Ours {
         written: Arc<[u8]>,
-        spelled: Box<str>,
+        spelled: Arc<str>,
     },
     There,
     New,
@@ -50,10 +51,10 @@ pub struct Settlement {
     pub in_full: bool,
     pub rows: Rows,
     pub patients: Vec<PatientRow>,
-    /// The patient of each study that this run inserted.
-    pub patient_of: HashMap<Box<str>, Box<str>>,
-    pub studies: Vec<Box<str>>,
-    pub series: Vec<Box<str>>,
+    /// The patient of each study that this run inserted, where it is another than the row has.
+    pub patient_of: HashMap<Arc<str>, Arc<str>>,
+    pub studies: Vec<Arc<str>>,
+    pub series: Vec<Arc<str>>,
     pub findings: Vec<Finding>,
 }
 
@@ -79,9 +80,9 @@ impl Settlement {
 /// What is known of one patient besides its instances.
 struct About<'a> {
     /// Names that new studies bear.
-    bearers: &'a Bearers<'a>,
+    bearers: Bearers<'a>,
     /// Names of studies that the index links to it.
-    linked: &'a BTreeSet<Name>,
+    linked: BTreeSet<Name>,
     /// Rows of its ID with a suffix.
     variants: &'a [(String, Name)],
 }
@@ -89,7 +90,7 @@ struct About<'a> {
 #[derive(Default)]
 struct Decided {
     patients: Vec<PatientRow>,
-    patient_of: HashMap<Box<str>, Box<str>>,
+    patient_of: HashMap<Arc<str>, Arc<str>>,
     findings: Vec<Finding>,
 }
 
@@ -101,11 +102,11 @@ impl Decided {
 
 impl Patient {
     /// The spelling of its ID that does not depend on which came first.
-    fn final_id(&self) -> &str {
-        match self.spellings.first_key_value() {
+    fn final_id(&self) -> Arc<str> {
+        match self.spellings.keys().next() {
             // The row of a study with a suffix is named by that study alone.
-            Some((spelled, _)) if self.ours && self.spellings.contains_key(&self.id) => spelled,
-            _ => &self.id,
+            Some(spelled) if self.ours && self.spellings.contains(&self.id) => spelled.clone(),
+            _ => self.id.clone(),
         }
     }
 }
@@ -120,8 +121,8 @@ fn said_of_its_own(patient: &Patient, linked: &BTreeSet<Name>) -> (Fold, bool) {
     let (mut fold, mut is_renamed) = (Fold::default(), false);
     for (name, row) in patient.named.iter().filter(|_| !patient.ours) {
         let agrees = patient.name.as_ref().is_none_or(|row| row.agrees(name));
-        if agrees || linked.contains(name) {
-            fold.merge(&row.fold);
+        if agrees || linked.contains(&**name) {
+            fold.merge(row.fold.clone());
             is_renamed |= !agrees;
         }
     }
@@ -129,18 +130,62 @@ fn said_of_its_own(patient: &Patient, linked: &BTreeSet<Name>) -> (Fold, bool) {
 }
 
 /// The names that new studies bear of one patient, each with the studies.
-type Bearers<'a> = BTreeMap<Name, BTreeSet<&'a str>>;
+type Bearers<'a> = BTreeMap<Name, BTreeSet<&'a Arc<str>>>;
+
+/// The studies of each patient: the identity of the one and the key of the other, sorted.
+struct ByPatient<'r>(Vec<(&'r str, &'r Arc<str>)>);
+
+impl<'r> ByPatient<'r> {
+    fn of(rows: &'r Rows) -> Self {
+        let of = |(key, study): (&'r Arc<str>, &'r Study)| {
+            let identity = match study.row.is_ours() {
+                true => rows.identities.get(&*who(study).0),
+                false if !study.link_differs => rows.identities.get(&study.patient),
+                false => None,
+            };
+            Some((&**identity?, key))
+        };
+        let mut studies: Vec<_> = rows.studies.iter().filter_map(of).collect();
+        studies.sort_unstable();
+        ByPatient(studies)
+    }
+
+    fn identities(&self) -> impl Iterator<Item = &'r str> {
+        self.0.chunk_by(|a, b| a.0 == b.0).map(|studies| studies[0].0)
+    }
+
+    fn about<'v>(&self, identity: &str, rows: &'r Rows, variants: &'v Variants) -> About<'v>
+    where
+        'r: 'v,
+    {
+        let from = self.0.partition_point(|(other, _)| *other < identity);
+        let (mut bearers, mut linked) = (Bearers::new(), BTreeSet::new());
+        for (_, key) in self.0[from..].iter().take_while(|(other, _)| *other == identity) {
+            let study = &rows.studies[*key];
+            let (_, name) = who(study);
+            match study.row.is_ours() {
+                true => drop(bearers.entry(name).or_default().insert(*key)),
+                false => drop(linked.insert(name)),
+            }
+        }
+        About { bearers, linked, variants: variants.get(identity).map_or(&[], Vec::as_slice) }
+    }
+}
+
+/// Rows with a suffix that were there before, by the identity of their ID without it.
+type Variants = HashMap<String, Vec<(String, Name)>>;
 
 impl Writer {
     /// Decides. What was known is taken: nothing is written any more.
     pub fn settle(&mut self, in_full: bool) -> Result<Settlement, Failure> {
-        let rows = self.known.take();
-        let decided = if in_full { self.decide(&rows)? } else { Decided::default() };
+        let mut rows = self.known.take();
+        rows.forget_images();
+        let decided = if in_full { self.decide(&mut rows)? } else { Decided::default() };
         let Decided { mut patients, patient_of, mut findings } = decided;
         patients.sort_by(|a, b| a.id.cmp(&b.id));
         findings.sort();
-        let sorted = |keys: Vec<&Box<str>>| {
-            let mut keys: Vec<Box<str>> = keys.into_iter().cloned().collect();
+        let sorted = |keys: Vec<&Arc<str>>| {
+            let mut keys: Vec<Arc<str>> = keys.into_iter().cloned().collect();
             keys.sort();
             keys
         };
@@ -148,45 +193,29 @@ impl Writer {
         Ok(Settlement { in_full, patients, patient_of, studies, series, findings, rows })
     }
 
-    fn decide(&mut self, rows: &Rows) -> Result<Decided, Failure> {
-        let mut bearers: HashMap<&str, Bearers> = HashMap::new();
-        let mut linked: HashMap<&str, BTreeSet<Name>> = HashMap::new();
-        for (key, study) in &rows.studies {
-            let (id, name) = who(study);
-            let id = if study.row.is_ours() { &id } else { &study.patient };
-            let Some(identity) = rows.identities.get(id) else { continue };
-            if study.row.is_ours() {
-                bearers.entry(identity).or_default().entry(name).or_default().insert(key);
-            } else if !study.link_differs {
-                linked.entry(identity).or_default().insert(name);
-            }
-        }
-        let variants = self.patiently(|writer| writer.variants(rows, &bearers))?;
+    /// Patients are taken from what is known: what they say goes into their rows.
+    fn decide(&mut self, rows: &mut Rows) -> Result<Decided, Failure> {
+        let patients = take(&mut rows.patients);
+        let studies = ByPatient::of(rows);
+        let variants = self.patiently(|writer| writer.variants(&patients, &studies))?;
         let mut decided = Decided { findings: rows_that_disagree(rows), ..Decided::default() };
-        let nobody = About { bearers: &Bearers::new(), linked: &BTreeSet::new(), variants: &[] };
-        for (identity, patient) in &rows.patients {
-            let about = About {
-                bearers: bearers.get(&**identity).unwrap_or(nobody.bearers),
-                linked: linked.get(&**identity).unwrap_or(nobody.linked),
-                variants: variants.get(&**identity).map_or(nobody.variants, Vec::as_slice),
-            };
-            self.settle_patient(patient, &about, &mut decided);
+        for (identity, patient) in patients {
+            self.settle_patient(patient, &studies.about(&identity, rows, &variants), rows, &mut decided);
         }
         Ok(decided)
     }
 
-    /// Rows with a suffix that were there before, by the identity of their ID without it.
-    fn variants<'r>(
+    fn variants(
         &mut self,
-        rows: &'r Rows,
-        bearers: &HashMap<&'r str, Bearers>,
-    ) -> Result<HashMap<String, Vec<(String, Name)>>, Failure> {
-        let mut variants: HashMap<String, Vec<(String, Name)>> = HashMap::new();
+        patients: &HashMap<Arc<str>, Patient>,
+        studies: &ByPatient<'_>,
+    ) -> Result<Variants, Failure> {
+        let mut variants = Variants::new();
         if self.was_empty[Level::Patient as usize] {
             return Ok(variants);
         }
         let ids: BTreeSet<&str> =
-            bearers.keys().filter_map(|identity| Some(&*rows.patients.get(*identity)?.id)).collect();
+            studies.identities().filter_map(|identity| Some(&*patients.get(identity)?.id)).collect();
         let found = self.index.variants(&Vec::from_iter(ids))?;
         let bases: Vec<&str> = found.iter().map(|row| names::base(&row.key)).collect();
         let identities = self.index.identities(&bases)?;
@@ -196,29 +225,34 @@ impl Writer {
         Ok(variants)
     }
 
-    fn settle_patient(&self, patient: &Patient, about: &About<'_>, decided: &mut Decided) {
-        let smallest = |name: &Name| about.bearers.get(name).and_then(|studies| studies.first().copied());
+    fn settle_patient(&self, mut patient: Patient, about: &About<'_>, rows: &Rows, decided: &mut Decided) {
+        let smallest = |name: &Name| about.bearers.get(name)?.first().map(|study| &***study);
+        let own: Vec<Arc<Name>> = patient.named.keys().filter(|_| patient.ours).cloned().collect();
         // A row that was there takes only names of new studies; what those of its own studies say fills it.
-        let names = about.bearers.keys().chain(patient.named.keys().filter(|_| patient.ours));
+        let names = about.bearers.keys().chain(own.iter().map(|name| &**name));
         let names: BTreeSet<&Name> = names.collect();
         let borne: Vec<names::Borne> = names.into_iter().map(|name| (name, smallest(name))).collect();
         let id = patient.final_id();
-        let (mut base, is_renamed) = said_of_its_own(patient, about.linked);
-        for group in &names::group(&borne, patient.name.as_ref().filter(|_| !patient.ours), about.variants) {
-            let (row, reason) = self.row_of(id, &group.patient);
-            let studies: Vec<&str> =
+        let (mut base, is_renamed) = said_of_its_own(&patient, &about.linked);
+        for group in &names::group(&borne, patient.name.as_deref().filter(|_| !patient.ours), about.variants) {
+            let (row, reason) = self.row_of(&id, &group.patient);
+            let studies: Vec<&Arc<str>> =
                 group.names.iter().filter_map(|name| about.bearers.get(*name)).flatten().copied().collect();
             for study in &studies {
-                decided.patient_of.insert((*study).into(), row.clone());
+                if rows.studies[*study].patient != row {
+                    decided.patient_of.insert((*study).clone(), row.clone());
+                }
                 if let Some(detail) = &reason {
                     decided.find("patient-names", study, detail);
                 }
             }
             let mut fold = Fold::default();
-            group.names.iter().filter_map(|name| patient.named.get(*name)).for_each(|row| fold.merge(&row.fold));
+            for name in &group.names {
+                patient.named.get_mut(*name).into_iter().for_each(|row| fold.merge(take(&mut row.fold)));
+            }
             let state = match group.patient {
                 _ if *row == *id => {
-                    base.merge(&fold);
+                    base.merge(fold);
                     continue;
                 }
                 _ if studies.is_empty() => continue,
@@ -227,26 +261,27 @@ impl Writer {
             };
             decided.patients.push(PatientRow { id: row, state, fold, is_renamed: false });
         }
-        for (_, study) in patient.spellings.iter().filter(|(spelled, _)| !is_spelled(id, spelled)) {
+        let otherwise = patient.spellings.iter().filter(|(spelled, _)| !is_spelled(&id, spelled));
+        for study in otherwise.filter_map(|(_, study)| study.as_ref()) {
             let detail = "its Patient ID is spelled otherwise in the index, which takes the spellings for one";
             decided.find("patient-id-spelling", study, detail);
         }
-        let state = match patient.named.values().find_map(|row| row.written.clone()) {
-            Some(written) if patient.ours => State::Ours { written, spelled: patient.id.clone() },
+        let state = match patient.named.iter().find_map(|(_, row)| row.written.clone()) {
+            Some(written) if patient.ours => State::Ours { written, spelled: patient.id },
             _ => State::There,
         };
-        decided.patients.push(PatientRow { id: id.into(), state, fold: base, is_renamed });
+        decided.patients.push(PatientRow { id, state, fold: base, is_renamed });
     }
 
     /// The ID of a group's row, and what there is to tell of its studies.
-    fn row_of(&self, id: &str, patient: &names::Patient) -> (Box<str>, Option<String>) {
+    fn row_of(&self, id: &Arc<str>, patient: &names::Patient) -> (Arc<str>, Option<String>) {
         let told =
             |what: &str| Some(format!("the name conflicts with that of another patient with this Patient ID; {what}"));
         match patient {
-            names::Patient::Base => (id.into(), None),
+            names::Patient::Base => (id.clone(), None),
             names::Patient::Existing(row) => (row.as_str().into(), told("its row was there already")),
             names::Patient::Suffixed(_) if self.policy.conflicts == Conflicts::Merge => {
-                (id.into(), told("merged, as was asked"))
+                (id.clone(), told("merged, as was asked"))
             }
             names::Patient::Suffixed(suffix) => {
                 let row = format!("{id}{suffix}");
@@ -254,7 +289,7 @@ impl Writer {
                 let holds = |level, column| tables.of(level).column(column).is_some_and(|column| column.holds(&row));
                 match holds(Level::Patient, "origid") && holds(Level::Study, "patientid") {
                     true => (row.into(), told(&format!("kept apart by the suffix {suffix}"))),
-                    false => (id.into(), told("merged, since the column is too short for a suffix")),
+                    false => (id.clone(), told("merged, since the column is too short for a suffix")),
                 }
             }
         }

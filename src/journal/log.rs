@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::read_at;
+use crate::positioned::{read_at, write_at};
 
 /// A file of another kind, or of another version of this program, is not read.
 const MAGIC: &[u8; 16] = b"pacs-index log 2";
@@ -82,7 +82,7 @@ impl Log {
             head[16..24].copy_from_slice(&meaning.to_le_bytes());
             head[24..].copy_from_slice(&(id.as_nanos() as u64).to_le_bytes());
             file.set_len(0)?;
-            super::write_at(&file, &head, 0)?;
+            write_at(&file, &head, 0)?;
         }
         let id = u64::from_le_bytes(head[24..].try_into().expect("eight bytes"));
         let log = Log { file, id, state: Mutex::new(State { end: HEAD, failed: None }) };
@@ -151,7 +151,7 @@ impl Log {
         frame.extend((payload.len() as u32).to_le_bytes());
         frame.extend(crc32fast::hash(payload).to_le_bytes());
         frame.extend(payload);
-        match super::write_at(&self.file, &frame, state.end) {
+        match write_at(&self.file, &frame, state.end) {
             Ok(()) => state.end += frame.len() as u64,
             Err(error) => {
                 // What was written in part is cut off, so that the frames before it are read again.

@@ -11,7 +11,6 @@
 mod batch;
 mod log;
 pub mod record;
-mod sorted;
 mod states;
 
 use std::collections::HashMap;
@@ -23,12 +22,12 @@ pub use batch::Batch;
 use log::{Frame, HEAD, Kind, Log};
 use record::{Record, encode};
 use serde::{Deserialize, Serialize};
-use sorted::{Cursor, Sorter, Table};
 pub use states::{Fate, State};
 
 use crate::dicom::ATTRIBUTES;
 use crate::error::{Error, Result};
 use crate::index::ImageRow;
+use crate::sorted::{Cursor, Sorter, Table};
 
 const STATES: &str = "states";
 const ABOUT: &str = "about";
@@ -184,7 +183,7 @@ impl Journal {
         if is_new {
             let new = tempfile::Builder::new().prefix(STATES).tempfile_in(&self.directory)?;
             let note = [self.log.id, self.log.end(), settled.max(self.states.as_ref().map_or(HEAD, |s| s.note[2]))];
-            let table = sorter.finish(self.states.as_ref(), states::KEY, note, new.reopen()?)?;
+            let table = sorter.finish(self.states.as_slice(), states::KEY, note, new.reopen()?)?;
             new.persist(self.directory.join(STATES)).map_err(|error| error.error)?;
             self.states = Some(table);
         }
@@ -266,7 +265,7 @@ impl Journal {
                 }
             }
         }
-        self.rows = Some(sorter.finish(None, 8, [0; 3], tempfile::tempfile_in(&self.directory)?)?);
+        self.rows = Some(sorter.finish(&[], 8, [0; 3], tempfile::tempfile_in(&self.directory)?)?);
         Ok(())
     }
 
@@ -394,35 +393,4 @@ fn make_private(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
-}
-
-#[cfg(unix)]
-fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match std::os::windows::fs::FileExt::seek_read(file, &mut buffer[done..], offset + done as u64)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => done += n,
-        }
-    }
-    Ok(())
-}
-
-#[cfg(windows)]
-fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    let mut done = 0;
-    while done < bytes.len() {
-        done += std::os::windows::fs::FileExt::seek_write(file, &bytes[done..], offset + done as u64)?;
-    }
-    Ok(())
 }

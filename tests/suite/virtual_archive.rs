@@ -145,6 +145,28 @@ fn many_readers_wait_for_storage_together() {
     assert!(together * 4 < alone, "32 readers take {together:?}, and one of them {alone:?}");
 }
 
+/// The most memory that a run over so many files holds, in bytes. It is a process of its own, and this one the storage.
+fn peak_memory(files: u64) -> Option<u64> {
+    let site = Site::new();
+    let _archive = mount(&site, Options::new(files))?;
+    let (said, peak) = site.start_reindex(&site.sqlite(), &[]).end_with_peak();
+    assert_eq!(said.exits(0).figure("inserted"), files);
+    println!("{files} files: {peak} bytes");
+    Some(peak)
+}
+
+#[test]
+fn a_large_archive_takes_hardly_more_memory_than_a_small_one() {
+    // A tenth of what is known of a file while it is read. What a run begins with is larger, and never quite the same.
+    let (few, many, per_file) = (20_000, 80_000, 128);
+    let (Some(small), Some(large)) = (peak_memory(few), peak_memory(many)) else { return };
+    let most = small + (many - few) * per_file;
+    assert!(large < most, "{small} bytes for {few} files, {large} for {many}");
+    if std::env::var_os("PACS_INDEX_TEST_LONG").is_some() {
+        assert!(peak_memory(10_000_000) < Some(256 << 20));
+    }
+}
+
 fn read_start(file: &Path) {
     File::open(file).unwrap().read_exact_at(&mut [0; 8192], 0).unwrap();
 }

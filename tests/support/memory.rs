@@ -1,4 +1,5 @@
-//! How much memory a piece of work holds at most. Each thread counts its own, so that tests beside it do no harm.
+//! How much memory a piece of work holds at most. Each thread counts its own, so that tests beside it do no harm. Of a
+//! program the system knows it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -51,4 +52,11 @@ pub fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     HELD.with(|held| held.set((0, 0)));
     let done = work();
     (done, HELD.with(Cell::get).1 as usize)
+}
+
+/// The most bytes of memory that a process has held up to now (proc(5)); none, once it is over.
+pub fn peak_of(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")?.trim().parse().ok());
+    peak.unwrap_or(0) * 1024
 }

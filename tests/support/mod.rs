@@ -275,6 +275,17 @@ impl Running {
     pub fn end(self) -> Said {
         Said::new(self.0.wait_with_output().unwrap())
     }
+
+    /// Waits for the end, and tells the most memory that it has held, in bytes. Asked meanwhile: what the system tells of
+    /// a process that is over counts the memory of whoever started it as well.
+    pub fn end_with_peak(mut self) -> (Said, u64) {
+        let mut peak = 0;
+        while !self.is_over() {
+            peak = peak.max(memory::peak_of(self.id()));
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        (self.end(), peak)
+    }
 }
 
 /// The bytes of a small CT instance, altered.

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::read_at;
+use crate::positioned::read_at;
 
 /// Bytes that are sorted in memory at a time.
 const PORTION: usize = 16 << 20;
@@ -53,13 +53,13 @@ impl<const N: usize> Sorter<N> {
         Ok(())
     }
 
-    /// Writes a table of these records, and of those of another table, into a file that is empty. Of records that share
+    /// Writes a table of these records, and of those of other tables, into a file that is empty. Of records that share
     /// a prefix of so many bytes only the last is kept.
-    pub fn finish(mut self, other: Option<&Table<N>>, prefix: usize, note: Note, file: File) -> io::Result<Table<N>> {
+    pub fn finish(mut self, others: &[Table<N>], prefix: usize, note: Note, file: File) -> io::Result<Table<N>> {
         self.portion.sort_unstable();
         let mut sources: Vec<Source<N>> = vec![Box::new(self.portion.into_iter().map(Ok))];
         sources.extend(self.put_aside.into_iter().map(|file| Box::new(records(file, u64::MAX)) as Source<N>));
-        if let Some(table) = other {
+        for table in others {
             sources.push(Box::new(table.records()?));
         }
         let mut out = TableWriter::new(file);
@@ -243,7 +243,7 @@ mod tests {
             }
             let path = directory.path().join(format!("table-{count}"));
             let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-            sorter.finish(None, 8, [1, 2, 3], file).unwrap();
+            sorter.finish(&[], 8, [1, 2, 3], file).unwrap();
             let table = Table::<16>::open(File::open(&path).unwrap()).unwrap();
             assert_eq!((table.count, table.note), (count, [1, 2, 3]));
             let mut cursor = Cursor::default();
@@ -258,13 +258,13 @@ mod tests {
     fn of_records_with_one_prefix_the_last_stays() {
         let directory = tempfile::tempdir().unwrap();
         let with = |prefix: u8, rest: u8| [prefix, rest, 0, 0];
-        let table = |records: &[[u8; 4]], other: Option<&Table<4>>| {
+        let table = |records: &[[u8; 4]], others: &[Table<4>]| {
             let mut sorter = Sorter::new(directory.path());
             records.iter().for_each(|record| sorter.push(*record).unwrap());
-            sorter.finish(other, 1, [0; 3], tempfile::tempfile().unwrap()).unwrap()
+            sorter.finish(others, 1, [0; 3], tempfile::tempfile().unwrap()).unwrap()
         };
-        let old = table(&[with(1, 1), with(2, 1), with(1, 2)], None);
-        let new = table(&[with(2, 3), with(3, 1)], Some(&old));
+        let old = table(&[with(1, 1), with(2, 1), with(1, 2)], &[]);
+        let new = table(&[with(2, 3), with(3, 1)], &[old]);
         let all: Vec<[u8; 4]> = new.records().unwrap().map(Result::unwrap).collect();
         assert_eq!(all, [with(1, 2), with(2, 3), with(3, 1)]);
     }
@@ -276,7 +276,7 @@ mod tests {
         let mut sorter = Sorter::new(directory.path());
         (0..1000).for_each(|n| sorter.push(record(n)).unwrap());
         let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-        sorter.finish(None, 8, [0; 3], file).unwrap();
+        sorter.finish(&[], 8, [0; 3], file).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for length in [0, 10, whole.len() - 1, whole.len() - 100] {
             std::fs::write(&path, &whole[..length]).unwrap();
