@@ -18,11 +18,12 @@ const PORTION: usize = 16 << 20;
 /// What a lookup reads at a time: a page.
 const BLOCK: usize = 4096;
 
-/// Three numbers that whoever made a table keeps with it.
-pub type Note = [u64; 3];
+/// Numbers that whoever made a table keeps with it.
+pub type Note = [u64; 6];
 
 /// The note, the number of records, and a checksum of the fences and of these.
-const FOOTER: usize = 8 * 4 + 4;
+const FOOTER: usize = 8 * (NOTE + 1) + 4;
+const NOTE: usize = size_of::<Note>() / 8;
 
 /// Collects records in any order.
 pub struct Sorter<const N: usize> {
@@ -172,7 +173,7 @@ impl<const N: usize> Table<N> {
         let at = length.checked_sub(FOOTER as u64).ok_or_else(invalid)?;
         read_at(&file, &mut footer, at)?;
         let number = |n: usize| u64::from_le_bytes(footer[n * 8..n * 8 + 8].try_into().expect("eight bytes"));
-        let count = number(3);
+        let count = number(NOTE);
         let blocks = count.div_ceil(Self::PER_BLOCK);
         let fences_at = count.checked_mul(N as u64).ok_or_else(invalid)?;
         if fences_at.checked_add(blocks * N as u64) != Some(at) {
@@ -183,7 +184,7 @@ impl<const N: usize> Table<N> {
         if footer[FOOTER - 4..] != checksum(&fences, &footer[..FOOTER - 4]).to_le_bytes() {
             return Err(invalid());
         }
-        Ok(Table { file, fences, count, note: [number(0), number(1), number(2)] })
+        Ok(Table { file, fences, count, note: std::array::from_fn(number) })
     }
 
     /// The first record that begins with a prefix.
@@ -243,9 +244,9 @@ mod tests {
             }
             let path = directory.path().join(format!("table-{count}"));
             let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-            sorter.finish(&[], 8, [1, 2, 3], file).unwrap();
+            sorter.finish(&[], 8, [1, 2, 3, 4, 5, 6], file).unwrap();
             let table = Table::<16>::open(File::open(&path).unwrap()).unwrap();
-            assert_eq!((table.count, table.note), (count, [1, 2, 3]));
+            assert_eq!((table.count, table.note), (count, [1, 2, 3, 4, 5, 6]));
             let mut cursor = Cursor::default();
             for n in 0..count + 100 {
                 let found = table.find(&record(n)[..8], &mut cursor).unwrap();
@@ -261,7 +262,7 @@ mod tests {
         let table = |records: &[[u8; 4]], others: &[Table<4>]| {
             let mut sorter = Sorter::new(directory.path());
             records.iter().for_each(|record| sorter.push(*record).unwrap());
-            sorter.finish(others, 1, [0; 3], tempfile::tempfile().unwrap()).unwrap()
+            sorter.finish(others, 1, Note::default(), tempfile::tempfile().unwrap()).unwrap()
         };
         let old = table(&[with(1, 1), with(2, 1), with(1, 2)], &[]);
         let new = table(&[with(2, 3), with(3, 1)], &[old]);
@@ -276,7 +277,7 @@ mod tests {
         let mut sorter = Sorter::new(directory.path());
         (0..1000).for_each(|n| sorter.push(record(n)).unwrap());
         let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-        sorter.finish(&[], 8, [0; 3], file).unwrap();
+        sorter.finish(&[], 8, Note::default(), file).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for length in [0, 10, whole.len() - 1, whole.len() - 100] {
             std::fs::write(&path, &whole[..length]).unwrap();

@@ -108,7 +108,12 @@ impl FileState {
     /// that its time is taken from.
     pub fn tells_changes(self) -> bool {
         let now = Timestamp::now().as_nanosecond();
-        i128::from(self.modified) + TICK < now
+        self.is_known() && i128::from(self.modified) + TICK < now
+    }
+
+    /// Files whose time says nothing are never as they were.
+    pub fn is_known(self) -> bool {
+        self.modified != i64::MIN
     }
 }
 

@@ -1,5 +1,6 @@
 //! `pacs-index reindex`: bring the index up to date with the archive.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -34,12 +35,11 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     stop_on_interrupt(&stop)?;
     // The index comes last: up to here nothing is made that a mistake would leave behind.
     let listing = Listing::create(&settings.rejected, settings.rejected_is_default)?;
-    let to_finish = settings.finish.iter().map(|(directory, key)| Journal::open(directory, key, settings.busy));
-    let to_finish = to_finish.collect::<Result<Vec<_>>>()?;
+    let open = |directory: &Path, key: &str| Journal::open(directory, key, settings.busy, || stop.is_set());
+    let to_finish = settings.finish.iter().map(|(directory, key)| open(directory, key));
+    let mut to_finish = to_finish.collect::<Result<Vec<_>>>()?;
     let journal = match access {
-        Access::Write if to_finish.is_empty() => {
-            Some(Journal::open(&settings.state, &settings.state_key, settings.busy)?)
-        }
+        Access::Write if to_finish.is_empty() => Some(open(&settings.state, &settings.state_key)?),
         _ => None,
     };
     let tables = location.prepare(access)?;
@@ -91,9 +91,10 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         max_replica_lag: settings.max_replica_lag,
     };
     let mut observer = progress::observer(settings.progress);
-    let done = match to_finish.as_slice() {
+    let slices = to_finish.len();
+    let done = match to_finish.as_mut_slice() {
         [] => pipeline::run(&plan, writers, journal, replicas, observer.as_mut())?,
-        slices => pipeline::finish(&plan, writers, slices, observer.as_mut())?,
+        journals => pipeline::finish(&plan, writers, journals, observer.as_mut())?,
     };
     let copied = plan.receipt.copied_roots();
     let summary = Summary {
@@ -116,7 +117,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         failed: done.failure.is_some(),
         continued: done.continued,
         slice: settings.slice,
-        slices: to_finish.len(),
+        slices,
         journal_failure: done.journal_failure.as_deref(),
         index: location.shown(),
         named_roots: if settings.roots_from_index { settings.roots.paths() } else { &[] },

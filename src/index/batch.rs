@@ -53,6 +53,16 @@ pub enum Outcome {
     Refused(#[serde(skip)] Refusal),
 }
 
+impl Outcome {
+    /// The row names the file since.
+    pub fn leads(&self) -> bool {
+        matches!(
+            self,
+            Outcome::Inserted | Outcome::Updated { corrected: Some(_) } | Outcome::Duplicate { loser: Some(_) }
+        )
+    }
+}
+
 /// What became of an entry, and of its link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
@@ -88,6 +98,8 @@ pub struct Writer {
     number: u32,
     /// Who writes down what it does.
     pub recorder: Option<Arc<dyn Recorder>>,
+    /// A run that was killed is continued.
+    pub continues: bool,
     pub(super) index: Box<dyn Index + Send>,
     pub(super) known: Known,
     pub(super) policy: Policy,
@@ -125,6 +137,7 @@ impl Writer {
         Ok(Writer {
             number,
             recorder: None,
+            continues: false,
             pending,
             index,
             known,
@@ -269,6 +282,10 @@ impl Writer {
         }
         let mut batch = Batch::new(entries, self.policy.choice);
         self.look(&mut batch)?;
+        // Where nothing is taken back, rows are there before all is done.
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| !self.index.tables().is_transactional) {
+            recorder.intends(self.number, entries, &self.plan(&batch));
+        }
         for level in PARENTS {
             self.insert_parents(level, &mut batch)?;
         }
@@ -277,9 +294,29 @@ impl Writer {
         self.known.lock().check_images()?;
         let opened = self.opened(&batch);
         self.take_back(&opened)?;
+        Ok(self.attempt_of(batch, opened, titles))
+    }
+
+    /// What will be done of a batch if nothing comes in between.
+    fn plan(&self, batch: &Batch<'_>) -> Attempt {
+        let mut planned = batch.clone();
+        for level in PARENTS {
+            for (identity, members) in planned.wanted(level, &self.known) {
+                let patient = self.patient_of(level, &planned, members[0]);
+                planned.put(level, identity, RowOf::Inserted { member: members[0], patient });
+            }
+        }
+        for member in planned.without_row().collect::<Vec<_>>() {
+            planned.inserted(member);
+        }
+        let opened = self.opened(&planned);
+        self.attempt_of(planned, opened, Put::default())
+    }
+
+    fn attempt_of(&self, batch: Batch<'_>, opened: [BTreeSet<Box<str>>; 2], titles: Put) -> Attempt {
         let winners = batch.winners();
         let Batch { rows, reach, outcomes, edited, .. } = batch;
-        Ok(Attempt { rows, reach, outcomes, winners, opened, edited, titles })
+        Attempt { rows, reach, outcomes, winners, opened, edited, titles }
     }
 
     fn insert_parents(&mut self, level: Level, batch: &mut Batch<'_>) -> Result<(), Failure> {
@@ -453,6 +490,11 @@ impl Writer {
 }
 
 impl Written {
+    /// There is nothing to be said of it now.
+    pub fn is_told_later(&mut self) {
+        *self = Written { outcome: Outcome::Refused(Refusal::default()), link_differs: false };
+    }
+
     pub(super) fn new(outcome: Outcome, reach: &Reach) -> Self {
         Written { link_differs: !reach.series && !matches!(outcome, Outcome::Refused(_)), outcome }
     }
@@ -463,7 +505,7 @@ impl Written {
 pub struct Attempt {
     /// Rows above the images that it found or inserted, by identity.
     pub(super) rows: [HashMap<Box<str>, RowOf>; 3],
-    pub(super) reach: Vec<Reach>,
+    pub reach: Vec<Reach>,
     pub outcomes: Vec<Outcome>,
     /// Of files that are not indexed, the path of the one that is.
     pub(super) winners: Vec<Option<Box<str>>>,

@@ -133,7 +133,7 @@ impl Writer {
     fn insert_patient(&mut self, settlement: &Settlement, patient: &PatientRow) -> Result<bool, Failure> {
         let look = Look { view: View::Now, show: Show::Nothing };
         if let Some(row) = self.index.find(Table::Patient, &[&patient.id], look)?.first() {
-            return Ok(self.is_left(Table::Patient, &row.key));
+            return Ok(self.continues || self.is_left(Table::Patient, &row.key));
         }
         let tables = self.index.tables();
         let attributes = settlement.rows.shapes[Level::Patient as usize].own();

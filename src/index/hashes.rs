@@ -82,7 +82,7 @@ impl Hashes {
         let mut sorter = Sorter::new(directory);
         self.latest.iter().try_for_each(|hash| sorter.push(hash.to_be_bytes()))?;
         let merged = if self.tables.len() >= TABLES { self.tables.as_slice() } else { &[] };
-        sorter.finish(merged, 8, [0; 3], tempfile::tempfile_in(directory)?)
+        sorter.finish(merged, 8, Default::default(), tempfile::tempfile_in(directory)?)
     }
 }
 

@@ -17,6 +17,7 @@ use super::{Entry, Existing, Failure, Look, Refusal, Show, View};
 use crate::dicom::{Level, Table};
 
 /// A batch while it is written.
+#[derive(Clone)]
 pub struct Batch<'a> {
     pub entries: &'a [Entry],
     /// By instance, and of each the best first.

@@ -113,6 +113,9 @@ pub struct Existing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRow {
     pub sop_instance_uid: String,
+    /// The keys of the rows that it is linked to.
+    pub series: String,
+    pub study: String,
     pub path: String,
     /// Its patient is there as well. A study that waits for the closing step may name one who is not.
     pub has_patient: bool,

@@ -88,40 +88,54 @@ impl Writer {
         files: &[(&str, String)],
         mut attempt: Attempt,
     ) -> Result<Option<(Vec<usize>, Attempt)>, Failure> {
-        let mut is_whole = true;
-        for level in PARENTS {
-            let rows = &mut attempt.rows[level as usize];
-            let key = |identity: &str, row: &RowOf| match row {
-                RowOf::Inserted { patient, .. } if level == Level::Patient => patient.to_string(),
-                RowOf::Inserted { .. } => identity.to_owned(),
-                RowOf::There(row) => row.key.clone(),
-            };
-            let keys: Vec<String> = rows.iter().map(|(identity, row)| key(identity, row)).collect();
-            let there = self.identities_there(level.into(), &keys, NOW)?;
-            is_whole &= rows.keys().all(|identity| there.contains(&**identity));
-            rows.retain(|identity, _| there.contains(&**identity));
-        }
-        let keys: Vec<&str> = files.iter().map(|(uid, _)| *uid).collect();
-        let there = self.patiently(|writer| writer.index.find(Table::Image, &keys, NOW))?;
-        let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
-        let is_inserted = |n: usize| attempt.outcomes[n] == Outcome::Inserted;
-        let is_there = |n: usize| there.get(keys[n]) == Some(&files[n].1.as_str());
-        let mut inserted = (0..files.len()).filter(|n| is_inserted(*n)).peekable();
-        is_whole &= inserted.peek().is_some() && inserted.all(is_there);
-        if is_whole {
-            return Ok(Some(((0..files.len()).collect(), attempt)));
-        }
+        let there = self.led(files, &attempt, NOW)?;
         // A transaction is done as a whole or not at all.
         if self.index.tables().is_transactional {
-            return Ok(None);
+            let all = (0..files.len()).collect();
+            return Ok(there.contains(&true).then_some((all, attempt)));
+        }
+        for level in PARENTS {
+            let rows = &mut attempt.rows[level as usize];
+            let there = self.identities_there(level.into(), &keys(level, rows), NOW)?;
+            rows.retain(|identity, _| there.contains(&**identity));
         }
         let tells_of_a_row = |n: usize| attempt.rows.iter().flat_map(HashMap::values).any(|row| row.is_told_by(n));
-        let is_kept = |n: &usize| (is_inserted(*n) && is_there(*n)) || tells_of_a_row(*n);
-        let kept: Vec<usize> = (0..files.len()).filter(is_kept).collect();
-        let undone: Vec<usize> = kept.iter().copied().filter(|n| !(is_inserted(*n) && is_there(*n))).collect();
-        undone.into_iter().for_each(|n| attempt.outcomes[n] = Outcome::Refused(Refusal::default()));
+        let kept: Vec<usize> = (0..files.len()).filter(|n| there[*n] || tells_of_a_row(*n)).collect();
+        let undone = kept.iter().filter(|n| !there[**n]);
+        undone.for_each(|n| attempt.outcomes[*n] = Outcome::Refused(Refusal::default()));
         attempt.keep(&kept);
         Ok(Some((kept, attempt)))
+    }
+
+    /// Of each file whether the batch has led a row to it that is there.
+    fn led(&mut self, files: &[(&str, String)], attempt: &Attempt, look: Look) -> Result<Vec<bool>, Failure> {
+        let keys: Vec<&str> = files.iter().map(|(uid, _)| *uid).collect();
+        let there = self.patiently(|writer| writer.index.find(Table::Image, &keys, look))?;
+        let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
+        let is_led = |((uid, path), outcome): (&(&str, String), &Outcome)| {
+            outcome.leads() && there.get(uid).is_some_and(|named| named == path)
+        };
+        Ok(files.iter().zip(&attempt.outcomes).map(is_led).collect())
+    }
+
+    /// Whether any of the rows is there that a batch has inserted or led to another file, if it has.
+    pub fn has_any_of(&mut self, files: &[(&str, String)], attempt: &Attempt) -> Result<bool, Failure> {
+        Ok(!attempt.outcomes.iter().any(Outcome::leads) || self.led(files, attempt, NOW)?.contains(&true))
+    }
+
+    /// Whether all rows above the images are there that a batch came upon.
+    pub fn has_rows_above(&mut self, attempt: &Attempt, seen: &mut Seen) -> Result<bool, Failure> {
+        for level in PARENTS {
+            let rows = &attempt.rows[level as usize];
+            let new = rows.iter().filter(|(identity, _)| !seen.0[level as usize].contains(&***identity));
+            let new: HashMap<Box<str>, RowOf> = new.map(|(identity, row)| (identity.clone(), row.clone())).collect();
+            let there = self.identities_there(level.into(), &keys(level, &new), BEGUN)?;
+            if !new.keys().all(|identity| there.contains(&**identity)) {
+                return Ok(false);
+            }
+            seen.0[level as usize].extend(new.into_keys());
+        }
+        Ok(true)
     }
 
     fn identities_there(&mut self, table: Table, keys: &[String], look: Look) -> Result<HashSet<String>, Failure> {
@@ -133,21 +147,19 @@ impl Writer {
     pub fn rows_after(&mut self, sop_instance_uid: &str) -> Result<Vec<ImageRow>, Failure> {
         self.patiently(|writer| writer.index.rows_after(sop_instance_uid))
     }
+}
 
-    /// Rows above the images that the killed run knew, and that are not there any more: the database was restored.
-    pub fn forget_missing(&mut self) -> Result<(), Failure> {
-        for level in PARENTS {
-            let known = self.known.lock().keys(level);
-            for part in known.chunks(500) {
-                let (identities, keys): (Vec<String>, Vec<String>) = part.iter().cloned().unzip();
-                let there = self.identities_there(level.into(), &keys, BEGUN)?;
-                let mut known = self.known.lock();
-                let missing = identities.iter().filter(|identity| !there.contains(*identity));
-                missing.for_each(|identity| known.forget(level, identity));
-            }
-        }
-        Ok(())
-    }
+/// Rows that were seen to be there, by level.
+#[derive(Default)]
+pub struct Seen([HashSet<Box<str>>; 3]);
+
+fn keys(level: Level, rows: &HashMap<Box<str>, RowOf>) -> Vec<String> {
+    let key = |identity: &str, row: &RowOf| match row {
+        RowOf::Inserted { patient, .. } if level == Level::Patient => patient.to_string(),
+        RowOf::Inserted { .. } => identity.to_owned(),
+        RowOf::There(row) => row.key.clone(),
+    };
+    rows.iter().map(|(identity, row)| key(identity, row)).collect()
 }
 
 fn texts(keys: &[String]) -> Vec<&str> {

@@ -197,9 +197,9 @@ impl<D: Database> Index for SqlIndex<D> {
         let sql = self.statement(Verb::RowsAfter, Level::Instance, PAGE);
         let rows = self.database.fetch(&sql, &[Value::Text(sop_instance_uid)])?;
         let image = |row: Vec<Option<String>>| {
-            let [uid, path, patient] = <[Option<String>; 3]>::try_from(row).unwrap_or_default();
-            let (sop_instance_uid, path) = (uid.unwrap_or_default(), path.unwrap_or_default());
-            ImageRow { sop_instance_uid, path, has_patient: patient.is_some() }
+            let [uid, path, series, study, patient] = <[Option<String>; 5]>::try_from(row).unwrap_or_default();
+            let [sop_instance_uid, path, series, study] = [uid, path, series, study].map(Option::unwrap_or_default);
+            ImageRow { sop_instance_uid, series, study, path, has_patient: patient.is_some() }
         };
         Ok(rows.into_iter().map(image).collect())
     }

@@ -93,8 +93,12 @@ fn select(tables: &Tables, dialect: &Dialect, table: Table) -> String {
 /// so that no more rows are read than are listed.
 pub fn rows_after(tables: &Tables, dialect: &Dialect, most: usize) -> String {
     let key = tables.key(Level::Instance);
-    let (path, patient) = (tables.of(Level::Instance).name("path"), tables.key(Level::Patient));
-    let mut sql = format!("SELECT `image`.`{key}`, `image`.`{path}`, `patient`.`{patient}` FROM `image`");
+    let path = tables.of(Level::Instance).name("path");
+    let mut sql = format!("SELECT `image`.`{key}`, `image`.`{path}`");
+    for level in [Level::Series, Level::Study, Level::Patient] {
+        let _ = write!(sql, ", `{}`.`{}`", table(level), tables.key(level));
+    }
+    sql.push_str(" FROM `image`");
     for level in [Level::Series, Level::Study, Level::Patient] {
         let lower = LEVELS[level as usize + 1].table();
         let link = format!("`{}`.`{}`", lower.name(), tables.of(lower).name(link(lower).unwrap_or_default()));

@@ -24,11 +24,12 @@ pub struct Batch {
 
 impl Recorder for Journal {
     fn intends(&self, writer: u32, entries: &[Entry], attempt: &Attempt) {
-        let state = |((entry, path), outcome): ((&Entry, &str), &Outcome)| {
-            let row = states::row(entry.key(Level::Instance), path);
-            state(&entry.file.path, entry.record.state, fate(outcome), row)
+        let state = |(n, (entry, path)): (usize, (&Entry, &str))| {
+            let uids = [Level::Instance, Level::Series, Level::Study].map(|level| entry.key(level));
+            let row = states::row(uids, path);
+            state(&entry.file.path, entry.record.state, fate(attempt, n), row)
         };
-        let states = entries.iter().zip(attempt.row_paths(entries)).zip(&attempt.outcomes).map(state).collect();
+        let states = entries.iter().zip(attempt.row_paths(entries)).enumerate().map(state).collect();
         let records: Vec<&[u8]> = entries.iter().map(|entry| entry.record.bytes.as_slice()).collect();
         self.append_batch(writer, states, &records, attempt);
     }
@@ -42,8 +43,8 @@ impl Journal {
     /// Of a batch that nobody knew to be committed these files are.
     pub fn is_done(&self, batch: &Batch, kept: &[usize], attempt: &Attempt) {
         let records: Vec<Vec<u8>> = kept.iter().map(|n| encode(&batch.records[*n])).collect();
-        let state = |(n, outcome): (&usize, &Outcome)| State { fate: fate(outcome), ..batch.states[*n] };
-        let states = kept.iter().zip(&attempt.outcomes).map(state).collect();
+        let state = |(n, kept): (usize, &usize)| State { fate: fate(attempt, n), ..batch.states[*kept] };
+        let states = kept.iter().enumerate().map(state).collect();
         self.append_batch(batch.writer, states, &records, attempt);
         self.is_committed(batch.writer);
     }
@@ -74,18 +75,20 @@ fn state(path: &Path, file: FileState, fate: Fate, row: u64) -> State {
     State { key: states::key(path), at: 0, member: 0, fate, file, row }
 }
 
-fn fate(outcome: &Outcome) -> Fate {
-    match outcome {
+fn fate(attempt: &Attempt, entry: usize) -> Fate {
+    match &attempt.outcomes[entry] {
+        Outcome::Updated { .. } | Outcome::Unchanged if !attempt.reach[entry].series => Fate::LinkDiffers,
         Outcome::Inserted => Fate::Inserted,
         Outcome::Updated { .. } => Fate::Updated,
         Outcome::Unchanged => Fate::Unchanged,
-        Outcome::Duplicate { .. } => Fate::Duplicate,
+        Outcome::Duplicate { loser: None } => Fate::Duplicate,
+        Outcome::Duplicate { loser: Some(_) } => Fate::Won,
         Outcome::Refused(_) => Fate::NoRow,
     }
 }
 
 /// States say where in the payload the blocks of their records lie.
-fn put_files(mut states: Vec<State>, records: &[impl AsRef<[u8]>], payload: &mut Vec<u8>) {
+pub fn put_files(mut states: Vec<State>, records: &[impl AsRef<[u8]>], payload: &mut Vec<u8>) {
     payload.extend((states.len() as u32).to_le_bytes());
     let places = payload.len();
     payload.resize(places + states.len() * SIZE, 0);

@@ -37,9 +37,28 @@ pub enum Kind {
     Closed,
     /// A slice has read and written all that it holds.
     Complete,
+    /// What became of files before does not count any more, and a run that did not settle everything is not continued.
+    Distrusted,
+    /// Files of former runs, when the log was written anew.
+    Kept,
 }
 
-const KINDS: [Kind; 6] = [Kind::Begun, Kind::Batch, Kind::Committed, Kind::Noted, Kind::Closed, Kind::Complete];
+const KINDS: [Kind; 8] = [
+    Kind::Begun,
+    Kind::Batch,
+    Kind::Committed,
+    Kind::Noted,
+    Kind::Closed,
+    Kind::Complete,
+    Kind::Distrusted,
+    Kind::Kept,
+];
+
+impl Kind {
+    pub fn has_files(self) -> bool {
+        matches!(self, Kind::Batch | Kind::Noted | Kind::Kept)
+    }
+}
 
 /// A frame, by where its payload lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +70,10 @@ pub struct Frame {
 }
 
 impl Frame {
+    pub fn start(&self) -> u64 {
+        self.at - FRAME_HEAD as u64
+    }
+
     pub fn end(&self) -> u64 {
         self.at + u64::from(self.length)
     }
@@ -72,7 +95,7 @@ struct State {
 impl Log {
     /// Opens the log, or makes one. One whose records mean something else (`meaning`) is begun anew.
     pub fn open(path: &Path, meaning: u64) -> io::Result<Self> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = super::private().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut head = [0; HEAD as usize];
         let is_ours =
             read_at(&file, &mut head, 0).is_ok() && head[..16] == *MAGIC && head[16..24] == meaning.to_le_bytes();
@@ -164,6 +187,13 @@ impl Log {
     /// How far it goes.
     pub fn end(&self) -> u64 {
         self.lock().end
+    }
+
+    /// Cuts off what was appended since it ended here.
+    pub fn take_back(&self, end: u64) {
+        if self.file.set_len(end).is_ok() {
+            self.lock().end = end;
+        }
     }
 
     /// What kept it from being written, if anything did.

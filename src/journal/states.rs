@@ -1,8 +1,8 @@
 //! What is known of each file, by its path: as what it was read, what became of it, and where its record lies.
 //!
 //! States are of one size, and sorted by the hashes of directory and name, so that the files of a directory stand
-//! together. That a file has a row is known by a hash of the instance's UID and the path in the row, which the rows of
-//! the index are hashed to as well.
+//! together. That a file has a row is known by a hash of UIDs and of the path in the row, which the rows of the index
+//! are hashed to as well.
 
 use std::path::Path;
 
@@ -27,9 +27,14 @@ pub enum Fate {
     Unchanged,
     /// The row of its instance names another file.
     Duplicate,
+    /// The row named another file before.
+    Won,
+    /// The row is linked to another series than the file's, which each run tells.
+    LinkDiffers,
 }
 
-const FATES: [Fate; 5] = [Fate::NoRow, Fate::Inserted, Fate::Updated, Fate::Unchanged, Fate::Duplicate];
+const FATES: [Fate; 7] =
+    [Fate::NoRow, Fate::Inserted, Fate::Updated, Fate::Unchanged, Fate::Duplicate, Fate::Won, Fate::LinkDiffers];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
@@ -84,11 +89,13 @@ pub fn key(path: &Path) -> [u8; KEY] {
     key
 }
 
-/// That the row of an instance names a file. A PACS may write `\` for `/`.
-pub fn row(sop_instance_uid: &str, path: &str) -> u64 {
-    let mut bytes = Vec::with_capacity(sop_instance_uid.len() + path.len() + 1);
-    bytes.extend(sop_instance_uid.bytes());
-    bytes.push(0);
+/// That the row of an instance names a file, and that it is linked to these rows. A PACS may write `\` for `/`.
+pub fn row(uids: [&str; 3], path: &str) -> u64 {
+    let mut bytes = Vec::with_capacity(256);
+    for uid in uids {
+        bytes.extend(uid.bytes());
+        bytes.push(0);
+    }
     bytes.extend(path.bytes().map(|byte| if byte == b'\\' { b'/' } else { byte }));
     xxh3_64(&bytes)
 }
@@ -115,7 +122,9 @@ mod tests {
     fn files_of_a_directory_stand_together() {
         let [a, b, c] = ["/a/x", "/a/y", "/b/x"].map(|path| key(Path::new(path)));
         assert!(a[..8] == b[..8] && a[8..] != b[8..] && a[..8] != c[..8] && a[8..] == c[8..]);
-        assert_eq!(row("1.2", "D:/a/x"), row("1.2", "D:\\a\\x"));
-        assert_ne!(row("1.2", "D:/a/x"), row("1.2", "D:/a/y"));
+        let uids = ["1.2.3.4", "1.2.3", "1.2"];
+        assert_eq!(row(uids, "D:/a/x"), row(uids, "D:\\a\\x"));
+        assert_ne!(row(uids, "D:/a/x"), row(uids, "D:/a/y"));
+        assert_ne!(row(uids, "D:/a/x"), row(["1.2.3.4", "1.2.3", "1.3"], "D:/a/x"));
     }
 }

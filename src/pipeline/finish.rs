@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::index::Entry;
 use crate::index::batch::{Outcome, Writer};
 use crate::journal::record::{Reading, Record};
-use crate::journal::{Batch, Journal};
+use crate::journal::{Batch, Journal, Slice};
 use crate::progress::Observer;
 use crate::report::account::Fate;
 
@@ -24,10 +24,11 @@ const PORTION: usize = 500;
 pub fn finish(
     plan: &Plan<'_>,
     mut writers: Vec<Writer>,
-    journals: &[Journal],
+    journals: &mut [Journal],
     observer: &mut dyn Observer,
 ) -> Result<Done> {
-    check(plan, journals)?;
+    take_up(plan, journals)?;
+    let journals = &*journals;
     let started = Instant::now();
     let run = Run::new(plan, Vec::new())?;
     let (closed, failure) = thread::scope(|scope| {
@@ -46,21 +47,19 @@ pub fn finish(
 }
 
 /// Each slice has ended, and they had the settings of this command.
-fn check(plan: &Plan<'_>, journals: &[Journal]) -> Result<()> {
+fn take_up(plan: &Plan<'_>, journals: &mut [Journal]) -> Result<()> {
     for journal in journals {
-        let directory = journal.directory().display();
-        if !journal.is_complete() {
-            return Err(Error::usage(
-                format!("--finish {directory}: this slice has not ended, or was settled before"),
-                "Run the slice again; it goes on from where it was.",
-            ));
-        }
-        if journal.settings().as_ref() != Some(&plan.settings) {
-            return Err(Error::usage(
-                format!("--finish {directory}: this slice had other settings, or the tables of the index have changed"),
+        let slice = journal.take_up_slice(plan.settings);
+        let directory = journal.directory.display();
+        let (what, advice) = match slice {
+            Slice::Ended => continue,
+            Slice::NotEnded => ("has not ended, or was settled before", "Run it again; it goes on from where it was."),
+            Slice::OfOtherSettings => (
+                "had other settings, or the tables of the index have changed",
                 "Give the same options as to the slices: --path-map, --timezone, --received-from, --duplicates, ...",
-            ));
-        }
+            ),
+        };
+        return Err(Error::usage(format!("--finish {directory}: this slice {what}"), advice));
     }
     Ok(())
 }
@@ -68,9 +67,14 @@ fn check(plan: &Plan<'_>, journals: &[Journal]) -> Result<()> {
 impl Run<'_> {
     fn unite(&self, journals: &[Journal], writer: &mut Writer) -> Result<()> {
         for journal in journals {
+            if !self.is_as_it_was_left(journal, writer)? {
+                return Err(Error::unfinished(
+                    format!("the index lacks rows that the slice of {} has written", journal.directory.display()),
+                    "Was the database restored? Run all slices again, with the same --state: files are not read again.",
+                ));
+            }
             journal.replay(|batch| self.own(batch, writer))?;
         }
-        writer.forget_missing().or_else(|failure| self.index_failed(failure))?;
         let mut again = Vec::new();
         for journal in journals {
             journal.replay(|batch| self.contribute(batch, writer, &mut again))?;

@@ -15,7 +15,7 @@ use crate::archive::changed::{Directory, Since};
 use crate::dicom::Level;
 use crate::error::Result;
 use crate::index::Entry;
-use crate::index::batch::{Outcome, Writer, Written};
+use crate::index::batch::{Writer, Written};
 
 /// Rows per lookup.
 const PORTION: usize = 500;
@@ -33,13 +33,7 @@ impl Led {
 
     /// After the commit of a batch.
     pub fn note(&self, batch: &[Entry], written: &[Written]) {
-        let is_led = |outcome: &Outcome| {
-            matches!(
-                outcome,
-                Outcome::Inserted | Outcome::Updated { corrected: Some(_) } | Outcome::Duplicate { loser: Some(_) }
-            )
-        };
-        let led = batch.iter().zip(written).filter(|(_, written)| is_led(&written.outcome));
+        let led = batch.iter().zip(written).filter(|(_, written)| written.outcome.leads());
         let mut records: Vec<String> = led.filter_map(|(entry, _)| record(entry)).collect();
         records.sort_unstable();
         self.0.append(records);

@@ -83,8 +83,8 @@ pub struct Plan<'a> {
     pub reads_all: bool,
     /// What is written of rows that were there.
     pub existing: Mode,
-    /// All that makes a difference to rows: a run that had other settings is not continued.
-    pub settings: String,
+    /// A hash of all that makes a difference to rows: a run that had other settings is not continued.
+    pub settings: u64,
     pub walk_threads: usize,
     pub io_threads: usize,
     /// Files are counted ahead only for somebody who watches.
@@ -163,6 +163,7 @@ pub fn run(
     let lags = replicas.iter().map(|replica| (replica.name().to_owned(), replica.lag().clone())).collect();
     let run = Run::new(plan, lags)?;
     let began_empty = writers.iter().all(Writer::began_empty);
+    let has_journal = journal.is_some();
     let pool = read::pool(plan.io_threads)?;
     let (closed, failure) = thread::scope(|scope| {
         let run = &run;
@@ -194,12 +195,17 @@ pub fn run(
         }
         // Derive what could only be known now.
         let is_complete = is_whole(&failures);
-        let in_full = plan.slice.is_none() && (is_complete || run.journal().is_none());
+        let may_settle = run.journal().map_or(!has_journal, |journal| is_complete && journal.may_settle());
+        let in_full = plan.slice.is_none() && may_settle;
         let (closed, result) = run.close(writers, in_full);
         failures.extend(result.err());
         failures.extend(run.storage.lost());
         if let (true, true, Some(journal)) = (is_complete, is_whole(&failures), run.journal()) {
-            if in_full { journal.close() } else { journal.complete() }
+            match in_full {
+                true => journal.close(),
+                false if plan.slice.is_some() => journal.complete(),
+                false => {}
+            }
         }
         run.watch.end();
         run.gate.end();
@@ -253,7 +259,10 @@ impl<'a> Run<'a> {
         let (Some(mut journal), [first, ..]) = (journal, &mut *writers) else { return Ok(()) };
         self.take_up_journal(&mut journal, first)?;
         let journal = self.journal.get_or_init(|| Arc::new(journal));
-        writers.iter_mut().for_each(|writer| writer.recorder = Some(journal.clone()));
+        for writer in writers {
+            writer.recorder = Some(journal.clone());
+            writer.continues = journal.is_continued();
+        }
         self.watch.indexing();
         Ok(())
     }

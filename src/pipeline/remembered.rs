@@ -26,34 +26,39 @@ impl Run<'_> {
     pub(super) fn remembered(&self, file: &FoundFile, cursors: &mut Cursors) -> Remembered {
         let Some(journal) = self.journal().filter(|_| !self.plan.reads_all) else { return Remembered::Nothing };
         let known = journal.state(file.path(), cursors);
-        let Some(state) = known.filter(|known| file.state().is_ok_and(|now| now == known.file)) else {
+        let is_same = |known: &State| known.file.is_known() && file.state().is_ok_and(|now| now == known.file);
+        let Some(state) = known.filter(is_same) else {
             return Remembered::Nothing;
         };
-        self.account.bytes.fetch_add(state.file.size, Relaxed);
         let of_this_run = journal.is_of_this_run(&state);
-        let may_settle = of_this_run || self.plan.existing == Mode::Fill;
-        let is_settled = may_settle && state.fate != journal::Fate::NoRow && journal.has_row(&state, cursors);
+        // What every run tells, and what depends on other files, is looked at each time.
+        let is_each_time = matches!(state.fate, journal::Fate::Duplicate | journal::Fate::LinkDiffers);
+        let may_settle = of_this_run || (self.plan.existing == Mode::Fill && !is_each_time);
         // What there is to tell of a run that is continued was told when it was taken up.
-        if is_settled && (of_this_run || state.fate != journal::Fate::Duplicate) {
-            self.account.add(fate(&state, of_this_run), 1);
-            return Remembered::Settled;
+        if may_settle && state.fate != journal::Fate::NoRow && journal.has_row(&state, cursors) {
+            return self.settled(&state, of_this_run);
+        }
+        // The PACS may be at it, and what it is at now is not what was read.
+        if self.plan.receipt.is_younger(state.file.modified(), self.plan.settle) {
+            return Remembered::Nothing;
         }
         let Some(record) = journal.record(&state, file.path(), cursors) else { return Remembered::Nothing };
-        if let Reading::Instance(instance) = &record.reading {
-            let uid = instance.sop_instance_uid();
-            if is_settled {
-                self.account.add(Fate::Duplicate, 1);
-                let detail = format!("another file of instance {uid}");
-                self.plan.listing.add("duplicate", file.path(), "same-instance", &detail);
-                return Remembered::Settled;
-            }
-            // In this run another file of the instance may have taken its place.
-            if of_this_run && state.fate != journal::Fate::NoRow && journal.has_instance(uid, cursors) {
-                self.account.add(fate(&state, true), 1);
-                return Remembered::Settled;
-            }
+        // In this run another file of the instance may have taken its place.
+        if of_this_run
+            && matches!(state.fate, journal::Fate::Inserted | journal::Fate::Won | journal::Fate::Duplicate)
+            && let Reading::Instance(instance) = &record.reading
+            && journal.has_instance(instance.sop_instance_uid(), cursors)
+        {
+            return self.settled(&state, true);
         }
+        self.account.bytes.fetch_add(state.file.size, Relaxed);
         Remembered::Record(record)
+    }
+
+    fn settled(&self, state: &State, of_this_run: bool) -> Remembered {
+        self.account.bytes.fetch_add(state.file.size, Relaxed);
+        self.account.add(fate(state, of_this_run), 1);
+        Remembered::Settled
     }
 
     /// What a record holds. `None` if that is no instance: its fate is in the account then.
@@ -79,6 +84,7 @@ fn fate(state: &State, of_this_run: bool) -> Fate {
     match state.fate {
         journal::Fate::Inserted if of_this_run => Fate::Inserted,
         journal::Fate::Updated if of_this_run => Fate::Updated,
+        journal::Fate::Won if of_this_run => Fate::Duplicate,
         journal::Fate::Duplicate => Fate::Duplicate,
         _ => Fate::Unchanged,
     }

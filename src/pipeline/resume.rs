@@ -8,18 +8,23 @@ use crate::error::Result;
 use crate::index::Entry;
 use crate::index::batch::{Attempt, Writer};
 use crate::index::recorder::FileRecord;
+use crate::index::replay::Seen;
 use crate::journal::record::{Reading, Record};
 use crate::journal::{Batch, Begun, Journal};
 
 impl Run<'_> {
     pub(super) fn take_up_journal(&self, journal: &mut Journal, writer: &mut Writer) -> Result<()> {
-        let now = Begun { settings: self.plan.settings.clone(), with_empty_index: writer.began_empty() };
-        if journal.begin(now) {
+        let since = self.plan.first_day.map(|day| day.to_string());
+        let with_empty_index = writer.began_empty();
+        let is_continued = journal.begin(Begun { settings: self.plan.settings, since, with_empty_index });
+        if is_continued {
             self.resolve_doubts(journal, writer)?;
-            journal.update().map_err(journal_failed)?;
+        }
+        journal.update().map_err(journal_failed)?;
+        if is_continued && self.is_as_it_was_left(journal, writer)? {
             self.continue_run(journal, writer)?;
-        } else {
-            journal.update().map_err(journal_failed)?;
+        } else if is_continued {
+            journal.begin_anew(with_empty_index);
         }
         if journal.knows_files() && !self.plan.reads_all {
             self.take_rows(journal, writer)?;
@@ -29,11 +34,8 @@ impl Run<'_> {
 
     /// Batches that the killed run was committing.
     fn resolve_doubts(&self, journal: &Journal, writer: &mut Writer) -> Result<()> {
-        for batch in journal.in_doubt().map_err(journal_failed)? {
-            let files: Vec<(&str, String)> = batch.records.iter().filter_map(|record| self.named_by(record)).collect();
-            if files.len() < batch.records.len() {
-                continue;
-            }
+        for batch in journal.in_doubt() {
+            let Some(files) = self.files_of(&batch) else { continue };
             let found = writer.what_is_there(&files, batch.attempt.clone());
             if let Some((kept, attempt)) = found.or_else(|failure| self.index_failed(failure))? {
                 journal.is_done(&batch, &kept, &attempt);
@@ -42,21 +44,49 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The index has what the killed run wrote. A database that was restored has not, or not all: what this run took for its
+    /// own there might be somebody else's.
+    pub(super) fn is_as_it_was_left(&self, journal: &Journal, writer: &mut Writer) -> Result<bool> {
+        let failed = |failure| self.index_failed(failure);
+        for batch in journal.last_committed() {
+            let Some(files) = self.files_of(&batch) else { continue };
+            if !writer.has_any_of(&files, &batch.attempt).or_else(failed)? {
+                return Ok(false);
+            }
+        }
+        let (mut seen, mut is_there) = (Seen::default(), true);
+        journal.replay(|batch| -> Result<()> {
+            is_there = is_there && writer.has_rows_above(&batch.attempt, &mut seen).or_else(failed)?;
+            Ok(())
+        })?;
+        Ok(is_there)
+    }
+
+    /// The killed run has done this much: it is known, and told, as if this run had. What is read once more is told then.
+    fn continue_run(&self, journal: &Journal, writer: &mut Writer) -> Result<()> {
+        journal.replay(|batch| -> Result<()> {
+            let is_read = |record: &Record| self.plan.reads_all || !record.state.is_known();
+            let is_read: Vec<bool> = batch.records.iter().map(is_read).collect();
+            let Some((entries, attempt)) = self.entries_of(batch, !self.plan.reads_all) else { return Ok(()) };
+            let mut written = writer.replay(&entries, attempt).or_else(|failure| self.index_failed(failure))?;
+            written
+                .iter_mut()
+                .zip(is_read)
+                .filter(|(_, is_read)| *is_read)
+                .for_each(|(written, _)| written.is_told_later());
+            self.tell(&entries, &written);
+            Ok(())
+        })
+    }
+
+    fn files_of<'b>(&self, batch: &'b Batch) -> Option<Vec<(&'b str, String)>> {
+        batch.records.iter().map(|record| self.named_by(record)).collect()
+    }
+
     /// The instance in a record, and its file as the index names it.
     fn named_by<'r>(&self, record: &'r Record) -> Option<(&'r str, String)> {
         let Reading::Instance(instance) = &record.reading else { return None };
         Some((instance.sop_instance_uid(), self.plan.path_map.to_index(record.path.as_ref()).ok()?))
-    }
-
-    /// The killed run has done this much: it is known, and told, as if this run had.
-    fn continue_run(&self, journal: &Journal, writer: &mut Writer) -> Result<()> {
-        journal.replay(|batch| -> Result<()> {
-            let Some((entries, attempt)) = self.entries_of(batch, true) else { return Ok(()) };
-            let written = writer.replay(&entries, attempt).or_else(|failure| self.index_failed(failure))?;
-            self.tell(&entries, &written);
-            Ok(())
-        })?;
-        writer.forget_missing().or_else(|failure| self.index_failed(failure))
     }
 
     /// The entries of a batch, as they were made from what was read; what there is to note of them is told. `None` if one

@@ -13,6 +13,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Zoned};
 use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::archive::{PathMap, Roots, Slice};
 use crate::cli;
@@ -186,11 +187,12 @@ impl Reindex {
 }
 
 impl Reindex {
-    /// The settings that rows depend on, and the columns of the index: a run that had others is not continued.
-    pub fn that_make_a_difference(&self, tables: &Tables) -> String {
+    /// A hash of the settings that rows depend on, and of the columns of the index: a run that had others is not continued.
+    pub fn that_make_a_difference(&self, tables: &Tables) -> u64 {
         let Reindex { existing, duplicates, patient_conflicts, received_from, .. } = self;
         let paths = (self.roots.paths(), &self.path_map, self.time_zone.iana_name());
-        format!("{existing:?} {duplicates:?} {patient_conflicts:?} {received_from:?} {paths:?} {tables:?}")
+        let text = format!("{existing:?} {duplicates:?} {patient_conflicts:?} {received_from:?} {paths:?} {tables:?}");
+        xxh3_64(text.as_bytes())
     }
 }
 

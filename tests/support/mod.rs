@@ -164,7 +164,10 @@ impl Site {
     pub fn write(&self, path: &str, bytes: &[u8]) {
         let path = self.archive().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
+        fs::write(&path, bytes).unwrap();
+        // As files of an archive are: written a while ago, so that a change shows.
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_modified(then).unwrap();
     }
 
     /// A series of instances in a directory of the archive.

@@ -1,0 +1,80 @@
+//! A log in which most records were superseded is written anew with those that count.
+//!
+//! Files that are read again, as `--force` and refreshing do, and files that change leave their former records behind.
+
+use std::io;
+
+use super::batch::{self, put_files};
+use super::log::{Frame, HEAD, Kind, Log};
+use super::record::{Record, encode};
+use super::run::Noted;
+use super::states::{Fate, State};
+use super::{Begun, Journal, LOG, meaning};
+use crate::sorted::Cursor;
+
+/// A log with fewer superseded records is left alone, whatever their share.
+const FEW: u64 = 256;
+
+/// Files in a frame.
+const PORTION: usize = 512;
+
+impl Journal {
+    /// Writes the log anew if more than half of it is of no use, and no run is to be continued.
+    pub(super) fn compact(&mut self) -> io::Result<()> {
+        let Some(table) = &self.states else { return Ok(()) };
+        if self.continued.is_some() || table.note[Noted::Appended as usize] <= 2 * table.count + FEW {
+            return Ok(());
+        }
+        let path = self.directory.join("log.new");
+        let _ = std::fs::remove_file(&path);
+        let new = Log::open(&path, meaning())?;
+        new.append(Kind::Begun, &encode(&Begun { settings: self.begun.settings, ..Begun::default() }));
+        let (mut states, mut records, mut cursor) = (Vec::new(), Vec::<Vec<u8>>::new(), Cursor::default());
+        let flush = |states: &mut Vec<State>, records: &mut Vec<Vec<u8>>| {
+            if !states.is_empty() {
+                let mut payload = Vec::new();
+                put_files(std::mem::take(states), &std::mem::take(records), &mut payload);
+                new.append(Kind::Kept, &payload);
+            }
+        };
+        for frame in self.log.frames(HEAD)? {
+            for (state, record) in self.files(&frame).unwrap_or_default() {
+                let known = table.find(&state.key, &mut cursor)?.map(|known| State::decode(&known));
+                if known.is_some_and(|known| (known.at, known.member) == (state.at, state.member)) {
+                    let fate = if state.at < self.distrusted { Fate::NoRow } else { state.fate };
+                    states.push(State { fate, ..state });
+                    records.push(encode(&record));
+                }
+                if states.len() == PORTION {
+                    flush(&mut states, &mut records);
+                }
+            }
+        }
+        flush(&mut states, &mut records);
+        new.append(Kind::Closed, &[]);
+        new.sync();
+        if let Some(why) = new.failure() {
+            let _ = std::fs::remove_file(&path);
+            return Err(io::Error::other(why));
+        }
+        std::fs::rename(&path, self.directory.join(LOG))?;
+        self.log = new;
+        (self.states, self.distrusted, self.frames) = (None, 0, self.log.frames(HEAD)?);
+        self.add_to_states()?;
+        self.append_begun(self.begun.clone());
+        Ok(())
+    }
+
+    fn files(&self, frame: &Frame) -> io::Result<Vec<(State, Record)>> {
+        if !frame.kind.has_files() {
+            return Ok(Vec::new());
+        }
+        let states: Vec<State> = batch::states(&self.log, frame)?;
+        let mut files = Vec::with_capacity(states.len());
+        for states in states.chunk_by(|a, b| a.at == b.at) {
+            let records = batch::block(&self.log, states[0].at)?;
+            files.extend(states.iter().copied().zip(records));
+        }
+        Ok(files)
+    }
+}

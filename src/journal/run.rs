@@ -1,0 +1,271 @@
+//! Where a run stands in the log: how it begins, what of a killed one it continues, and how it ends.
+
+use std::collections::HashMap;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::{self, Batch};
+use super::log::{Frame, HEAD, Kind};
+use super::record::{self, Record, encode};
+use super::{Journal, STATES, states};
+use crate::sorted::{Note, Sorter};
+
+/// How a run begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// A hash of all that makes a difference to rows.
+    pub settings: u64,
+    /// Only directories from this day on are looked at.
+    pub since: Option<String>,
+    /// The index had no image.
+    pub with_empty_index: bool,
+}
+
+impl Begun {
+    /// Whether this run looks wherever another did.
+    fn covers(&self, other: &Begun) -> bool {
+        self.since.as_ref().is_none_or(|since| other.since.as_ref().is_some_and(|other| since <= other))
+    }
+}
+
+/// What is kept with the table of states.
+#[derive(Clone, Copy)]
+pub enum Noted {
+    /// Of which log it is.
+    Log,
+    /// Up to where in the log.
+    Covered,
+    /// Where the last run ends that settled everything, as far as was known.
+    Settled,
+    Distrusted,
+    /// The settings of the last run.
+    Settings,
+    /// How many states the log has, superseded ones among them.
+    Appended,
+}
+
+impl Journal {
+    /// The frames of a run that did not settle everything.
+    fn open_frames(&self) -> &[Frame] {
+        let ended = self.frames.iter().rposition(|frame| matches!(frame.kind, Kind::Closed | Kind::Distrusted));
+        &self.frames[ended.map_or(0, |ended| ended + 1)..]
+    }
+
+    fn begun_by(&self, frame: &Frame) -> Option<Begun> {
+        record::decode(&self.log.payload(frame).ok()?).ok()
+    }
+
+    /// Begins a run, or goes on with the one before, if that did not settle everything and had the same settings.
+    /// Returns whether it goes on. Where settings differ, what became of files is looked at anew: what other settings
+    /// would have made of their rows nobody knows.
+    pub fn begin(&mut self, now: Begun) -> bool {
+        let distrusted = self.frames.iter().rfind(|frame| frame.kind == Kind::Distrusted).map(|frame| frame.at);
+        self.distrusted = self.distrusted.max(distrusted.unwrap_or(0));
+        let open = self.open_frames().iter().find(|frame| frame.kind == Kind::Begun).copied();
+        let before = open.and_then(|frame| Some((frame, self.begun_by(&frame)?)));
+        if let Some((frame, before)) = before
+            && before.settings == now.settings
+        {
+            self.continued = Some(frame.at);
+            self.begun_at = frame.start();
+            self.begun = Begun { since: now.since, ..before };
+            return true;
+        }
+        let last = self.frames.iter().rfind(|frame| frame.kind == Kind::Begun);
+        let last = last.and_then(|frame| self.begun_by(frame)).map_or(self.begun.settings, |last| last.settings);
+        let is_open = !self.open_frames().is_empty();
+        if is_open || (last != now.settings && self.log.end() > HEAD) {
+            self.distrust();
+        }
+        self.append_begun(now);
+        false
+    }
+
+    /// The run is not continued after all: the index is not what that one left.
+    pub fn begin_anew(&mut self, with_empty_index: bool) {
+        self.continued = None;
+        self.distrust();
+        self.append_begun(Begun { with_empty_index, ..self.begun.clone() });
+    }
+
+    fn distrust(&mut self) {
+        self.log.append(Kind::Distrusted, &[]);
+        self.distrusted = self.log.end();
+    }
+
+    pub(super) fn append_begun(&mut self, now: Begun) {
+        self.begun_at = self.log.end();
+        self.log.append(Kind::Begun, &encode(&now));
+        self.begun = now;
+    }
+
+    /// The index had no image when the run began, be it this one or the one that it continues.
+    pub fn began_with_empty_index(&self) -> bool {
+        self.begun.with_empty_index
+    }
+
+    pub fn is_continued(&self) -> bool {
+        self.continued.is_some()
+    }
+
+    /// Whether this run looks wherever the one did that it continues: only then can it settle what that one has written.
+    pub fn may_settle(&self) -> bool {
+        let open = self.open_frames().iter().find(|frame| frame.kind == Kind::Begun);
+        open.and_then(|frame| self.begun_by(frame)).is_none_or(|before| self.begun.covers(&before))
+    }
+
+    /// The last batch of each writer, if nobody knows whether it is committed.
+    pub fn in_doubt(&self) -> Vec<Batch> {
+        self.last_batches(false)
+    }
+
+    /// The last batch of each writer that is known to be committed.
+    pub fn last_committed(&self) -> Vec<Batch> {
+        self.last_batches(true)
+    }
+
+    fn last_batches(&self, committed: bool) -> Vec<Batch> {
+        let mut last = HashMap::new();
+        for (frame, is_committed) in self.of_this_run().filter(|(frame, _)| frame.kind == Kind::Batch) {
+            let Ok(writer) = self.writer_of(&frame) else { continue };
+            if is_committed == committed {
+                last.insert(writer, frame);
+            } else if is_committed {
+                last.remove(&writer);
+            }
+        }
+        // One that is torn was not followed by a commit.
+        last.into_values().filter_map(|frame| Batch::decode(&self.log.payload(&frame).ok()?).ok()).collect()
+    }
+
+    fn writer_of(&self, frame: &Frame) -> io::Result<Vec<u8>> {
+        self.log.read(frame.at, 4)
+    }
+
+    /// Brings the states up to what the log has.
+    pub fn update(&mut self) -> io::Result<()> {
+        self.add_to_states()?;
+        self.compact()
+    }
+
+    pub(super) fn add_to_states(&mut self) -> io::Result<()> {
+        let known = self.frames.last().map_or(self.log.end(), Frame::end);
+        let appended = self.log.frames(known)?;
+        self.frames.extend(appended);
+        let noted = |n: Noted| self.states.as_ref().map_or(0, |states| states.note[n as usize]);
+        let mut sorter = Sorter::new(&self.directory);
+        let mut new = 0;
+        for (frame, is_committed) in self.with_commits() {
+            if frame.at < noted(Noted::Covered) || !is_committed {
+                continue;
+            }
+            // A frame that is damaged is of files that are read again.
+            for state in batch::states(&self.log, &frame).unwrap_or_default() {
+                new += 1;
+                sorter.push(state.encode())?;
+            }
+        }
+        if new == 0 {
+            return Ok(());
+        }
+        let ended = self.frames.iter().rfind(|frame| matches!(frame.kind, Kind::Closed | Kind::Distrusted));
+        let settled = ended.map_or(HEAD, Frame::end).max(noted(Noted::Settled));
+        let appended = noted(Noted::Appended) + new;
+        let note: Note = [self.log.id, self.log.end(), settled, self.distrusted, self.begun.settings, appended];
+        let new = tempfile::Builder::new().prefix(STATES).tempfile_in(&self.directory)?;
+        let table = sorter.finish(self.states.as_slice(), states::KEY, note, new.reopen()?)?;
+        new.persist(self.directory.join(STATES)).map_err(|error| error.error)?;
+        self.states = Some(table);
+        Ok(())
+    }
+
+    /// Frames with records, and whether what they tell is committed.
+    fn with_commits(&self) -> Vec<(Frame, bool)> {
+        let mut all: Vec<(Frame, bool)> = Vec::new();
+        let mut pending: HashMap<Vec<u8>, usize> = HashMap::new();
+        for frame in &self.frames {
+            match (frame.kind, self.writer_of(frame)) {
+                (Kind::Batch, Ok(writer)) => {
+                    pending.insert(writer, all.len());
+                    all.push((*frame, false));
+                }
+                (Kind::Committed, Ok(writer)) => {
+                    pending.remove(&writer).into_iter().for_each(|n| all[n].1 = true);
+                }
+                (Kind::Noted | Kind::Kept, _) => all.push((*frame, true)),
+                // Numbers of writers begin anew.
+                (Kind::Begun | Kind::Closed | Kind::Distrusted, _) => pending.clear(),
+                _ => {}
+            }
+        }
+        all
+    }
+
+    fn of_this_run(&self) -> impl Iterator<Item = (Frame, bool)> {
+        let from = self.continued.unwrap_or(u64::MAX);
+        self.with_commits().into_iter().filter(move |(frame, _)| frame.at >= from)
+    }
+
+    /// What the run that is continued has committed, batch by batch.
+    pub fn replay<E>(&self, mut each: impl FnMut(Batch) -> Result<(), E>) -> Result<(), E> {
+        self.replay_frames(Kind::Batch, |payload| Batch::decode(payload).map_or(Ok(()), &mut each))
+    }
+
+    /// Its files without an entry.
+    pub fn noted<E>(&self, mut each: impl FnMut(Record) -> Result<(), E>) -> Result<(), E> {
+        self.replay_frames(Kind::Noted, |payload| {
+            batch::noted_records(payload).unwrap_or_default().into_iter().try_for_each(&mut each)
+        })
+    }
+
+    fn replay_frames<E>(&self, kind: Kind, mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        for (frame, is_committed) in self.of_this_run() {
+            if frame.kind == kind
+                && is_committed
+                && let Ok(payload) = self.log.payload(&frame)
+            {
+                each(&payload)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up a slice that has ended, to settle it. Returns whether there is one, with these settings.
+    pub fn take_up_slice(&mut self, settings: u64) -> Slice {
+        let open = self.open_frames().iter().find(|frame| frame.kind == Kind::Begun).copied();
+        let begun = open.and_then(|frame| Some((frame, self.begun_by(&frame)?)));
+        match begun {
+            Some(_) if self.frames.last().is_none_or(|frame| frame.kind != Kind::Complete) => Slice::NotEnded,
+            Some((_, begun)) if begun.settings != settings => Slice::OfOtherSettings,
+            Some((frame, _)) => {
+                self.continued = Some(frame.at);
+                Slice::Ended
+            }
+            None => Slice::NotEnded,
+        }
+    }
+
+    /// A slice has read and written all that it holds. What its rows conflict with is settled with the other slices.
+    pub fn complete(&self) {
+        self.log.append(Kind::Complete, &[]);
+        self.log.sync();
+    }
+
+    /// The run has settled everything. One that could not write that down is forgotten: it must not be continued.
+    pub fn close(&self) {
+        self.log.append(Kind::Closed, &[]);
+        self.log.sync();
+        if self.log.failure().is_some() {
+            self.log.take_back(self.begun_at);
+        }
+    }
+}
+
+/// What a journal has of a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slice {
+    Ended,
+    NotEnded,
+    OfOtherSettings,
+}
