@@ -77,7 +77,7 @@ fn a_missing_title_of_an_indexed_report_is_added_and_an_edited_one_stays() {
         site.reindex(index, &[]).exits(0);
         index.execute(&format!("DELETE FROM conceptname WHERE uuid = '{}'", uid(1)));
         index.execute(&format!("UPDATE conceptname SET meaning = 'edited', value = NULL WHERE uuid = '{}'", uid(2)));
-        let said = site.reindex(index, &[]).exits(0);
+        let said = site.reindex(index, &["--force"]).exits(0);
         assert!(said.out.contains("new rows beside them: conceptname 1"), "{}", said.out);
         assert!(said.out.contains("rows changed beside them: conceptname 1"), "{}", said.out);
         assert_eq!(said.figure("unchanged"), 3, "their images are as they were");
@@ -286,7 +286,7 @@ fn codes_fit_into_columns_of_a_narrow_character_set() {
     assert_eq!(site.findings("note"), ["not-in-charset 2"]);
     assert_eq!(site.findings("conflict"), [format!("refused-by-index {}", uid(3))]);
     assert_eq!(index.count("conceptname"), 0);
-    let said = site.reindex(&index, &[]).exits(1);
+    let said = site.reindex(&index, &["--force"]).exits(1);
     assert!(!said.out.contains("beside them"), "{}", said.out);
 }
 

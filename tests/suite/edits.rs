@@ -113,7 +113,7 @@ fn of_rows_that_people_work_with_only_what_is_missing_is_filled() {
     let site = Site::new();
     let index = edited_pacs(&site);
     let before = values(&index);
-    let said = site.reindex(&index, &[]).exits(1);
+    let said = site.reindex(&index, &["--force"]).exits(1);
     let changed = difference(&before, &values(&index));
     println!("{}", changed.join("\n"));
     assert_eq!(changed, lines(missing_values()));
@@ -121,7 +121,7 @@ fn of_rows_that_people_work_with_only_what_is_missing_is_filled() {
     assert!(said.out.contains("rows changed: patients 7, studies 8, series 0"), "{}", said.out);
     assert_eq!(site.findings("conflict"), [format!("link-differs {ROOT_UID}.4")], "the split study keeps its patient");
     let again = values(&index);
-    let said = site.reindex(&index, &[]).exits(1);
+    let said = site.reindex(&index, &["--force"]).exits(1);
     assert_eq!(difference(&again, &values(&index)), [""; 0]);
     assert_eq!((said.figure("updated"), said.figure("unchanged")), (0, 16));
 }

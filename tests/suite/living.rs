@@ -34,8 +34,16 @@ fn file(site: &Site, path: &str) -> PathBuf {
 
 /// Lets a file be an hour old.
 fn age(site: &Site, path: &str) {
-    let hour_ago = SystemTime::now() - Duration::from_secs(3600);
-    fs::OpenOptions::new().write(true).open(file(site, path)).unwrap().set_modified(hour_ago).unwrap();
+    modify(site, path, SystemTime::now() - Duration::from_secs(3600));
+}
+
+/// As if it were just written.
+fn renew(site: &Site, path: &str) {
+    modify(site, path, SystemTime::now());
+}
+
+fn modify(site: &Site, path: &str, at: SystemTime) {
+    fs::OpenOptions::new().write(true).open(file(site, path)).unwrap().set_modified(at).unwrap();
 }
 
 /// A run that has listed and read all that there is, and waits for a row that somebody holds.
@@ -90,6 +98,7 @@ fn a_young_file_is_left_and_the_next_run_takes_it() {
     let (site, index) = site_of_a_pacs();
     let young = format!("{DAY}/1.2.3");
     site.add(&young, json!({"SOPInstanceUID": "1.2.3"}));
+    renew(&site, &young);
     let said = site.reindex(&index, &["--settle", "15m"]).exits(0);
     let figures = ["files found", "inserted", "left to the PACS (young)"].map(|label| said.figure(label));
     assert_eq!(figures, [21, 20, 1]);
@@ -105,6 +114,7 @@ fn a_file_that_was_young_is_taken_by_a_run_that_lasts() {
     let [comes, goes] = ["1.2.3", "1.2.4"].map(|uid| format!("{DAY}/{uid}"));
     site.add(&comes, json!({"SOPInstanceUID": "1.2.3"}));
     site.add(&goes, json!({"SOPInstanceUID": "1.2.4"}));
+    [&comes, &goes].into_iter().for_each(|path| renew(&site, path));
     let held = Held::start(&site, &index, &["--settle", "15m"]);
     age(&site, &comes);
     fs::remove_file(file(&site, &goes)).unwrap();
