@@ -163,7 +163,9 @@ fn fresh_sqlite(site: &Site) -> Index {
     site.sqlite()
 }
 
+/// A first run: nothing is known of former ones.
 fn reindex(site: &Site, store: &Path, index: &Index) -> Run {
+    let _ = std::fs::remove_dir_all(site.path("state"));
     let mut command = site.reindexing(store, index, &[]);
     let (cost, exit) = Cost::of_program(command.stdout(std::process::Stdio::null()));
     assert!(matches!(exit, Some(0 | 1)), "{command:?} ended with {exit:?}");

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread::ScopedJoinHandle;
 
 use jiff::SignedDuration;
 
@@ -63,11 +64,16 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         patience: Patience { limit: settings.patience, allow_replica: settings.allow_replica, outages },
     };
     let known = Known::new(&tables, listing.directory());
-    let connect = |number| {
+    let connect = &|number| {
         let index = location.connect(&tables, access)?;
         Writer::new(number, index, known.clone(), policy.clone()).map_err(failed)
     };
-    let writers = (0..connections as u32).map(connect).collect::<Result<Vec<_>>>()?;
+    // Each asks the server a dozen questions.
+    let writers = std::thread::scope(|scope| {
+        let connecting: Vec<_> = (0..connections as u32).map(|n| scope.spawn(move || connect(n))).collect();
+        let connected = |thread: ScopedJoinHandle<'_, Result<Writer>>| thread.join().unwrap_or_else(|_| Err(defect()));
+        connecting.into_iter().map(connected).collect::<Result<Vec<_>>>()
+    })?;
     let settle = settings.settle.unwrap_or(if tables.is_of_a_pacs { SETTLE } else { SignedDuration::ZERO });
     let plan = Plan {
         roots: &settings.roots,
@@ -130,4 +136,8 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     done.failure.iter().for_each(complain);
     listing.check()?;
     Ok(exit)
+}
+
+fn defect() -> Error {
+    Error::usage("no connection was made, which is a defect of this program", "Please report it. Nothing was written.")
 }

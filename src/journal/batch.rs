@@ -92,11 +92,13 @@ pub fn put_files(mut states: Vec<State>, records: &[impl AsRef<[u8]>], payload: 
     payload.extend((states.len() as u32).to_le_bytes());
     let places = payload.len();
     payload.resize(places + states.len() * SIZE, 0);
+    let mut block = Vec::new();
     for (states, records) in states.chunks_mut(PER_BLOCK).zip(records.chunks(PER_BLOCK)) {
         for (member, state) in states.iter_mut().enumerate() {
             (state.at, state.member) = (payload.len() as u64, member as u16);
         }
-        let block: Vec<u8> = records.iter().flat_map(|record| record.as_ref()).copied().collect();
+        block.clear();
+        records.iter().for_each(|record| block.extend_from_slice(record.as_ref()));
         put_block(&block, payload);
     }
     for (state, place) in states.iter().zip(payload[places..].chunks_mut(SIZE)) {

@@ -249,13 +249,11 @@ impl Journal {
     /// A slice has read and written all that it holds. What its rows conflict with is settled with the other slices.
     pub fn complete(&self) {
         self.log.append(Kind::Complete, &[]);
-        self.log.sync();
     }
 
     /// The run has settled everything. One that could not write that down is forgotten: it must not be continued.
     pub fn close(&self) {
         self.log.append(Kind::Closed, &[]);
-        self.log.sync();
         if self.log.failure().is_some() {
             self.log.take_back(self.begun_at);
         }
