@@ -5,6 +5,7 @@ pub mod changed;
 pub mod file;
 pub mod layout;
 pub mod path_map;
+mod pending;
 pub mod roots;
 pub mod skip;
 pub mod slice;

@@ -4,18 +4,16 @@
 //! into it itself, so that a million directories cost no memory. What is found goes to one function, which decides
 //! what it means.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::civil::Date;
 use walkdir::{DirEntry, WalkDir};
 
 use super::changed::{self, Since};
 use super::file::FoundFile;
+use super::pending::{Directory, Pending, Rank};
 use super::slice::Slice;
 use super::{layout, skip};
 
@@ -257,122 +255,12 @@ impl Current {
     }
 }
 
-/// A directory that waits to be listed.
-#[derive(PartialEq, Eq)]
-struct Directory {
-    path: PathBuf,
-    root: Arc<Path>,
-    rank: Rank,
-    sequence: u64,
-}
-
-/// Roots first, since nothing is known of what they hold; then the newest day; then what carries no day.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Undated,
-    Dated(Date),
-    Root,
-}
-
-impl Ord for Directory {
-    /// Among equals the one found last, so that a tree is finished before the next one is begun.
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.rank.cmp(&other.rank).then(self.sequence.cmp(&other.sequence))
-    }
-}
-
-impl PartialOrd for Directory {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The directories that wait, and how many are being listed.
-struct Pending {
-    state: Mutex<State>,
-    changed: Condvar,
-    /// Places that are still free.
-    free: AtomicUsize,
-}
-
-struct State {
-    waiting: BinaryHeap<Directory>,
-    being_listed: usize,
-    sequence: u64,
-    stopped: bool,
-}
-
-impl Pending {
-    fn new(roots: &[PathBuf], limit: usize) -> Self {
-        let root = |(n, path): (usize, &PathBuf)| Directory {
-            path: path.clone(),
-            root: path.as_path().into(),
-            rank: Rank::Root,
-            sequence: u64::MAX - n as u64,
-        };
-        let waiting = roots.iter().enumerate().map(root).collect();
-        Pending {
-            state: Mutex::new(State { waiting, being_listed: 0, sequence: 0, stopped: false }),
-            changed: Condvar::new(),
-            free: AtomicUsize::new(limit),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next directory to list; `None` once there is none and none can come.
-    fn next(&self) -> Option<Directory> {
-        let mut state = self.lock();
-        loop {
-            if state.stopped || (state.waiting.is_empty() && state.being_listed == 0) {
-                self.changed.notify_all();
-                return None;
-            }
-            if let Some(directory) = state.waiting.pop() {
-                state.being_listed += 1;
-                if directory.rank != Rank::Root {
-                    self.free.fetch_add(1, Relaxed);
-                }
-                return Some(directory);
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn reserve(&self) -> bool {
-        self.free.fetch_update(Relaxed, Relaxed, |free| free.checked_sub(1)).is_ok()
-    }
-
-    fn put_aside(&self, root: &Arc<Path>, directories: Vec<PathBuf>) {
-        if directories.is_empty() {
-            return;
-        }
-        let mut state = self.lock();
-        for path in directories {
-            let rank = layout::newest_day(root, &path).map_or(Rank::Undated, Rank::Dated);
-            state.sequence += 1;
-            let sequence = state.sequence;
-            state.waiting.push(Directory { path, root: Arc::clone(root), rank, sequence });
-        }
-        self.changed.notify_all();
-    }
-
-    fn listed(&self, stop: bool) {
-        let mut state = self.lock();
-        state.being_listed -= 1;
-        state.stopped |= stop;
-        if state.stopped || state.being_listed == 0 {
-            self.changed.notify_all();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     fn tree() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();

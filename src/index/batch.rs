@@ -3,73 +3,26 @@
 //! First it is looked up, from the images upwards, which rows are there and which of them each file says something of;
 //! then what is missing is inserted, from the patients downwards. A deadlock with the PACS is tried again.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use super::companion_rows::{Companions, Put};
 use super::duplicates::{Archive, Choice};
 use super::existing::{Mode, Pending};
-use super::known::{Known, PARENTS, Reach};
+use super::known::{Known, PARENTS};
 use super::lookup::{Batch, RowOf};
 use super::missing::{Missing, NewRow, Presence};
 use super::names::{self, Conflicts};
-use super::patience::{Patience, Redone, Tried};
+use super::outcome::{Attempt, Outcome, Written};
+use super::patience::{Patience, Tried};
 use super::recorder::Recorder;
 use super::settlement::Finding;
 use super::undo::Undo;
-use super::{Entry, Failure, Index, LEVELS, Refusal};
+use super::{Entry, Failure, Index, LEVELS};
 use crate::dicom::{Level, Table};
-
-/// The PACS may hold a lock for as long as its own statement takes; the pauses add up to about half a minute.
-const ATTEMPTS: u32 = 12;
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// So often a transaction that ran into a row is done again, before it goes on beside it.
-const COLLISIONS: u32 = 3;
 
 /// How many other instances are asked when a parent's row is refused.
 const OTHERS: usize = 3;
-
-/// What became of an entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    Inserted,
-    /// Its row was there, and was filled, refreshed or led to this file.
-    Updated {
-        /// The path that the row had, if that was corrected.
-        corrected: Option<String>,
-    },
-    /// Its row was there, and names this file.
-    Unchanged,
-    /// One of the files of its instance, this or that of the path, is not the indexed one.
-    Duplicate {
-        loser: Option<String>,
-    },
-    /// It is tried again whenever it is come upon.
-    Refused(#[serde(skip)] Refusal),
-}
-
-impl Outcome {
-    /// The row names the file since.
-    pub fn leads(&self) -> bool {
-        matches!(
-            self,
-            Outcome::Inserted | Outcome::Updated { corrected: Some(_) } | Outcome::Duplicate { loser: Some(_) }
-        )
-    }
-}
-
-/// What became of an entry, and of its link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    pub outcome: Outcome,
-    /// The row links the image to another series than the file does.
-    pub link_differs: bool,
-}
 
 /// Rows that were inserted above the images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,9 +57,9 @@ pub struct Writer {
     pub(super) known: Known,
     pub(super) policy: Policy,
     /// A table that was empty is inserted into without looking first.
-    look_first: [bool; 4],
+    pub(super) look_first: [bool; 4],
     /// How often the transaction was done again because it ran into a row.
-    collisions: u32,
+    pub(super) collisions: u32,
     /// Tables that had no row when the run began.
     pub(super) was_empty: [bool; 4],
     /// Rows that this writer is inserting.
@@ -178,98 +131,6 @@ impl Writer {
         })?;
         recorder.iter().for_each(|recorder| recorder.is_committed(self.number));
         Ok(self.remember(entries, done))
-    }
-
-    /// One transaction, tried again while the database is busy or away.
-    pub(super) fn in_transaction<T: Redone>(
-        &mut self,
-        mut work: impl FnMut(&mut Self) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let refused = self.refused.len();
-        // What was done, if nobody knows whether it is committed, and the rows that tell.
-        let mut in_doubt: Option<(T, Vec<Tried>)> = None;
-        let mut first: Option<T> = None;
-        self.index.take_tried();
-        self.left.clear();
-        self.patiently(|writer| {
-            let is_committed = in_doubt.as_ref().map(|(_, tried)| writer.was_committed(tried)).transpose()?;
-            let (done, tried) = match (in_doubt.take(), is_committed) {
-                (Some(committed), Some(true)) => committed,
-                (former, _) => {
-                    if let Some((done, tried)) = former {
-                        writer.leave(tried);
-                        first = Some(done.after(first.take()));
-                    }
-                    writer.transaction(refused, &mut work, &mut in_doubt)?
-                }
-            };
-            let done = done.after(first.take());
-            writer.committed = tried.into_iter().rfind(|row| row.0 == Table::Image).or(writer.committed.take());
-            Ok(done)
-        })
-    }
-
-    fn transaction<T>(
-        &mut self,
-        refused: usize,
-        work: &mut impl FnMut(&mut Self) -> Result<T, Failure>,
-        in_doubt: &mut Option<(T, Vec<Tried>)>,
-    ) -> Result<(T, Vec<Tried>), Failure> {
-        let mut pause = FIRST_PAUSE;
-        let mut attempt = 1;
-        self.collisions = 0;
-        loop {
-            // Of an attempt that failed.
-            self.refused.truncate(refused);
-            self.pending.iter_mut().for_each(|pending| pending.lines.clear());
-            let tried = self.index.take_tried();
-            self.leave(tried);
-            let done = self.index.begin().and_then(|()| work(self)).and_then(|done| {
-                self.pending.as_ref().map_or(Ok(()), |pending| pending.undo.write(&pending.lines))?;
-                Ok(done)
-            });
-            let failure = match done.map(|done| (done, self.index.commit())) {
-                Ok((done, Ok(()))) => return Ok((done, self.index.take_tried())),
-                Ok((done, Err(failure))) => {
-                    if matches!(failure, Failure::Unreachable(_)) {
-                        *in_doubt = Some((done, self.index.take_tried()));
-                    }
-                    failure
-                }
-                Err(failure) => failure,
-            };
-            // Nothing is to be said on a connection that is gone.
-            if !matches!(failure, Failure::Unreachable(_)) {
-                // Where the database has rolled back already there is nothing to roll back. What went wrong first is
-                // what is reported.
-                let _ = self.index.roll_back();
-            }
-            match failure {
-                // Somebody else inserts here as well: from now on rows are looked up.
-                Failure::Duplicate if self.begins_anew() => {
-                    self.look_first = [true; 4];
-                    self.collisions += 1;
-                }
-                Failure::Busy(_) if attempt < ATTEMPTS => {
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    attempt += 1;
-                }
-                failure => return Err(failure),
-            }
-        }
-    }
-
-    /// What an attempt that failed was to insert is there in part, where nothing takes it back.
-    fn leave(&mut self, tried: Vec<Tried>) {
-        if !self.index.tables().is_transactional {
-            self.left.extend(tried);
-        }
-    }
-
-    /// Whether a row that is there was left behind by an attempt of the same transaction.
-    pub(super) fn is_left(&self, table: Table, key: &str) -> bool {
-        !self.left.is_empty() && self.left.contains(&(table, key.into()))
     }
 
     fn attempt(&mut self, entries: &[Entry]) -> Result<Attempt, Failure> {
@@ -411,12 +272,6 @@ impl Writer {
         Missing::new(&mut *self.index, level.table(), rows, &self.left, begins_anew).insert(looks_first)
     }
 
-    /// A row that an insert ran into stays locked, and to write to it then may end in a deadlock with whoever waits for
-    /// it: the transaction is done again, with a look. What it still runs into then is a unique key of the site's own.
-    pub(super) fn begins_anew(&self) -> bool {
-        self.collisions < COLLISIONS
-    }
-
     /// A table that was empty is inserted into without looking first, until a row is met there.
     pub(super) fn looks_first(&self, level: Level) -> bool {
         self.look_first[level as usize]
@@ -486,62 +341,6 @@ impl Writer {
         for key in &attempt.edited {
             known.studies.get_mut(key.as_str()).into_iter().for_each(|study| study.edited = true);
         }
-    }
-}
-
-impl Written {
-    /// There is nothing to be said of it now.
-    pub fn is_told_later(&mut self) {
-        *self = Written { outcome: Outcome::Refused(Refusal::default()), link_differs: false };
-    }
-
-    pub(super) fn new(outcome: Outcome, reach: &Reach) -> Self {
-        Written { link_differs: !reach.series && !matches!(outcome, Outcome::Refused(_)), outcome }
-    }
-}
-
-/// What a transaction did, or is about to have done.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Rows above the images that it found or inserted, by identity.
-    pub(super) rows: [HashMap<Box<str>, RowOf>; 3],
-    pub reach: Vec<Reach>,
-    pub outcomes: Vec<Outcome>,
-    /// Of files that are not indexed, the path of the one that is.
-    pub(super) winners: Vec<Option<Box<str>>>,
-    /// Studies and series below which something was inserted.
-    pub(super) opened: [BTreeSet<Box<str>>; 2],
-    pub(super) edited: HashSet<String>,
-    pub(super) titles: Put,
-}
-
-impl Attempt {
-    /// Whether it can be of so many entries: one that was read back may be anything.
-    pub fn is_of(&self, entries: usize) -> bool {
-        let is_within = |row: &RowOf| match row {
-            RowOf::Inserted { member, .. } => *member < entries,
-            RowOf::There(_) => true,
-        };
-        [self.reach.len(), self.outcomes.len(), self.winners.len()].iter().all(|length| *length == entries)
-            && self.rows.iter().flat_map(HashMap::values).all(is_within)
-    }
-
-    /// Of each entry the path in the row of its instance.
-    pub fn row_paths<'a>(&'a self, entries: &'a [Entry]) -> impl Iterator<Item = &'a str> {
-        entries.iter().zip(&self.winners).map(|(entry, winner)| winner.as_deref().unwrap_or(&entry.path))
-    }
-}
-
-impl Redone for Attempt {
-    fn after(mut self, first: Option<Self>) -> Self {
-        let Some(first) = first else { return self };
-        for (outcome, first) in self.outcomes.iter_mut().zip(first.outcomes) {
-            if *outcome == Outcome::Unchanged {
-                *outcome = first;
-            }
-        }
-        self.titles = self.titles.after(Some(first.titles));
-        self
     }
 }
 

@@ -8,13 +8,14 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::{Outcome, Writer};
+use super::batch::Writer;
 use super::column::Column;
 use super::columns::Source;
 use super::existing::{self, Mode};
 use super::fold::is_empty;
 use super::lookup::Batch;
 use super::missing::{Missing, Presence, Row};
+use super::outcome::Outcome;
 use super::patience::Redone;
 use super::settlement::{Finding, PatientRow, Settlement, State};
 use super::{Change, Entry, Existing, Failure, From, Look, Show, Value, View};

@@ -1,8 +1,9 @@
 //! Images whose row is there: filled, refreshed, led to another file, or left as they are.
 
-use super::batch::{Outcome, Writer};
+use super::batch::Writer;
 use super::existing::{self, FACTS, Mode};
 use super::lookup::Batch;
+use super::outcome::Outcome;
 use super::{Change, Entry, Existing, Failure, From, Look, Show, Tables, Value, View};
 use crate::dicom::{Level, Table};
 

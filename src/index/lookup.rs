@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::{Outcome, Writer};
+use super::batch::Writer;
 use super::duplicates::Choice;
 use super::existing::Mode;
 use super::known::{Known, Reach};
 use super::names::{self, Name};
+use super::outcome::Outcome;
 use super::{Entry, Existing, Failure, Look, Refusal, Show, View};
 use crate::dicom::{Level, Table};
 

@@ -33,6 +33,7 @@ mod missing;
 mod mysql;
 pub mod names;
 mod order;
+pub mod outcome;
 pub mod pacsone;
 pub mod patience;
 pub mod purge;
@@ -45,6 +46,7 @@ pub mod settlement;
 pub mod sql;
 mod sqlite;
 mod statements;
+mod transaction;
 pub mod undo;
 
 use std::fmt;

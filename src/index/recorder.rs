@@ -2,7 +2,7 @@
 //! written down of a file, so that it need not be read again.
 
 use super::Entry;
-use super::batch::Attempt;
+use super::outcome::Attempt;
 use crate::archive::FileState;
 
 /// What reading a file gave, as it is kept, and what the file was then.

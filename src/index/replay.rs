@@ -5,10 +5,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::batch::{Attempt, Outcome, Writer, Written};
+use super::batch::Writer;
 use super::known::{PARENTS, Reach};
 use super::lookup::{Batch, RowOf};
 use super::names;
+use super::outcome::{Attempt, Outcome, Written};
 use super::{Entry, Failure, ImageRow, Look, Refusal, Show, View};
 use crate::dicom::{Level, Table};
 

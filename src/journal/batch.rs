@@ -11,7 +11,7 @@ use super::states::{self, Fate, SIZE, State};
 use crate::archive::FileState;
 use crate::dicom::Level;
 use crate::index::Entry;
-use crate::index::batch::{Attempt, Outcome};
+use crate::index::outcome::{Attempt, Outcome};
 use crate::index::recorder::{FileRecord, Recorder};
 
 /// A batch as it was written.

@@ -15,7 +15,8 @@ use crate::archive::changed::{Directory, Since};
 use crate::dicom::Level;
 use crate::error::Result;
 use crate::index::Entry;
-use crate::index::batch::{Writer, Written};
+use crate::index::batch::Writer;
+use crate::index::outcome::Written;
 
 /// Rows per lookup.
 const PORTION: usize = 500;

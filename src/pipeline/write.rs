@@ -7,7 +7,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::Run;
 use crate::error::Result;
-use crate::index::batch::{Outcome, Writer, Written};
+use crate::index::batch::Writer;
+use crate::index::outcome::{Outcome, Written};
 use crate::index::{Entry, Failure};
 use crate::report::account::Fate;
 

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::virtual_archive::{Behaviour, Options, VirtualArchive};
-use crate::support::{Site, walk};
+use crate::support::{Index, Site, walk};
 
 /// Mounted in the place of a site's archive. `None` where this system has no FUSE, or does not allow it.
 fn mount(site: &Site, options: Options) -> Option<VirtualArchive> {
@@ -184,4 +184,32 @@ fn an_archive_is_unmounted_when_a_test_fails_and_a_file_is_still_open() {
     assert!(walk(&site.archive()).is_empty());
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!table.contains(site.archive().to_str().unwrap()), "{table}");
+}
+
+#[test]
+fn a_database_from_an_older_dump_is_completed_without_opening_a_file() {
+    for make in [Site::sqlite as fn(&Site) -> Index, Index::mariadb] {
+        let site = Site::new();
+        let Some(archive) = mount(&site, options(2000)) else { return };
+        let index = make(&site);
+        site.reindex(&index, &[]).exits(0);
+        let dump = index.dump();
+        // The dump is of a day on which half of it had not come yet.
+        for lost in [
+            "DELETE FROM image WHERE uuid > (SELECT u FROM (SELECT MAX(uuid) u FROM image WHERE uuid LIKE '%.10000009__') x)",
+            "DELETE FROM series WHERE uuid NOT IN (SELECT seriesuid FROM image)",
+            "DELETE FROM study WHERE uuid NOT IN (SELECT studyuid FROM series)",
+            "DELETE FROM patient WHERE origid NOT IN (SELECT patientid FROM study)",
+        ] {
+            index.execute(lost);
+        }
+        let left = index.count("image");
+        assert!((500..1500).contains(&left), "{left}");
+        let opened = count(&archive.counts().open);
+        let said = site.reindex(&index, &[]).exits(0);
+        assert_eq!((said.figure("inserted"), said.figure("unchanged")), (2000 - left, left));
+        assert_eq!((count(&archive.counts().open) - opened, count(&archive.counts().open)), (0, 2000));
+        println!("{} rows were missing: {} files opened", 2000 - left, count(&archive.counts().open) - opened);
+        assert_eq!(index.dump(), dump);
+    }
 }

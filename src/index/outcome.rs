@@ -1,0 +1,104 @@
+//! What a transaction did, entry by entry and row by row: as it is told, and as it is written down.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::companion_rows::Put;
+use super::known::Reach;
+use super::lookup::RowOf;
+use super::patience::Redone;
+use super::{Entry, Refusal};
+
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    Inserted,
+    /// Its row was there, and was filled, refreshed or led to this file.
+    Updated {
+        /// The path that the row had, if that was corrected.
+        corrected: Option<String>,
+    },
+    /// Its row was there, and names this file.
+    Unchanged,
+    /// One of the files of its instance, this or that of the path, is not the indexed one.
+    Duplicate {
+        loser: Option<String>,
+    },
+    /// It is tried again whenever it is come upon.
+    Refused(#[serde(skip)] Refusal),
+}
+
+impl Outcome {
+    /// The row names the file since.
+    pub fn leads(&self) -> bool {
+        matches!(
+            self,
+            Outcome::Inserted | Outcome::Updated { corrected: Some(_) } | Outcome::Duplicate { loser: Some(_) }
+        )
+    }
+}
+
+/// What became of an entry, and of its link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub outcome: Outcome,
+    /// The row links the image to another series than the file does.
+    pub link_differs: bool,
+}
+
+impl Written {
+    /// There is nothing to be said of it now.
+    pub fn is_told_later(&mut self) {
+        *self = Written { outcome: Outcome::Refused(Refusal::default()), link_differs: false };
+    }
+
+    pub(super) fn new(outcome: Outcome, reach: &Reach) -> Self {
+        Written { link_differs: !reach.series && !matches!(outcome, Outcome::Refused(_)), outcome }
+    }
+}
+
+/// What a transaction did, or is about to have done.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Rows above the images that it found or inserted, by identity.
+    pub(super) rows: [HashMap<Box<str>, RowOf>; 3],
+    pub reach: Vec<Reach>,
+    pub outcomes: Vec<Outcome>,
+    /// Of files that are not indexed, the path of the one that is.
+    pub(super) winners: Vec<Option<Box<str>>>,
+    /// Studies and series below which something was inserted.
+    pub(super) opened: [BTreeSet<Box<str>>; 2],
+    pub(super) edited: HashSet<String>,
+    pub(super) titles: Put,
+}
+
+impl Attempt {
+    /// Whether it can be of so many entries: one that was read back may be anything.
+    pub fn is_of(&self, entries: usize) -> bool {
+        let is_within = |row: &RowOf| match row {
+            RowOf::Inserted { member, .. } => *member < entries,
+            RowOf::There(_) => true,
+        };
+        [self.reach.len(), self.outcomes.len(), self.winners.len()].iter().all(|length| *length == entries)
+            && self.rows.iter().flat_map(HashMap::values).all(is_within)
+    }
+
+    /// Of each entry the path in the row of its instance.
+    pub fn row_paths<'a>(&'a self, entries: &'a [Entry]) -> impl Iterator<Item = &'a str> {
+        entries.iter().zip(&self.winners).map(|(entry, winner)| winner.as_deref().unwrap_or(&entry.path))
+    }
+}
+
+impl Redone for Attempt {
+    fn after(mut self, first: Option<Self>) -> Self {
+        let Some(first) = first else { return self };
+        for (outcome, first) in self.outcomes.iter_mut().zip(first.outcomes) {
+            if *outcome == Outcome::Unchanged {
+                *outcome = first;
+            }
+        }
+        self.titles = self.titles.after(Some(first.titles));
+        self
+    }
+}

@@ -1,0 +1,74 @@
+//! The closing stage: what can only be derived or decided when all has been written.
+
+use std::thread;
+
+use super::{Run, count, defect};
+use crate::dicom::Level;
+use crate::error::Result;
+use crate::index::batch::{Parents, Writer};
+use crate::index::companion_rows::Companions;
+use crate::index::dry_run::Changed;
+use crate::index::settlement::Settlement;
+
+/// What the closing stage has summed up.
+#[derive(Default)]
+pub struct Closed {
+    pub parents: Parents,
+    pub updated: Parents,
+    pub companions: Companions,
+    pub changes: Vec<(String, Changed)>,
+}
+
+impl Run<'_> {
+    /// The closing stage: first it is decided what is left to do, then each writer does a part of it on its own
+    /// connection, parents first. A run that another will continue only counts what is there.
+    pub(super) fn close(&self, mut writers: Vec<Writer>, in_full: bool) -> (Closed, Result<()>) {
+        let result = match writers.first_mut().map(|writer| writer.settle(in_full)) {
+            Some(Ok(settlement)) => self.settle(&mut writers, &settlement),
+            Some(Err(failure)) => self.index_failed(failure),
+            None => Ok(()),
+        };
+        let mut closed = Closed::default();
+        for writer in writers {
+            closed.parents = closed.parents + writer.inserted;
+            closed.updated = closed.updated + writer.updated;
+            closed.companions = closed.companions + writer.companions;
+            closed.changes.extend(writer.end());
+        }
+        (closed, result)
+    }
+
+    fn settle(&self, writers: &mut [Writer], settlement: &Settlement) -> Result<()> {
+        self.watch.closing(settlement.len() as u64);
+        let parts = writers.len();
+        // The modalities of a study are those that its series have in the end.
+        for level in [Level::Patient, Level::Series, Level::Study] {
+            let rows = settlement.count(level);
+            thread::scope(|scope| {
+                // Closing waits for replicas too, but for a run that was told to end.
+                let close = |(n, writer): (usize, &mut Writer)| {
+                    self.gate.pass(self.plan.stop);
+                    writer.close(settlement, level, n * rows / parts..(n + 1) * rows / parts, |rows| {
+                        self.watch.closed(rows);
+                        self.gate.pass(self.plan.stop);
+                    })
+                };
+                let stages: Vec<_> =
+                    writers.iter_mut().enumerate().map(|part| scope.spawn(move || close(part))).collect();
+                let mut stages = stages.into_iter();
+                let closed = |stage: thread::ScopedJoinHandle<_>| stage.join().map_err(|_| defect("closing"));
+                stages.try_for_each(|stage| closed(stage)?.or_else(|failure| self.index_failed(failure)))
+            })?;
+        }
+        let refused = writers.iter_mut().flat_map(|writer| std::mem::take(&mut writer.refused));
+        for finding in settlement.findings.iter().cloned().chain(refused) {
+            let (what, counter) = match finding.is_note {
+                true => ("note", &self.account.disagreements),
+                false => ("conflict", &self.account.conflicts),
+            };
+            count(counter);
+            self.plan.listing.add_row(what, &finding.uid, finding.reason, &finding.detail);
+        }
+        Ok(())
+    }
+}
