@@ -118,6 +118,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         not_rebuilt: &tables.not_rebuilt,
         undo: undo.as_ref().and_then(|undo| undo.lines()),
         elapsed: done.elapsed,
+        rows_checked: done.rows_checked,
         waited: done.waited,
         waited_for_database: done.waited_for_database,
         failed: done.failure.is_some(),

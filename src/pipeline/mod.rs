@@ -119,6 +119,8 @@ pub struct Done {
     pub waited_for_database: Duration,
     /// Files counted ahead of the work, if they were.
     pub counted_ahead: Option<u64>,
+    /// How many rows of the index were compared with what was known, and how long that took.
+    pub rows_checked: (u64, Duration),
     /// It went on with a run that was killed or interrupted.
     pub continued: bool,
     /// The index had no image before.
@@ -230,6 +232,7 @@ impl<'a> Run<'a> {
             companions,
             changes,
             elapsed: started.elapsed(),
+            rows_checked: self.watch.was_checked(),
             waited: self.gate.waited(),
             waited_for_database: self.plan.outage.waited(),
             counted_ahead: self.census.total(),

@@ -1,11 +1,14 @@
 //! What a run does before its first file: it takes up the journal, and with it the run that was killed before, if one
 //! was; and it asks the index which rows it has.
 
+use std::time::Instant;
+
 use super::read::Held;
 use super::{Run, journal_failed};
 use crate::archive::FoundFile;
 use crate::error::Result;
 use crate::index::Entry;
+use crate::index::ImageRow;
 use crate::index::batch::Writer;
 use crate::index::outcome::Attempt;
 use crate::index::recorder::FileRecord;
@@ -109,8 +112,9 @@ impl Run<'_> {
     /// Which rows the index has, a page at a time: nobody waits for a long look.
     fn take_rows(&self, journal: &mut Journal, writer: &mut Writer) -> Result<()> {
         self.watch.checking();
+        let begun = Instant::now();
         let mut last = String::new();
-        journal.take_rows(|| {
+        journal.take_rows(|| -> Result<Vec<ImageRow>> {
             if self.plan.stop.is_set() {
                 return Ok(Vec::new());
             }
@@ -120,6 +124,8 @@ impl Run<'_> {
                 last.clone_from(&row.sop_instance_uid);
             }
             Ok(rows)
-        })
+        })?;
+        self.watch.checking_took(begun.elapsed());
+        Ok(())
     }
 }

@@ -16,6 +16,7 @@ pub struct Watch {
     directory: Mutex<PathBuf>,
     is_checking: AtomicBool,
     checked: AtomicU64,
+    checking_took: Mutex<Duration>,
     is_looking_again: AtomicBool,
     is_closing: AtomicBool,
     to_close: AtomicU64,
@@ -41,6 +42,16 @@ impl Watch {
 
     pub fn checked(&self, rows: usize) {
         self.checked.fetch_add(rows as u64, Relaxed);
+    }
+
+    /// How many rows of the index were looked at, and how long that took.
+    pub fn was_checked(&self) -> (u64, Duration) {
+        let took = *self.checking_took.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.checked.load(Relaxed), took)
+    }
+
+    pub fn checking_took(&self, time: Duration) {
+        *self.checking_took.lock().unwrap_or_else(PoisonError::into_inner) = time;
     }
 
     pub fn indexing(&self) {

@@ -40,6 +40,8 @@ pub struct Summary<'a> {
     /// What `--existing refresh` has overwritten.
     pub undo: Option<(&'a Path, u64)>,
     pub elapsed: Duration,
+    /// How many rows of the index were compared with what was known of files, and how long that took.
+    pub rows_checked: (u64, Duration),
     /// How long writing waited for replicas, and for the database.
     pub waited: Duration,
     pub waited_for_database: Duration,
@@ -147,6 +149,14 @@ impl Summary<'_> {
                 text::rate(rate)
             ),
         );
+        let (rows, took) = self.rows_checked;
+        if rows > 0 {
+            let (rows, took) = (text::count(rows), text::duration(took));
+            line(
+                &mut out,
+                format_args!("{took} of that to compare {rows} rows of the index with what was known of files"),
+            );
+        }
         for (waited, what) in [(self.waited, "replicas"), (self.waited_for_database, "the database")] {
             if !waited.is_zero() {
                 line(&mut out, format_args!("writing waited {} for {what}", text::duration(waited)));

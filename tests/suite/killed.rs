@@ -62,6 +62,7 @@ fn outcome(site: &Site, index: &Index, said: &Said) -> Outcome {
     let is_timeless = |line: &&str| {
         !["reindex into", "continues", "files to look", "directories"].iter().any(|what| line.starts_with(what))
             && !line.contains("covered in")
+            && !line.contains("rows of the index with")
     };
     let account = said.out.lines().filter(is_timeless).map(str::to_owned).collect();
     Outcome { rows: index.dump(), listed, account }
