@@ -126,9 +126,9 @@ impl Journal {
         })
     }
 
-    /// Whether anything is known of any file, so that it is worth asking for the rows of the index.
-    pub fn knows_files(&self) -> bool {
-        self.states.as_ref().is_some_and(|states| states.count > 0)
+    /// Of how many files something is known: without any it is not worth asking for the rows of the index.
+    pub fn known_files(&self) -> u64 {
+        self.states.as_ref().map_or(0, |states| states.count)
     }
 
     /// Takes the rows of the index: `next` is called until it has no more.

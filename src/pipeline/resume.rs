@@ -30,7 +30,7 @@ impl Run<'_> {
         } else if is_continued {
             journal.begin_anew(with_empty_index);
         }
-        if journal.knows_files() && !self.plan.reads_all {
+        if journal.known_files() > 0 && !self.plan.reads_all {
             self.take_rows(journal, writer)?;
         }
         Ok(())
@@ -111,7 +111,7 @@ impl Run<'_> {
 
     /// Which rows the index has, a page at a time: nobody waits for a long look.
     fn take_rows(&self, journal: &mut Journal, writer: &mut Writer) -> Result<()> {
-        self.watch.checking();
+        self.watch.checking(journal.known_files());
         let begun = Instant::now();
         let mut last = String::new();
         journal.take_rows(|| -> Result<Vec<ImageRow>> {

@@ -16,6 +16,7 @@ pub struct Watch {
     directory: Mutex<PathBuf>,
     is_checking: AtomicBool,
     checked: AtomicU64,
+    to_check: AtomicU64,
     checking_took: Mutex<Duration>,
     is_looking_again: AtomicBool,
     is_closing: AtomicBool,
@@ -35,9 +36,10 @@ impl Watch {
         }
     }
 
-    /// The index is asked which rows it has.
-    pub fn checking(&self) {
+    /// The index is asked which rows it has: about as many as files were known.
+    pub fn checking(&self, rows: u64) {
         self.is_checking.store(true, Relaxed);
+        self.to_check.store(rows, Relaxed);
     }
 
     pub fn checked(&self, rows: usize) {
@@ -101,6 +103,7 @@ impl Watch {
                 _ => Phase::Indexing,
             },
             checked: self.checked.load(Relaxed),
+            to_check: self.to_check.load(Relaxed),
             // Files that came since they were counted are found all the same.
             found: account.files_found().max(census.files.load(Relaxed)),
             found_is_total: counted || self.is_closing.load(Relaxed),

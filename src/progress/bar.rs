@@ -37,15 +37,17 @@ impl Observer for Bar {
         let readings = &snapshot.readings;
         let (done, all) = match readings.phase {
             Phase::Indexing | Phase::LookingAgain => (readings.done, readings.found),
-            // How many rows there are is not known.
-            Phase::Checking => (0, 1),
+            Phase::Checking => (readings.checked, readings.to_check.max(readings.checked)),
             Phase::Closing => (readings.closed, readings.to_close),
         };
         self.bar.set_prefix(readings.phase.name());
         self.bar.set_length(all.max(1));
         self.bar.set_position(done);
         self.bar.set_message(format!("after {}", text::duration(snapshot.elapsed)));
-        self.figures.set_message(format!("{}, {}", text::position(snapshot), text::left(snapshot)));
+        self.figures.set_message(match readings.phase {
+            Phase::Checking => text::position(snapshot),
+            _ => format!("{}, {}", text::position(snapshot), text::left(snapshot)),
+        });
         self.place.set_message(match readings.phase {
             Phase::Checking | Phase::Closing => String::new(),
             Phase::Indexing | Phase::LookingAgain => format!(

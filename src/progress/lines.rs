@@ -84,6 +84,7 @@ mod tests {
             readings: Readings {
                 phase: Phase::Indexing,
                 checked: 0,
+                to_check: 0,
                 found: 200_000,
                 found_is_total: false,
                 directories_listed: 1,

@@ -45,8 +45,9 @@ impl Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readings {
     pub phase: Phase,
-    /// Rows of the index that were looked at.
+    /// Rows of the index that were looked at, and about how many there are.
     pub checked: u64,
+    pub to_check: u64,
     /// Files found so far, and whether that is all of them.
     pub found: u64,
     pub found_is_total: bool,

@@ -60,6 +60,7 @@ mod tests {
         Readings {
             phase: Phase::Indexing,
             checked: 0,
+            to_check: 0,
             found,
             found_is_total: total,
             directories_listed: 10,

@@ -79,7 +79,10 @@ pub fn left(snapshot: &Snapshot) -> String {
 pub fn position(snapshot: &Snapshot) -> String {
     let readings = &snapshot.readings;
     match readings.phase {
-        Phase::Checking => format!("{} rows of the index", count(readings.checked)),
+        Phase::Checking => {
+            let all = readings.to_check.max(readings.checked);
+            format!("{} of about {} rows of the index", count(readings.checked), count(all))
+        }
         Phase::Closing => format!("{} of {} studies and series", count(readings.closed), count(readings.to_close)),
         Phase::Indexing | Phase::LookingAgain => {
             let counting = if readings.found_is_total { "" } else { ", still counting" };
