@@ -253,6 +253,7 @@ impl Writer {
         let links: Vec<&str> = batch.rows[Level::Study as usize].values().filter_map(RowOf::link).collect();
         let bases: Vec<&str> = links.iter().map(|link| names::base(link)).collect();
         self.learn_identities(&[links, bases].concat())?;
+        let provisional = self.provisional_patients(batch)?;
         let known = self.known.lock();
         let identity = |id: &str| known.identities.get(id).cloned();
         for (n, entry) in batch.entries.iter().enumerate() {
@@ -265,8 +266,8 @@ impl Writer {
                 None => batch.rows[Level::Study as usize].get(key).and_then(RowOf::link),
             };
             let id = entry.key(Level::Patient);
-            let is_settled = |link: &str| !(self.policy.in_slice && names::has_own_suffix(link));
-            let patient = match link.filter(|link| !known.is_ours(Level::Study, key) && is_settled(link)) {
+            let is_settled = |link: &str| !known.is_ours(Level::Study, key) && !provisional.contains(link);
+            let patient = match link.filter(|link| is_settled(link)) {
                 None => Some(id),
                 // What the index calls the patient now.
                 Some(link) => {
@@ -277,6 +278,26 @@ impl Writer {
             batch.patients[n] = patient.filter(|patient| *patient != id).map(Into::into);
         }
         Ok(())
+    }
+
+    /// IDs with a suffix that studies bear until slices are settled: no patient has them yet.
+    fn provisional_patients(&mut self, batch: &Batch<'_>) -> Result<BTreeSet<String>, Failure> {
+        if !self.policy.in_slice {
+            return Ok(BTreeSet::new());
+        }
+        let mut suffixed: BTreeSet<String> = {
+            let known = self.known.lock();
+            let of_entry =
+                |entry: &Entry| known.studies.get(entry.key(Level::Study)).map(|study| study.patient.to_string());
+            let of_batch = batch.rows[Level::Study as usize].values().filter_map(RowOf::link).map(str::to_owned);
+            batch.entries.iter().filter_map(of_entry).chain(of_batch).filter(|id| names::has_own_suffix(id)).collect()
+        };
+        let ids: Vec<&str> = suffixed.iter().map(String::as_str).collect();
+        let look = Look { view: View::Begun, show: Show::Nothing };
+        for row in self.index.find(Table::Patient, &ids, look)? {
+            suffixed.remove(&row.key);
+        }
+        Ok(suffixed)
     }
 
     /// Asks the database which Patient IDs are one key to it.

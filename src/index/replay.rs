@@ -75,9 +75,11 @@ impl Writer {
                 _ if *reach != attempt.reach[n] => again.push(n),
                 _ => known.add(entry, reach),
             }
-            let is_told = again.last() != Some(&n) || matches!(outcome, Outcome::Duplicate { loser: Some(_) });
+            let is_again = again.last() == Some(&n);
+            let is_told = !is_again || matches!(outcome, Outcome::Duplicate { loser: Some(_) });
             let outcome = if is_told { outcome.clone() } else { Outcome::Refused(Refusal::default()) };
-            written.push(Written::new(outcome, &Reach { series: true, ..reach.clone() }));
+            // The link of what is written once more is looked at then.
+            written.push(Written::new(outcome, &Reach { series: reach.series || is_again, ..reach.clone() }));
         }
         Ok((written, again))
     }
@@ -92,8 +94,11 @@ impl Writer {
         let there = self.led(files, &attempt, NOW)?;
         // A transaction is done as a whole or not at all.
         if self.index.tables().is_transactional {
-            let all = (0..files.len()).collect();
-            return Ok(there.contains(&true).then_some((all, attempt)));
+            let is_done = match attempt.outcomes.iter().any(Outcome::leads) {
+                true => there.contains(&true),
+                false => self.has_inserted(&attempt)?,
+            };
+            return Ok(is_done.then(|| ((0..files.len()).collect(), attempt)));
         }
         for level in PARENTS {
             let rows = &mut attempt.rows[level as usize];
@@ -106,6 +111,25 @@ impl Writer {
         undone.for_each(|n| attempt.outcomes[*n] = Outcome::Refused(Refusal::default()));
         attempt.keep(&kept);
         Ok(Some((kept, attempt)))
+    }
+
+    /// Whether a row above the images that a batch was to insert is there.
+    fn has_inserted(&mut self, attempt: &Attempt) -> Result<bool, Failure> {
+        for level in PARENTS {
+            let rows = &attempt.rows[level as usize];
+            let inserted = rows.iter().filter(|(_, row)| matches!(row, RowOf::Inserted { .. }));
+            let inserted: HashMap<Box<str>, RowOf> = inserted.map(|(key, row)| (key.clone(), row.clone())).collect();
+            if !self.identities_there(level.into(), &keys(level, &inserted), NOW)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether any of these images has a row, whatever file that names.
+    pub fn has_image_of(&mut self, files: &[(&str, String)]) -> Result<bool, Failure> {
+        let keys: Vec<&str> = files.iter().map(|(uid, _)| *uid).collect();
+        Ok(!self.patiently(|writer| writer.index.find(Table::Image, &keys, NOW))?.is_empty())
     }
 
     /// Of each file whether the batch has led a row to it that is there.

@@ -180,9 +180,21 @@ impl Writer {
     pub fn settle(&mut self, in_full: bool) -> Result<Settlement, Failure> {
         let mut rows = self.known.take();
         rows.forget_images();
+        if in_full {
+            open_relinked(&mut rows);
+        }
         let decided = if in_full { self.decide(&mut rows)? } else { Decided::default() };
         let Decided { mut patients, patient_of, mut findings } = decided;
         patients.sort_by(|a, b| a.id.cmp(&b.id));
+        // A row that was there may be that of new studies and of its own.
+        patients.dedup_by(|next, row| {
+            let is_same = next.id == row.id && matches!((&next.state, &row.state), (State::There, State::There));
+            if is_same {
+                row.fold.merge(std::mem::take(&mut next.fold));
+                row.is_renamed |= next.is_renamed;
+            }
+            is_same
+        });
         findings.sort();
         let sorted = |keys: Vec<&Arc<str>>| {
             let mut keys: Vec<Arc<str>> = keys.into_iter().cloned().collect();
@@ -294,6 +306,21 @@ impl Writer {
                     false => (id.clone(), told("merged, since the column is too short for a suffix")),
                 }
             }
+        }
+    }
+}
+
+/// What is derived of two studies is out of date when a series of the one turns out to be of the other.
+fn open_relinked(rows: &mut Rows) {
+    const STUDY: usize = position(Table::Series, "studyuid");
+    let Some(at) = rows.shapes[Level::Series as usize].attributes().iter().position(|n| *n == STUDY) else { return };
+    for series in rows.series.values().filter(|series| series.row.is_ours()) {
+        let said = series.row.fold.values();
+        let Some(Value::Text(study)) = said.get(at).copied().filter(|said| *said != Value::Text(&series.study)) else {
+            continue;
+        };
+        for study in [&*series.study, study] {
+            rows.studies.get_mut(study).into_iter().for_each(|study| study.open = true);
         }
     }
 }

@@ -4,10 +4,10 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use super::Journal;
 use super::log::{Frame, Kind, Log};
 use super::record::{BLOCK_HEAD, PER_BLOCK, Record, decode, encode, put_block, records, take_block, take_length};
 use super::states::{self, Fate, SIZE, State};
+use super::{Cursors, Journal};
 use crate::archive::FileState;
 use crate::dicom::Level;
 use crate::index::Entry;
@@ -47,6 +47,16 @@ impl Journal {
         let states = kept.iter().enumerate().map(state).collect();
         self.append_batch(batch.writer, states, &records, attempt);
         self.is_committed(batch.writer);
+    }
+
+    /// Of each file of a batch whether nothing later is known of it.
+    pub fn are_last(&self, batch: &Batch) -> Vec<bool> {
+        let mut cursors = Cursors::default();
+        let is_last = |(state, record): (&State, &Record)| {
+            let known = self.state(record.path.as_ref(), &mut cursors);
+            known.is_none_or(|known| (known.at, known.member) == (state.at, state.member))
+        };
+        batch.states.iter().zip(&batch.records).map(is_last).collect()
     }
 
     fn append_batch(&self, writer: u32, states: Vec<State>, records: &[impl AsRef<[u8]>], attempt: &Attempt) {
@@ -124,11 +134,13 @@ pub fn states(log: &Log, frame: &Frame) -> io::Result<Vec<State>> {
 }
 
 impl Batch {
-    pub fn decode(payload: &[u8]) -> io::Result<Self> {
+    /// The payload of the frame at a place of the log.
+    pub fn decode(payload: &[u8], at: u64) -> io::Result<Self> {
         let mut rest = payload;
         let writer = take_length(&mut rest)? as u32;
-        let states = take_states(&mut rest)?;
+        let mut states = take_states(&mut rest)?;
         let records = take_records(states.len(), &mut rest)?;
+        states.iter_mut().for_each(|state| state.at += at);
         let attempt = decode::<Attempt>(&take_block(&mut rest)?)?;
         match attempt.is_of(records.len()) {
             true => Ok(Batch { writer, records, attempt, states }),

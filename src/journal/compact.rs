@@ -3,14 +3,15 @@
 //! Files that are read again, as `--force` and refreshing do, and files that change leave their former records behind.
 
 use std::io;
+use std::path::Path;
 
 use super::batch::{self, put_files};
 use super::log::{Frame, HEAD, Kind, Log};
 use super::record::{Record, encode};
 use super::run::Noted;
-use super::states::{Fate, State};
+use super::states::{Fate, SIZE, State};
 use super::{Begun, Journal, LOG, meaning};
-use crate::sorted::Cursor;
+use crate::sorted::{Cursor, Table};
 
 /// A log with fewer superseded records is left alone, whatever their share.
 const FEW: u64 = 256;
@@ -21,13 +22,28 @@ const PORTION: usize = 512;
 impl Journal {
     /// Writes the log anew if more than half of it is of no use, and no run is to be continued.
     pub(super) fn compact(&mut self) -> io::Result<()> {
-        let Some(table) = &self.states else { return Ok(()) };
-        if self.continued.is_some() || table.note[Noted::Appended as usize] <= 2 * table.count + FEW {
+        let is_due = |table: &Table<SIZE>| table.note[Noted::Appended as usize] > 2 * table.count + FEW;
+        if self.continued.is_some() || !self.states.as_ref().is_some_and(is_due) {
             return Ok(());
         }
         let path = self.directory.join("log.new");
         let _ = std::fs::remove_file(&path);
-        let new = Log::open(&path, meaning())?;
+        let written = self.write_anew(&path);
+        let Ok(new) = written.and_then(|new| std::fs::rename(&path, self.directory.join(LOG)).map(|()| new)) else {
+            // Without room for another log the old one does as well.
+            let _ = std::fs::remove_file(&path);
+            return Ok(());
+        };
+        self.log = new;
+        (self.states, self.distrusted, self.frames) = (None, 0, self.log.frames(HEAD)?);
+        self.add_to_states()?;
+        self.append_begun(self.begun.clone());
+        Ok(())
+    }
+
+    fn write_anew(&self, path: &Path) -> io::Result<Log> {
+        let Some(table) = &self.states else { return Err(io::ErrorKind::NotFound.into()) };
+        let new = Log::open(path, meaning())?;
         new.append(Kind::Begun, &encode(&Begun { settings: self.begun.settings, ..Begun::default() }));
         let (mut states, mut records, mut cursor) = (Vec::new(), Vec::<Vec<u8>>::new(), Cursor::default());
         let flush = |states: &mut Vec<State>, records: &mut Vec<Vec<u8>>| {
@@ -53,16 +69,10 @@ impl Journal {
         flush(&mut states, &mut records);
         new.append(Kind::Closed, &[]);
         new.sync();
-        if let Some(why) = new.failure() {
-            let _ = std::fs::remove_file(&path);
-            return Err(io::Error::other(why));
+        match new.failure() {
+            Some(why) => Err(io::Error::other(why)),
+            None => Ok(new),
         }
-        std::fs::rename(&path, self.directory.join(LOG))?;
-        self.log = new;
-        (self.states, self.distrusted, self.frames) = (None, 0, self.log.frames(HEAD)?);
-        self.add_to_states()?;
-        self.append_begun(self.begun.clone());
-        Ok(())
     }
 
     fn files(&self, frame: &Frame) -> io::Result<Vec<(State, Record)>> {

@@ -5,7 +5,7 @@
 //! none there is written again, from the record of the file. So a journal that is lost, or older than the index, or of
 //! an index that was restored, costs time and nothing else.
 //!
-//! In its directory lie the [`log`], to which runs append; [`states`], sorted by path, made anew from the log when
+//! In its directory lie the `log`, to which runs append; `states`, sorted by path, made anew from the log when
 //! a run begins; and a lock. It holds data of patients, and only its owner may read it.
 
 mod batch;

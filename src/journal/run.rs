@@ -136,7 +136,7 @@ impl Journal {
             }
         }
         // One that is torn was not followed by a commit.
-        last.into_values().filter_map(|frame| Batch::decode(&self.log.payload(&frame).ok()?).ok()).collect()
+        last.into_values().filter_map(|frame| Batch::decode(&self.log.payload(&frame).ok()?, frame.at).ok()).collect()
     }
 
     fn writer_of(&self, frame: &Frame) -> io::Result<Vec<u8>> {
@@ -209,23 +209,23 @@ impl Journal {
 
     /// What the run that is continued has committed, batch by batch.
     pub fn replay<E>(&self, mut each: impl FnMut(Batch) -> Result<(), E>) -> Result<(), E> {
-        self.replay_frames(Kind::Batch, |payload| Batch::decode(payload).map_or(Ok(()), &mut each))
+        self.replay_frames(Kind::Batch, |payload, at| Batch::decode(payload, at).map_or(Ok(()), &mut each))
     }
 
     /// Its files without an entry.
     pub fn noted<E>(&self, mut each: impl FnMut(Record) -> Result<(), E>) -> Result<(), E> {
-        self.replay_frames(Kind::Noted, |payload| {
+        self.replay_frames(Kind::Noted, |payload, _| {
             batch::noted_records(payload).unwrap_or_default().into_iter().try_for_each(&mut each)
         })
     }
 
-    fn replay_frames<E>(&self, kind: Kind, mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    fn replay_frames<E>(&self, kind: Kind, mut each: impl FnMut(&[u8], u64) -> Result<(), E>) -> Result<(), E> {
         for (frame, is_committed) in self.of_this_run() {
             if frame.kind == kind
                 && is_committed
                 && let Ok(payload) = self.log.payload(&frame)
             {
-                each(&payload)?;
+                each(&payload, frame.at)?;
             }
         }
         Ok(())

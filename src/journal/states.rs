@@ -44,7 +44,7 @@ pub struct State {
     pub member: u16,
     pub fate: Fate,
     pub file: FileState,
-    /// See [`row`].
+    /// As the function of that name makes it.
     pub row: u64,
 }
 

@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Instant;
 
-use super::{Done, Plan, Run, defect};
+use super::{Done, Plan, Run, defect, journal_failed};
 use crate::error::{Error, Result};
-use crate::index::Entry;
 use crate::index::batch::Writer;
 use crate::index::outcome::Outcome;
+use crate::index::{Entry, Refusal};
 use crate::journal::record::{Reading, Record};
 use crate::journal::{Batch, Journal, Slice};
 use crate::progress::Observer;
@@ -53,7 +53,10 @@ fn take_up(plan: &Plan<'_>, journals: &mut [Journal]) -> Result<()> {
         let slice = journal.take_up_slice(plan.settings);
         let directory = journal.directory.display();
         let (what, advice) = match slice {
-            Slice::Ended => continue,
+            Slice::Ended => {
+                journal.update().map_err(journal_failed)?;
+                continue;
+            }
             Slice::NotEnded => ("has not ended, or was settled before", "Run it again; it goes on from where it was."),
             Slice::OfOtherSettings => (
                 "had other settings, or the tables of the index have changed",
@@ -68,9 +71,9 @@ fn take_up(plan: &Plan<'_>, journals: &mut [Journal]) -> Result<()> {
 impl Run<'_> {
     fn unite(&self, journals: &[Journal], writer: &mut Writer) -> Result<()> {
         for journal in journals {
-            if !self.is_as_it_was_left(journal, writer)? {
+            if self.is_lost(journal, writer)? {
                 return Err(Error::unfinished(
-                    format!("the index lacks rows that the slice of {} has written", journal.directory.display()),
+                    format!("the index has nothing of what the slice of {} wrote last", journal.directory.display()),
                     "Was the database restored? Run all slices again, with the same --state: files are not read again.",
                 ));
             }
@@ -78,10 +81,21 @@ impl Run<'_> {
         }
         let mut again = Vec::new();
         for journal in journals {
-            journal.replay(|batch| self.contribute(batch, writer, &mut again))?;
+            journal.replay(|batch| self.contribute(journal, batch, writer, &mut again))?;
             journal.noted(|record| self.count_noted(record))?;
         }
         self.write_again(writer, again)
+    }
+
+    /// The database was restored since, or is another one.
+    fn is_lost(&self, journal: &Journal, writer: &mut Writer) -> Result<bool> {
+        for batch in journal.last_committed() {
+            let Some(files) = self.files_of(&batch) else { continue };
+            if !writer.has_image_of(&files).or_else(|failure| self.index_failed(failure))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn own(&self, batch: Batch, writer: &mut Writer) -> Result<()> {
@@ -89,16 +103,20 @@ impl Run<'_> {
         writer.own(&entries, &attempt).or_else(|failure| self.index_failed(failure))
     }
 
-    fn contribute(&self, batch: Batch, writer: &mut Writer, again: &mut Vec<Entry>) -> Result<()> {
+    /// What was read of a file later takes the place of what was read before.
+    fn contribute(&self, journal: &Journal, batch: Batch, writer: &mut Writer, again: &mut Vec<Entry>) -> Result<()> {
         if self.plan.stop.is_set() {
             return Ok(());
         }
-        let Some((entries, attempt)) = self.entries_of(batch, false) else { return Ok(()) };
+        let is_last = journal.are_last(&batch);
+        let Some((entries, mut attempt)) = self.entries_of(batch, false) else { return Ok(()) };
+        let superseded = attempt.outcomes.iter_mut().zip(&is_last).filter(|(_, is_last)| !**is_last);
+        superseded.for_each(|(outcome, _)| *outcome = Outcome::Refused(Refusal::default()));
         let contributed = writer.contribute(&entries, &attempt);
         let (written, mut undecided) = contributed.or_else(|failure| self.index_failed(failure))?;
         self.tell(&entries, &written);
-        self.account.found(entries.len());
-        for outcome in &attempt.outcomes {
+        self.account.found(is_last.iter().filter(|is_last| **is_last).count());
+        for (outcome, _) in attempt.outcomes.iter().zip(&is_last).filter(|(_, is_last)| **is_last) {
             match outcome {
                 Outcome::Refused(_) => self.account.rejected("refused-by-index"),
                 Outcome::Inserted => self.account.add(Fate::Inserted, 1),

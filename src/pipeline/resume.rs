@@ -50,7 +50,7 @@ impl Run<'_> {
 
     /// The index has what the killed run wrote. A database that was restored has not, or not all: what this run took for its
     /// own there might be somebody else's.
-    pub(super) fn is_as_it_was_left(&self, journal: &Journal, writer: &mut Writer) -> Result<bool> {
+    fn is_as_it_was_left(&self, journal: &Journal, writer: &mut Writer) -> Result<bool> {
         let failed = |failure| self.index_failed(failure);
         for batch in journal.last_committed() {
             let Some(files) = self.files_of(&batch) else { continue };
@@ -83,7 +83,7 @@ impl Run<'_> {
         })
     }
 
-    fn files_of<'b>(&self, batch: &'b Batch) -> Option<Vec<(&'b str, String)>> {
+    pub(super) fn files_of<'b>(&self, batch: &'b Batch) -> Option<Vec<(&'b str, String)>> {
         batch.records.iter().map(|record| self.named_by(record)).collect()
     }
 

@@ -74,17 +74,20 @@ impl Run<'_> {
             led.note(batch, written);
         }
         // Files of other slices are not known here: what conflicts is told when all are.
-        if self.plan.slice.is_some() {
-            return;
-        }
+        let in_slice = self.plan.slice.is_some();
         let (account, listing) = (&self.account, self.plan.listing);
         for (entry, written) in batch.iter().zip(written) {
             let path = &entry.file.path;
-            if written.link_differs {
+            if written.link_differs && !in_slice {
                 listing.add("conflict", path, "link-differs", "image.seriesuid is not what the file says; it stays");
                 account.conflicts.fetch_add(1, Relaxed);
             }
             match &written.outcome {
+                // One of a run that is continued is tried again.
+                Outcome::Refused(refusal) if !refusal.code.is_empty() => {
+                    listing.add("rejected", path, refusal.code, &refusal.detail);
+                }
+                _ if in_slice => {}
                 Outcome::Updated { corrected: Some(former) } => {
                     let detail = format!("the index named {former}, which is not there or another instance");
                     listing.add("note", path, "path-corrected", &detail);
@@ -93,10 +96,6 @@ impl Run<'_> {
                     let loser = loser.as_ref().and_then(|loser| self.plan.path_map.from_index(loser));
                     let detail = format!("another file of instance {}", entry.instance.sop_instance_uid());
                     listing.add("duplicate", loser.as_deref().unwrap_or(path), "same-instance", &detail);
-                }
-                // One of a run that is continued is tried again.
-                Outcome::Refused(refusal) if !refusal.code.is_empty() => {
-                    listing.add("rejected", path, refusal.code, &refusal.detail);
                 }
                 _ => {}
             }

@@ -14,7 +14,10 @@ pub fn key(location: &Location, roots: &Roots, slice: Option<Slice>) -> String {
         None => location.shown(),
     };
     let mut paths: Vec<String> = roots.paths().iter().map(|root| format!("root {}\n", root.display())).collect();
-    paths.sort();
+    // Which root comes first may decide between files, and is for `--finish` to know.
+    if slice.is_none() {
+        paths.sort();
+    }
     let slice = slice.map_or(String::new(), |slice| format!("slice {slice}\n"));
     format!("index {index}\n{}{slice}", paths.concat())
 }

@@ -17,7 +17,7 @@ fn is_long() -> bool {
 
 /// Studies whose instances disagree on every level, and come in an order that lets later ones correct earlier rows:
 /// what stands in a row before the closing step is mostly wrong.
-fn site_with(files: u32) -> Site {
+pub fn site_with(files: u32) -> Site {
     const PER_SERIES: u32 = 100;
     let site = Site::in_memory();
     for n in 0..files {
@@ -86,7 +86,7 @@ fn assert_same(one: &Outcome, other: &Outcome) {
 
 /// Kills runs, each of which is followed by one that ends: in the long form at times uniform over the duration of one that
 /// nothing disturbs, else at moments uniform over what such a one writes down, which does not depend on the machine.
-fn kill(files: u32, kills: u32, make: fn(&Site) -> Index) {
+pub fn kill(files: u32, kills: u32, make: fn(&Site) -> Index) {
     let site = site_with(files);
     let calm = make(&site);
     site.reindex(&calm, &["--state", "warm"]).exits(1);

@@ -3,6 +3,7 @@
 mod continued;
 mod directory;
 mod later;
+mod rewritten;
 mod site;
 
 use std::fs;

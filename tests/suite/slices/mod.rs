@@ -1,11 +1,15 @@
 //! One archive, indexed by several processes side by side, and settled at the end.
 
+mod before;
+mod findings;
+pub mod site;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::conflicts::{outcome, put_conflicts};
+use crate::conflicts::{outcome, put_conflicts};
 use crate::support::{FATES, Index, PASSWORD, Said, Site};
 
 const SLICES: u32 = 4;

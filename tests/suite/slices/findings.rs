@@ -1,0 +1,311 @@
+//! Slices make the rows and findings of one run, whatever happens before they are settled.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::conflicts::put;
+use crate::support::{Index, ROOT_UID, Site};
+
+use super::site::*;
+
+#[test]
+fn slices_of_roots_that_are_not_named_in_alphabetical_order_can_be_finished() {
+    let site = Site::new();
+    put(&site, "a/x/1", 1, instance(1, 1));
+    put(&site, "b/x/1", 2, instance(1, 2));
+    let index = site.sqlite();
+    for n in 1..=2 {
+        slice(&site, &index, n, &["b", "a"], &[]).exits(0);
+    }
+    finish(&site, &index, &[]).exits(0);
+}
+
+#[test]
+fn a_file_that_the_database_refuses_is_listed_by_slices_too() {
+    let site = Site::new();
+    put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
+    put(&site, &format!("a/{}/2", directory_of(2)), 1, instance(1, 2));
+    let make = |name: &str| {
+        let index = Index::sqlite(site.path(name));
+        site.run(&["init", "--index", &index.url]).exits(0);
+        index.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON image WHEN new.instance = 2 BEGIN SELECT RAISE(ABORT, 'no'); END",
+        );
+        index
+    };
+    let (_, expected) = ordinary(&site, &make("one.db"), &["a"], &[]);
+    assert_eq!(expected.len(), 1, "{expected:?}");
+    let index = make("index.db");
+    for n in 1..=2 {
+        slice(&site, &index, n, &["a"], &[]);
+    }
+    finish(&site, &index, &[]);
+    assert_same(&expected, &listed(&site, &LISTS), "findings");
+}
+
+#[test]
+fn an_image_that_the_index_links_otherwise_is_listed_by_slices_too() {
+    let site = Site::new();
+    put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
+    let index = site.sqlite();
+    ordinary(&site, &index, &["a"], &[]).0.exits(0);
+    index.execute("INSERT INTO series (uuid, studyuid) SELECT '1.9', studyuid FROM series");
+    index.execute("UPDATE image SET seriesuid = '1.9'");
+    let (_, expected) = ordinary(&site, &index, &["a"], &[]);
+    assert!(expected.iter().any(|line| line.contains("link-differs")), "{expected:?}");
+    for n in 1..=2 {
+        slice(&site, &index, n, &["a"], &[]);
+    }
+    finish(&site, &index, &[]);
+    assert_same(&expected, &listed(&site, &LISTS), "findings");
+}
+
+#[test]
+fn a_slice_that_is_run_twice_by_force_tells_of_each_file_once() {
+    let site = Site::new();
+    put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
+    put(&site, &format!("a/{}/2", directory_of(1)), 1, instance(1, 2));
+    put(&site, &format!("a/{}/1", directory_of(2)), 2, instance(1, 1));
+    let one = Index::sqlite(site.path("one.db"));
+    let (said, expected) = ordinary(&site, &one, &["a"], &[]);
+    let index = site.sqlite();
+    for n in [1, 2, 2] {
+        slice(&site, &index, n, &["a"], &["--force"]);
+    }
+    let end = finish(&site, &index, &[]).exits(1);
+    assert_eq!(index.dump(), one.dump());
+    assert_same(&expected, &listed(&site, &LISTS), "findings");
+    assert_eq!(end.figure("files found"), said.figure("files found"), "{}", end.out);
+}
+
+#[test]
+fn a_slice_that_is_run_twice_counts_a_file_that_changed_once() {
+    let site = Site::new();
+    put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
+    put(&site, &format!("a/{}/2", directory_of(2)), 1, with(instance(1, 2), "StudyDescription", "wrong"));
+    let index = site.sqlite();
+    for n in [1, 2] {
+        slice(&site, &index, n, &["a"], &[]);
+    }
+    put(&site, &format!("a/{}/2", directory_of(2)), 2, with(instance(1, 2), "StudyDescription", ""));
+    slice(&site, &index, 2, &["a"], &[]);
+    let end = finish(&site, &index, &[]);
+    let one = Index::sqlite(site.path("one.db"));
+    let (said, expected) = ordinary(&site, &one, &["a"], &[]);
+    assert_eq!(end.figure("files found"), said.figure("files found"), "{}", end.out);
+    assert_same(&expected, &listed(&site, &LISTS), "findings");
+}
+
+#[test]
+fn slices_insert_no_patient_that_one_run_does_not() {
+    let site = Site::new();
+    put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
+    let make = |name: &str| {
+        let index = Index::sqlite(site.path(name));
+        site.run(&["init", "--index", &index.url]).exits(0);
+        index.execute("INSERT INTO patient (origid, lastname, firstname) VALUES ('P1[0123456789ab]', 'Doe', 'Jane')");
+        index.execute(&format!("INSERT INTO study (uuid, patientid) VALUES ('{ROOT_UID}.1', 'P1[0123456789ab]')"));
+        index
+    };
+    let one = make("one.db");
+    let (_, expected) = ordinary(&site, &one, &["a"], &[]);
+    let index = make("index.db");
+    for n in 1..=2 {
+        slice(&site, &index, n, &["a"], &[]);
+    }
+    finish(&site, &index, &[]);
+    assert_same(&one.dump(), &index.dump(), "rows");
+    assert_same(&expected, &listed(&site, &LISTS), "findings");
+}
+
+#[test]
+fn slices_give_a_patient_that_is_missing_the_name_that_one_run_gives_it() {
+    let site = Site::new();
+    put(&site, &format!("a/{}/1", directory_of(1)), 1, with(instance(1, 1), "PatientName", "Roe^John"));
+    put(&site, &format!("a/{}/2", directory_of(2)), 1, instance(2, 1));
+    let make = |name: &str| {
+        let index = Index::sqlite(site.path(name));
+        ordinary(&site, &index, &["a"], &[]);
+        // A table that was repaired with losses: the one patient is left, the other is not.
+        let suffixed =
+            "SELECT COUNT(*) FROM study INNER JOIN patient ON origid = patientid WHERE patientid LIKE 'P1[%'";
+        assert_eq!(index.rows(suffixed), ["1"]);
+        index.execute("DELETE FROM patient WHERE origid = 'P1'");
+        index
+    };
+    let one = make("one.db");
+    let index = make("index.db");
+    // Of the one whose ID has a suffix another instance has come since, with a longer name.
+    put(&site, &format!("a/{}/1", directory_of(2)), 1, with(instance(2, 2), "PatientName", "Doe^Jane Ann"));
+    ordinary(&site, &one, &["a"], &[]);
+    for n in [2, 1] {
+        slice(&site, &index, n, &["a"], &[]);
+    }
+    finish(&site, &index, &[]);
+    let named = "SELECT study.uuid, patient.lastname FROM study INNER JOIN patient ON origid = patientid ORDER BY 1";
+    assert_eq!(index.rows(named), one.rows(named));
+}
+
+#[test]
+fn a_study_that_was_there_gets_the_modality_of_a_new_series_whose_instances_name_two_studies() {
+    let site = Site::new();
+    let index = site.sqlite();
+    put(&site, "a/x/0", 1, instance(2, 1));
+    ordinary(&site, &index, &["a"], &[]).0.exits(0);
+    let of = |study: u32, n: u32| {
+        let series = with(instance(study, n), "SeriesInstanceUID", &format!("{ROOT_UID}.9"));
+        with(with(series, "SOPInstanceUID", &format!("{ROOT_UID}.9.{n}")), "Modality", "MR")
+    };
+    put(&site, "a/x/1", 2, of(1, 1));
+    put(&site, "a/x/2", 3, of(2, 2));
+    let run = ["--received-from", "mtime"];
+    ordinary(&site, &index, &["a"], &run);
+    let link = format!("SELECT studyuid FROM series WHERE uuid = '{ROOT_UID}.9'");
+    assert_eq!(index.rows(&link), [format!("{ROOT_UID}.2")], "the last instance decides");
+    assert_eq!(index.rows("SELECT modalities FROM study WHERE uuid LIKE '%.2'"), ["CT MR"]);
+}
+
+#[test]
+fn a_patient_with_a_suffix_is_filled_by_its_last_instance_be_its_study_new_or_not() {
+    for _ in 0..12 {
+        let site = Site::new();
+        let index = site.sqlite();
+        let roe = |study: u32, n: u32, comments: &str| {
+            with(with(instance(study, n), "PatientName", "Roe^John"), "PatientComments", comments)
+        };
+        put(&site, "a/2021-11-11-THU/0", 1, instance(1, 1));
+        put(&site, "a/2021-11-11-THU/1", 1, roe(2, 1, ""));
+        ordinary(&site, &index, &["a"], &[]).0.exits(1);
+        assert_eq!(index.rows("SELECT comments FROM patient WHERE origid LIKE 'P1[%'"), ["-"]);
+        put(&site, "a/2021-11-12-FRI/2", 2, roe(2, 2, "former"));
+        put(&site, "a/2021-11-13-SAT/3", 3, roe(3, 1, "last"));
+        ordinary(&site, &index, &["a"], &[]).0.exits(1);
+        assert_eq!(index.count("patient"), 2);
+        assert_eq!(index.rows("SELECT comments FROM patient WHERE origid LIKE 'P1[%'"), ["last"]);
+    }
+}
+
+/// Slices, what is done meanwhile, and the end, beside one run over what lies there in the end.
+#[track_caller]
+fn changed_before_the_end(change: impl Fn(&Site), runs_again: &[u32]) {
+    let site = Site::new();
+    for n in 1..=3 {
+        put(&site, &format!("a/{}/{n}", directory_of(1)), 1, instance(1, n));
+        put(&site, &format!("a/{}/{n}", directory_of(2)), 1, instance(2, n));
+    }
+    let index = site.sqlite();
+    for n in 1..=2 {
+        slice(&site, &index, n, &["a"], &[]).exits(0);
+    }
+    change(&site);
+    for n in runs_again {
+        slice(&site, &index, *n, &["a"], &[]);
+    }
+    let end = finish(&site, &index, &[]);
+    assert!(end.exit < 2, "{}", end.err);
+    let one = Index::sqlite(site.path("one.db"));
+    let (_, expected) = ordinary(&site, &one, &["a"], &[]);
+    println!("{}", end.out);
+    assert_same(&one.dump(), &index.dump(), "rows");
+    assert_same(&expected, &listed(&site, &LISTS), "findings");
+}
+
+#[test]
+fn a_second_file_of_an_instance_that_comes_before_the_end_is_told() {
+    let to = |site: &Site| put(site, &format!("a/{}/twice", directory_of(2)), 9, instance(1, 1));
+    changed_before_the_end(to, &[2]);
+}
+
+#[test]
+fn a_finish_that_is_interrupted_while_it_closes_is_run_again() {
+    // As far as a run is interrupted: the second patient has its row, and the marks are missing.
+    let site = Site::new();
+    for n in 1..=4 {
+        put(&site, &format!("a/{}/{n}", directory_of(1)), 1, instance(1, n));
+        let other = with(instance(2, n), "PatientName", if n % 2 == 0 { "Roe^John" } else { "Roe^John^Paul" });
+        put(&site, &format!("a/{}/{n}", directory_of(2)), 1, with(other, "PatientComments", &format!("part {n}")));
+    }
+    let one = Index::sqlite(site.path("one.db"));
+    ordinary(&site, &one, &["a"], &[]);
+    let index = site.sqlite();
+    for n in 1..=2 {
+        slice(&site, &index, n, &["a"], &[]);
+    }
+    let before = index.dump();
+    finish(&site, &index, &[]).exits(1);
+    let whole = index.dump();
+    // Patients are settled, studies and series are not.
+    let _ = (before, whole);
+    ["slice-1", "slice-2"].iter().for_each(|state| unmark(&site, state));
+    index.execute("UPDATE study SET modalities = NULL");
+    slice(&site, &index, 2, &["a"], &[]);
+    finish(&site, &index, &[]).exits(1);
+    assert_same(&one.dump(), &index.dump(), "rows");
+}
+
+#[test]
+fn a_study_that_the_pacs_deletes_before_the_end_costs_the_others_nothing() {
+    let site = Site::new();
+    put(&site, &format!("a/{}/1", directory_of(2)), 1, with(instance(1, 1), "StudyDescription", "first"));
+    put(&site, &format!("a/{}/2", directory_of(1)), 2, with(instance(1, 2), "StudyDescription", "last"));
+    put(&site, &format!("a/{}/3", directory_of(2)), 2, instance(2, 1));
+    let index = site.sqlite();
+    let from = ["--received-from", "mtime"];
+    for n in [2, 1] {
+        slice(&site, &index, n, &["a"], &from).exits(0);
+    }
+    // As a PACS does, with its files.
+    index.execute("DELETE FROM image WHERE seriesuid LIKE '%.2.1'; DELETE FROM series WHERE uuid LIKE '%.2.1'");
+    index.execute("DELETE FROM study WHERE uuid LIKE '%.2'");
+    fs::remove_file(site.path(&format!("a/{}/3", directory_of(2)))).unwrap();
+    if finish(&site, &index, &from).exit == 3 {
+        // What it says that should be done.
+        for n in 1..=2 {
+            slice(&site, &index, n, &["a"], &from);
+        }
+        assert!(finish(&site, &index, &from).exit < 2);
+    }
+    assert_eq!(index.rows("SELECT description FROM study"), ["last"]);
+}
+
+#[test]
+fn slices_give_images_and_animals_the_titles_and_codes_of_one_run() {
+    let code = |value: &str| json!([{"CodeValue": value, "CodingSchemeDesignator": "99EX", "CodeMeaning": format!("meaning of {value}")}]);
+    for order in [[1, 2], [2, 1]] {
+        for more in [&[][..], &["--duplicates", "oldest"], &["--duplicates", "first-root"]] {
+            for (first, second) in [(Some("T1"), Some("T2")), (Some("T1"), None), (None, Some("T2"))] {
+                let site = Site::new();
+                let report = |n: u64, title: Option<&str>| {
+                    let mut all = with(instance(1, 1), "SOPClassUID", "1.2.840.10008.5.1.4.1.1.88.11");
+                    all["Modality"] = "SR".into();
+                    title.into_iter().for_each(|title| all["ConceptNameCodeSequence"] = code(title));
+                    all["PatientSpeciesCodeSequence"] = code(&format!("S{n}"));
+                    put(&site, &format!("a/{}/{n}", directory_of(n)), n, all);
+                };
+                report(1, first);
+                report(2, second);
+                let mut other = with(instance(2, 1), "PatientName", "Roe^John");
+                other["PatientSpeciesCodeSequence"] = code("S3");
+                put(&site, &format!("a/{}/3", directory_of(1)), 3, other);
+                let one = Index::sqlite(site.path("one.db"));
+                let (_, expected) = ordinary(&site, &one, &["a"], more);
+                let index = site.sqlite();
+                for n in order {
+                    slice(&site, &index, n, &["a"], more);
+                }
+                finish(&site, &index, more).exits(1);
+                // A blank title stands for none.
+                let rows = |index: &Index| -> Vec<String> {
+                    index
+                        .dump()
+                        .into_iter()
+                        .filter(|row| !row.ends_with("|-|-|-|-") || !row.starts_with("concept"))
+                        .collect()
+                };
+                assert_same(&rows(&one), &rows(&index), &format!("{order:?} {more:?} {first:?} {second:?}"));
+                assert_same(&expected, &listed(&site, &LISTS), "findings");
+            }
+        }
+    }
+}
