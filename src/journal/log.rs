@@ -41,9 +41,11 @@ pub enum Kind {
     Distrusted,
     /// Files of former runs, when the log was written anew.
     Kept,
+    /// A slice begins to be settled with the others.
+    Finishing,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Begun,
     Kind::Batch,
     Kind::Committed,
@@ -52,6 +54,7 @@ const KINDS: [Kind; 8] = [
     Kind::Complete,
     Kind::Distrusted,
     Kind::Kept,
+    Kind::Finishing,
 ];
 
 impl Kind {

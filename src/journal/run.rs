@@ -231,19 +231,25 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes up a slice that has ended, to settle it. Returns whether there is one, with these settings.
+    /// Takes up a slice that has ended, to settle it, if it had these settings.
     pub fn take_up_slice(&mut self, settings: u64) -> Slice {
+        let kinds: Vec<Kind> = self.frames.iter().rev().take(2).map(|frame| frame.kind).collect();
         let open = self.open_frames().iter().find(|frame| frame.kind == Kind::Begun).copied();
         let begun = open.and_then(|frame| Some((frame, self.begun_by(&frame)?)));
-        match begun {
-            Some(_) if self.frames.last().is_none_or(|frame| frame.kind != Kind::Complete) => Slice::NotEnded,
-            Some((_, begun)) if begun.settings != settings => Slice::OfOtherSettings,
-            Some((frame, _)) => {
+        match (begun, kinds.as_slice()) {
+            (_, [Kind::Closed, Kind::Finishing]) => Slice::Settled,
+            (Some((_, begun)), _) if begun.settings != settings => Slice::OfOtherSettings,
+            (Some((frame, _)), [last @ (Kind::Complete | Kind::Finishing), ..]) => {
                 self.continued = Some(frame.at);
-                Slice::Ended
+                if *last == Kind::Complete { Slice::Ended } else { Slice::HalfSettled }
             }
-            None => Slice::NotEnded,
+            _ => Slice::NotEnded,
         }
+    }
+
+    /// Whoever settles it after this one was killed knows that some of it is settled.
+    pub fn begin_to_finish(&self) {
+        self.log.append(Kind::Finishing, &[]);
     }
 
     /// A slice has read and written all that it holds. What its rows conflict with is settled with the other slices.
@@ -264,6 +270,10 @@ impl Journal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slice {
     Ended,
+    /// And it was begun to settle it.
+    HalfSettled,
+    /// And settled, by a command that may have been killed before it had marked all of them.
+    Settled,
     NotEnded,
     OfOtherSettings,
 }

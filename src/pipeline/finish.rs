@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Instant;
 
+use super::close::Closed;
 use super::{Done, Plan, Run, defect, journal_failed};
 use crate::error::{Error, Result};
 use crate::index::batch::Writer;
@@ -28,10 +29,17 @@ pub fn finish(
     journals: &mut [Journal],
     observer: &mut dyn Observer,
 ) -> Result<Done> {
-    take_up(plan, journals)?;
+    let slices = take_up(plan, journals)?;
     let journals = &*journals;
     let started = Instant::now();
     let run = Run::new(plan, Vec::new())?;
+    // All is settled, and only some say so.
+    if slices.contains(&Slice::Settled) {
+        journals.iter().zip(&slices).filter(|(_, slice)| **slice != Slice::Settled).for_each(|(j, _)| j.close());
+        return Ok(run.done(Closed::default(), None, started, false));
+    }
+    writers.iter_mut().for_each(|writer| writer.continues = slices.contains(&Slice::HalfSettled));
+    journals.iter().for_each(Journal::begin_to_finish);
     let (closed, failure) = thread::scope(|scope| {
         scope.spawn(|| run.watch.show(&run, started, observer));
         let settled =
@@ -48,16 +56,20 @@ pub fn finish(
 }
 
 /// Each slice has ended, and they had the settings of this command.
-fn take_up(plan: &Plan<'_>, journals: &mut [Journal]) -> Result<()> {
-    for journal in journals {
-        let slice = journal.take_up_slice(plan.settings);
+fn take_up(plan: &Plan<'_>, journals: &mut [Journal]) -> Result<Vec<Slice>> {
+    let slices: Vec<Slice> = journals.iter_mut().map(|journal| journal.take_up_slice(plan.settings)).collect();
+    let all_were_begun = slices.iter().all(|slice| matches!(slice, Slice::Settled | Slice::HalfSettled));
+    let is_interrupted = all_were_begun && slices.contains(&Slice::HalfSettled);
+    for (journal, slice) in journals.iter_mut().zip(&slices) {
         let directory = journal.directory.display();
         let (what, advice) = match slice {
-            Slice::Ended => {
+            Slice::Settled if is_interrupted => continue,
+            Slice::Ended | Slice::HalfSettled => {
                 journal.update().map_err(journal_failed)?;
                 continue;
             }
-            Slice::NotEnded => ("has not ended, or was settled before", "Run it again; it goes on from where it was."),
+            Slice::Settled => ("was settled before", "Run it again: files that are as they were are not read again."),
+            Slice::NotEnded => ("has not ended", "Run it again; it goes on from where it was."),
             Slice::OfOtherSettings => (
                 "had other settings, or the tables of the index have changed",
                 "Give the same options as to the slices: --path-map, --timezone, --received-from, --duplicates, ...",
@@ -65,7 +77,7 @@ fn take_up(plan: &Plan<'_>, journals: &mut [Journal]) -> Result<()> {
         };
         return Err(Error::usage(format!("--finish {directory}: this slice {what}"), advice));
     }
-    Ok(())
+    Ok(slices)
 }
 
 impl Run<'_> {

@@ -309,3 +309,36 @@ fn slices_give_images_and_animals_the_titles_and_codes_of_one_run() {
         }
     }
 }
+
+#[test]
+fn a_finish_that_was_killed_tells_of_patients_as_one_that_was_not() {
+    let site = Site::new();
+    put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
+    put(&site, &format!("a/{}/1", directory_of(2)), 2, with(instance(2, 1), "PatientName", "Roe^John"));
+    let one = Index::sqlite(site.path("one.db"));
+    let (_, expected) = ordinary(&site, &one, &["a"], &[]);
+    let index = site.sqlite();
+    for n in 1..=2 {
+        slice(&site, &index, n, &["a"], &[]);
+    }
+    finish(&site, &index, &[]).exits(1);
+    assert_same(&expected, &listed(&site, &LISTS), "findings");
+    ["slice-1", "slice-2"].iter().for_each(|state| unmark(&site, state));
+    finish(&site, &index, &[]).exits(1);
+    assert_eq!(index.dump(), one.dump());
+    assert_same(&expected, &listed(&site, &LISTS), "findings after a kill");
+}
+
+#[test]
+fn a_finish_that_is_killed_between_its_marks_is_run_again() {
+    let site = Site::new();
+    put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
+    put(&site, &format!("a/{}/1", directory_of(2)), 2, instance(2, 1));
+    let index = site.sqlite();
+    for n in 1..=2 {
+        slice(&site, &index, n, &["a"], &[]);
+    }
+    finish(&site, &index, &[]).exits(0);
+    unmark(&site, "slice-2");
+    finish(&site, &index, &[]).exits(0);
+}
