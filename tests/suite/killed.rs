@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 
-use crate::support::{Index, ROOT_UID, Said, Site, walk};
+use crate::support::{Index, ROOT_UID, Said, Site, beyond, walk};
 
 /// The mark in the log that a run has settled everything: its kind, no length, no checksum.
 const ENDED: [u8; 9] = [5, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -73,11 +73,6 @@ fn assert_same(one: &Outcome, other: &Outcome) {
     for (one, other) in one.rows.iter().zip(&other.rows) {
         assert_eq!(one, other);
     }
-    let beyond = |one: &[String], other: &[String]| {
-        let mut rest = other.to_vec();
-        let is_beyond = |line: &&String| rest.iter().position(|other| other == *line).map(|n| rest.remove(n)).is_none();
-        one.iter().filter(is_beyond).cloned().collect::<Vec<_>>()
-    };
     assert_eq!(beyond(&one.listed, &other.listed), [""; 0], "lines that are missing");
     assert_eq!(beyond(&other.listed, &one.listed), [""; 0], "lines that are too many");
     assert_eq!(one.account, other.account);
@@ -152,12 +147,13 @@ fn a_run_that_is_killed_again_and_again_ends_as_one_that_is_not() {
         let mut run = site.start_reindex(&index, &["--io-threads", "2"]);
         let deadline = Instant::now() + Duration::from_secs(60);
         while index.count("image") <= written && !run.is_over() && Instant::now() < deadline {}
-        let is_over = run.is_over();
-        run.kill();
-        written = index.count("image");
-        if is_over {
+        if run.is_over() {
+            run.end().exits(1);
+            written = index.count("image");
             break;
         }
+        run.kill();
+        written = index.count("image");
     }
     assert!(written > 2500, "{written}");
     let _ = fs::remove_file(site.path("rejected.jsonl"));

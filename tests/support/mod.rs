@@ -322,3 +322,10 @@ pub fn on_both_databases(check: impl Fn(&Site, &Index)) {
     let site = Site::new();
     check(&site, &Index::mariadb(&site));
 }
+
+/// The lines that one list has and the other has not.
+pub fn beyond(one: &[String], other: &[String]) -> Vec<String> {
+    let mut rest = other.to_vec();
+    let is_beyond = |line: &&String| rest.iter().position(|other| other == *line).map(|n| rest.remove(n)).is_none();
+    one.iter().filter(is_beyond).cloned().collect()
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::conflicts::put;
-use crate::support::{Index, PASSWORD, Said, Site, walk};
+use crate::support::{Index, PASSWORD, Said, Site, beyond, walk};
 
 use crate::slices::site::*;
 

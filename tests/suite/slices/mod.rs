@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::conflicts::{outcome, put_conflicts};
-use crate::support::{FATES, Index, PASSWORD, Said, Site};
+use crate::support::{FATES, Index, PASSWORD, Said, Site, beyond};
 
 const SLICES: u32 = 4;
 const ROOTS: [&str; 3] = ["a", "b", "c"];
@@ -50,13 +50,6 @@ fn listed(site: &Site) -> Vec<String> {
         lists.flat_map(|name| text(name).lines().map(str::to_owned).collect::<Vec<_>>()).collect();
     lines.sort();
     lines
-}
-
-/// The lines that one list has and the other has not.
-fn beyond(one: &[String], other: &[String]) -> Vec<String> {
-    let mut rest = other.to_vec();
-    let is_beyond = |line: &&String| rest.iter().position(|other| other == *line).map(|n| rest.remove(n)).is_none();
-    one.iter().filter(is_beyond).cloned().collect()
 }
 
 /// Slices side by side, the last of them killed once and run again, then settled.

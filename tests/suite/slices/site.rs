@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value as Json, json};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::support::{Index, PASSWORD, ROOT_UID, Said, Site};
+use crate::support::{Index, PASSWORD, ROOT_UID, Said, Site, beyond};
 
 /// A directory below a root that the first or the second of two slices takes.
 pub fn directory_of(slice: u64) -> String {
@@ -62,12 +62,6 @@ pub fn listed(site: &Site, lists: &[&str]) -> Vec<String> {
 }
 
 pub const LISTS: [&str; 3] = ["list-1", "list-2", "list-end"];
-
-pub fn beyond(one: &[String], other: &[String]) -> Vec<String> {
-    let mut rest = other.to_vec();
-    let is_beyond = |line: &&String| rest.iter().position(|other| other == *line).map(|n| rest.remove(n)).is_none();
-    one.iter().filter(is_beyond).cloned().collect()
-}
 
 #[track_caller]
 pub fn assert_same(expected: &[String], found: &[String], what: &str) {
