@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-
 use super::attributes::{ATTRIBUTES, Form, Table, position};
 use super::charset::{Charset, Kind};
 use super::header::{Header, trim_uid};
+use super::packed;
 use super::rejection::Rejection;
 use super::value;
 use super::wanted::WANTED;
@@ -21,7 +20,7 @@ const PATIENT_ID: usize = position(Table::Patient, "origid");
 const TRANSFER_SYNTAX_UID: usize = position(Table::Image, "xfersyntax");
 
 /// The value of one attribute, its text kept in the instance.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cell {
     Null,
     Text { from: u32, to: u32 },
@@ -30,8 +29,7 @@ pub enum Cell {
 }
 
 /// The indexed attributes of one instance.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(try_from = "Stored")]
+#[derive(Clone, Debug)]
 pub struct Instance {
     text: String,
     cells: Box<[Cell]>,
@@ -41,34 +39,6 @@ pub struct Instance {
     pub undecodable: u32,
     /// The file ended within its header.
     pub cut: bool,
-}
-
-/// What was stored of an instance, before anybody has looked at it.
-#[derive(Deserialize)]
-struct Stored {
-    text: String,
-    cells: Box<[Cell]>,
-    unusable: u32,
-    undecodable: u32,
-    cut: bool,
-}
-
-impl TryFrom<Stored> for Instance {
-    type Error = &'static str;
-
-    fn try_from(stored: Stored) -> Result<Self, Self::Error> {
-        let Stored { text, cells, unusable, undecodable, cut } = stored;
-        let is_within = |cell: &Cell| match *cell {
-            Cell::Text { from, to } => text.get(from as usize..to as usize).is_some(),
-            _ => true,
-        };
-        if cells.len() != ATTRIBUTES.len() || !cells.iter().all(is_within) {
-            return Err("not the attributes of an instance");
-        }
-        let instance = Instance { text, cells, unusable, undecodable, cut };
-        instance.check().map_err(|_| "no UIDs")?;
-        Ok(instance)
-    }
 }
 
 /// A value of an instance, borrowed.
@@ -83,13 +53,7 @@ pub enum Value<'a> {
 impl Instance {
     pub fn from_header(header: &Header) -> Result<Self, Rejection> {
         let charset = header.raw(WANTED.charset).map_or_else(Charset::default, Charset::from_raw);
-        let mut instance = Instance {
-            text: String::with_capacity(512),
-            cells: vec![Cell::Null; ATTRIBUTES.len()].into_boxed_slice(),
-            unusable: 0,
-            undecodable: 0,
-            cut: header.cut,
-        };
+        let mut instance = Instance { cut: header.cut, ..Instance::empty() };
         let wanted = &*WANTED;
         // Attributes that share a place, as the parts of a name do, stand together: its text is decoded once.
         let mut decoded = (usize::MAX, Cow::Borrowed(""));
@@ -111,6 +75,35 @@ impl Instance {
         instance.cells[TRANSFER_SYNTAX_UID] = instance.uid(syntax.as_bytes());
         instance.check()?;
         Ok(instance)
+    }
+
+    /// Without values, and so none yet.
+    fn empty() -> Self {
+        Instance {
+            text: String::with_capacity(512),
+            cells: vec![Cell::Null; ATTRIBUTES.len()].into_boxed_slice(),
+            unusable: 0,
+            undecodable: 0,
+            cut: false,
+        }
+    }
+
+    /// Puts all of it in one piece.
+    pub fn pack(&self, into: &mut Vec<u8>) {
+        into.extend([self.unusable, self.undecodable, self.cut.into()].into_iter().flat_map(u32::to_le_bytes));
+        (0..ATTRIBUTES.len()).for_each(|n| packed::put(self.get(n), into));
+    }
+
+    /// Takes what was packed from the front. `None` if that is no instance.
+    pub fn unpack(from: &mut &[u8]) -> Option<Self> {
+        let [unusable, undecodable, cut] = *from.split_off(..12)?.as_chunks().0 else { return None };
+        let [unusable, undecodable, cut] = [unusable, undecodable, cut].map(u32::from_le_bytes);
+        let mut instance = Instance { unusable, undecodable, cut: cut != 0, ..Instance::empty() };
+        for n in 0..ATTRIBUTES.len() {
+            instance.set(n, packed::take(from)?);
+        }
+        instance.check().ok()?;
+        Some(instance)
     }
 
     pub fn sop_instance_uid(&self) -> &str {

@@ -10,6 +10,7 @@ mod element;
 pub mod header;
 mod inflate;
 pub mod instance;
+pub mod packed;
 pub mod rejection;
 mod scan;
 mod start;
@@ -19,7 +20,7 @@ pub mod window;
 
 pub use attributes::{ATTRIBUTES, Attribute, Level, Table};
 pub use header::HeaderReader;
-pub use instance::{Cell, Instance};
+pub use instance::{Cell, Instance, Value};
 pub use rejection::Rejection;
 
 /// UIDs that the program names (PS3.6 A). Retired syntaxes stay in archives.

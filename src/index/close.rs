@@ -13,13 +13,13 @@ use super::column::Column;
 use super::columns::{Source, Tables};
 use super::companion_rows::Put;
 use super::existing::{self, Applied, Mode};
-use super::fold::{Fold, unpack};
+use super::fold::Fold;
 use super::known::Row;
 use super::patience::Redone;
 use super::settlement::{Finding, PatientRow, Settlement, State, needs_charset};
 use super::{Change, Derive, Existing, Failure, From, Look, Show, Value, View};
 use crate::dicom::attributes::Form;
-use crate::dicom::{ATTRIBUTES, Level, Table};
+use crate::dicom::{ATTRIBUTES, Level, Table, packed};
 
 /// Rows per transaction.
 const PER_TRANSACTION: usize = 500;
@@ -87,7 +87,7 @@ impl Writer {
         for patient in part {
             match &patient.state {
                 State::Ours { written, spelled } => {
-                    let written: Vec<Value> = unpack(written).take(shape.len()).collect();
+                    let written: Vec<Value> = packed::values(written).take(shape.len()).collect();
                     let values = own(&patient.fold, shape);
                     let mut changes = corrections(&tables, shape, &written, &values);
                     let term = |said: &[Value<'_>]| match needs_charset(said) {
@@ -214,7 +214,7 @@ impl Writer {
             let study = &settlement.rows.studies[key];
             let Some(written) = &study.row.written else { continue };
             let mut changes =
-                corrections(&tables, shape, &unpack(written).collect::<Vec<_>>(), &study.row.fold.values());
+                corrections(&tables, shape, &packed::values(written).collect::<Vec<_>>(), &study.row.fold.values());
             let received = (Value::Text(&study.received), Value::Text(study.row.fold.received()));
             changes.extend(change(&tables, Level::Study, "received", received.0, received.1));
             let patient = settlement.patient_of.get(key).unwrap_or(&study.patient);
@@ -257,7 +257,7 @@ impl Writer {
         let series = &settlement.rows.series;
         for key in part {
             let Row { written: Some(written), fold } = &series[key].row else { continue };
-            let changes = corrections(&tables, shape, &unpack(written).collect::<Vec<_>>(), &fold.values());
+            let changes = corrections(&tables, shape, &packed::values(written).collect::<Vec<_>>(), &fold.values());
             self.correct_row(Level::Series, key, &changes)?;
         }
         let there: Vec<&str> = part.iter().filter(|key| !series[*key].row.is_ours()).map(|key| &**key).collect();

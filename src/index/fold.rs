@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::columns::Source;
 use super::{Entry, Tables, Value, order};
 use crate::dicom::attributes::{ATTRIBUTES, position};
-use crate::dicom::{Level, Table};
+use crate::dicom::{Level, Table, packed};
 
 /// The attributes whose values a level's rows are folded from.
 #[derive(Clone, Debug, Default)]
@@ -57,72 +57,13 @@ impl Shape {
         &self.attributes[..self.own]
     }
 
-    /// What an entry says, in one piece: of each value its kind, or the length of a text, and its bytes.
+    /// What an entry says, in one piece.
     pub fn pack(&self, entry: &Entry, into: &mut Vec<u8>) {
         into.clear();
         for attribute in &self.attributes {
-            match entry.instance.get(*attribute) {
-                Value::Null => into.push(NULL),
-                Value::Text(text) => pack_text(text, into),
-                Value::Integer(number) => {
-                    into.push(INTEGER);
-                    into.extend(number.to_le_bytes());
-                }
-                Value::Real(number) => {
-                    into.push(REAL);
-                    into.extend(number.to_le_bytes());
-                }
-            }
+            packed::put(entry.instance.get(*attribute), into);
         }
     }
-}
-
-const NULL: u8 = 0;
-const INTEGER: u8 = 1;
-const REAL: u8 = 2;
-/// Its length follows. Shorter ones have their length in the place of a kind, counted from [`SHORT`].
-const TEXT: u8 = 3;
-const SHORT: u8 = 4;
-
-fn pack_text(text: &str, into: &mut Vec<u8>) {
-    match u8::try_from(text.len()).ok().and_then(|length| length.checked_add(SHORT)) {
-        Some(kind) => into.push(kind),
-        None => {
-            into.push(TEXT);
-            into.extend((text.len() as u32).to_le_bytes());
-        }
-    }
-    into.extend(text.as_bytes());
-}
-
-/// The values in a packed piece, in the order of the shape's attributes.
-pub fn unpack<'p>(packed: &'p [u8]) -> impl Iterator<Item = Value<'p>> {
-    let mut rest = packed;
-    std::iter::from_fn(move || {
-        let (kind, after) = rest.split_first()?;
-        let text = |after: &'p [u8], length: usize| {
-            let (text, after) = after.split_at(length);
-            (Value::Text(str::from_utf8(text).unwrap_or_default()), after)
-        };
-        let (value, after) = match *kind {
-            NULL => (Value::Null, after),
-            INTEGER => {
-                let (number, after) = after.split_first_chunk()?;
-                (Value::Integer(i64::from_le_bytes(*number)), after)
-            }
-            REAL => {
-                let (number, after) = after.split_first_chunk()?;
-                (Value::Real(f64::from_le_bytes(*number)), after)
-            }
-            TEXT => {
-                let (length, after) = after.split_first_chunk::<4>()?;
-                text(after, u32::from_le_bytes(*length) as usize)
-            }
-            length => text(after, usize::from(length - SHORT)),
-        };
-        rest = after;
-        Some(value)
-    })
 }
 
 /// Some instance's values, and its place in the order.
@@ -201,7 +142,7 @@ impl Fold {
             return;
         }
         let mut differing = 0;
-        for (n, (mine, theirs)) in self.values().into_iter().zip(unpack(packed)).enumerate().take(64) {
+        for (n, (mine, theirs)) in self.values().into_iter().zip(packed::values(packed)).enumerate().take(64) {
             if !is_empty(mine) && !is_empty(theirs) && mine != theirs {
                 differing |= 1 << n;
             }
@@ -213,8 +154,8 @@ impl Fold {
         let mut covered: Vec<bool> = Vec::new();
         self.layers.retain(|layer| {
             let mut says_more = covered.is_empty();
-            covered.resize(covered.len().max(unpack(&layer.values).count()), false);
-            for (covered, value) in covered.iter_mut().zip(unpack(&layer.values)) {
+            covered.resize(covered.len().max(packed::values(&layer.values).count()), false);
+            for (covered, value) in covered.iter_mut().zip(packed::values(&layer.values)) {
                 if !is_empty(value) && !*covered {
                     *covered = true;
                     says_more = true;
@@ -228,9 +169,9 @@ impl Fold {
     pub fn values(&self) -> Vec<Value<'_>> {
         let mut layers = self.layers.iter();
         let Some(last) = layers.next() else { return Vec::new() };
-        let mut values: Vec<Value> = unpack(&last.values).collect();
+        let mut values: Vec<Value> = packed::values(&last.values).collect();
         for layer in layers {
-            for (value, earlier) in values.iter_mut().zip(unpack(&layer.values)) {
+            for (value, earlier) in values.iter_mut().zip(packed::values(&layer.values)) {
                 if is_empty(*value) && !is_empty(earlier) {
                     *value = earlier;
                 }
@@ -241,7 +182,7 @@ impl Fold {
 
     /// The values of the last instance alone, of those for which `says` is true.
     pub fn last_that(&self, says: impl Fn(&[Value<'_>]) -> bool) -> Option<Vec<Value<'_>>> {
-        self.layers.iter().map(|layer| unpack(&layer.values).collect::<Vec<_>>()).find(|values| says(values))
+        self.layers.iter().map(|layer| packed::values(&layer.values).collect::<Vec<_>>()).find(|values| says(values))
     }
 
     /// The columns on which instances disagree, counted along the shape.
@@ -278,7 +219,7 @@ mod tests {
     fn pack(values: &[&str]) -> Vec<u8> {
         let mut packed = Vec::new();
         for value in values {
-            pack_text(value, &mut packed);
+            packed::put(Value::Text(value), &mut packed);
         }
         packed
     }
@@ -312,14 +253,6 @@ mod tests {
         }
         let expected = (["b", "c", "e"].map(String::from).to_vec(), vec![0, 2]);
         assert_eq!(Vec::from_iter(seen), [expected]);
-    }
-
-    #[test]
-    fn texts_of_any_length_come_back() {
-        let texts = [0, 1, 250, 251, 252, 255, 256, 70_000].map(|length| "x".repeat(length));
-        let packed = pack(&texts.each_ref().map(String::as_str));
-        let back: Vec<Value> = unpack(&packed).collect();
-        assert_eq!(back, texts.each_ref().map(|text| Value::Text(text)));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What a run knows of patients, studies and series, whichever writer came upon them: who inserted the row, what stands
 //! in it, and all that the instances below say.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::few::Few;
 use super::fold::{Fold, Shape};
@@ -118,9 +118,7 @@ impl Row {
 
 /// The number that stands for an image's key: ten million keys would not fit into memory.
 fn hash(key: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
+    xxh3_64(key.as_bytes())
 }
 
 impl Rows {

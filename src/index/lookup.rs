@@ -4,8 +4,9 @@
 //! A file says nothing of a series, study or patient that the index does not link it to: the PACS may have moved the
 //! study to another patient, and what the file says of the former one is then nobody's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Writer;
@@ -71,7 +72,7 @@ impl<'a> Batch<'a> {
         Batch {
             entries,
             files: files.into_iter().map(|(_, n)| n).collect(),
-            there: HashMap::new(),
+            there: HashMap::default(),
             reach: vec![Reach::default(); entries.len()],
             patients: vec![None; entries.len()],
             rows: Default::default(),

@@ -1,7 +1,8 @@
 //! What a transaction did, entry by entry and row by row: as it is told, and as it is written down.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::companion_rows::Put;

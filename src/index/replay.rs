@@ -3,7 +3,9 @@
 //! What is written down of a batch says what its transaction was about to commit. Whether it was, rows tell: what is not
 //! there was not done, and its files are written again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+
+use foldhash::HashMap;
 
 use super::batch::Writer;
 use super::known::{PARENTS, Reach};

@@ -1,9 +1,11 @@
 //! What the closing step has to do, once all instances are in the index: which patient each study has, and what there
 //! is to tell of conflicts. Decided from all that was seen, whatever order it was seen in.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::batch::Writer;
 use super::fold::{Fold, IDENTITY, is_empty};
@@ -222,7 +224,7 @@ impl Writer {
         patients: &HashMap<Arc<str>, Patient>,
         studies: &ByPatient<'_>,
     ) -> Result<Variants, Failure> {
-        let mut variants = Variants::new();
+        let mut variants = Variants::default();
         if self.was_empty[Level::Patient as usize] {
             return Ok(variants);
         }

@@ -42,7 +42,7 @@ impl Recorder for Journal {
 impl Journal {
     /// Of a batch that nobody knew to be committed these files are.
     pub fn is_done(&self, batch: &Batch, kept: &[usize], attempt: &Attempt) {
-        let records: Vec<Vec<u8>> = kept.iter().map(|n| encode(&batch.records[*n])).collect();
+        let records: Vec<Vec<u8>> = kept.iter().map(|n| batch.records[*n].encode()).collect();
         let state = |(n, kept): (usize, &usize)| State { fate: fate(attempt, n), ..batch.states[*kept] };
         let states = kept.iter().enumerate().map(state).collect();
         self.append_batch(batch.writer, states, &records, attempt);

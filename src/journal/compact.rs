@@ -59,7 +59,7 @@ impl Journal {
                 if known.is_some_and(|known| (known.at, known.member) == (state.at, state.member)) {
                     let fate = if state.at < self.distrusted { Fate::NoRow } else { state.fate };
                     states.push(State { fate, ..state });
-                    records.push(encode(&record));
+                    records.push(record.encode());
                 }
                 if states.len() == PORTION {
                     flush(&mut states, &mut records);

@@ -17,7 +17,7 @@ pub const PER_BLOCK: usize = 64;
 /// No block of so many records is larger, but for one that is damaged.
 const LARGEST_BLOCK: usize = 64 << 20;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Record {
     /// Where the file lies, as it is called here.
     pub path: String,
@@ -35,44 +35,79 @@ impl Record {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub enum Reading {
     Instance(Instance),
     Skipped(Rule),
     Rejected { code: String, detail: String },
 }
 
-/// A record of an instance, borrowed: encoded like [`Record`].
-#[derive(Serialize)]
-struct Borrowed<'a> {
+/// What stands in front of a record's instance, if it has one.
+#[derive(Serialize, Deserialize)]
+struct Head<'a> {
     path: &'a str,
     state: FileState,
-    reading: BorrowedReading<'a>,
+    holds: Holds<'a>,
 }
 
-#[derive(Serialize)]
-enum BorrowedReading<'a> {
-    Instance(&'a Instance),
+#[derive(Serialize, Deserialize)]
+enum Holds<'a> {
+    Instance,
+    Skipped(Rule),
+    Rejected { code: &'a str, detail: &'a str },
 }
 
 /// The record of a file without an instance. `None` if it may have one another time.
 pub fn of_rejection(path: &str, state: FileState, rejection: &Rejection, rule: Option<Rule>) -> Option<FileRecord> {
-    let reading = match (rule, rejection) {
-        (Some(rule), _) => Reading::Skipped(rule),
+    let detail = rejection.to_string();
+    let holds = match (rule, rejection) {
+        (Some(rule), _) => Holds::Skipped(rule),
         (None, Rejection::Unreadable(_) | Rejection::Panicked) => return None,
-        (None, rejection) => Reading::Rejected { code: rejection.code().to_owned(), detail: rejection.to_string() },
+        (None, rejection) => Holds::Rejected { code: rejection.code(), detail: &detail },
     };
-    Some(FileRecord { state, bytes: encode(&Record { path: path.to_owned(), state, reading }) })
+    Some(FileRecord { state, bytes: encode(&Head { path, state, holds }) })
 }
 
 /// The record of a file with an instance.
 pub fn of_instance(path: &str, state: FileState, instance: &Instance) -> FileRecord {
-    FileRecord { state, bytes: encode(&Borrowed { path, state, reading: BorrowedReading::Instance(instance) }) }
+    let room = path.len() + instance.weight() + 256;
+    let mut bytes = encode_into(&Head { path, state, holds: Holds::Instance }, Vec::with_capacity(room));
+    instance.pack(&mut bytes);
+    FileRecord { state, bytes }
+}
+
+impl Record {
+    pub fn encode(&self) -> Vec<u8> {
+        let Record { path, state, reading } = self;
+        let holds = match reading {
+            Reading::Instance(instance) => return of_instance(path, *state, instance).bytes,
+            Reading::Skipped(rule) => Holds::Skipped(*rule),
+            Reading::Rejected { code, detail } => Holds::Rejected { code, detail },
+        };
+        encode(&Head { path, state: *state, holds })
+    }
+
+    /// Takes one from the front.
+    fn take(from: &mut &[u8]) -> io::Result<Self> {
+        let (Head { path, state, holds }, rest) =
+            postcard::take_from_bytes(from).map_err(|_| ErrorKind::InvalidData)?;
+        *from = rest;
+        let reading = match holds {
+            Holds::Instance => Reading::Instance(Instance::unpack(from).ok_or(ErrorKind::InvalidData)?),
+            Holds::Skipped(rule) => Reading::Skipped(rule),
+            Holds::Rejected { code, detail } => Reading::Rejected { code: code.into(), detail: detail.into() },
+        };
+        Ok(Record { path: path.into(), state, reading })
+    }
 }
 
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
+    encode_into(value, Vec::new())
+}
+
+fn encode_into(value: &impl Serialize, into: Vec<u8>) -> Vec<u8> {
     // Only what has no length known beforehand cannot be encoded, and nothing here is like that.
-    postcard::to_extend(value, Vec::with_capacity(1024)).unwrap_or_default()
+    postcard::to_extend(value, into).unwrap_or_default()
 }
 
 pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> io::Result<T> {
@@ -117,9 +152,7 @@ fn inflate(compressed: &[u8]) -> io::Result<Vec<u8>> {
 pub fn records(mut block: &[u8]) -> io::Result<Vec<Record>> {
     let mut records = Vec::with_capacity(PER_BLOCK);
     while !block.is_empty() {
-        let (record, rest) = postcard::take_from_bytes(block).map_err(|_| ErrorKind::InvalidData)?;
-        records.push(record);
-        block = rest;
+        records.push(Record::take(&mut block)?);
     }
     Ok(records)
 }
@@ -137,7 +170,7 @@ mod tests {
             Record { path: "/a/ü".into(), state, reading: Reading::Skipped(Rule::Dicomdir) },
         ];
         let mut bytes = Vec::new();
-        let encoded: Vec<u8> = all.iter().flat_map(encode).collect();
+        let encoded: Vec<u8> = all.iter().flat_map(Record::encode).collect();
         put_block(&encoded, &mut bytes);
         let mut from = bytes.as_slice();
         let found = records(&take_block(&mut from).unwrap()).unwrap();

@@ -63,7 +63,7 @@ use close::Closed;
 /// Messages of some files each that may wait for a reader, and for a writer. A thousand entries of about two
 /// kilobytes keep both busy.
 const FILES_WAITING: usize = 64;
-const ENTRIES_WAITING: usize = 32;
+const ENTRIES_WAITING: usize = 16;
 
 /// Everything that a run needs to know. Workers see neither the command line nor the environment.
 pub struct Plan<'a> {
