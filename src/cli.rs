@@ -98,6 +98,10 @@ pub struct Reindex {
     #[arg(long, value_enum, default_value_t = Duplicates::Newest)]
     pub duplicates: Duplicates,
 
+    /// In which order rows are inserted
+    #[arg(long, value_enum, default_value_t = InsertOrder::Auto)]
+    pub insert_order: InsertOrder,
+
     /// What becomes of one Patient ID with names that conflict
     #[arg(long, value_enum, default_value_t = PatientConflicts::Separate)]
     pub patient_conflicts: PatientConflicts,
@@ -200,6 +204,16 @@ pub enum Duplicates {
     Oldest,
     /// That below the root which is named first
     FirstRoot,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum InsertOrder {
+    /// As they are found; those with random UIDs by key, once the table has outgrown the memory of its server
+    Auto,
+    /// By SOP Instance UID, 150,000 at a time, which are put by on disk
+    Key,
+    /// As they are found
+    Found,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -89,6 +89,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         settings: settings.that_make_a_difference(&tables),
         walk_threads: settings.walk_threads,
         io_threads: settings.io_threads,
+        insert_order: settings.insert_order,
         count_ahead: settings.progress.is_some(),
         listing: &listing,
         stop: &stop,

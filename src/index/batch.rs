@@ -114,6 +114,11 @@ impl Writer {
         self.was_empty[Level::Instance as usize]
     }
 
+    /// The images take more room than the memory that the server keeps tables in.
+    pub fn outgrows_memory(&mut self) -> Result<bool, Failure> {
+        self.patiently(|writer| writer.index.outgrows_memory())
+    }
+
     /// Ends the connection in order. Tells what a dry run would have changed.
     pub fn end(self) -> Vec<(String, super::dry_run::Changed)> {
         let changes = self.index.changes();

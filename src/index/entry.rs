@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use jiff::civil::DateTime;
+use serde::{Deserialize, Serialize};
 
 use super::Value;
 use super::columns::Source;
 use super::names::Name;
 use super::recorder::FileRecord;
+use crate::archive::FileState;
 use crate::dicom::attributes::position;
 use crate::dicom::{ATTRIBUTES, Instance, Level, Table, value};
 
@@ -44,7 +46,52 @@ pub struct StoredFile {
     pub root: usize,
 }
 
+/// What stands in front of an entry's instance where it is put by.
+#[derive(Serialize, Deserialize)]
+struct Packed<'a> {
+    file: &'a str,
+    modified: i128,
+    root: usize,
+    path: &'a str,
+    received: &'a str,
+    has_charset: bool,
+    state: FileState,
+    record: &'a [u8],
+}
+
 impl Entry {
+    /// Puts all of it in one piece. A file that the index can name has a path of text.
+    pub fn pack(&self, into: &mut Vec<u8>) {
+        let StoredFile { path, modified, root } = &self.file;
+        let head = Packed {
+            file: path.to_str().unwrap_or_default(),
+            modified: *modified,
+            root: *root,
+            path: &self.path,
+            received: &self.received,
+            has_charset: self.charset.is_some(),
+            state: self.record.state,
+            record: &self.record.bytes,
+        };
+        // Nothing in it has a length that is not known beforehand: it can always be put.
+        *into = postcard::to_extend(&head, std::mem::take(into)).unwrap_or_default();
+        self.instance.pack(into);
+    }
+
+    /// Of one that was packed. The term is that of [`Entry::new`].
+    pub fn unpack(packed: &[u8], term: &'static str) -> Option<Self> {
+        let (head, mut rest) = postcard::take_from_bytes::<Packed>(packed).ok()?;
+        let instance = Instance::unpack(&mut rest)?;
+        Some(Entry {
+            instance,
+            file: StoredFile { path: head.file.into(), modified: head.modified, root: head.root },
+            path: head.path.into(),
+            received: head.received.into(),
+            record: FileRecord { state: head.state, bytes: head.record.into() },
+            charset: head.has_charset.then_some(term),
+        })
+    }
+
     pub fn new(
         instance: Instance,
         file: StoredFile,

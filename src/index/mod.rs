@@ -153,6 +153,11 @@ pub trait Index {
 
     fn is_empty(&mut self, level: Level) -> Result<bool, Failure>;
 
+    /// The images and their keys take more room than the memory that the server keeps tables in.
+    fn outgrows_memory(&mut self) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
     /// The most bytes of values that one statement may carry.
     fn statement_bytes(&self) -> usize;
 

@@ -166,6 +166,16 @@ impl<D: Database> Index for SqlIndex<D> {
         Ok(())
     }
 
+    fn outgrows_memory(&mut self) -> Result<bool, Failure> {
+        let Some(sql) = self.database.dialect().outgrows_memory else { return Ok(false) };
+        match self.database.fetch(&sql.into(), &[]) {
+            Ok(answer) => Ok(answer == [[Some("1".to_owned())]]),
+            // A server without such a memory does not know the question.
+            Err(Failure::Lost(_)) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
     fn is_empty(&mut self, level: Level) -> Result<bool, Failure> {
         let sql = self.statement(Verb::Any, level, 0);
         Ok(self.database.fetch(&sql, &[])?.is_empty())

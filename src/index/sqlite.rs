@@ -38,6 +38,8 @@ fn dialect() -> Dialect {
         // There is one writer, so nothing can have come since.
         latest: "",
         has_privileges: false,
+        // Files are kept in the memory of the whole system.
+        outgrows_memory: None,
         join: "CROSS JOIN",
         equal: "IS",
         text: "TEXT",

@@ -10,6 +10,8 @@ use crate::dicom::{Level, Table};
 pub struct Dialect {
     /// What makes a SELECT see rows that were committed since the transaction began.
     pub latest: &'static str,
+    /// Asks whether the images take more room than the memory that the server keeps tables in: `1` if they do.
+    pub outgrows_memory: Option<&'static str>,
     /// It knows users, who may do the one and not the other.
     pub has_privileges: bool,
     /// A join that is made in the order in which its tables are named.

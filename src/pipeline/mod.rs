@@ -15,6 +15,7 @@ mod close;
 mod finish;
 mod gate;
 mod gone;
+pub mod key_order;
 mod lag;
 mod outage;
 mod read;
@@ -59,6 +60,7 @@ use crate::report::account::{Account, Fate};
 use crate::report::listing::Listing;
 use census::Census;
 use close::Closed;
+use key_order::PutBy;
 
 /// Messages of some files each that may wait for a reader, and for a writer. A thousand entries of about two
 /// kilobytes keep both busy.
@@ -87,6 +89,8 @@ pub struct Plan<'a> {
     pub settings: u64,
     pub walk_threads: usize,
     pub io_threads: usize,
+    /// Which entries are put by, to be written in key order.
+    pub insert_order: key_order::When,
     /// Files are counted ahead only for somebody who watches.
     pub count_ahead: bool,
     pub listing: &'a Listing,
@@ -268,6 +272,11 @@ impl<'a> Run<'a> {
         writers: Vec<Writer>,
         walk: impl FnOnce(&Sender<Vec<FoundFile>>) -> Result<()> + Send,
     ) -> (Vec<Writer>, Vec<Error>) {
+        let put_by = match PutBy::new(self.plan.listing.directory(), writers.len()) {
+            Ok(put_by) => put_by,
+            Err(error) => return (writers, vec![write::not_kept(error)]),
+        };
+        let put_by = &put_by;
         let (files, files_to_read) = bounded::<Vec<FoundFile>>(FILES_WAITING);
         let (entries, entries_to_write): (Vec<_>, Vec<_>) =
             writers.iter().map(|_| bounded::<Vec<Entry>>(ENTRIES_WAITING)).unzip();
@@ -276,7 +285,7 @@ impl<'a> Run<'a> {
             // One receive loop a thread, and nothing else, in a pool of their own.
             let read = scope.spawn(move || pool.broadcast(|_| self.read(&files_to_read, &entries)));
             // One connection a thread.
-            let write = |(writer, entries)| scope.spawn(move || self.write(writer, &entries));
+            let write = |(writer, entries)| scope.spawn(move || self.write(writer, &entries, put_by));
             let write: Vec<_> = writers.into_iter().zip(entries_to_write).map(write).collect();
             let mut failures = Vec::from_iter(walk.join().unwrap_or_else(|_| Err(defect("walk"))).err());
             failures.extend(read.join().map_err(|_| defect("read")).err());
@@ -285,6 +294,9 @@ impl<'a> Run<'a> {
                 .filter_map(|stage| stage.join().map_err(|_| failures.push(defect("write"))).ok())
                 .unzip();
             failures.extend(results.into_iter().filter_map(Result::err));
+            // After an interruption.
+            self.account.add(Fate::NotReached, put_by.leave());
+            self.watch.are_put_by(0);
             (writers, failures)
         })
     }

@@ -19,6 +19,7 @@ pub struct Watch {
     to_check: AtomicU64,
     checking_took: Mutex<Duration>,
     is_looking_again: AtomicBool,
+    put_by: AtomicU64,
     is_closing: AtomicBool,
     to_close: AtomicU64,
     closed: AtomicU64,
@@ -58,6 +59,11 @@ impl Watch {
 
     pub fn indexing(&self) {
         self.is_checking.store(false, Relaxed);
+    }
+
+    /// So many files were read and are put by, to be written in key order.
+    pub fn are_put_by(&self, files: usize) {
+        self.put_by.store(files as u64, Relaxed);
     }
 
     pub fn looking_again(&self) {
@@ -110,6 +116,7 @@ impl Watch {
             directories_listed: listed,
             directories_waiting: census.directories_known.load(Relaxed).saturating_sub(listed),
             done: account.done(),
+            put_by: self.put_by.load(Relaxed),
             bytes: account.bytes.load(Relaxed),
             stopping: run.plan.stop.is_set(),
             rejected: account.count(Fate::Rejected),

@@ -3,10 +3,12 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use super::Run;
-use crate::error::Result;
+use super::key_order::{PutBy, PutsBy, When, is_random};
+use crate::dicom::Level;
+use crate::error::{Error, Result};
 use crate::index::batch::Writer;
 use crate::index::outcome::{Outcome, Written};
 use crate::index::{Entry, Failure};
@@ -18,42 +20,121 @@ const BATCH: usize = 500;
 /// A batch is not held back for longer: a slow archive is searchable as it is read, and an interruption loses little.
 const AGE: Duration = Duration::from_secs(1);
 
+/// The server is asked whether its table has outgrown its memory as often as so many entries with random UIDs come.
+const ASKED_EVERY: u64 = 10_000;
+
+/// What a writer has in hand.
+struct Hand<'a> {
+    batch: Vec<Entry>,
+    put_by: &'a PutBy,
+    puts_by: PutsBy<'a>,
+    /// How many entries had random UIDs.
+    random: u64,
+    asks_at: u64,
+    has_outgrown: bool,
+}
+
 impl Run<'_> {
     /// Writes until no entry can come. The writer comes back for the closing step.
-    pub(super) fn write(&self, mut writer: Writer, entries: &Receiver<Vec<Entry>>) -> (Writer, Result<()>) {
-        let mut batch: Vec<Entry> = Vec::with_capacity(BATCH);
-        let mut due = Instant::now() + AGE;
-        let mut open = true;
-        while open || !batch.is_empty() {
-            match entries.recv_deadline(due) {
-                Ok(mut part) => batch.append(&mut part),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => open = false,
-            }
-            let late = !open || Instant::now() >= due;
-            if batch.len() < BATCH && !late {
-                continue;
-            }
-            let rest = batch.split_off(batch.len().min(BATCH));
-            if !batch.is_empty() && !self.gate.pass(self.plan.stop) {
-                self.give_up(batch.len() + rest.len(), entries);
-                return (writer, Ok(()));
-            }
-            if let Err(failure) = self.flush(&mut writer, &batch) {
-                let result = self.index_failed(failure);
-                self.give_up(batch.len() + rest.len(), entries);
-                return (writer, result);
-            }
-            batch = rest;
-            due = Instant::now() + AGE;
+    pub(super) fn write(
+        &self,
+        mut writer: Writer,
+        entries: &Receiver<Vec<Entry>>,
+        put_by: &PutBy,
+    ) -> (Writer, Result<()>) {
+        let batch = Vec::with_capacity(BATCH);
+        let puts_by = put_by.writer();
+        let mut hand = Hand { batch, put_by, puts_by, random: 0, asks_at: 1, has_outgrown: false };
+        let result = self.write_all(&mut writer, &mut hand, entries);
+        if !hand.batch.is_empty() || result.is_err() {
+            self.give_up(hand.batch.len(), entries);
         }
-        (writer, Ok(()))
+        (writer, result)
+    }
+
+    /// What is left in hand was not written.
+    fn write_all(&self, writer: &mut Writer, hand: &mut Hand<'_>, entries: &Receiver<Vec<Entry>>) -> Result<()> {
+        let mut due = Instant::now() + AGE;
+        let mut ended = false;
+        loop {
+            let taken = self.take_in_order(hand)?;
+            let received = match taken {
+                false => entries.recv_deadline(due),
+                true if hand.put_by.is_full() => Err(RecvTimeoutError::Timeout),
+                true => entries.try_recv().map_err(|error| match error {
+                    TryRecvError::Empty => RecvTimeoutError::Timeout,
+                    TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+                }),
+            };
+            match received {
+                Ok(part) => self.hold(part, hand, writer)?,
+                Err(RecvTimeoutError::Disconnected) if !ended => {
+                    ended = true;
+                    hand.puts_by.end();
+                    continue;
+                }
+                Err(_) => {}
+            }
+            let late = taken || ended || Instant::now() >= due;
+            while hand.batch.len() >= BATCH || (late && !hand.batch.is_empty()) {
+                if !self.gate.pass(self.plan.stop) {
+                    return Ok(());
+                }
+                let portion = hand.batch.len().min(BATCH);
+                if let Err(failure) = self.flush(writer, &hand.batch[..portion]) {
+                    return self.index_failed(failure);
+                }
+                hand.batch.drain(..portion);
+                due = Instant::now() + AGE;
+            }
+            if ended && !taken {
+                return Ok(());
+            }
+            if hand.batch.is_empty() {
+                due = Instant::now() + AGE;
+            }
+        }
+    }
+
+    /// Takes up what is put by when it is time to. Many may be: an interruption does not wait for them.
+    fn take_in_order(&self, hand: &mut Hand<'_>) -> Result<bool> {
+        if self.plan.stop.is_set() {
+            return Ok(false);
+        }
+        let mut taken = hand.put_by.take(BATCH, self.plan.tables.charset_term()).map_err(not_kept)?;
+        self.watch.are_put_by(hand.put_by.len());
+        let any = !taken.is_empty();
+        hand.batch.append(&mut taken);
+        Ok(any)
+    }
+
+    /// Puts by what is better written in key order.
+    fn hold(&self, part: Vec<Entry>, hand: &mut Hand<'_>, writer: &mut Writer) -> Result<()> {
+        let when = self.plan.insert_order;
+        let has_random_uid = |entry: &Entry| is_random(entry.key(Level::Instance));
+        if when == When::Outgrown && !hand.has_outgrown && hand.random >= hand.asks_at {
+            hand.asks_at = hand.random + ASKED_EVERY;
+            match writer.outgrows_memory() {
+                Ok(has_outgrown) => hand.has_outgrown = has_outgrown,
+                Err(failure) => {
+                    hand.batch.extend(part);
+                    return self.index_failed(failure);
+                }
+            }
+        }
+        hand.random += part.iter().filter(|entry| has_random_uid(entry)).count() as u64;
+        let (put_by, batch) = part.into_iter().partition::<Vec<_>, _>(|entry| match when {
+            When::Always => true,
+            When::Outgrown => hand.has_outgrown && has_random_uid(entry),
+            When::Never => false,
+        });
+        hand.put_by.put(&put_by);
+        self.watch.are_put_by(hand.put_by.len());
+        hand.batch.extend(batch);
+        Ok(())
     }
 
     fn flush(&self, writer: &mut Writer, batch: &[Entry]) -> Result<(), Failure> {
-        if batch.is_empty() {
-            return Ok(());
-        }
         let written = writer.write(batch)?;
         self.tell(batch, &written);
         for written in written {
@@ -110,4 +191,11 @@ impl Run<'_> {
             self.account.add(Fate::NotReached, part.len());
         }
     }
+}
+
+pub(super) fn not_kept(error: std::io::Error) -> Error {
+    Error::unfinished(
+        format!("what was read could not be put by on disk: {error}"),
+        "Make room beside the list of rejected files, or use --insert-order found, and run the same command again.",
+    )
 }

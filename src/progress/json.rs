@@ -34,6 +34,7 @@ impl<W: Write + Send> JsonLines<W> {
             "files_found": readings.found,
             "files_found_is_total": readings.found_is_total,
             "files_done": readings.done,
+            "files_put_by": readings.put_by,
             "files_per_second": snapshot.rate_now.round(),
             "files_per_second_mean": snapshot.rate_mean.round(),
             "stopping": readings.stopping,

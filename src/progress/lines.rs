@@ -90,6 +90,7 @@ mod tests {
                 directories_listed: 1,
                 directories_waiting: 1,
                 done: 1_234,
+                put_by: 0,
                 stopping: false,
                 bytes: 5_000_000,
                 rejected: 3,

@@ -56,6 +56,8 @@ pub struct Readings {
     pub directories_waiting: u64,
     /// Files accounted for.
     pub done: u64,
+    /// Files that were read and wait to be written in key order.
+    pub put_by: u64,
     /// The run was told to end, and finishes what is being written.
     pub stopping: bool,
     pub bytes: u64,

@@ -66,6 +66,7 @@ mod tests {
             directories_listed: 10,
             directories_waiting: waiting,
             done,
+            put_by: 0,
             stopping: false,
             bytes: 0,
             rejected: 0,

@@ -86,7 +86,11 @@ pub fn position(snapshot: &Snapshot) -> String {
         Phase::Closing => format!("{} of {} studies and series", count(readings.closed), count(readings.to_close)),
         Phase::Indexing | Phase::LookingAgain => {
             let counting = if readings.found_is_total { "" } else { ", still counting" };
-            format!("{} of {} files{counting}", count(readings.done), count(readings.found))
+            let put_by = match readings.put_by {
+                0 => String::new(),
+                files => format!(", {} more read", count(files)),
+            };
+            format!("{} of {} files{counting}{put_by}", count(readings.done), count(readings.found))
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::index::names::Conflicts;
 use crate::index::replica::Address;
 use crate::index::{Location, Tables};
 use crate::journal::Busy;
+use crate::pipeline::key_order::When;
 use crate::pipeline::received::Origin;
 use crate::progress::Form;
 pub use index::location;
@@ -52,6 +53,7 @@ pub struct Reindex {
     pub undo: PathBuf,
     pub undo_is_default: bool,
     pub duplicates: Choice,
+    pub insert_order: When,
     pub patient_conflicts: Conflicts,
     pub received_from: Vec<Origin>,
     /// The local time of the PACS.
@@ -151,6 +153,12 @@ impl Reindex {
                 cli::Duplicates::Newest => Choice::Newest,
                 cli::Duplicates::Oldest => Choice::Oldest,
                 cli::Duplicates::FirstRoot => Choice::FirstRoot,
+            },
+            insert_order: match typed.insert_order {
+                _ if typed.dry_run => When::Never,
+                cli::InsertOrder::Auto => When::Outgrown,
+                cli::InsertOrder::Key => When::Always,
+                cli::InsertOrder::Found => When::Never,
             },
             patient_conflicts: match typed.patient_conflicts {
                 cli::PatientConflicts::Separate => Conflicts::Separate,

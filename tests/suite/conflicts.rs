@@ -98,13 +98,14 @@ fn assert_same(one: &(Vec<String>, Vec<String>, String), other: &(Vec<String>, V
     assert_eq!(one.2, other.2, "{what}");
 }
 
-/// Orders of roots and numbers of threads. Before each the listings are reversed.
-const WAYS: [(&[&str], &str); 5] = [
-    (&["a", "b", "c"], "1"),
-    (&["c", "b", "a"], "64"),
-    (&["b", "a", "c"], "64"),
-    (&["c", "a", "b"], "1"),
-    (&["a", "b", "c"], "64"),
+/// Orders of roots and of rows, and numbers of threads. Before each the listings are reversed.
+const WAYS: [(&[&str], &str, &str); 6] = [
+    (&["a", "b", "c"], "1", "found"),
+    (&["c", "b", "a"], "64", "found"),
+    (&["b", "a", "c"], "64", "auto"),
+    (&["c", "a", "b"], "1", "auto"),
+    (&["a", "b", "c"], "64", "key"),
+    (&["b", "a", "c"], "1", "key"),
 ];
 
 /// What the store has of everything.
@@ -139,15 +140,19 @@ fn one_index_and_one_list_whatever_order_files_are_read_in() {
         let indexes: [fn(&Site) -> Index; 2] = [Index::mariadb, Site::sqlite];
         for make in indexes {
             let mut first = None;
-            for (roots, threads) in WAYS {
+            for (roots, threads, order) in WAYS {
                 let _ = fs::remove_file(site.path("index.db"));
                 reverse_listings(&site);
-                let outcome = outcome(&site, &make(&site), roots, &["--io-threads", threads]);
+                let outcome = outcome(&site, &make(&site), roots, &["--io-threads", threads, "--insert-order", order]);
                 for reason in REASONS {
                     assert!(outcome.1.iter().any(|line| line.contains(reason)), "no {reason} in seed {seed}");
                 }
                 let first = first.get_or_insert_with(|| outcome.clone());
-                assert_same(first, &outcome, &format!("seed {seed}, roots {roots:?}, {threads} threads"));
+                assert_same(
+                    first,
+                    &outcome,
+                    &format!("seed {seed}, roots {roots:?}, {threads} threads, order {order}"),
+                );
             }
         }
     }
@@ -171,7 +176,7 @@ fn an_index_that_was_there_is_brought_up_in_one_way_whatever_the_order() {
     let site = Site::new();
     put_conflicts(&site, 11);
     let mut first = None;
-    for (roots, threads) in WAYS {
+    for (roots, threads, order) in WAYS {
         let index = Index::mariadb(&site);
         // A part of the archive is in the index, with values missing and edited.
         reindex(&site, &index, &["b"], &["--io-threads", "1"]);
@@ -179,9 +184,9 @@ fn an_index_that_was_there_is_brought_up_in_one_way_whatever_the_order() {
         index.execute("UPDATE series SET modality = NULL WHERE uuid LIKE '%2'");
         index.execute("UPDATE image SET instance = NULL, xfersyntax = NULL WHERE uuid LIKE '%3'");
         index.execute("UPDATE patient SET weight = NULL, comments = 'edited'");
-        let outcome = outcome(&site, &index, roots, &["--io-threads", threads]);
+        let outcome = outcome(&site, &index, roots, &["--io-threads", threads, "--insert-order", order]);
         let first = first.get_or_insert_with(|| outcome.clone());
-        assert_same(first, &outcome, &format!("roots {roots:?}, {threads} threads"));
+        assert_same(first, &outcome, &format!("roots {roots:?}, {threads} threads, order {order}"));
     }
 }
 

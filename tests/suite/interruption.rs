@@ -41,6 +41,30 @@ fn an_interrupted_run_finishes_its_batch_and_the_next_one_goes_on() {
 }
 
 #[test]
+fn an_interrupted_run_does_not_wait_for_what_is_put_by_and_the_next_one_goes_on() {
+    let site = site_with_files();
+    let index = site.sqlite();
+    site.run(&["init", "--index", &index.url]).exits(0);
+    // All that comes is put by; the first batch of it waits for the index.
+    let mut other = index.connect();
+    other.execute("BEGIN IMMEDIATE");
+    let run = site.start_reindex(&index, &["--insert-order", "key"]);
+    sleep(Duration::from_secs(2));
+    run.interrupt();
+    sleep(Duration::from_millis(300));
+    other.execute("ROLLBACK");
+    other.close();
+    let said = run.end().exits(130);
+    let (inserted, not_reached) = (said.figure("inserted"), said.figure("not reached"));
+    assert_eq!((said.figure("files found"), inserted + not_reached), (FILES, FILES));
+    assert!(inserted < FILES / 2, "{}", said.out);
+    assert_eq!(index.count("image"), inserted);
+    let said = site.reindex(&index, &["--insert-order", "key"]).exits(0);
+    assert_eq!(said.figure("inserted"), FILES, "it goes on, and tells of all");
+    assert_eq!(index.rows("SELECT DISTINCT instances FROM series"), [(FILES / 6).to_string()]);
+}
+
+#[test]
 fn a_second_interrupt_leaves_at_once() {
     let site = site_with_files();
     let index = site.sqlite();
