@@ -96,7 +96,8 @@ pub fn kill(files: u32, kills: u32, make: fn(&Site) -> Index) {
     for n in 0..kills {
         let _ = (fs::remove_dir_all(site.path("state")), fs::remove_file(site.path("index.db")));
         let index = make(&site);
-        let mut killed = site.start_reindex(&index, &["--state", "state"]);
+        let order = if n % 2 == 0 { "found" } else { "key" };
+        let mut killed = site.start_reindex(&index, &["--state", "state", "--insert-order", order]);
         let (part, of) = (2 * n + 1, 2 * kills);
         let at = duration * part / of;
         if is_long() {
