@@ -23,8 +23,8 @@ impl Known {
     /// What there is no room for in memory lies in a directory, in files without a name.
     pub fn new(tables: &Tables, directory: &Path) -> Self {
         let shapes = [Level::Patient, Level::Study, Level::Series].map(|level| Shape::of(tables, level));
-        let [inserted, corrected, titled] = [(); 3].map(|()| Hashes::new(directory));
-        Known(Arc::new(Mutex::new(Rows { shapes, inserted, corrected, titled, ..Rows::default() })))
+        let [inserted, corrected, titled, contended] = [(); 4].map(|()| Hashes::new(directory));
+        Known(Arc::new(Mutex::new(Rows { shapes, inserted, corrected, titled, contended, ..Rows::default() })))
     }
 
     /// All that is known. Nothing is, afterwards.
@@ -56,6 +56,8 @@ pub struct Rows {
     corrected: Hashes,
     /// Images whose title this run has inserted.
     titled: Hashes,
+    /// Images of which slices had several files.
+    contended: Hashes,
     scratch: (Vec<u8>, Vec<u8>),
 }
 
@@ -208,15 +210,24 @@ impl Rows {
         self.titled.contains(hash(key))
     }
 
+    pub fn image_was_contended(&mut self, key: &str) {
+        self.contended.insert(hash(key));
+    }
+
+    pub fn is_contended(&self, key: &str) -> bool {
+        self.contended.contains(hash(key))
+    }
+
     /// Whether what was said of images can be relied on.
     pub fn check_images(&self) -> Result<(), Failure> {
-        let failure = [&self.inserted, &self.corrected, &self.titled].into_iter().find_map(Hashes::failure);
+        let images = [&self.inserted, &self.corrected, &self.titled, &self.contended];
+        let failure = images.into_iter().find_map(Hashes::failure);
         failure.map_or(Ok(()), |why| Err(Failure::Lost(format!("a temporary file cannot be read: {why}"))))
     }
 
     /// What is known of images is not asked for any more.
     pub fn forget_images(&mut self) {
-        (self.inserted, self.corrected, self.titled) = Default::default();
+        (self.inserted, self.corrected, self.titled, self.contended) = Default::default();
     }
 
     pub fn learn_identity(&mut self, id: &str, identity: &str) {

@@ -54,6 +54,13 @@ impl Written {
         *self = Written { outcome: Outcome::Refused(Refusal::default()), link_differs: false };
     }
 
+    /// Which file of its instance is indexed is told when all are known.
+    pub fn is_duplicate_later(&mut self) {
+        if matches!(self.outcome, Outcome::Duplicate { .. }) {
+            self.outcome = Outcome::Refused(Refusal::default());
+        }
+    }
+
     pub(super) fn new(outcome: Outcome, reach: &Reach) -> Self {
         Written { link_differs: !reach.series && !matches!(outcome, Outcome::Refused(_)), outcome }
     }

@@ -4,6 +4,7 @@
 //! there was not done, and its files are written again.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use foldhash::HashMap;
 
@@ -30,6 +31,10 @@ impl Writer {
     pub fn own(&mut self, entries: &[Entry], attempt: &Attempt) -> Result<(), Failure> {
         self.own_images(entries, attempt)?;
         self.learn_rows(entries, attempt);
+        let mut known = self.known.lock();
+        let outcomes = entries.iter().zip(&attempt.outcomes);
+        let contended = outcomes.filter(|(_, outcome)| matches!(outcome, Outcome::Duplicate { .. }));
+        contended.for_each(|(entry, _)| known.image_was_contended(entry.key(Level::Instance)));
         Ok(())
     }
 
@@ -78,12 +83,30 @@ impl Writer {
                 _ => known.add(entry, reach),
             }
             let is_again = again.last() == Some(&n);
-            let is_told = !is_again || matches!(outcome, Outcome::Duplicate { loser: Some(_) });
-            let outcome = if is_told { outcome.clone() } else { Outcome::Refused(Refusal::default()) };
+            let outcome = if is_again { Outcome::Refused(Refusal::default()) } else { outcome.clone() };
             // The link of what is written once more is looked at then.
             written.push(Written::new(outcome, &Reach { series: reach.series || is_again, ..reach.clone() }));
         }
         Ok((written, again))
+    }
+
+    /// Which of these files, told by UID and path, the rows of their instances do not name, where slices had several
+    /// files of an instance.
+    pub fn passed_over(&mut self, files: &[(&str, &Path)]) -> Result<Vec<usize>, Failure> {
+        let contended: Vec<usize> = {
+            let known = self.known.lock();
+            let contended = (0..files.len()).filter(|n| known.is_contended(files[*n].0)).collect();
+            known.check_images()?;
+            contended
+        };
+        let keys: Vec<&str> = contended.iter().map(|n| files[*n].0).collect();
+        let there = self.patiently(|writer| writer.index.find(Table::Image, &keys, BEGUN))?;
+        let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
+        let is_passed_over = |n: &usize| {
+            let (uid, file) = files[*n];
+            there.get(uid).is_some_and(|named| !self.policy.archive.is_named(named, file))
+        };
+        Ok(contended.into_iter().filter(is_passed_over).collect())
     }
 
     /// Of a batch that may not be committed, what is there: which of its files, told by UID and path in the index, and

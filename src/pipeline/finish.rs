@@ -1,9 +1,10 @@
 //! The end of a run in slices: what conflicts between them is settled, once each has written what it holds.
 //!
-//! Their journals are gone through twice. First it is learnt which rows they inserted: each slice took those of the others
-//! for rows that were there. Then it is known which rows a file says something of; what a slice could not decide is
-//! written once more, and the closing step is that of any run.
+//! Their journals are gone through three times. First it is learnt which rows they inserted: each slice took those of the
+//! others for rows that were there. Then it is known which rows a file says something of; what a slice could not decide
+//! is written once more. Last, rows tell which files are not indexed. The closing step is that of any run.
 
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Instant;
@@ -12,7 +13,7 @@ use super::close::Closed;
 use super::{Done, Plan, Run, defect, journal_failed};
 use crate::error::{Error, Result};
 use crate::index::batch::Writer;
-use crate::index::outcome::Outcome;
+use crate::index::outcome::{Outcome, Written};
 use crate::index::{Entry, Refusal};
 use crate::journal::record::{Reading, Record};
 use crate::journal::{Batch, Journal, Slice};
@@ -96,7 +97,8 @@ impl Run<'_> {
             journal.replay(|batch| self.contribute(journal, batch, writer, &mut again))?;
             journal.noted(|record| self.count_noted(record))?;
         }
-        self.write_again(writer, again)
+        self.write_again(writer, again)?;
+        journals.iter().try_for_each(|journal| journal.replay(|batch| self.list_duplicates(journal, &batch, writer)))
     }
 
     /// The database was restored since, or is another one.
@@ -148,8 +150,31 @@ impl Run<'_> {
 
     fn write_again(&self, writer: &mut Writer, entries: Vec<Entry>) -> Result<()> {
         if !entries.is_empty() {
-            let written = writer.write(&entries).or_else(|failure| self.index_failed(failure))?;
+            let mut written = writer.write(&entries).or_else(|failure| self.index_failed(failure))?;
+            written.iter_mut().for_each(Written::is_duplicate_later);
             self.tell(&entries, &written);
+        }
+        Ok(())
+    }
+
+    /// What a file lost to is of no account, nor when it did: a command that was killed may have led rows to other files.
+    fn list_duplicates(&self, journal: &Journal, batch: &Batch, writer: &mut Writer) -> Result<()> {
+        if self.plan.stop.is_set() {
+            return Ok(());
+        }
+        let Some(files) = batch.records.iter().map(instance_of).collect::<Option<Vec<_>>>() else { return Ok(()) };
+        let passed_over = writer.passed_over(&files).or_else(|failure| self.index_failed(failure))?;
+        if passed_over.is_empty() {
+            return Ok(());
+        }
+        let is_last = journal.are_last(batch);
+        let is_refused = |n: usize| matches!(batch.attempt.outcomes[n], Outcome::Refused(_));
+        for n in passed_over.into_iter().filter(|n| is_last[*n] && !is_refused(*n)) {
+            let (uid, path) = files[n];
+            // One that was moved since is found where it lies now.
+            if path.symlink_metadata().is_ok() {
+                self.list_duplicate(path, uid);
+            }
         }
         Ok(())
     }
@@ -164,5 +189,13 @@ impl Run<'_> {
         }
         self.account.bytes.fetch_add(record.state.size, Relaxed);
         Ok(())
+    }
+}
+
+/// The instance in a record, and its file.
+fn instance_of(record: &Record) -> Option<(&str, &Path)> {
+    match &record.reading {
+        Reading::Instance(instance) => Some((instance.sop_instance_uid(), Path::new(&record.path))),
+        _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! The write stage: entries into batches, batches into the index, outcomes into the account.
 
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -175,12 +176,16 @@ impl Run<'_> {
                 }
                 Outcome::Duplicate { loser } => {
                     let loser = loser.as_ref().and_then(|loser| self.plan.path_map.from_index(loser));
-                    let detail = format!("another file of instance {}", entry.instance.sop_instance_uid());
-                    listing.add("duplicate", loser.as_deref().unwrap_or(path), "same-instance", &detail);
+                    self.list_duplicate(loser.as_deref().unwrap_or(path), entry.instance.sop_instance_uid());
                 }
                 _ => {}
             }
         }
+    }
+
+    pub(super) fn list_duplicate(&self, path: &Path, sop_instance_uid: &str) {
+        let detail = format!("another file of instance {sop_instance_uid}");
+        self.plan.listing.add("duplicate", path, "same-instance", &detail);
     }
 
     /// The index cannot be written, or not for now: the other stages end, and what they still send was not reached.

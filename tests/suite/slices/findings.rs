@@ -218,33 +218,6 @@ fn a_second_file_of_an_instance_that_comes_before_the_end_is_told() {
 }
 
 #[test]
-fn a_finish_that_is_interrupted_while_it_closes_is_run_again() {
-    // As far as a run is interrupted: the second patient has its row, and the marks are missing.
-    let site = Site::new();
-    for n in 1..=4 {
-        put(&site, &format!("a/{}/{n}", directory_of(1)), 1, instance(1, n));
-        let other = with(instance(2, n), "PatientName", if n % 2 == 0 { "Roe^John" } else { "Roe^John^Paul" });
-        put(&site, &format!("a/{}/{n}", directory_of(2)), 1, with(other, "PatientComments", &format!("part {n}")));
-    }
-    let one = Index::sqlite(site.path("one.db"));
-    ordinary(&site, &one, &["a"], &[]);
-    let index = site.sqlite();
-    for n in 1..=2 {
-        slice(&site, &index, n, &["a"], &[]);
-    }
-    let before = index.dump();
-    finish(&site, &index, &[]).exits(1);
-    let whole = index.dump();
-    // Patients are settled, studies and series are not.
-    let _ = (before, whole);
-    ["slice-1", "slice-2"].iter().for_each(|state| unmark(&site, state));
-    index.execute("UPDATE study SET modalities = NULL");
-    slice(&site, &index, 2, &["a"], &[]);
-    finish(&site, &index, &[]).exits(1);
-    assert_same(&one.dump(), &index.dump(), "rows");
-}
-
-#[test]
 fn a_study_that_the_pacs_deletes_before_the_end_costs_the_others_nothing() {
     let site = Site::new();
     put(&site, &format!("a/{}/1", directory_of(2)), 1, with(instance(1, 1), "StudyDescription", "first"));
@@ -308,37 +281,4 @@ fn slices_give_images_and_animals_the_titles_and_codes_of_one_run() {
             }
         }
     }
-}
-
-#[test]
-fn a_finish_that_was_killed_tells_of_patients_as_one_that_was_not() {
-    let site = Site::new();
-    put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
-    put(&site, &format!("a/{}/1", directory_of(2)), 2, with(instance(2, 1), "PatientName", "Roe^John"));
-    let one = Index::sqlite(site.path("one.db"));
-    let (_, expected) = ordinary(&site, &one, &["a"], &[]);
-    let index = site.sqlite();
-    for n in 1..=2 {
-        slice(&site, &index, n, &["a"], &[]);
-    }
-    finish(&site, &index, &[]).exits(1);
-    assert_same(&expected, &listed(&site, &LISTS), "findings");
-    ["slice-1", "slice-2"].iter().for_each(|state| unmark(&site, state));
-    finish(&site, &index, &[]).exits(1);
-    assert_eq!(index.dump(), one.dump());
-    assert_same(&expected, &listed(&site, &LISTS), "findings after a kill");
-}
-
-#[test]
-fn a_finish_that_is_killed_between_its_marks_is_run_again() {
-    let site = Site::new();
-    put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
-    put(&site, &format!("a/{}/1", directory_of(2)), 2, instance(2, 1));
-    let index = site.sqlite();
-    for n in 1..=2 {
-        slice(&site, &index, n, &["a"], &[]);
-    }
-    finish(&site, &index, &[]).exits(0);
-    unmark(&site, "slice-2");
-    finish(&site, &index, &[]).exits(0);
 }

@@ -2,6 +2,7 @@
 
 mod before;
 mod findings;
+mod killed;
 pub mod site;
 
 use std::fs;
