@@ -316,6 +316,9 @@ impl Writer {
             if !matches!(outcome, Outcome::Refused(_)) {
                 known.add(entry, reach);
             }
+            if matches!(outcome, Outcome::Duplicate { .. }) {
+                known.open_contended(entry);
+            }
         }
         let written = attempt.outcomes.into_iter().zip(attempt.reach);
         written.map(|(outcome, reach)| Written::new(outcome, &reach)).collect()

@@ -2,8 +2,8 @@
 //!
 //! Rows that this run inserted were provisional: columns that its instances disagree on are set right, if they still hold
 //! what was written. Rows that were there before are filled, or refreshed. `study.modalities` are the distinct
-//! modalities of its series, `series.instances` their number: derived below which this run inserted something, and where
-//! they are NULL, as a run that was killed leaves them.
+//! modalities of its series, `series.instances` their number: derived below which this run inserted something, or could
+//! have in another order of files, and where they are NULL, as a run that was killed leaves them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -200,7 +200,7 @@ impl Writer {
                 done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
             }
         }
-        for (keys, which) in split(part, |key| studies[key].open) {
+        for (keys, which) in to_derive(settlement, part, |key| studies[key].open) {
             self.derive_modalities(&keys, which)?;
         }
         Ok(done)
@@ -244,7 +244,7 @@ impl Writer {
         if settlement.in_full {
             done.updated = self.settle_series(settlement, part)?;
         }
-        for (keys, which) in split(part, |key| settlement.rows.series[key].open) {
+        for (keys, which) in to_derive(settlement, part, |key| settlement.rows.series[key].open) {
             self.index.count_instances(&keys, which)?;
         }
         Ok(done)
@@ -366,10 +366,16 @@ fn change<'a>(tables: &'a Tables, level: Level, known: &str, from: Value<'a>, to
     (from != to).then_some(Change { column, from: From::Value(from), to })
 }
 
-/// Keys for which all is derived, and those for which only what is missing is.
-fn split(part: &[Arc<str>], is_open: impl Fn(&str) -> bool) -> [(Vec<&str>, Derive); 2] {
+/// Keys for which all is derived, and those for which only what is missing is. What was missing before is left to whoever
+/// settles the run: once it is there, nobody could tell that it is provisional.
+fn to_derive<'k>(
+    settlement: &Settlement,
+    part: &'k [Arc<str>],
+    is_open: impl Fn(&str) -> bool,
+) -> impl Iterator<Item = (Vec<&'k str>, Derive)> {
     let (open, others) = part.iter().map(|key| &**key).partition(|key| is_open(key));
-    [(open, Derive::All), (others, Derive::WhereNull)]
+    let missing = settlement.in_full.then_some((others, Derive::WhereNull));
+    std::iter::once((open, Derive::All)).chain(missing)
 }
 
 impl Parents {

@@ -1,6 +1,7 @@
 //! What a run knows of patients, studies and series, whichever writer came upon them: who inserted the row, what stands
 //! in it, and all that the instances below say.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -106,6 +107,8 @@ pub struct Series {
     pub open: bool,
     /// Files name another study.
     pub link_differs: bool,
+    /// Studies that instances name beside that in the row.
+    pub others: BTreeSet<Arc<str>>,
 }
 
 impl Row {
@@ -300,6 +303,14 @@ impl Rows {
         }
     }
 
+    /// A new image may have been of the series of this file of it before another took its place, or not: what is derived
+    /// must not depend on that.
+    pub fn open_contended(&mut self, entry: &Entry) {
+        if self.is_ours(Level::Instance, entry.key(Level::Instance)) {
+            self.series.get_mut(entry.key(Level::Series)).into_iter().for_each(|series| series.open = true);
+        }
+    }
+
     /// Adds what an entry says of the rows that it is attached to.
     pub fn add(&mut self, entry: &Entry, reach: &Reach) {
         let Rows { shapes, patients, studies, series, scratch: (order, scratch), .. } = self;
@@ -309,6 +320,10 @@ impl Rows {
         {
             series.row.add(&shapes[Level::Series as usize], entry, order, scratch);
             series.link_differs |= !reach.study;
+            let study = entry.key(Level::Study);
+            if reach.study && *series.study != *study {
+                series.others.insert(study.into());
+            }
         }
         if reach.study
             && let Some(study) = studies.get_mut(entry.key(Level::Study))

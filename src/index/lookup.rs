@@ -267,9 +267,10 @@ impl Writer {
                 None => batch.rows[Level::Study as usize].get(key).and_then(RowOf::link),
             };
             let id = entry.key(Level::Patient);
-            let is_settled = |link: &str| !known.is_ours(Level::Study, key) && !provisional.contains(link);
-            let patient = match link.filter(|link| is_settled(link)) {
+            let patient = match link.filter(|_| !known.is_ours(Level::Study, key)) {
                 None => Some(id),
+                // Or it was there and lacks its patient: which, and who else it names, is known when slices are settled.
+                Some(link) if provisional.contains(link) => (identity(names::base(link)) == identity(id)).then_some(id),
                 // What the index calls the patient now.
                 Some(link) => {
                     [link, names::base(link)].iter().any(|link| identity(link) == identity(id)).then_some(link)
@@ -281,7 +282,7 @@ impl Writer {
         Ok(())
     }
 
-    /// IDs with a suffix that studies bear until slices are settled: no patient has them yet.
+    /// IDs with a suffix that studies bear until slices are settled: no patient has them yet, and one has the ID itself.
     fn provisional_patients(&mut self, batch: &Batch<'_>) -> Result<BTreeSet<String>, Failure> {
         if !self.policy.in_slice {
             return Ok(BTreeSet::new());
@@ -293,11 +294,13 @@ impl Writer {
             let of_batch = batch.rows[Level::Study as usize].values().filter_map(RowOf::link).map(str::to_owned);
             batch.entries.iter().filter_map(of_entry).chain(of_batch).filter(|id| names::has_own_suffix(id)).collect()
         };
-        let ids: Vec<&str> = suffixed.iter().map(String::as_str).collect();
+        let ids: Vec<&str> = suffixed.iter().flat_map(|id| [id, names::base(id)]).collect();
         let look = Look { view: View::Begun, show: Show::Nothing };
-        for row in self.index.find(Table::Patient, &ids, look)? {
-            suffixed.remove(&row.key);
-        }
+        let there: HashSet<String> =
+            self.index.find(Table::Patient, &ids, look)?.into_iter().map(|row| row.identity).collect();
+        let known = self.known.lock();
+        let is_there = |id: &str| known.identities.get(id).is_some_and(|identity| there.contains(&**identity));
+        suffixed.retain(|id| !is_there(id) && is_there(names::base(id)));
         Ok(suffixed)
     }
 

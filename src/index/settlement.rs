@@ -183,14 +183,15 @@ impl Writer {
         let mut rows = self.known.take();
         rows.forget_images();
         if in_full {
-            open_relinked(&mut rows);
+            open_named(&mut rows);
         }
         let decided = if in_full { self.decide(&mut rows)? } else { Decided::default() };
         let Decided { mut patients, patient_of, mut findings } = decided;
-        patients.sort_by(|a, b| a.id.cmp(&b.id));
-        // A row that was there may be that of new studies and of its own.
+        let is_there = |patient: &PatientRow| matches!(patient.state, State::There);
+        patients.sort_by(|a, b| a.id.cmp(&b.id).then_with(|| is_there(a).cmp(&is_there(b))));
+        // A row that was there, or lacked and was inserted, may be that of new studies and of its own.
         patients.dedup_by(|next, row| {
-            let is_same = next.id == row.id && matches!((&next.state, &row.state), (State::There, State::There));
+            let is_same = next.id == row.id && is_there(next) && !matches!(row.state, State::New);
             if is_same {
                 row.fold.merge(std::mem::take(&mut next.fold));
                 row.is_renamed |= next.is_renamed;
@@ -236,7 +237,10 @@ impl Writer {
         let bases: Vec<&str> = found.iter().map(|row| names::base(&row.key)).collect();
         let identities = self.index.identities(&bases)?;
         for (row, identity) in found.into_iter().zip(identities) {
-            variants.entry(identity).or_default().extend(row.name.map(|name| (row.key, name)));
+            // The name in a row that this run has inserted is that of the instance which came first.
+            let ours = patients.get(row.identity.as_str()).filter(|patient| patient.ours);
+            let name = ours.and_then(|patient| Some((**patient.named.keys().next()?).clone())).or(row.name);
+            variants.entry(identity).or_default().extend(name.map(|name| (row.key, name)));
         }
         Ok(variants)
     }
@@ -312,16 +316,11 @@ impl Writer {
     }
 }
 
-/// What is derived of two studies is out of date when a series of the one turns out to be of the other.
-fn open_relinked(rows: &mut Rows) {
-    const STUDY: usize = position(Table::Series, "studyuid");
-    let Some(at) = rows.shapes[Level::Series as usize].attributes().iter().position(|n| *n == STUDY) else { return };
+/// What is derived of a study is out of date when a new series is of it, or turns out not to be. Which of the studies that
+/// its instances name it was inserted below depends on their order: what is derived must not.
+fn open_named(rows: &mut Rows) {
     for series in rows.series.values().filter(|series| series.row.is_ours()) {
-        let said = series.row.fold.values();
-        let Some(Value::Text(study)) = said.get(at).copied().filter(|said| *said != Value::Text(&series.study)) else {
-            continue;
-        };
-        for study in [&*series.study, study] {
+        for study in &series.others {
             rows.studies.get_mut(study).into_iter().for_each(|study| study.open = true);
         }
     }

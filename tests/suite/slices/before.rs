@@ -5,43 +5,89 @@ use std::fs;
 use crate::conflicts::put_conflicts;
 use crate::support::{Index, Site};
 
+use super::is_long;
 use super::site::*;
 
-/// Rows of an older index, which lack this and that, and were edited.
-const HARMS: [&str; 4] = [
-    "UPDATE study SET description = NULL WHERE rowid % 2 = 0",
-    "UPDATE series SET description = NULL, modality = NULL WHERE rowid % 2 = 0",
-    "UPDATE patient SET weight = NULL, comments = NULL",
-    "DELETE FROM patient WHERE origid = 'P1'",
+const OLDEST: &[&str] = &["--duplicates", "oldest"];
+const FIRST_ROOT: &[&str] = &["--duplicates", "first-root"];
+const MERGE: &[&str] = &["--patient-conflicts", "merge"];
+const REFRESH: &[&str] = &["--existing", "refresh", "--undo", "undo"];
+const OPTIONS: [&[&str]; 5] = [&[], OLDEST, FIRST_ROOT, MERGE, REFRESH];
+
+/// What is done to rows of an older index, which then lack this and that, were edited, or are wrong; with a store and
+/// options by which it has made a difference, if any has.
+const HARMS: [(&str, u64, &[&str]); 14] = [
+    ("UPDATE study SET description = NULL WHERE rowid % 2 = 0", 0, &[]),
+    ("UPDATE series SET description = NULL, modality = NULL WHERE rowid % 2 = 0", 10, OLDEST),
+    ("UPDATE patient SET weight = NULL, comments = NULL", 2, MERGE),
+    ("DELETE FROM patient WHERE origid = 'P1'", 3, REFRESH),
+    ("DELETE FROM series WHERE rowid % 2 = 0", 7, OLDEST),
+    ("DELETE FROM study WHERE rowid % 2 = 0", 5, FIRST_ROOT),
+    ("DELETE FROM patient WHERE rowid % 2 = 0", 2, MERGE),
+    ("DELETE FROM patient WHERE rowid % 2 = 0", 9, &[]),
+    ("DELETE FROM image WHERE rowid % 2 = 0", 8, &[]),
+    ("UPDATE study SET modalities = NULL, received = NULL WHERE rowid % 2 = 0", 6, REFRESH),
+    (
+        "DELETE FROM series WHERE rowid % 3 = 0; DELETE FROM study WHERE rowid % 3 = 0;
+         UPDATE image SET path = '/gone' WHERE rowid % 5 = 0",
+        9,
+        MERGE,
+    ),
+    (
+        "UPDATE series SET instances = 99; UPDATE study SET modalities = 'XX';
+         DELETE FROM series WHERE rowid % 4 = 1; DELETE FROM image WHERE rowid % 7 = 0;
+         DELETE FROM patient WHERE rowid % 2 = 1",
+        7,
+        MERGE,
+    ),
+    (
+        "UPDATE series SET instances = NULL, modality = NULL WHERE rowid % 3 = 0;
+         UPDATE study SET modalities = NULL, sourceae = NULL WHERE rowid % 2 = 0;
+         UPDATE patient SET firstname = 'Edited' WHERE rowid % 3 = 0",
+        1,
+        &[],
+    ),
+    (
+        "UPDATE image SET seriesuid = (SELECT MIN(uuid) FROM series) WHERE rowid % 9 = 0;
+         UPDATE series SET studyuid = (SELECT MIN(uuid) FROM study) WHERE rowid % 5 = 0;
+         UPDATE study SET patientid = 'P1' WHERE rowid % 4 = 0",
+        4,
+        REFRESH,
+    ),
 ];
+
+/// One run, and slices, over an index that has a part of the archive and was harmed.
+fn over_an_index(seed: u64, harm: &str, more: &[&str]) {
+    let site = Site::in_memory();
+    put_conflicts(&site, seed);
+    let before = Index::sqlite(site.path("before.db"));
+    ordinary(&site, &before, &["a"], &[]);
+    before.execute(harm);
+    let begin = |name: &str| {
+        let _ = fs::remove_file(site.path("undo"));
+        copy(&site, "before.db", name)
+    };
+    let one = begin("one.db");
+    let (said, expected) = ordinary(&site, &one, &["a", "b", "c"], more);
+    said.exits(1);
+    let index = begin("index.db");
+    for n in 1..=2 {
+        let said = slice(&site, &index, n, &["a", "b", "c"], more);
+        assert!(said.exit < 2, "{}{}", said.out, said.err);
+        let _ = fs::remove_file(site.path("undo"));
+    }
+    finish(&site, &index, more).exits(1);
+    let what = format!("store {seed}, {more:?}, {harm}");
+    assert_same(&one.dump(), &index.dump(), &format!("rows, {what}"));
+    assert_same(&expected, &listed(&site, &LISTS), &format!("findings, {what}"));
+}
 
 #[test]
 fn slices_over_an_index_that_had_rows_are_as_one_run() {
-    let options: [&[&str]; 4] = [
-        &[],
-        &["--duplicates", "first-root"],
-        &["--patient-conflicts", "merge"],
-        &["--existing", "refresh", "--undo", "undo"],
-    ];
-    for (seed, more) in options.into_iter().enumerate() {
-        let site = Site::in_memory();
-        put_conflicts(&site, seed as u64);
-        let before = Index::sqlite(site.path("before.db"));
-        ordinary(&site, &before, &["a"], &[]);
-        let harm = HARMS[seed];
-        before.execute(harm);
-        let one = copy(&site, "before.db", "one.db");
-        let (said, expected) = ordinary(&site, &one, &["a", "b", "c"], more);
-        said.exits(1);
-        let index = copy(&site, "before.db", "index.db");
-        for n in 1..=2 {
-            let _ = fs::remove_file(site.path("undo"));
-            let said = slice(&site, &index, n, &["a", "b", "c"], more);
-            assert!(said.exit < 2, "{}{}", said.out, said.err);
+    for (n, (harm, seed, more)) in HARMS.into_iter().enumerate() {
+        over_an_index(seed, harm, more);
+        for seed in 0..if is_long() { 40 } else { 0 } {
+            over_an_index(seed, harm, OPTIONS[(n + seed as usize) % OPTIONS.len()]);
         }
-        let _ = fs::remove_file(site.path("undo"));
-        finish(&site, &index, more).exits(1);
-        assert_same(&one.dump(), &index.dump(), &format!("rows, seed {seed}, {harm}"));
-        assert_same(&expected, &listed(&site, &LISTS), &format!("findings, seed {seed}, {harm}"));
     }
 }
