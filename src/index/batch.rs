@@ -53,6 +53,8 @@ pub struct Writer {
     pub recorder: Option<Arc<dyn Recorder>>,
     /// A run that was killed is continued.
     pub continues: bool,
+    /// IDs that the killed run has given to patients.
+    pub given: HashSet<String>,
     pub(super) index: Box<dyn Index + Send>,
     pub(super) known: Known,
     pub(super) policy: Policy,
@@ -91,6 +93,7 @@ impl Writer {
             number,
             recorder: None,
             continues: false,
+            given: HashSet::new(),
             pending,
             index,
             known,

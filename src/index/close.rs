@@ -378,6 +378,13 @@ fn to_derive<'k>(
     std::iter::once((open, Derive::All)).chain(missing)
 }
 
+impl Settlement {
+    /// The IDs of patients that are to be inserted.
+    pub fn given(&self) -> Vec<&str> {
+        self.patients.iter().filter(|patient| matches!(patient.state, State::New)).map(|patient| &*patient.id).collect()
+    }
+}
+
 impl Parents {
     pub fn total(&self) -> u64 {
         self.patients + self.studies + self.series

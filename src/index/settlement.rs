@@ -233,7 +233,7 @@ impl Writer {
             studies.identities().filter_map(|identity| Some(&*patients.get(identity)?.id)).collect();
         let mut found = self.index.variants(&Vec::from_iter(ids))?;
         // Those that a run that was killed had begun to give are given again.
-        found.retain(|row| !(self.continues && names::has_own_suffix(&row.key)));
+        found.retain(|row| !self.given.contains(&row.key));
         let bases: Vec<&str> = found.iter().map(|row| names::base(&row.key)).collect();
         let identities = self.index.identities(&bases)?;
         for (row, identity) in found.into_iter().zip(identities) {

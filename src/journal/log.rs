@@ -43,9 +43,11 @@ pub enum Kind {
     Kept,
     /// A slice begins to be settled with the others.
     Finishing,
+    /// IDs with a suffix, before their patients are inserted.
+    Given,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind::Begun,
     Kind::Batch,
     Kind::Committed,
@@ -55,6 +57,7 @@ const KINDS: [Kind; 9] = [
     Kind::Distrusted,
     Kind::Kept,
     Kind::Finishing,
+    Kind::Given,
 ];
 
 impl Kind {

@@ -233,7 +233,8 @@ impl Journal {
 
     /// Takes up a slice that has ended, to settle it, if it had these settings.
     pub fn take_up_slice(&mut self, settings: u64) -> Slice {
-        let kinds: Vec<Kind> = self.frames.iter().rev().take(2).map(|frame| frame.kind).collect();
+        let kinds = self.frames.iter().rev().map(|frame| frame.kind);
+        let kinds: Vec<Kind> = kinds.filter(|kind| *kind != Kind::Given).take(2).collect();
         let open = self.open_frames().iter().find(|frame| frame.kind == Kind::Begun).copied();
         let begun = open.and_then(|frame| Some((frame, self.begun_by(&frame)?)));
         match (begun, kinds.as_slice()) {
@@ -250,6 +251,20 @@ impl Journal {
     /// Whoever settles it after this one was killed knows that some of it is settled.
     pub fn begin_to_finish(&self) {
         self.log.append(Kind::Finishing, &[]);
+    }
+
+    /// The closing step is about to insert patients with these IDs.
+    pub fn gives(&self, ids: &[&str]) {
+        if !ids.is_empty() {
+            self.log.append(Kind::Given, &encode(&ids));
+        }
+    }
+
+    /// The IDs that the run which is continued has given to patients: their rows were not there before it.
+    pub fn given(&self) -> Vec<String> {
+        let from = self.continued.unwrap_or(u64::MAX);
+        let given = self.frames.iter().filter(|frame| frame.kind == Kind::Given && frame.at >= from);
+        given.filter_map(|frame| record::decode::<Vec<String>>(&self.log.payload(frame).ok()?).ok()).flatten().collect()
     }
 
     /// A slice has read and written all that it holds. What its rows conflict with is settled with the other slices.

@@ -9,6 +9,7 @@ use crate::index::batch::{Parents, Writer};
 use crate::index::companion_rows::Companions;
 use crate::index::dry_run::Changed;
 use crate::index::settlement::Settlement;
+use crate::journal::Journal;
 
 /// What the closing stage has summed up.
 #[derive(Default)]
@@ -22,9 +23,17 @@ pub struct Closed {
 impl Run<'_> {
     /// The closing stage: first it is decided what is left to do, then each writer does a part of it on its own
     /// connection, parents first. A run that another will continue only counts what is there.
-    pub(super) fn close(&self, mut writers: Vec<Writer>, in_full: bool) -> (Closed, Result<()>) {
+    pub(super) fn close(
+        &self,
+        mut writers: Vec<Writer>,
+        in_full: bool,
+        journal: Option<&Journal>,
+    ) -> (Closed, Result<()>) {
         let result = match writers.first_mut().map(|writer| writer.settle(in_full)) {
-            Some(Ok(settlement)) => self.settle(&mut writers, &settlement),
+            Some(Ok(settlement)) => {
+                journal.into_iter().for_each(|journal| journal.gives(&settlement.given()));
+                self.settle(&mut writers, &settlement)
+            }
             Some(Err(failure)) => self.index_failed(failure),
             None => Ok(()),
         };

@@ -39,13 +39,16 @@ pub fn finish(
         journals.iter().zip(&slices).filter(|(_, slice)| **slice != Slice::Settled).for_each(|(j, _)| j.close());
         return Ok(run.done(Closed::default(), None, started, false));
     }
-    writers.iter_mut().for_each(|writer| writer.continues = slices.contains(&Slice::HalfSettled));
+    for writer in &mut writers {
+        writer.continues = slices.contains(&Slice::HalfSettled);
+        writer.given = journals.iter().flat_map(Journal::given).collect();
+    }
     journals.iter().for_each(Journal::begin_to_finish);
     let (closed, failure) = thread::scope(|scope| {
         scope.spawn(|| run.watch.show(&run, started, observer));
         let settled =
             writers.first_mut().ok_or_else(|| defect("finish")).and_then(|writer| run.unite(journals, writer));
-        let (closed, result) = run.close(writers, settled.is_ok() && !plan.stop.is_set());
+        let (closed, result) = run.close(writers, settled.is_ok() && !plan.stop.is_set(), journals.first());
         let failure = settled.err().or(result.err());
         if failure.is_none() && !plan.stop.is_set() {
             journals.iter().for_each(Journal::close);

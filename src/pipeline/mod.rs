@@ -194,7 +194,7 @@ pub fn run(
         let is_complete = is_whole(&failures);
         let may_settle = run.journal().map_or(!has_journal, |journal| is_complete && journal.may_settle());
         let in_full = plan.slice.is_none() && may_settle;
-        let (closed, result) = run.close(writers, in_full);
+        let (closed, result) = run.close(writers, in_full, run.journal());
         failures.extend(result.err());
         failures.extend(run.storage.lost());
         if let (true, true, Some(journal)) = (is_complete, is_whole(&failures), run.journal()) {
@@ -260,6 +260,7 @@ impl<'a> Run<'a> {
         for writer in writers {
             writer.recorder = Some(journal.clone());
             writer.continues = journal.is_continued();
+            writer.given = journal.given().into_iter().collect();
         }
         self.watch.indexing();
         Ok(())

@@ -22,6 +22,10 @@ pub enum Remembered {
     Record(Record),
 }
 
+/// Of what this run has done, that after which the row need not name the file, or its links.
+const ROW_MAY_DIFFER: [journal::Fate; 4] =
+    [journal::Fate::Inserted, journal::Fate::Won, journal::Fate::Duplicate, journal::Fate::LinkDiffers];
+
 impl Run<'_> {
     pub(super) fn remembered(&self, file: &FoundFile, cursors: &mut Cursors) -> Remembered {
         let Some(journal) = self.journal().filter(|_| !self.plan.reads_all) else { return Remembered::Nothing };
@@ -43,9 +47,9 @@ impl Run<'_> {
             return Remembered::Nothing;
         }
         let Some(record) = journal.record(&state, file.path(), cursors) else { return Remembered::Nothing };
-        // In this run another file of the instance may have taken its place.
+        // In this run another file of the instance may have taken its place, or the row is linked otherwise.
         if of_this_run
-            && matches!(state.fate, journal::Fate::Inserted | journal::Fate::Won | journal::Fate::Duplicate)
+            && ROW_MAY_DIFFER.contains(&state.fate)
             && let Reading::Instance(instance) = &record.reading
             && journal.has_instance(instance.sop_instance_uid(), cursors)
         {

@@ -70,16 +70,26 @@ fn over_an_index(seed: u64, harm: &str, more: &[&str]) {
     let one = begin("one.db");
     let (said, expected) = ordinary(&site, &one, &["a", "b", "c"], more);
     said.exits(1);
+    let what = format!("store {seed}, {more:?}, {harm}");
+    let rows = one.dump();
+    unmark(&site, "one");
+    let _ = fs::remove_file(site.path("undo"));
+    let (_, found) = again(&site, &one, &["a", "b", "c"], more);
+    assert_same(&rows, &one.dump(), &format!("rows of one run after a kill, {what}"));
+    assert_same(&expected, &found, &format!("findings of one run after a kill, {what}"));
     let index = begin("index.db");
     for n in 1..=2 {
         let said = slice(&site, &index, n, &["a", "b", "c"], more);
         assert!(said.exit < 2, "{}{}", said.out, said.err);
         let _ = fs::remove_file(site.path("undo"));
     }
-    finish(&site, &index, more).exits(1);
-    let what = format!("store {seed}, {more:?}, {harm}");
-    assert_same(&one.dump(), &index.dump(), &format!("rows, {what}"));
-    assert_same(&expected, &listed(&site, &LISTS), &format!("findings, {what}"));
+    for what in [what.clone(), format!("after a kill, {what}")] {
+        finish(&site, &index, more).exits(1);
+        assert_same(&rows, &index.dump(), &format!("rows, {what}"));
+        assert_same(&expected, &listed(&site, &LISTS), &format!("findings, {what}"));
+        ["slice-1", "slice-2"].iter().for_each(|state| unmark(&site, state));
+        let _ = fs::remove_file(site.path("undo"));
+    }
 }
 
 #[test]

@@ -47,6 +47,11 @@ pub fn finish(site: &Site, index: &Index, more: &[&str]) -> Said {
 /// An ordinary run, and what it lists.
 pub fn ordinary(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> (Said, Vec<String>) {
     let _ = fs::remove_dir_all(site.path("one"));
+    again(site, index, roots, more)
+}
+
+/// It goes on from where the one before was killed.
+pub fn again(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> (Said, Vec<String>) {
     let roots: Vec<PathBuf> = roots.iter().map(|root| site.path(root)).collect();
     let roots: Vec<&str> = roots.iter().map(|root| root.to_str().unwrap()).collect();
     let said = command(site, index, "list-one", &[&["--settle", "0s", "--state", "one"], more, &roots].concat());
