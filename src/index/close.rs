@@ -227,6 +227,10 @@ impl Writer {
 
     fn derive_modalities(&mut self, keys: &[&str], which: Derive) -> Result<(), Failure> {
         let mut modalities: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        // One without any has none, whatever was derived before all its series were known.
+        if which == Derive::All {
+            modalities.extend(keys.iter().map(|study| ((*study).to_owned(), BTreeSet::new())));
+        }
         for (study, modality) in self.index.modalities(keys, which)? {
             modalities.entry(study).or_default().insert(modality);
         }

@@ -304,7 +304,7 @@ impl<D: Database> Index for SqlIndex<D> {
         let tables = Arc::clone(&self.tables);
         let Some(column) = &tables.of(Level::Study).derived else { return Ok(()) };
         let modalities = column.cut(modalities);
-        let modalities = if modalities.is_empty() { Value::Null } else { Value::Text(modalities) };
+        let modalities = column.blank(if modalities.is_empty() { Value::Null } else { Value::Text(modalities) });
         self.over_keys_with(&[modalities], Verb::SetModalities, Level::Study, studies).map(|_| ())
     }
 
