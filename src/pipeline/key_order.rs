@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::dicom::Level;
 use crate::index::Entry;
@@ -17,6 +18,10 @@ use crate::positioned::{read_at, write_at};
 /// So many entries are written at a time. Of more, more would meet on a page of the table; but the pages of its other
 /// keys, which go by series, would not stay in a server's smallest memory (128 MiB) any more.
 const MOST: usize = 300_000;
+
+/// Nothing is put by for longer, and a run that is killed has not much to read again. A table keeps up with what comes so
+/// slowly in any order.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// The file is written in pieces of this size.
 const PIECE: usize = 1 << 20;
@@ -59,7 +64,7 @@ impl PutBy {
 
     /// No more are to be put by for now.
     pub fn is_full(&self) -> bool {
-        self.lock().coming.is_full()
+        self.lock().coming.is_due()
     }
 
     pub fn len(&self) -> usize {
@@ -69,7 +74,14 @@ impl PutBy {
 
     /// The next entries in key order, if there are enough of them, or no more come.
     pub fn take(&self, most: usize, term: &'static str) -> io::Result<Vec<Entry>> {
-        self.lock().take(most, term)
+        let mut state = self.lock();
+        if state.going.len() == 0 && (state.coming.is_due() || (state.writers == 0 && state.coming.len() > 0)) {
+            let State { coming, going, .. } = &mut *state;
+            std::mem::swap(coming, going);
+            going.sort();
+            self.ended.notify_all();
+        }
+        state.going.take(most, term)
     }
 
     /// What nobody is going to take.
@@ -113,16 +125,6 @@ impl Drop for PutsBy<'_> {
     }
 }
 
-impl State {
-    fn take(&mut self, most: usize, term: &'static str) -> io::Result<Vec<Entry>> {
-        if self.going.len() == 0 && (self.coming.is_full() || self.writers == 0) {
-            std::mem::swap(&mut self.coming, &mut self.going);
-            self.going.sort();
-        }
-        self.going.take(most, term)
-    }
-}
-
 /// Entries on disk, taken by their keys when all are there.
 struct Sorter {
     /// Without a name, and gone with the run.
@@ -131,6 +133,8 @@ struct Sorter {
     /// What stands behind that.
     tail: Vec<u8>,
     places: Vec<Place>,
+    /// When the first was put.
+    since: Option<Instant>,
     disk_is_full: bool,
 }
 
@@ -142,21 +146,22 @@ struct Place {
 
 impl Sorter {
     fn new(file: File) -> Self {
-        Sorter { file, written: 0, tail: Vec::new(), places: Vec::new(), disk_is_full: false }
+        Sorter { file, written: 0, tail: Vec::new(), places: Vec::new(), since: None, disk_is_full: false }
     }
 
     fn len(&self) -> usize {
         self.places.len()
     }
 
-    fn is_full(&self) -> bool {
-        self.len() >= MOST || self.disk_is_full
+    fn is_due(&self) -> bool {
+        self.len() >= MOST || self.disk_is_full || self.since.is_some_and(|since| since.elapsed() >= LONGEST)
     }
 
     fn put(&mut self, entry: &Entry) {
         let from = self.tail.len();
         entry.pack(&mut self.tail);
         let (at, length) = (self.written + from as u64, self.tail.len() - from);
+        self.since.get_or_insert_with(Instant::now);
         self.places.push(Place { key: entry.key(Level::Instance).into(), at, length });
         if self.tail.len() >= PIECE && !self.disk_is_full {
             match write_at(&self.file, &self.tail, self.written) {
@@ -195,7 +200,7 @@ impl Sorter {
 
     /// How many there were.
     fn clear(&mut self) -> usize {
-        (self.written, self.disk_is_full) = (0, false);
+        (self.written, self.since, self.disk_is_full) = (0, None, false);
         self.tail = Vec::new();
         std::mem::take(&mut self.places).len()
     }
@@ -244,7 +249,7 @@ mod tests {
             let mut sorter = Sorter::new(file);
             let entries: Vec<Entry> = (0..1000).map(entry).collect();
             entries.iter().for_each(|entry| sorter.put(entry));
-            assert_eq!((sorter.len(), sorter.is_full()), (1000, is_full));
+            assert_eq!((sorter.len(), sorter.is_due()), (1000, is_full));
             sorter.sort();
             let mut back = Vec::new();
             while sorter.len() > 0 {
