@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::{Index, Site};
+use crate::support::{Index, Running, Site};
 
 /// More than the stages hold at a time, so that some files are not reached.
 const FILES: u64 = 3000;
@@ -16,6 +16,16 @@ fn site_with_files() -> Site {
     site
 }
 
+/// Until the run has read all that its stages hold, and waits for the index.
+fn wait_until_it_waits(site: &Site, run: &Running) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !site.path("rejected.jsonl").exists() && Instant::now() < deadline {
+        sleep(Duration::from_millis(10));
+    }
+    sleep(Duration::from_secs(1));
+    while run.works_within(Duration::from_millis(500)) && Instant::now() < deadline {}
+}
+
 #[test]
 fn an_interrupted_run_finishes_its_batch_and_the_next_one_goes_on() {
     let site = site_with_files();
@@ -25,7 +35,7 @@ fn an_interrupted_run_finishes_its_batch_and_the_next_one_goes_on() {
     let mut other = index.connect();
     other.execute("BEGIN IMMEDIATE");
     let run = site.start_reindex(&index, &["--io-threads", "2"]);
-    sleep(Duration::from_secs(2));
+    wait_until_it_waits(&site, &run);
     run.interrupt();
     sleep(Duration::from_millis(300));
     other.execute("ROLLBACK");
@@ -49,7 +59,7 @@ fn an_interrupted_run_does_not_wait_for_what_is_put_by_and_the_next_one_goes_on(
     let mut other = index.connect();
     other.execute("BEGIN IMMEDIATE");
     let run = site.start_reindex(&index, &["--insert-order", "key"]);
-    sleep(Duration::from_secs(2));
+    wait_until_it_waits(&site, &run);
     run.interrupt();
     sleep(Duration::from_millis(300));
     other.execute("ROLLBACK");
