@@ -2,7 +2,8 @@
 
 use std::thread;
 
-use super::{Run, count, defect};
+use super::walk::count;
+use super::{Run, defect};
 use crate::dicom::Level;
 use crate::error::Result;
 use crate::index::batch::{Parents, Writer};

@@ -26,6 +26,7 @@ mod spool;
 pub mod stop;
 mod storage;
 mod stored;
+mod walk;
 mod watch;
 mod write;
 
@@ -45,7 +46,7 @@ pub use received::Receipt;
 pub use stop::Stop;
 pub use stored::Stored;
 
-use crate::archive::walk::{Enough, Found, Walk};
+use crate::archive::walk::Walk;
 use crate::archive::{FoundFile, PathMap, Roots, Slice};
 use crate::error::{Error, Result};
 use crate::index::batch::{Parents, Writer};
@@ -328,57 +329,6 @@ impl<'a> Run<'a> {
         }
         is_gone
     }
-
-    fn send(&self, found: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) {
-        if let Err(unsent) = files.send(found) {
-            self.account.add(Fate::NotReached, unsent.into_inner().len());
-        }
-    }
-
-    /// The walk stage: what is no regular file has its fate at once.
-    fn walk(&self, files: &Sender<Vec<FoundFile>>) -> Result<()> {
-        let (account, listing) = (&self.account, self.plan.listing);
-        let sink = |found: Found| {
-            match found {
-                Found::Files(found) => {
-                    account.found(found.len());
-                    self.again.found(&found);
-                    self.send(found, files);
-                }
-                Found::Link(path) => {
-                    account.found(1);
-                    account.add(Fate::Link, 1);
-                    listing.add("link", &path, "symbolic-link", "not followed");
-                }
-                Found::Special(_) => {
-                    account.found(1);
-                    account.skipped(crate::archive::skip::Rule::Special);
-                }
-                Found::Directory { .. } => count(&account.directories_listed),
-                Found::SystemDirectory(path) => {
-                    count(&account.directories_skipped);
-                    listing.add("directory", &path, "system-directory", "not descended into");
-                }
-                Found::Earlier(day) => account.not_looked_at(day),
-                Found::Unreadable { path, error } => {
-                    account.found(1);
-                    account.add(Fate::Unreadable, 1);
-                    listing.add("unreadable", &path, "unreadable", &error.to_string());
-                }
-                Found::UnreadableDirectory { path, error } if self.is_gone(&path, &error) => {}
-                Found::UnreadableDirectory { path, error } => {
-                    count(&account.directories_unreadable);
-                    listing.add("directory", &path, "unreadable", &error.to_string());
-                }
-            }
-            if self.plan.stop.is_set() { Err(Enough) } else { Ok(()) }
-        };
-        self.plan.walk().run(&sink).map_err(no_threads)
-    }
-}
-
-fn count(counter: &std::sync::atomic::AtomicU64) {
-    counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
 
 fn no_threads(error: impl std::fmt::Display) -> Error {

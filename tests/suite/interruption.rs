@@ -26,25 +26,30 @@ fn wait_until_it_waits(site: &Site, run: &Running) {
     while run.works_within(Duration::from_millis(500)) && Instant::now() < deadline {}
 }
 
-#[test]
-fn an_interrupted_run_finishes_its_batch_and_the_next_one_goes_on() {
-    let site = site_with_files();
-    let index = site.sqlite();
+/// Interrupts a run that waits for the index, which somebody else has locked. How many files were inserted, and not reached.
+fn interrupted(site: &Site, index: &Index, more: &[&str]) -> (u64, u64) {
     site.run(&["init", "--index", &index.url]).exits(0);
-    // The run waits for the index, which somebody else has locked, when it is interrupted.
     let mut other = index.connect();
     other.execute("BEGIN IMMEDIATE");
-    let run = site.start_reindex(&index, &["--io-threads", "2"]);
-    wait_until_it_waits(&site, &run);
+    let run = site.start_reindex(index, more);
+    wait_until_it_waits(site, &run);
     run.interrupt();
     sleep(Duration::from_millis(300));
     other.execute("ROLLBACK");
     other.close();
     let said = run.end().exits(130);
     let (inserted, not_reached) = (said.figure("inserted"), said.figure("not reached"));
-    assert!(inserted > 0 && not_reached > 0, "{}", said.out);
-    assert_eq!(inserted + not_reached, said.figure("files found"));
+    assert_eq!(inserted + not_reached, said.figure("files found"), "{}", said.out);
     assert_eq!(index.count("image"), inserted);
+    (inserted, not_reached)
+}
+
+#[test]
+fn an_interrupted_run_finishes_its_batch_and_the_next_one_goes_on() {
+    let site = site_with_files();
+    let index = site.sqlite();
+    let (inserted, not_reached) = interrupted(&site, &index, &["--io-threads", "2"]);
+    assert!(inserted > 0 && not_reached > 0, "{inserted}, {not_reached}");
     let said = site.reindex(&index, &[]).exits(0);
     assert_eq!(said.figure("inserted"), FILES, "it goes on, and tells of all");
     assert_eq!(index.rows("SELECT DISTINCT instances FROM series"), [(FILES / 6).to_string()]);
@@ -54,21 +59,10 @@ fn an_interrupted_run_finishes_its_batch_and_the_next_one_goes_on() {
 fn an_interrupted_run_does_not_wait_for_what_is_put_by_and_the_next_one_goes_on() {
     let site = site_with_files();
     let index = site.sqlite();
-    site.run(&["init", "--index", &index.url]).exits(0);
-    // All that comes is put by; the first batch of it waits for the index.
-    let mut other = index.connect();
-    other.execute("BEGIN IMMEDIATE");
-    let run = site.start_reindex(&index, &["--insert-order", "key"]);
-    wait_until_it_waits(&site, &run);
-    run.interrupt();
-    sleep(Duration::from_millis(300));
-    other.execute("ROLLBACK");
-    other.close();
-    let said = run.end().exits(130);
-    let (inserted, not_reached) = (said.figure("inserted"), said.figure("not reached"));
-    assert_eq!((said.figure("files found"), inserted + not_reached), (FILES, FILES));
-    assert!(inserted < FILES / 2, "{}", said.out);
-    assert_eq!(index.count("image"), inserted);
+    // All of it is put by; the first batch of it waits for the index.
+    let (inserted, not_reached) = interrupted(&site, &index, &["--insert-order", "key"]);
+    assert_eq!(inserted + not_reached, FILES);
+    assert!(inserted < FILES / 2, "{inserted}");
     let said = site.reindex(&index, &["--insert-order", "key"]).exits(0);
     assert_eq!(said.figure("inserted"), FILES, "it goes on, and tells of all");
     assert_eq!(index.rows("SELECT DISTINCT instances FROM series"), [(FILES / 6).to_string()]);

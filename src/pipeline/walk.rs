@@ -1,0 +1,65 @@
+//! The walk stage: what the walk comes upon, to the readers or into the account.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crossbeam_channel::Sender;
+
+use super::{Run, no_threads};
+use crate::archive::FoundFile;
+use crate::archive::skip::Rule;
+use crate::archive::walk::{Enough, Found};
+use crate::error::Result;
+use crate::report::account::Fate;
+
+impl Run<'_> {
+    pub(super) fn send(&self, found: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) {
+        if let Err(unsent) = files.send(found) {
+            self.account.add(Fate::NotReached, unsent.into_inner().len());
+        }
+    }
+
+    /// What is no regular file has its fate at once.
+    pub(super) fn walk(&self, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+        let (account, listing) = (&self.account, self.plan.listing);
+        let sink = |found: Found| {
+            match found {
+                Found::Files(found) => {
+                    account.found(found.len());
+                    self.again.found(&found);
+                    self.send(found, files);
+                }
+                Found::Link(path) => {
+                    account.found(1);
+                    account.add(Fate::Link, 1);
+                    listing.add("link", &path, "symbolic-link", "not followed");
+                }
+                Found::Special(_) => {
+                    account.found(1);
+                    account.skipped(Rule::Special);
+                }
+                Found::Directory { .. } => count(&account.directories_listed),
+                Found::SystemDirectory(path) => {
+                    count(&account.directories_skipped);
+                    listing.add("directory", &path, "system-directory", "not descended into");
+                }
+                Found::Earlier(day) => account.not_looked_at(day),
+                Found::Unreadable { path, error } => {
+                    account.found(1);
+                    account.add(Fate::Unreadable, 1);
+                    listing.add("unreadable", &path, "unreadable", &error.to_string());
+                }
+                Found::UnreadableDirectory { path, error } if self.is_gone(&path, &error) => {}
+                Found::UnreadableDirectory { path, error } => {
+                    count(&account.directories_unreadable);
+                    listing.add("directory", &path, "unreadable", &error.to_string());
+                }
+            }
+            if self.plan.stop.is_set() { Err(Enough) } else { Ok(()) }
+        };
+        self.plan.walk().run(&sink).map_err(no_threads)
+    }
+}
+
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
