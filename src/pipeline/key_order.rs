@@ -67,7 +67,8 @@ impl PutBy {
         self.lock().coming.is_due()
     }
 
-    pub fn len(&self) -> usize {
+    /// So many are put by.
+    pub fn entries(&self) -> usize {
         let state = self.lock();
         state.coming.len() + state.going.len()
     }
@@ -261,7 +262,8 @@ mod tests {
             let shown = |entry: &Entry| format!("{:?} {:?} {:?}", entry.file, entry.record, entry.received());
             let (mut back, mut put) =
                 (Vec::from_iter(back.iter().map(shown)), Vec::from_iter(entries.iter().map(shown)));
-            (back.sort(), put.sort());
+            back.sort();
+            put.sort();
             assert_eq!(back, put);
         }
     }

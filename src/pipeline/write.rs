@@ -103,7 +103,7 @@ impl Run<'_> {
             return Ok(false);
         }
         let mut taken = hand.put_by.take(BATCH, self.plan.tables.charset_term()).map_err(not_kept)?;
-        self.watch.are_put_by(hand.put_by.len());
+        self.watch.are_put_by(hand.put_by.entries());
         let any = !taken.is_empty();
         hand.batch.append(&mut taken);
         Ok(any)
@@ -130,7 +130,7 @@ impl Run<'_> {
             When::Never => false,
         });
         hand.put_by.put(&put_by);
-        self.watch.are_put_by(hand.put_by.len());
+        self.watch.are_put_by(hand.put_by.entries());
         hand.batch.extend(batch);
         Ok(())
     }
