@@ -130,7 +130,7 @@ impl Drop for PutsBy<'_> {
 struct Sorter {
     /// Without a name, and gone with the run.
     file: File,
-    written: u64,
+    written: u32,
     /// What stands behind that.
     tail: Vec<u8>,
     places: Vec<Place>,
@@ -140,10 +140,14 @@ struct Sorter {
 }
 
 struct Place {
-    key: Box<str>,
-    at: u64,
-    length: usize,
+    /// The key, as far as there is room: entries whose keys begin alike come in any order.
+    key: [u8; KEY],
+    at: u32,
+    length: u32,
 }
+
+/// A root and fourteen digits of a random number, or more: enough for all pages of a table.
+const KEY: usize = 40;
 
 impl Sorter {
     fn new(file: File) -> Self {
@@ -155,19 +159,28 @@ impl Sorter {
     }
 
     fn is_due(&self) -> bool {
-        self.len() >= MOST || self.disk_is_full || self.since.is_some_and(|since| since.elapsed() >= LONGEST)
+        let is_large = self.written >= u32::MAX / 2;
+        self.len() >= MOST
+            || is_large
+            || self.disk_is_full
+            || self.since.is_some_and(|since| since.elapsed() >= LONGEST)
     }
 
     fn put(&mut self, entry: &Entry) {
         let from = self.tail.len();
         entry.pack(&mut self.tail);
-        let (at, length) = (self.written + from as u64, self.tail.len() - from);
+        let (at, length) = (self.written + from as u32, (self.tail.len() - from) as u32);
+        let mut key = [0; KEY];
+        key.iter_mut().zip(entry.key(Level::Instance).bytes()).for_each(|(key, byte)| *key = byte);
+        if self.places.capacity() == 0 {
+            self.places.reserve_exact(MOST);
+        }
         self.since.get_or_insert_with(Instant::now);
-        self.places.push(Place { key: entry.key(Level::Instance).into(), at, length });
+        self.places.push(Place { key, at, length });
         if self.tail.len() >= PIECE && !self.disk_is_full {
-            match write_at(&self.file, &self.tail, self.written) {
+            match write_at(&self.file, &self.tail, self.written.into()) {
                 Ok(()) => {
-                    self.written += self.tail.len() as u64;
+                    self.written += self.tail.len() as u32;
                     self.tail.clear();
                 }
                 // What cannot be written stays here, and is taken from here.
@@ -182,8 +195,10 @@ impl Sorter {
     }
 
     fn take(&mut self, most: usize, term: &'static str) -> io::Result<Vec<Entry>> {
-        let places = self.places.split_off(self.len().saturating_sub(most));
-        let entries = places.iter().rev().map(|place| self.entry(place, term)).collect::<io::Result<Vec<_>>>()?;
+        let rest = self.len().saturating_sub(most);
+        let entries = self.places[rest..].iter().rev().map(|place| self.entry(place, term));
+        let entries = entries.collect::<io::Result<Vec<_>>>()?;
+        self.places.truncate(rest);
         if self.places.is_empty() {
             self.clear();
         }
@@ -191,10 +206,10 @@ impl Sorter {
     }
 
     fn entry(&self, place: &Place, term: &'static str) -> io::Result<Entry> {
-        let mut bytes = vec![0; place.length];
+        let mut bytes = vec![0; place.length as usize];
         match place.at.checked_sub(self.written) {
-            Some(at) => bytes.copy_from_slice(&self.tail[at as usize..][..place.length]),
-            None => read_at(&self.file, &mut bytes, place.at)?,
+            Some(at) => bytes.copy_from_slice(&self.tail[at as usize..][..place.length as usize]),
+            None => read_at(&self.file, &mut bytes, place.at.into())?,
         }
         Entry::unpack(&bytes, term).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
