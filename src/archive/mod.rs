@@ -9,6 +9,7 @@ mod pending;
 pub mod roots;
 pub mod skip;
 pub mod slice;
+pub mod stub;
 pub mod walk;
 
 pub use file::{FileState, FoundFile, OpenFile};
