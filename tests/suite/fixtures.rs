@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{description, fixtures};
+use crate::support::{description, fixtures, stubs};
 
 #[test]
 fn the_archive_is_what_its_description_says() {
@@ -12,6 +12,16 @@ fn the_archive_is_what_its_description_says() {
         assert!(committed == *bytes, "{path} differs: see fixtures/make.rs");
     }
     assert_eq!(count(&fixtures().join("archive")), described.len(), "files that no description knows");
+}
+
+#[test]
+fn the_stubs_are_what_the_tests_make() {
+    let made = stubs::files();
+    for (name, bytes) in &made {
+        let committed = fs::read(fixtures().join("stubs").join(name)).unwrap_or_default();
+        assert!(committed == *bytes, "{name} differs: see fixtures/make.rs");
+    }
+    assert_eq!(count(&fixtures().join("stubs")), made.len(), "files that no test makes");
 }
 
 fn count(directory: &std::path::Path) -> usize {

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod pacs;
 pub mod pydicom;
 pub mod random;
+pub mod stubs;
 pub mod virtual_archive;
 pub mod writer;
 
