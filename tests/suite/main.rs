@@ -29,6 +29,8 @@ mod replication;
 mod schema;
 mod sequences;
 mod settings;
+mod shell_links;
 mod slices;
+mod stub_mutants;
 mod traits;
 mod virtual_archive;
