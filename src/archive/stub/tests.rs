@@ -176,6 +176,7 @@ fn pointers_of_version_control_are_told_from_what_looks_like_them() {
         "/annex/objects/".to_owned(),
         "/annex/objects/sha256--a\n".to_owned(),
         "/annex/objects/SHA256-s1\n".to_owned(),
+        "/annex/objects/SHA256-s1--\u{1}\n".to_owned(),
         "/annex/objects/SHA256-s1--a\nand a text about it\n".to_owned(),
         "see /annex/objects/SHA256-s1--a\n".to_owned(),
         format!("oid sha256:{oid}\nsize 1\n"),
