@@ -210,7 +210,7 @@ pub enum Duplicates {
 pub enum InsertOrder {
     /// As they are found; those with random UIDs by key, once the table has outgrown the memory of its server
     Auto,
-    /// By SOP Instance UID, 150,000 at a time, which are put by on disk
+    /// By SOP Instance UID, 300,000 at a time, which are put by on disk
     Key,
     /// As they are found
     Found,

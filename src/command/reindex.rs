@@ -18,6 +18,7 @@ use crate::index::location::Access;
 use crate::index::patience::Patience;
 use crate::index::undo::Undo;
 use crate::journal::Journal;
+use crate::pipeline::key_order::When;
 use crate::pipeline::{self, Outage, Plan, Receipt, Stop, Stored};
 use crate::report::listing::Listing;
 use crate::report::summary::Summary;
@@ -89,7 +90,8 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         settings: settings.that_make_a_difference(&tables),
         walk_threads: settings.walk_threads,
         io_threads: settings.io_threads,
-        insert_order: settings.insert_order,
+        // Writers that insert the same rows above the images must not meet where nothing is taken back.
+        insert_order: if tables.is_transactional { settings.insert_order } else { When::Never },
         count_ahead: settings.progress.is_some(),
         listing: &listing,
         stop: &stop,

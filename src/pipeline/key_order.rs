@@ -19,7 +19,7 @@ use crate::positioned::{read_at, write_at};
 /// keys, which go by series, would not stay in a server's smallest memory (128 MiB) any more.
 const MOST: usize = 300_000;
 
-/// Nothing is put by for longer, and a run that is killed has not much to read again. A table keeps up with what comes so
+/// Then what is put by is written, as soon as what came before is: a run that is killed has not much to read again. A table keeps up with what comes so
 /// slowly in any order.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -64,7 +64,7 @@ impl PutBy {
 
     /// No more are to be put by for now.
     pub fn is_full(&self) -> bool {
-        self.lock().coming.is_due()
+        self.lock().coming.is_full()
     }
 
     /// So many are put by.
@@ -158,12 +158,12 @@ impl Sorter {
         self.places.len()
     }
 
+    fn is_full(&self) -> bool {
+        self.len() >= MOST || self.written >= u32::MAX / 2 || self.disk_is_full
+    }
+
     fn is_due(&self) -> bool {
-        let is_large = self.written >= u32::MAX / 2;
-        self.len() >= MOST
-            || is_large
-            || self.disk_is_full
-            || self.since.is_some_and(|since| since.elapsed() >= LONGEST)
+        self.is_full() || self.since.is_some_and(|since| since.elapsed() >= LONGEST)
     }
 
     fn put(&mut self, entry: &Entry) {
@@ -218,6 +218,8 @@ impl Sorter {
     fn clear(&mut self) -> usize {
         (self.written, self.since, self.disk_is_full) = (0, None, false);
         self.tail = Vec::new();
+        // Room that is not given back is used again.
+        let _ = self.file.set_len(0);
         std::mem::take(&mut self.places).len()
     }
 }
@@ -265,7 +267,7 @@ mod tests {
             let mut sorter = Sorter::new(file);
             let entries: Vec<Entry> = (0..1000).map(entry).collect();
             entries.iter().for_each(|entry| sorter.put(entry));
-            assert_eq!((sorter.len(), sorter.is_due()), (1000, is_full));
+            assert_eq!((sorter.len(), sorter.is_full()), (1000, is_full));
             sorter.sort();
             let mut back = Vec::new();
             while sorter.len() > 0 {

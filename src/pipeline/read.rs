@@ -212,7 +212,7 @@ fn rule_by_content(rejection: &Rejection) -> Option<skip::Rule> {
 }
 
 /// Entries on their way to the writers. All those of a patient go to one writer, so that writers do not wait for each
-/// other's rows.
+/// other's rows; those that are put by go to whichever is free.
 struct Outbox<'a> {
     account: &'a Account,
     writers: &'a [Sender<Vec<Entry>>],

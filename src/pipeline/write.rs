@@ -59,22 +59,10 @@ impl Run<'_> {
         let mut ended = false;
         loop {
             let taken = self.take_in_order(hand)?;
-            let received = match taken {
-                false => entries.recv_deadline(due),
-                true if hand.put_by.is_full() => Err(RecvTimeoutError::Timeout),
-                true => entries.try_recv().map_err(|error| match error {
-                    TryRecvError::Empty => RecvTimeoutError::Timeout,
-                    TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
-                }),
-            };
-            match received {
-                Ok(part) => self.hold(part, hand, writer)?,
-                Err(RecvTimeoutError::Disconnected) if !ended => {
-                    ended = true;
-                    hand.puts_by.end();
-                    continue;
-                }
-                Err(_) => {}
+            if !self.receive(entries, (!taken).then_some(due), hand, writer)? && !ended {
+                ended = true;
+                hand.puts_by.end();
+                continue;
             }
             let late = taken || ended || Instant::now() >= due;
             while hand.batch.len() >= BATCH || (late && !hand.batch.is_empty()) {
@@ -95,6 +83,33 @@ impl Run<'_> {
                 due = Instant::now() + AGE;
             }
         }
+    }
+
+    /// Waits for entries, or takes as many as are there while others are written. Whether more may come.
+    fn receive(
+        &self,
+        entries: &Receiver<Vec<Entry>>,
+        until: Option<Instant>,
+        hand: &mut Hand<'_>,
+        writer: &mut Writer,
+    ) -> Result<bool> {
+        if let Some(due) = until {
+            return match entries.recv_deadline(due) {
+                Ok(part) => self.hold(part, hand, writer).map(|()| true),
+                Err(error) => Ok(error == RecvTimeoutError::Timeout),
+            };
+        }
+        let mut received = 0;
+        while received < BATCH && !hand.put_by.is_full() {
+            match entries.try_recv() {
+                Ok(part) => {
+                    received += part.len();
+                    self.hold(part, hand, writer)?;
+                }
+                Err(error) => return Ok(error == TryRecvError::Empty),
+            }
+        }
+        Ok(true)
     }
 
     /// Takes up what is put by when it is time to. Many may be: an interruption does not wait for them.
@@ -201,6 +216,6 @@ impl Run<'_> {
 pub(super) fn not_kept(error: std::io::Error) -> Error {
     Error::unfinished(
         format!("what was read could not be put by on disk: {error}"),
-        "Make room beside the list of rejected files, or use --insert-order found, and run the same command again.",
+        "See to the directory of the list of rejected files (--rejected), and run the same command again.",
     )
 }
