@@ -66,7 +66,7 @@ use key_order::PutBy;
 /// Messages of some files each that may wait for a reader, and for a writer. A thousand entries of about two
 /// kilobytes keep both busy.
 const FILES_WAITING: usize = 64;
-const ENTRIES_WAITING: usize = 16;
+const ENTRIES_WAITING: usize = 32;
 
 /// Everything that a run needs to know. Workers see neither the command line nor the environment.
 pub struct Plan<'a> {

@@ -1,5 +1,6 @@
 //! The read stage: from a found file to an entry for the index, or to the reason why there is none.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::remembered::Remembered;
 use super::stored::nanoseconds;
@@ -221,7 +221,7 @@ struct Outbox<'a> {
 }
 
 /// Writers are not woken for a handful of entries, unless these have waited for a while.
-const PART: usize = 64;
+const PART: usize = 32;
 const HELD_BACK: Duration = Duration::from_millis(200);
 
 impl<'a> Outbox<'a> {
@@ -260,5 +260,7 @@ impl<'a> Outbox<'a> {
 }
 
 fn writer_of(entry: &Entry, writers: usize) -> usize {
-    (xxh3_64(entry.instance.patient_id().to_ascii_lowercase().as_bytes()) % writers as u64) as usize
+    let mut hasher = DefaultHasher::new();
+    entry.instance.patient_id().to_ascii_lowercase().hash(&mut hasher);
+    (hasher.finish() % writers as u64) as usize
 }
