@@ -59,11 +59,14 @@ enum Holds<'a> {
 
 /// The record of a file without an instance. `None` if it may have one another time.
 pub fn of_rejection(path: &str, state: FileState, rejection: &Rejection, rule: Option<Rule>) -> Option<FileRecord> {
-    let detail = rejection.to_string();
+    let detail;
     let holds = match (rule, rejection) {
         (Some(rule), _) => Holds::Skipped(rule),
         (None, Rejection::Unreadable(_) | Rejection::Panicked) => return None,
-        (None, rejection) => Holds::Rejected { code: rejection.code(), detail: &detail },
+        (None, rejection) => {
+            detail = rejection.to_string();
+            Holds::Rejected { code: rejection.code(), detail: &detail }
+        }
     };
     Some(FileRecord { state, bytes: encode(&Head { path, state, holds }) })
 }

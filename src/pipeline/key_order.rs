@@ -19,8 +19,8 @@ use crate::positioned::{read_at, write_at};
 /// keys, which go by series, would not stay in a server's smallest memory (128 MiB) any more.
 const MOST: usize = 300_000;
 
-/// Then what is put by is written, as soon as what came before is: a run that is killed has not much to read again. A table keeps up with what comes so
-/// slowly in any order.
+/// Then what is put by is written, as soon as what came before is: a run that is killed has not much to read again. A
+/// table keeps up with what comes so slowly in any order.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// The file is written in pieces of this size.
@@ -91,9 +91,9 @@ impl PutBy {
         state.coming.clear() + state.going.clear()
     }
 
-    /// A writer that will put none by any more, even if it fails.
-    pub fn writer(&self) -> PutsBy<'_> {
-        PutsBy(Some(self))
+    /// A writer that may put some by, until it ends or fails.
+    pub fn contributor(&self) -> Contributor<'_> {
+        Contributor(Some(self))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -101,10 +101,10 @@ impl PutBy {
     }
 }
 
-/// A writer that may put some by.
-pub struct PutsBy<'a>(Option<&'a PutBy>);
+/// A writer that may put some by. Behind the last of them nothing more comes.
+pub struct Contributor<'a>(Option<&'a PutBy>);
 
-impl PutsBy<'_> {
+impl Contributor<'_> {
     /// Ends, and waits until there is something to take or all have ended.
     pub fn end(&mut self) {
         let Some(put_by) = self.0.take() else { return };
@@ -117,7 +117,7 @@ impl PutsBy<'_> {
     }
 }
 
-impl Drop for PutsBy<'_> {
+impl Drop for Contributor<'_> {
     fn drop(&mut self) {
         if let Some(put_by) = self.0 {
             put_by.lock().writers -= 1;
@@ -289,7 +289,7 @@ mod tests {
     fn what_is_put_by_is_taken_when_no_writer_has_more() {
         let directory = tempfile::tempdir().unwrap();
         let put_by = PutBy::new(directory.path(), 2).unwrap();
-        let (mut one, two) = (put_by.writer(), put_by.writer());
+        let (mut one, two) = (put_by.contributor(), put_by.contributor());
         put_by.put(&[entry(1), entry(2)]);
         assert!(put_by.take(10, "UTF-8").unwrap().is_empty(), "more may come");
         std::thread::scope(|scope| {

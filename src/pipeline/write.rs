@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use super::Run;
-use super::key_order::{PutBy, PutsBy, When, is_random};
+use super::key_order::{Contributor, PutBy, When, is_random};
 use crate::dicom::Level;
 use crate::error::{Error, Result};
 use crate::index::batch::Writer;
@@ -22,17 +22,27 @@ const BATCH: usize = 500;
 const AGE: Duration = Duration::from_secs(1);
 
 /// The server is asked whether its table has outgrown its memory as often as so many entries with random UIDs come.
-const ASKED_EVERY: u64 = 10_000;
+const ASKED_EVERY: usize = 10_000;
 
 /// What a writer has in hand.
 struct Hand<'a> {
     batch: Vec<Entry>,
     put_by: &'a PutBy,
-    puts_by: PutsBy<'a>,
-    /// How many entries had random UIDs.
-    random: u64,
-    asks_at: u64,
+    contributor: Contributor<'a>,
     has_outgrown: bool,
+    until_asked: usize,
+}
+
+impl Hand<'_> {
+    /// Whether the table has outgrown the server's memory, as far as is known when so many entries come.
+    fn has_outgrown(&mut self, entries: usize, writer: &mut Writer) -> Result<bool, Failure> {
+        if !self.has_outgrown && self.until_asked == 0 {
+            self.has_outgrown = writer.outgrows_memory()?;
+            self.until_asked = ASKED_EVERY;
+        }
+        self.until_asked = self.until_asked.saturating_sub(entries);
+        Ok(self.has_outgrown)
+    }
 }
 
 impl Run<'_> {
@@ -44,8 +54,8 @@ impl Run<'_> {
         put_by: &PutBy,
     ) -> (Writer, Result<()>) {
         let batch = Vec::with_capacity(BATCH);
-        let puts_by = put_by.writer();
-        let mut hand = Hand { batch, put_by, puts_by, random: 0, asks_at: 1, has_outgrown: false };
+        let contributor = put_by.contributor();
+        let mut hand = Hand { batch, put_by, contributor, has_outgrown: false, until_asked: 0 };
         let result = self.write_all(&mut writer, &mut hand, entries);
         if !hand.batch.is_empty() || result.is_err() {
             self.give_up(hand.batch.len(), entries);
@@ -61,7 +71,7 @@ impl Run<'_> {
             let taken = self.take_in_order(hand)?;
             if !self.receive(entries, (!taken).then_some(due), hand, writer)? && !ended {
                 ended = true;
-                hand.puts_by.end();
+                hand.contributor.end();
                 continue;
             }
             let late = taken || ended || Instant::now() >= due;
@@ -118,36 +128,34 @@ impl Run<'_> {
             return Ok(false);
         }
         let mut taken = hand.put_by.take(BATCH, self.plan.tables.charset_term()).map_err(not_kept)?;
+        if taken.is_empty() {
+            return Ok(false);
+        }
         self.watch.are_put_by(hand.put_by.entries());
-        let any = !taken.is_empty();
         hand.batch.append(&mut taken);
-        Ok(any)
+        Ok(true)
     }
 
     /// Puts by what is better written in key order.
     fn hold(&self, part: Vec<Entry>, hand: &mut Hand<'_>, writer: &mut Writer) -> Result<()> {
         let when = self.plan.insert_order;
-        let has_random_uid = |entry: &Entry| is_random(entry.key(Level::Instance));
-        if when == When::Outgrown && !hand.has_outgrown && hand.random >= hand.asks_at {
-            hand.asks_at = hand.random + ASKED_EVERY;
-            match writer.outgrows_memory() {
-                Ok(has_outgrown) => hand.has_outgrown = has_outgrown,
-                Err(failure) => {
-                    hand.batch.extend(part);
-                    return self.index_failed(failure);
-                }
-            }
+        let (candidates, others) = match when {
+            When::Always => (part, Vec::new()),
+            When::Outgrown => part.into_iter().partition(|entry| is_random(entry.key(Level::Instance))),
+            When::Never => (Vec::new(), part),
+        };
+        hand.batch.extend(others);
+        if candidates.is_empty() {
+            return Ok(());
         }
-        hand.random += part.iter().filter(|entry| has_random_uid(entry)).count() as u64;
-        let (put_by, batch) = part.into_iter().partition::<Vec<_>, _>(|entry| match when {
-            When::Always => true,
-            When::Outgrown => hand.has_outgrown && has_random_uid(entry),
-            When::Never => false,
-        });
-        hand.put_by.put(&put_by);
-        self.watch.are_put_by(hand.put_by.entries());
-        hand.batch.extend(batch);
-        Ok(())
+        let puts_by = if when == When::Always { Ok(true) } else { hand.has_outgrown(candidates.len(), writer) };
+        if let Ok(true) = puts_by {
+            hand.put_by.put(&candidates);
+            self.watch.are_put_by(hand.put_by.entries());
+        } else {
+            hand.batch.extend(candidates);
+        }
+        puts_by.map(|_| ()).or_else(|failure| self.index_failed(failure))
     }
 
     fn flush(&self, writer: &mut Writer, batch: &[Entry]) -> Result<(), Failure> {
