@@ -169,7 +169,6 @@ impl Run<'_> {
     /// `None` if the file is too young.
     fn open_and_read(&self, desk: &mut Desk, file: &FoundFile) -> Result<Option<Held>, Rejection> {
         let open = file.open().map_err(Rejection::Unreadable)?;
-        self.storage.answers(self.root_of(file.path()));
         if self.plan.receipt.is_younger(open.state.modified(), self.plan.settle) {
             return Ok(None);
         }

@@ -1,16 +1,18 @@
-//! A storage unit that goes away in mid-run looks like an archive whose files have all been deleted. When nothing below
-//! a root can be read any more, the root is looked at: one that is gone ends the run.
+//! A storage unit that goes away in mid-run looks like an archive whose files have all been deleted. So whenever
+//! something below a root cannot be read, the root is looked at: one that is gone ends the run, and what could not be read
+//! counts as not reached.
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use crate::archive::Roots;
 use crate::error::Error;
 
-/// As many failures in a row may be files that the PACS has deleted.
-const IN_A_ROW: u32 = 16;
+/// A root that seems to be gone is looked at once more, since this ends the run.
+const AFTER_A_MOMENT: Duration = Duration::from_millis(500);
 
 pub struct Storage {
     roots: Vec<Root>,
@@ -20,7 +22,6 @@ pub struct Storage {
 struct Root {
     path: PathBuf,
     mark: Option<Mark>,
-    failures: AtomicU32,
 }
 
 /// What tells a directory from another in its place: the one that a mount had covered.
@@ -28,26 +29,19 @@ type Mark = (u64, u64);
 
 impl Storage {
     pub fn of(roots: &Roots) -> Self {
-        let root = |path: &PathBuf| Root { path: path.clone(), mark: mark(path).ok(), failures: AtomicU32::new(0) };
+        let root = |path: &PathBuf| Root { path: path.clone(), mark: mark(path).ok() };
         Storage { roots: roots.paths().iter().map(root).collect(), lost: Mutex::default() }
-    }
-
-    /// Something below a root could be read.
-    pub fn answers(&self, root: usize) {
-        // Many threads say so all the time.
-        if self.roots[root].failures.load(Relaxed) != 0 {
-            self.roots[root].failures.store(0, Relaxed);
-        }
     }
 
     /// Something could not be read. Returns whether its root is gone.
     pub fn fails(&self, root: usize, error: &io::Error) -> bool {
         let failing = &self.roots[root];
-        if !may_be_gone(error) || failing.failures.fetch_add(1, Relaxed) + 1 < IN_A_ROW {
+        if !may_be_gone(error) || failing.why_gone().is_none() {
             return false;
         }
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         if lost.is_none() {
+            thread::sleep(AFTER_A_MOMENT);
             *lost = failing.why_gone().map(|why| format!("{} {why}", failing.path.display()));
         }
         lost.is_some()
@@ -108,21 +102,30 @@ mod tests {
         (site, storage)
     }
 
-    /// Whether the root is taken for gone after so many failures in a row.
-    fn after(storage: &Storage, failures: u32) -> bool {
-        storage.answers(0);
-        (0..failures).any(|_| storage.fails(0, &io::ErrorKind::NotFound.into()))
+    #[test]
+    fn a_file_that_has_gone_is_no_root_that_has() {
+        let (site, storage) = archive();
+        let gone = || io::ErrorKind::NotFound.into();
+        assert!(!storage.fails(0, &gone()), "it is there");
+        std::fs::rename(site.path().join("archive"), site.path().join("elsewhere")).unwrap();
+        assert!(!storage.fails(0, &io::ErrorKind::PermissionDenied.into()));
+        assert!(storage.fails(0, &gone()));
+        assert!(storage.lost().unwrap().to_string().contains("archive cannot be listed"));
     }
 
     #[test]
-    fn a_root_is_looked_at_after_some_failures_and_not_before() {
+    fn a_root_that_is_back_after_a_moment_is_not_gone() {
         let (site, storage) = archive();
-        assert!(!after(&storage, 100), "it is there");
-        std::fs::rename(site.path().join("archive"), site.path().join("elsewhere")).unwrap();
-        assert!(!after(&storage, IN_A_ROW - 1));
-        assert!((0..100).all(|_| !storage.fails(0, &io::ErrorKind::PermissionDenied.into())));
-        assert!(after(&storage, IN_A_ROW));
-        assert!(storage.lost().unwrap().to_string().contains("archive cannot be listed"));
+        let (archive, elsewhere) = (site.path().join("archive"), site.path().join("elsewhere"));
+        std::fs::rename(&archive, &elsewhere).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(AFTER_A_MOMENT / 5);
+                std::fs::rename(&elsewhere, &archive).unwrap();
+            });
+            assert!(!storage.fails(0, &io::ErrorKind::NotFound.into()));
+        });
+        assert!(storage.lost().is_none());
     }
 
     #[test]
@@ -132,7 +135,7 @@ mod tests {
             std::fs::rename(site.path().join("archive"), site.path().join("elsewhere")).unwrap();
             std::fs::create_dir(site.path().join("archive")).unwrap();
             inside.iter().for_each(|name| std::fs::create_dir(site.path().join("archive").join(name)).unwrap());
-            assert!(after(&storage, IN_A_ROW));
+            assert!(storage.fails(0, &io::ErrorKind::NotFound.into()));
             assert!(storage.lost().unwrap().to_string().contains(told));
         }
     }
