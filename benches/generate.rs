@@ -2,6 +2,7 @@
 //!
 //!     cargo run --release --example generate -- DIRECTORY --files 20000 [--per-series 100] [--per-day 2000] [--random-uids]
 
+#![allow(clippy::disallowed_methods)]
 #![recursion_limit = "256"]
 
 #[path = "../tests/support/instance.rs"]

@@ -5,6 +5,7 @@
 //! on the files of a store, or of one that is made for it. What is compared is read one file after the other, from the
 //! page cache.
 
+#![allow(clippy::disallowed_methods)]
 #![recursion_limit = "256"]
 
 mod measure;
@@ -23,7 +24,8 @@ use std::time::Duration;
 use clap::Parser;
 use dicom_dictionary_std::tags;
 use dicom_object::OpenFileOptions;
-use pacs_index::archive::{FoundFile, OpenFile};
+use pacs_index::archive::locator::Rules;
+use pacs_index::archive::{FoundFile, Locator, OpenFile, PathMap, Roots, Standing};
 use pacs_index::dicom::window::Source;
 use pacs_index::dicom::{HeaderReader, Instance, Rejection};
 use tempfile::TempDir;
@@ -63,7 +65,8 @@ fn main() -> io::Result<()> {
 fn compare_readers(paths: &[PathBuf]) -> io::Result<()> {
     let files: Vec<FoundFile> = paths.iter().cloned().map(FoundFile::named).collect();
     let mut reader = HeaderReader::new();
-    let instances = files.iter().filter(|file| read(&mut reader, file).is_ok()).count();
+    let locator = &locator(paths);
+    let instances = files.iter().filter(|file| read(&mut reader, locator, file).is_ok()).count();
     let sizes = paths.iter().map(|path| header_size(path)).collect::<io::Result<Vec<u64>>>()?;
     let mean = sizes.iter().sum::<u64>() as f64 / sizes.len() as f64;
     println!(
@@ -72,7 +75,7 @@ fn compare_readers(paths: &[PathBuf]) -> io::Result<()> {
     );
     let mut contenders = [
         Contender::new("floor: open, fstat, read 8 KiB, close", || each_of(paths, |path| drop(floor(path)))),
-        Contender::new("pacs-index", || each_of(&files, |file| drop(black_box(read(&mut reader, file))))),
+        Contender::new("pacs-index", || each_of(&files, |file| drop(black_box(read(&mut reader, locator, file))))),
         Contender::new("dicom-object, until Pixel Data", || each_of(paths, |path| drop(black_box(peer(path))))),
     ];
     let costs = measure::rounds(&mut contenders);
@@ -97,9 +100,23 @@ fn each_of<F>(files: &[F], read: impl FnMut(&F)) -> Cost {
 }
 
 /// What the read stage of a run does.
-fn read(reader: &mut HeaderReader, file: &FoundFile) -> Result<Instance, Rejection> {
-    let open = file.open().map_err(Rejection::Unreadable)?;
+fn read(reader: &mut HeaderReader, locator: &Locator, file: &FoundFile) -> Result<Instance, Rejection> {
+    let open = open(locator, file).map_err(Rejection::Unreadable)?;
     reader.read(&open).and_then(Instance::from_header)
+}
+
+fn open(locator: &Locator, file: &FoundFile) -> io::Result<OpenFile> {
+    match locator.look(file)?.standing {
+        Standing::Readable(location) => location.open()?.ok_or_else(|| io::Error::other("it changed")),
+        _ => Err(io::Error::other("it is not online")),
+    }
+}
+
+/// Of files that are where they seem to be.
+fn locator(paths: &[PathBuf]) -> Locator {
+    let directory = paths.first().and_then(|path| path.parent()).unwrap_or(Path::new("."));
+    let roots = Roots::check(&[directory.into()], false).expect("the store is there");
+    Locator::new(&roots, &PathMap::default(), Rules::default())
 }
 
 fn peer(path: &Path) -> Result<dicom_object::DefaultDicomObject, dicom_object::ReadError> {
@@ -135,21 +152,22 @@ impl Source for Counted<'_> {
 }
 
 /// Besides the reads, a file costs these calls.
-const OPEN_FSTAT_CLOSE: u64 = 3;
+const STAT_OPEN_FSTAT_CLOSE: u64 = 4;
 
 fn count_reads(files: &[(&str, PathBuf)]) -> io::Result<()> {
     let mut reader = HeaderReader::new();
     let mut rows = Vec::new();
+    let locator = &locator(&files.iter().map(|(_, path)| path.clone()).collect::<Vec<_>>());
     for (what, path) in files {
         let (mut reads, mut bytes) = (0, 0);
-        let open = FoundFile::named(path.clone()).open()?;
+        let open = open(locator, &FoundFile::named(path.clone()))?;
         let source = Counted { file: &open, reads: &mut reads, bytes: &mut bytes };
         let verdict = reader.read(source).and_then(Instance::from_header);
         rows.push(vec![
             what.to_string(),
             open.state.size.to_string(),
             bytes.to_string(),
-            (reads + OPEN_FSTAT_CLOSE).to_string(),
+            (reads + STAT_OPEN_FSTAT_CLOSE).to_string(),
             verdict.map_or_else(|rejection| rejection.code(), |_| "indexed").to_owned(),
         ]);
     }

@@ -6,6 +6,7 @@
 //! beginning and does nothing with it, and a peer, Debian's dicomtocsv with LOAD DATA, which puts the same attributes
 //! into one table.
 
+#![allow(clippy::disallowed_methods)]
 #![recursion_limit = "256"]
 
 mod measure;

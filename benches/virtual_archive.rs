@@ -5,6 +5,8 @@
 //!
 //! A million files in one directory: `--files 1000000 --per-day 1000000`. A million directories: `--per-directory 1`.
 
+#![allow(clippy::disallowed_methods)]
+
 #[path = "../tests/support/instance.rs"]
 mod instance;
 #[path = "../tests/support/virtual_archive/mod.rs"]

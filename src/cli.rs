@@ -27,7 +27,7 @@ pub enum Command {
 
 const EXIT_CODES: &str = "Exit codes:
   0    complete and clean
-  1    complete, with findings: rejected or unreadable files, links, duplicates, conflicts
+  1    complete, with findings: rejected or unreadable files, stubs not read, duplicates, conflicts
   2    usage or configuration; nothing was done
   3    could not finish
   130  interrupted; the same command goes on from there";
@@ -81,6 +81,58 @@ pub struct Reindex {
     /// How long to wait for a database that cannot be reached any more, e.g. 30s, 10m; 0s ends the run
     #[arg(long, value_name = "TIME", default_value = "10m")]
     pub patience: SignedDuration,
+
+    /// Whether images on slow storage are brought back: `allow` only in a settings file, and with --allow-recall
+    #[arg(long, value_enum, default_value_t = Recall::OnlineOnly, value_name = "POLICY")]
+    pub recall: Recall,
+
+    /// Recall stubs within the budget of the settings file
+    #[arg(long)]
+    pub allow_recall: bool,
+
+    /// As many files are recalled in a run, the newest
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub recall_files: u32,
+
+    /// As many gigabytes of whole files
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub recall_gigabytes: u32,
+
+    /// Files that are recalled at a time
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub recalls_at_a_time: u16,
+
+    /// Files that are recalled in a minute; 0 as fast as they come
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub recalls_a_minute: u32,
+
+    /// A directory of storage that shows what is on tape or in a cloud as any other file (repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub nearline: Vec<PathBuf>,
+
+    /// A directory where the number of blocks says nothing, so that files without any are online (repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub online: Vec<PathBuf>,
+
+    /// A directory beside the roots that links and pointer files may lead to (repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub target_root: Vec<PathBuf>,
+
+    /// Pointer files of the site: two regular expressions, for names and for the target in them (repeatable)
+    #[arg(long, value_name = "NAME => (TARGET)")]
+    pub pointer_rule: Vec<String>,
+
+    /// Which path the index gets of what a link or a pointer file leads to
+    #[arg(long, value_enum, default_value_t = StubPath::Auto)]
+    pub stub_path: StubPath,
+
+    /// Reading a file that takes longer is slow; a mount on which it happens three times in a minute is left. 0s: never
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    pub slow_read: SignedDuration,
+
+    /// Stubs that were not read are no findings
+    #[arg(long)]
+    pub accept_pending: bool,
 
     /// Do not ask: go on although the PACS purges or moves old studies by itself
     #[arg(long)]
@@ -221,6 +273,24 @@ pub enum PatientConflicts {
     /// As the PACS does: further patients get the ID with a suffix, P1[...]
     Separate,
     Merge,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Recall {
+    /// Not even the targets of links and pointer files are read
+    Never,
+    /// What is online is read
+    OnlineOnly,
+    /// Stubs are recalled within a budget
+    Allow,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum StubPath {
+    /// That which a plain open follows: of a symbolic link its own, of a pointer file its target
+    Auto,
+    Link,
+    Target,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

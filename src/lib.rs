@@ -3,6 +3,8 @@
 //! Rooms, from the top floor down; an arrow never points up:
 //! `cli`, `settings` > `command` > `pipeline` > `journal` > `archive`, `index`, `progress`, `report` > `dicom`, `error`, `exit`, `new_file`, `positioned`, `sorted`.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 pub mod archive;
 pub mod cli;
 pub mod command;

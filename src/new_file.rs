@@ -1,5 +1,7 @@
 //! Files that a run makes for its user. One that exists is never overwritten.
 
+#![allow(clippy::disallowed_methods, reason = "files of this program's own")]
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;

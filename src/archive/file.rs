@@ -1,25 +1,52 @@
-//! A file that the walk found, and the only way to open one: read-only, without following a link, without waiting.
+//! A file that the walk found, where its bytes are, and the only way to open it: what was classified as online, or let
+//! through by a permit; read-only, without following a link, without waiting.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::breaker::Turn;
 use super::layout;
+use super::locality::{self, Stub};
+use super::mount::Mount;
+use super::recall::Permit;
 use crate::dicom::window::Source;
 
-/// A regular file by its directory entry. Its path may mean something else by the time it is opened.
-#[derive(Debug, PartialEq, Eq)]
+/// A file or a symbolic link, by its directory entry. Its path may mean something else by the time it is looked at.
+#[derive(Debug)]
 pub struct FoundFile {
     path: PathBuf,
     /// The day of receipt that its directory carries.
     pub received_on: Option<Date>,
+    /// It may be recalled.
+    permit: Option<Permit>,
 }
+
+/// Where the bytes of a file are, which may be read.
+pub struct Location<'a> {
+    path: Cow<'a, Path>,
+    pub state: FileState,
+    identity: Identity,
+    mount: Arc<Mount>,
+    /// Its bytes are on slow storage, from where they come.
+    is_recalled: bool,
+    had_blocks: bool,
+    /// The link or the pointer that led here.
+    pub through: Option<Box<Stub>>,
+    /// The path that the index names it by, if that is another than the one it was found by.
+    pub named: Option<PathBuf>,
+}
+
+/// What tells a file from another in its place.
+type Identity = (u64, u64);
 
 /// What a file is, as far as it can be told without opening it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +62,7 @@ pub struct OpenFile {
     pub state: FileState,
     written: Option<SystemTime>,
     reads: Cell<u32>,
+    _turn: Option<Turn>,
 }
 
 /// Nanoseconds: two seconds on FAT.
@@ -45,12 +73,21 @@ const PLAUSIBLE: std::ops::Range<i64> = 315_532_800..7_258_118_400;
 
 impl FoundFile {
     pub(super) fn new(path: PathBuf, received_on: Option<Date>) -> Self {
-        FoundFile { path, received_on }
+        FoundFile { path, received_on, permit: None }
     }
 
     /// A file that a row of the index names.
     pub fn named(path: PathBuf) -> Self {
-        FoundFile { path, received_on: None }
+        FoundFile::new(path, None)
+    }
+
+    /// One that may be recalled.
+    pub fn permitted(self, permit: Permit) -> Self {
+        FoundFile { permit: Some(permit), ..self }
+    }
+
+    pub fn permit(&self) -> Option<&Permit> {
+        self.permit.as_ref()
     }
 
     pub fn path(&self) -> &Path {
@@ -64,35 +101,64 @@ impl FoundFile {
     /// One that was found by a former run.
     pub fn below(root: &Path, path: PathBuf) -> Self {
         let received_on = path.parent().and_then(|directory| layout::received_on(root, directory));
-        FoundFile { path, received_on }
-    }
-
-    /// What it is now. It is not opened for that, and a link is not followed.
-    pub fn state(&self) -> io::Result<FileState> {
-        let metadata = self.path.symlink_metadata()?;
-        match metadata.is_file() {
-            true => Ok(FileState::of(&metadata)),
-            false => Err(not_a_file()),
-        }
-    }
-
-    pub fn open(&self) -> io::Result<OpenFile> {
-        let file = open_read_only(&self.path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(not_a_file());
-        }
-        let written = metadata.modified().ok();
-        Ok(OpenFile { file, state: FileState::of(&metadata), written, reads: Cell::new(0) })
+        FoundFile::new(path, received_on)
     }
 }
 
-fn not_a_file() -> io::Error {
+impl<'a> Location<'a> {
+    /// Only what tells where bytes are makes one.
+    pub(super) fn new(path: Cow<'a, Path>, metadata: &Metadata, mount: Arc<Mount>, is_recalled: bool) -> Self {
+        let (state, identity) = (FileState::of(metadata), identity(metadata));
+        let had_blocks = !locality::occupies_none(metadata);
+        Location { path, state, identity, mount, is_recalled, had_blocks, through: None, named: None }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `None`: it is not what it was when it was looked at. Another file stands there, its bytes were moved away, or its
+    /// mount answers slowly by now.
+    pub fn open(&self) -> io::Result<Option<OpenFile>> {
+        // What is recalled is slow, and says nothing of what is online.
+        let turn = if self.is_recalled { None } else { Some(Turn::on(&self.mount)) };
+        if let Some(None) = turn {
+            return Ok(None);
+        }
+        let file = open_read_only(&self.path)?;
+        let metadata = file.metadata()?;
+        let was_moved_away = !self.is_recalled && locality::occupies_none(&metadata) && self.had_blocks;
+        if !metadata.is_file() || identity(&metadata) != self.identity || was_moved_away {
+            return Ok(None);
+        }
+        let written = metadata.modified().ok();
+        Ok(Some(OpenFile {
+            file,
+            state: FileState::of(&metadata),
+            written,
+            reads: Cell::new(0),
+            _turn: turn.flatten(),
+        }))
+    }
+}
+
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> Identity {
+    (0, 0)
+}
+
+pub(super) fn not_a_file() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "no longer a regular file")
 }
 
 impl FileState {
-    fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
         let modified = modified.and_then(|at| at.as_nanosecond().try_into().ok());
         FileState { size: metadata.len(), modified: modified.unwrap_or(i64::MIN) }
@@ -118,6 +184,21 @@ impl FileState {
 }
 
 impl OpenFile {
+    /// All bytes, or the first kilobyte of more than `most`.
+    pub fn head(&self, most: u64) -> io::Result<Vec<u8>> {
+        let length = if self.state.size <= most { self.state.size } else { 1024 };
+        let mut head = vec![0; length as usize];
+        let (mut source, mut filled) = (self, 0);
+        while filled < head.len() {
+            match source.read_at(&mut head[filled..], filled as u64)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        head.truncate(filled);
+        Ok(head)
+    }
+
     /// Whether what was read may be of two states of the file: it took several reads, and the file is not what it was
     /// when it was opened. One that another took the place of is still the old one while it is open.
     pub fn may_be_mixed(&self) -> bool {
@@ -147,6 +228,7 @@ impl Source for &OpenFile {
 /// O_NONBLOCK, so that a FIFO in the file's place does not hang the run; O_NOFOLLOW, so that a link is not followed
 /// unseen; O_NOATIME, so that reading terabytes does not write to every inode. Only a file's owner may ask for that.
 #[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "the one place")]
 fn open_read_only(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -168,6 +250,7 @@ fn open_read_only(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(not(target_os = "linux"))]
+#[expect(clippy::disallowed_methods, reason = "the one place")]
 fn open_read_only(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }

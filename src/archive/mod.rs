@@ -1,18 +1,28 @@
 //! The archive on the storage unit: walking it, telling from names and first bytes what is no instance, opening what
 //! is. The only door to walkdir. Nothing in here is written.
 
+pub mod breaker;
 pub mod changed;
 pub mod file;
 pub mod layout;
+pub mod locality;
+pub mod locator;
+mod mount;
+mod mount_table;
 pub mod path_map;
 mod pending;
+pub mod pointer_rule;
+pub mod recall;
 pub mod roots;
 pub mod skip;
 pub mod slice;
 pub mod stub;
+mod targets;
 pub mod walk;
 
 pub use file::{FileState, FoundFile, OpenFile};
+pub use locality::Stub;
+pub use locator::{Locator, Seen, Standing};
 pub use path_map::PathMap;
 pub use roots::Roots;
 pub use slice::Slice;

@@ -67,13 +67,28 @@ impl PathMap {
 
     /// The directory here that the PACS calls so: by the map whose `TO` is the longest that fits, or else as it stands.
     pub fn from_index(&self, text: &str) -> Option<PathBuf> {
-        let path = ServerPath::new(text);
-        let fits = self.0.iter().filter_map(|mapping| Some((mapping, path.below(&ServerPath::new(&mapping.to))?)));
-        match fits.min_by_key(|(_, rest)| rest.len()) {
-            Some((mapping, rest)) => Some(rest.iter().fold(mapping.from.clone(), |path, name| path.join(name))),
+        match self.covering(text) {
+            Some((directory, rest)) => Some(rest.iter().fold(directory.to_path_buf(), |path, name| path.join(name))),
             None => Some(Path::new(text)).filter(|path| path.is_absolute()).map(|path| path.components().collect()),
         }
     }
+
+    /// The directory here that the longest `TO` which fits is mapped to, and the names that lead on from there.
+    pub fn covering<'t>(&self, text: &'t str) -> Option<(&Path, Vec<&'t str>)> {
+        let path = ServerPath::new(text);
+        let fits = self.0.iter().filter_map(|mapping| Some((mapping, path.below(&ServerPath::new(&mapping.to))?)));
+        let (mapping, rest) = fits.min_by_key(|(_, rest)| rest.len())?;
+        Some((&mapping.from, rest.to_vec()))
+    }
+}
+
+/// Whether a path begins with a drive or a server.
+pub fn is_of_windows(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let is_separator = |byte: &u8| matches!(byte, b'/' | b'\\');
+    matches!(bytes, [letter, b':', ..] if letter.is_ascii_alphabetic())
+        || matches!(bytes, [first, second, ..] if is_separator(first) && is_separator(second))
+        || bytes.first() == Some(&b'\\')
 }
 
 /// A path as the PACS server names it, with `/` or `\`.
@@ -93,7 +108,7 @@ impl<'a> ServerPath<'a> {
 
     /// What leads from a directory down to this path. A path that begins with a drive or a server is one of Windows,
     /// which knows no case.
-    fn below(&self, directory: &Self) -> Option<&[&'a str]> {
+    fn below(&self, directory: &ServerPath<'_>) -> Option<&[&'a str]> {
         let same = |(a, b): (&&str, &&str)| match self.separators {
             1 => a == b,
             _ => a.to_lowercase() == b.to_lowercase(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::path_map;
+use super::{mount_table, path_map};
 use crate::error::{Error, Result};
 
 /// Existing, readable directories that hold files and do not contain each other.
@@ -58,6 +58,11 @@ impl Roots {
         &self.paths
     }
 
+    /// Whether a path without links lies below a root.
+    pub fn hold_resolved(&self, path: &Path) -> bool {
+        self.resolved.iter().any(|root| path.starts_with(root))
+    }
+
     /// Whether a file that is there, or would be made, lies below a root.
     pub fn hold(&self, file: &Path) -> bool {
         let directory = path_map::absolute(file).ok().and_then(|path| path.parent()?.canonicalize().ok());
@@ -74,60 +79,17 @@ fn holds_files(root: &Path) -> bool {
 
 /// `--require-mount`: the root lies on a mount, not on the system's own disk.
 fn check_mount(path: &Path, resolved: &Path) -> Result<()> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").map_err(|error| {
+    let table = mount_table::read().map_err(|error| {
         Error::usage(
-            format!("/proc/self/mountinfo: {error}"),
+            format!("{}: {error}", mount_table::FILE),
             "--require-mount needs a system that lists its mounts there.",
         )
     })?;
-    if mount_of(&table, resolved) == Some(PathBuf::from("/")) {
+    if mount_table::by_path(&table, resolved).is_some_and(|(point, _)| point == Path::new("/")) {
         return Err(Error::usage(
             format!("{} lies on the system's own disk, not on a mount", path.display()),
             "Mount the archive, or leave out --require-mount. Nothing was written.",
         ));
     }
     Ok(())
-}
-
-/// The mount point that a path lies on: the longest that leads to it.
-fn mount_of(mountinfo: &str, path: &Path) -> Option<PathBuf> {
-    let point = |line: &str| line.split(' ').nth(4).map(unescape);
-    mountinfo
-        .lines()
-        .filter_map(point)
-        .filter(|mount| path.starts_with(mount))
-        .max_by_key(|mount| mount.components().count())
-}
-
-/// Blanks and backslashes stand in mountinfo as three octal digits.
-fn unescape(field: &str) -> PathBuf {
-    let mut bytes = Vec::new();
-    let mut rest = field.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let octal = after.get(..3).and_then(|d| u8::from_str_radix(str::from_utf8(d).ok()?, 8).ok());
-        match (byte, octal) {
-            (b'\\', Some(value)) => {
-                bytes.push(value);
-                rest = &after[3..];
-            }
-            _ => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    PathBuf::from(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_root_lies_on_the_longest_mount_that_leads_to_it() {
-        let table = "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
-                     40 21 0:40 / /mnt/nas\\040one rw - nfs4 nas:/dicom rw\n";
-        assert_eq!(mount_of(table, Path::new("/mnt/nas one/dicom")), Some("/mnt/nas one".into()));
-        assert_eq!(mount_of(table, Path::new("/mnt/nas")), Some("/".into()));
-    }
 }

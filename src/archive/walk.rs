@@ -26,8 +26,8 @@ const PENDING_LIMIT: usize = 65_536;
 /// What the walk comes upon.
 #[derive(Debug)]
 pub enum Found {
+    /// Files, and symbolic links to whatever.
     Files(Vec<FoundFile>),
-    Link(PathBuf),
     /// A FIFO, a socket or a device.
     Special(PathBuf),
     /// A directory was listed to its end; this many were found below it and put aside for later.
@@ -199,15 +199,12 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
         }
         let Some(since) = self.walk.since else { return true };
         let has_changed = || entry.metadata().is_ok_and(|metadata| since.has_changed(&metadata));
-        directory.has_changed && entry.file_type().is_file() && has_changed()
+        directory.has_changed && has_changed()
     }
 
     fn entry(&mut self, entry: DirEntry, received_on: Option<Date>) -> Result<(), Enough> {
         let kind = entry.file_type();
-        if kind.is_symlink() {
-            return (self.sink)(Found::Link(entry.into_path()));
-        }
-        if !kind.is_file() {
+        if !kind.is_file() && !kind.is_symlink() {
             return (self.sink)(Found::Special(entry.into_path()));
         }
         self.files.push(FoundFile::new(entry.into_path(), received_on));

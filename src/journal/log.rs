@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::positioned::{read_at, write_at};
 
 /// A file of another kind, or of another version of this program, is not read.
-const MAGIC: &[u8; 16] = b"pacs-index log 3";
+const MAGIC: &[u8; 16] = b"pacs-index log 4";
 
 /// Behind the magic bytes: what records mean, and a number that no other log has.
 pub const HEAD: u64 = 32;

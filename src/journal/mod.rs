@@ -8,6 +8,8 @@
 //! In its directory lie the `log`, to which runs append; `states`, sorted by path, made anew from the log when
 //! a run begins; and a lock. It holds data of patients, and only its owner may read it.
 
+#![allow(clippy::disallowed_methods, reason = "files of this program's own")]
+
 mod batch;
 mod compact;
 mod log;

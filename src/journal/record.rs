@@ -22,10 +22,25 @@ pub struct Record {
     /// Where the file lies, as it is called here.
     pub path: String,
     pub state: FileState,
+    /// Where the bytes were, if a link or a pointer led there.
+    pub content: Option<Content>,
     pub reading: Reading,
 }
 
+/// The file that a link or a pointer leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// As it is called here, if the index names it.
+    pub named: Option<String>,
+    pub state: FileState,
+}
+
 impl Record {
+    /// The path that the index names it by, as it is called here.
+    pub fn named(&self) -> &str {
+        self.content.as_ref().and_then(|content| content.named.as_deref()).unwrap_or(&self.path)
+    }
+
     /// The instance, if the file holds one.
     pub fn into_instance(self) -> Option<Instance> {
         match self.reading {
@@ -47,6 +62,7 @@ pub enum Reading {
 struct Head<'a> {
     path: &'a str,
     state: FileState,
+    content: Option<Content>,
     holds: Holds<'a>,
 }
 
@@ -68,31 +84,31 @@ pub fn of_rejection(path: &str, state: FileState, rejection: &Rejection, rule: O
             Holds::Rejected { code: rejection.code(), detail: &detail }
         }
     };
-    Some(FileRecord { state, bytes: encode(&Head { path, state, holds }) })
+    Some(FileRecord { state, bytes: encode(&Head { path, state, content: None, holds }) })
 }
 
 /// The record of a file with an instance.
-pub fn of_instance(path: &str, state: FileState, instance: &Instance) -> FileRecord {
+pub fn of_instance(path: &str, state: FileState, content: Option<Content>, instance: &Instance) -> FileRecord {
     let room = path.len() + instance.weight() + 256;
-    let mut bytes = encode_into(&Head { path, state, holds: Holds::Instance }, Vec::with_capacity(room));
+    let mut bytes = encode_into(&Head { path, state, content, holds: Holds::Instance }, Vec::with_capacity(room));
     instance.pack(&mut bytes);
     FileRecord { state, bytes }
 }
 
 impl Record {
     pub fn encode(&self) -> Vec<u8> {
-        let Record { path, state, reading } = self;
+        let Record { path, state, content, reading } = self;
         let holds = match reading {
-            Reading::Instance(instance) => return of_instance(path, *state, instance).bytes,
+            Reading::Instance(instance) => return of_instance(path, *state, content.clone(), instance).bytes,
             Reading::Skipped(rule) => Holds::Skipped(*rule),
             Reading::Rejected { code, detail } => Holds::Rejected { code, detail },
         };
-        encode(&Head { path, state: *state, holds })
+        encode(&Head { path, state: *state, content: None, holds })
     }
 
     /// Takes one from the front.
     fn take(from: &mut &[u8]) -> io::Result<Self> {
-        let (Head { path, state, holds }, rest) =
+        let (Head { path, state, content, holds }, rest) =
             postcard::take_from_bytes(from).map_err(|_| ErrorKind::InvalidData)?;
         *from = rest;
         let reading = match holds {
@@ -100,7 +116,7 @@ impl Record {
             Holds::Skipped(rule) => Reading::Skipped(rule),
             Holds::Rejected { code, detail } => Reading::Rejected { code: code.into(), detail: detail.into() },
         };
-        Ok(Record { path: path.into(), state, reading })
+        Ok(Record { path: path.into(), state, content, reading })
     }
 }
 
@@ -169,8 +185,8 @@ mod tests {
         let state = FileState { size: 7, modified: -3 };
         let rejected = Reading::Rejected { code: "cut".into(), detail: "the header ends".into() };
         let all = [
-            Record { path: "/a/b".into(), state, reading: rejected },
-            Record { path: "/a/ü".into(), state, reading: Reading::Skipped(Rule::Dicomdir) },
+            Record { path: "/a/b".into(), state, content: None, reading: rejected },
+            Record { path: "/a/ü".into(), state, content: None, reading: Reading::Skipped(Rule::Dicomdir) },
         ];
         let mut bytes = Vec::new();
         let encoded: Vec<u8> = all.iter().flat_map(Record::encode).collect();

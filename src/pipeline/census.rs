@@ -27,7 +27,7 @@ impl Census {
         let sink = |found: Found| {
             match found {
                 Found::Files(files) => self.files.fetch_add(files.len() as u64, Relaxed),
-                Found::Link(_) | Found::Special(_) | Found::Unreadable { .. } => self.files.fetch_add(1, Relaxed),
+                Found::Special(_) | Found::Unreadable { .. } => self.files.fetch_add(1, Relaxed),
                 Found::Directory { put_aside, .. } => {
                     self.directories_known.fetch_add(put_aside as u64, Relaxed);
                     self.directories_listed.fetch_add(1, Relaxed)

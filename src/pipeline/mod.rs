@@ -19,6 +19,7 @@ pub mod key_order;
 mod lag;
 mod outage;
 mod read;
+mod recall;
 pub mod received;
 mod remembered;
 mod resume;
@@ -47,7 +48,7 @@ pub use stop::Stop;
 pub use stored::Stored;
 
 use crate::archive::walk::Walk;
-use crate::archive::{FoundFile, PathMap, Roots, Slice};
+use crate::archive::{FoundFile, Locator, PathMap, Roots, Slice};
 use crate::error::{Error, Result};
 use crate::index::batch::{Parents, Writer};
 use crate::index::companion_rows::Companions;
@@ -73,6 +74,9 @@ pub struct Plan<'a> {
     pub roots: &'a Roots,
     pub tables: &'a Tables,
     pub path_map: &'a PathMap,
+    pub locator: &'a Locator,
+    /// Stubs are recalled, as far as the policy allows it; else it is told which would be.
+    pub recalls: bool,
     pub receipt: Receipt,
     /// Younger files are left to the PACS.
     pub settle: SignedDuration,
@@ -147,6 +151,7 @@ struct Run<'a> {
     watch: watch::Watch,
     gate: gate::Gate,
     storage: storage::Storage,
+    recall: recall::Wanted,
 }
 
 /// Brings the index up to date with the archive. Without a journal nothing is known of former runs, nor to later ones.
@@ -187,6 +192,11 @@ pub fn run(
             run.watch.looking_again();
             (writers, failures) = run.pass(&pool, writers, |files| run.walk_again(files));
         }
+        // What was left on slow storage, as far as it may be recalled.
+        if is_whole(&failures) && run.recall.is_allowed() && plan.recalls {
+            (writers, failures) = run.pass(&pool, writers, |files| run.recall(files));
+        }
+        run.leave_wanted();
         // Files that were moved are found by now: those that are missing still have gone.
         if let (true, [writer, ..]) = (is_whole(&failures), writers.as_mut_slice()) {
             failures.extend(run.list_gone(writer).err());
@@ -225,6 +235,7 @@ impl<'a> Run<'a> {
             watch: watch::Watch::default(),
             gate: gate::Gate::new(lags, plan.max_replica_lag),
             storage: storage::Storage::of(plan.roots),
+            recall: recall::Wanted::new(plan.locator.policy()),
         })
     }
 

@@ -13,14 +13,16 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use super::remembered::Remembered;
 use super::stored::nanoseconds;
 use super::{Run, no_threads};
-use crate::archive::{FileState, FoundFile, skip};
+use crate::archive::file::Location;
+use crate::archive::{FileState, FoundFile, OpenFile, Seen, Standing, Stub, skip};
 use crate::dicom::{HeaderReader, Instance, Rejection};
 use crate::error::Result;
 use crate::index::Entry;
 use crate::index::entry::StoredFile;
 use crate::index::recorder::FileRecord;
-use crate::journal::{Cursors, record};
-use crate::report::account::{Account, Fate};
+use crate::journal::Cursors;
+use crate::journal::record::{self, Content};
+use crate::report::account::{Account, Fate, Outcome};
 
 /// Far more than a reader needs, which does not recurse: only what is touched costs memory.
 const STACK: usize = 8 * 1024 * 1024;
@@ -43,10 +45,25 @@ struct Desk {
 /// What a file holds, whether it was read or is known from a former run.
 pub(super) struct Held {
     pub instance: Instance,
+    /// Of the file that holds it.
     pub state: FileState,
+    /// Where that is, if a link or a pointer led there.
+    pub content: Option<Content>,
     /// For the journal.
     pub record: FileRecord,
 }
+
+/// What became of a file that was not known.
+enum Read {
+    Held(Held),
+    TooYoung,
+    /// It may not be read.
+    Stub(Stub),
+    MetElsewhere(Stub),
+}
+
+/// A pointer may lead to a pointer, and a file may change while it is looked at.
+const LONGEST_WAY: usize = 8;
 
 /// Why a file has no row, by the code and the detail that it is listed with.
 pub(super) struct NoRow {
@@ -97,14 +114,26 @@ impl Run<'_> {
             self.account.skipped(rule);
             return None;
         }
-        let held = match self.remembered(&file, &mut desk.cursors) {
+        let seen = self.plan.locator.look(&file).map_err(Rejection::Unreadable);
+        let seen = seen.map_err(|rejection| self.reject(path, &rejection)).ok()?;
+        let modified = seen.state.modified;
+        let held = match self.remembered(&file, seen.state, &mut desk.cursors) {
             Remembered::Settled => return None,
             Remembered::Record(record) => self.held_by(record, path)?,
-            Remembered::Nothing => match self.open_and_read(desk, &file) {
-                Ok(Some(held)) => held,
-                Ok(None) => {
+            Remembered::Nothing => match self.open_and_read(desk, &file, seen) {
+                Ok(Read::Held(held)) => held,
+                Ok(Read::TooYoung) => {
                     self.account.add(Fate::TooYoung, 1);
                     self.again.left(file);
+                    return None;
+                }
+                Ok(Read::Stub(stub)) => {
+                    self.leave(file, modified, stub);
+                    return None;
+                }
+                Ok(Read::MetElsewhere(stub)) => {
+                    self.account.add(Fate::Link, 1);
+                    self.account.stub(&stub, Outcome::MetElsewhere);
                     return None;
                 }
                 Err(rejection) => {
@@ -141,10 +170,11 @@ impl Run<'_> {
 
     /// What is written of a file that holds an instance, and what there is to note of it.
     pub(super) fn to_entry(&self, file: FoundFile, held: Held, is_told: bool) -> Result<Entry, (PathBuf, NoRow)> {
-        let Held { mut instance, state, record } = held;
+        let Held { mut instance, state, content, record } = held;
         let path = file.path();
         let fails = |code, detail| (path.to_owned(), NoRow { code, detail });
-        let indexed_path = self.plan.path_map.to_index(path);
+        let named = content.as_ref().and_then(|content| content.named.as_deref()).map_or(path, Path::new);
+        let indexed_path = self.plan.path_map.to_index(named);
         let indexed_path = indexed_path.map_err(|not_text| fails("path-not-text", not_text.to_string()))?;
         let root = self.root_of(path);
         let received = self.plan.receipt.of(&instance, root, file.received_on, state.modified());
@@ -166,31 +196,72 @@ impl Run<'_> {
         if roots.len() == 1 { 0 } else { roots.iter().position(|root| path.starts_with(root)).unwrap_or(0) }
     }
 
-    /// `None` if the file is too young.
-    fn open_and_read(&self, desk: &mut Desk, file: &FoundFile) -> Result<Option<Held>, Rejection> {
-        let open = file.open().map_err(Rejection::Unreadable)?;
-        if self.plan.receipt.is_younger(open.state.modified(), self.plan.settle) {
-            return Ok(None);
+    /// To where the bytes of a file are, and what they hold.
+    fn open_and_read<'f>(&self, desk: &mut Desk, file: &'f FoundFile, mut seen: Seen<'f>) -> Result<Read, Rejection> {
+        let own = seen.state;
+        for _ in 0..LONGEST_WAY {
+            let location = match seen.standing {
+                Standing::Readable(location) => location,
+                Standing::Stub(stub) => return Ok(Read::Stub(stub)),
+                Standing::MetElsewhere(stub) => return Ok(Read::MetElsewhere(stub)),
+            };
+            if self.plan.receipt.is_younger(location.state.modified(), self.plan.settle) {
+                return Ok(Read::TooYoung);
+            }
+            let Some(open) = location.open().map_err(Rejection::Unreadable)? else {
+                seen = self.plan.locator.look(file).map_err(Rejection::Unreadable)?;
+                continue;
+            };
+            let outcome = self.read_header(desk, &open)?;
+            if let Err(Rejection::NotDicom { .. }) = outcome
+                && let Some(pointer) = self.plan.locator.pointer(file.path(), &open).map_err(Rejection::Unreadable)?
+            {
+                let at = location.path().to_owned();
+                seen = self.plan.locator.follow(&pointer, &at, file, own);
+                continue;
+            }
+            let content = content_of(&location, own);
+            if let Some(stub) = location.through.as_ref().filter(|_| outcome.is_ok()) {
+                self.account.stub(stub, Outcome::Read);
+            }
+            return self.held(desk, file, own, content, outcome).map(Read::Held);
         }
+        Ok(Read::Stub(Stub::too_far()))
+    }
+
+    /// What the header says, or why there is none; or the file cannot be read.
+    fn read_header(&self, desk: &mut Desk, open: &OpenFile) -> Result<Result<Instance, Rejection>, Rejection> {
         self.account.bytes.fetch_add(open.state.size, Relaxed);
         // A defect of the reader costs the one file.
-        let read = catch_unwind(AssertUnwindSafe(|| desk.reader.read(&open).and_then(Instance::from_header)));
+        let read = catch_unwind(AssertUnwindSafe(|| desk.reader.read(open).and_then(Instance::from_header)));
         let outcome = read.unwrap_or_else(|_| {
             desk.reader = HeaderReader::new();
             Err(Rejection::Panicked)
         });
-        if open.may_be_mixed() {
-            return Err(Rejection::Unreadable(io::Error::other("the file changed while it was read")));
+        match open.may_be_mixed() {
+            true => Err(Rejection::Unreadable(io::Error::other("the file changed while it was read"))),
+            false => Ok(outcome),
         }
+    }
+
+    /// With the record of it, for the journal.
+    fn held(
+        &self,
+        desk: &mut Desk,
+        file: &FoundFile,
+        own: FileState,
+        content: Option<Content>,
+        outcome: Result<Instance, Rejection>,
+    ) -> Result<Held, Rejection> {
         // A path that is no text, and a file that may change unseen, are read each time.
         let path = file.path().to_str().filter(|_| self.journal().is_some());
-        let state =
-            if open.state.tells_changes() { open.state } else { FileState { modified: i64::MIN, ..open.state } };
+        let state = if own.tells_changes() { own } else { FileState { modified: i64::MIN, ..own } };
         match outcome {
             Ok(instance) => {
                 let none = || FileRecord { state, bytes: Vec::new() };
-                let record = path.map_or_else(none, |path| record::of_instance(path, state, &instance));
-                Ok(Some(Held { instance, state: open.state, record }))
+                let of = |path| record::of_instance(path, state, content.clone(), &instance);
+                let record = path.map_or_else(none, of);
+                Ok(Held { instance, state: content.as_ref().map_or(own, |content| content.state), content, record })
             }
             Err(rejection) => {
                 let rule = rule_by_content(&rejection);
@@ -200,6 +271,11 @@ impl Run<'_> {
             }
         }
     }
+}
+
+fn content_of(location: &Location, own: FileState) -> Option<Content> {
+    let named = location.named.as_deref().and_then(Path::to_str).map(str::to_owned);
+    (named.is_some() || location.state != own).then_some(Content { named, state: location.state })
 }
 
 fn rule_by_content(rejection: &Rejection) -> Option<skip::Rule> {

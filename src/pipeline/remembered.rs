@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Run;
 use super::read::{Held, NoRow};
-use crate::archive::FoundFile;
+use crate::archive::{FileState, FoundFile};
 use crate::dicom::rejection;
 use crate::index::existing::Mode;
 use crate::journal::record::{self, Reading, Record};
@@ -27,10 +27,11 @@ const ROW_MAY_DIFFER: [journal::Fate; 4] =
     [journal::Fate::Inserted, journal::Fate::Won, journal::Fate::Duplicate, journal::Fate::LinkDiffers];
 
 impl Run<'_> {
-    pub(super) fn remembered(&self, file: &FoundFile, cursors: &mut Cursors) -> Remembered {
+    /// `now` is what the file is by now.
+    pub(super) fn remembered(&self, file: &FoundFile, now: FileState, cursors: &mut Cursors) -> Remembered {
         let Some(journal) = self.journal().filter(|_| !self.plan.reads_all) else { return Remembered::Nothing };
         let known = journal.state(file.path(), cursors);
-        let is_same = |known: &State| known.file.is_known() && file.state().is_ok_and(|now| now == known.file);
+        let is_same = |known: &State| known.file.is_known() && now == known.file;
         let Some(state) = known.filter(is_same) else {
             return Remembered::Nothing;
         };
@@ -70,8 +71,10 @@ impl Run<'_> {
         let state = record.state;
         match record.reading {
             Reading::Instance(instance) => {
-                let record = record::of_instance(&record.path, state, &instance);
-                return Some(Held { instance, state, record });
+                let content = record.content;
+                let record = record::of_instance(&record.path, state, content.clone(), &instance);
+                let state = content.as_ref().map_or(state, |content| content.state);
+                return Some(Held { instance, state, content, record });
             }
             Reading::Skipped(rule) => self.account.skipped(rule),
             Reading::Rejected { code, detail } => {

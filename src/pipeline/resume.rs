@@ -90,7 +90,7 @@ impl Run<'_> {
     /// The instance in a record, and its file as the index names it.
     fn named_by<'r>(&self, record: &'r Record) -> Option<(&'r str, String)> {
         let Reading::Instance(instance) = &record.reading else { return None };
-        Some((instance.sop_instance_uid(), self.plan.path_map.to_index(record.path.as_ref()).ok()?))
+        Some((instance.sop_instance_uid(), self.plan.path_map.to_index(record.named().as_ref()).ok()?))
     }
 
     /// The entries of a batch, as they were made from what was read; what there is to note of them is told. `None` if one
@@ -101,11 +101,13 @@ impl Run<'_> {
         Some((entries?, batch.attempt))
     }
 
-    fn entry_of(&self, record: Record, is_told: bool) -> Option<Entry> {
-        let root = &self.plan.roots.paths()[self.root_of(record.path.as_ref())];
-        let file = FoundFile::below(root, record.path.clone().into());
-        let state = record.state;
-        let held = Held { instance: record.into_instance()?, state, record: FileRecord { state, bytes: Vec::new() } };
+    fn entry_of(&self, known: Record, is_told: bool) -> Option<Entry> {
+        let root = &self.plan.roots.paths()[self.root_of(known.path.as_ref())];
+        let file = FoundFile::below(root, known.path.clone().into());
+        let (own, content) = (known.state, known.content.clone());
+        let record = FileRecord { state: own, bytes: Vec::new() };
+        let state = content.as_ref().map_or(own, |content| content.state);
+        let held = Held { instance: known.into_instance()?, state, content, record };
         self.to_entry(file, held, is_told).ok()
     }
 

@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::archive::{FoundFile, PathMap, Roots};
+use crate::archive::{FoundFile, Locator, PathMap, Roots, Standing};
 use crate::dicom::{HeaderReader, Instance};
 use crate::index::duplicates::Archive;
 use crate::index::entry::StoredFile;
@@ -11,6 +12,7 @@ use crate::index::entry::StoredFile;
 pub struct Stored {
     pub roots: Roots,
     pub path_map: PathMap,
+    pub locator: Arc<Locator>,
 }
 
 impl Stored {
@@ -25,8 +27,8 @@ impl Stored {
 impl Archive for Stored {
     fn stored(&self, path: &str) -> Option<StoredFile> {
         let (file, root) = self.below_a_root(path)?;
-        let open = FoundFile::named(file.clone()).open().ok()?;
-        Some(StoredFile { path: file, modified: nanoseconds(open.state.modified()), root })
+        let modified = self.locator.look(&FoundFile::named(file.clone())).ok()?.state.modified();
+        Some(StoredFile { path: file, modified: nanoseconds(modified), root })
     }
 
     fn is_named(&self, path: &str, file: &Path) -> bool {
@@ -48,7 +50,10 @@ impl Archive for Stored {
         if !metadata.is_file() || metadata.len() == 0 {
             return false;
         }
-        let Ok(open) = FoundFile::named(file).open() else { return false };
+        // A stub stands for an instance that nobody has looked at.
+        let file = FoundFile::named(file);
+        let Ok(Standing::Readable(location)) = self.locator.look(&file).map(|seen| seen.standing) else { return false };
+        let Ok(Some(open)) = location.open() else { return false };
         // What cannot be read is damage that somebody should see, not another instance. Nor is a defect of the reader.
         let read = catch_unwind(AssertUnwindSafe(|| HeaderReader::new().read(&open).and_then(Instance::from_header)));
         matches!(read, Ok(Ok(instance)) if instance.sop_instance_uid() != sop_instance_uid)

@@ -18,7 +18,7 @@ impl Run<'_> {
         }
     }
 
-    /// What is no regular file has its fate at once.
+    /// What is neither a file nor a link has its fate at once.
     pub(super) fn walk(&self, files: &Sender<Vec<FoundFile>>) -> Result<()> {
         let (account, listing) = (&self.account, self.plan.listing);
         let sink = |found: Found| {
@@ -27,11 +27,6 @@ impl Run<'_> {
                     account.found(found.len());
                     self.again.found(&found);
                     self.send(found, files);
-                }
-                Found::Link(path) => {
-                    account.found(1);
-                    account.add(Fate::Link, 1);
-                    listing.add("link", &path, "symbolic-link", "not followed");
                 }
                 Found::Special(_) => {
                     account.found(1);

@@ -1,11 +1,14 @@
 //! The account: every file found has exactly one fate, and the program checks that they add up.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::civil::Date;
 
+use crate::archive::Stub;
+use crate::archive::locality::Locality;
 use crate::archive::skip::Rule;
 use crate::dicom::Instance;
 use crate::index::fitting::Fitted;
@@ -20,7 +23,10 @@ pub enum Fate {
     Duplicate,
     Rejected,
     Unreadable,
+    /// It leads to what is indexed where it lies.
     Link,
+    /// A stub that was not read.
+    Pending,
     Skipped,
     /// Left to the PACS, which may still be at it.
     TooYoung,
@@ -29,7 +35,7 @@ pub enum Fate {
 }
 
 impl Fate {
-    pub const ALL: [Fate; 10] = [
+    pub const ALL: [Fate; 11] = [
         Fate::Inserted,
         Fate::Updated,
         Fate::Unchanged,
@@ -37,6 +43,7 @@ impl Fate {
         Fate::Rejected,
         Fate::Unreadable,
         Fate::Link,
+        Fate::Pending,
         Fate::Skipped,
         Fate::TooYoung,
         Fate::NotReached,
@@ -50,7 +57,8 @@ impl Fate {
             Fate::Duplicate => "duplicates not chosen",
             Fate::Rejected => "rejected",
             Fate::Unreadable => "unreadable or vanished",
-            Fate::Link => "links",
+            Fate::Link => "links within the archive",
+            Fate::Pending => "stubs not read",
             Fate::Skipped => "skipped by rule",
             Fate::TooYoung => "left to the PACS (young)",
             Fate::NotReached => "not reached",
@@ -59,8 +67,40 @@ impl Fate {
 
     /// Somebody should look at it.
     pub fn is_finding(self) -> bool {
-        matches!(self, Fate::Duplicate | Fate::Rejected | Fate::Unreadable | Fate::Link)
+        matches!(self, Fate::Duplicate | Fate::Rejected | Fate::Unreadable | Fate::Pending)
     }
+}
+
+/// What was done with a stub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    Read,
+    /// It leads to a file that is met with elsewhere.
+    MetElsewhere,
+    Pending,
+}
+
+impl Outcome {
+    pub fn describe(self) -> &'static str {
+        match self {
+            Outcome::Read => "read",
+            Outcome::MetElsewhere => "met elsewhere",
+            Outcome::Pending => "not read",
+        }
+    }
+}
+
+/// Stubs that are alike: kind, locality, outcome, and where they are mounted.
+pub type StubKey = (&'static str, Locality, Outcome, Option<PathBuf>);
+
+#[derive(Clone, Debug, Default)]
+pub struct Stubs {
+    pub files: u64,
+    /// As they claim.
+    pub bytes: u64,
+    /// Where one of them leads, and what is to be known of it.
+    pub target: Option<String>,
+    pub why: String,
 }
 
 /// Counters that all threads bump.
@@ -85,8 +125,11 @@ pub struct Account {
     pub disagreements: AtomicU64,
     /// Rows of this run whose file has gone meanwhile.
     pub gone: AtomicU64,
+    /// Files, and bytes, that a dry run would recall otherwise.
+    pub would_recall: (AtomicU64, AtomicU64),
     rejections: Mutex<BTreeMap<&'static str, u64>>,
     skips: Mutex<BTreeMap<Rule, u64>>,
+    stubs: Mutex<BTreeMap<StubKey, Stubs>>,
 }
 
 impl Account {
@@ -111,6 +154,33 @@ impl Account {
     pub fn skipped(&self, rule: Rule) {
         self.add(Fate::Skipped, 1);
         *self.skips.lock().unwrap_or_else(PoisonError::into_inner).entry(rule).or_default() += 1;
+    }
+
+    pub fn stub(&self, stub: &Stub, outcome: Outcome) {
+        let mut stubs = self.stubs.lock().unwrap_or_else(PoisonError::into_inner);
+        let alike = stubs.entry((stub.kind, stub.locality, outcome, stub.mount.clone())).or_default();
+        alike.files += 1;
+        alike.bytes += stub.claimed_size.unwrap_or(0);
+        // Which one is shown does not depend on the order.
+        let shown = (stub.target.as_ref(), &stub.why);
+        if alike.files == 1 || shown < (alike.target.as_ref(), &alike.why) {
+            (alike.target, alike.why) = (stub.target.clone(), stub.why.clone());
+        }
+    }
+
+    /// Those that are recalled after all.
+    pub fn stub_taken_back(&self, stub: &Stub) {
+        let mut stubs = self.stubs.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (stub.kind, stub.locality, Outcome::Pending, stub.mount.clone());
+        if let Some(alike) = stubs.get_mut(&key) {
+            alike.files -= 1;
+            alike.bytes -= stub.claimed_size.unwrap_or(0);
+        }
+        stubs.retain(|_, alike| alike.files > 0);
+    }
+
+    pub fn stubs(&self) -> BTreeMap<StubKey, Stubs> {
+        self.stubs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn not_looked_at(&self, day: Date) {

@@ -1,6 +1,6 @@
 //! The list of rejected files, and of others that somebody should look at: JSON Lines, one file a line.
 //!
-//! A line has `what` (`rejected`, `unreadable`, `link`, `duplicate`, `directory`, `conflict`, `note`), the `path` of a file
+//! A line has `what` (`rejected`, `unreadable`, `stub`, `duplicate`, `directory`, `conflict`, `note`), the `path` of a file
 //! or the `uid` of a row, a stable `reason` code and a `detail` in words. No line holds a value of a patient. A path that is not UTF-8 stands in `path` with replacement
 //! characters, and in `path_hex` byte by byte.
 
@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use crate::archive::Stub;
 use crate::error::{Error, Result};
 use crate::new_file::{self, Readers};
 
@@ -38,6 +39,19 @@ struct Line<'a> {
     uid: Option<&'a str>,
     reason: &'a str,
     detail: &'a str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    stub: Option<StubLine<'a>>,
+}
+
+/// What is told of a stub beside.
+#[derive(Serialize)]
+struct StubLine<'a> {
+    confidence: &'a str,
+    locality: &'a str,
+    /// Instance Availability (0008,0056).
+    availability: &'a str,
+    target: Option<&'a str>,
+    claimed_size: Option<u64>,
 }
 
 impl Listing {
@@ -56,14 +70,24 @@ impl Listing {
     }
 
     pub fn add(&self, what: &str, path: &Path, reason: &str, detail: &str) {
-        let path_hex = path.to_str().is_none().then(|| hex(path));
-        let path = Some(path.to_string_lossy().into_owned());
-        self.write(&Line { what, path, path_hex, uid: None, reason, detail });
+        self.write(&Line { what, uid: None, reason, detail, stub: None, ..Line::of(path) });
+    }
+
+    /// A stub that was not read; its reason is its kind.
+    pub fn add_stub(&self, path: &Path, stub: &Stub) {
+        let told = StubLine {
+            confidence: stub.confidence.name(),
+            locality: stub.locality.name(),
+            availability: stub.locality.availability(),
+            target: stub.target.as_deref(),
+            claimed_size: stub.claimed_size,
+        };
+        self.write(&Line { what: "stub", reason: stub.kind, detail: &stub.why, stub: Some(told), ..Line::of(path) });
     }
 
     /// Lists a row by its UID.
     pub fn add_row(&self, what: &str, uid: &str, reason: &str, detail: &str) {
-        self.write(&Line { what, path: None, path_hex: None, uid: Some(uid), reason, detail });
+        self.write(&Line { what, path: None, path_hex: None, uid: Some(uid), reason, detail, stub: None });
     }
 
     fn write(&self, line: &Line<'_>) {
@@ -91,6 +115,14 @@ impl Listing {
                 "The index was written. Make room, name another file with --rejected, and run the command again.",
             )),
         }
+    }
+}
+
+impl Line<'_> {
+    fn of(path: &Path) -> Self {
+        let path_hex = path.to_str().is_none().then(|| hex(path));
+        let path = Some(path.to_string_lossy().into_owned());
+        Line { what: "", path, path_hex, uid: None, reason: "", detail: "", stub: None }
     }
 }
 

@@ -3,4 +3,5 @@
 
 pub mod account;
 pub mod listing;
+mod stubs;
 pub mod summary;

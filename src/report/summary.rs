@@ -59,6 +59,12 @@ pub struct Summary<'a> {
     /// The roots, where the index named them.
     pub named_roots: &'a [PathBuf],
     pub dry_run: bool,
+    /// Stubs that were not read are no findings.
+    pub accepts_pending: bool,
+    /// Mounts of which all files occupy no blocks, and how many.
+    pub in_doubt: &'a [(PathBuf, u64)],
+    /// Mounts where reading was given up.
+    pub left_mounts: &'a [PathBuf],
     pub interrupted: bool,
     /// The index held no image before.
     pub began_empty: bool,
@@ -76,12 +82,16 @@ impl Summary<'_> {
             Exit::Interrupted
         } else if directories
             || account.conflicts.load(Relaxed) + account.gone.load(Relaxed) > 0
-            || Fate::ALL.into_iter().any(|fate| fate.is_finding() && account.count(fate) > 0)
+            || Fate::ALL.into_iter().any(|fate| self.is_finding(fate) && account.count(fate) > 0)
         {
             Exit::Findings
         } else {
             Exit::Clean
         }
+    }
+
+    fn is_finding(&self, fate: Fate) -> bool {
+        fate.is_finding() && !(fate == Fate::Pending && self.accepts_pending)
     }
 
     fn outcome(&self) -> &'static str {
@@ -117,6 +127,7 @@ impl Summary<'_> {
         line(&mut out, format_args!(""));
         self.account(&mut out);
         line(&mut out, format_args!(""));
+        self.stubs(&mut out);
         directories(&mut out, account);
         let parents = self.parents;
         line(

@@ -12,11 +12,11 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory};
 use toml::{Table, Value};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Recall};
 use crate::error::{Error, Result};
 
 /// Names that no file can give a meaning to.
-const NOT_IN_A_FILE: [&str; 3] = ["config", "help", "version"];
+const NOT_IN_A_FILE: [&str; 4] = ["config", "help", "version", "allow_recall"];
 
 /// The arguments, and those of the settings file that they name, where nothing typed stands against them.
 pub fn complete(typed: Vec<OsString>) -> Result<Vec<OsString>> {
@@ -25,11 +25,23 @@ pub fn complete(typed: Vec<OsString>) -> Result<Vec<OsString>> {
     program.build();
     let Ok(matches) = program.clone().try_get_matches_from(&typed) else { return Ok(typed) };
     let Some((name, matches)) = matches.subcommand() else { return Ok(typed) };
+    only_in_a_file(matches)?;
     let Ok(Some(path)) = matches.try_get_one::<PathBuf>("config") else { return Ok(typed) };
     let Some(command) = program.find_subcommand(name) else { return Ok(typed) };
     let settings = Settings::read(path, command)?;
     settings.check(&typed, name)?;
     Ok(settings.added_to(typed, name, |argument| is_settled(command, matches, argument)))
+}
+
+/// That anything is recalled is settled by whoever writes the settings of a site, and never by a slip of the hand.
+fn only_in_a_file(matches: &ArgMatches) -> Result<()> {
+    match matches.try_get_one::<Recall>("recall") {
+        Ok(Some(Recall::Allow)) => Err(Error::usage(
+            "--recall allow can only stand in a settings file",
+            "Write there: recall = \"allow\". Then name it with --config, and type --allow-recall.",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Each setting of the file with what could have been typed instead.

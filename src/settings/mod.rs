@@ -1,12 +1,16 @@
 //! From what was typed, the environment and files to plain settings: nothing below looks at these again.
 
+#![allow(clippy::disallowed_methods, reason = "files of settings and passwords")]
+
 mod archive;
 pub mod file;
 mod index;
 mod pacsone_ini;
 mod slices;
+mod stubs;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -15,7 +19,7 @@ use jiff::{SignedDuration, Zoned};
 use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::archive::{PathMap, Roots, Slice};
+use crate::archive::{Locator, PathMap, Roots, Slice};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::duplicates::Choice;
@@ -44,6 +48,9 @@ pub struct Reindex {
     pub location: Location,
     pub access: Access,
     pub path_map: PathMap,
+    pub locator: Arc<Locator>,
+    stub_path: cli::StubPath,
+    pub accept_pending: bool,
     pub io_threads: usize,
     pub walk_threads: usize,
     pub rejected: PathBuf,
@@ -98,10 +105,13 @@ impl Reindex {
             None => typed.roots.clone(),
         };
         let roots = Roots::check(&roots, typed.require_mount)?;
-        if let Some(directory) = path_map.fits_none_of(roots.paths()) {
+        let rules = stubs::rules(typed)?;
+        let may_be_met = [roots.paths(), &rules.target_roots].concat();
+        if let Some(directory) = path_map.fits_none_of(&may_be_met) {
             return Err(Error::usage(
                 format!("--path-map {}=...: no root lies there", directory.display()),
-                "Check its spelling, links included: rows would hold paths that the PACS does not know.",
+                "Check its spelling, links included: rows would hold paths that the PACS does not know. Where pointer files \
+                 lead there, name it with --target-root too.",
             ));
         }
         let replicas = typed.replicas.iter().map(|url| Address::parse(url, &credentials, &location));
@@ -139,6 +149,9 @@ impl Reindex {
             max_replica_lag,
             patience,
             yes: typed.yes,
+            locator: Arc::new(Locator::new(&roots, &path_map, rules)),
+            stub_path: typed.stub_path,
+            accept_pending: typed.accept_pending,
             path_map,
             location,
             roots,
@@ -197,9 +210,11 @@ impl Reindex {
 impl Reindex {
     /// A hash of the settings that rows depend on, and of the columns of the index: a run that had others is not continued.
     pub fn that_make_a_difference(&self, tables: &Tables) -> u64 {
-        let Reindex { existing, duplicates, patient_conflicts, received_from, .. } = self;
+        let Reindex { existing, duplicates, patient_conflicts, received_from, stub_path, .. } = self;
         let paths = (self.roots.paths(), &self.path_map, self.time_zone.iana_name());
-        let text = format!("{existing:?} {duplicates:?} {patient_conflicts:?} {received_from:?} {paths:?} {tables:?}");
+        let text = format!(
+            "{existing:?} {duplicates:?} {patient_conflicts:?} {received_from:?} {stub_path:?} {paths:?} {tables:?}"
+        );
         xxh3_64(text.as_bytes())
     }
 }

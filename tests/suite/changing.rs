@@ -2,9 +2,10 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use pacs_index::archive::FoundFile;
+use pacs_index::archive::locator::Rules;
+use pacs_index::archive::{FoundFile, Locator, OpenFile, PathMap, Roots, Standing};
 use pacs_index::dicom::window::Source;
 use pacs_index::dicom::{HeaderReader, Instance, Rejection};
 
@@ -79,12 +80,21 @@ impl<S: Source, F: FnMut()> Source for Meddled<'_, S, F> {
     }
 }
 
+fn opened(archive: &Path, path: PathBuf) -> OpenFile {
+    let roots = Roots::check(&[archive.into()], false).unwrap();
+    let locator = Locator::new(&roots, &PathMap::default(), Rules::default());
+    match locator.look(&FoundFile::named(path)).unwrap().standing {
+        Standing::Readable(location) => location.open().unwrap().unwrap(),
+        _ => panic!("it is not online"),
+    }
+}
+
 /// What is read of a file while it changes, and whether that can be told.
 fn meddle(change: impl FnOnce(&Path)) -> (Result<Instance, Rejection>, bool) {
     let site = Site::new();
     site.write("file", &long("OLD").file());
     let path = site.archive().join("file");
-    let open = FoundFile::named(path.clone()).open().unwrap();
+    let open = opened(&site.archive(), path.clone());
     let mut change = Some(change);
     let mut once = || change.take().into_iter().for_each(|change| change(&path));
     let outcome = read(Meddled(&open, 0, &mut once));

@@ -1,9 +1,12 @@
 //! What users do with pacs-index, and what they find in the index afterwards.
 
+#![allow(clippy::disallowed_methods)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
 mod account;
+mod archive_stubs;
 mod changing;
 mod charsets;
 mod companions;

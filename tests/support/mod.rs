@@ -27,14 +27,15 @@ pub const ROOT_UID: &str = "1.3.6.1.4.1.32473.7";
 pub const PASSWORD: &str = "pacs-test";
 
 /// Every file found stands in one of these lines of the summary.
-pub const FATES: [&str; 10] = [
+pub const FATES: [&str; 11] = [
     "inserted",
     "updated",
     "unchanged",
     "duplicates not chosen",
     "rejected",
     "unreadable or vanished",
-    "links",
+    "links within the archive",
+    "stubs not read",
     "skipped by rule",
     "left to the PACS (young)",
     "not reached",

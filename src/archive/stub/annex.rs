@@ -1,7 +1,7 @@
 //! Pointers of version control for large files: git-annex (DataLad), Git LFS, DVC. They name an object by the hash of
 //! its content, and often its size; where the store of objects is, the repository knows.
 
-use super::{File, Kind, Pointer, Target};
+use super::{File, Pointer, Target};
 
 /// A pointer (`/annex/objects/KEY` in its first line), or the text of a symbolic link into the store, which a file
 /// system without links keeps as a file.
@@ -21,7 +21,7 @@ pub fn git_annex(file: &File) -> Option<Pointer> {
     let (backend, size) = annex_key(key)?;
     let path = Some(first).filter(|_| is_link).and_then(Target::path);
     let key = Target::Key { algorithm: backend.to_owned(), key: key.to_owned() };
-    let mut pointer = Pointer::to(Kind::AnnexPointer, path.into_iter().chain([key]));
+    let mut pointer = Pointer::to("git-annex pointer", path.into_iter().chain([key]));
     pointer.claimed_size = size;
     Some(pointer)
 }
@@ -47,7 +47,7 @@ pub fn lfs(file: &File) -> Option<Pointer> {
     let oid = value("oid").and_then(|oid| oid.split_once(':'));
     let oid = oid.filter(|(algorithm, digits)| is_algorithm(algorithm) && is_hash(digits));
     let key = oid.map(|(algorithm, digits)| Target::Key { algorithm: algorithm.to_owned(), key: digits.to_owned() });
-    let mut pointer = Pointer::to(Kind::LfsPointer, key);
+    let mut pointer = Pointer::to("Git LFS pointer", key);
     pointer.claimed_size = value("size").and_then(number);
     Some(pointer)
 }
@@ -68,7 +68,7 @@ pub fn dvc(file: &File) -> Option<Pointer> {
     let is_here = md5.is_some() && !text.lines().any(|line| line.starts_with("wdir:"));
     let path = value("path").filter(|_| is_here).and_then(Target::path);
     let key = md5.map(|md5| Target::Key { algorithm: "md5".to_owned(), key: md5.to_owned() });
-    let mut pointer = Pointer::to(Kind::DvcPointer, path.into_iter().chain(key));
+    let mut pointer = Pointer::to("DVC pointer", path.into_iter().chain(key));
     pointer.claimed_size = value("size").and_then(number);
     Some(pointer)
 }

@@ -1,7 +1,7 @@
 //! Links of the desktops of Linux (Desktop Entry Specification, `Type=Link`), by content. Entries that start programs
 //! are no pointers.
 
-use super::{File, Kind, Pointer, text};
+use super::{File, Pointer, text};
 
 pub fn recognise(file: &File) -> Option<Pointer> {
     let text = file.text()?;
@@ -12,7 +12,7 @@ pub fn recognise(file: &File) -> Option<Pointer> {
     let url = value("URL").or_else(|| value("URL[$e]").filter(|url| !url.contains('$')));
     let url = url.filter(|url| url.len() <= 2 * text::LONGEST).map(unescaped);
     let target = url.and_then(|url| text::target(&url, file.code_page));
-    Some(Pointer::to(Kind::DesktopLink, target))
+    Some(Pointer::to("desktop link", target))
 }
 
 fn unescaped(value: &str) -> String {

@@ -1,13 +1,13 @@
 //! Internet shortcuts of Windows (`.url`), by content. Archiving systems leave them with the address of an archived
 //! item, or with that of a file elsewhere.
 
-use super::{File, Kind, Pointer, text};
+use super::{File, Pointer, text};
 
 pub fn recognise(file: &File) -> Option<Pointer> {
     let text = file.text()?;
     let mut entries = text::section(&text, "InternetShortcut")?;
     let url = entries.find(|(key, _)| key.eq_ignore_ascii_case("URL")).map(|(_, url)| unquoted(url));
-    Some(Pointer::to(Kind::InternetShortcut, url.and_then(|url| text::target(url, file.code_page))))
+    Some(Pointer::to("internet shortcut", url.and_then(|url| text::target(url, file.code_page))))
 }
 
 /// As Windows reads entries of INI files.

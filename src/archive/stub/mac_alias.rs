@@ -1,10 +1,10 @@
 //! Aliases of macOS: a bookmark in the data fork. What such a one names are volumes and nodes of the machine that made
 //! it, in a format that is not published; it is known, and not resolved.
 
-use super::{File, Kind, Pointer};
+use super::{File, Pointer};
 
 pub fn recognise(file: &File) -> Option<Pointer> {
     let bytes = file.whole()?;
     let is_alias = bytes.starts_with(b"book") && bytes.get(8..12) == Some(b"mark");
-    is_alias.then(|| Pointer::opaque(Kind::MacAlias))
+    is_alias.then(|| Pointer::opaque("macOS alias"))
 }

@@ -46,7 +46,8 @@ const KINDS: &[fn(&File) -> Option<Pointer>] = &[
 /// A file that stands for another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer {
-    pub kind: Kind,
+    /// By the name of its format.
+    pub kind: &'static str,
     /// In the order in which they are to be tried. None: the pointer is opaque, or damaged; it is known as one, and
     /// leads nowhere.
     pub targets: Vec<Target>,
@@ -54,46 +55,8 @@ pub struct Pointer {
     pub claimed_size: Option<u64>,
     /// The target was on slow storage when the pointer was made.
     pub offline: bool,
-}
-
-/// What a pointer is, by the name of its format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    ShellLink,
-    InternetShortcut,
-    DesktopLink,
-    Xsym,
-    Interix,
-    Cygwin,
-    MacAlias,
-    AnnexPointer,
-    LfsPointer,
-    DvcPointer,
-    VendorText,
-    GzipContainer,
-    ZipContainer,
-    TarContainer,
-}
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::ShellLink => "shell link",
-            Kind::InternetShortcut => "internet shortcut",
-            Kind::DesktopLink => "desktop link",
-            Kind::Xsym => "symbolic link (XSym)",
-            Kind::Interix => "symbolic link (Interix)",
-            Kind::Cygwin => "symbolic link (Cygwin)",
-            Kind::MacAlias => "macOS alias",
-            Kind::AnnexPointer => "git-annex pointer",
-            Kind::LfsPointer => "Git LFS pointer",
-            Kind::DvcPointer => "DVC pointer",
-            Kind::VendorText => "note of an archiving system",
-            Kind::GzipContainer => "gzip file",
-            Kind::ZipContainer => "zip archive",
-            Kind::TarContainer => "tar archive",
-        }
-    }
+    /// It is no pointer: what is sought may be within.
+    pub is_container: bool,
 }
 
 /// Where a pointer leads, as it says.
@@ -125,6 +88,14 @@ pub fn recognise(head: &[u8], size: u64, name: &OsStr) -> Option<Pointer> {
     File { head, size, name, code_page: WINDOWS_1252 }.recognise()
 }
 
+/// The text of a pointer of whatever kind.
+pub fn decode(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => WINDOWS_1252.decode(bytes).0,
+    }
+}
+
 impl<'a> File<'a> {
     pub fn recognise(&self) -> Option<Pointer> {
         // A polyglot: the preamble of a DICOM file is free for the beginning of another format.
@@ -148,20 +119,29 @@ impl<'a> File<'a> {
 }
 
 impl Pointer {
-    fn to(kind: Kind, targets: impl IntoIterator<Item = Target>) -> Self {
-        Pointer { kind, targets: targets.into_iter().collect(), claimed_size: None, offline: false }
+    pub(super) fn to(kind: &'static str, targets: impl IntoIterator<Item = Target>) -> Self {
+        let targets = targets.into_iter().collect();
+        Pointer { kind, targets, claimed_size: None, offline: false, is_container: false }
     }
 
-    fn opaque(kind: Kind) -> Self {
+    fn opaque(kind: &'static str) -> Self {
         Pointer::to(kind, None)
     }
 }
 
 impl Target {
     /// A path, unless no file can have it.
-    fn path(path: impl Into<String>) -> Option<Self> {
+    pub(super) fn path(path: impl Into<String>) -> Option<Self> {
         let path = path.into();
         (!path.is_empty() && !path.contains('\0')).then_some(Target::Path(path))
+    }
+
+    /// As it is told.
+    pub fn text(&self) -> String {
+        match self {
+            Target::Path(text) | Target::Address(text) => text.clone(),
+            Target::Key { algorithm, key } => format!("{algorithm}:{key}"),
+        }
     }
 }
 

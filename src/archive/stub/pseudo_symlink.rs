@@ -6,7 +6,11 @@ use encoding_rs::UTF_8;
 use md5::{Digest, Md5};
 
 use super::bytes::{decode, terminated, terminated_unicode, unicode};
-use super::{File, Kind, Pointer, Target};
+
+pub const XSYM: &str = "symbolic link (XSym)";
+pub const INTERIX: &str = "symbolic link (Interix)";
+pub const CYGWIN: &str = "symbolic link (Cygwin)";
+use super::{File, Pointer, Target};
 
 /// `XSym`, the length in four digits, the MD5 of the path in hexadecimal digits, each with a line feed; then the path,
 /// a line feed where there is room, and blanks.
@@ -14,7 +18,7 @@ pub fn xsym(file: &File) -> Option<Pointer> {
     const SIZE: usize = 1067;
     let bytes = file.whole().filter(|bytes| bytes.len() == SIZE && bytes.starts_with(b"XSym\n"))?;
     let path = xsym_path(bytes).and_then(|path| decode(path, UTF_8));
-    Some(Pointer::to(Kind::Xsym, path.and_then(Target::path)))
+    Some(Pointer::to(XSYM, path.and_then(Target::path)))
 }
 
 /// A path that does not have its hash is damaged. A client does not take such a file for a link; here it is one that
@@ -33,7 +37,7 @@ fn xsym_path(bytes: &[u8]) -> Option<&[u8]> {
 pub fn interix(file: &File) -> Option<Pointer> {
     let path = file.behind(b"IntxLNK\x01")?;
     let path = terminated_unicode(path, 0).or_else(|| unicode(path));
-    Some(Pointer::to(Kind::Interix, path.and_then(Target::path)))
+    Some(Pointer::to(INTERIX, path.and_then(Target::path)))
 }
 
 /// In UTF-16 behind its mark, or, as of old, in bytes; both end with a NUL.
@@ -43,5 +47,5 @@ pub fn cygwin(file: &File) -> Option<Pointer> {
         Some(path) => terminated_unicode(path, 0),
         None => terminated(path, 0, UTF_8).or_else(|| terminated(path, 0, file.code_page)),
     };
-    Some(Pointer::to(Kind::Cygwin, path.and_then(Target::path)))
+    Some(Pointer::to(CYGWIN, path.and_then(Target::path)))
 }

@@ -8,7 +8,7 @@
 use encoding_rs::Encoding;
 
 use super::bytes::{decode, offset_at, terminated, terminated_unicode, u16_at, u32_at, unicode};
-use super::{File, Kind, Pointer, Target};
+use super::{File, Pointer, Target};
 
 /// The size of the header, and the class identifier of shell links.
 const MAGIC: [u8; 20] = *b"\x4C\0\0\0\x01\x14\x02\0\0\0\0\0\xC0\0\0\0\0\0\0\x46";
@@ -33,7 +33,7 @@ pub fn recognise(file: &File) -> Option<Pointer> {
     for path in paths {
         targets.extend(Target::path(path).filter(|target| !targets.contains(target)));
     }
-    let mut pointer = Pointer::to(Kind::ShellLink, targets);
+    let mut pointer = Pointer::to("shell link", targets);
     pointer.offline = u32_at(bytes, 0x18).is_some_and(|attributes| attributes & FILE_ATTRIBUTE_OFFLINE != 0);
     // Its lower 32 bits, and zero where the target was no file of a file system.
     pointer.claimed_size = u32_at(bytes, 0x34).filter(|size| *size != 0).map(u64::from);

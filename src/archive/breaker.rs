@@ -1,0 +1,208 @@
+//! Some storage shows a file as any other and brings it from tape when it is read. Nothing tells but the time that it
+//! takes: where files that are called online answer slowly, again and again, reading is given up, and the rest of that
+//! mount is left as it is.
+//!
+//! Until a mount has answered quickly for a while, one file is read there at a time, so that little is recalled before it
+//! is known. Reads that stall together count once: a server that pauses is no tape.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::mount::Mount;
+
+/// Reads that were quick before a mount is read by all at once.
+const PROBATION: u32 = 32;
+
+/// Slow reads within this time count together.
+const WINDOW: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// What takes longer is slow. Zero: nothing is.
+    pub slow: Duration,
+    /// So many slow reads, one after the other, end reading there.
+    pub strikes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { slow: Duration::from_secs(2), strikes: 3 }
+    }
+}
+
+pub struct Breaker {
+    limits: Limits,
+    is_open: AtomicBool,
+    quick: AtomicU32,
+    state: Mutex<State>,
+    turned: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Since when the one file is read, while only one is.
+    alone_since: Option<Instant>,
+    /// When slow reads ended.
+    strikes: Vec<Instant>,
+}
+
+/// One file that is open.
+pub struct Turn {
+    mount: Arc<Mount>,
+    begun: Instant,
+    alone: bool,
+}
+
+impl Breaker {
+    pub fn new(limits: Limits) -> Self {
+        let (is_open, quick) = (AtomicBool::new(false), AtomicU32::new(0));
+        Breaker { limits, is_open, quick, state: Mutex::default(), turned: Condvar::new() }
+    }
+
+    /// Reading was given up.
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Relaxed)
+    }
+
+    fn is_off(&self) -> bool {
+        self.limits.slow.is_zero()
+    }
+
+    fn on_probation(&self) -> bool {
+        self.quick.load(Relaxed) < PROBATION
+    }
+
+    /// Waits until it is this one's turn. `None`: reading was given up.
+    fn wait_for_turn(&self) -> Option<bool> {
+        if self.is_off() || !self.on_probation() {
+            return (!self.is_open()).then_some(false);
+        }
+        // One that does not answer at all holds up as long as it takes to know.
+        let patience = self.limits.slow * u32::try_from(self.limits.strikes).unwrap_or(u32::MAX);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if self.is_open() {
+                return None;
+            }
+            let Some(since) = state.alone_since else {
+                let alone = self.on_probation();
+                state.alone_since = alone.then(Instant::now);
+                return Some(alone);
+            };
+            let Some(left) = patience.checked_sub(since.elapsed()) else {
+                self.give_up();
+                return None;
+            };
+            state = self.turned.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn give_up(&self) {
+        self.is_open.store(true, Relaxed);
+        self.turned.notify_all();
+    }
+
+    fn ended(&self, begun: Instant, alone: bool) {
+        if self.is_off() {
+            return;
+        }
+        let is_slow = begun.elapsed() >= self.limits.slow;
+        if !is_slow && !alone {
+            return;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if alone {
+            state.alone_since = None;
+        }
+        match is_slow {
+            false => {
+                self.quick.fetch_add(1, Relaxed);
+            }
+            // What began before the last strike ended stalled together with it.
+            true if state.strikes.last().is_none_or(|last| begun >= *last) => {
+                state.strikes.retain(|strike| strike.elapsed() < WINDOW);
+                state.strikes.push(Instant::now());
+                if state.strikes.len() >= self.limits.strikes {
+                    self.give_up();
+                }
+            }
+            true => {}
+        }
+        self.turned.notify_all();
+    }
+}
+
+impl Turn {
+    /// `None`: reading was given up there.
+    pub fn on(mount: &Arc<Mount>) -> Option<Self> {
+        let alone = mount.breaker.wait_for_turn()?;
+        Some(Turn { mount: mount.clone(), begun: Instant::now(), alone })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.mount.breaker.ended(self.begun, self.alone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::mount::OfSystem;
+    use std::thread;
+
+    const SLOW: Duration = Duration::from_millis(40);
+
+    fn mount() -> Arc<Mount> {
+        let limits = Limits { slow: SLOW, strikes: 3 };
+        Arc::new(Mount::new("/".into(), "ext4", Arc::new(OfSystem), limits))
+    }
+
+    fn read(mount: &Arc<Mount>, takes: Duration) -> bool {
+        let turn = Turn::on(mount);
+        thread::sleep(if turn.is_some() { takes } else { Duration::ZERO });
+        turn.is_some()
+    }
+
+    #[test]
+    fn a_new_mount_that_is_slow_is_given_up_after_three_files_however_many_want_to_read() {
+        let mount = mount();
+        let read_by = |_| (0..20).filter(|_| read(&mount, SLOW)).count();
+        let read: usize = thread::scope(|scope| {
+            let readers: Vec<_> = (0..16).map(|n| scope.spawn(move || read_by(n))).collect();
+            readers.into_iter().map(|reader| reader.join().unwrap()).sum()
+        });
+        assert_eq!(read, 3);
+    }
+
+    #[test]
+    fn reads_that_stall_together_count_once() {
+        let mount = mount();
+        (0..PROBATION).for_each(|_| assert!(read(&mount, Duration::ZERO)));
+        let stall = || {
+            let together = std::sync::Barrier::new(16);
+            let one = || {
+                let turn = Turn::on(&mount);
+                together.wait();
+                thread::sleep(SLOW);
+                drop(turn);
+            };
+            thread::scope(|scope| (0..16).for_each(|_| drop(scope.spawn(one))));
+        };
+        stall();
+        stall();
+        assert!(!mount.breaker.is_open() && read(&mount, Duration::ZERO));
+        stall();
+        assert!(mount.breaker.is_open() && !read(&mount, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_file_that_never_answers_does_not_hold_up_the_others_for_ever() {
+        let mount = mount();
+        let stuck = Turn::on(&mount);
+        assert!(Turn::on(&mount).is_none(), "it was waited for");
+        drop(stuck);
+    }
+}

@@ -1,0 +1,232 @@
+//! From what the walk found to where its bytes are: links and pointers are followed, and at the end of each way stands
+//! what may be read, or a stub that may not.
+//!
+//! Nothing is followed out of the roots and the directories of `--target-root`: a link may lead anywhere.
+
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::file::{FileState, FoundFile, Location, not_a_file};
+use super::locality::{Declared, Facts, Locality, Stub};
+use super::mount::Mounts;
+use super::pointer_rule::PointerRule;
+use super::recall::{Permit, Policy};
+use super::stub::{self, Pointer, Target};
+use super::targets::{Targets, There};
+use super::{OpenFile, PathMap, Roots, breaker};
+
+/// By which path the index names what was reached by a link or a pointer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NamedBy {
+    /// The one that a plain open can follow: that of a symbolic link, and the target of a pointer.
+    #[default]
+    Opening,
+    Link,
+    Target,
+}
+
+/// What a site has settled of stubs.
+#[derive(Default)]
+pub struct Rules {
+    pub policy: Policy,
+    pub declared: Declared,
+    /// Beside the roots, where links and pointers may lead.
+    pub target_roots: Vec<PathBuf>,
+    pub pointer_rules: Vec<PointerRule>,
+    pub named_by: NamedBy,
+    pub limits: breaker::Limits,
+}
+
+pub struct Locator {
+    pub mounts: Mounts,
+    targets: Targets,
+    rules: Rules,
+}
+
+/// What stands at a path, and the state that it is remembered by.
+pub struct Seen<'a> {
+    pub state: FileState,
+    pub standing: Standing<'a>,
+}
+
+pub enum Standing<'a> {
+    /// It may be read.
+    Readable(Location<'a>),
+    /// It may not.
+    Stub(Stub),
+    /// It leads to a file below the roots, which the walk meets with there.
+    MetElsewhere(Stub),
+}
+
+const SYMBOLIC_LINK: &str = "symbolic link";
+
+impl Locator {
+    pub fn new(roots: &Roots, path_map: &PathMap, rules: Rules) -> Self {
+        let targets = Targets::new(roots, path_map, &rules.target_roots);
+        Locator { mounts: Mounts::new(rules.limits), targets, rules }
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.rules.policy
+    }
+
+    /// What a file is by now. Nothing is opened for that.
+    pub fn look<'a>(&self, file: &'a FoundFile) -> io::Result<Seen<'a>> {
+        let path = file.path();
+        let metadata = path.symlink_metadata()?;
+        if metadata.is_file() {
+            return Ok(self.regular(path.into(), &metadata, file.permit()));
+        }
+        if !metadata.is_symlink() {
+            return Err(not_a_file());
+        }
+        let state = FileState::of(&metadata);
+        let mount = self.mounts.of(path, &metadata);
+        if let Some(stub) = Facts::of(path, &metadata, &mount, &self.rules.declared).tell() {
+            return Ok(Seen { state, standing: Standing::Stub(stub) });
+        }
+        let text = std::fs::read_link(path)?.to_string_lossy().into_owned();
+        let there = self.targets.of_link(path, &text);
+        let way = Way { kind: SYMBOLIC_LINK, text, claimed_size: None, offline: false };
+        let mut seen = self.at(&way, there, file.permit(), state);
+        // A plain open follows a symbolic link.
+        if let Standing::Readable(location) = &mut seen.standing
+            && self.rules.named_by != NamedBy::Target
+        {
+            location.named = None;
+        }
+        Ok(seen)
+    }
+
+    fn regular<'a>(&self, path: std::borrow::Cow<'a, Path>, metadata: &Metadata, permit: Option<&Permit>) -> Seen<'a> {
+        let mount = self.mounts.of(&path, metadata);
+        let state = FileState::of(metadata);
+        let standing = match Facts::of(&path, metadata, &mount, &self.rules.declared).tell() {
+            Some(stub) if permit.is_none() || !stub.locality.can_be_recalled() => Standing::Stub(stub),
+            told => Standing::Readable(Location::new(path, metadata, mount, told.is_some())),
+        };
+        Seen { state, standing }
+    }
+
+    /// The pointer that a file is in which no DICOM was found.
+    pub fn pointer(&self, path: &Path, open: &OpenFile) -> io::Result<Option<Pointer>> {
+        let name = path.file_name().unwrap_or_default();
+        let head = open.head(stub::MOST)?;
+        let by_rule = || self.rules.pointer_rules.iter().find_map(|rule| rule.recognise(&head, open.state.size, name));
+        Ok(by_rule().or_else(|| stub::recognise(&head, open.state.size, name)))
+    }
+
+    /// Where a pointer that stands somewhere leads: to the first of its targets that is there, or else to the one that is the
+    /// nearest.
+    pub fn follow<'a>(&self, pointer: &Pointer, at: &Path, file: &FoundFile, state: FileState) -> Seen<'a> {
+        let kind = pointer.kind;
+        let mut nearest: Option<(u8, Seen)> = None;
+        for target in &pointer.targets {
+            let way = Way { kind, text: target.text(), claimed_size: pointer.claimed_size, offline: pointer.offline };
+            let there = match target {
+                Target::Path(path) => self.targets.of_pointer(at, path),
+                Target::Address(_) => Err((Locality::Offline, "an address is never fetched".into())),
+                Target::Key { .. } => Err((Locality::Offline, "its store is not looked into".into())),
+            };
+            let mut seen = self.at(&way, there, file.permit(), state);
+            match &mut seen.standing {
+                Standing::Stub(stub) => {
+                    let distance = stub.locality.distance();
+                    if nearest.as_ref().is_none_or(|(other, _)| distance < *other) {
+                        nearest = Some((distance, seen));
+                    }
+                }
+                Standing::Readable(location) => {
+                    if self.rules.named_by == NamedBy::Link {
+                        location.named = None;
+                    }
+                    return seen;
+                }
+                Standing::MetElsewhere(_) => return seen,
+            }
+        }
+        nearest.map(|(_, seen)| seen).unwrap_or_else(|| {
+            let locality = if pointer.is_container { Locality::Online } else { Locality::Offline };
+            let why = if pointer.is_container { "what is within is not looked into" } else { "it names no file" };
+            let way = Way { kind, text: String::new(), claimed_size: None, offline: false };
+            let size = pointer.claimed_size.or(pointer.is_container.then_some(state.size));
+            Seen { state, standing: Standing::Stub(Stub { claimed_size: size, ..way.stub(locality, why.into()) }) }
+        })
+    }
+
+    /// What stands at the end of a way. Its state is that of the file at its end, unless that is a pointer's, which would
+    /// have to be read to know it.
+    fn at<'a>(
+        &self,
+        way: &Way,
+        there: Result<There, (Locality, String)>,
+        permit: Option<&Permit>,
+        own: FileState,
+    ) -> Seen<'a> {
+        let is_link = way.kind == SYMBOLIC_LINK;
+        let stub = |locality, why| Seen { state: own, standing: Standing::Stub(way.stub(locality, why)) };
+        let There { named, resolved } = match there {
+            Ok(there) => there,
+            Err((locality, why)) => return stub(locality, why),
+        };
+        let metadata = match resolved.symlink_metadata() {
+            Ok(metadata) => metadata,
+            Err(error) => return stub(Locality::Unknown, error.to_string()),
+        };
+        if self.targets.are_walked(&resolved) {
+            let met = way.stub(Locality::Online, "what it leads to is indexed where it lies".into());
+            return Seen { state: own, standing: Standing::MetElsewhere(met) };
+        }
+        if metadata.is_dir() {
+            return stub(Locality::Unknown, "leads to a directory, which is not followed: name it as a root".into());
+        }
+        if !metadata.is_file() {
+            return stub(Locality::Unavailable, "leads to no regular file".into());
+        }
+        if !self.targets.allow(&resolved) {
+            let why = "leads out of the roots: if it may be read there, name its directory with --target-root";
+            return stub(Locality::Unknown, why.into());
+        }
+        if named.to_str().is_none() {
+            return stub(Locality::Unknown, "the path of its target is not valid UTF-8".into());
+        }
+        if self.rules.policy.leaves_targets() {
+            return stub(Locality::Unknown, "targets are not read while --recall is never".into());
+        }
+        let mut seen = self.regular(resolved.into(), &metadata, permit);
+        match &mut seen.standing {
+            Standing::Readable(location) => {
+                location.through = Some(Box::new(way.stub(Locality::Online, String::new())));
+                location.named = Some(named);
+            }
+            Standing::Stub(target) => {
+                let why = format!("its target: {}: {}", target.kind, target.why);
+                let Stub { confidence, claimed_size, mount, .. } = target.clone();
+                *target = Stub { confidence, claimed_size, mount, ..way.stub(target.locality, why) };
+            }
+            Standing::MetElsewhere(_) => {}
+        }
+        Seen { state: if is_link { seen.state } else { own }, ..seen }
+    }
+}
+
+/// A link or a pointer on the way to a file.
+struct Way {
+    kind: &'static str,
+    text: String,
+    claimed_size: Option<u64>,
+    offline: bool,
+}
+
+impl Way {
+    fn stub(&self, locality: Locality, why: String) -> Stub {
+        // It said so when it was made, and its target is not here to ask.
+        let locality = if self.offline && locality == Locality::Unknown { Locality::Nearline } else { locality };
+        Stub {
+            target: Some(self.text.clone()).filter(|text| !text.is_empty()),
+            claimed_size: self.claimed_size,
+            ..Stub::proven(self.kind, locality, why)
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What is known of the file systems that files lie on: their kind, which says what can be asked; whether the number of
+//! blocks tells anything there; and how fast they answer.
+
+use std::collections::HashMap;
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use super::breaker::{self, Breaker};
+use super::mount_table;
+
+/// Extended attributes, as a file system answers for them. `None`: it has no such attribute.
+pub trait Attributes: Send + Sync {
+    fn get(&self, path: &Path, name: &str) -> io::Result<Option<Vec<u8>>>;
+}
+
+/// Longer ones say nothing that is asked for.
+const LONGEST: usize = 16 * 1024;
+
+/// The attributes that this system has.
+pub struct OfSystem;
+
+pub struct Mount {
+    pub point: PathBuf,
+    pub file_system: String,
+    attributes: Arc<dyn Attributes>,
+    is_ntfs: OnceLock<bool>,
+    blocks_tell: AtomicBool,
+    without_blocks: AtomicU64,
+    pub breaker: Breaker,
+}
+
+impl Mount {
+    pub fn new(point: PathBuf, file_system: &str, attributes: Arc<dyn Attributes>, limits: breaker::Limits) -> Self {
+        Mount {
+            point,
+            file_system: file_system.into(),
+            attributes,
+            is_ntfs: OnceLock::new(),
+            blocks_tell: AtomicBool::new(false),
+            without_blocks: AtomicU64::new(0),
+            breaker: Breaker::new(limits),
+        }
+    }
+
+    pub fn attribute(&self, path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
+        self.attributes.get(path, name)
+    }
+
+    /// ntfs-3g is a FUSE file system as any other to the kernel, so that the first file is asked.
+    pub fn is_ntfs(&self, asked: impl FnOnce() -> io::Result<Option<Vec<u8>>>) -> bool {
+        match self.is_ntfs.get() {
+            Some(known) => *known,
+            None if self.file_system == "ntfs3" => true,
+            None if self.is_fuse() => match asked() {
+                Ok(reply) => *self.is_ntfs.get_or_init(|| reply.is_some()),
+                // Asked once more, it is unknown whether the file is online.
+                Err(_) => true,
+            },
+            None => false,
+        }
+    }
+
+    /// Of a link: before any file was met, it is asked as if it were.
+    pub fn may_be_ntfs(&self) -> bool {
+        self.file_system == "ntfs3" || self.is_fuse() && *self.is_ntfs.get().unwrap_or(&true)
+    }
+
+    fn is_fuse(&self) -> bool {
+        self.file_system.starts_with("fuse")
+    }
+
+    /// A file of some size occupies blocks.
+    pub fn blocks_tell(&self) {
+        if !self.blocks_tell.load(Relaxed) {
+            self.blocks_tell.store(true, Relaxed);
+        }
+    }
+
+    pub fn without_blocks(&self) {
+        self.without_blocks.fetch_add(1, Relaxed);
+    }
+
+    /// So many files of some size occupy no blocks, and none does: all are offline, or the number says nothing.
+    fn in_doubt(&self) -> Option<u64> {
+        Some(self.without_blocks.load(Relaxed)).filter(|files| *files > 0 && !self.blocks_tell.load(Relaxed))
+    }
+}
+
+pub struct Mounts {
+    known: RwLock<HashMap<u64, Arc<Mount>>>,
+    attributes: Arc<dyn Attributes>,
+    limits: breaker::Limits,
+}
+
+impl Mounts {
+    pub fn new(limits: breaker::Limits) -> Self {
+        Mounts { known: RwLock::default(), attributes: Arc::new(OfSystem), limits }
+    }
+
+    /// The mount that a file lies on.
+    pub fn of(&self, path: &Path, metadata: &Metadata) -> Arc<Mount> {
+        let device = device(metadata);
+        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&device) {
+            return known.clone();
+        }
+        let (point, file_system) =
+            mount_table::mount_of(path, device).unwrap_or_else(|| (PathBuf::from("/"), "".into()));
+        let mount = || Arc::new(Mount::new(point, &file_system, self.attributes.clone(), self.limits));
+        self.known.write().unwrap_or_else(PoisonError::into_inner).entry(device).or_insert_with(mount).clone()
+    }
+
+    pub fn all(&self) -> Vec<Arc<Mount>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Where reading was given up, since files answered slowly.
+    pub fn given_up(&self) -> Vec<PathBuf> {
+        let slow = self.all().into_iter().filter(|mount| mount.breaker.is_open());
+        slow.map(|mount| mount.point.clone()).collect()
+    }
+
+    /// The mounts of which it is not known whether blocks tell anything, and how many files that concerns.
+    pub fn in_doubt(&self) -> Vec<(PathBuf, u64)> {
+        self.all().iter().filter_map(|mount| Some((mount.point.clone(), mount.in_doubt()?))).collect()
+    }
+}
+
+#[cfg(unix)]
+fn device(metadata: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::dev(metadata)
+}
+
+#[cfg(not(unix))]
+fn device(_: &Metadata) -> u64 {
+    0
+}
+
+#[cfg(target_os = "linux")]
+impl Attributes for OfSystem {
+    fn get(&self, path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
+        use rustix::io::Errno;
+        let mut bytes = vec![0; 256];
+        loop {
+            match rustix::fs::lgetxattr(path, name, &mut bytes[..]) {
+                Ok(length) => {
+                    bytes.truncate(length);
+                    return Ok(Some(bytes));
+                }
+                // The file has none of this name, or the file system has none at all.
+                Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(None),
+                Err(Errno::RANGE) if bytes.len() < LONGEST => bytes.resize(LONGEST, 0),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Attributes for OfSystem {
+    fn get(&self, _: &Path, _: &str) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,136 @@
+//! Stubs: what is left as it is, and the last pass, in which some are recalled, if the site has allowed it.
+//!
+//! Those that are recalled are the newest, as many as the budget says, whatever order they were found in; so only as many
+//! are remembered.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::mem::take;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
+
+use crossbeam_channel::Sender;
+use jiff::civil::Date;
+
+use super::Run;
+use crate::archive::recall::{Budget, Policy, Recalls};
+use crate::archive::{FoundFile, Stub};
+use crate::error::Result;
+use crate::report::account::{Fate, Outcome};
+
+/// The stubs that may be recalled, the oldest on top.
+pub struct Wanted {
+    budget: Option<Budget>,
+    heap: Mutex<BinaryHeap<Reverse<Want>>>,
+}
+
+struct Want {
+    /// The day of receipt, the time of modification; and the name where these say nothing.
+    age: (Option<Date>, i64, PathBuf),
+    file: FoundFile,
+    stub: Stub,
+}
+
+impl Wanted {
+    pub fn new(policy: &Policy) -> Self {
+        Wanted { budget: policy.budget(), heap: Mutex::default() }
+    }
+
+    pub fn is_allowed(&self) -> bool {
+        self.budget.is_some()
+    }
+
+    /// One that may be recalled. Returns one that is not recalled any more.
+    fn offer(&self, want: Want) -> Option<Want> {
+        let room = self.budget.map_or(0, |budget| budget.files);
+        let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
+        heap.push(Reverse(want));
+        let is_full = heap.len() as u64 > room;
+        is_full.then(|| heap.pop()).flatten().map(|oldest| oldest.0)
+    }
+
+    /// The newest first.
+    fn take(&self) -> Vec<Want> {
+        let heap = take(&mut *self.heap.lock().unwrap_or_else(PoisonError::into_inner));
+        heap.into_sorted_vec().into_iter().map(|want| want.0).collect()
+    }
+}
+
+impl Run<'_> {
+    /// A stub that may not be read. Whatever row the index has of it stays.
+    pub(super) fn leave(&self, file: FoundFile, modified: i64, stub: Stub) {
+        self.account.add(Fate::Pending, 1);
+        self.account.stub(&stub, Outcome::Pending);
+        let left = match self.recall.is_allowed() && stub.locality.can_be_recalled() && file.permit().is_none() {
+            true => self.recall.offer(Want { age: (file.received_on, modified, file.path().into()), file, stub }),
+            false => return self.plan.listing.add_stub(file.path(), &stub),
+        };
+        left.iter().for_each(|want| self.list(want));
+    }
+
+    fn list(&self, want: &Want) {
+        self.plan.listing.add_stub(want.file.path(), &want.stub);
+    }
+
+    /// Those that were not recalled in the end. A dry run tells which would be.
+    pub(super) fn leave_wanted(&self) {
+        let wanted = self.recall.take();
+        let mut left = self.recall.budget.map_or(0, |budget| budget.bytes);
+        for want in &wanted {
+            self.list(want);
+            let size = want.stub.claimed_size.unwrap_or(0);
+            if let (false, Some(rest)) = (self.plan.recalls, left.checked_sub(size)) {
+                left = rest;
+                self.account.would_recall.0.fetch_add(1, Relaxed);
+                self.account.would_recall.1.fetch_add(size, Relaxed);
+            } else {
+                left = 0;
+            }
+        }
+    }
+
+    /// The walk stage of the last pass: one file after the other, as soon as it may be recalled.
+    pub(super) fn recall(&self, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+        let Some(budget) = self.recall.budget else { return Ok(()) };
+        let mut recalls = Recalls::within(budget);
+        let mut wanted = self.recall.take().into_iter();
+        for want in wanted.by_ref() {
+            let size = want.stub.claimed_size.unwrap_or(0);
+            match recalls.next(size, || self.plan.stop.is_set()) {
+                Some(permit) => {
+                    self.account.take_back(Fate::Pending, 1);
+                    self.account.stub_taken_back(&want.stub);
+                    self.account.stub(&want.stub, Outcome::Read);
+                    self.send(vec![want.file.permitted(permit)], files);
+                }
+                None => {
+                    self.list(&want);
+                    break;
+                }
+            }
+        }
+        wanted.for_each(|want| self.list(&want));
+        Ok(())
+    }
+}
+
+impl PartialEq for Want {
+    fn eq(&self, other: &Self) -> bool {
+        self.age == other.age
+    }
+}
+
+impl Eq for Want {}
+
+impl PartialOrd for Want {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Want {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.age.cmp(&other.age)
+    }
+}

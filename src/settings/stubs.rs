@@ -1,0 +1,75 @@
+//! Settings of archive stubs: where they may lead, what is recalled.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::archive::locality::Declared;
+use crate::archive::locator::{NamedBy, Rules};
+use crate::archive::recall::{Budget, Policy};
+use crate::archive::{breaker, path_map};
+use crate::cli;
+use crate::error::{Error, Result};
+
+pub fn rules(typed: &cli::Reindex) -> Result<Rules> {
+    let pointer_rules = typed.pointer_rule.iter().map(|text| {
+        text.parse().map_err(|why| Error::usage(format!("--pointer-rule {text} cannot be used"), format!("{why}.")))
+    });
+    let slow =
+        Duration::try_from(typed.slow_read).map_err(|_| Error::usage("--slow-read is negative", "Write 0s, or 2s."))?;
+    Ok(Rules {
+        policy: policy(typed)?,
+        declared: Declared {
+            nearline: directories("--nearline", &typed.nearline)?,
+            online: directories("--online", &typed.online)?,
+        },
+        target_roots: directories("--target-root", &typed.target_root)?,
+        pointer_rules: pointer_rules.collect::<Result<_>>()?,
+        named_by: match typed.stub_path {
+            cli::StubPath::Auto => NamedBy::Opening,
+            cli::StubPath::Link => NamedBy::Link,
+            cli::StubPath::Target => NamedBy::Target,
+        },
+        limits: breaker::Limits { slow, ..breaker::Limits::default() },
+    })
+}
+
+/// What is recalled is asked for twice: by whoever wrote the settings of the site, and by whoever starts the run.
+fn policy(typed: &cli::Reindex) -> Result<Policy> {
+    let budget = Budget {
+        files: typed.recall_files.into(),
+        bytes: u64::from(typed.recall_gigabytes) * 1_000_000_000,
+        at_a_time: typed.recalls_at_a_time.into(),
+        a_minute: typed.recalls_a_minute,
+    };
+    match (typed.recall, typed.allow_recall) {
+        (cli::Recall::Never, false) => Ok(Policy::Never),
+        (cli::Recall::OnlineOnly, false) => Ok(Policy::OnlineOnly),
+        (cli::Recall::Allow, true) => Ok(Policy::Allow(budget)),
+        // To look at what would be recalled nothing more is needed.
+        (cli::Recall::Allow, false) if typed.dry_run => Ok(Policy::Allow(budget)),
+        (cli::Recall::Allow, false) => Ok(Policy::OnlineOnly),
+        (_, true) => Err(Error::usage(
+            "--allow-recall: the settings do not allow that anything is recalled",
+            "Name a settings file with --config that has: recall = \"allow\"",
+        )),
+    }
+}
+
+fn directories(option: &str, named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    named.iter().map(|directory| here(option, directory)).collect()
+}
+
+/// A directory that is missing would be one that nothing lies below.
+fn here(option: &str, directory: &Path) -> Result<PathBuf> {
+    let failed = |what: &str| {
+        Error::usage(
+            format!("{option} {}: {what}", directory.display()),
+            "Is it mounted? Name a directory that exists.",
+        )
+    };
+    match directory.metadata() {
+        Ok(metadata) if metadata.is_dir() => path_map::absolute(directory).map_err(|error| failed(&error.to_string())),
+        Ok(_) => Err(failed("is not a directory")),
+        Err(error) => Err(failed(&error.to_string())),
+    }
+}
