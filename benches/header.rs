@@ -73,14 +73,25 @@ fn compare_readers(paths: &[PathBuf]) -> io::Result<()> {
         "{} files, {instances} of them instances, {mean:.0} bytes before Pixel Data on average; {REPETITIONS} repetitions\n",
         paths.len()
     );
+    let mut telling = [
+        Contender::new("floor: lstat", || each_of(paths, |path| drop(black_box(path.symlink_metadata())))),
+        Contender::new("telling where the bytes are", || each_of(&files, |file| drop(black_box(locator.look(file))))),
+    ];
+    print_rounds(&mut telling, paths.len());
+    println!();
     let mut contenders = [
         Contender::new("floor: open, fstat, read 8 KiB, close", || each_of(paths, |path| drop(floor(path)))),
         Contender::new("pacs-index", || each_of(&files, |file| drop(black_box(read(&mut reader, locator, file))))),
         Contender::new("dicom-object, until Pixel Data", || each_of(paths, |path| drop(black_box(peer(path))))),
     ];
-    let costs = measure::rounds(&mut contenders);
+    print_rounds(&mut contenders, paths.len());
+    Ok(())
+}
+
+fn print_rounds(contenders: &mut [Contender<'_, Cost>], files: usize) {
+    let costs = measure::rounds(contenders);
     let each = |costs: &[Cost], time: fn(&Cost) -> Duration| {
-        costs.iter().map(|cost| time(cost).as_secs_f64() * 1e6 / paths.len() as f64).collect::<Vec<f64>>()
+        costs.iter().map(|cost| time(cost).as_secs_f64() * 1e6 / files as f64).collect::<Vec<f64>>()
     };
     let row = |(contender, own): (&Contender<Cost>, &Vec<Cost>)| {
         let wall = Samples::new(each(own, |cost| cost.wall));
@@ -91,7 +102,6 @@ fn compare_readers(paths: &[PathBuf]) -> io::Result<()> {
     };
     let rows: Vec<Vec<String>> = contenders.iter().zip(&costs).map(row).collect();
     print_table(&["µs a file", "median", "min", "max", "of floor", "CPU", "of floor"], &rows);
-    Ok(())
 }
 
 /// What it costs to read them all.

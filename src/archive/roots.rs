@@ -58,9 +58,9 @@ impl Roots {
         &self.paths
     }
 
-    /// Whether a path without links lies below a root.
-    pub fn hold_resolved(&self, path: &Path) -> bool {
-        self.resolved.iter().any(|root| path.starts_with(root))
+    /// What leads from a root to a path without links, if it lies below one.
+    pub fn below_resolved<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        self.resolved.iter().find_map(|root| path.strip_prefix(root).ok())
     }
 
     /// Whether a file that is there, or would be made, lies below a root.

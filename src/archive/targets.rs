@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::locality::Locality;
-use super::{PathMap, Roots, path_map};
+use super::{PathMap, Roots, path_map, skip};
 
 pub struct Targets {
     roots: Roots,
@@ -41,9 +41,9 @@ impl Targets {
         Targets { roots: roots.clone(), path_map: path_map.clone(), allowed, names: Mutex::default() }
     }
 
-    /// Whether the walk meets with it.
+    /// Whether the walk meets with it: it does not descend into directories of the storage unit's own.
     pub fn are_walked(&self, resolved: &Path) -> bool {
-        self.roots.hold_resolved(resolved)
+        self.roots.below_resolved(resolved).is_some_and(|below| !below.iter().any(skip::is_system_directory))
     }
 
     pub fn allow(&self, resolved: &Path) -> bool {

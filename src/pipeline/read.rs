@@ -208,6 +208,9 @@ impl Run<'_> {
             if self.plan.receipt.is_younger(location.state.modified(), self.plan.settle) {
                 return Ok(Read::TooYoung);
             }
+            if location.state.size == 0 {
+                return self.held(desk, file, own, None, Err(Rejection::Empty)).map(Read::Held);
+            }
             let Some(open) = location.open().map_err(Rejection::Unreadable)? else {
                 seen = self.plan.locator.look(file).map_err(Rejection::Unreadable)?;
                 continue;

@@ -94,11 +94,14 @@ impl Run<'_> {
     pub(super) fn recall(&self, files: &Sender<Vec<FoundFile>>) -> Result<()> {
         let Some(budget) = self.recall.budget else { return Ok(()) };
         let mut recalls = Recalls::within(budget);
-        let mut wanted = self.recall.take().into_iter();
+        let wanted = self.recall.take();
+        self.watch.recalling(wanted.len());
+        let mut wanted = wanted.into_iter();
         for want in wanted.by_ref() {
             let size = want.stub.claimed_size.unwrap_or(0);
             match recalls.next(size, || self.plan.stop.is_set()) {
                 Some(permit) => {
+                    self.watch.recalled();
                     self.account.take_back(Fate::Pending, 1);
                     self.account.stub_taken_back(&want.stub);
                     self.account.stub(&want.stub, Outcome::Read);

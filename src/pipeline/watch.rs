@@ -20,6 +20,8 @@ pub struct Watch {
     checking_took: Mutex<Duration>,
     is_looking_again: AtomicBool,
     put_by: AtomicU64,
+    recalled: AtomicU64,
+    to_recall: AtomicU64,
     is_closing: AtomicBool,
     to_close: AtomicU64,
     closed: AtomicU64,
@@ -70,6 +72,15 @@ impl Watch {
         self.is_looking_again.store(true, Relaxed);
     }
 
+    /// So many stubs are within the budget.
+    pub fn recalling(&self, stubs: usize) {
+        self.to_recall.store(stubs as u64, Relaxed);
+    }
+
+    pub fn recalled(&self) {
+        self.recalled.fetch_add(1, Relaxed);
+    }
+
     pub fn closing(&self, rows: u64) {
         self.is_closing.store(true, Relaxed);
         self.to_close.fetch_add(rows, Relaxed);
@@ -104,6 +115,7 @@ impl Watch {
         Readings {
             phase: match [&self.is_closing, &self.is_looking_again, &self.is_checking].map(|is| is.load(Relaxed)) {
                 [true, ..] => Phase::Closing,
+                [_, true, _] if self.to_recall.load(Relaxed) > 0 => Phase::Recalling,
                 [_, true, _] => Phase::LookingAgain,
                 [.., true] => Phase::Checking,
                 _ => Phase::Indexing,
@@ -120,6 +132,9 @@ impl Watch {
             bytes: account.bytes.load(Relaxed),
             stopping: run.plan.stop.is_set(),
             rejected: account.count(Fate::Rejected),
+            pending: account.count(Fate::Pending),
+            recalled: self.recalled.load(Relaxed),
+            to_recall: self.to_recall.load(Relaxed),
             directory: self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             closed: self.closed.load(Relaxed),
             to_close: self.to_close.load(Relaxed),

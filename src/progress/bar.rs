@@ -38,6 +38,7 @@ impl Observer for Bar {
         let (done, all) = match readings.phase {
             Phase::Indexing | Phase::LookingAgain => (readings.done, readings.found),
             Phase::Checking => (readings.checked, readings.to_check.max(readings.checked)),
+            Phase::Recalling => (readings.recalled, readings.to_recall),
             Phase::Closing => (readings.closed, readings.to_close),
         };
         self.bar.set_prefix(readings.phase.name());
@@ -50,11 +51,11 @@ impl Observer for Bar {
         });
         self.place.set_message(match readings.phase {
             Phase::Checking | Phase::Closing => String::new(),
-            Phase::Indexing | Phase::LookingAgain => format!(
-                "{}/s now, {}/s mean, {} rejected, {} covered, in {}",
+            Phase::Indexing | Phase::LookingAgain | Phase::Recalling => format!(
+                "{}/s now, {}/s mean, {}, {} covered, in {}",
                 text::rate(snapshot.rate_now),
                 text::rate(snapshot.rate_mean),
-                text::count(readings.rejected),
+                text::left_out(readings),
                 text::bytes(readings.bytes),
                 text::path(&readings.directory),
             ),

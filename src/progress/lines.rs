@@ -63,11 +63,11 @@ fn line(snapshot: &Snapshot) -> String {
         format!(", in {}", text::path(&readings.directory))
     };
     format!(
-        "{time}: {phase}, {position}, {}/s now, {}/s mean, {} covered, {} rejected, {left}{place}",
+        "{time}: {phase}, {position}, {}/s now, {}/s mean, {} covered, {}, {left}{place}",
         text::rate(snapshot.rate_now),
         text::rate(snapshot.rate_mean),
         text::bytes(readings.bytes),
-        text::count(readings.rejected),
+        text::left_out(readings),
     )
 }
 
@@ -91,6 +91,9 @@ mod tests {
                 directories_waiting: 1,
                 done: 1_234,
                 put_by: 0,
+                pending: 0,
+                recalled: 0,
+                to_recall: 0,
                 stopping: false,
                 bytes: 5_000_000,
                 rejected: 3,

@@ -26,6 +26,8 @@ pub enum Phase {
     Indexing,
     /// At directories that changed meanwhile.
     LookingAgain,
+    /// Bringing stubs back from slow storage.
+    Recalling,
     /// Deriving what can only be known at the end.
     Closing,
 }
@@ -36,6 +38,7 @@ impl Phase {
             Phase::Checking => "checking",
             Phase::Indexing => "indexing",
             Phase::LookingAgain => "looking again",
+            Phase::Recalling => "recalling",
             Phase::Closing => "closing",
         }
     }
@@ -62,6 +65,11 @@ pub struct Readings {
     pub stopping: bool,
     pub bytes: u64,
     pub rejected: u64,
+    /// Stubs that were not read.
+    pub pending: u64,
+    /// Of the recalling phase: stubs asked for, and those within the budget.
+    pub recalled: u64,
+    pub to_recall: u64,
     pub directory: PathBuf,
     /// Of the closing phase: rows done, and all of them.
     pub closed: u64,

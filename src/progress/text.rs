@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Eta, Phase, Snapshot};
+use super::{Eta, Phase, Readings, Snapshot};
 
 /// `1,234,567`.
 pub fn count(number: u64) -> String {
@@ -83,6 +83,9 @@ pub fn position(snapshot: &Snapshot) -> String {
             let all = readings.to_check.max(readings.checked);
             format!("{} of about {} rows of the index", count(readings.checked), count(all))
         }
+        Phase::Recalling => {
+            format!("{} of {} stubs within the budget", count(readings.recalled), count(readings.to_recall))
+        }
         Phase::Closing => format!("{} of {} studies and series", count(readings.closed), count(readings.to_close)),
         Phase::Indexing | Phase::LookingAgain => {
             let counting = if readings.found_is_total { "" } else { ", still counting" };
@@ -92,6 +95,15 @@ pub fn position(snapshot: &Snapshot) -> String {
             };
             format!("{} of {} files{counting}{put_by}", count(readings.done), count(readings.found))
         }
+    }
+}
+
+/// `3 rejected`, `3 rejected, 1,200 stubs not read`.
+pub fn left_out(readings: &Readings) -> String {
+    let rejected = format!("{} rejected", count(readings.rejected));
+    match readings.pending {
+        0 => rejected,
+        pending => format!("{rejected}, {} stubs not read", count(pending)),
     }
 }
 

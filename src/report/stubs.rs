@@ -14,11 +14,11 @@ impl Summary<'_> {
             return;
         }
         let mut line = |text: String| out.write_str(&(text + "\n")).unwrap_or_default();
-        line(format!("{:<38} {:<12} {:>12} {:>10}  {}", "stubs and links", "locality", "files", "bytes", "outcome"));
+        line(format!("{:<40} {:<12} {:>12} {:>10}  {}", "stubs and links", "locality", "files", "bytes", "outcome"));
         for ((kind, locality, outcome, mount), alike) in stubs {
             let bytes = if alike.bytes > 0 { text::bytes(alike.bytes) } else { "-".into() };
             let (locality, outcome) = (locality.name(), outcome.describe());
-            line(format!("  {kind:<36} {locality:<12} {:>12} {bytes:>10}  {outcome}", text::count(alike.files)));
+            line(format!("  {kind:<38} {locality:<12} {:>12} {bytes:>10}  {outcome}", text::count(alike.files)));
             let target = alike.target.map(|target| format!("to {}", text::path(Path::new(&target))));
             let mount = mount.map(|mount| format!("on {}", text::path(&mount)));
             let why = Some(alike.why).filter(|why| !why.is_empty());

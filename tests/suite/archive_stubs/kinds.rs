@@ -209,6 +209,35 @@ fn a_pointer_to_a_file_of_the_archive_is_no_second_instance() {
 }
 
 #[test]
+fn a_link_into_a_snapshot_is_not_taken_for_one_to_a_file_that_is_indexed() {
+    let site = Site::new();
+    site.write("1.2.1", &large("1.2.1"));
+    site.write(".snapshot/1.2.2", &large("1.2.2"));
+    symlink(".snapshot/1.2.2", site.archive().join("link")).unwrap();
+    let said = site.reindex(&site.sqlite(), &[]).exits(1);
+    assert_eq!((said.figure("inserted"), said.figure("stubs not read")), (1, 1));
+}
+
+#[test]
+fn two_pointers_to_one_file_are_one_instance() {
+    for threads in ["1", "8"] {
+        let site = Site::new();
+        let to = |path: &str| ShellLink { relative: Some(path), ..ShellLink::default() }.bytes();
+        for n in 0..200 {
+            write_beside(&site, &format!("tier2/{n}"), &large(&format!("1.2.{n}")));
+            site.write(&format!("a/{n}"), &to(&format!(r"..\..\tier2\{n}")));
+            site.write(&format!("b/c/{n}"), &to(&format!(r"..\..\..\tier2\{n}")));
+        }
+        let index = site.sqlite();
+        let said = site.reindex(&index, &["--target-root", "tier2", "--io-threads", threads]);
+        assert_eq!((said.figure("files found"), index.count("image")), (400, 200));
+        let before = index.dump();
+        site.reindex(&index, &["--target-root", "tier2"]);
+        assert_eq!(index.dump(), before);
+    }
+}
+
+#[test]
 fn pointers_that_lead_to_each_other_come_to_an_end() {
     let site = Site::new();
     site.write("1.2.1", &large("1.2.1"));
