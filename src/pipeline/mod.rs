@@ -31,8 +31,9 @@ mod walk;
 mod watch;
 mod write;
 
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -152,6 +153,8 @@ struct Run<'a> {
     gate: gate::Gate,
     storage: storage::Storage,
     recall: recall::Wanted,
+    /// Hashes of the paths of files that have lost their place before, and are listed.
+    told_losers: Mutex<HashSet<u64>>,
 }
 
 /// Brings the index up to date with the archive. Without a journal nothing is known of former runs, nor to later ones.
@@ -236,6 +239,7 @@ impl<'a> Run<'a> {
             gate: gate::Gate::new(lags, plan.max_replica_lag),
             storage: storage::Storage::of(plan.roots),
             recall: recall::Wanted::new(plan.locator.policy()),
+            told_losers: Mutex::default(),
         })
     }
 

@@ -54,6 +54,10 @@ impl Run<'_> {
             && let Reading::Instance(instance) = &record.reading
             && journal.has_instance(instance.sop_instance_uid(), cursors)
         {
+            if state.fate == journal::Fate::Inserted && self.was_lost_untold(file.path()) {
+                self.list_duplicate(file.path(), instance.sop_instance_uid());
+                return self.settled(&State { fate: journal::Fate::Duplicate, ..state }, true);
+            }
             return self.settled(&state, true);
         }
         self.account.bytes.fetch_add(state.file.size, Relaxed);

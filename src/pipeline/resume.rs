@@ -1,7 +1,11 @@
 //! What a run does before its first file: it takes up the journal, and with it the run that was killed before, if one
 //! was; and it asks the index which rows it has.
 
+use std::path::Path;
+use std::sync::PoisonError;
 use std::time::Instant;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::read::Held;
 use super::{Run, journal_failed};
@@ -10,7 +14,7 @@ use crate::error::Result;
 use crate::index::Entry;
 use crate::index::ImageRow;
 use crate::index::batch::Writer;
-use crate::index::outcome::Attempt;
+use crate::index::outcome::{Attempt, Outcome};
 use crate::index::recorder::FileRecord;
 use crate::index::replay::Seen;
 use crate::journal::record::{Reading, Record};
@@ -79,12 +83,27 @@ impl Run<'_> {
                 .filter(|(_, is_read)| *is_read)
                 .for_each(|(written, _)| written.is_told_later());
             self.tell(&entries, &written);
+            let mut told = self.told_losers.lock().unwrap_or_else(PoisonError::into_inner);
+            told.extend(written.iter().filter_map(|written| match &written.outcome {
+                Outcome::Duplicate { loser: Some(loser) } => Some(xxh3_64(loser.as_bytes())),
+                _ => None,
+            }));
             Ok(())
         })
     }
 
     pub(super) fn files_of<'b>(&self, batch: &'b Batch) -> Option<Vec<(&'b str, String)>> {
         batch.records.iter().map(|record| self.named_by(record)).collect()
+    }
+
+    /// A file that this run had inserted, whose row names another one by now, has lost its place to that. Where tables know
+    /// no transactions, a run that was killed may have got no further than the row, and nobody has told.
+    pub(super) fn was_lost_untold(&self, path: &Path) -> bool {
+        let is_told = |path: String| {
+            let told = self.told_losers.lock().unwrap_or_else(PoisonError::into_inner);
+            told.contains(&xxh3_64(path.as_bytes()))
+        };
+        !self.plan.tables.is_transactional && self.plan.path_map.to_index(path).is_ok_and(|path| !is_told(path))
     }
 
     /// The instance in a record, and its file as the index names it.
