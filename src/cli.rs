@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use jiff::civil::Date;
 
 use crate::archive::Slice;
+use crate::audit::finding::Severity;
 
 /// Rebuilds the index of a PACS archive from its DICOM files.
 #[derive(Debug, Parser)]
@@ -21,6 +22,9 @@ pub enum Command {
     /// Find every instance below the roots and bring the index up to date
     #[command(after_help = EXIT_CODES)]
     Reindex(Box<Reindex>),
+    /// Compare archive and index both ways, and change nothing
+    #[command(after_help = AUDIT_EXIT_CODES)]
+    Audit(Box<Audit>),
     /// Make the tables of an index in an empty database
     Init(Init),
 }
@@ -31,6 +35,13 @@ const EXIT_CODES: &str = "Exit codes:
   2    usage or configuration; nothing was done
   3    could not finish
   130  interrupted; the same command goes on from there";
+
+const AUDIT_EXIT_CODES: &str = "Exit codes:
+  0    no finding of the severity of --fail-on
+  1    findings
+  2    usage or configuration
+  3    could not finish
+  130  interrupted";
 
 /// Each option is a key of the settings file too: `settings::file` finds them here.
 #[derive(Debug, Args)]
@@ -106,29 +117,8 @@ pub struct Reindex {
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub recalls_a_minute: u32,
 
-    /// A directory of storage that shows what is on tape or in a cloud as any other file (repeatable)
-    #[arg(long, value_name = "DIR")]
-    pub nearline: Vec<PathBuf>,
-
-    /// A directory where the number of blocks says nothing, so that files without any are online (repeatable)
-    #[arg(long, value_name = "DIR")]
-    pub online: Vec<PathBuf>,
-
-    /// A directory beside the roots that links and pointer files may lead to (repeatable)
-    #[arg(long, value_name = "DIR")]
-    pub target_root: Vec<PathBuf>,
-
-    /// Pointer files of the site: two regular expressions, for names and for the target in them (repeatable)
-    #[arg(long, value_name = "NAME => (TARGET)")]
-    pub pointer_rule: Vec<String>,
-
-    /// Which path the index gets of what a link or a pointer file leads to
-    #[arg(long, value_enum, default_value_t = StubPath::Auto)]
-    pub stub_path: StubPath,
-
-    /// Reading a file that takes longer is slow; a mount on which it happens three times in a minute is left. 0s: never
-    #[arg(long, value_name = "TIME", default_value = "2s")]
-    pub slow_read: SignedDuration,
+    #[command(flatten)]
+    pub stubs: Stubs,
 
     /// Stubs that were not read are no findings
     #[arg(long)]
@@ -208,6 +198,84 @@ pub struct Reindex {
     pub quiet: bool,
 }
 
+/// Compares an archive and its index.
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Directories of the archive
+    #[arg(required = true, value_name = "ROOT")]
+    pub roots: Vec<PathBuf>,
+
+    /// A TOML file with settings, named like these options; what is typed wins
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub index: Index,
+
+    /// How deep each file is looked into
+    #[arg(long, value_enum, default_value_t = Depth::Exists)]
+    pub level: Depth,
+
+    /// Only this check (repeatable); they are listed in README
+    #[arg(long, value_name = "NAME")]
+    pub check: Vec<String>,
+
+    /// What looks wrong is looked at again after this time, since a PACS goes on receiving; 0s at once
+    #[arg(long, value_name = "TIME", default_value = "15m")]
+    pub settle: SignedDuration,
+
+    /// The least severity of a finding that makes the exit code 1
+    #[arg(long, value_enum, default_value_t = Severity::Error)]
+    pub fail_on: Severity,
+
+    /// Writes each finding as a line of JSON into a new file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Files that are looked at at a time [default: 4 for each core, at least 32]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub io_threads: Option<u16>,
+
+    /// How the PACS calls a directory of this system, e.g. /mnt/dicom=D:/DICOM (repeatable)
+    #[arg(long, value_name = "FROM=TO")]
+    pub path_map: Vec<String>,
+
+    /// Fail if a root lies on the system's own disk: is the archive mounted?
+    #[arg(long)]
+    pub require_mount: bool,
+
+    #[command(flatten)]
+    pub stubs: Stubs,
+}
+
+/// What a site settles of archive stubs.
+#[derive(Debug, Args)]
+pub struct Stubs {
+    /// A directory of storage that shows what is on tape or in a cloud as any other file (repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub nearline: Vec<PathBuf>,
+
+    /// A directory where the number of blocks says nothing, so that files without any are online (repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub online: Vec<PathBuf>,
+
+    /// A directory beside the roots that links and pointer files may lead to (repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub target_root: Vec<PathBuf>,
+
+    /// Pointer files of the site: two regular expressions, for names and for the target in them (repeatable)
+    #[arg(long, value_name = "NAME => (TARGET)")]
+    pub pointer_rule: Vec<String>,
+
+    /// Which path the index gets of what a link or a pointer file leads to
+    #[arg(long, value_enum, default_value_t = StubPath::Auto)]
+    pub stub_path: StubPath,
+
+    /// Reading a file that takes longer is slow; a mount on which it happens three times in a minute is left. 0s: never
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    pub slow_read: SignedDuration,
+}
+
 #[derive(Debug, Args)]
 pub struct Init {
     #[command(flatten)]
@@ -283,6 +351,14 @@ pub enum Recall {
     OnlineOnly,
     /// Stubs are recalled within a budget
     Allow,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Depth {
+    /// It is there, and has bytes
+    Exists,
+    /// It is as large as its row says that its pixel data are
+    Size,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -1,11 +1,12 @@
 //! pacs-index rebuilds the index of a PacsOne archive from its DICOM files.
 //!
 //! Rooms, from the top floor down; an arrow never points up:
-//! `cli`, `settings` > `command` > `pipeline` > `journal` > `archive`, `index`, `progress`, `report` > `dicom`, `error`, `exit`, `new_file`, `positioned`, `sorted`.
+//! `cli`, `settings` > `command` > `audit`, `pipeline` > `journal` > `archive`, `index`, `progress`, `report` > `dicom`, `error`, `exit`, `new_file`, `positioned`, `sorted`.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod archive;
+pub mod audit;
 pub mod cli;
 pub mod command;
 pub mod dicom;

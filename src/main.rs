@@ -21,6 +21,7 @@ fn run() -> error::Result<Exit> {
     let arguments = settings::file::complete(std::env::args_os().collect())?;
     match Cli::parse_from(arguments).command {
         Command::Reindex(typed) => command::reindex::run(&typed),
+        Command::Audit(typed) => command::audit::run(&typed),
         Command::Init(typed) => command::init::run(&typed),
     }
 }

@@ -47,7 +47,7 @@ struct State {
     strikes: Vec<Instant>,
 }
 
-/// One file that is open.
+/// One file that was opened, until its first bytes have come.
 pub struct Turn {
     mount: Arc<Mount>,
     begun: Instant,

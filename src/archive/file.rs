@@ -62,7 +62,8 @@ pub struct OpenFile {
     pub state: FileState,
     written: Option<SystemTime>,
     reads: Cell<u32>,
-    _turn: Option<Turn>,
+    /// Until the first bytes have come.
+    turn: Cell<Option<Turn>>,
 }
 
 /// Nanoseconds: two seconds on FAT.
@@ -137,7 +138,7 @@ impl<'a> Location<'a> {
             state: FileState::of(&metadata),
             written,
             reads: Cell::new(0),
-            _turn: turn.flatten(),
+            turn: Cell::new(turn.flatten()),
         }))
     }
 }
@@ -207,17 +208,30 @@ impl OpenFile {
     }
 }
 
+/// From its beginning to its end.
+impl io::Read for OpenFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer);
+        drop(self.turn.take());
+        read
+    }
+}
+
 impl Source for &OpenFile {
     #[cfg(unix)]
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.reads.set(self.reads.get() + 1);
-        std::os::unix::fs::FileExt::read_at(&self.file, buffer, offset)
+        let read = std::os::unix::fs::FileExt::read_at(&self.file, buffer, offset);
+        drop(self.turn.take());
+        read
     }
 
     #[cfg(windows)]
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.reads.set(self.reads.get() + 1);
-        std::os::windows::fs::FileExt::seek_read(&self.file, buffer, offset)
+        let read = std::os::windows::fs::FileExt::seek_read(&self.file, buffer, offset);
+        drop(self.turn.take());
+        read
     }
 
     fn size(&self) -> Option<u64> {

@@ -1,5 +1,6 @@
 //! One file a verb: from settings to an exit code.
 
+pub mod audit;
 mod consent;
 pub mod init;
 mod interrupt;

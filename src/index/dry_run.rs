@@ -77,6 +77,14 @@ impl<I: Index> Index for DryRun<I> {
         Ok(existing)
     }
 
+    fn ask(&mut self, sql: &str, values: &[&str]) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        self.index.ask(sql, values)
+    }
+
+    fn text_type(&self) -> &'static str {
+        self.index.text_type()
+    }
+
     fn rows_after(&mut self, sop_instance_uid: &str) -> Result<Vec<super::ImageRow>, Failure> {
         self.index.rows_after(sop_instance_uid)
     }

@@ -26,6 +26,7 @@ mod gone;
 mod hashes;
 mod images;
 pub mod init;
+pub mod inspect;
 pub mod known;
 pub mod location;
 mod lookup;
@@ -169,6 +170,12 @@ pub trait Index {
 
     /// Images whose series and study are there, behind a UID, in the order of the database; none at the end.
     fn rows_after(&mut self, sop_instance_uid: &str) -> Result<Vec<ImageRow>, Failure>;
+
+    /// The texts of the rows that a statement finds.
+    fn ask(&mut self, sql: &str, values: &[&str]) -> Result<Vec<Vec<Option<String>>>, Failure>;
+
+    /// The type by which a statement shows any value as text.
+    fn text_type(&self) -> &'static str;
 
     /// The patients whose ID is one of these with a suffix in brackets.
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure>;

@@ -203,6 +203,15 @@ impl<D: Database> Index for SqlIndex<D> {
         Ok(rows.into_iter().map(|row| read(table, look.show, fed, row)).collect())
     }
 
+    fn ask(&mut self, sql: &str, values: &[&str]) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        let values: Vec<Value> = values.iter().map(|value| Value::Text(value)).collect();
+        self.database.fetch(&sql.into(), &values)
+    }
+
+    fn text_type(&self) -> &'static str {
+        self.database.dialect().text
+    }
+
     fn rows_after(&mut self, sop_instance_uid: &str) -> Result<Vec<ImageRow>, Failure> {
         let sql = self.statement(Verb::RowsAfter, Level::Instance, PAGE);
         let rows = self.database.fetch(&sql, &[Value::Text(sop_instance_uid)])?;

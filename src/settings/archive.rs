@@ -1,10 +1,29 @@
-//! `--roots-from-index`: the directories of the archive, as the PACS is configured.
+//! Where the archive is: `--path-map`, and `--roots-from-index`, the directories as the PACS is configured.
 
 use std::path::PathBuf;
 
 use crate::archive::PathMap;
 use crate::error::{Error, Result};
 use crate::index::{Location, pacsone};
+
+pub fn path_map(typed: &[String]) -> Result<PathMap> {
+    let mappings = typed.iter().map(|text| {
+        text.parse().map_err(|why| Error::usage(format!("--path-map {text} cannot be used"), format!("{why}.")))
+    });
+    Ok(PathMap::new(mappings.collect::<Result<_>>()?))
+}
+
+/// A map of a directory that nothing is looked for in is a mistake.
+pub fn check_maps(path_map: &PathMap, directories: &[PathBuf]) -> Result<()> {
+    match path_map.fits_none_of(directories) {
+        None => Ok(()),
+        Some(directory) => Err(Error::usage(
+            format!("--path-map {}=...: no root lies there", directory.display()),
+            "Check its spelling, links included: rows would hold paths that the PACS does not know. Where pointer files \
+             lead there, name it with --target-root too.",
+        )),
+    }
+}
 
 /// The archive directories that the index names, as they are called here; none lies inside another.
 pub fn named_by(location: &Location, path_map: &PathMap) -> Result<Vec<PathBuf>> {

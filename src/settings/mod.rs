@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "files of settings and passwords")]
 
 mod archive;
+pub mod audit;
 pub mod file;
 mod index;
 mod pacsone_ini;
@@ -92,11 +93,8 @@ pub struct Reindex {
 
 impl Reindex {
     pub fn resolve(typed: &cli::Reindex) -> Result<Self> {
-        let mappings = typed.path_map.iter().map(|text| {
-            text.parse().map_err(|why| Error::usage(format!("--path-map {text} cannot be used"), format!("{why}.")))
-        });
         let io_threads = typed.io_threads.map_or_else(default_io_threads, usize::from);
-        let path_map = PathMap::new(mappings.collect::<Result<_>>()?);
+        let path_map = archive::path_map(&typed.path_map)?;
         let (location, credentials) = index::location_and_credentials(&typed.index)?;
         let finish = slices::to_finish(&typed.finish)?;
         let roots = match &finish {
@@ -105,15 +103,8 @@ impl Reindex {
             None => typed.roots.clone(),
         };
         let roots = Roots::check(&roots, typed.require_mount)?;
-        let rules = stubs::rules(typed)?;
-        let may_be_met = [roots.paths(), &rules.target_roots].concat();
-        if let Some(directory) = path_map.fits_none_of(&may_be_met) {
-            return Err(Error::usage(
-                format!("--path-map {}=...: no root lies there", directory.display()),
-                "Check its spelling, links included: rows would hold paths that the PACS does not know. Where pointer files \
-                 lead there, name it with --target-root too.",
-            ));
-        }
+        let rules = stubs::rules(&typed.stubs, stubs::policy(typed)?)?;
+        archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
         let replicas = typed.replicas.iter().map(|url| Address::parse(url, &credentials, &location));
         let replicas = replicas.collect::<Result<_>>()?;
         let max_replica_lag = Duration::try_from(typed.max_replica_lag)
@@ -150,7 +141,7 @@ impl Reindex {
             patience,
             yes: typed.yes,
             locator: Arc::new(Locator::new(&roots, &path_map, rules)),
-            stub_path: typed.stub_path,
+            stub_path: typed.stubs.stub_path,
             accept_pending: typed.accept_pending,
             path_map,
             location,

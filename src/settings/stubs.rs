@@ -10,14 +10,15 @@ use crate::archive::{breaker, path_map};
 use crate::cli;
 use crate::error::{Error, Result};
 
-pub fn rules(typed: &cli::Reindex) -> Result<Rules> {
+/// What is never recalled is still told, and followed where it is online.
+pub fn rules(typed: &cli::Stubs, policy: Policy) -> Result<Rules> {
     let pointer_rules = typed.pointer_rule.iter().map(|text| {
         text.parse().map_err(|why| Error::usage(format!("--pointer-rule {text} cannot be used"), format!("{why}.")))
     });
     let slow =
         Duration::try_from(typed.slow_read).map_err(|_| Error::usage("--slow-read is negative", "Write 0s, or 2s."))?;
     Ok(Rules {
-        policy: policy(typed)?,
+        policy,
         declared: Declared {
             nearline: directories("--nearline", &typed.nearline)?,
             online: directories("--online", &typed.online)?,
@@ -34,7 +35,7 @@ pub fn rules(typed: &cli::Reindex) -> Result<Rules> {
 }
 
 /// What is recalled is asked for twice: by whoever wrote the settings of the site, and by whoever starts the run.
-fn policy(typed: &cli::Reindex) -> Result<Policy> {
+pub fn policy(typed: &cli::Reindex) -> Result<Policy> {
     let budget = Budget {
         files: typed.recall_files.into(),
         bytes: u64::from(typed.recall_gigabytes) * 1_000_000_000,

@@ -7,6 +7,7 @@ mod support;
 
 mod account;
 mod archive_stubs;
+mod audit;
 mod changing;
 mod charsets;
 mod companions;

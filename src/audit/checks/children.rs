@@ -1,0 +1,40 @@
+//! Rows with nothing below them.
+
+use super::super::finding::Severity;
+use super::{Asks, Check};
+use crate::dicom::{Level, Table};
+use crate::index::{Tables, link, table};
+
+pub const SERIES: Check = Check {
+    name: "empty-series",
+    severity: Severity::Warning,
+    about: "a series has no images",
+    asks: Asks::Tables(|tables| Some(without_row_below(tables, Level::Series, Level::Instance))),
+};
+
+pub const STUDIES: Check = Check {
+    name: "empty-study",
+    severity: Severity::Warning,
+    about: "a study has no series",
+    asks: Asks::Tables(|tables| Some(without_row_below(tables, Level::Study, Level::Series))),
+};
+
+pub const PATIENTS: Check = Check {
+    name: "empty-patient",
+    severity: Severity::Info,
+    about: "patients have no study: how many",
+    asks: Asks::Tables(|tables| {
+        // The key of a patient is a patient's data.
+        let rows = without_row_below(tables, Level::Patient, Level::Study);
+        Some(format!("SELECT NULL, CAST(COUNT(*) AS CHAR) FROM ({rows}) n HAVING COUNT(*) > 0"))
+    }),
+};
+
+fn without_row_below(tables: &Tables, upper: Level, lower: Level) -> String {
+    let (key, named) = (tables.key(upper), tables.of(lower).name(link(Table::from(lower)).unwrap_or_default()));
+    let (upper, lower) = (table(upper), table(lower));
+    format!(
+        "SELECT u.`{key}`, 'nothing is below it' FROM `{upper}` u \
+         WHERE NOT EXISTS (SELECT 1 FROM `{lower}` l WHERE l.`{named}` = u.`{key}`) ORDER BY u.`{key}`"
+    )
+}

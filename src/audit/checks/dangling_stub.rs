@@ -1,0 +1,15 @@
+//! A stub that leads to nothing. One that is offline is no missing image.
+
+use super::super::finding::Severity;
+use super::{Asks, Check};
+use crate::archive::locality::Locality;
+
+pub const CHECK: Check = Check {
+    name: "dangling-stub",
+    severity: Severity::Error,
+    about: "a link or stub leads to nothing",
+    asks: Asks::Stub(|stub| {
+        let is_gone = stub.locality == Locality::Unavailable;
+        is_gone.then(|| format!("{}: {}", stub.kind, stub.why))
+    }),
+};

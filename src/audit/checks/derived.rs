@@ -1,0 +1,33 @@
+//! Values that are derived from other rows. The PACS may have its own way to count, so this is for information.
+
+use super::super::finding::Severity;
+use super::{Asks, Check};
+use crate::dicom::Level;
+
+pub const INSTANCES: Check = Check {
+    name: "instances-differ",
+    severity: Severity::Info,
+    about: "series.instances is not the number of its images",
+    asks: Asks::Tables(|tables| {
+        let derived = &tables.of(Level::Series).derived.as_ref()?.name;
+        let (series, link) = (tables.key(Level::Series), tables.of(Level::Instance).name("seriesuid"));
+        Some(format!(
+            "SELECT s.`{series}`, 'instances is not the number of images' FROM `series` s WHERE s.`{derived}` <> \
+             (SELECT COUNT(*) FROM `image` i WHERE i.`{link}` = s.`{series}`) ORDER BY s.`{series}`"
+        ))
+    }),
+};
+
+pub const MODALITIES: Check = Check {
+    name: "modalities-null",
+    severity: Severity::Info,
+    about: "study.modalities is NULL though the study has series",
+    asks: Asks::Tables(|tables| {
+        let derived = &tables.of(Level::Study).derived.as_ref()?.name;
+        let (study, link) = (tables.key(Level::Study), tables.of(Level::Series).name("studyuid"));
+        Some(format!(
+            "SELECT t.`{study}`, 'modalities is NULL' FROM `study` t WHERE t.`{derived}` IS NULL AND EXISTS \
+             (SELECT 1 FROM `series` s WHERE s.`{link}` = t.`{study}`) ORDER BY t.`{study}`"
+        ))
+    }),
+};

@@ -1,0 +1,49 @@
+//! Values that hide a study from the web pages of the PACS, or from a part of them.
+
+use super::super::finding::Severity;
+use super::{Asks, Check};
+use crate::dicom::Level;
+use crate::index::{Tables, table};
+
+pub const REVIEWED: Check = Check {
+    name: "reviewed-empty",
+    severity: Severity::Error,
+    about: "study.reviewed is an empty text: the study is not among the unread ones, nor among anybody's",
+    asks: Asks::Tables(|tables| studies(tables, "`reviewed` = ''", "reviewed is an empty text")),
+};
+
+pub const PRIVATE: Check = Check {
+    name: "private-null",
+    severity: Severity::Error,
+    about: "study.private is NULL, which hides the study from searches",
+    asks: Asks::Tables(|tables| studies(tables, "`private` IS NULL", "private is NULL")),
+};
+
+pub const RECEIVED: Check = Check {
+    name: "received-null",
+    severity: Severity::Warning,
+    about: "study.received is NULL: the study stands in no list by day, and is never purged",
+    asks: Asks::Tables(|tables| {
+        let column = tables.of(Level::Study).column("received")?;
+        studies(tables, &format!("`{}` IS NULL", column.name), "received is NULL")
+    }),
+};
+
+pub const MODALITY: Check = Check {
+    name: "no-modality",
+    severity: Severity::Warning,
+    about: "series.modality is NULL or empty: searches by modality do not find the series",
+    asks: Asks::Tables(|tables| {
+        let (key, column) = (tables.key(Level::Series), tables.of(Level::Series).column("modality")?);
+        let column = &column.name;
+        Some(format!(
+            "SELECT `{key}`, 'no modality' FROM `series` WHERE `{column}` IS NULL OR `{column}` = '' ORDER BY `{key}`"
+        ))
+    }),
+};
+
+/// An index without the column does not answer.
+fn studies(tables: &Tables, hidden: &str, why: &str) -> Option<String> {
+    let key = tables.key(Level::Study);
+    Some(format!("SELECT `{key}`, '{why}' FROM `{}` WHERE {hidden} ORDER BY `{key}`", table(Level::Study)))
+}

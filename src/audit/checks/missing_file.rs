@@ -1,0 +1,15 @@
+//! A row whose file is nowhere.
+
+use super::super::finding::Severity;
+use super::{Asks, AtPath, Check};
+
+pub const CHECK: Check = Check {
+    name: "missing-file",
+    severity: Severity::Error,
+    about: "the file of a row is not there",
+    asks: Asks::Row(|row| match &row.at_path {
+        AtPath::Nothing if row.moved_to.is_none() => Some("there is no such file".into()),
+        AtPath::Unknown(error) => Some(format!("it cannot be told whether the file is there: {error}")),
+        _ => None,
+    }),
+};

@@ -1,0 +1,11 @@
+//! A row whose file is found elsewhere, by its UID.
+
+use super::super::finding::Severity;
+use super::{Asks, Check};
+
+pub const CHECK: Check = Check {
+    name: "moved-file",
+    severity: Severity::Error,
+    about: "the file of a row lies elsewhere",
+    asks: Asks::Row(|row| row.moved_to.as_ref().map(|to| format!("its instance is in {}", to.display()))),
+};

@@ -1,0 +1,11 @@
+//! A row that names a file which this audit does not look at.
+
+use super::super::finding::Severity;
+use super::{Asks, AtPath, Check};
+
+pub const CHECK: Check = Check {
+    name: "outside-roots",
+    severity: Severity::Warning,
+    about: "a row names a path below no root",
+    asks: Asks::Row(|row| matches!(row.at_path, AtPath::Outside).then(|| "it lies below no root".into())),
+};

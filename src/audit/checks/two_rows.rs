@@ -1,0 +1,11 @@
+//! Two rows that name one file.
+
+use super::super::finding::Severity;
+use super::{Asks, Check};
+
+pub const CHECK: Check = Check {
+    name: "two-rows-one-path",
+    severity: Severity::Error,
+    about: "several rows name one file",
+    asks: Asks::Row(|row| (row.rows_of_path > 1).then(|| format!("{} rows name this file", row.rows_of_path))),
+};

@@ -1,0 +1,15 @@
+//! A file that is DICOM, or should be, and cannot be read as such. What is none is no finding: archives hold other files.
+
+use super::super::finding::Severity;
+use super::{Asks, Check};
+use crate::dicom::Rejection;
+
+pub const CHECK: Check = Check {
+    name: "unreadable-file",
+    severity: Severity::Error,
+    about: "a file without a row cannot be read, or is cut within its header",
+    asks: Asks::File(|file| match &file.reading {
+        Ok(_) | Err(Rejection::NotDicom { .. } | Rejection::Dicomdir) => None,
+        Err(rejection) => Some(rejection.to_string()),
+    }),
+};

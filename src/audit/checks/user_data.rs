@@ -1,0 +1,38 @@
+//! What people have written, keyed to rows that are not there: it is seen again when these come back.
+
+use super::super::finding::Severity;
+use super::{Asks, Check};
+use crate::dicom::Level;
+use crate::index::{Tables, table};
+
+pub const STUDY_NOTES: Check = Check {
+    name: "notes-without-study",
+    severity: Severity::Warning,
+    about: "notes are keyed to a study that has no row",
+    asks: Asks::Tables(|tables| Some(keyed_to_nothing(tables, "studynotes", Level::Study))),
+};
+
+pub const IMAGE_NOTES: Check = Check {
+    name: "notes-without-image",
+    severity: Severity::Warning,
+    about: "notes are keyed to an image that has no row",
+    asks: Asks::Tables(|tables| Some(keyed_to_nothing(tables, "imagenotes", Level::Instance))),
+};
+
+pub const ATTACHMENTS: Check = Check {
+    name: "attachment-without-study",
+    severity: Severity::Warning,
+    about: "attachments are keyed to a study that has no row",
+    asks: Asks::Tables(|tables| Some(keyed_to_nothing(tables, "attachment", Level::Study))),
+};
+
+/// Tables of the PACS may have other collations than the core tables.
+fn keyed_to_nothing(tables: &Tables, of_user: &str, level: Level) -> String {
+    let key = tables.key(level);
+    let compared = tables.of(level).column("uuid").map_or("d.`uuid`".into(), |column| column.compared("d.`uuid`"));
+    format!(
+        "SELECT DISTINCT d.`uuid`, 'in {of_user}' FROM `{of_user}` d LEFT JOIN `{}` r ON r.`{key}` = {compared} \
+         WHERE r.`{key}` IS NULL AND d.`uuid` IS NOT NULL ORDER BY d.`uuid`",
+        table(level)
+    )
+}

@@ -1,0 +1,235 @@
+//! The archive's side: files are listed with their sizes, and those that no row names are read.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::checks::{Asks, AtPath, File, RowElsewhere};
+use super::finding::Finding;
+use super::listed::{self, FILE};
+use super::rows::Suspects;
+use super::{Audit, Plan, failed, not_kept, poisoned, text};
+use crate::archive::walk::{Enough, Found, Walk};
+use crate::archive::{FoundFile, Locator, OpenFile, Standing, skip};
+use crate::dicom::{HeaderReader, Instance, Rejection};
+use crate::error::{Error, Result};
+use crate::sorted::{Cursor, Sorter, Table};
+
+/// Files whose rows are looked up together.
+const TOGETHER: usize = 200;
+
+thread_local! {
+    static READER: RefCell<HeaderReader> = RefCell::default();
+}
+
+impl Audit<'_> {
+    pub fn list_files(&mut self) -> Result<Table<FILE>> {
+        let files = Mutex::new(Sorter::new(&self.plan.scratch));
+        let (failure, findings) = (Mutex::new(None), Mutex::new(Vec::new()));
+        let (count, stubs) = (AtomicU64::new(0), AtomicU64::new(0));
+        let plan = self.plan;
+        self.plan.walk(&|found| {
+            let records: Vec<_> = found.iter().filter_map(|file| plan.list(file, &findings, &stubs)).collect();
+            count.fetch_add(records.len() as u64, Relaxed);
+            let mut files = poisoned(&files);
+            if let Err(error) = records.into_iter().try_for_each(|record| files.push(record)) {
+                poisoned(&failure).get_or_insert(error);
+            }
+        })?;
+        if let Some(error) = failure.into_inner().unwrap_or_default() {
+            return Err(not_kept(error));
+        }
+        (self.done.files, self.done.stubs) = (count.into_inner(), stubs.into_inner());
+        self.done.findings.append(&mut poisoned(&findings));
+        listed::table(files.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), &self.plan.scratch)
+            .map_err(not_kept)
+    }
+
+    /// Reads the files that no row names. Returns where the instances are whose row names a file that is not there.
+    pub fn look_at_files(&mut self, suspects: &Suspects) -> Result<HashMap<String, PathBuf>> {
+        let mut moved = HashMap::new();
+        if suspects.files.count == 0 || self.plan.of_files().next().is_none() {
+            return Ok(moved);
+        }
+        let (sender, read) = crossbeam_channel::bounded::<(PathBuf, Result<Instance, Rejection>)>(TOGETHER);
+        let plan = self.plan;
+        let walked = std::thread::scope(|scope| {
+            let walk = Walk::new(plan.roots.paths(), plan.io_threads);
+            let walking = scope.spawn(move || {
+                let sink = |found: Found| {
+                    let Found::Files(files) = found else { return Ok(()) };
+                    for file in files {
+                        let mut cursor = Cursor::default();
+                        // Whatever cannot be found in the table is looked at.
+                        let is_suspect = suspects.files.find(&listed::hash(file.path()), &mut cursor);
+                        if !matches!(is_suspect, Ok(None))
+                            && let Some(reading) = read_header(plan.locator, &file)
+                        {
+                            sender.send((file.into_path(), reading)).map_err(|_| Enough)?;
+                        }
+                    }
+                    if plan.stop.is_set() { Err(Enough) } else { Ok(()) }
+                };
+                walk.run(&sink)
+            });
+            let mut together = Vec::new();
+            let mut result = Ok(());
+            for file in &read {
+                together.push(file);
+                if together.len() == TOGETHER && result.is_ok() {
+                    result = self.tell_files(std::mem::take(&mut together), &mut moved);
+                }
+            }
+            result.and_then(|()| self.tell_files(together, &mut moved)).map(|()| walking.join())
+        })?;
+        let _ = walked;
+        Ok(moved)
+    }
+
+    fn tell_files(
+        &mut self,
+        files: Vec<(PathBuf, Result<Instance, Rejection>)>,
+        moved: &mut HashMap<String, PathBuf>,
+    ) -> Result<()> {
+        let uids: Vec<&str> =
+            files.iter().filter_map(|(_, read)| Some(read.as_ref().ok()?.sop_instance_uid())).collect();
+        let rows = self.inspector.images(&uids).map_err(|failure| failed(self.plan, failure))?;
+        let rows: HashMap<String, String> = rows.into_iter().map(|row| (row.sop_instance_uid, row.path)).collect();
+        for (path, reading) in files {
+            let uid = reading.as_ref().ok().map(|instance| instance.sop_instance_uid().to_owned());
+            let row = match uid.as_ref().and_then(|uid| rows.get(uid)) {
+                // Its row has come, or spells its path otherwise.
+                Some(named) if self.plan.is_named(named, &path) => continue,
+                Some(named) => {
+                    let at_path = self.plan.at_path(named);
+                    let is_same =
+                        self.plan.path_map.from_index(named).and_then(|other| self.plan.are_same(&path, &other));
+                    Some(RowElsewhere { path: named.clone(), at_path, is_same })
+                }
+                None => None,
+            };
+            if let (Some(uid), Some(RowElsewhere { at_path: AtPath::Nothing, .. })) = (&uid, &row) {
+                moved.insert(uid.clone(), path.clone());
+            }
+            let file = File { reading, row };
+            for (check, tells) in self.plan.of_files() {
+                if let Some(detail) = tells(&file) {
+                    let path = Some(text(&path));
+                    let (uid, severity) = (uid.clone(), check.severity);
+                    self.done.findings.push(Finding { check: check.name, severity, uid, path, detail });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan<'_> {
+    /// The record of a file that may be an instance. Stubs tell by themselves.
+    fn list(&self, file: &FoundFile, findings: &Mutex<Vec<Finding>>, stubs: &AtomicU64) -> Option<[u8; FILE]> {
+        if file.path().file_name().and_then(skip::by_name).is_some() {
+            return None;
+        }
+        // What has just gone is missing in the index's eyes too.
+        let size = match self.locator.look(file).ok()?.standing {
+            Standing::Readable(location) => location.state.size,
+            Standing::MetElsewhere(_) => listed::STUB,
+            Standing::Stub(stub) => {
+                stubs.fetch_add(1, Relaxed);
+                for check in &self.checks {
+                    if let Asks::Stub(tells) = check.asks
+                        && let Some(detail) = tells(&stub)
+                    {
+                        let (name, severity, path) = (check.name, check.severity, Some(text(file.path())));
+                        poisoned(findings).push(Finding { check: name, severity, uid: None, path, detail });
+                    }
+                }
+                listed::STUB
+            }
+        };
+        Some(listed::file(file.path(), size))
+    }
+
+    fn walk(&self, each: &(impl Fn(Vec<FoundFile>) + Sync)) -> Result<()> {
+        let unreadable = AtomicU64::new(0);
+        let sink = |found: Found| {
+            match found {
+                Found::Files(files) => each(files),
+                Found::UnreadableDirectory { .. } | Found::Unreadable { .. } => drop(unreadable.fetch_add(1, Relaxed)),
+                _ => {}
+            }
+            if self.stop.is_set() { Err(Enough) } else { Ok(()) }
+        };
+        let walk = Walk::new(self.roots.paths(), self.io_threads);
+        walk.run(&sink).map_err(|error| {
+            Error::unfinished(format!("no threads can be started: {error}"), "Set a smaller number of --io-threads.")
+        })?;
+        match unreadable.into_inner() {
+            0 => Ok(()),
+            // Their rows would all seem to be missing.
+            some => Err(Error::unfinished(
+                format!("{some} directories below the roots cannot be read"),
+                "Run the audit as a user who may read all of the archive. Nothing was changed.",
+            )),
+        }
+    }
+
+    fn is_named(&self, named: &str, file: &Path) -> bool {
+        let Some(named) = self.path_map.from_index(named) else { return false };
+        named == file || named.canonicalize().is_ok_and(|named| file.canonicalize().is_ok_and(|file| named == file))
+    }
+
+    /// Whether two files hold the same bytes.
+    fn are_same(&self, one: &Path, other: &Path) -> Option<bool> {
+        let mut one = open(self.locator, one)?;
+        let [mut left, mut right] = [vec![0; 1 << 16], vec![0; 1 << 16]];
+        // A file is opened when those before it have answered.
+        let mut read = one.read(&mut left).ok()?;
+        let mut other = open(self.locator, other)?;
+        if one.state.size != other.state.size {
+            return Some(false);
+        }
+        while read > 0 {
+            other.read_exact(&mut right[..read]).ok()?;
+            if left[..read] != right[..read] {
+                return Some(false);
+            }
+            read = one.read(&mut left).ok()?;
+        }
+        Some(true)
+    }
+}
+
+fn open(locator: &Locator, path: &Path) -> Option<OpenFile> {
+    match locator.look(&FoundFile::named(path.into())).ok()?.standing {
+        Standing::Readable(location) => location.open().ok()?,
+        _ => None,
+    }
+}
+
+/// What a file holds. `None`: it is a stub, or has gone.
+fn read_header(locator: &Locator, file: &FoundFile) -> Option<Result<Instance, Rejection>> {
+    if file.path().file_name().and_then(skip::by_name).is_some() {
+        return None;
+    }
+    let Standing::Readable(location) = locator.look(file).ok()?.standing else { return None };
+    if location.state.size == 0 {
+        return Some(Err(Rejection::Empty));
+    }
+    let open = match location.open() {
+        Ok(open) => open?,
+        Err(error) => return Some(Err(Rejection::Unreadable(error))),
+    };
+    READER.with_borrow_mut(|reader| {
+        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            reader.read(&open).and_then(Instance::from_header)
+        }));
+        Some(read.unwrap_or_else(|_| {
+            *reader = HeaderReader::new();
+            Err(Rejection::Panicked)
+        }))
+    })
+}

@@ -1,0 +1,119 @@
+//! What the archive has and what the index names, side by side: both sorted on disk by a hash of the path, so that ten
+//! million of each cost no memory.
+
+use std::io;
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::sorted::{Sorter, Table};
+
+const HASH: usize = 16;
+/// PS3.5 9.1: a UID has 64 characters; longer ones are none, and are found again by what stands here.
+const UID: usize = 72;
+
+pub const FILE: usize = HASH + 8;
+pub const ROW: usize = HASH + 8 + UID;
+
+/// A size that no file has: what stands there is a stub.
+pub const STUB: u64 = u64::MAX;
+
+pub type Hash = [u8; HASH];
+
+pub fn hash(path: &Path) -> Hash {
+    xxh3_128(path.as_os_str().as_encoded_bytes()).to_be_bytes()
+}
+
+pub fn file(path: &Path, size: u64) -> [u8; FILE] {
+    let mut record = [0; FILE];
+    record[..HASH].copy_from_slice(&hash(path));
+    record[HASH..].copy_from_slice(&size.to_be_bytes());
+    record
+}
+
+pub fn row(path: &Path, uid: &str, least_size: u64) -> [u8; ROW] {
+    let mut record = [0; ROW];
+    record[..HASH].copy_from_slice(&hash(path));
+    record[HASH..HASH + 8].copy_from_slice(&least_size.to_be_bytes());
+    let uid = &uid.as_bytes()[..uid.len().min(UID)];
+    record[HASH + 8..][..uid.len()].copy_from_slice(uid);
+    record
+}
+
+/// What the records of one path say.
+pub struct AtOnePath {
+    pub hash: Hash,
+    /// The size of the file, if there is one.
+    pub size: Option<u64>,
+    /// UID and least size.
+    pub rows: Vec<(String, u64)>,
+}
+
+/// Files and rows of the same path together, path by path.
+pub fn side_by_side(
+    files: &Table<FILE>,
+    rows: &Table<ROW>,
+    mut each: impl FnMut(AtOnePath) -> io::Result<()>,
+) -> io::Result<()> {
+    let (mut files, mut rows) = (files.records()?.peekable(), rows.records()?.peekable());
+    loop {
+        let hash_of = |record: &[u8]| Hash::try_from(&record[..HASH]).expect("a record begins with its hash");
+        let next = [
+            files.peek().and_then(|file| Some(hash_of(file.as_ref().ok()?))),
+            rows.peek().and_then(|row| Some(hash_of(row.as_ref().ok()?))),
+        ];
+        // An error comes out where it stands.
+        files.next_if(Result::is_err).transpose()?;
+        rows.next_if(Result::is_err).transpose()?;
+        let Some(hash) = next.into_iter().flatten().min() else { return Ok(()) };
+        let mut at = AtOnePath { hash, size: None, rows: Vec::new() };
+        while let Some(file) = files.next_if(|file| file.as_ref().is_ok_and(|file| file[..HASH] == hash)) {
+            at.size = Some(u64::from_be_bytes(file?[HASH..].try_into().expect("eight bytes")));
+        }
+        while let Some(row) = rows.next_if(|row| row.as_ref().is_ok_and(|row| row[..HASH] == hash)) {
+            let row = row?;
+            let least_size = u64::from_be_bytes(row[HASH..HASH + 8].try_into().expect("eight bytes"));
+            let uid = row[HASH + 8..].split(|byte| *byte == 0).next().unwrap_or_default();
+            at.rows.push((String::from_utf8_lossy(uid).into_owned(), least_size));
+        }
+        each(at)?;
+    }
+}
+
+/// A table of what was collected, in a file without a name.
+pub fn table<const N: usize>(sorter: Sorter<N>, directory: &Path) -> io::Result<Table<N>> {
+    sorter.finish(&[], N, Default::default(), tempfile::tempfile_in(directory)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_rows_of_a_path_come_together() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut files, mut rows) = (Sorter::new(directory.path()), Sorter::new(directory.path()));
+        for n in 0..1000 {
+            let path = format!("/archive/{n}");
+            if n % 3 != 0 {
+                files.push(file(path.as_ref(), n)).unwrap();
+            }
+            if n % 5 != 0 {
+                rows.push(row(path.as_ref(), &format!("1.2.{n}"), 7)).unwrap();
+            }
+        }
+        rows.push(row("/archive/1".as_ref(), "1.2.3.4", 7)).unwrap();
+        let (files, rows) = (table(files, directory.path()).unwrap(), table(rows, directory.path()).unwrap());
+        let mut counts = [0; 4];
+        side_by_side(&files, &rows, |at| {
+            let uids: Vec<&str> = at.rows.iter().map(|(uid, _)| uid.as_str()).collect();
+            counts[usize::from(at.size.is_some()) + 2 * usize::from(!uids.is_empty())] += 1;
+            if at.hash == hash("/archive/1".as_ref()) {
+                assert_eq!(uids, ["1.2.1", "1.2.3.4"]);
+            }
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(counts, [0, 133, 267, 533], "of a thousand, a third has no file, a fifth no row");
+    }
+}

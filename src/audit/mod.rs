@@ -1,0 +1,168 @@
+//! The audit, on one page: what the archive has and what the index names are listed and put side by side; what looks
+//! wrong is looked at again after a while, since a PACS goes on receiving and moving; what still looks wrong is a finding.
+//! Nothing is changed, and no row is locked.
+//!
+//! ```text
+//! files, rows -> side by side -> suspects -> (settle) -> looked at again -> findings
+//! ```
+
+pub mod checks;
+mod files;
+pub mod finding;
+mod listed;
+pub mod report;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::archive::{Locator, PathMap, Roots};
+use crate::error::{Error, Result};
+use crate::index::Failure;
+use crate::index::inspect::Inspector;
+use crate::pipeline::Stop;
+use checks::{Asks, CHECKS, Check};
+use finding::Finding;
+
+/// How deep an audit looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// A file is there, and has bytes.
+    Exists,
+    /// It is as large as its row says that its pixel data are.
+    Size,
+}
+
+pub struct Plan<'a> {
+    pub roots: &'a Roots,
+    pub path_map: &'a PathMap,
+    pub locator: &'a Locator,
+    pub depth: Depth,
+    pub checks: Vec<&'static Check>,
+    /// How long after the first look what looked wrong is looked at again.
+    pub settle: Duration,
+    pub io_threads: usize,
+    /// For what is sorted on disk.
+    pub scratch: PathBuf,
+    pub stop: &'a Stop,
+    pub index: String,
+}
+
+/// What an audit did.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub findings: Vec<Finding>,
+    /// Findings that are not listed one by one, by check.
+    pub more: BTreeMap<&'static str, u64>,
+    pub files: u64,
+    pub stubs: u64,
+    pub rows: u64,
+    /// Checks that this index cannot answer, and what it said.
+    pub not_answered: Vec<String>,
+    /// Everything below the roots seems to be missing: this is told instead of each row.
+    pub alarm: Option<String>,
+    pub interrupted: bool,
+}
+
+/// More rows than this part of all, and than so many, are not looked at again: the archive is not as it should be.
+const MANY: u64 = 20;
+const MANY_OF_ALL: u64 = 20;
+
+pub fn audit(plan: &Plan<'_>, inspector: &mut Inspector) -> Result<Done> {
+    let mut audit = Audit { plan, inspector, done: Done::default() };
+    let files = audit.list_files()?;
+    let rows = audit.list_rows()?;
+    let suspects = audit.suspects(&files, &rows)?;
+    let asked = audit.ask_tables()?;
+    if (suspects.any() || asked.iter().any(|(_, found)| !found.is_empty())) && !audit.wait() {
+        audit.done.interrupted = true;
+        return Ok(audit.done);
+    }
+    // Files first: they tell where the files of rows have gone.
+    let moved = audit.look_at_files(&suspects)?;
+    audit.look_at_rows(&suspects, &moved)?;
+    audit.ask_tables_again(asked)?;
+    audit.done.findings.sort();
+    audit.done.findings.dedup();
+    audit.done.interrupted = plan.stop.is_set();
+    Ok(audit.done)
+}
+
+struct Audit<'a> {
+    plan: &'a Plan<'a>,
+    inspector: &'a mut Inspector,
+    done: Done,
+}
+
+impl Audit<'_> {
+    /// Until what looked wrong is to be looked at again. False after an interruption.
+    fn wait(&self) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < self.plan.settle {
+            if self.plan.stop.is_set() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(100).min(self.plan.settle));
+        }
+        !self.plan.stop.is_set()
+    }
+}
+
+impl Plan<'_> {
+    fn of_rows(&self) -> impl Iterator<Item = (&'static Check, fn(&checks::Row) -> Option<String>)> {
+        self.checks.iter().copied().filter_map(|check| match check.asks {
+            Asks::Row(tells) => Some((check, tells)),
+            _ => None,
+        })
+    }
+
+    fn of_files(&self) -> impl Iterator<Item = (&'static Check, fn(&checks::File) -> Option<String>)> {
+        self.checks.iter().copied().filter_map(|check| match check.asks {
+            Asks::File(tells) => Some((check, tells)),
+            _ => None,
+        })
+    }
+}
+
+/// The checks of these names, or all.
+pub fn named(names: &[String]) -> Result<Vec<&'static Check>> {
+    if names.is_empty() {
+        return Ok(CHECKS.iter().collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            CHECKS.iter().find(|check| check.name == name).ok_or_else(|| {
+                let all: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
+                Error::usage(
+                    format!("--check {name}: there is no such check"),
+                    format!("There are: {}.", all.join(", ")),
+                )
+            })
+        })
+        .collect()
+}
+
+fn failed(plan: &Plan<'_>, failure: Failure) -> Error {
+    Error::unfinished(
+        format!("the index {} cannot be read: {failure}", plan.index),
+        "Mend the connection, then run the same command again. Nothing was changed.",
+    )
+}
+
+fn not_kept(error: std::io::Error) -> Error {
+    Error::unfinished(
+        format!("what was listed could not be sorted on disk: {error}"),
+        "Make room in the directory for temporary files (TMPDIR), and run the same command again.",
+    )
+}
+
+fn poisoned<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,126 @@
+//! What an audit tells: a summary by check on standard output, and each finding as a line of JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Done;
+use super::finding::{Finding, Severity};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::new_file::{self, Readers};
+use crate::progress::text;
+
+pub struct AuditReport<'a> {
+    pub done: &'a Done,
+    pub index: String,
+    pub elapsed: Duration,
+    pub fail_on: Severity,
+    pub json: Option<&'a Path>,
+}
+
+/// As many findings of a check are shown; the file has all.
+const SHOWN: usize = 3;
+
+impl AuditReport<'_> {
+    pub fn exit(&self) -> Exit {
+        let is_alarm = self.done.alarm.is_some();
+        match self.done.interrupted {
+            true => Exit::Interrupted,
+            false if is_alarm || self.done.findings.iter().any(|finding| finding.severity >= self.fail_on) => {
+                Exit::Findings
+            }
+            false => Exit::Clean,
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let done = self.done;
+        let mut out = String::new();
+        let mut line = |text: String| out.write_str(&(text + "\n")).unwrap_or_default();
+        let outcome = match self.exit() {
+            Exit::Interrupted => "interrupted",
+            _ if done.alarm.is_some() => "ALARM",
+            _ if done.findings.is_empty() => "nothing found",
+            _ => "findings",
+        };
+        line(format!("audit of {}: {outcome}", self.index));
+        line(String::new());
+        let [files, rows, stubs] = [done.files, done.rows, done.stubs].map(text::count);
+        line(format!("{files} files and {rows} rows compared in {}; {stubs} stubs", text::duration(self.elapsed)));
+        if let Some(alarm) = &done.alarm {
+            line(alarm.clone());
+        }
+        for why in &done.not_answered {
+            line(format!("not answered by this index: {why}"));
+        }
+        for (what, count) in &done.more {
+            line(format!("{} {what}: too many", text::count(*count)));
+        }
+        let mut by_check: BTreeMap<(std::cmp::Reverse<Severity>, &str), Vec<&Finding>> = BTreeMap::new();
+        for finding in &done.findings {
+            by_check.entry((std::cmp::Reverse(finding.severity), finding.check)).or_default().push(finding);
+        }
+        for ((severity, check), findings) in by_check {
+            line(format!("\n{check:<28} {:<8} {:>12}", severity.0.name(), text::count(findings.len() as u64)));
+            for finding in findings.iter().take(SHOWN) {
+                let path = finding.path.as_ref().map(|path| text::path(Path::new(path)).to_string());
+                let parts = [finding.uid.clone(), path, Some(finding.detail.clone())];
+                line(format!("  {}", parts.into_iter().flatten().collect::<Vec<_>>().join(": ")));
+            }
+            if findings.len() > SHOWN {
+                line("  ...".into());
+            }
+        }
+        if let Some(json) = self.json {
+            line(format!("\neach finding, one a line: {}", text::path(json)));
+        }
+        out
+    }
+
+    /// Writes all findings into a new file.
+    pub fn write_json(&self) -> Result<()> {
+        let Some(path) = self.json else { return Ok(()) };
+        let file = new_file::create(path, "the list of findings", "--json", false, Readers::Usual)?;
+        let mut out = BufWriter::new(file);
+        let alarm = self.done.alarm.iter().map(|detail| Line {
+            check: "archive-gone",
+            severity: Severity::Error.name(),
+            uid: None,
+            path: None,
+            detail,
+        });
+        let findings = self.done.findings.iter().map(|finding| Line {
+            check: finding.check,
+            severity: finding.severity.name(),
+            uid: finding.uid.as_deref(),
+            path: finding.path.as_deref(),
+            detail: &finding.detail,
+        });
+        let written = alarm.chain(findings).try_for_each(|line| -> io::Result<()> {
+            serde_json::to_writer(&mut out, &line)?;
+            out.write_all(b"\n")
+        });
+        written.and_then(|()| out.flush()).map_err(|error| {
+            Error::unfinished(
+                format!("--json {}: {error}", path.display()),
+                "The list is not complete. Make room, and run the same command again.",
+            )
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    check: &'a str,
+    severity: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    detail: &'a str,
+}

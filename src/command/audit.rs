@@ -1,0 +1,47 @@
+//! `pacs-index audit`: compares archive and index both ways, and changes nothing.
+
+use std::time::Instant;
+
+use super::interrupt::stop_on_interrupt;
+use super::say;
+use crate::audit::report::AuditReport;
+use crate::audit::{self, Plan};
+use crate::cli;
+use crate::error::Result;
+use crate::exit::Exit;
+use crate::index::inspect::Inspector;
+use crate::index::location::Access;
+use crate::pipeline::Stop;
+use crate::settings::audit::Audit;
+
+pub fn run(typed: &cli::Audit) -> Result<Exit> {
+    let settings = Audit::resolve(typed)?;
+    let stop = Stop::default();
+    stop_on_interrupt(&stop)?;
+    let tables = settings.location.prepare(Access::DryRun)?;
+    let mut inspector = Inspector::new(&settings.location, &tables)?;
+    let begun = Instant::now();
+    let plan = Plan {
+        roots: &settings.roots,
+        path_map: &settings.path_map,
+        locator: &settings.locator,
+        depth: settings.depth,
+        checks: settings.checks,
+        settle: settings.settle,
+        io_threads: settings.io_threads,
+        scratch: std::env::temp_dir(),
+        stop: &stop,
+        index: settings.location.shown(),
+    };
+    let done = audit::audit(&plan, &mut inspector)?;
+    let report = AuditReport {
+        done: &done,
+        index: settings.location.shown(),
+        elapsed: begun.elapsed(),
+        fail_on: settings.fail_on,
+        json: settings.json.as_deref(),
+    };
+    report.write_json()?;
+    say(&report.text());
+    Ok(report.exit())
+}

@@ -1,0 +1,106 @@
+//! What an audit asks the index. Nothing is written, and no row is locked.
+
+use std::sync::Arc;
+
+use super::location::Access;
+use super::{Failure, Index, Location, Tables};
+use crate::dicom::Level;
+use crate::error::Result;
+
+/// An image, as the index has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditedRow {
+    pub sop_instance_uid: String,
+    pub path: String,
+    /// As many bytes has the pixel data, where it is not compressed: its file is not smaller.
+    pub least_size: u64,
+}
+
+pub struct Inspector {
+    index: Box<dyn Index + Send>,
+    tables: Arc<Tables>,
+}
+
+/// Rows of a page.
+const PAGE: usize = 5000;
+
+/// Uncompressed (PS3.5 A.1 to A.4); deflated data sets are smaller.
+const NATIVE: [&str; 3] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"];
+
+/// What the size of pixel data is made of (PS3.3 C.7.6.3).
+const OF_SIZE: [&str; 6] = ["xfersyntax", "numrows", "numcolumns", "samplesperpixel", "bitsallocated", "numframes"];
+
+impl Inspector {
+    pub fn new(location: &Location, tables: &Arc<Tables>) -> Result<Self> {
+        Ok(Inspector { index: location.connect(tables, Access::DryRun)?, tables: tables.clone() })
+    }
+
+    pub fn tables(&self) -> Arc<Tables> {
+        self.tables.clone()
+    }
+
+    /// A statement of a check, and the texts of the rows that it finds.
+    pub fn ask(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        self.index.ask(sql, &[])
+    }
+
+    /// A page of images behind a UID, in the order of the database; none at the end.
+    pub fn images_after(&mut self, sop_instance_uid: &str) -> Result<Vec<AuditedRow>, Failure> {
+        let key = self.tables.key(Level::Instance);
+        let sql = format!("{} WHERE `{key}` > ? ORDER BY `{key}` LIMIT {PAGE}", self.select());
+        Ok(self.index.ask(&sql, &[sop_instance_uid])?.into_iter().filter_map(row).collect())
+    }
+
+    /// The images of these UIDs that are there.
+    pub fn images(&mut self, uids: &[&str]) -> Result<Vec<AuditedRow>, Failure> {
+        let mut found = Vec::new();
+        for part in uids.chunks(500) {
+            let marks = vec!["?"; part.len()].join(",");
+            let sql = format!("{} WHERE `{}` IN ({marks})", self.select(), self.tables.key(Level::Instance));
+            found.extend(self.index.ask(&sql, part)?.into_iter().filter_map(row));
+        }
+        Ok(found)
+    }
+
+    fn select(&self) -> String {
+        let image = self.tables.of(Level::Instance);
+        let text = self.index.text_type();
+        let of_size = OF_SIZE.iter().map(|known| match image.column(known) {
+            Some(column) => format!("CAST(`{}` AS {text})", column.name),
+            None => "NULL".into(),
+        });
+        let columns: Vec<String> = of_size.collect();
+        let (key, path) = (self.tables.key(Level::Instance), image.name("path"));
+        format!("SELECT `{key}`, `{path}`, {} FROM `image`", columns.join(", "))
+    }
+}
+
+fn row(columns: Vec<Option<String>>) -> Option<AuditedRow> {
+    let mut columns = columns.into_iter();
+    let sop_instance_uid = columns.next()??;
+    let path = columns.next()?.unwrap_or_default();
+    let least_size = least_size(&columns.collect::<Vec<_>>()).unwrap_or(0);
+    Some(AuditedRow { sop_instance_uid, path, least_size })
+}
+
+/// Where any of it is missing nothing can be said.
+fn least_size(of_size: &[Option<String>]) -> Option<u64> {
+    let number = |n: usize| of_size.get(n)?.as_deref()?.trim().parse::<u64>().ok();
+    of_size.first()?.as_deref().filter(|syntax| NATIVE.contains(syntax))?;
+    let bits = number(1)?.checked_mul(number(2)?)?.checked_mul(number(3).unwrap_or(1))?.checked_mul(number(4)?)?;
+    Some(bits.checked_mul(number(5).unwrap_or(1).max(1))? / 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uncompressed_pixel_data_tell_how_large_a_file_is_at_least() {
+        let size = |values: [&str; 6]| least_size(&values.map(|value| Some(value.to_owned()).filter(|v| v != "-")));
+        assert_eq!(size(["1.2.840.10008.1.2.1", "512", "512", "1", "16", "-"]), Some(524_288));
+        assert_eq!(size(["1.2.840.10008.1.2", "10", "10", "3", "8", "7"]), Some(2100));
+        assert_eq!(size(["1.2.840.10008.1.2.4.50", "512", "512", "1", "8", "-"]), None, "JPEG");
+        assert_eq!(size(["1.2.840.10008.1.2.1", "-", "512", "1", "16", "-"]), None);
+    }
+}

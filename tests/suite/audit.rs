@@ -1,0 +1,187 @@
+//! What an administrator learns from an audit: one of every damage is found once, and nothing where nothing is wrong.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::{Value as Json, json};
+
+use crate::support::{Index, Said, Site, on_both_databases};
+
+/// Four studies, each with two series of three images.
+fn archive(site: &Site) {
+    for study in 1..=4 {
+        for series in 1..=2 {
+            site.add_series("2021-11-12-FRI", study, series, 3);
+        }
+    }
+}
+
+const UID: &str = crate::support::ROOT_UID;
+
+fn audit(site: &Site, index: &Index, more: &[&str]) -> Said {
+    let _ = fs::remove_file(site.path("findings.jsonl"));
+    let archive = site.archive().display().to_string();
+    let mut command = site.program(&["audit", &archive, "--index", &index.url, "--settle", "0s"]);
+    command.args(["--json", "findings.jsonl"]).args(more).env("PACS_INDEX_PASSWORD", crate::support::PASSWORD);
+    Said::of(&mut command)
+}
+
+/// Check, and UID or name of the file.
+fn found(site: &Site) -> Vec<(String, String)> {
+    let text = fs::read_to_string(site.path("findings.jsonl")).unwrap_or_default();
+    let lines = text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    let mut found: Vec<_> = lines
+        .map(|line| {
+            let text = |key: &str| line[key].as_str().map(str::to_owned);
+            let name = || text("path").map(|path| path.rsplit('/').next().unwrap().to_owned());
+            (text("check").unwrap(), text("uid").or_else(name).unwrap_or_default())
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn an_archive_and_its_index_agree() {
+    on_both_databases(|site, index| {
+        archive(site);
+        site.reindex(index, &[]).exits(0);
+        let said = audit(site, index, &["--level", "size", "--fail-on", "info"]).exits(0);
+        assert!(said.out.contains("24 files and 24 rows") && said.out.contains("nothing found"), "{}", said.out);
+        assert_eq!(found(site), []);
+    });
+}
+
+#[test]
+fn one_of_every_damage_is_found_once() {
+    on_both_databases(|site, index| {
+        archive(site);
+        let large = json!({
+            "SOPInstanceUID": "1.2.77", "Rows": "512", "Columns": "512", "BitsAllocated": "16", "SamplesPerPixel": "1",
+            "StudyInstanceUID": format!("{UID}.4"), "SeriesInstanceUID": format!("{UID}.4.2"), "PatientID": "T4",
+        });
+        site.add("2021-11-12-FRI/1.2.77", large);
+        site.reindex(index, &[]).exits(0);
+        let file = |name: &str| site.archive().join("2021-11-12-FRI").join(format!("{UID}.{name}"));
+        let mut expected: Vec<(&str, String)> = Vec::new();
+        let mut damage = |check, what: String| expected.push((check, what));
+        damage("cut-file", "1.2.77".into());
+        fs::remove_file(file("1.1.1")).unwrap();
+        damage("missing-file", format!("{UID}.1.1.1"));
+        fs::write(file("1.1.2"), b"").unwrap();
+        damage("empty-file", format!("{UID}.1.1.2"));
+        fs::create_dir(site.archive().join("elsewhere")).unwrap();
+        fs::rename(file("1.1.3"), site.archive().join("elsewhere/moved")).unwrap();
+        damage("moved-file", format!("{UID}.1.1.3"));
+        fs::copy(file("1.2.1"), site.archive().join("copy")).unwrap();
+        damage("two-files-identical", format!("{UID}.1.2.1"));
+        site.add("other", json!({"SOPInstanceUID": format!("{UID}.1.2.2"), "PatientName": "OTHER"}));
+        damage("two-files-different", format!("{UID}.1.2.2"));
+        site.add("2021-11-12-FRI/1.2.88", json!({"SOPInstanceUID": "1.2.88"}));
+        damage("unindexed-file", "1.2.88".into());
+        let whole = fs::read(file("2.1.1")).unwrap();
+        site.write("cut", &whole[..200]);
+        damage("unreadable-file", "cut".into());
+        symlink("nowhere", site.archive().join("link")).unwrap();
+        damage("dangling-stub", "link".into());
+        let mut sql = index.connect();
+        let mut run = |statement: String| sql.execute(&statement);
+        let path = file("2.1.1").display().to_string();
+        run(format!("UPDATE image SET path = '{path}' WHERE uuid = '{UID}.2.1.2'"));
+        damage("two-rows-one-path", format!("{UID}.2.1.1"));
+        damage("two-rows-one-path", format!("{UID}.2.1.2"));
+        // Whose own file is found, as one that the row does not name.
+        damage("two-files-different", format!("{UID}.2.1.2"));
+        run(format!("UPDATE image SET path = '/elsewhere/x' WHERE uuid = '{UID}.2.1.3'"));
+        damage("outside-roots", format!("{UID}.2.1.3"));
+        damage("two-files-different", format!("{UID}.2.1.3"));
+        run(format!("UPDATE image SET seriesuid = '1.2.0' WHERE uuid = '{UID}.2.2.1'"));
+        damage("image-without-series", format!("{UID}.2.2.1"));
+        damage("instances-differ", format!("{UID}.2.2"));
+        run(format!("UPDATE series SET studyuid = '1.2.0' WHERE uuid = '{UID}.3.1'"));
+        damage("series-without-study", format!("{UID}.3.1"));
+        run(format!("DELETE FROM patient WHERE origid = 'T3'"));
+        damage("study-without-patient", format!("{UID}.3"));
+        run(format!("INSERT INTO series (uuid, studyuid, modality) VALUES ('{UID}.4.9', '{UID}.4', 'CT')"));
+        damage("empty-series", format!("{UID}.4.9"));
+        run(format!(
+            "INSERT INTO study (uuid, patientid, private, received) VALUES ('{UID}.9', 'T4', 0, '2021-11-12 00:00:00')"
+        ));
+        damage("empty-study", format!("{UID}.9"));
+        run("INSERT INTO patient (origid, lastname, firstname, private) VALUES ('T9', 'Nine', 'X', 0)".into());
+        damage("empty-patient", String::new());
+        run(format!("UPDATE study SET reviewed = '' WHERE uuid = '{UID}.1'"));
+        damage("reviewed-empty", format!("{UID}.1"));
+        run(format!("UPDATE study SET received = NULL WHERE uuid = '{UID}.2'"));
+        damage("received-null", format!("{UID}.2"));
+        run(format!("UPDATE series SET modality = NULL WHERE uuid = '{UID}.4.1'"));
+        damage("no-modality", format!("{UID}.4.1"));
+        run(format!("UPDATE study SET modalities = NULL WHERE uuid = '{UID}.4'"));
+        damage("modalities-null", format!("{UID}.4"));
+        let said = audit(site, index, &["--level", "size"]).exits(1);
+        println!("{}", said.out);
+        let mut expected: Vec<_> = expected.into_iter().map(|(check, what)| (check.to_owned(), what)).collect();
+        expected.sort();
+        assert_eq!(found(site), expected);
+        assert!(!said.out.contains("Nine") && !said.out.contains("T9"), "a patient's data: {}", said.out);
+    });
+}
+
+#[test]
+fn a_root_that_is_not_mounted_is_one_alarm() {
+    let site = Site::new();
+    archive(&site);
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    fs::rename(site.archive(), site.path("elsewhere")).unwrap();
+    fs::create_dir(site.archive()).unwrap();
+    let said = audit(&site, &index, &[]).exits(2);
+    assert!(said.err.contains("Is the archive mounted?"), "{}", said.err);
+    // Or a part of it is.
+    site.add("one", json!({"SOPInstanceUID": "1.2.3"}));
+    let said = audit(&site, &index, &[]).exits(1);
+    assert!(said.out.contains("ALARM") && said.out.contains("24 of 24 rows have no file"), "{}", said.out);
+    let alarms: Vec<_> = found(&site).into_iter().filter(|(check, _)| check != "unindexed-file").collect();
+    assert_eq!(alarms, [("archive-gone".to_owned(), String::new())]);
+}
+
+#[test]
+fn stubs_are_neither_missing_nor_read() {
+    use crate::support::virtual_archive::{Behaviour, Options, VirtualArchive};
+    let site = Site::new();
+    let offline = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut options = Options::new(200);
+    options.ttl = std::time::Duration::ZERO;
+    let is_offline = offline.clone();
+    options.behaviour = std::sync::Arc::new(move |_| match is_offline.load(std::sync::atomic::Ordering::Relaxed) {
+        true => Behaviour::Offline(std::time::Duration::ZERO),
+        false => Behaviour::Ordinary,
+    });
+    let Ok(archive) = VirtualArchive::mount(&site.archive(), options) else {
+        println!("*** No virtual archive can be mounted here: the test of stubs DID NOT RUN ***");
+        return;
+    };
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    offline.store(true, std::sync::atomic::Ordering::Relaxed);
+    let said = audit(&site, &index, &["--level", "size", "--fail-on", "info"]).exits(0);
+    assert!(said.out.contains("200 stubs"), "{}", said.out);
+    assert_eq!(archive.counts().recall.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[test]
+fn only_the_checks_that_are_named_are_made() {
+    let site = Site::new();
+    archive(&site);
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    index.connect().execute("UPDATE study SET reviewed = ''");
+    fs::write(site.archive().join("2021-11-12-FRI").join(format!("{UID}.1.1.1")), b"").unwrap();
+    audit(&site, &index, &["--check", "reviewed-empty"]).exits(1);
+    assert_eq!(found(&site).len(), 4);
+    let said = audit(&site, &index, &["--check", "reviewed"]).exits(2);
+    assert!(said.err.contains("There are: missing-file"), "{}", said.err);
+    let said = audit(&site, &site.sqlite(), &["--index", "sqlite:nowhere.db"]);
+    assert_ne!(said.exit, 0);
+    assert!(!site.path("nowhere.db").exists());
+}
