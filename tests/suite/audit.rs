@@ -100,7 +100,7 @@ fn one_of_every_damage_is_found_once() {
         damage("instances-differ", format!("{UID}.2.2"));
         run(format!("UPDATE series SET studyuid = '1.2.0' WHERE uuid = '{UID}.3.1'"));
         damage("series-without-study", format!("{UID}.3.1"));
-        run(format!("DELETE FROM patient WHERE origid = 'T3'"));
+        run("DELETE FROM patient WHERE origid = 'T3'".into());
         damage("study-without-patient", format!("{UID}.3"));
         run(format!("INSERT INTO series (uuid, studyuid, modality) VALUES ('{UID}.4.9', '{UID}.4', 'CT')"));
         damage("empty-series", format!("{UID}.4.9"));
