@@ -359,6 +359,8 @@ pub enum Depth {
     Exists,
     /// It is as large as its row says that its pixel data are
     Size,
+    /// What its rows say is what stands in its header
+    Header,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

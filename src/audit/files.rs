@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::checks::{Asks, AtPath, File, RowElsewhere};
 use super::finding::Finding;
+use super::headers;
 use super::listed::{self, FILE};
 use super::rows::Suspects;
 use super::{Audit, Plan, failed, not_kept, poisoned, text};
@@ -16,6 +17,7 @@ use crate::archive::walk::{Enough, Found, Walk};
 use crate::archive::{FoundFile, Locator, OpenFile, Standing, skip};
 use crate::dicom::{HeaderReader, Instance, Rejection};
 use crate::error::{Error, Result};
+use crate::index::Entry;
 use crate::sorted::{Cursor, Sorter, Table};
 
 /// Files whose rows are looked up together.
@@ -48,56 +50,78 @@ impl Audit<'_> {
             .map_err(not_kept)
     }
 
+    /// Compares the headers of files with the rows that name these, and keeps what differs until it is looked at again.
+    pub fn compare_all(&mut self, suspects: &Suspects) -> Result<()> {
+        self.read(suspects, Which::Named, |audit, files| {
+            let tables = audit.inspector.tables();
+            let named: HashMap<String, String> = audit.rows_of(&files)?;
+            let entries = files.into_iter().filter_map(|(path, reading)| {
+                let instance = reading.ok()?;
+                let named = named.get(instance.sop_instance_uid()).filter(|named| audit.plan.is_named(named, &path))?;
+                headers::entry(&tables, instance, path, named.clone())
+            });
+            let entries: Vec<Entry> = entries.collect();
+            audit.compare_headers(&entries)
+        })
+    }
+
     /// Reads the files that no row names. Returns where the instances are whose row names a file that is not there.
     pub fn look_at_files(&mut self, suspects: &Suspects) -> Result<HashMap<String, PathBuf>> {
         let mut moved = HashMap::new();
-        if suspects.files.count == 0 || self.plan.of_files().next().is_none() {
-            return Ok(moved);
+        if suspects.files.count > 0 && self.plan.of_files().next().is_some() {
+            self.read(suspects, Which::Unnamed, |audit, files| audit.tell_files(files, &mut moved))?;
         }
-        let (sender, read) = crossbeam_channel::bounded::<(PathBuf, Result<Instance, Rejection>)>(TOGETHER);
-        let plan = self.plan;
-        let walked = std::thread::scope(|scope| {
-            let walk = Walk::new(plan.roots.paths(), plan.io_threads);
-            let walking = scope.spawn(move || {
-                let sink = |found: Found| {
-                    let Found::Files(files) = found else { return Ok(()) };
-                    for file in files {
-                        let mut cursor = Cursor::default();
-                        // Whatever cannot be found in the table is looked at.
-                        let is_suspect = suspects.files.find(&listed::hash(file.path()), &mut cursor);
-                        if !matches!(is_suspect, Ok(None))
-                            && let Some(reading) = read_header(plan.locator, &file)
-                        {
-                            sender.send((file.into_path(), reading)).map_err(|_| Enough)?;
-                        }
-                    }
-                    if plan.stop.is_set() { Err(Enough) } else { Ok(()) }
-                };
-                walk.run(&sink)
-            });
-            let mut together = Vec::new();
-            let mut result = Ok(());
-            for file in &read {
-                together.push(file);
-                if together.len() == TOGETHER && result.is_ok() {
-                    result = self.tell_files(std::mem::take(&mut together), &mut moved);
-                }
-            }
-            result.and_then(|()| self.tell_files(together, &mut moved)).map(|()| walking.join())
-        })?;
-        let _ = walked;
         Ok(moved)
     }
 
-    fn tell_files(
+    /// Reads headers in parallel, and hands them on some at a time.
+    fn read(
         &mut self,
-        files: Vec<(PathBuf, Result<Instance, Rejection>)>,
-        moved: &mut HashMap<String, PathBuf>,
+        suspects: &Suspects,
+        which: Which,
+        mut each: impl FnMut(&mut Self, Vec<Read>) -> Result<()>,
     ) -> Result<()> {
+        let (sender, read) = crossbeam_channel::bounded::<Read>(TOGETHER);
+        let plan = self.plan;
+        std::thread::scope(|scope| {
+            let walking = scope.spawn(move || {
+                plan.walk(&|found| {
+                    for file in found {
+                        let mut cursor = Cursor::default();
+                        // Where the table cannot be asked, the file is looked at.
+                        let named = matches!(suspects.files.find(&listed::hash(file.path()), &mut cursor), Ok(None));
+                        if named == (which == Which::Named)
+                            && let Some(reading) = read_header(plan.locator, &file)
+                        {
+                            // Nobody receives any more when the audit has failed.
+                            let _ = sender.send((file.into_path(), reading));
+                        }
+                    }
+                })
+            });
+            let mut result = Ok(());
+            let mut together = Vec::new();
+            for file in &read {
+                together.push(file);
+                if together.len() == TOGETHER && result.is_ok() {
+                    result = each(self, std::mem::take(&mut together));
+                }
+            }
+            result.and_then(|()| each(self, together))?;
+            walking.join().unwrap_or(Ok(()))
+        })
+    }
+
+    /// The paths in the index of the instances of files, by UID.
+    fn rows_of(&mut self, files: &[Read]) -> Result<HashMap<String, String>> {
         let uids: Vec<&str> =
             files.iter().filter_map(|(_, read)| Some(read.as_ref().ok()?.sop_instance_uid())).collect();
         let rows = self.inspector.images(&uids).map_err(|failure| failed(self.plan, failure))?;
-        let rows: HashMap<String, String> = rows.into_iter().map(|row| (row.sop_instance_uid, row.path)).collect();
+        Ok(rows.into_iter().map(|row| (row.sop_instance_uid, row.path)).collect())
+    }
+
+    fn tell_files(&mut self, files: Vec<Read>, moved: &mut HashMap<String, PathBuf>) -> Result<()> {
+        let rows = self.rows_of(&files)?;
         for (path, reading) in files {
             let uid = reading.as_ref().ok().map(|instance| instance.sop_instance_uid().to_owned());
             let row = match uid.as_ref().and_then(|uid| rows.get(uid)) {
@@ -105,8 +129,8 @@ impl Audit<'_> {
                 Some(named) if self.plan.is_named(named, &path) => continue,
                 Some(named) => {
                     let at_path = self.plan.at_path(named);
-                    let is_same =
-                        self.plan.path_map.from_index(named).and_then(|other| self.plan.are_same(&path, &other));
+                    let other = self.plan.path_map.from_index(named);
+                    let is_same = other.and_then(|other| self.plan.are_same(&path, &other));
                     Some(RowElsewhere { path: named.clone(), at_path, is_same })
                 }
                 None => None,
@@ -125,6 +149,15 @@ impl Audit<'_> {
         }
         Ok(())
     }
+}
+
+/// A file, and what it holds.
+type Read = (PathBuf, Result<Instance, Rejection>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Named,
+    Unnamed,
 }
 
 impl Plan<'_> {

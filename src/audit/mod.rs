@@ -9,6 +9,7 @@
 pub mod checks;
 mod files;
 pub mod finding;
+mod headers;
 mod listed;
 pub mod report;
 mod rows;
@@ -33,6 +34,8 @@ pub enum Depth {
     Exists,
     /// It is as large as its row says that its pixel data are.
     Size,
+    /// What the columns of its rows say is what stands in its header.
+    Header,
 }
 
 pub struct Plan<'a> {
@@ -71,18 +74,23 @@ const MANY: u64 = 20;
 const MANY_OF_ALL: u64 = 20;
 
 pub fn audit(plan: &Plan<'_>, inspector: &mut Inspector) -> Result<Done> {
-    let mut audit = Audit { plan, inspector, done: Done::default() };
+    let mut audit = Audit { plan, inspector, done: Done::default(), compared: Default::default() };
     let files = audit.list_files()?;
     let rows = audit.list_rows()?;
     let suspects = audit.suspects(&files, &rows)?;
     let asked = audit.ask_tables()?;
-    if (suspects.any() || asked.iter().any(|(_, found)| !found.is_empty())) && !audit.wait() {
+    if plan.depth >= Depth::Header {
+        audit.compare_all(&suspects)?;
+        audit.compare_above();
+    }
+    if (suspects.any() || audit.compared.any() || asked.iter().any(|(_, found)| !found.is_empty())) && !audit.wait() {
         audit.done.interrupted = true;
         return Ok(audit.done);
     }
     // Files first: they tell where the files of rows have gone.
     let moved = audit.look_at_files(&suspects)?;
     audit.look_at_rows(&suspects, &moved)?;
+    audit.look_at_headers()?;
     audit.ask_tables_again(asked)?;
     audit.done.findings.sort();
     audit.done.findings.dedup();
@@ -94,6 +102,7 @@ struct Audit<'a> {
     plan: &'a Plan<'a>,
     inspector: &'a mut Inspector,
     done: Done,
+    compared: headers::Compared,
 }
 
 impl Audit<'_> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::location::Access;
-use super::{Failure, Index, Location, Tables};
-use crate::dicom::Level;
+use super::{Existing, Failure, Index, Location, Look, Show, Tables, View};
+use crate::dicom::{Level, Table};
 use crate::error::Result;
 
 /// An image, as the index has it.
@@ -60,6 +60,16 @@ impl Inspector {
             found.extend(self.index.ask(&sql, part)?.into_iter().filter_map(row));
         }
         Ok(found)
+    }
+
+    /// The rows of a level that have these keys, with what stands in the columns that tags feed.
+    pub fn rows(&mut self, level: Level, keys: &[&str]) -> Result<Vec<Existing>, Failure> {
+        self.index.find(Table::from(level), keys, Look { view: View::Begun, show: Show::Values })
+    }
+
+    /// Those of these studies that the PACS, or a person through it, has edited or is about to.
+    pub fn edited(&mut self, studies: &[&str]) -> Result<Vec<String>, Failure> {
+        self.index.edited(Level::Study, studies)
     }
 
     fn select(&self) -> String {

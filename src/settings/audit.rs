@@ -50,6 +50,7 @@ impl Audit {
             depth: match typed.level {
                 cli::Depth::Exists => Depth::Exists,
                 cli::Depth::Size => Depth::Size,
+                cli::Depth::Header => Depth::Header,
             },
             checks: audit::named(&typed.check)?,
             settle: Duration::try_from(typed.settle)

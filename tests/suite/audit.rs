@@ -21,7 +21,10 @@ const UID: &str = crate::support::ROOT_UID;
 fn audit(site: &Site, index: &Index, more: &[&str]) -> Said {
     let _ = fs::remove_file(site.path("findings.jsonl"));
     let archive = site.archive().display().to_string();
-    let mut command = site.program(&["audit", &archive, "--index", &index.url, "--settle", "0s"]);
+    let mut command = site.program(&["audit", &archive, "--index", &index.url]);
+    if !more.contains(&"--settle") {
+        command.args(["--settle", "0s"]);
+    }
     command.args(["--json", "findings.jsonl"]).args(more).env("PACS_INDEX_PASSWORD", crate::support::PASSWORD);
     Said::of(&mut command)
 }
@@ -184,4 +187,79 @@ fn only_the_checks_that_are_named_are_made() {
     let said = audit(&site, &site.sqlite(), &["--index", "sqlite:nowhere.db"]);
     assert_ne!(said.exit, 0);
     assert!(!site.path("nowhere.db").exists());
+}
+
+#[test]
+fn a_row_that_says_something_else_than_its_file_is_found_by_its_columns() {
+    on_both_databases(|site, index| {
+        archive(site);
+        site.reindex(index, &[]).exits(0);
+        audit(site, index, &["--level", "header", "--fail-on", "info"]).exits(0);
+        let mut sql = index.connect();
+        let mut run = |statement: String| sql.execute(&statement);
+        run(format!("UPDATE image SET instance = 99 WHERE uuid = '{UID}.1.1.1'"));
+        run(format!("UPDATE series SET seriesnumber = 9, modality = 'US' WHERE uuid = '{UID}.1.2'"));
+        run(format!("UPDATE study SET description = 'other', reviewed = 'somebody' WHERE uuid = '{UID}.2'"));
+        run("UPDATE patient SET sex = 'O', comments = 'x' WHERE origid = 'T3'".into());
+        // Edited by the PACS: nobody's business.
+        run("UPDATE patient SET lastname = 'Edited' WHERE origid = 'T4'".into());
+        run(format!("UPDATE study SET patientid = 'T4[1]', studydate = '1999-01-01' WHERE uuid = '{UID}.4'"));
+        run("INSERT INTO patient (origid, lastname, firstname, private) VALUES ('T4[1]', 'Doe', 'Jane', 0)".into());
+        let said = audit(site, index, &["--level", "header", "--check", "header-differs", "--fail-on", "warning"]);
+        let said = said.exits(1);
+        let text = fs::read_to_string(site.path("findings.jsonl")).unwrap();
+        let mut told: Vec<String> = text
+            .lines()
+            .map(|line| {
+                let line: Json = serde_json::from_str(line).unwrap();
+                format!("{} {}", line["uid"].as_str().unwrap_or("-"), line["detail"].as_str().unwrap())
+            })
+            .collect();
+        told.sort();
+        let expected = [
+            format!("- patient: sex (of study {UID}.3)"),
+            format!("{UID}.1.1.1 image: instance"),
+            format!("{UID}.1.2 series: modality, seriesnumber"),
+        ];
+        assert_eq!(told, expected);
+        assert!(!said.out.contains("Edited") && !said.out.contains("somebody"), "{}", said.out);
+    });
+}
+
+#[test]
+fn a_pacs_that_receives_meanwhile_gives_no_finding() {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    on_both_databases(|site, index| {
+        archive(site);
+        site.reindex(index, &[]).exits(0);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // As a PACS does: the file, and a moment later its row.
+            scope.spawn(|| {
+                let mut sql = index.connect();
+                for n in 0.. {
+                    if stop.load(Relaxed) {
+                        return;
+                    }
+                    let uid = format!("{UID}.1.1.{}", 1000 + n);
+                    let path = format!("2021-11-12-FRI/{uid}");
+                    site.add(
+                        &path,
+                        json!({"SOPInstanceUID": uid, "StudyInstanceUID": format!("{UID}.1"),
+                        "SeriesInstanceUID": format!("{UID}.1.1"), "PatientID": "T1"}),
+                    );
+                    std::thread::sleep(std::time::Duration::from_millis(3));
+                    let path = site.archive().join(path).display().to_string();
+                    sql.execute(&format!(
+                        "INSERT INTO image (uuid, seriesuid, path) VALUES ('{uid}', '{UID}.1.1', '{path}')"
+                    ));
+                }
+            });
+            for _ in 0..if std::env::var_os("PACS_INDEX_TEST_LONG").is_some() { 20 } else { 5 } {
+                let said = audit(site, index, &["--settle", "300ms", "--level", "size"]);
+                assert_eq!(said.exit, 0, "{}{}", said.out, said.err);
+            }
+            stop.store(true, Relaxed);
+        });
+    });
 }

@@ -5,6 +5,7 @@ mod cut_file;
 mod dangling_stub;
 mod derived;
 mod empty_file;
+mod header_differs;
 mod hidden;
 mod missing_file;
 mod moved_file;
@@ -33,6 +34,7 @@ pub const CHECKS: &[Check] = &[
     two_files::IDENTICAL,
     two_files::DIFFERENT,
     two_rows::CHECK,
+    header_differs::CHECK,
     outside_roots::CHECK,
     dangling_stub::CHECK,
     orphans::IMAGES,
@@ -66,6 +68,8 @@ pub enum Asks {
     Row(fn(&Row) -> Option<String>),
     /// A file that no row names, once it was read.
     File(fn(&File) -> Option<String>),
+    /// A row and the header of its file, column by column: see `headers`.
+    Headers,
     /// What stands in the archive for a file that is elsewhere.
     Stub(fn(&Stub) -> Option<String>),
     /// The tables alone, by a statement: each of its rows is a finding, by its UID and a detail. `None` where the

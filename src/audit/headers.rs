@@ -1,0 +1,200 @@
+//! What rows say beside what their files say, column by column. A series, a study and a patient have many files, of which
+//! some may differ among themselves: their row is wrong where it differs from all of them.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+
+use super::finding::Finding;
+use super::{Audit, failed, text};
+use crate::dicom::{Instance, Level, Table};
+use crate::error::Result;
+use crate::index::columns::Source;
+use crate::index::{Entry, Existing, LEVELS, Tables, Value, table};
+
+pub const CHECK: &str = "header-differs";
+
+/// Rows that are looked at together.
+const TOGETHER: usize = 500;
+
+/// The link of a row to the one above, beside its columns.
+const LINK: u64 = 1 << 63;
+
+/// What was compared so far.
+#[derive(Default)]
+pub struct Compared {
+    /// Rows above the images, with the columns that agree with a file, and those that differ from one.
+    above: HashMap<(Level, String), Columns>,
+    /// What differs, and is looked at again.
+    differing: Vec<Differing>,
+}
+
+/// A row, and what to tell if it is as it was.
+struct Differing {
+    level: Level,
+    key: String,
+    shown: u64,
+    finding: Finding,
+}
+
+impl Compared {
+    pub fn any(&self) -> bool {
+        !self.differing.is_empty()
+    }
+}
+
+#[derive(Default)]
+struct Columns {
+    agree: u64,
+    differ: u64,
+    /// What the row shows, and a study of it, for a patient.
+    shown: u64,
+    study: String,
+}
+
+impl Audit<'_> {
+    /// Compares instances with the rows that name their files.
+    pub fn compare_headers(&mut self, entries: &[Entry]) -> Result<()> {
+        let fails = |failure| failed(self.plan, failure);
+        let studies: Vec<&str> = distinct(entries.iter().map(|entry| entry.key(Level::Study)));
+        let edited: HashSet<String> = self.inspector.edited(&studies).map_err(fails)?.into_iter().collect();
+        let mut rows: [HashMap<String, Existing>; 4] = Default::default();
+        for level in [Level::Instance, Level::Series, Level::Study] {
+            let keys = distinct(entries.iter().map(|entry| entry.key(level)));
+            rows[level as usize] = by_key(self.inspector.rows(level, &keys).map_err(fails)?);
+        }
+        // A patient may have a suffix.
+        let patients = distinct(rows[Level::Study as usize].values().map(|study| study.link.as_str()));
+        rows[Level::Patient as usize] = by_key(self.inspector.rows(Level::Patient, &patients).map_err(fails)?);
+        let tables = self.inspector.tables();
+        for entry in entries.iter().filter(|entry| !edited.contains(entry.key(Level::Study))) {
+            let Some(study) = rows[Level::Study as usize].get(entry.key(Level::Study)) else { continue };
+            // Another patient than the file's: somebody has edited it.
+            if !is_variant(&study.link, entry.key(Level::Patient)) {
+                continue;
+            }
+            // A suffix, `P1[...]`, says that the patient is another one on purpose: nothing is said of that, nor of the study.
+            let is_own = study.link.eq_ignore_ascii_case(entry.key(Level::Patient));
+            let levels = if is_own { &LEVELS[..] } else { &[Level::Series, Level::Instance] };
+            for level in levels.iter().copied() {
+                let key = if level == Level::Patient { study.link.as_str() } else { entry.key(level) };
+                let Some(row) = rows[level as usize].get(key) else { continue };
+                let (agree, differ) = compare(&tables, level, entry, row);
+                match level {
+                    Level::Instance if differ == 0 => {}
+                    Level::Instance => {
+                        let path = Some(text(&entry.file.path));
+                        self.differs(level, key, hash(row), path, names(&tables, level, differ));
+                    }
+                    _ => {
+                        let columns = self.compared.above.entry((level, key.to_owned())).or_default();
+                        columns.agree |= agree;
+                        columns.differ |= differ;
+                        if columns.study.is_empty() {
+                            (columns.shown, columns.study) = (hash(row), study.key.clone());
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows above the images that differ from all of their files. Called when all were compared.
+    pub fn compare_above(&mut self) {
+        let tables = self.inspector.tables();
+        for ((level, key), columns) in std::mem::take(&mut self.compared.above) {
+            let wrong = columns.differ & !columns.agree;
+            if wrong != 0 {
+                let of_study =
+                    if level == Level::Patient { format!(" (of study {})", columns.study) } else { "".into() };
+                self.differs(level, &key, columns.shown, None, names(&tables, level, wrong) + &of_study);
+            }
+        }
+    }
+
+    fn differs(&mut self, level: Level, key: &str, shown: u64, path: Option<String>, columns: String) {
+        let Some(check) = self.plan.checks.iter().find(|check| check.name == CHECK) else { return };
+        // The key of a patient is a patient's data.
+        let uid = (level != Level::Patient).then(|| key.to_owned());
+        let detail = format!("{}: {columns}", table(level));
+        let finding = Finding { check: check.name, severity: check.severity, uid, path, detail };
+        self.compared.differing.push(Differing { level, key: key.to_owned(), shown, finding });
+    }
+
+    /// What differed is told if its row is still as it was.
+    pub fn look_at_headers(&mut self) -> Result<()> {
+        let differing = std::mem::take(&mut self.compared.differing);
+        for level in LEVELS {
+            let of_level: Vec<&Differing> = differing.iter().filter(|differing| differing.level == level).collect();
+            for part in of_level.chunks(TOGETHER) {
+                let keys: Vec<&str> = part.iter().map(|differing| differing.key.as_str()).collect();
+                let rows = self.inspector.rows(level, &keys).map_err(|failure| failed(self.plan, failure))?;
+                let now: HashMap<String, u64> = rows.iter().map(|row| (row.key.clone(), hash(row))).collect();
+                let still = part.iter().filter(|differing| now.get(&differing.key) == Some(&differing.shown));
+                self.done.findings.extend(still.map(|differing| differing.finding.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of what a row shows.
+fn hash(row: &Existing) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    (&row.link, &row.shown).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The entry of an instance, as it would be written.
+pub fn entry(tables: &Tables, mut instance: Instance, path: std::path::PathBuf, indexed_path: String) -> Option<Entry> {
+    use crate::archive::FileState;
+    use crate::index::entry::StoredFile;
+    use crate::index::recorder::FileRecord;
+    tables.fit(&mut instance).ok()?;
+    let record = FileRecord { state: FileState { size: 0, modified: i64::MIN }, bytes: Vec::new() };
+    let file = StoredFile { path, modified: i128::MIN, root: 0 };
+    Some(Entry::new(instance, file, indexed_path, jiff::civil::DateTime::ZERO, tables.charset_term(), record))
+}
+
+/// The columns that agree, and those that differ. What the file does not have says nothing.
+fn compare(tables: &Tables, level: Level, entry: &Entry, row: &Existing) -> (u64, u64) {
+    let (mut agree, mut differ) = (0, 0);
+    let mut note = |bit: u64, is_same: bool| if is_same { agree |= bit } else { differ |= bit };
+    match level {
+        Level::Patient => {}
+        Level::Study => note(LINK, is_variant(&row.link, entry.link(level))),
+        Level::Series | Level::Instance => note(LINK, row.link == entry.link(level)),
+    }
+    for (n, (column, shown)) in tables.of(level).fed().zip(&row.shown).enumerate() {
+        let value = column.blank(entry.value(column.source));
+        let says_nothing = matches!(value, Value::Null | Value::Text(""));
+        if matches!(column.source, Source::Attribute(_)) && column.known != "sourceae" && !says_nothing {
+            note(1 << n.min(62), column.shows(shown.as_deref(), value));
+        }
+    }
+    (agree, differ)
+}
+
+fn names(tables: &Tables, level: Level, bits: u64) -> String {
+    let link = crate::index::link(Table::from(level)).filter(|_| bits & LINK != 0);
+    let columns = tables.of(level).fed().enumerate().filter(|(n, _)| bits & (1 << (*n).min(62)) != 0);
+    link.into_iter().chain(columns.map(|(_, column)| column.name.as_str())).collect::<Vec<_>>().join(", ")
+}
+
+/// `P1[...]` is a patient whose ID another one has: see `--patient-conflicts`.
+fn is_variant(id: &str, of: &str) -> bool {
+    let base = match id.strip_suffix(']').and_then(|id| id.rsplit_once('[')) {
+        Some((base, _)) if !of.eq_ignore_ascii_case(id) => base,
+        _ => id,
+    };
+    base.to_lowercase() == of.to_lowercase()
+}
+
+fn distinct<'k>(keys: impl Iterator<Item = &'k str>) -> Vec<&'k str> {
+    let mut seen = HashSet::new();
+    keys.filter(|key| seen.insert(*key)).collect()
+}
+
+fn by_key(rows: Vec<Existing>) -> HashMap<String, Existing> {
+    rows.into_iter().map(|row| (row.key.clone(), row)).collect()
+}
