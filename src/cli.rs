@@ -228,6 +228,14 @@ pub struct Audit {
     #[arg(long, value_enum, default_value_t = Severity::Error)]
     pub fail_on: Severity,
 
+    /// How progress is shown, on standard error
+    #[arg(long, value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+
+    /// Show no progress
+    #[arg(long, short)]
+    pub quiet: bool,
+
     /// Writes each finding as a line of JSON into a new file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -36,6 +36,7 @@ impl Audit<'_> {
         self.plan.walk(&|found| {
             let records: Vec<_> = found.iter().filter_map(|file| plan.list(file, &findings, &stubs)).collect();
             count.fetch_add(records.len() as u64, Relaxed);
+            plan.watch.files.fetch_add(found.len() as u64, Relaxed);
             let mut files = poisoned(&files);
             if let Err(error) = records.into_iter().try_for_each(|record| files.push(record)) {
                 poisoned(&failure).get_or_insert(error);
@@ -93,6 +94,7 @@ impl Audit<'_> {
                         if named == (which == Which::Named)
                             && let Some(reading) = read_header(plan.locator, &file)
                         {
+                            plan.watch.read.fetch_add(1, Relaxed);
                             // Nobody receives any more when the audit has failed.
                             let _ = sender.send((file.into_path(), reading));
                         }

@@ -13,6 +13,7 @@ mod headers;
 mod listed;
 pub mod report;
 mod rows;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,10 @@ use crate::error::{Error, Result};
 use crate::index::Failure;
 use crate::index::inspect::Inspector;
 use crate::pipeline::Stop;
+use crate::progress::Phase;
 use checks::{Asks, CHECKS, Check};
 use finding::Finding;
+use watch::Watch;
 
 /// How deep an audit looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +53,7 @@ pub struct Plan<'a> {
     /// For what is sorted on disk.
     pub scratch: PathBuf,
     pub stop: &'a Stop,
+    pub watch: &'a Watch,
     pub index: String,
 }
 
@@ -75,9 +79,12 @@ const MANY_OF_ALL: u64 = 20;
 
 pub fn audit(plan: &Plan<'_>, inspector: &mut Inspector) -> Result<Done> {
     let mut audit = Audit { plan, inspector, done: Done::default(), compared: Default::default() };
+    plan.watch.begins(Phase::Listing);
     let files = audit.list_files()?;
+    plan.watch.begins(Phase::Checking);
     let rows = audit.list_rows()?;
     let suspects = audit.suspects(&files, &rows)?;
+    plan.watch.begins(Phase::Comparing);
     let asked = audit.ask_tables()?;
     if plan.depth >= Depth::Header {
         audit.compare_all(&suspects)?;
@@ -87,6 +94,7 @@ pub fn audit(plan: &Plan<'_>, inspector: &mut Inspector) -> Result<Done> {
         audit.done.interrupted = true;
         return Ok(audit.done);
     }
+    plan.watch.begins(Phase::Comparing);
     // Files first: they tell where the files of rows have gone.
     let moved = audit.look_at_files(&suspects)?;
     audit.look_at_rows(&suspects, &moved)?;
@@ -108,6 +116,7 @@ struct Audit<'a> {
 impl Audit<'_> {
     /// Until what looked wrong is to be looked at again. False after an interruption.
     fn wait(&self) -> bool {
+        self.plan.watch.begins(Phase::Settling);
         let begun = Instant::now();
         while begun.elapsed() < self.plan.settle {
             if self.plan.stop.is_set() {

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::checks::{Asks, AtPath, Check, Row};
 use super::finding::Finding;
@@ -43,6 +44,7 @@ impl Audit<'_> {
             let Some(end) = page.last() else { break };
             last.clone_from(&end.sop_instance_uid);
             self.done.rows += page.len() as u64;
+            self.plan.watch.rows.store(self.done.rows, Relaxed);
             for row in page {
                 let least_size = if self.plan.depth >= Depth::Size { row.least_size } else { 0 };
                 // A path that cannot be one here stands for itself: no file has it.
@@ -85,6 +87,7 @@ impl Audit<'_> {
             ));
         }
         let files = listed::table(unnamed, &self.plan.scratch).map_err(not_kept)?;
+        self.plan.watch.suspects.store(files.count + suspects.len() as u64, Relaxed);
         Ok(Suspects { rows: suspects, files, more })
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::interrupt::stop_on_interrupt;
 use super::say;
 use crate::audit::report::AuditReport;
+use crate::audit::watch::Watch;
 use crate::audit::{self, Plan};
 use crate::cli;
 use crate::error::Result;
@@ -12,6 +13,7 @@ use crate::exit::Exit;
 use crate::index::inspect::Inspector;
 use crate::index::location::Access;
 use crate::pipeline::Stop;
+use crate::progress;
 use crate::settings::audit::Audit;
 
 pub fn run(typed: &cli::Audit) -> Result<Exit> {
@@ -21,6 +23,8 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     let tables = settings.location.prepare(Access::DryRun)?;
     let mut inspector = Inspector::new(&settings.location, &tables)?;
     let begun = Instant::now();
+    let watch = Watch::default();
+    let mut observer = progress::observer(settings.progress);
     let plan = Plan {
         roots: &settings.roots,
         path_map: &settings.path_map,
@@ -31,9 +35,15 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         io_threads: settings.io_threads,
         scratch: std::env::temp_dir(),
         stop: &stop,
+        watch: &watch,
         index: settings.location.shown(),
     };
-    let done = audit::audit(&plan, &mut inspector)?;
+    let done = std::thread::scope(|scope| {
+        scope.spawn(|| watch.show(observer.as_mut()));
+        let done = audit::audit(&plan, &mut inspector);
+        watch.end();
+        done
+    })?;
     let report = AuditReport {
         done: &done,
         index: settings.location.shown(),

@@ -36,7 +36,8 @@ impl Observer for Bar {
     fn update(&mut self, snapshot: &Snapshot) {
         let readings = &snapshot.readings;
         let (done, all) = match readings.phase {
-            Phase::Indexing | Phase::LookingAgain => (readings.done, readings.found),
+            Phase::Indexing | Phase::LookingAgain | Phase::Comparing => (readings.done, readings.found),
+            Phase::Listing | Phase::Settling => (0, 1),
             Phase::Checking => (readings.checked, readings.to_check.max(readings.checked)),
             Phase::Recalling => (readings.recalled, readings.to_recall),
             Phase::Closing => (readings.closed, readings.to_close),
@@ -46,11 +47,11 @@ impl Observer for Bar {
         self.bar.set_position(done);
         self.bar.set_message(format!("after {}", text::duration(snapshot.elapsed)));
         self.figures.set_message(match readings.phase {
-            Phase::Checking => text::position(snapshot),
+            Phase::Checking | Phase::Listing | Phase::Comparing | Phase::Settling => text::position(snapshot),
             _ => format!("{}, {}", text::position(snapshot), text::left(snapshot)),
         });
         self.place.set_message(match readings.phase {
-            Phase::Checking | Phase::Closing => String::new(),
+            Phase::Checking | Phase::Closing | Phase::Listing | Phase::Comparing | Phase::Settling => String::new(),
             Phase::Indexing | Phase::LookingAgain | Phase::Recalling => format!(
                 "{}/s now, {}/s mean, {}, {} covered, in {}",
                 text::rate(snapshot.rate_now),

@@ -18,11 +18,12 @@ pub use notice::Notice;
 pub use sampler::Sampler;
 
 /// What a run is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// Asking the index which rows it has.
     Checking,
     /// Walking, reading and writing, all at once.
+    #[default]
     Indexing,
     /// At directories that changed meanwhile.
     LookingAgain,
@@ -30,6 +31,10 @@ pub enum Phase {
     Recalling,
     /// Deriving what can only be known at the end.
     Closing,
+    /// Of an audit: listing the files, reading them, and waiting before it looks again.
+    Listing,
+    Comparing,
+    Settling,
 }
 
 impl Phase {
@@ -40,12 +45,15 @@ impl Phase {
             Phase::LookingAgain => "looking again",
             Phase::Recalling => "recalling",
             Phase::Closing => "closing",
+            Phase::Listing => "listing",
+            Phase::Comparing => "comparing",
+            Phase::Settling => "settling",
         }
     }
 }
 
 /// What the counters say at a moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readings {
     pub phase: Phase,
     /// Rows of the index that were looked at, and about how many there are.

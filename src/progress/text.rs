@@ -81,11 +81,17 @@ pub fn position(snapshot: &Snapshot) -> String {
     match readings.phase {
         Phase::Checking => {
             let all = readings.to_check.max(readings.checked);
-            format!("{} of about {} rows of the index", count(readings.checked), count(all))
+            match readings.to_check {
+                0 => format!("{} rows of the index", count(readings.checked)),
+                _ => format!("{} of about {} rows of the index", count(readings.checked), count(all)),
+            }
         }
         Phase::Recalling => {
             format!("{} of {} stubs within the budget", count(readings.recalled), count(readings.to_recall))
         }
+        Phase::Listing => format!("{} files so far", count(readings.found)),
+        Phase::Comparing => format!("{} of {} files read", count(readings.done), count(readings.found)),
+        Phase::Settling => format!("{} to look at again", count(readings.to_check)),
         Phase::Closing => format!("{} of {} studies and series", count(readings.closed), count(readings.to_close)),
         Phase::Indexing | Phase::LookingAgain => {
             let counting = if readings.found_is_total { "" } else { ", still counting" };

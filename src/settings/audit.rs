@@ -12,6 +12,7 @@ use crate::audit::{self, Depth};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::Location;
+use crate::progress::Form;
 
 pub struct Audit {
     pub roots: Roots,
@@ -24,6 +25,8 @@ pub struct Audit {
     pub fail_on: Severity,
     pub json: Option<PathBuf>,
     pub io_threads: usize,
+    /// `None` shows nothing.
+    pub progress: Option<Form>,
 }
 
 impl Audit {
@@ -57,6 +60,7 @@ impl Audit {
                 .map_err(|_| Error::usage("--settle is negative", "Write 0s, or 15m."))?,
             fail_on: typed.fail_on,
             json: typed.json.clone(),
+            progress: super::progress(typed.quiet, typed.progress),
             io_threads: typed.io_threads.map_or_else(default_io_threads, usize::from),
             roots,
             location,

@@ -188,12 +188,7 @@ impl Reindex {
                 Some(path) => path.clone(),
                 None => new_file("rejected", "--rejected FILE")?,
             },
-            progress: (!typed.quiet).then_some(match typed.progress {
-                cli::Progress::Auto => Form::Auto,
-                cli::Progress::Bar => Form::Bar,
-                cli::Progress::Lines => Form::Lines,
-                cli::Progress::Json => Form::Json,
-            }),
+            progress: progress(typed.quiet, typed.progress),
         })
     }
 }
@@ -208,6 +203,15 @@ impl Reindex {
         );
         xxh3_64(text.as_bytes())
     }
+}
+
+fn progress(quiet: bool, form: cli::Progress) -> Option<Form> {
+    (!quiet).then_some(match form {
+        cli::Progress::Auto => Form::Auto,
+        cli::Progress::Bar => Form::Bar,
+        cli::Progress::Lines => Form::Lines,
+        cli::Progress::Json => Form::Json,
+    })
 }
 
 fn not_negative(time: SignedDuration) -> Result<SignedDuration> {
