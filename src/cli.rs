@@ -240,6 +240,19 @@ pub struct Audit {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// Only a part of the directories, e.g. 2/30, or `weekday` for a seventh each day of the week
+    #[arg(long, value_name = "K/N")]
+    pub part: Option<String>,
+
+    /// Files a second at the most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_rate: Option<u32>,
+
+    /// Where it is kept what the last audit found, for what is new [default: a file of its own for each index, its roots and
+    /// part, in ~/.local/state/pacs-index]
+    #[arg(long, value_name = "FILE")]
+    pub last: Option<PathBuf>,
+
     /// Files that are looked at at a time [default: 4 for each core, at least 32]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub io_threads: Option<u16>,

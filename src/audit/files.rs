@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use super::checks::{Asks, AtPath, File, RowElsewhere};
 use super::finding::Finding;
@@ -163,6 +164,19 @@ enum Which {
 }
 
 impl Plan<'_> {
+    /// Whoever is too fast waits; all share one clock.
+    fn keep_to_rate(&self, files: usize) {
+        let Some(rate) = self.max_rate else { return };
+        let due = {
+            let mut due = poisoned(&self.watch.due);
+            let now = Instant::now();
+            let from = due.unwrap_or(now).max(now);
+            *due = Some(from + Duration::from_secs_f64(files as f64 / f64::from(rate)));
+            from
+        };
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+
     /// The record of a file that may be an instance. Stubs tell by themselves.
     fn list(&self, file: &FoundFile, findings: &Mutex<Vec<Finding>>, stubs: &AtomicU64) -> Option<[u8; FILE]> {
         if file.path().file_name().and_then(skip::by_name).is_some() {
@@ -192,13 +206,16 @@ impl Plan<'_> {
         let unreadable = AtomicU64::new(0);
         let sink = |found: Found| {
             match found {
-                Found::Files(files) => each(files),
+                Found::Files(files) => {
+                    self.keep_to_rate(files.len());
+                    each(files);
+                }
                 Found::UnreadableDirectory { .. } | Found::Unreadable { .. } => drop(unreadable.fetch_add(1, Relaxed)),
                 _ => {}
             }
             if self.stop.is_set() { Err(Enough) } else { Ok(()) }
         };
-        let walk = Walk::new(self.roots.paths(), self.io_threads);
+        let walk = Walk::new(self.roots.paths(), self.io_threads).of_slice(self.part);
         walk.run(&sink).map_err(|error| {
             Error::unfinished(format!("no threads can be started: {error}"), "Set a smaller number of --io-threads.")
         })?;

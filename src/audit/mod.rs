@@ -10,6 +10,7 @@ pub mod checks;
 mod files;
 pub mod finding;
 mod headers;
+pub mod last;
 mod listed;
 pub mod report;
 mod rows;
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::archive::{Locator, PathMap, Roots};
+use crate::archive::{Locator, PathMap, Roots, Slice};
 use crate::error::{Error, Result};
 use crate::index::Failure;
 use crate::index::inspect::Inspector;
@@ -46,6 +47,10 @@ pub struct Plan<'a> {
     pub path_map: &'a PathMap,
     pub locator: &'a Locator,
     pub depth: Depth,
+    /// Only this part of the directories, with the rows that name files there.
+    pub part: Option<Slice>,
+    /// Files a second at the most.
+    pub max_rate: Option<u32>,
     pub checks: Vec<&'static Check>,
     /// How long after the first look what looked wrong is looked at again.
     pub settle: Duration,

@@ -10,6 +10,8 @@ use serde::Serialize;
 
 use super::Done;
 use super::finding::{Finding, Severity};
+use super::last::{Last, Since};
+use crate::archive::Slice;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::new_file::{self, Readers};
@@ -17,6 +19,9 @@ use crate::progress::text;
 
 pub struct AuditReport<'a> {
     pub done: &'a Done,
+    /// What was found before, if there was an audit.
+    pub last: Option<&'a Last>,
+    pub part: Option<Slice>,
     pub index: String,
     pub elapsed: Duration,
     pub fail_on: Severity,
@@ -52,6 +57,14 @@ impl AuditReport<'_> {
         line(String::new());
         let [files, rows, stubs] = [done.files, done.rows, done.stubs].map(text::count);
         line(format!("{files} files and {rows} rows compared in {}; {stubs} stubs", text::duration(self.elapsed)));
+        if let Some(part) = self.part {
+            line(format!("part {part} of the directories, with the rows that name files there"));
+        }
+        if let (Some(last), None) = (self.last, &done.alarm) {
+            let Since { new, still, gone } = last.since(&done.findings);
+            let [new, still, gone] = [new, still, gone].map(text::count);
+            line(format!("since the audit before: {new} new, {still} still there, {gone} gone"));
+        }
         if let Some(alarm) = &done.alarm {
             line(alarm.clone());
         }
@@ -93,6 +106,7 @@ impl AuditReport<'_> {
             uid: None,
             path: None,
             detail,
+            is_new: None,
         });
         let findings = self.done.findings.iter().map(|finding| Line {
             check: finding.check,
@@ -100,6 +114,7 @@ impl AuditReport<'_> {
             uid: finding.uid.as_deref(),
             path: finding.path.as_deref(),
             detail: &finding.detail,
+            is_new: self.last.map(|last| !last.had(finding)),
         });
         let written = alarm.chain(findings).try_for_each(|line| -> io::Result<()> {
             serde_json::to_writer(&mut out, &line)?;
@@ -123,4 +138,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a str>,
     detail: &'a str,
+    /// The audit before did not find it.
+    #[serde(rename = "new", skip_serializing_if = "Option::is_none")]
+    is_new: Option<bool>,
 }

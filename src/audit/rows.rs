@@ -43,12 +43,15 @@ impl Audit<'_> {
             let page = self.inspector.images_after(&last).map_err(|failure| failed(self.plan, failure))?;
             let Some(end) = page.last() else { break };
             last.clone_from(&end.sop_instance_uid);
-            self.done.rows += page.len() as u64;
-            self.plan.watch.rows.store(self.done.rows, Relaxed);
+            self.plan.watch.rows.fetch_add(page.len() as u64, Relaxed);
             for row in page {
                 let least_size = if self.plan.depth >= Depth::Size { row.least_size } else { 0 };
                 // A path that cannot be one here stands for itself: no file has it.
                 let path = self.plan.path_map.from_index(&row.path).unwrap_or_else(|| row.path.clone().into());
+                if !self.plan.is_of_part(&path) {
+                    continue;
+                }
+                self.done.rows += 1;
                 rows.push(listed::row(&path, &row.sop_instance_uid, least_size)).map_err(not_kept)?;
             }
         }
@@ -128,6 +131,9 @@ impl Audit<'_> {
 
     pub fn ask_tables(&mut self) -> Result<Asked> {
         let mut asked = Vec::new();
+        if self.plan.part.is_some_and(|part| part.number() != 1) {
+            return Ok(asked);
+        }
         for check in self.plan.checks.clone() {
             let Asks::Tables(sql) = check.asks else { continue };
             let Some(sql) = sql(&self.inspector.tables()).filter(|_| !self.plan.stop.is_set()) else { continue };
@@ -179,7 +185,20 @@ impl Plan<'_> {
     }
 
     fn is_below_a_root(&self, path: &Path) -> bool {
-        self.roots.paths().iter().any(|root| path.starts_with(root))
+        self.root_of(path).is_some()
+    }
+
+    fn root_of(&self, path: &Path) -> Option<&PathBuf> {
+        self.roots.paths().iter().find(|root| path.starts_with(root))
+    }
+
+    /// A path below no root, and what tables alone tell, is of the first part.
+    fn is_of_part(&self, path: &Path) -> bool {
+        let Some(part) = self.part else { return true };
+        match (self.root_of(path), path.parent()) {
+            (Some(root), Some(directory)) => part.holds(root, directory),
+            _ => part.number() == 1,
+        }
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Watch {
     pub rows: AtomicU64,
     pub read: AtomicU64,
     pub suspects: AtomicU64,
+    /// When the next file may be looked at.
+    pub(super) due: Mutex<Option<Instant>>,
     ended: AtomicBool,
 }
 

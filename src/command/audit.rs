@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use super::interrupt::stop_on_interrupt;
 use super::say;
+use crate::audit::last::{self, Last};
 use crate::audit::report::AuditReport;
 use crate::audit::watch::Watch;
 use crate::audit::{self, Plan};
 use crate::cli;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::index::inspect::Inspector;
 use crate::index::location::Access;
@@ -30,6 +31,8 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         path_map: &settings.path_map,
         locator: &settings.locator,
         depth: settings.depth,
+        part: settings.part,
+        max_rate: settings.max_rate,
         checks: settings.checks,
         settle: settings.settle,
         io_threads: settings.io_threads,
@@ -44,8 +47,11 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         watch.end();
         done
     })?;
+    let last = Last::read(&settings.last);
     let report = AuditReport {
         done: &done,
+        last: last.as_ref(),
+        part: settings.part,
         index: settings.location.shown(),
         elapsed: begun.elapsed(),
         fail_on: settings.fail_on,
@@ -53,5 +59,14 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     };
     report.write_json()?;
     say(&report.text());
+    // An alarm, and what was not looked at to its end, say nothing of what was found before.
+    if !done.interrupted && done.alarm.is_none() {
+        last::write(&settings.last, &done.findings).map_err(|error| {
+            Error::unfinished(
+                format!("what was found cannot be kept for the next audit: {}: {error}", settings.last.display()),
+                "The report is complete. Name another file with --last.",
+            )
+        })?;
+    }
     Ok(report.exit())
 }

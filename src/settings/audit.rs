@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{archive, default_io_threads, index, stubs};
 use crate::archive::recall::Policy;
-use crate::archive::{Locator, PathMap, Roots};
+use crate::archive::{Locator, PathMap, Roots, Slice};
 use crate::audit::checks::Check;
 use crate::audit::finding::Severity;
 use crate::audit::{self, Depth};
@@ -20,6 +20,10 @@ pub struct Audit {
     pub path_map: PathMap,
     pub locator: Locator,
     pub depth: Depth,
+    pub part: Option<Slice>,
+    pub max_rate: Option<u32>,
+    /// What the last audit found.
+    pub last: PathBuf,
     pub checks: Vec<&'static Check>,
     pub settle: Duration,
     pub fail_on: Severity,
@@ -55,6 +59,16 @@ impl Audit {
                 cli::Depth::Size => Depth::Size,
                 cli::Depth::Header => Depth::Header,
             },
+            last: match &typed.last {
+                Some(file) => file.clone(),
+                None => {
+                    let key = format!("{} {:?} {:?}", location.shown(), roots.paths(), typed.part);
+                    super::state_directory("what the last audit found", "--last FILE")?
+                        .join(super::named_by("audit", &key))
+                }
+            },
+            part: typed.part.as_deref().map(part).transpose()?,
+            max_rate: typed.max_rate,
             checks: audit::named(&typed.check)?,
             settle: Duration::try_from(typed.settle)
                 .map_err(|_| Error::usage("--settle is negative", "Write 0s, or 15m."))?,
@@ -67,4 +81,13 @@ impl Audit {
             path_map,
         })
     }
+}
+
+/// `2/30`, or the day of the week: Monday is 1/7.
+fn part(text: &str) -> Result<Slice> {
+    let weekday = || format!("{}/7", jiff::Zoned::now().weekday().to_monday_one_offset());
+    let text = if text == "weekday" { weekday() } else { text.to_owned() };
+    let wrong =
+        |_| Error::usage(format!("--part {text}: is no part"), "Write 1/30 for the first of thirty, or weekday.");
+    text.parse().map_err(wrong)
 }

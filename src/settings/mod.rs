@@ -128,7 +128,7 @@ impl Reindex {
         Ok(Reindex {
             state: match &typed.state {
                 Some(directory) => directory.clone(),
-                None => state_directory("the journal", "--state DIR")?.join(journal_name(&state_key)),
+                None => state_directory("the journal", "--state DIR")?.join(named_by("journal", &state_key)),
             },
             state_key,
             busy: if typed.wait { Busy::Wait } else { Busy::Leave },
@@ -249,10 +249,11 @@ fn default_io_threads() -> usize {
     (4 * cores).max(LEAST_IO_THREADS)
 }
 
-fn journal_name(key: &str) -> String {
+/// A name of its own for whatever this is the key of.
+fn named_by(what: &str, key: &str) -> String {
     let digest = Sha256::digest(key);
     let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("journal-{digits}")
+    format!("{what}-{digits}")
 }
 
 /// A new file in the state directory.

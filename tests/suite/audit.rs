@@ -263,3 +263,64 @@ fn a_pacs_that_receives_meanwhile_gives_no_finding() {
         });
     });
 }
+
+#[test]
+fn parts_together_find_what_one_audit_finds() {
+    let site = Site::new();
+    for day in 1..=9 {
+        site.add_series(&format!("2021-11-0{day}-MON"), day, 1, 4);
+    }
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    for day in 1..=9 {
+        let directory = site.archive().join(format!("2021-11-0{day}-MON"));
+        fs::remove_file(directory.join(format!("{UID}.{day}.1.1"))).unwrap();
+        site.add(&format!("2021-11-0{day}-MON/x"), json!({"SOPInstanceUID": format!("1.2.{day}")}));
+    }
+    index.connect().execute("UPDATE study SET reviewed = ''");
+    audit(&site, &index, &[]).exits(1);
+    let whole = found(&site);
+    assert_eq!(whole.len(), 27);
+    let mut parts = Vec::new();
+    for part in ["1/3", "2/3", "3/3"] {
+        audit(&site, &index, &["--part", part]);
+        parts.extend(found(&site));
+    }
+    parts.sort();
+    assert_eq!(parts, whole);
+    audit(&site, &index, &["--part", "weekday"]);
+    let said = audit(&site, &index, &["--part", "4/3"]).exits(2);
+    assert!(said.err.contains("--part 4/3"), "{}", said.err);
+}
+
+#[test]
+fn an_audit_tells_what_is_new_since_the_one_before() {
+    let site = Site::new();
+    archive(&site);
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    let file = |name: &str| site.archive().join("2021-11-12-FRI").join(format!("{UID}.{name}"));
+    let bytes = fs::read(file("1.1.1")).unwrap();
+    fs::write(file("1.1.1"), b"").unwrap();
+    fs::write(file("1.1.2"), b"").unwrap();
+    let said = audit(&site, &index, &[]).exits(1);
+    assert!(!said.out.contains("since the audit before"), "{}", said.out);
+    fs::write(file("1.1.1"), bytes).unwrap();
+    fs::write(file("1.1.3"), b"").unwrap();
+    let said = audit(&site, &index, &[]).exits(1);
+    assert!(said.out.contains("1 new, 1 still there, 1 gone"), "{}", said.out);
+    let text = fs::read_to_string(site.path("findings.jsonl")).unwrap();
+    let new: Vec<Json> = text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap()["new"].clone()).collect();
+    assert_eq!(new, [json!(false), json!(true)]);
+}
+
+#[test]
+fn an_audit_keeps_to_its_rate() {
+    let site = Site::new();
+    site.add_series("2021-11-12-FRI", 1, 1, 60);
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    let begun = std::time::Instant::now();
+    audit(&site, &index, &["--max-rate", "60"]).exits(0);
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(800));
+}
