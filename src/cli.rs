@@ -240,6 +240,14 @@ pub struct Audit {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// Writes a table of studies whose images are lost or cannot be read into a new file
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+
+    /// Writes the report as a page into a new file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
     /// Only a part of the directories, e.g. 2/30, or `weekday` for a seventh each day of the week
     #[arg(long, value_name = "K/N")]
     pub part: Option<String>,

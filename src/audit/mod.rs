@@ -7,9 +7,11 @@
 //! ```
 
 pub mod checks;
+pub mod csv;
 mod files;
 pub mod finding;
 mod headers;
+pub mod html;
 pub mod last;
 mod listed;
 pub mod report;

@@ -142,3 +142,14 @@ struct Line<'a> {
     #[serde(rename = "new", skip_serializing_if = "Option::is_none")]
     is_new: Option<bool>,
 }
+
+/// Writes a text into a new file.
+pub fn write(path: &Path, what: &str, option: &str, text: &str) -> Result<()> {
+    let mut file = new_file::create(path, what, option, false, Readers::Usual)?;
+    file.write_all(text.as_bytes()).map_err(|error| {
+        Error::unfinished(
+            format!("{option} {}: {error}", path.display()),
+            "It is not complete. Make room, and run the same command again.",
+        )
+    })
+}

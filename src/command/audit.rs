@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
+use jiff::Zoned;
+
 use super::interrupt::stop_on_interrupt;
 use super::say;
 use crate::audit::last::{self, Last};
-use crate::audit::report::AuditReport;
+use crate::audit::report::{self, AuditReport};
 use crate::audit::watch::Watch;
-use crate::audit::{self, Plan};
+use crate::audit::{self, Plan, csv, html};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -58,6 +60,21 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         json: settings.json.as_deref(),
     };
     report.write_json()?;
+    let failed = |failure| {
+        Error::unfinished(
+            format!("the index {} cannot be read: {failure}", settings.location.shown()),
+            "The list of findings is complete; the table or the page is not there. Run the same command again.",
+        )
+    };
+    if let Some(path) = &settings.csv {
+        let table = csv::by_study(&done.findings, &mut inspector).map_err(failed)?;
+        report::write(path, "the table of studies", "--csv", &table)?;
+    }
+    if let Some(path) = &settings.html {
+        let census = inspector.census().map_err(failed)?;
+        let made_at = Zoned::now().strftime("%Y-%m-%d %H:%M").to_string();
+        report::write(path, "the page", "--html", &html::page(&report, &census, &made_at))?;
+    }
     say(&report.text());
     // An alarm, and what was not looked at to its end, say nothing of what was found before.
     if !done.interrupted && done.alarm.is_none() {

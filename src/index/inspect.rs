@@ -1,5 +1,6 @@
 //! What an audit asks the index. Nothing is written, and no row is locked.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::location::Access;
@@ -14,6 +15,14 @@ pub struct AuditedRow {
     pub path: String,
     /// As many bytes has the pixel data, where it is not compressed: its file is not smaller.
     pub least_size: u64,
+}
+
+/// The studies of some images.
+#[derive(Debug, Default)]
+pub struct Studies {
+    pub of_image: HashMap<String, String>,
+    /// All images of a study.
+    pub images: BTreeMap<String, u64>,
 }
 
 pub struct Inspector {
@@ -70,6 +79,63 @@ impl Inspector {
     /// Those of these studies that the PACS, or a person through it, has edited or is about to.
     pub fn edited(&mut self, studies: &[&str]) -> Result<Vec<String>, Failure> {
         self.index.edited(Level::Study, studies)
+    }
+
+    /// How many images each study has that one of these images is of; each image with its study.
+    pub fn studies_of(&mut self, images: &[&str]) -> Result<Studies, Failure> {
+        let tables = self.tables.clone();
+        let (image, series) = (tables.key(Level::Instance), tables.key(Level::Series));
+        let (of_series, of_study) =
+            (tables.of(Level::Instance).name("seriesuid"), tables.of(Level::Series).name("studyuid"));
+        let from = format!("FROM `image` i JOIN `series` s ON s.`{series}` = i.`{of_series}`");
+        let mut studies = Studies::default();
+        for part in images.chunks(500) {
+            let marks = vec!["?"; part.len()].join(",");
+            let sql = format!("SELECT i.`{image}`, s.`{of_study}` {from} WHERE i.`{image}` IN ({marks})");
+            for row in self.index.ask(&sql, part)? {
+                if let [Some(image), Some(study)] = row.as_slice() {
+                    studies.of_image.insert(image.clone(), study.clone());
+                }
+            }
+        }
+        let named: BTreeSet<&String> = studies.of_image.values().collect();
+        let named: Vec<&str> = named.into_iter().map(String::as_str).collect();
+        for part in named.chunks(500) {
+            let (marks, text) = (vec!["?"; part.len()].join(","), self.index.text_type());
+            let sql = format!(
+                "SELECT s.`{of_study}`, CAST(COUNT(*) AS {text}) {from} WHERE s.`{of_study}` IN ({marks}) GROUP BY s.`{of_study}`"
+            );
+            for row in self.index.ask(&sql, part)? {
+                if let [Some(study), Some(count)] = row.as_slice() {
+                    studies.images.insert(study.clone(), count.parse().unwrap_or(0));
+                }
+            }
+        }
+        Ok(studies)
+    }
+
+    /// Images by the day on which their study was received, and by the modality of their series.
+    pub fn census(&mut self) -> Result<[Vec<(String, u64)>; 2], Failure> {
+        let tables = self.tables.clone();
+        let [series, study] = [Level::Series, Level::Study].map(|level| tables.key(level));
+        let (of_series, of_study) =
+            (tables.of(Level::Instance).name("seriesuid"), tables.of(Level::Series).name("studyuid"));
+        let text = self.index.text_type();
+        let from = format!("FROM `image` i JOIN `series` s ON s.`{series}` = i.`{of_series}`");
+        let mut counted = |by: String, join: String| -> Result<Vec<(String, u64)>, Failure> {
+            let sql = format!("SELECT {by}, CAST(COUNT(*) AS {text}) {from} {join} GROUP BY 1 ORDER BY 1");
+            let rows = self.index.ask(&sql, &[])?.into_iter();
+            Ok(rows.filter_map(|row| Some((row.first()?.clone()?, row.get(1)?.as_deref()?.parse().ok()?))).collect())
+        };
+        let column = |level: Level, known: &str| tables.of(level).column(known).map(|column| column.name.clone());
+        let by_day = column(Level::Study, "received").map(|received| {
+            let join = format!("JOIN `study` t ON t.`{study}` = s.`{of_study}`");
+            counted(format!("SUBSTR(CAST(t.`{received}` AS {text}), 1, 10)"), join)
+        });
+        let by_day = by_day.transpose()?.unwrap_or_default();
+        let by_modality =
+            column(Level::Series, "modality").map(|modality| counted(format!("s.`{modality}`"), String::new()));
+        Ok([by_day, by_modality.transpose()?.unwrap_or_default()])
     }
 
     fn select(&self) -> String {

@@ -28,6 +28,8 @@ pub struct Audit {
     pub settle: Duration,
     pub fail_on: Severity,
     pub json: Option<PathBuf>,
+    pub csv: Option<PathBuf>,
+    pub html: Option<PathBuf>,
     pub io_threads: usize,
     /// `None` shows nothing.
     pub progress: Option<Form>,
@@ -46,11 +48,15 @@ impl Audit {
         let roots = Roots::check(&typed.roots, typed.require_mount)?;
         let rules = stubs::rules(&typed.stubs, Policy::OnlineOnly)?;
         archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
-        if let Some(file) = typed.json.as_ref().filter(|file| roots.hold(file)) {
-            return Err(Error::usage(
-                format!("--json {}: lies in the archive, which this program does not write to", file.display()),
-                "Name a file elsewhere.",
-            ));
+        for (option, file) in
+            [("--json", &typed.json), ("--csv", &typed.csv), ("--html", &typed.html), ("--last", &typed.last)]
+        {
+            if let Some(file) = file.as_ref().filter(|file| roots.hold(file)) {
+                return Err(Error::usage(
+                    format!("{option} {}: lies in the archive, which this program does not write to", file.display()),
+                    "Name a file elsewhere.",
+                ));
+            }
         }
         Ok(Audit {
             locator: Locator::new(&roots, &path_map, rules),
@@ -74,6 +80,8 @@ impl Audit {
                 .map_err(|_| Error::usage("--settle is negative", "Write 0s, or 15m."))?,
             fail_on: typed.fail_on,
             json: typed.json.clone(),
+            csv: typed.csv.clone(),
+            html: typed.html.clone(),
             progress: super::progress(typed.quiet, typed.progress),
             io_threads: typed.io_threads.map_or_else(default_io_threads, usize::from),
             roots,

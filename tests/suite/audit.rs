@@ -324,3 +324,31 @@ fn an_audit_keeps_to_its_rate() {
     audit(&site, &index, &["--max-rate", "60"]).exits(0);
     assert!(begun.elapsed() >= std::time::Duration::from_millis(800));
 }
+
+#[test]
+fn studies_that_have_lost_images_are_told_in_a_table_and_all_on_a_page() {
+    on_both_databases(|site, index| {
+        archive(site);
+        site.reindex(index, &[]).exits(0);
+        let file = |name: &str| site.archive().join("2021-11-12-FRI").join(format!("{UID}.{name}"));
+        fs::remove_file(file("1.1.1")).unwrap();
+        fs::write(file("1.2.2"), b"").unwrap();
+        fs::write(file("3.1.1"), b"").unwrap();
+        site.add("<b>&x", json!({"SOPInstanceUID": "1.2.3"}));
+        let _ = (fs::remove_file(site.path("studies.csv")), fs::remove_file(site.path("page.html")));
+        audit(site, index, &["--csv", "studies.csv", "--html", "page.html"]).exits(1);
+        let csv = fs::read_to_string(site.path("studies.csv")).unwrap();
+        assert_eq!(csv, format!("study,expected,lost,unreadable\r\n{UID}.1,6,1,1\r\n{UID}.3,6,0,1\r\n"));
+        let page = fs::read_to_string(site.path("page.html")).unwrap();
+        for told in ["missing-file", "2021-11-12", "Images by modality", "&lt;b&gt;&amp;x", &format!("{UID}.1.1.1")] {
+            assert!(page.contains(told), "{told}");
+        }
+        assert!(!page.contains("<b>") && !page.contains("http:") && !page.contains("https:") && !page.contains("src="));
+        // Neither is overwritten.
+        let said = audit(site, index, &["--csv", "studies.csv"]).exits(2);
+        assert!(said.err.contains("--csv"), "{}", said.err);
+        if let Some(keep) = std::env::var_os("PACS_INDEX_TEST_KEEP") {
+            fs::copy(site.path("page.html"), keep).unwrap();
+        }
+    });
+}
