@@ -78,8 +78,6 @@ impl Breaker {
         if self.is_off() || !self.on_probation() {
             return (!self.is_open()).then_some(false);
         }
-        // One that does not answer at all holds up as long as it takes to know.
-        let patience = self.limits.slow * u32::try_from(self.limits.strikes).unwrap_or(u32::MAX);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if self.is_open() {
@@ -90,17 +88,23 @@ impl Breaker {
                 state.alone_since = alone.then(Instant::now);
                 return Some(alone);
             };
-            let Some(left) = patience.checked_sub(since.elapsed()) else {
-                self.give_up();
-                return None;
+            let Some(left) = self.limits.slow.checked_sub(since.elapsed()).filter(|left| !left.is_zero()) else {
+                // It is known to be slow, and may never answer: the next one has its turn.
+                state.alone_since = None;
+                self.strike(&mut state);
+                continue;
             };
             state = self.turned.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn give_up(&self) {
-        self.is_open.store(true, Relaxed);
-        self.turned.notify_all();
+    fn strike(&self, state: &mut State) {
+        state.strikes.retain(|strike| strike.elapsed() < WINDOW);
+        state.strikes.push(Instant::now());
+        if state.strikes.len() >= self.limits.strikes {
+            self.is_open.store(true, Relaxed);
+            self.turned.notify_all();
+        }
     }
 
     fn ended(&self, begun: Instant, alone: bool) {
@@ -112,7 +116,8 @@ impl Breaker {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if alone {
+        // Another one may have its turn by now.
+        if alone && state.alone_since.is_some_and(|since| since <= begun) {
             state.alone_since = None;
         }
         match is_slow {
@@ -120,13 +125,7 @@ impl Breaker {
                 self.quick.fetch_add(1, Relaxed);
             }
             // What began before the last strike ended stalled together with it.
-            true if state.strikes.last().is_none_or(|last| begun >= *last) => {
-                state.strikes.retain(|strike| strike.elapsed() < WINDOW);
-                state.strikes.push(Instant::now());
-                if state.strikes.len() >= self.limits.strikes {
-                    self.give_up();
-                }
-            }
+            true if state.strikes.last().is_none_or(|last| begun >= *last) => self.strike(&mut state),
             true => {}
         }
         self.turned.notify_all();

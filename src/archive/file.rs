@@ -39,10 +39,10 @@ pub struct Location<'a> {
     /// Its bytes are on slow storage, from where they come.
     is_recalled: bool,
     had_blocks: bool,
-    /// The link or the pointer that led here.
+    /// The link or the pointer that led here, or what it is recalled from.
     pub through: Option<Box<Stub>>,
-    /// The path that the index names it by, if that is another than the one it was found by.
-    pub named: Option<PathBuf>,
+    /// As it is called here, if a link or a pointer led here.
+    pub target: Option<PathBuf>,
 }
 
 /// What tells a file from another in its place.
@@ -87,6 +87,11 @@ impl FoundFile {
         FoundFile { permit: Some(permit), ..self }
     }
 
+    /// One that is kept for later.
+    pub fn without_permit(self) -> Self {
+        FoundFile { permit: None, ..self }
+    }
+
     pub fn permit(&self) -> Option<&Permit> {
         self.permit.as_ref()
     }
@@ -111,11 +116,30 @@ impl<'a> Location<'a> {
     pub(super) fn new(path: Cow<'a, Path>, metadata: &Metadata, mount: Arc<Mount>, is_recalled: bool) -> Self {
         let (state, identity) = (FileState::of(metadata), identity(metadata));
         let had_blocks = !locality::occupies_none(metadata);
-        Location { path, state, identity, mount, is_recalled, had_blocks, through: None, named: None }
+        Location { path, state, identity, mount, is_recalled, had_blocks, through: None, target: None }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// It is on slow storage, and comes from there.
+    pub fn is_recalled(&self) -> bool {
+        self.is_recalled
+    }
+
+    /// What a link or a pointer led to was looked at by a path without links: a directory on the way may be one by now,
+    /// and lead anywhere.
+    #[cfg(target_os = "linux")]
+    fn is_where_it_was(&self, file: &File) -> bool {
+        use std::os::fd::AsRawFd;
+        let opened = || std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        self.target.is_none() || opened().is_ok_and(|opened| opened == self.path)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn is_where_it_was(&self, _: &File) -> bool {
+        true
     }
 
     /// `None`: it is not what it was when it was looked at. Another file stands there, its bytes were moved away, or its
@@ -129,7 +153,8 @@ impl<'a> Location<'a> {
         let file = open_read_only(&self.path)?;
         let metadata = file.metadata()?;
         let was_moved_away = !self.is_recalled && locality::occupies_none(&metadata) && self.had_blocks;
-        if !metadata.is_file() || identity(&metadata) != self.identity || was_moved_away {
+        if !metadata.is_file() || identity(&metadata) != self.identity || was_moved_away || !self.is_where_it_was(&file)
+        {
             return Ok(None);
         }
         let written = metadata.modified().ok();

@@ -14,7 +14,7 @@ use super::pointer_rule::PointerRule;
 use super::recall::{Permit, Policy};
 use super::stub::{self, Pointer, Target};
 use super::targets::{Targets, There};
-use super::{OpenFile, PathMap, Roots, breaker};
+use super::{OpenFile, PathMap, Roots, breaker, path_map};
 
 /// By which path the index names what was reached by a link or a pointer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,17 @@ pub enum NamedBy {
     Opening,
     Link,
     Target,
+}
+
+impl NamedBy {
+    /// Whether the index names the target of a pointer, or of a symbolic link.
+    pub fn is_target(self, by_pointer: bool) -> bool {
+        match self {
+            NamedBy::Opening => by_pointer,
+            NamedBy::Link => false,
+            NamedBy::Target => true,
+        }
+    }
 }
 
 /// What a site has settled of stubs.
@@ -38,6 +49,15 @@ pub struct Rules {
     pub limits: breaker::Limits,
 }
 
+impl Rules {
+    /// Whether a file that would be made lies below a directory of `--target-root`.
+    pub fn hold(&self, file: &Path) -> bool {
+        let directory = path_map::absolute(file).ok().and_then(|path| path.parent()?.canonicalize().ok());
+        let mut roots = self.target_roots.iter().filter_map(|root| root.canonicalize().ok());
+        directory.is_some_and(|directory| roots.any(|root| directory.starts_with(root)))
+    }
+}
+
 pub struct Locator {
     pub mounts: Mounts,
     targets: Targets,
@@ -48,6 +68,13 @@ pub struct Locator {
 pub struct Seen<'a> {
     pub state: FileState,
     pub standing: Standing<'a>,
+}
+
+impl Seen<'_> {
+    /// A symbolic link has led to where its bytes are.
+    pub fn leads_on(&self) -> bool {
+        matches!(&self.standing, Standing::Readable(location) if location.target.is_some())
+    }
 }
 
 pub enum Standing<'a> {
@@ -71,6 +98,21 @@ impl Locator {
         &self.rules.policy
     }
 
+    pub fn named_by(&self) -> NamedBy {
+        self.rules.named_by
+    }
+
+    /// The root or directory of `--target-root` that a path lies below, by its place among all.
+    pub fn place(&self, path: &Path) -> Option<(usize, &Path)> {
+        self.targets.place(path)
+    }
+
+    /// A rule of the site may take a file of this name for a pointer.
+    pub fn has_rule_for(&self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default();
+        self.rules.pointer_rules.iter().any(|rule| rule.is_about(name))
+    }
+
     /// What a file is by now. Nothing is opened for that.
     pub fn look<'a>(&self, file: &'a FoundFile) -> io::Result<Seen<'a>> {
         let path = file.path();
@@ -83,28 +125,32 @@ impl Locator {
         }
         let state = FileState::of(&metadata);
         let mount = self.mounts.of(path, &metadata);
-        if let Some(stub) = Facts::of(path, &metadata, &mount, &self.rules.declared).tell() {
+        if let Some(stub) = Facts::of(&self.targets.resolved(path), &metadata, &mount, &self.rules.declared).tell() {
             return Ok(Seen { state, standing: Standing::Stub(stub) });
         }
-        let text = std::fs::read_link(path)?.to_string_lossy().into_owned();
+        let text = std::fs::read_link(path)?;
         let there = self.targets.of_link(path, &text);
+        let text = text.to_string_lossy().into_owned();
         let way = Way { kind: SYMBOLIC_LINK, text, claimed_size: None, offline: false };
-        let mut seen = self.at(&way, there, file.permit(), state);
-        // A plain open follows a symbolic link.
-        if let Standing::Readable(location) = &mut seen.standing
-            && self.rules.named_by != NamedBy::Target
-        {
-            location.named = None;
-        }
-        Ok(seen)
+        Ok(self.at(&way, there, file.permit(), state))
+    }
+
+    /// Whether a target is as it was, or cannot be asked. It is not opened.
+    pub fn is_still(&self, target: &Path, state: FileState) -> bool {
+        target.metadata().map_or(true, |now| FileState::of(&now) == state)
     }
 
     fn regular<'a>(&self, path: std::borrow::Cow<'a, Path>, metadata: &Metadata, permit: Option<&Permit>) -> Seen<'a> {
         let mount = self.mounts.of(&path, metadata);
         let state = FileState::of(metadata);
-        let standing = match Facts::of(&path, metadata, &mount, &self.rules.declared).tell() {
-            Some(stub) if permit.is_none() || !stub.locality.can_be_recalled() => Standing::Stub(stub),
-            told => Standing::Readable(Location::new(path, metadata, mount, told.is_some())),
+        let resolved = self.targets.resolved(&path);
+        let standing = match Facts::of(&resolved, metadata, &mount, &self.rules.declared).tell() {
+            Some(stub) if permit.is_none() || !stub.can_be_recalled() => Standing::Stub(stub),
+            told => {
+                let mut location = Location::new(path, metadata, mount, told.is_some());
+                location.through = told.map(Box::new);
+                Standing::Readable(location)
+            }
         };
         Seen { state, standing }
     }
@@ -119,7 +165,9 @@ impl Locator {
 
     /// Where a pointer that stands somewhere leads: to the first of its targets that is there, or else to the one that is the
     /// nearest.
-    pub fn follow<'a>(&self, pointer: &Pointer, at: &Path, file: &FoundFile, state: FileState) -> Seen<'a> {
+    ///
+    /// A permit is for one stub: none is left for what a pointer leads to that was recalled itself.
+    pub fn follow<'a>(&self, pointer: &Pointer, at: &Path, permit: Option<&Permit>, state: FileState) -> Seen<'a> {
         let kind = pointer.kind;
         let mut nearest: Option<(u8, Seen)> = None;
         for target in &pointer.targets {
@@ -129,21 +177,15 @@ impl Locator {
                 Target::Address(_) => Err((Locality::Offline, "an address is never fetched".into())),
                 Target::Key { .. } => Err((Locality::Offline, "its store is not looked into".into())),
             };
-            let mut seen = self.at(&way, there, file.permit(), state);
-            match &mut seen.standing {
+            let seen = self.at(&way, there, permit, state);
+            match &seen.standing {
                 Standing::Stub(stub) => {
                     let distance = stub.locality.distance();
                     if nearest.as_ref().is_none_or(|(other, _)| distance < *other) {
                         nearest = Some((distance, seen));
                     }
                 }
-                Standing::Readable(location) => {
-                    if self.rules.named_by == NamedBy::Link {
-                        location.named = None;
-                    }
-                    return seen;
-                }
-                Standing::MetElsewhere(_) => return seen,
+                Standing::Readable(_) | Standing::MetElsewhere(_) => return seen,
             }
         }
         nearest.map(|(_, seen)| seen).unwrap_or_else(|| {
@@ -188,17 +230,21 @@ impl Locator {
             let why = "leads out of the roots: if it may be read there, name its directory with --target-root";
             return stub(Locality::Unknown, why.into());
         }
-        if named.to_str().is_none() {
+        if named.to_str().is_none() && self.rules.named_by.is_target(!is_link) {
             return stub(Locality::Unknown, "the path of its target is not valid UTF-8".into());
         }
         if self.rules.policy.leaves_targets() {
-            return stub(Locality::Unknown, "targets are not read while --recall is never".into());
+            let seen = stub(Locality::Unknown, "targets are not read while --recall is never".into());
+            return Seen { state: if is_link { FileState::of(&metadata) } else { own }, ..seen };
         }
         let mut seen = self.regular(resolved.into(), &metadata, permit);
         match &mut seen.standing {
             Standing::Readable(location) => {
-                location.through = Some(Box::new(way.stub(Locality::Online, String::new())));
-                location.named = Some(named);
+                let recalled = location.through.take();
+                let locality = recalled.as_ref().map_or(Locality::Online, |stub| stub.locality);
+                let why = recalled.map_or(String::new(), |stub| format!("its target: {}: {}", stub.kind, stub.why));
+                location.through = Some(Box::new(way.stub(locality, why)));
+                location.target = Some(named);
             }
             Standing::Stub(target) => {
                 let why = format!("its target: {}: {}", target.kind, target.why);

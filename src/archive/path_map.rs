@@ -49,6 +49,11 @@ impl PathMap {
         self.0.iter().map(|mapping| mapping.from.as_path()).find(|from| !fits(from))
     }
 
+    /// Whether a path lies in a directory that is mapped.
+    pub fn holds(&self, path: &Path) -> bool {
+        self.0.iter().any(|mapping| path.starts_with(&mapping.from))
+    }
+
     /// The path for the index, or why it cannot be written.
     pub fn to_index(&self, path: &Path) -> Result<String, NotText> {
         for mapping in &self.0 {

@@ -33,9 +33,13 @@ impl FromStr for PointerRule {
 }
 
 impl PointerRule {
+    pub fn is_about(&self, name: &OsStr) -> bool {
+        self.name.is_match(&name.to_string_lossy())
+    }
+
     pub fn recognise(&self, head: &[u8], size: u64, name: &OsStr) -> Option<Pointer> {
         let is_whole = size <= stub::MOST && head.len() as u64 == size;
-        if !is_whole || !self.name.is_match(&name.to_string_lossy()) {
+        if !is_whole || !self.is_about(name) {
             return None;
         }
         let text = stub::decode(head);

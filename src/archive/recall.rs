@@ -70,10 +70,19 @@ impl Recalls {
         Recalls { left: budget, slots, last: None }
     }
 
-    /// Waits until one more file of this size may be recalled. `None`: the budget is used up, or the run is to stop.
+    /// What is left of the budget when these were recalled.
+    pub fn spend(&mut self, files: u64, bytes: u64) {
+        self.left.files = self.left.files.saturating_sub(files);
+        self.left.bytes = self.left.bytes.saturating_sub(bytes);
+    }
+
+    /// Waits until one more file of this size may be recalled. `None`: the budget does not allow it, or the run is to
+    /// stop.
     pub fn next(&mut self, size: u64, is_stopped: impl Fn() -> bool) -> Option<Permit> {
-        self.left.files = self.left.files.checked_sub(1)?;
-        self.left.bytes = self.left.bytes.checked_sub(size)?;
+        if self.left.files == 0 || self.left.bytes < size {
+            return None;
+        }
+        self.spend(1, size);
         while let Some(wait) = self.until_due() {
             if is_stopped() {
                 return None;
@@ -109,7 +118,7 @@ mod tests {
     fn no_more_files_and_bytes_are_recalled_than_the_budget_says() {
         let permitted = |budget, size| {
             let mut recalls = Recalls::within(budget);
-            (0..10).map_while(|_| recalls.next(size, || false)).count()
+            (0..10).filter_map(|_| recalls.next(size, || false)).count()
         };
         assert_eq!(permitted(BUDGET, 10), 3);
         assert_eq!(permitted(BUDGET, 400), 2);

@@ -58,9 +58,20 @@ impl Roots {
         &self.paths
     }
 
+    /// The same without links.
+    pub fn resolved(&self) -> &[PathBuf] {
+        &self.resolved
+    }
+
     /// What leads from a root to a path without links, if it lies below one.
     pub fn below_resolved<'p>(&self, path: &'p Path) -> Option<&'p Path> {
         self.resolved.iter().find_map(|root| path.strip_prefix(root).ok())
+    }
+
+    /// A path below a root as it was given, without the links that lead to the root.
+    pub fn resolve(&self, path: &Path) -> Option<PathBuf> {
+        let mut roots = self.paths.iter().zip(&self.resolved);
+        roots.find_map(|(given, resolved)| Some(resolved.join(path.strip_prefix(given).ok()?)))
     }
 
     /// Whether a file that is there, or would be made, lies below a root.

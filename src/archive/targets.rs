@@ -1,13 +1,15 @@
 //! From the text of a link or of a pointer to a path of this system, and whether it may be gone to.
 //!
-//! A path of Windows, with a drive or a server, is only gone to by a path map: Windows logs on to whatever server a path
-//! names, and what a text in the archive names is no reason to.
+//! Nothing is touched that does not lie, as a text, below a root, a directory of `--target-root`, or a directory that a
+//! path map names: a path may lead to a server that does not answer, and Windows logs on to whatever server a path names.
+//! What is touched must lie there without links as well.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::locality::Locality;
 use super::{PathMap, Roots, path_map, skip};
@@ -15,14 +17,18 @@ use super::{PathMap, Roots, path_map, skip};
 pub struct Targets {
     roots: Roots,
     path_map: PathMap,
-    /// Without links.
-    allowed: Vec<PathBuf>,
-    /// The names in the directory that was looked through last.
-    names: Mutex<Option<(PathBuf, Names)>>,
+    /// As they were given, and without links.
+    allowed: Vec<(PathBuf, PathBuf)>,
+    /// The names in directories that were looked through last, the latest in front.
+    names: Mutex<VecDeque<(PathBuf, Arc<Names>)>>,
 }
 
 /// By their small letters.
 type Names = HashMap<String, Vec<OsString>>;
+
+/// As many directories are remembered, if they are not larger than this together.
+const DIRECTORIES: usize = 8;
+const MOST_NAMES: usize = 500_000;
 
 /// Where a target is.
 pub struct There {
@@ -37,7 +43,8 @@ type Not = (Locality, String);
 
 impl Targets {
     pub fn new(roots: &Roots, path_map: &PathMap, target_roots: &[PathBuf]) -> Self {
-        let allowed = target_roots.iter().filter_map(|root| root.canonicalize().ok()).collect();
+        let resolved = |root: &PathBuf| Some((root.clone(), root.canonicalize().ok()?));
+        let allowed = target_roots.iter().filter_map(resolved).collect();
         Targets { roots: roots.clone(), path_map: path_map.clone(), allowed, names: Mutex::default() }
     }
 
@@ -47,41 +54,56 @@ impl Targets {
     }
 
     pub fn allow(&self, resolved: &Path) -> bool {
-        self.allowed.iter().any(|root| resolved.starts_with(root))
+        self.allowed.iter().any(|(_, root)| resolved.starts_with(root))
     }
 
-    /// The system follows it, or else a path map where it was made elsewhere.
-    pub fn of_link(&self, link: &Path, text: &str) -> Result<There, Not> {
-        match link.canonicalize() {
-            Ok(resolved) => Ok(There { named: resolved.clone(), resolved }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.mapped(text) {
-                Some(mapped) => self.resolve(mapped?),
-                None => self.resolve(link.parent().unwrap_or(link).join(text)),
-            },
-            Err(error) => Err(not_reached(&error)),
+    /// The root or allowed directory that a path lies below, by its place among all.
+    pub fn place(&self, path: &Path) -> Option<(usize, &Path)> {
+        let all = self.roots.paths().iter().chain(self.allowed.iter().map(|(given, _)| given));
+        all.enumerate().find(|(_, root)| path.starts_with(root)).map(|(n, root)| (n, root.as_path()))
+    }
+
+    /// A file below a root, without the links that lead to the root: on the way from there none is followed.
+    pub fn resolved<'p>(&self, path: &'p Path) -> Cow<'p, Path> {
+        match self.roots.resolve(path) {
+            Some(resolved) => resolved.into(),
+            None => path.into(),
+        }
+    }
+
+    /// A symbolic link, or else a path map where it was made elsewhere.
+    pub fn of_link(&self, link: &Path, text: &Path) -> Result<There, Not> {
+        match text.to_str().and_then(|text| self.mapped(text)) {
+            Some(mapped) => self.resolve(mapped?),
+            None => self.resolve(self.beside(link, text)),
         }
     }
 
     pub fn of_pointer(&self, pointer: &Path, text: &str) -> Result<There, Not> {
-        let text = text
-            .strip_prefix(r"\\?\UNC")
-            .map_or_else(|| text.strip_prefix(r"\\?\").unwrap_or(text).into(), |rest| format!(r"\{rest}"));
+        let text: Cow<str> = match (text.strip_prefix(r"\\?\UNC"), text.strip_prefix(r"\\?\")) {
+            (Some(rest), _) => format!(r"\{rest}").into(),
+            (_, Some(rest)) => rest.into(),
+            _ => text.into(),
+        };
         if let Some(mapped) = self.mapped(&text) {
             return self.resolve(mapped?);
         }
         if path_map::is_of_windows(&text) {
-            return Err((
-                Locality::Offline,
-                format!("no path map leads there: --path-map DIRECTORY={}", beginning(&text)),
-            ));
+            let why = format!("no path map leads there: --path-map DIRECTORY={}", beginning(&text));
+            return Err((Locality::Offline, why));
         }
         if text.starts_with('%') {
             return Err((Locality::Offline, "it begins with a variable of another system".into()));
         }
         match text.starts_with('/') {
-            true => self.resolve(text.into()),
-            false => self.resolve(pointer.parent().unwrap_or(pointer).join(text.replace('\\', "/"))),
+            true => self.resolve(text.as_ref().into()),
+            false => self.resolve(self.beside(pointer, text.replace('\\', "/"))),
         }
+    }
+
+    /// A path that is relative to the directory of a file, as the system takes it: from where that is without links.
+    fn beside(&self, file: &Path, text: impl AsRef<Path>) -> PathBuf {
+        self.resolved(file).parent().unwrap_or(file).join(text)
     }
 
     /// `None`: no path map covers it.
@@ -89,11 +111,8 @@ impl Targets {
         let (directory, rest) = self.path_map.covering(text)?;
         let exact = rest.iter().fold(directory.to_path_buf(), |path, name| path.join(name));
         let is_there = !path_map::is_of_windows(text) || exact.symlink_metadata().is_ok();
-        Some(if is_there {
-            Ok(exact)
-        } else {
-            self.ignoring_case(directory, &rest).map(|found| found.unwrap_or(exact))
-        })
+        let ignoring_case = || self.ignoring_case(directory, &rest).map(|found| found.unwrap_or(exact.clone()));
+        Some(if is_there { Ok(exact) } else { ignoring_case() })
     }
 
     /// Windows knows no case: where a name is not there as it is spelt, the one that differs by case only.
@@ -105,7 +124,8 @@ impl Targets {
                 path = exact;
                 continue;
             }
-            match self.spellings(&path, name).as_slice() {
+            let found = self.names_in(&path);
+            match found.get(&name.to_lowercase()).map_or(&[][..], Vec::as_slice) {
                 [] => return Ok(None),
                 [one] => path.push(one),
                 _ => return Err((Locality::Unknown, format!("{} names differ by case only", exact.display()))),
@@ -114,24 +134,55 @@ impl Targets {
         Ok(Some(path))
     }
 
-    fn spellings(&self, directory: &Path, name: &str) -> Vec<OsString> {
-        let mut last = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref().is_none_or(|(of, _)| of != directory) {
-            let mut names = Names::new();
-            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-                names.entry(entry.file_name().to_string_lossy().to_lowercase()).or_default().push(entry.file_name());
-            }
-            *last = Some((directory.into(), names));
+    fn names_in(&self, directory: &Path) -> Arc<Names> {
+        let lock = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock();
+        if let Some(at) = last.iter().position(|(of, _)| of == directory)
+            && let Some(known) = last.remove(at)
+        {
+            let names = known.1.clone();
+            last.push_front(known);
+            return names;
         }
-        last.as_ref().and_then(|(_, names)| names.get(&name.to_lowercase()).cloned()).unwrap_or_default()
+        // Others may list it too meanwhile, and none waits.
+        drop(last);
+        let mut names = Names::new();
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            names.entry(entry.file_name().to_string_lossy().to_lowercase()).or_default().push(entry.file_name());
+        }
+        let names = Arc::new(names);
+        let mut last = lock();
+        last.push_front((directory.into(), names.clone()));
+        while last.len() > DIRECTORIES
+            || last.len() > 1 && last.iter().map(|(_, names)| names.len()).sum::<usize>() > MOST_NAMES
+        {
+            last.pop_back();
+        }
+        names
     }
 
     fn resolve(&self, path: PathBuf) -> Result<There, Not> {
-        match path.canonicalize() {
-            Ok(resolved) => Ok(There { named: path_map::absolute(&path).unwrap_or(path), resolved }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.missing(&path)),
-            Err(error) => Err(not_reached(&error)),
+        let as_text = normal(&path);
+        if self.path_map.holds(&as_text) || self.place(&as_text).is_some() || self.is_below_without_links(&as_text) {
+            return match path.canonicalize() {
+                Ok(resolved) => Ok(There { named: self.named(as_text, &resolved), resolved }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.missing(&as_text)),
+                Err(error) => Err(not_reached(&error)),
+            };
         }
+        let why = "leads out of the roots: if it may be read there, name its directory with --target-root";
+        Err((Locality::Unknown, why.into()))
+    }
+
+    fn is_below_without_links(&self, path: &Path) -> bool {
+        self.roots.below_resolved(path).is_some() || self.allow(path)
+    }
+
+    /// By the root or directory as it was given, which the path maps know.
+    fn named(&self, path: PathBuf, resolved: &Path) -> PathBuf {
+        let below =
+            |(given, without_links): &(PathBuf, PathBuf)| Some(given.join(resolved.strip_prefix(without_links).ok()?));
+        self.allowed.iter().find_map(below).unwrap_or(path)
     }
 
     /// What is missing where everything else is has gone; what is missing with all around it may be mounted another time.
@@ -146,6 +197,18 @@ impl Targets {
             None => (Locality::Offline, "its target is not there, and lies out of the roots: is it mounted?".into()),
         }
     }
+}
+
+/// Without `.` and `..`, as a text: what stands before `..` is not asked whether it is a link.
+fn normal(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut normal, component| {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(normal.pop()),
+            component => normal.push(component),
+        }
+        normal
+    })
 }
 
 /// Drive or server and share.

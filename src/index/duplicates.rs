@@ -4,7 +4,6 @@
 //! the end it describes the best of all, whatever order they came in.
 
 use std::cmp::{Ordering, Reverse};
-use std::path::Path;
 
 use super::entry::StoredFile;
 
@@ -36,8 +35,8 @@ pub trait Archive: Send + Sync {
     /// The file of a path in the index, if it is there.
     fn stored(&self, path: &str) -> Option<StoredFile>;
 
-    /// Whether a path in the index names this file.
-    fn is_named(&self, path: &str, file: &Path) -> bool;
+    /// Whether two paths in the index name one file.
+    fn are_one(&self, path: &str, other: &str) -> bool;
 
     /// The path lies below a root that is there, is no stub, and there is no file or one of another instance.
     fn is_stale(&self, path: &str, sop_instance_uid: &str) -> bool;

@@ -56,6 +56,7 @@ struct Packed<'a> {
     received: &'a str,
     has_charset: bool,
     state: FileState,
+    leads_on: bool,
     record: &'a [u8],
 }
 
@@ -71,6 +72,7 @@ impl Entry {
             received: &self.received,
             has_charset: self.charset.is_some(),
             state: self.record.state,
+            leads_on: self.record.leads_on,
             record: &self.record.bytes,
         };
         // Nothing in it has a length that is not known beforehand: it can always be put.
@@ -87,7 +89,7 @@ impl Entry {
             file: StoredFile { path: head.file.into(), modified: head.modified, root: head.root },
             path: head.path.into(),
             received: head.received.into(),
-            record: FileRecord { state: head.state, bytes: head.record.into() },
+            record: FileRecord { state: head.state, leads_on: head.leads_on, bytes: head.record.into() },
             charset: head.has_charset.then_some(term),
         })
     }

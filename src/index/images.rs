@@ -19,8 +19,7 @@ impl Writer {
                 (known.is_ours(Level::Instance, key), known.is_corrected(key))
             };
             // A row may spell the path of its file otherwise: `\` for `/`, or by a link.
-            let names =
-                |entry: &Entry| entry.path == row.path || self.policy.archive.is_named(&row.path, &entry.file.path);
+            let names = |entry: &Entry| entry.path == row.path || self.policy.archive.are_one(&row.path, &entry.path);
             let own = members.iter().copied().find(|member| names(&batch.entries[*member]));
             if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
                 let outcome = self.update_image(batch, own, &row)?;

@@ -9,6 +9,8 @@ use crate::archive::FileState;
 #[derive(Clone, Debug)]
 pub struct FileRecord {
     pub state: FileState,
+    /// It is a link or a pointer, and what was read is elsewhere.
+    pub leads_on: bool,
     pub bytes: Vec<u8>,
 }
 

@@ -4,7 +4,6 @@
 //! there was not done, and its files are written again.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use foldhash::HashMap;
 
@@ -90,9 +89,9 @@ impl Writer {
         Ok((written, again))
     }
 
-    /// Which of these files, told by UID and path, the rows of their instances do not name, where slices had several
+    /// Which of these files, told by UID and path in the index, the rows of their instances do not name, where slices had several
     /// files of an instance.
-    pub fn passed_over(&mut self, files: &[(&str, &Path)]) -> Result<Vec<usize>, Failure> {
+    pub fn passed_over(&mut self, files: &[(&str, &str)]) -> Result<Vec<usize>, Failure> {
         let contended: Vec<usize> = {
             let known = self.known.lock();
             let contended = (0..files.len()).filter(|n| known.is_contended(files[*n].0)).collect();
@@ -104,7 +103,7 @@ impl Writer {
         let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
         let is_passed_over = |n: &usize| {
             let (uid, file) = files[*n];
-            there.get(uid).is_some_and(|named| !self.policy.archive.is_named(named, file))
+            there.get(uid).is_some_and(|named| !self.policy.archive.are_one(named, file))
         };
         Ok(contended.into_iter().filter(is_passed_over).collect())
     }

@@ -8,7 +8,6 @@ use super::log::{Frame, Kind, Log};
 use super::record::{BLOCK_HEAD, PER_BLOCK, Record, decode, encode, put_block, records, take_block, take_length};
 use super::states::{self, Fate, SIZE, State};
 use super::{Cursors, Journal};
-use crate::archive::FileState;
 use crate::dicom::Level;
 use crate::index::Entry;
 use crate::index::outcome::{Attempt, Outcome};
@@ -27,7 +26,7 @@ impl Recorder for Journal {
         let state = |(n, (entry, path)): (usize, (&Entry, &str))| {
             let uids = [Level::Instance, Level::Series, Level::Study].map(|level| entry.key(level));
             let row = states::row(uids, path);
-            state(&entry.file.path, entry.record.state, fate(attempt, n), row)
+            state(&entry.file.path, &entry.record, fate(attempt, n), row)
         };
         let states = entries.iter().zip(attempt.row_paths(entries)).enumerate().map(state).collect();
         let records: Vec<&[u8]> = entries.iter().map(|entry| entry.record.bytes.as_slice()).collect();
@@ -73,7 +72,7 @@ impl Journal {
             return;
         }
         let mut payload = Vec::new();
-        let states = files.iter().map(|(path, record)| state(path, record.state, Fate::NoRow, 0)).collect();
+        let states = files.iter().map(|(path, record)| state(path, record, Fate::NoRow, 0)).collect();
         let records: Vec<&[u8]> = files.iter().map(|(_, record)| record.bytes.as_slice()).collect();
         put_files(states, &records, &mut payload);
         self.log.append(Kind::Noted, &payload);
@@ -81,8 +80,8 @@ impl Journal {
 }
 
 /// Where its record lies is not known yet.
-fn state(path: &Path, file: FileState, fate: Fate, row: u64) -> State {
-    State { key: states::key(path), at: 0, member: 0, fate, file, row }
+fn state(path: &Path, record: &FileRecord, fate: Fate, row: u64) -> State {
+    State { key: states::key(path), at: 0, member: 0, fate, leads_on: record.leads_on, file: record.state, row }
 }
 
 fn fate(attempt: &Attempt, entry: usize) -> Fate {

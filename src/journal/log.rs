@@ -45,9 +45,10 @@ pub enum Kind {
     Finishing,
     /// IDs with a suffix, before their patients are inserted.
     Given,
+    Recalled,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::Begun,
     Kind::Batch,
     Kind::Committed,
@@ -58,6 +59,7 @@ const KINDS: [Kind; 10] = [
     Kind::Kept,
     Kind::Finishing,
     Kind::Given,
+    Kind::Recalled,
 ];
 
 impl Kind {

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use serde::{Deserialize, Serialize};
 
 use crate::archive::FileState;
+use crate::archive::locator::NamedBy;
 use crate::archive::skip::Rule;
 use crate::dicom::{Instance, Rejection};
 use crate::index::recorder::FileRecord;
@@ -30,15 +31,23 @@ pub struct Record {
 /// The file that a link or a pointer leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// As it is called here, if the index names it.
-    pub named: Option<String>,
+    /// As it is called here.
+    pub target: String,
+    pub by_pointer: bool,
     pub state: FileState,
+}
+
+impl Content {
+    /// The path that the index gets, if not that of the link or pointer.
+    pub fn named(&self, by: NamedBy) -> Option<&str> {
+        by.is_target(self.by_pointer).then_some(self.target.as_str())
+    }
 }
 
 impl Record {
     /// The path that the index names it by, as it is called here.
-    pub fn named(&self) -> &str {
-        self.content.as_ref().and_then(|content| content.named.as_deref()).unwrap_or(&self.path)
+    pub fn named(&self, by: NamedBy) -> &str {
+        self.content.as_ref().and_then(|content| content.named(by)).unwrap_or(&self.path)
     }
 
     /// The instance, if the file holds one.
@@ -84,15 +93,16 @@ pub fn of_rejection(path: &str, state: FileState, rejection: &Rejection, rule: O
             Holds::Rejected { code: rejection.code(), detail: &detail }
         }
     };
-    Some(FileRecord { state, bytes: encode(&Head { path, state, content: None, holds }) })
+    Some(FileRecord { state, leads_on: false, bytes: encode(&Head { path, state, content: None, holds }) })
 }
 
 /// The record of a file with an instance.
 pub fn of_instance(path: &str, state: FileState, content: Option<Content>, instance: &Instance) -> FileRecord {
+    let leads_on = content.is_some();
     let room = path.len() + instance.weight() + 256;
     let mut bytes = encode_into(&Head { path, state, content, holds: Holds::Instance }, Vec::with_capacity(room));
     instance.pack(&mut bytes);
-    FileRecord { state, bytes }
+    FileRecord { state, leads_on, bytes }
 }
 
 impl Record {

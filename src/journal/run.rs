@@ -234,7 +234,7 @@ impl Journal {
     /// Takes up a slice that has ended, to settle it, if it had these settings.
     pub fn take_up_slice(&mut self, settings: u64) -> Slice {
         let kinds = self.frames.iter().rev().map(|frame| frame.kind);
-        let kinds: Vec<Kind> = kinds.filter(|kind| *kind != Kind::Given).take(2).collect();
+        let kinds: Vec<Kind> = kinds.filter(|kind| !matches!(kind, Kind::Given | Kind::Recalled)).take(2).collect();
         let open = self.open_frames().iter().find(|frame| frame.kind == Kind::Begun).copied();
         let begun = open.and_then(|frame| Some((frame, self.begun_by(&frame)?)));
         match (begun, kinds.as_slice()) {
@@ -265,6 +265,21 @@ impl Journal {
         let from = self.continued.unwrap_or(u64::MAX);
         let given = self.frames.iter().filter(|frame| frame.kind == Kind::Given && frame.at >= from);
         given.filter_map(|frame| record::decode::<Vec<String>>(&self.log.payload(frame).ok()?).ok()).flatten().collect()
+    }
+
+    /// A file of this size is about to be recalled.
+    pub fn recalls(&self, size: u64) {
+        self.log.append(Kind::Recalled, &size.to_le_bytes());
+    }
+
+    /// Files and bytes that the run which is continued has recalled.
+    pub fn recalled(&self) -> (u64, u64) {
+        let from = self.continued.unwrap_or(u64::MAX);
+        let recalled = self.frames.iter().filter(|frame| frame.kind == Kind::Recalled && frame.at >= from);
+        let sizes = recalled.map(|frame| self.log.payload(frame).ok().and_then(|size| size.try_into().ok()));
+        sizes.fold((0, 0), |(files, bytes), size| {
+            (files + 1, u64::saturating_add(bytes, size.map_or(0, u64::from_le_bytes)))
+        })
     }
 
     /// A slice has read and written all that it holds. What its rows conflict with is settled with the other slices.

@@ -36,6 +36,9 @@ pub enum Fate {
 const FATES: [Fate; 7] =
     [Fate::NoRow, Fate::Inserted, Fate::Updated, Fate::Unchanged, Fate::Duplicate, Fate::Won, Fate::LinkDiffers];
 
+/// Beside the fate.
+const LEADS_ON: u8 = 0x80;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     pub key: [u8; KEY],
@@ -43,6 +46,8 @@ pub struct State {
     pub at: u64,
     pub member: u16,
     pub fate: Fate,
+    /// A link or a pointer: its bytes are elsewhere, as its record tells.
+    pub leads_on: bool,
     pub file: FileState,
     /// As the function of that name makes it.
     pub row: u64,
@@ -60,7 +65,7 @@ impl State {
         // The later state of a file is the greater.
         put(&self.at.to_be_bytes());
         put(&self.member.to_be_bytes());
-        put(&[self.fate as u8]);
+        put(&[self.fate as u8 | if self.leads_on { LEADS_ON } else { 0 }]);
         put(&self.file.size.to_be_bytes());
         put(&self.file.modified.to_be_bytes());
         put(&self.row.to_be_bytes());
@@ -73,7 +78,8 @@ impl State {
             key: bytes[..KEY].try_into().expect("sixteen bytes"),
             at: u64::from_be_bytes(eight(16)),
             member: u16::from_be_bytes([bytes[24], bytes[25]]),
-            fate: FATES.into_iter().find(|fate| *fate as u8 == bytes[26]).unwrap_or(Fate::NoRow),
+            fate: FATES.into_iter().find(|fate| *fate as u8 == bytes[26] & !LEADS_ON).unwrap_or(Fate::NoRow),
+            leads_on: bytes[26] & LEADS_ON != 0,
             file: FileState { size: u64::from_be_bytes(eight(27)), modified: i64::from_be_bytes(eight(35)) },
             row: u64::from_be_bytes(eight(43)),
         }
@@ -113,8 +119,11 @@ mod tests {
     fn a_state_comes_back_as_it_was() {
         for fate in FATES {
             let file = FileState { size: u64::MAX, modified: i64::MIN };
-            let state = State { key: key(Path::new("/a/b")), at: 7 << 40, member: 63, fate, file, row: 5 };
-            assert_eq!(State::decode(&state.encode()), state);
+            for leads_on in [false, true] {
+                let state =
+                    State { key: key(Path::new("/a/b")), at: 7 << 40, member: 63, fate, leads_on, file, row: 5 };
+                assert_eq!(State::decode(&state.encode()), state);
+            }
         }
     }
 

@@ -165,15 +165,16 @@ impl Run<'_> {
         if self.plan.stop.is_set() {
             return Ok(());
         }
-        let Some(files) = batch.records.iter().map(instance_of).collect::<Option<Vec<_>>>() else { return Ok(()) };
-        let passed_over = writer.passed_over(&files).or_else(|failure| self.index_failed(failure))?;
+        let Some(files) = self.files_of(batch) else { return Ok(()) };
+        let named: Vec<(&str, &str)> = files.iter().map(|(uid, path)| (*uid, path.as_str())).collect();
+        let passed_over = writer.passed_over(&named).or_else(|failure| self.index_failed(failure))?;
         if passed_over.is_empty() {
             return Ok(());
         }
         let is_last = journal.are_last(batch);
         let is_refused = |n: usize| matches!(batch.attempt.outcomes[n], Outcome::Refused(_));
         for n in passed_over.into_iter().filter(|n| is_last[*n] && !is_refused(*n)) {
-            let (uid, path) = files[n];
+            let (uid, path) = (files[n].0, Path::new(&batch.records[n].path));
             // One that was moved since is found where it lies now.
             if path.symlink_metadata().is_ok() {
                 self.list_duplicate(path, uid);
@@ -192,13 +193,5 @@ impl Run<'_> {
         }
         self.account.bytes.fetch_add(record.state.size, Relaxed);
         Ok(())
-    }
-}
-
-/// The instance in a record, and its file.
-fn instance_of(record: &Record) -> Option<(&str, &Path)> {
-    match &record.reading {
-        Reading::Instance(instance) => Some((instance.sop_instance_uid(), Path::new(&record.path))),
-        _ => None,
     }
 }

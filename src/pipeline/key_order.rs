@@ -252,7 +252,14 @@ mod tests {
         let file = StoredFile { path: format!("/store/{n}").into(), modified: -5, root: 1 };
         let state = FileState { size: 7, modified: 3 };
         let received = jiff::civil::date(2021, 11, 12).at(1, 2, 3, 0);
-        Entry::new(instance, file, format!("D:/{n}"), received, "UTF-8", FileRecord { state, bytes: vec![8; 3000] })
+        Entry::new(
+            instance,
+            file,
+            format!("D:/{n}"),
+            received,
+            "UTF-8",
+            FileRecord { state, leads_on: false, bytes: vec![8; 3000] },
+        )
     }
 
     fn keys(entries: &[Entry]) -> Vec<String> {

@@ -153,6 +153,8 @@ struct Run<'a> {
     gate: gate::Gate,
     storage: storage::Storage,
     recall: recall::Wanted,
+    /// Hashes of the paths of files that pointers have led to.
+    targets_met: Mutex<HashSet<u64>>,
     /// Hashes of the paths of files that have lost their place before, and are listed.
     told_losers: Mutex<HashSet<u64>>,
 }
@@ -239,6 +241,7 @@ impl<'a> Run<'a> {
             gate: gate::Gate::new(lags, plan.max_replica_lag),
             storage: storage::Storage::of(plan.roots),
             recall: recall::Wanted::new(plan.locator.policy()),
+            targets_met: Mutex::default(),
             told_losers: Mutex::default(),
         })
     }

@@ -4,16 +4,19 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::remembered::Remembered;
 use super::stored::nanoseconds;
 use super::{Run, no_threads};
 use crate::archive::file::Location;
+use crate::archive::path_map::NotText;
 use crate::archive::{FileState, FoundFile, OpenFile, Seen, Standing, Stub, skip};
 use crate::dicom::{HeaderReader, Instance, Rejection};
 use crate::error::Result;
@@ -117,14 +120,14 @@ impl Run<'_> {
         let seen = self.plan.locator.look(&file).map_err(Rejection::Unreadable);
         let seen = seen.map_err(|rejection| self.reject(path, &rejection)).ok()?;
         let modified = seen.state.modified;
-        let held = match self.remembered(&file, seen.state, &mut desk.cursors) {
+        let held = match self.remembered(&file, &seen, &mut desk.cursors) {
             Remembered::Settled => return None,
             Remembered::Record(record) => self.held_by(record, path)?,
             Remembered::Nothing => match self.open_and_read(desk, &file, seen) {
                 Ok(Read::Held(held)) => held,
                 Ok(Read::TooYoung) => {
                     self.account.add(Fate::TooYoung, 1);
-                    self.again.left(file);
+                    self.again.left(file.without_permit());
                     return None;
                 }
                 Ok(Read::Stub(stub)) => {
@@ -142,7 +145,19 @@ impl Run<'_> {
                 }
             },
         };
+        if self.is_met_by_another(held.content.as_ref()) {
+            self.account.add(Fate::Link, 1);
+            return None;
+        }
         self.to_entry(file, held, true).map_err(|(path, no_row)| self.list_rejected(&path, &no_row)).ok()
+    }
+
+    /// Another pointer has led to the same file, by which both would name the row.
+    pub(super) fn is_met_by_another(&self, content: Option<&Content>) -> bool {
+        let named = content.and_then(|content| content.named(self.plan.locator.named_by()));
+        named.is_some_and(|named| {
+            !self.targets_met.lock().unwrap_or_else(PoisonError::into_inner).insert(xxh3_64(named.as_bytes()))
+        })
     }
 
     fn reject(&self, path: &Path, rejection: &Rejection) {
@@ -173,11 +188,15 @@ impl Run<'_> {
         let Held { mut instance, state, content, record } = held;
         let path = file.path();
         let fails = |code, detail| (path.to_owned(), NoRow { code, detail });
-        let named = content.as_ref().and_then(|content| content.named.as_deref()).map_or(path, Path::new);
+        let named =
+            content.as_ref().and_then(|content| content.named(self.plan.locator.named_by())).map_or(path, Path::new);
+        // The journal and lists call it by this.
+        if path.to_str().is_none() {
+            return Err(fails("path-not-text", NotText.to_string()));
+        }
         let indexed_path = self.plan.path_map.to_index(named);
         let indexed_path = indexed_path.map_err(|not_text| fails("path-not-text", not_text.to_string()))?;
-        let root = self.root_of(path);
-        let received = self.plan.receipt.of(&instance, root, file.received_on, state.modified());
+        let received = self.plan.receipt.of(&instance, self.root_of(path), file.received_on, state.modified());
         let tables = self.plan.tables;
         let fitted = tables.check_path(&indexed_path).and_then(|()| tables.fit(&mut instance));
         let fitted = fitted.map_err(|refusal| fails(refusal.code, refusal.detail))?;
@@ -187,7 +206,11 @@ impl Run<'_> {
             let detail = format!("characters that these columns cannot hold were substituted: {columns}");
             self.plan.listing.add("note", path, "not-in-charset", &detail);
         }
-        let stored = StoredFile { path: file.into_path(), modified: nanoseconds(state.modified()), root };
+        // As whoever asks for the file of its row finds it.
+        let is_pointer = named == path && content.as_ref().is_some_and(|content| content.by_pointer);
+        let modified = if is_pointer { record.state.modified() } else { state.modified() };
+        let root = self.plan.locator.place(named).map_or(0, |(place, _)| place);
+        let stored = StoredFile { path: file.into_path(), modified: nanoseconds(modified), root };
         Ok(Entry::new(instance, stored, indexed_path, received, tables.charset_term(), record))
     }
 
@@ -199,6 +222,7 @@ impl Run<'_> {
     /// To where the bytes of a file are, and what they hold.
     fn open_and_read<'f>(&self, desk: &mut Desk, file: &'f FoundFile, mut seen: Seen<'f>) -> Result<Read, Rejection> {
         let own = seen.state;
+        let mut by_pointer = false;
         for _ in 0..LONGEST_WAY {
             let location = match seen.standing {
                 Standing::Readable(location) => location,
@@ -217,14 +241,19 @@ impl Run<'_> {
             };
             let outcome = self.read_header(desk, &open)?;
             if let Err(Rejection::NotDicom { .. }) = outcome
-                && let Some(pointer) = self.plan.locator.pointer(file.path(), &open).map_err(Rejection::Unreadable)?
+                && let Some(pointer) =
+                    self.plan.locator.pointer(location.path(), &open).map_err(Rejection::Unreadable)?
             {
+                let permit = file.permit().filter(|_| !location.is_recalled());
                 let at = location.path().to_owned();
-                seen = self.plan.locator.follow(&pointer, &at, file, own);
+                // Its reading is over: looking at what it leads to may take long.
+                drop(open);
+                seen = self.plan.locator.follow(&pointer, &at, permit, own);
+                by_pointer = true;
                 continue;
             }
-            let content = content_of(&location, own);
-            if let Some(stub) = location.through.as_ref().filter(|_| outcome.is_ok()) {
+            let content = content_of(&location, by_pointer);
+            if let Some(stub) = &location.through {
                 self.account.stub(stub, Outcome::Read);
             }
             return self.held(desk, file, own, content, outcome).map(Read::Held);
@@ -261,14 +290,17 @@ impl Run<'_> {
         let state = if own.tells_changes() { own } else { FileState { modified: i64::MIN, ..own } };
         match outcome {
             Ok(instance) => {
-                let none = || FileRecord { state, bytes: Vec::new() };
+                let none = || FileRecord { state, leads_on: content.is_some(), bytes: Vec::new() };
                 let of = |path| record::of_instance(path, state, content.clone(), &instance);
                 let record = path.map_or_else(none, of);
                 Ok(Held { instance, state: content.as_ref().map_or(own, |content| content.state), content, record })
             }
             Err(rejection) => {
                 let rule = rule_by_content(&rejection);
-                let record = path.and_then(|path| record::of_rejection(path, state, &rejection, rule));
+                // What a pointer leads to may be mended while the pointer stays as it is.
+                let record = path
+                    .filter(|_| content.is_none())
+                    .and_then(|path| record::of_rejection(path, state, &rejection, rule));
                 desk.noted.extend(record.map(|record| (file.path().to_owned(), record)));
                 Err(rejection)
             }
@@ -276,9 +308,10 @@ impl Run<'_> {
     }
 }
 
-fn content_of(location: &Location, own: FileState) -> Option<Content> {
-    let named = location.named.as_deref().and_then(Path::to_str).map(str::to_owned);
-    (named.is_some() || location.state != own).then_some(Content { named, state: location.state })
+fn content_of(location: &Location, by_pointer: bool) -> Option<Content> {
+    // One that is no text is told from others all the same, and names no row.
+    let target = location.target.as_ref()?.to_string_lossy().into_owned();
+    Some(Content { target, by_pointer, state: location.state })
 }
 
 fn rule_by_content(rejection: &Rejection) -> Option<skip::Rule> {

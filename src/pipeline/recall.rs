@@ -62,7 +62,7 @@ impl Run<'_> {
     pub(super) fn leave(&self, file: FoundFile, modified: i64, stub: Stub) {
         self.account.add(Fate::Pending, 1);
         self.account.stub(&stub, Outcome::Pending);
-        let left = match self.recall.is_allowed() && stub.locality.can_be_recalled() && file.permit().is_none() {
+        let left = match self.recall.is_allowed() && stub.can_be_recalled() && file.permit().is_none() {
             true => self.recall.offer(Want { age: (file.received_on, modified, file.path().into()), file, stub }),
             false => return self.plan.listing.add_stub(file.path(), &stub),
         };
@@ -84,8 +84,6 @@ impl Run<'_> {
                 left = rest;
                 self.account.would_recall.0.fetch_add(1, Relaxed);
                 self.account.would_recall.1.fetch_add(size, Relaxed);
-            } else {
-                left = 0;
             }
         }
     }
@@ -94,26 +92,25 @@ impl Run<'_> {
     pub(super) fn recall(&self, files: &Sender<Vec<FoundFile>>) -> Result<()> {
         let Some(budget) = self.recall.budget else { return Ok(()) };
         let mut recalls = Recalls::within(budget);
+        let (before, bytes) = self.journal().map_or((0, 0), |journal| journal.recalled());
+        recalls.spend(before, bytes);
         let wanted = self.recall.take();
         self.watch.recalling(wanted.len());
-        let mut wanted = wanted.into_iter();
-        for want in wanted.by_ref() {
+        for want in wanted {
             let size = want.stub.claimed_size.unwrap_or(0);
             match recalls.next(size, || self.plan.stop.is_set()) {
                 Some(permit) => {
                     self.watch.recalled();
+                    // Before it is: a run that goes on with this one keeps to its budget.
+                    self.journal().iter().for_each(|journal| journal.recalls(size));
                     self.account.take_back(Fate::Pending, 1);
                     self.account.stub_taken_back(&want.stub);
-                    self.account.stub(&want.stub, Outcome::Read);
                     self.send(vec![want.file.permitted(permit)], files);
                 }
-                None => {
-                    self.list(&want);
-                    break;
-                }
+                // Another one may fit.
+                None => self.list(&want),
             }
         }
-        wanted.for_each(|want| self.list(&want));
         Ok(())
     }
 }

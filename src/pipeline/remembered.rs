@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Run;
 use super::read::{Held, NoRow};
-use crate::archive::{FileState, FoundFile};
+use crate::archive::{FoundFile, Seen, Standing};
 use crate::dicom::rejection;
 use crate::index::existing::Mode;
-use crate::journal::record::{self, Reading, Record};
+use crate::journal::record::{self, Content, Reading, Record};
 use crate::journal::{self, Cursors, State};
 use crate::report::account::Fate;
 
@@ -27,27 +27,48 @@ const ROW_MAY_DIFFER: [journal::Fate; 4] =
     [journal::Fate::Inserted, journal::Fate::Won, journal::Fate::Duplicate, journal::Fate::LinkDiffers];
 
 impl Run<'_> {
-    /// `now` is what the file is by now.
-    pub(super) fn remembered(&self, file: &FoundFile, now: FileState, cursors: &mut Cursors) -> Remembered {
+    /// `seen` is what stands there by now.
+    pub(super) fn remembered(&self, file: &FoundFile, seen: &Seen, cursors: &mut Cursors) -> Remembered {
         let Some(journal) = self.journal().filter(|_| !self.plan.reads_all) else { return Remembered::Nothing };
         let known = journal.state(file.path(), cursors);
-        let is_same = |known: &State| known.file.is_known() && now == known.file;
+        let is_same = |known: &State| known.file.is_known() && seen.state == known.file;
         let Some(state) = known.filter(is_same) else {
             return Remembered::Nothing;
         };
+        // Of a link or a pointer only its record tells where it led.
+        let mut led_on = None;
+        if state.leads_on || seen.leads_on() {
+            led_on = journal.record(&state, file.path(), cursors);
+            let content = led_on.as_ref().map(|record| record.content.as_ref());
+            if !content.is_some_and(|content| self.is_as_it_was(content, seen)) {
+                return Remembered::Nothing;
+            }
+        }
         let of_this_run = journal.is_of_this_run(&state);
         // What every run tells, and what depends on other files, is looked at each time.
         let is_each_time = matches!(state.fate, journal::Fate::Duplicate | journal::Fate::LinkDiffers);
         let may_settle = of_this_run || (self.plan.existing == Mode::Fill && !is_each_time);
         // What there is to tell of a run that is continued was told when it was taken up.
         if may_settle && state.fate != journal::Fate::NoRow && journal.has_row(&state, cursors) {
+            if self.is_met_by_another(led_on.as_ref().and_then(|record| record.content.as_ref())) {
+                self.account.add(Fate::Link, 1);
+                return Remembered::Settled;
+            }
             return self.settled(&state, of_this_run);
         }
         // The PACS may be at it, and what it is at now is not what was read.
         if self.plan.receipt.is_younger(state.file.modified(), self.plan.settle) {
             return Remembered::Nothing;
         }
-        let Some(record) = journal.record(&state, file.path(), cursors) else { return Remembered::Nothing };
+        let Some(record) = led_on.or_else(|| journal.record(&state, file.path(), cursors)) else {
+            return Remembered::Nothing;
+        };
+        // It may be a pointer by a rule that is new.
+        if matches!(&record.reading, Reading::Rejected { code, .. } if code == "not-dicom")
+            && self.plan.locator.has_rule_for(file.path())
+        {
+            return Remembered::Nothing;
+        }
         // In this run another file of the instance may have taken its place, or the row is linked otherwise.
         if of_this_run
             && ROW_MAY_DIFFER.contains(&state.fate)
@@ -62,6 +83,22 @@ impl Run<'_> {
         }
         self.account.bytes.fetch_add(state.file.size, Relaxed);
         Remembered::Record(record)
+    }
+
+    /// What a link or a pointer led to is there still, as it was then; or it cannot be looked at, and what is known counts.
+    fn is_as_it_was(&self, content: Option<&Content>, seen: &Seen) -> bool {
+        let Some(content) = content else {
+            // A link stands where the file was. What it leads to is named by the path of the link at most.
+            return !self.plan.locator.named_by().is_target(false);
+        };
+        match &seen.standing {
+            Standing::Readable(location) => match &location.target {
+                Some(target) => target.to_string_lossy() == content.target,
+                None => content.by_pointer && self.plan.locator.is_still(content.target.as_ref(), content.state),
+            },
+            Standing::Stub(_) => true,
+            Standing::MetElsewhere(_) => false,
+        }
     }
 
     fn settled(&self, state: &State, of_this_run: bool) -> Remembered {

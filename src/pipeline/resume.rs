@@ -109,7 +109,10 @@ impl Run<'_> {
     /// The instance in a record, and its file as the index names it.
     fn named_by<'r>(&self, record: &'r Record) -> Option<(&'r str, String)> {
         let Reading::Instance(instance) = &record.reading else { return None };
-        Some((instance.sop_instance_uid(), self.plan.path_map.to_index(record.named().as_ref()).ok()?))
+        Some((
+            instance.sop_instance_uid(),
+            self.plan.path_map.to_index(record.named(self.plan.locator.named_by()).as_ref()).ok()?,
+        ))
     }
 
     /// The entries of a batch, as they were made from what was read; what there is to note of them is told. `None` if one
@@ -124,8 +127,9 @@ impl Run<'_> {
         let root = &self.plan.roots.paths()[self.root_of(known.path.as_ref())];
         let file = FoundFile::below(root, known.path.clone().into());
         let (own, content) = (known.state, known.content.clone());
-        let record = FileRecord { state: own, bytes: Vec::new() };
+        let record = FileRecord { state: own, leads_on: content.is_some(), bytes: Vec::new() };
         let state = content.as_ref().map_or(own, |content| content.state);
+        self.is_met_by_another(content.as_ref());
         let held = Held { instance: known.into_instance()?, state, content, record };
         self.to_entry(file, held, is_told).ok()
     }

@@ -16,11 +16,20 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// The file of a path in the index, as it is called here, and the root that it lies below.
+    /// The file of a path in the index, as it is called here, and the root that it lies below, or the directory that
+    /// pointers may lead to.
     fn below_a_root(&self, path: &str) -> Option<(PathBuf, usize)> {
         let file = self.path_map.from_index(path)?;
-        let root = self.roots.paths().iter().position(|root| file.starts_with(root))?;
+        let (root, _) = self.locator.place(&file)?;
         Some((file, root))
+    }
+}
+
+impl Stored {
+    /// Whether the root of a file is.
+    fn is_there(&self, file: &Path) -> bool {
+        let has_entries = |root: &Path| std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
+        self.locator.place(file).is_some_and(|(_, root)| has_entries(root))
     }
 }
 
@@ -31,20 +40,21 @@ impl Archive for Stored {
         Some(StoredFile { path: file, modified: nanoseconds(modified), root })
     }
 
-    fn is_named(&self, path: &str, file: &Path) -> bool {
-        let Some(named) = self.path_map.from_index(path) else { return false };
-        // Only what has the same name can be the same file by another way.
-        named == file
-            || (named.file_name() == file.file_name()
-                && named.canonicalize().is_ok_and(|named| file.canonicalize().is_ok_and(|file| named == file)))
+    fn are_one(&self, path: &str, other: &str) -> bool {
+        let [Some(file), Some(other)] = [path, other].map(|path| self.path_map.from_index(path)) else { return false };
+        // Only what has the same name can be the same file by another way, unless one is a link.
+        let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+        file == other
+            || (file.file_name() == other.file_name() || is_link(&file) || is_link(&other))
+                && file.canonicalize().is_ok_and(|file| other.canonicalize().is_ok_and(|other| file == other))
     }
 
     fn is_stale(&self, path: &str, sop_instance_uid: &str) -> bool {
-        let Some((file, root)) = self.below_a_root(path) else { return false };
+        let Some((file, _)) = self.below_a_root(path) else { return false };
         let metadata = match std::fs::symlink_metadata(&file) {
             Ok(metadata) => metadata,
             // A root that is gone says nothing of what lay below.
-            Err(error) => return error.kind() == std::io::ErrorKind::NotFound && self.roots.paths()[root].is_dir(),
+            Err(error) => return error.kind() == std::io::ErrorKind::NotFound && self.is_there(&file),
         };
         // A link may lead to where this machine cannot look.
         if !metadata.is_file() || metadata.len() == 0 {

@@ -160,7 +160,7 @@ impl Account {
         let mut stubs = self.stubs.lock().unwrap_or_else(PoisonError::into_inner);
         let alike = stubs.entry((stub.kind, stub.locality, outcome, stub.mount.clone())).or_default();
         alike.files += 1;
-        alike.bytes += stub.claimed_size.unwrap_or(0);
+        alike.bytes = alike.bytes.saturating_add(stub.claimed_size.unwrap_or(0));
         // Which one is shown does not depend on the order.
         let shown = (stub.target.as_ref(), &stub.why);
         if alike.files == 1 || shown < (alike.target.as_ref(), &alike.why) {
@@ -173,8 +173,8 @@ impl Account {
         let mut stubs = self.stubs.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (stub.kind, stub.locality, Outcome::Pending, stub.mount.clone());
         if let Some(alike) = stubs.get_mut(&key) {
-            alike.files -= 1;
-            alike.bytes -= stub.claimed_size.unwrap_or(0);
+            alike.files = alike.files.saturating_sub(1);
+            alike.bytes = alike.bytes.saturating_sub(stub.claimed_size.unwrap_or(0));
         }
         stubs.retain(|_, alike| alike.files > 0);
     }

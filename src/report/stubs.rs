@@ -14,7 +14,14 @@ impl Summary<'_> {
             return;
         }
         let mut line = |text: String| out.write_str(&(text + "\n")).unwrap_or_default();
-        line(format!("{:<40} {:<12} {:>12} {:>10}  {}", "stubs and links", "locality", "files", "bytes", "outcome"));
+        line(format!(
+            "{:<40} {:<12} {:>12} {:>10}  {}",
+            if self.continued { "stubs and links of this run alone" } else { "stubs and links" },
+            "locality",
+            "files",
+            "bytes",
+            "outcome"
+        ));
         for ((kind, locality, outcome, mount), alike) in stubs {
             let bytes = if alike.bytes > 0 { text::bytes(alike.bytes) } else { "-".into() };
             let (locality, outcome) = (locality.name(), outcome.describe());

@@ -46,12 +46,12 @@ impl Audit {
         }
         let path_map = archive::path_map(&typed.path_map)?;
         let roots = Roots::check(&typed.roots, typed.require_mount)?;
-        let rules = stubs::rules(&typed.stubs, Policy::OnlineOnly)?;
+        let rules = stubs::rules(&typed.stubs, Policy::OnlineOnly, &roots)?;
         archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
         for (option, file) in
             [("--json", &typed.json), ("--csv", &typed.csv), ("--html", &typed.html), ("--last", &typed.last)]
         {
-            if let Some(file) = file.as_ref().filter(|file| roots.hold(file)) {
+            if let Some(file) = file.as_ref().filter(|file| roots.hold(file) || rules.hold(file)) {
                 return Err(Error::usage(
                     format!("{option} {}: lies in the archive, which this program does not write to", file.display()),
                     "Name a file elsewhere.",

@@ -103,7 +103,7 @@ impl Reindex {
             None => typed.roots.clone(),
         };
         let roots = Roots::check(&roots, typed.require_mount)?;
-        let rules = stubs::rules(&typed.stubs, stubs::policy(typed)?)?;
+        let rules = stubs::rules(&typed.stubs, stubs::policy(typed)?, &roots)?;
         archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
         let replicas = typed.replicas.iter().map(|url| Address::parse(url, &credentials, &location));
         let replicas = replicas.collect::<Result<_>>()?;
@@ -117,7 +117,9 @@ impl Reindex {
             ("--undo", typed.undo.as_deref()),
             ("--state", typed.state.as_deref()),
         ];
-        if let Some((option, file)) = files.into_iter().find_map(|(o, f)| f.filter(|f| roots.hold(f)).map(|f| (o, f))) {
+        if let Some((option, file)) =
+            files.into_iter().find_map(|(o, f)| f.filter(|f| roots.hold(f) || rules.hold(f)).map(|f| (o, f)))
+        {
             return Err(Error::usage(
                 format!("{option} {}: lies in the archive, which this program does not write to", file.display()),
                 "Name a file elsewhere.",

@@ -6,24 +6,26 @@ use std::time::Duration;
 use crate::archive::locality::Declared;
 use crate::archive::locator::{NamedBy, Rules};
 use crate::archive::recall::{Budget, Policy};
-use crate::archive::{breaker, path_map};
+use crate::archive::{Roots, breaker, path_map};
 use crate::cli;
 use crate::error::{Error, Result};
 
 /// What is never recalled is still told, and followed where it is online.
-pub fn rules(typed: &cli::Stubs, policy: Policy) -> Result<Rules> {
+pub fn rules(typed: &cli::Stubs, policy: Policy, roots: &Roots) -> Result<Rules> {
     let pointer_rules = typed.pointer_rule.iter().map(|text| {
         text.parse().map_err(|why| Error::usage(format!("--pointer-rule {text} cannot be used"), format!("{why}.")))
     });
     let slow =
         Duration::try_from(typed.slow_read).map_err(|_| Error::usage("--slow-read is negative", "Write 0s, or 2s."))?;
+    let target_roots = directories("--target-root", &typed.target_root)?;
+    let declared = |option, named: &[PathBuf]| declared(option, named, roots, &target_roots);
     Ok(Rules {
         policy,
         declared: Declared {
-            nearline: directories("--nearline", &typed.nearline)?,
-            online: directories("--online", &typed.online)?,
+            nearline: declared("--nearline", &typed.nearline)?,
+            online: declared("--online", &typed.online)?,
         },
-        target_roots: directories("--target-root", &typed.target_root)?,
+        target_roots: target_roots.clone(),
         pointer_rules: pointer_rules.collect::<Result<_>>()?,
         named_by: match typed.stub_path {
             cli::StubPath::Auto => NamedBy::Opening,
@@ -42,6 +44,12 @@ pub fn policy(typed: &cli::Reindex) -> Result<Policy> {
         at_a_time: typed.recalls_at_a_time.into(),
         a_minute: typed.recalls_a_minute,
     };
+    if typed.allow_recall && typed.slice.is_some() {
+        return Err(Error::usage(
+            "--allow-recall cannot be used with --slice: each slice would recall as much as the budget says",
+            "Index all slices and finish them; then run once with --allow-recall and without --slice.",
+        ));
+    }
     match (typed.recall, typed.allow_recall) {
         (cli::Recall::Never, false) => Ok(Policy::Never),
         (cli::Recall::OnlineOnly, false) => Ok(Policy::OnlineOnly),
@@ -58,6 +66,30 @@ pub fn policy(typed: &cli::Reindex) -> Result<Policy> {
 
 fn directories(option: &str, named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     named.iter().map(|directory| here(option, directory)).collect()
+}
+
+/// Without links, since a directory may be called by several names. One of which nothing lies below is a mistake.
+fn declared(option: &str, named: &[PathBuf], roots: &Roots, target_roots: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let resolve = |directory: &Path| {
+        directory.canonicalize().map_err(|error| {
+            let what = format!("{option} {}: {error}", directory.display());
+            Error::usage(what, "Is it mounted? Name a directory that exists.")
+        })
+    };
+    let targets = target_roots.iter().map(|root| resolve(root)).collect::<Result<Vec<_>>>()?;
+    let holds = |directory: &Path| {
+        let mut others = targets.iter().chain(roots.resolved());
+        others.any(|other| directory.starts_with(other) || other.starts_with(directory))
+    };
+    directories(option, named)?
+        .iter()
+        .map(|named| {
+            let directory = resolve(named)?;
+            let what = format!("{option} {}: no root lies there, nor does it lie below one", named.display());
+            let advice = "Name a directory below a root or a --target-root, or one that holds these.";
+            if holds(&directory) { Ok(directory) } else { Err(Error::usage(what, advice)) }
+        })
+        .collect()
 }
 
 /// A directory that is missing would be one that nothing lies below.

@@ -78,8 +78,7 @@ impl Locality {
         }
     }
 
-    /// Reading may bring it.
-    pub fn can_be_recalled(self) -> bool {
+    fn can_be_recalled(self) -> bool {
         matches!(self, Locality::Nearline | Locality::Unknown)
     }
 }
@@ -124,6 +123,11 @@ impl Stub {
         Stub { kind, confidence, locality, target: None, claimed_size: None, why: why.into(), mount: None }
     }
 
+    /// A permit can open it: its bytes come by reading.
+    pub fn can_be_recalled(&self) -> bool {
+        self.locality.can_be_recalled() && self.mount.is_some()
+    }
+
     /// A link that leads to a link, and so on.
     pub fn too_far() -> Self {
         Stub::proven("chain of links", Locality::Unavailable, "too many of them, or a file that changes all the time")
@@ -135,7 +139,7 @@ impl Stub {
     }
 }
 
-/// Directories that somebody has declared.
+/// Directories that somebody has declared, without links.
 #[derive(Clone, Debug, Default)]
 pub struct Declared {
     /// Of storage that gives no sign of what it has moved away.
@@ -177,6 +181,7 @@ impl<'a> Facts<'a> {
         Some(Stub { claimed_size, mount: Some(self.mount.point.clone()), ..stub })
     }
 
+    /// Both without links.
     fn is_below(&self, directories: &[PathBuf]) -> bool {
         directories.iter().any(|directory| self.path.starts_with(directory))
     }

@@ -2,6 +2,7 @@
 //! something online, and never read by accident.
 
 mod kinds;
+mod mended;
 mod ntfs;
 mod policies;
 mod proof;
