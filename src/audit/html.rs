@@ -175,6 +175,7 @@ table { border-collapse: collapse; width: 100%; }
 .chart th { font-weight: normal; text-align: left; width: 45%; overflow-wrap: anywhere; padding-right: .5rem; }
 .chart td { vertical-align: middle; } .chart svg { display: block; fill: var(--bar); } .n { text-align: right; width: 6rem; font-variant-numeric: tabular-nums; }
 .findings th, .findings td { text-align: left; vertical-align: top; padding: .3rem .5rem; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+.findings th, .findings td:nth-child(-n+2) { white-space: nowrap; }
 .findings th[role=button] { cursor: pointer; } .findings th[aria-sort=ascending]::after { content: ' \\2191'; } .findings th[aria-sort=descending]::after { content: ' \\2193'; }
 @media (max-width: 48rem) { .findings thead { display: none; } .findings tr { display: block; padding: .5rem 0; border-bottom: 1px solid var(--line); } .findings td { display: block; border: 0; padding: .1rem 0; } }
 @media print { body { max-width: none; padding: 0; font-size: 11px; } .findings th[role=button]::after { content: none; } }
