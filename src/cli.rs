@@ -25,6 +25,8 @@ pub enum Command {
     /// Compare archive and index both ways, and change nothing
     #[command(after_help = AUDIT_EXIT_CODES)]
     Audit(Box<Audit>),
+    /// Apply the plan of an audit, row by row, with an undo file
+    Repair(Repair),
     /// Make the tables of an index in an empty database
     Init(Init),
 }
@@ -240,6 +242,10 @@ pub struct Audit {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// Writes what could be repaired into a new file, for `pacs-index repair`
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+
     /// Writes a table of studies whose images are lost or cannot be read into a new file
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
@@ -275,6 +281,37 @@ pub struct Audit {
 
     #[command(flatten)]
     pub stubs: Stubs,
+}
+
+/// Applies what an audit has planned.
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// The plan that `audit --plan` has written
+    #[arg(required_unless_present = "undo")]
+    pub plan: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub index: Index,
+
+    /// How the PACS calls a directory of this system, e.g. /mnt/dicom=D:/DICOM (repeatable)
+    #[arg(long, value_name = "FROM=TO")]
+    pub path_map: Vec<String>,
+
+    /// A new file for what takes the changes back
+    #[arg(long, value_name = "FILE", required_unless_present = "undo")]
+    pub undo_file: Option<PathBuf>,
+
+    /// Take back what a repair has done, by its undo file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plan", "undo_file"])]
+    pub undo: Option<PathBuf>,
+
+    /// Write although the server is a replica, or read-only
+    #[arg(long)]
+    pub allow_replica: bool,
+
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// What a site settles of archive stubs.

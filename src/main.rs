@@ -22,6 +22,7 @@ fn run() -> error::Result<Exit> {
     match Cli::parse_from(arguments).command {
         Command::Reindex(typed) => command::reindex::run(&typed),
         Command::Audit(typed) => command::audit::run(&typed),
+        Command::Repair(typed) => command::repair::run(&typed),
         Command::Init(typed) => command::init::run(&typed),
     }
 }

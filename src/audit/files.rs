@@ -146,7 +146,7 @@ impl Audit<'_> {
                 if let Some(detail) = tells(&file) {
                     let path = Some(text(&path));
                     let (uid, severity) = (uid.clone(), check.severity);
-                    self.done.findings.push(Finding { check: check.name, severity, uid, path, detail });
+                    self.done.findings.push(Finding { check: check.name, severity, uid, path, detail, mend: None });
                 }
             }
         }
@@ -193,7 +193,7 @@ impl Plan<'_> {
                         && let Some(detail) = tells(&stub)
                     {
                         let (name, severity, path) = (check.name, check.severity, Some(text(file.path())));
-                        poisoned(findings).push(Finding { check: name, severity, uid: None, path, detail });
+                        poisoned(findings).push(Finding { check: name, severity, uid: None, path, detail, mend: None });
                     }
                 }
                 listed::STUB

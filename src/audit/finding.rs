@@ -32,4 +32,13 @@ pub struct Finding {
     /// As the index has it, or as the file is called here.
     pub path: Option<String>,
     pub detail: String,
+    /// What a repair could do.
+    pub mend: Option<Mend>,
+}
+
+/// What a repair could do about a finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mend {
+    Set { table: String, column: String, from: Option<String>, to: Option<String> },
+    RemoveImage,
 }

@@ -117,7 +117,7 @@ impl Audit<'_> {
         // The key of a patient is a patient's data.
         let uid = (level != Level::Patient).then(|| key.to_owned());
         let detail = format!("{}: {columns}", table(level));
-        let finding = Finding { check: check.name, severity: check.severity, uid, path, detail };
+        let finding = Finding { check: check.name, severity: check.severity, uid, path, detail, mend: None };
         self.compared.differing.push(Differing { level, key: key.to_owned(), shown, finding });
     }
 

@@ -73,6 +73,7 @@ mod tests {
             uid: Some(uid.into()),
             path: None,
             detail: String::new(),
+            mend: None,
         };
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("made/audit");

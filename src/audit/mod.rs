@@ -14,6 +14,7 @@ mod headers;
 pub mod html;
 pub mod last;
 mod listed;
+pub mod plan;
 pub mod report;
 mod rows;
 pub mod watch;

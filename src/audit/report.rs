@@ -145,7 +145,16 @@ struct Line<'a> {
 
 /// Writes a text into a new file.
 pub fn write(path: &Path, what: &str, option: &str, text: &str) -> Result<()> {
-    let mut file = new_file::create(path, what, option, false, Readers::Usual)?;
+    write_for(Readers::Usual, path, what, option, text)
+}
+
+/// It holds values of rows.
+pub fn write_for_owner(path: &Path, what: &str, option: &str, text: &str) -> Result<()> {
+    write_for(Readers::Owner, path, what, option, text)
+}
+
+fn write_for(readers: Readers, path: &Path, what: &str, option: &str, text: &str) -> Result<()> {
+    let mut file = new_file::create(path, what, option, false, readers)?;
     file.write_all(text.as_bytes()).map_err(|error| {
         Error::unfinished(
             format!("{option} {}: {error}", path.display()),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::checks::{Asks, AtPath, Check, Row};
-use super::finding::Finding;
+use super::finding::{Finding, Mend};
 use super::listed::{self, FILE, ROW};
 use super::{Audit, Depth, MANY, MANY_OF_ALL, Plan, failed, not_kept};
 use crate::archive::{FoundFile, Standing};
@@ -33,7 +33,10 @@ impl Suspects {
 }
 
 /// What the tables alone tell, check by check.
-type Asked = Vec<(&'static Check, Vec<(Option<String>, String)>)>;
+type Asked = Vec<(&'static Check, Vec<Told>)>;
+
+/// A row that a statement finds: the key, a detail, and what could be set.
+type Told = (Option<String>, String, Option<Mend>);
 
 impl Audit<'_> {
     pub fn list_rows(&mut self) -> Result<Table<ROW>> {
@@ -123,8 +126,27 @@ impl Audit<'_> {
         let looked = Row { at_path: self.plan.at_path(&row.path), rows_of_path, least_size, moved_to };
         for (check, tells) in self.plan.of_rows() {
             if let Some(detail) = tells(&looked) {
+                let mend = match &looked {
+                    Row { moved_to: Some(to), .. } if check.name == "moved-file" => {
+                        self.plan.path_map.to_index(to).ok().map(|to| Mend::Set {
+                            table: "image".into(),
+                            column: "path".into(),
+                            from: Some(row.path.clone()),
+                            to: Some(to),
+                        })
+                    }
+                    Row { at_path: AtPath::Nothing, .. } if check.name == "missing-file" => Some(Mend::RemoveImage),
+                    _ => None,
+                };
                 let (uid, path) = (Some(row.sop_instance_uid.clone()), Some(row.path.clone()));
-                self.done.findings.push(Finding { check: check.name, severity: check.severity, uid, path, detail });
+                self.done.findings.push(Finding {
+                    check: check.name,
+                    severity: check.severity,
+                    uid,
+                    path,
+                    detail,
+                    mend,
+                });
             }
         }
     }
@@ -153,14 +175,15 @@ impl Audit<'_> {
             let Asks::Tables(sql) = check.asks else { continue };
             let Some(sql) = sql(&self.inspector.tables()).filter(|_| !before.is_empty()) else { continue };
             let now = self.inspector.ask(&sql).map_err(|failure| failed(self.plan, failure))?;
-            let before: HashSet<Option<String>> = before.into_iter().map(|(uid, _)| uid).collect();
-            let still = now.into_iter().filter_map(found).filter(|(uid, _)| before.contains(uid));
-            self.done.findings.extend(still.map(|(uid, detail)| Finding {
+            let before: HashSet<Option<String>> = before.into_iter().map(|(uid, ..)| uid).collect();
+            let still = now.into_iter().filter_map(found).filter(|(uid, ..)| before.contains(uid));
+            self.done.findings.extend(still.map(|(uid, detail, mend)| Finding {
                 check: check.name,
                 severity: check.severity,
                 uid,
                 path: None,
                 detail,
+                mend,
             }));
         }
         Ok(())
@@ -202,9 +225,13 @@ impl Plan<'_> {
     }
 }
 
-fn found(row: Vec<Option<String>>) -> Option<(Option<String>, String)> {
+/// Key and detail; then table and column that could be set, from what, and to what.
+fn found(row: Vec<Option<String>>) -> Option<Told> {
     let mut columns = row.into_iter();
-    Some((columns.next()?, columns.next()??))
+    let (key, detail) = (columns.next()?, columns.next()??);
+    let [table, column, from, to] = [(); 4].map(|()| columns.next().flatten());
+    let mend = table.zip(column).map(|(table, column)| Mend::Set { table, column, from, to });
+    Some((key, detail, mend))
 }
 
 /// A file stands where a directory was.

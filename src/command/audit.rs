@@ -9,7 +9,7 @@ use super::say;
 use crate::audit::last::{self, Last};
 use crate::audit::report::{self, AuditReport};
 use crate::audit::watch::Watch;
-use crate::audit::{self, Plan, csv, html};
+use crate::audit::{self, Plan, csv, html, plan};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -28,7 +28,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     let begun = Instant::now();
     let watch = Watch::default();
     let mut observer = progress::observer(settings.progress);
-    let plan = Plan {
+    let to_do = Plan {
         roots: &settings.roots,
         path_map: &settings.path_map,
         locator: &settings.locator,
@@ -45,7 +45,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     };
     let done = std::thread::scope(|scope| {
         scope.spawn(|| watch.show(observer.as_mut()));
-        let done = audit::audit(&plan, &mut inspector);
+        let done = audit::audit(&to_do, &mut inspector);
         watch.end();
         done
     })?;
@@ -60,6 +60,10 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         json: settings.json.as_deref(),
     };
     report.write_json()?;
+    if let (Some(path), None) = (&settings.plan, &done.alarm) {
+        let steps = plan::text(&settings.location.shown(), &done.findings).map_err(|error| defect(&error))?;
+        report::write_for_owner(path, "the plan", "--plan", &steps)?;
+    }
     let failed = |failure| {
         Error::unfinished(
             format!("the index {} cannot be read: {failure}", settings.location.shown()),
@@ -86,4 +90,11 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         })?;
     }
     Ok(report.exit())
+}
+
+fn defect(error: &dyn std::fmt::Display) -> Error {
+    Error::unfinished(
+        format!("the plan cannot be written, which is a defect of this program: {error}"),
+        "Please report it.",
+    )
 }

@@ -67,7 +67,7 @@ fn consent(can_ask: bool) -> Result<()> {
     ))
 }
 
-fn agrees(answers: &mut impl BufRead, out: &mut impl Write) -> bool {
+pub(super) fn agrees(answers: &mut impl BufRead, out: &mut impl Write) -> bool {
     let mut answer = String::new();
     let asked = write!(out, "Go on? [y/N] ").and_then(|()| out.flush()).and_then(|()| answers.read_line(&mut answer));
     asked.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())

@@ -5,6 +5,7 @@ mod consent;
 pub mod init;
 mod interrupt;
 pub mod reindex;
+pub mod repair;
 
 use std::io::Write;
 

@@ -73,6 +73,10 @@ macro_rules! connection {
                 Ok(self.fetch(&TABLES.into(), &[])?.into_iter().flatten().flatten().collect())
             }
 
+            fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
+                Ok(self.fetch(&COLUMNS.into(), &[Value::Text(table)])?.into_iter().flatten().flatten().collect())
+            }
+
             fn statement_bytes(&self) -> usize {
                 self.statement_bytes
             }

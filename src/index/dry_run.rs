@@ -81,6 +81,18 @@ impl<I: Index> Index for DryRun<I> {
         self.index.ask(sql, values)
     }
 
+    fn execute(&mut self, _: &str, _: &[Option<&str>]) -> Result<u64, Failure> {
+        Err(Failure::Lost("a dry run writes nothing".into()))
+    }
+
+    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
+        self.index.column_names(table)
+    }
+
+    fn equal(&self) -> &'static str {
+        self.index.equal()
+    }
+
     fn text_type(&self) -> &'static str {
         self.index.text_type()
     }

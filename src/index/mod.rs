@@ -5,7 +5,7 @@
 //! that writes nothing. A database is added by implementing [`sql::Database`] in a file of its own and a line in
 //! [`location`]. [`batch`] says how a batch of entries gets into an index, [`existing`] what may be written of rows that
 //! were there before, [`duplicates`] which of several files of an instance is indexed, and [`close`] what is settled at
-//! the end. [`companion_rows`] writes titles of reports and codes of animals. The only door to sqlx. Nothing in this room drops, truncates or alters a table, or deletes a row.
+//! the end. [`companion_rows`] writes titles of reports and codes of animals. The only door to sqlx. Nothing in this room drops, truncates or alters a table; a row is deleted only by [`mend`], which somebody has asked for row by row.
 
 mod ask;
 pub mod batch;
@@ -30,6 +30,7 @@ pub mod inspect;
 pub mod known;
 pub mod location;
 mod lookup;
+pub mod mend;
 mod missing;
 mod mysql;
 pub mod names;
@@ -173,6 +174,15 @@ pub trait Index {
 
     /// The texts of the rows that a statement finds.
     fn ask(&mut self, sql: &str, values: &[&str]) -> Result<Vec<Vec<Option<String>>>, Failure>;
+
+    /// Runs a statement, and returns how many rows it changed.
+    fn execute(&mut self, sql: &str, values: &[Option<&str>]) -> Result<u64, Failure>;
+
+    /// The columns of a table, in their order.
+    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure>;
+
+    /// Compares values, NULL included.
+    fn equal(&self) -> &'static str;
 
     /// The type by which a statement shows any value as text.
     fn text_type(&self) -> &'static str;

@@ -37,6 +37,9 @@ const LOGS: &str = "SELECT CASE WHEN @@log_bin = 0 THEN 'OFF' ELSE CAST(@@binlog
 
 const BEGIN: &str = "START TRANSACTION";
 
+const COLUMNS: &str = "SELECT CAST(COLUMN_NAME AS CHAR) FROM information_schema.COLUMNS \
+                       WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION";
+
 const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
 
 /// Columns that are a primary or unique key by themselves, and in their whole length.

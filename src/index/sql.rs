@@ -23,6 +23,9 @@ pub trait Database {
     /// Rows of texts.
     fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Vec<Vec<Option<String>>>, Failure>;
 
+    /// The columns of a table, in their order.
+    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure>;
+
     /// The tables that the database has.
     fn table_names(&mut self) -> Result<Vec<String>, Failure>;
 
@@ -206,6 +209,19 @@ impl<D: Database> Index for SqlIndex<D> {
     fn ask(&mut self, sql: &str, values: &[&str]) -> Result<Vec<Vec<Option<String>>>, Failure> {
         let values: Vec<Value> = values.iter().map(|value| Value::Text(value)).collect();
         self.database.fetch(&sql.into(), &values)
+    }
+
+    fn execute(&mut self, sql: &str, values: &[Option<&str>]) -> Result<u64, Failure> {
+        let values: Vec<Value> = values.iter().map(|value| value.map_or(Value::Null, Value::Text)).collect();
+        self.database.execute(&sql.into(), &values, Keep::Once)
+    }
+
+    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
+        self.database.column_names(table)
+    }
+
+    fn equal(&self) -> &'static str {
+        self.database.dialect().equal
     }
 
     fn text_type(&self) -> &'static str {

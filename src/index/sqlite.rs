@@ -29,6 +29,8 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 
 const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
 
+const COLUMNS: &str = "SELECT name FROM pragma_table_info(?) ORDER BY cid";
+
 /// Columns that are a primary or unique key by themselves. A primary key of text has an index like any other.
 const KEYS: &str = "SELECT MAX(i.name) FROM pragma_index_list(?) l JOIN pragma_index_info(l.name) i \
                     WHERE l.\"unique\" = 1 AND l.partial = 0 GROUP BY l.name HAVING COUNT(*) = 1";

@@ -28,6 +28,7 @@ pub struct Audit {
     pub settle: Duration,
     pub fail_on: Severity,
     pub json: Option<PathBuf>,
+    pub plan: Option<PathBuf>,
     pub csv: Option<PathBuf>,
     pub html: Option<PathBuf>,
     pub io_threads: usize,
@@ -48,9 +49,13 @@ impl Audit {
         let roots = Roots::check(&typed.roots, typed.require_mount)?;
         let rules = stubs::rules(&typed.stubs, Policy::OnlineOnly, &roots)?;
         archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
-        for (option, file) in
-            [("--json", &typed.json), ("--csv", &typed.csv), ("--html", &typed.html), ("--last", &typed.last)]
-        {
+        for (option, file) in [
+            ("--json", &typed.json),
+            ("--plan", &typed.plan),
+            ("--csv", &typed.csv),
+            ("--html", &typed.html),
+            ("--last", &typed.last),
+        ] {
             if let Some(file) = file.as_ref().filter(|file| roots.hold(file) || rules.hold(file)) {
                 return Err(Error::usage(
                     format!("{option} {}: lies in the archive, which this program does not write to", file.display()),
@@ -80,6 +85,7 @@ impl Audit {
                 .map_err(|_| Error::usage("--settle is negative", "Write 0s, or 15m."))?,
             fail_on: typed.fail_on,
             json: typed.json.clone(),
+            plan: typed.plan.clone(),
             csv: typed.csv.clone(),
             html: typed.html.clone(),
             progress: super::progress(typed.quiet, typed.progress),

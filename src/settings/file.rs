@@ -179,7 +179,7 @@ mod tests {
             ["pacs-index", "reindex", "--config"].into_iter().chain([path.to_str().unwrap()]).chain(typed.to_vec());
         match Cli::parse_from(complete(typed.map(OsString::from).collect())?).command {
             cli::Command::Reindex(typed) => Ok(*typed),
-            cli::Command::Audit(_) | cli::Command::Init(_) => unreachable!(),
+            cli::Command::Audit(_) | cli::Command::Repair(_) | cli::Command::Init(_) => unreachable!(),
         }
     }
 

@@ -33,6 +33,7 @@ use crate::journal::Busy;
 use crate::pipeline::key_order::When;
 use crate::pipeline::received::Origin;
 use crate::progress::Form;
+pub use archive::path_map;
 pub use index::location;
 
 /// Fewer threads than this leave a storage unit over a network idle.

@@ -29,6 +29,7 @@ mod pydicom;
 mod received;
 mod refusals;
 mod reindex;
+mod repair;
 mod replication;
 mod schema;
 mod sequences;

@@ -12,8 +12,9 @@ pub const INSTANCES: Check = Check {
         let derived = &tables.of(Level::Series).derived.as_ref()?.name;
         let (series, link) = (tables.key(Level::Series), tables.of(Level::Instance).name("seriesuid"));
         Some(format!(
-            "SELECT s.`{series}`, 'instances is not the number of images' FROM `series` s WHERE s.`{derived}` <> \
-             (SELECT COUNT(*) FROM `image` i WHERE i.`{link}` = s.`{series}`) ORDER BY s.`{series}`"
+            "SELECT * FROM (SELECT s.`{series}` k, 'instances is not the number of images', 'series', 'instances', \
+             CAST(s.`{derived}` AS CHAR) f, CAST((SELECT COUNT(*) FROM `image` i WHERE i.`{link}` = s.`{series}`) AS CHAR) t \
+             FROM `series` s WHERE s.`{derived}` IS NOT NULL) n WHERE f <> t ORDER BY k"
         ))
     }),
 };

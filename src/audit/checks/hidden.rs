@@ -9,14 +9,18 @@ pub const REVIEWED: Check = Check {
     name: "reviewed-empty",
     severity: Severity::Error,
     about: "study.reviewed is an empty text: the study is not among the unread ones, nor among anybody's",
-    asks: Asks::Tables(|tables| studies(tables, "`reviewed` = ''", "reviewed is an empty text")),
+    asks: Asks::Tables(|tables| {
+        studies(tables, "`reviewed` = ''", "reviewed is an empty text", "'study', 'reviewed', '', NULL")
+    }),
 };
 
 pub const PRIVATE: Check = Check {
     name: "private-null",
     severity: Severity::Error,
     about: "study.private is NULL, which hides the study from searches",
-    asks: Asks::Tables(|tables| studies(tables, "`private` IS NULL", "private is NULL")),
+    asks: Asks::Tables(|tables| {
+        studies(tables, "`private` IS NULL", "private is NULL", "'study', 'private', NULL, '0'")
+    }),
 };
 
 pub const RECEIVED: Check = Check {
@@ -25,7 +29,7 @@ pub const RECEIVED: Check = Check {
     about: "study.received is NULL: the study stands in no list by day, and is never purged",
     asks: Asks::Tables(|tables| {
         let column = tables.of(Level::Study).column("received")?;
-        studies(tables, &format!("`{}` IS NULL", column.name), "received is NULL")
+        studies(tables, &format!("`{}` IS NULL", column.name), "received is NULL", "NULL")
     }),
 };
 
@@ -42,8 +46,8 @@ pub const MODALITY: Check = Check {
     }),
 };
 
-/// An index without the column does not answer.
-fn studies(tables: &Tables, hidden: &str, why: &str) -> Option<String> {
+/// An index without the column does not answer. `mend` is table, column, and what could be set in it, from what.
+fn studies(tables: &Tables, hidden: &str, why: &str, mend: &str) -> Option<String> {
     let key = tables.key(Level::Study);
-    Some(format!("SELECT `{key}`, '{why}' FROM `{}` WHERE {hidden} ORDER BY `{key}`", table(Level::Study)))
+    Some(format!("SELECT `{key}`, '{why}', {mend} FROM `{}` WHERE {hidden} ORDER BY `{key}`", table(Level::Study)))
 }

@@ -1,0 +1,94 @@
+//! What a repair writes, value by value and row by row: each only if the row is still what the plan has seen. The only
+//! place that deletes a row, which is saved whole before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::location::Access;
+use super::{Failure, Index, Location, Tables};
+use crate::dicom::{Level, Table};
+use crate::error::Result;
+
+/// A row by the names of its columns, as texts.
+pub type WholeRow = BTreeMap<String, Option<String>>;
+
+/// What a plan may set: the columns that are known to be safe to.
+pub const SETTABLE: [(Table, &str); 4] =
+    [(Table::Image, "path"), (Table::Series, "instances"), (Table::Study, "reviewed"), (Table::Study, "private")];
+
+pub struct Mender {
+    index: Box<dyn Index + Send>,
+    tables: Arc<Tables>,
+}
+
+impl Mender {
+    pub fn new(location: &Location, tables: &Arc<Tables>) -> Result<Self> {
+        Ok(Mender { index: location.connect(tables, Access::Write)?, tables: tables.clone() })
+    }
+
+    /// What a column of a row holds; `None`: there is no such row.
+    pub fn value(&mut self, table: Table, key: &str, column: &str) -> Result<Option<Option<String>>, Failure> {
+        let (column, key_column) = (self.column(table, column), self.tables.key(table));
+        let text = self.index.text_type();
+        let sql = format!("SELECT CAST(`{column}` AS {text}) FROM `{}` WHERE `{key_column}` = ?", table.name());
+        Ok(self.index.ask(&sql, &[key])?.pop().and_then(|mut row| row.pop()))
+    }
+
+    /// Sets a column, if it still holds what is expected. Returns whether it did.
+    pub fn set(
+        &mut self,
+        table: Table,
+        key: &str,
+        column: &str,
+        from: Option<&str>,
+        to: Option<&str>,
+    ) -> Result<bool, Failure> {
+        // The server says how many rows it changed, or found: the value tells.
+        if self.value(table, key, column)? != Some(from.map(str::to_owned)) {
+            return Ok(false);
+        }
+        let (column, key_column, equal) = (self.column(table, column), self.tables.key(table), self.index.equal());
+        let name = table.name();
+        let sql = format!("UPDATE `{name}` SET `{column}` = ? WHERE `{key_column}` = ? AND `{column}` {equal} ?");
+        Ok(self.index.execute(&sql, &[to, Some(key), from])? > 0)
+    }
+
+    /// All of a row.
+    pub fn row(&mut self, table: Table, key: &str) -> Result<Option<WholeRow>, Failure> {
+        let names = self.index.column_names(table.name())?;
+        let text = self.index.text_type();
+        let columns: Vec<String> = names.iter().map(|name| format!("CAST(`{name}` AS {text})")).collect();
+        let key_column = self.tables.key(table);
+        let sql = format!("SELECT {} FROM `{}` WHERE `{key_column}` = ?", columns.join(", "), table.name());
+        Ok(self.index.ask(&sql, &[key])?.pop().map(|row| names.into_iter().zip(row).collect()))
+    }
+
+    /// Removes an image, if it still names this path. Returns whether it did.
+    pub fn remove_image(&mut self, key: &str, path: &str) -> Result<bool, Failure> {
+        let (key_column, path_column) =
+            (self.tables.key(Level::Instance), self.tables.of(Level::Instance).name("path"));
+        let sql = format!("DELETE FROM `image` WHERE `{key_column}` = ? AND `{path_column}` = ?");
+        Ok(self.index.execute(&sql, &[Some(key), Some(path)])? > 0)
+    }
+
+    /// Puts a row back that was removed. Returns whether its key was free.
+    pub fn put_back(&mut self, table: Table, row: &WholeRow) -> Result<bool, Failure> {
+        let names: Vec<String> = row.keys().map(|name| format!("`{}`", name.replace('`', ""))).collect();
+        let marks = vec!["?"; row.len()].join(", ");
+        let sql = format!("INSERT INTO `{}` ({}) VALUES ({marks})", table.name(), names.join(", "));
+        let values: Vec<Option<&str>> = row.values().map(Option::as_deref).collect();
+        match self.index.execute(&sql, &values) {
+            Ok(rows) => Ok(rows > 0),
+            Err(Failure::Duplicate) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The name of a column that a plan calls by its present one.
+    fn column(&self, table: Table, known: &str) -> String {
+        let written = self.tables.of(table);
+        let derived = written.derived.as_ref().filter(|column| column.known == known).map(|column| column.name.clone());
+        let named = Some(written.name(known)).filter(|name| !name.is_empty()).map(str::to_owned);
+        named.or(derived).unwrap_or_else(|| known.to_owned())
+    }
+}
