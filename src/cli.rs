@@ -218,6 +218,10 @@ pub struct Audit {
     #[arg(long, value_enum, default_value_t = Depth::Exists)]
     pub level: Depth,
 
+    /// Compare the four tables of this replica with those of --index too: mysql://user@host:port/database
+    #[arg(long, value_name = "URL")]
+    pub replica: Option<String>,
+
     /// Only this check (repeatable); they are listed in README
     #[arg(long, value_name = "NAME")]
     pub check: Vec<String>,

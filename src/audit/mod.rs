@@ -15,6 +15,7 @@ pub mod html;
 pub mod last;
 mod listed;
 pub mod plan;
+pub mod replica;
 pub mod report;
 mod rows;
 pub mod watch;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::Done;
 use super::finding::{Finding, Severity};
 use super::last::{Last, Since};
+use super::replica::{Compared, Difference};
 use crate::archive::Slice;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -19,6 +20,8 @@ use crate::progress::text;
 
 pub struct AuditReport<'a> {
     pub done: &'a Done,
+    /// What a replica has.
+    pub compared: Option<&'a Compared>,
     /// What was found before, if there was an audit.
     pub last: Option<&'a Last>,
     pub part: Option<Slice>,
@@ -34,13 +37,20 @@ const SHOWN: usize = 3;
 impl AuditReport<'_> {
     pub fn exit(&self) -> Exit {
         let is_alarm = self.done.alarm.is_some();
-        match self.done.interrupted {
+        let differs = self.compared.is_some_and(|compared| !compared.differences.is_empty());
+        match self.done.interrupted || self.compared.is_some_and(|compared| compared.interrupted) {
             true => Exit::Interrupted,
-            false if is_alarm || self.done.findings.iter().any(|finding| finding.severity >= self.fail_on) => {
+            false
+                if is_alarm || differs || self.done.findings.iter().any(|finding| finding.severity >= self.fail_on) =>
+            {
                 Exit::Findings
             }
             false => Exit::Clean,
         }
+    }
+
+    fn differences(&self) -> &[Difference] {
+        self.compared.map_or(&[], |compared| &compared.differences)
     }
 
     pub fn text(&self) -> String {
@@ -50,7 +60,7 @@ impl AuditReport<'_> {
         let outcome = match self.exit() {
             Exit::Interrupted => "interrupted",
             _ if done.alarm.is_some() => "ALARM",
-            _ if done.findings.is_empty() => "nothing found",
+            _ if done.findings.is_empty() && self.differences().is_empty() => "nothing found",
             _ => "findings",
         };
         line(format!("audit of {}: {outcome}", self.index));
@@ -89,6 +99,13 @@ impl AuditReport<'_> {
                 line("  ...".into());
             }
         }
+        if let Some(Compared { rows, differences, .. }) = self.compared {
+            let [rows, differ] = [*rows, differences.len() as u64].map(text::count);
+            line(format!("\nreplica: {rows} rows compared, {differ} differ"));
+            for Difference { table, key, what } in differences.iter().take(SHOWN * SHOWN) {
+                line(format!("  {table} {}: {what}", key.as_deref().unwrap_or("(a patient)")));
+            }
+        }
         if let Some(json) = self.json {
             line(format!("\neach finding, one a line: {}", text::path(json)));
         }
@@ -116,7 +133,16 @@ impl AuditReport<'_> {
             detail: &finding.detail,
             is_new: self.last.map(|last| !last.had(finding)),
         });
-        let written = alarm.chain(findings).try_for_each(|line| -> io::Result<()> {
+        let details: Vec<String> = self.differences().iter().map(|d| format!("{}: {}", d.table, d.what)).collect();
+        let differences = self.differences().iter().zip(&details).map(|(difference, detail)| Line {
+            check: "replica-differs",
+            severity: Severity::Error.name(),
+            uid: difference.key.as_deref(),
+            path: None,
+            detail,
+            is_new: None,
+        });
+        let written = alarm.chain(findings).chain(differences).try_for_each(|line| -> io::Result<()> {
             serde_json::to_writer(&mut out, &line)?;
             out.write_all(b"\n")
         });

@@ -7,12 +7,14 @@ use jiff::Zoned;
 use super::interrupt::stop_on_interrupt;
 use super::say;
 use crate::audit::last::{self, Last};
+use crate::audit::replica::{self, Compared, Servers};
 use crate::audit::report::{self, AuditReport};
 use crate::audit::watch::Watch;
 use crate::audit::{self, Plan, csv, html, plan};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::index::Location;
 use crate::index::inspect::Inspector;
 use crate::index::location::Access;
 use crate::pipeline::Stop;
@@ -35,7 +37,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         depth: settings.depth,
         part: settings.part,
         max_rate: settings.max_rate,
-        checks: settings.checks,
+        checks: settings.checks.clone(),
         settle: settings.settle,
         io_threads: settings.io_threads,
         scratch: std::env::temp_dir(),
@@ -49,9 +51,12 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         watch.end();
         done
     })?;
+    let compared =
+        settings.replica.as_ref().map(|replica| compare(replica, &settings, &mut inspector, &stop)).transpose()?;
     let last = Last::read(&settings.last);
     let report = AuditReport {
         done: &done,
+        compared: compared.as_ref(),
         last: last.as_ref(),
         part: settings.part,
         index: settings.location.shown(),
@@ -90,6 +95,14 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         })?;
     }
     Ok(report.exit())
+}
+
+fn compare(replica: &Location, settings: &Audit, master: &mut Inspector, stop: &Stop) -> Result<Compared> {
+    let tables = replica.prepare(Access::DryRun)?;
+    let mut inspector = Inspector::new(replica, &tables)?;
+    let names = [settings.location.shown(), replica.shown()];
+    let mut servers = Servers { master, replica: &mut inspector, names };
+    replica::compare(&mut servers, settings.settle, stop)
 }
 
 fn defect(error: &dyn std::fmt::Display) -> Error {

@@ -138,6 +138,57 @@ impl Inspector {
         Ok([by_day, by_modality.transpose()?.unwrap_or_default()])
     }
 
+    /// So many keys of a table behind one, in the order of the database.
+    pub fn keys_after(&mut self, table: Table, key: &str, most: usize) -> Result<Vec<String>, Failure> {
+        let column = self.tables.key(table).to_owned();
+        let name = table.name();
+        let sql = format!("SELECT `{column}` FROM `{name}` WHERE `{column}` > ? ORDER BY `{column}` LIMIT {most}");
+        Ok(self.index.ask(&sql, &[key])?.into_iter().flatten().flatten().collect())
+    }
+
+    pub fn columns(&mut self, table: Table) -> Result<Vec<String>, Failure> {
+        self.index.column_names(table.name())
+    }
+
+    /// Count and checksum of the rows behind a key up to another. Of MySQL and MariaDB.
+    pub fn checksum(
+        &mut self,
+        table: Table,
+        columns: &[String],
+        after: &str,
+        end: Option<&str>,
+    ) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        let (range, values) = self.range(table, after, end);
+        let hash = hash(columns);
+        let sql = format!(
+            "SELECT CAST(COUNT(*) AS CHAR), CAST(BIT_XOR(CONV(LEFT({hash}, 16), 16, 10)) AS CHAR) FROM `{}` {range}",
+            table.name()
+        );
+        self.index.ask(&sql, &values)
+    }
+
+    /// The same row by row, by key.
+    pub fn checksums(
+        &mut self,
+        table: Table,
+        columns: &[String],
+        after: &str,
+        end: Option<&str>,
+    ) -> Result<BTreeMap<String, String>, Failure> {
+        let (range, values) = self.range(table, after, end);
+        let sql = format!("SELECT `{}`, {} FROM `{}` {range}", self.tables.key(table), hash(columns), table.name());
+        let rows = self.index.ask(&sql, &values)?.into_iter();
+        Ok(rows.filter_map(|row| Some((row.first()?.clone()?, row.get(1)?.clone()?))).collect())
+    }
+
+    fn range<'v>(&self, table: Table, after: &'v str, end: Option<&'v str>) -> (String, Vec<&'v str>) {
+        let key = self.tables.key(table);
+        match end {
+            Some(end) => (format!("WHERE `{key}` > ? AND `{key}` <= ?"), vec![after, end]),
+            None => (format!("WHERE `{key}` > ?"), vec![after]),
+        }
+    }
+
     fn select(&self) -> String {
         let image = self.tables.of(Level::Instance);
         let text = self.index.text_type();
@@ -149,6 +200,12 @@ impl Inspector {
         let (key, path) = (self.tables.key(Level::Instance), image.name("path"));
         format!("SELECT `{key}`, `{path}`, {} FROM `image`", columns.join(", "))
     }
+}
+
+/// Of a row: NULL and an empty text differ, and so do texts that stand in neighbouring columns.
+fn hash(columns: &[String]) -> String {
+    let parts = columns.iter().map(|column| format!("ISNULL(`{column}`), IFNULL(`{column}`, '')"));
+    format!("MD5(CONCAT_WS(0x00, {}))", parts.collect::<Vec<_>>().join(", "))
 }
 
 fn row(columns: Vec<Option<String>>) -> Option<AuditedRow> {

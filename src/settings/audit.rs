@@ -17,6 +17,7 @@ use crate::progress::Form;
 pub struct Audit {
     pub roots: Roots,
     pub location: Location,
+    pub replica: Option<Location>,
     pub path_map: PathMap,
     pub locator: Locator,
     pub depth: Depth,
@@ -38,7 +39,16 @@ pub struct Audit {
 
 impl Audit {
     pub fn resolve(typed: &cli::Audit) -> Result<Self> {
-        let location = index::location(&typed.index)?;
+        let (location, credentials) = index::location_and_credentials(&typed.index)?;
+        let replica = typed.replica.as_deref().map(|url| Location::parse(url, &credentials)).transpose()?;
+        if [Some(&location), replica.as_ref()].into_iter().flatten().any(|one| one.file().is_some())
+            && replica.is_some()
+        {
+            return Err(Error::usage(
+                "--replica: only servers have replicas",
+                "Name both as mysql://user@host:port/database.",
+            ));
+        }
         if location.file().is_some_and(|file| !file.exists()) {
             return Err(Error::usage(
                 format!("the index {} is not there", location.shown()),
@@ -92,6 +102,7 @@ impl Audit {
             io_threads: typed.io_threads.map_or_else(default_io_threads, usize::from),
             roots,
             location,
+            replica,
             path_map,
         })
     }
