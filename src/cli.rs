@@ -431,6 +431,8 @@ pub enum Depth {
     Size,
     /// What its rows say is what stands in its header
     Header,
+    /// It can be read to its end, and its lengths agree
+    Full,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

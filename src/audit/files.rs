@@ -76,6 +76,32 @@ impl Audit<'_> {
         Ok(moved)
     }
 
+    /// Files that cannot be read to their end.
+    pub fn read_to_end(&mut self) -> Result<Vec<FoundFile>> {
+        let damaged = Mutex::new(Vec::new());
+        let plan = self.plan;
+        if plan.checks.iter().any(|check| matches!(check.asks, Asks::Whole)) {
+            plan.walk(&|found| {
+                let of_message = found.into_iter().filter(|file| plan.damage(file).is_some());
+                let of_message: Vec<FoundFile> = of_message.collect();
+                poisoned(&damaged).extend(of_message);
+            })?;
+        }
+        Ok(damaged.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    pub fn look_at_damaged(&mut self, damaged: Vec<FoundFile>) {
+        let Some(check) = self.plan.checks.iter().find(|check| matches!(check.asks, Asks::Whole)) else { return };
+        for file in damaged {
+            if let Some(detail) = self.plan.damage(&file) {
+                let uid = read_header(self.plan.locator, &file).and_then(Result::ok);
+                let uid = uid.map(|instance| instance.sop_instance_uid().to_owned());
+                let (severity, path) = (check.severity, Some(text(file.path())));
+                self.done.findings.push(Finding { check: check.name, severity, uid, path, detail, mend: None });
+            }
+        }
+    }
+
     /// Reads headers in parallel, and hands them on some at a time.
     fn read(
         &mut self,
@@ -164,6 +190,27 @@ enum Which {
 }
 
 impl Plan<'_> {
+    /// What is wrong with an instance, read to its end. A file that holds none is told by other checks.
+    fn damage(&self, file: &FoundFile) -> Option<String> {
+        read_header(self.locator, file)?.ok()?;
+        let mut open = open(self.locator, file.path())?;
+        let damage = READER.with_borrow_mut(|reader| {
+            let read = std::panic::AssertUnwindSafe(|| reader.damage(&open));
+            std::panic::catch_unwind(read)
+                .unwrap_or(Some("the reader fails, which is a defect: please report it".into()))
+        });
+        let mut buffer = vec![0; 1 << 20];
+        damage.or_else(|| {
+            loop {
+                match open.read(&mut buffer) {
+                    Ok(0) => return None,
+                    Ok(_) => {}
+                    Err(error) => return Some(format!("cannot be read to its end: {error}")),
+                }
+            }
+        })
+    }
+
     /// Whoever is too fast waits; all share one clock.
     fn keep_to_rate(&self, files: usize) {
         let Some(rate) = self.max_rate else { return };

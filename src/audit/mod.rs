@@ -44,6 +44,8 @@ pub enum Depth {
     Size,
     /// What the columns of its rows say is what stands in its header.
     Header,
+    /// It can be read to its end, and its lengths agree.
+    Full,
 }
 
 pub struct Plan<'a> {
@@ -99,7 +101,13 @@ pub fn audit(plan: &Plan<'_>, inspector: &mut Inspector) -> Result<Done> {
         audit.compare_all(&suspects)?;
         audit.compare_above();
     }
-    if (suspects.any() || audit.compared.any() || asked.iter().any(|(_, found)| !found.is_empty())) && !audit.wait() {
+    let damaged = if plan.depth >= Depth::Full { audit.read_to_end()? } else { Vec::new() };
+    if (suspects.any()
+        || audit.compared.any()
+        || !damaged.is_empty()
+        || asked.iter().any(|(_, found)| !found.is_empty()))
+        && !audit.wait()
+    {
         audit.done.interrupted = true;
         return Ok(audit.done);
     }
@@ -108,6 +116,7 @@ pub fn audit(plan: &Plan<'_>, inspector: &mut Inspector) -> Result<Done> {
     let moved = audit.look_at_files(&suspects)?;
     audit.look_at_rows(&suspects, &moved)?;
     audit.look_at_headers()?;
+    audit.look_at_damaged(damaged);
     audit.ask_tables_again(asked)?;
     audit.done.findings.sort();
     audit.done.findings.dedup();

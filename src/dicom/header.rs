@@ -76,7 +76,7 @@ impl Header {
         self.missing().is_none() && PATIENT.iter().all(|attribute| self.spans[WANTED.slots[*attribute]].is_some())
     }
 
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(WINDOW);
         self.spans.clear();

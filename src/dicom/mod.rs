@@ -16,6 +16,7 @@ mod scan;
 mod start;
 pub mod value;
 mod wanted;
+mod whole;
 pub mod window;
 
 pub use attributes::{ATTRIBUTES, Attribute, Level, Table};

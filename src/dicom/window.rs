@@ -111,6 +111,11 @@ impl<'b, S: Source> Window<'b, S> {
         self.limit = self.limit.min(self.read + more);
     }
 
+    /// Lets all of a file be read.
+    pub fn allow_all(&mut self) {
+        self.limit = u64::MAX;
+    }
+
     pub fn into_source(self) -> S {
         self.source
     }

@@ -79,6 +79,7 @@ impl Audit {
                 cli::Depth::Exists => Depth::Exists,
                 cli::Depth::Size => Depth::Size,
                 cli::Depth::Header => Depth::Header,
+                cli::Depth::Full => Depth::Full,
             },
             last: match &typed.last {
                 Some(file) => file.clone(),

@@ -352,3 +352,50 @@ fn studies_that_have_lost_images_are_told_in_a_table_and_all_on_a_page() {
         }
     });
 }
+
+#[test]
+fn a_file_that_is_damaged_behind_its_header_is_found_when_it_is_read_to_its_end() {
+    let site = Site::new();
+    site.add_series("2021-11-12-FRI", 1, 1, 5);
+    let pixels = json!({"SOPInstanceUID": "1.2.1", "PixelData": {"hex": "00".repeat(20_000)}});
+    site.add("2021-11-12-FRI/whole", pixels.clone());
+    let bytes = crate::support::instance_file(pixels);
+    let uid = |n: &str| {
+        let mut bytes = bytes.clone();
+        // The same UID would be another finding.
+        while let Some(at) = bytes.windows(5).position(|window| window == b"1.2.1") {
+            bytes[at + 4] = n.as_bytes()[0];
+        }
+        bytes
+    };
+    site.write("2021-11-12-FRI/cut", &uid("2")[..bytes.len() - 1000]);
+    site.write("2021-11-12-FRI/longer", &[uid("3"), b"garbage".repeat(100)].concat());
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    audit(&site, &index, &["--level", "header"]).exits(0);
+    let said = audit(&site, &index, &["--level", "full"]).exits(1);
+    println!("{}", said.out);
+    let damaged = |uid: &str| ("damaged-file".to_owned(), uid.to_owned());
+    assert_eq!(found(&site), [damaged("1.2.2"), damaged("1.2.3")]);
+}
+
+#[test]
+fn what_pydicom_ships_can_be_read_to_its_end_or_is_known_not_to() {
+    let Some(files) = crate::support::pydicom::directory() else { return };
+    let site = Site::new();
+    let index = site.sqlite();
+    site.reindex_root(&files, &index, &[]);
+    let mut command = site.program(&["audit", files.to_str().unwrap(), "--index", &index.url, "--settle", "0s"]);
+    let said = Said::of(command.args(["--level", "full", "--check", "damaged-file", "--json", "findings.jsonl"]));
+    println!("{}", said.out);
+    let text = fs::read_to_string(site.path("findings.jsonl")).unwrap_or_default();
+    let lines = text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    let mut names: Vec<String> =
+        lines.map(|line| line["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names, DAMAGED, "{}", said.out);
+}
+
+/// Made damaged on purpose, as their names tell.
+const DAMAGED: [&str; 2] = ["MR_truncated.dcm", "rtplan_truncated.dcm"];

@@ -2,6 +2,7 @@
 
 mod children;
 mod cut_file;
+mod damaged_file;
 mod dangling_stub;
 mod derived;
 mod empty_file;
@@ -35,6 +36,7 @@ pub const CHECKS: &[Check] = &[
     two_files::DIFFERENT,
     two_rows::CHECK,
     header_differs::CHECK,
+    damaged_file::CHECK,
     outside_roots::CHECK,
     dangling_stub::CHECK,
     orphans::IMAGES,
@@ -70,6 +72,8 @@ pub enum Asks {
     File(fn(&File) -> Option<String>),
     /// A row and the header of its file, column by column: see `headers`.
     Headers,
+    /// All of a file: see `files`.
+    Whole,
     /// What stands in the archive for a file that is elsewhere.
     Stub(fn(&Stub) -> Option<String>),
     /// The tables alone, by a statement: each of its rows is a finding, by its UID and a detail. `None` where the
