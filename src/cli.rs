@@ -166,6 +166,10 @@ pub struct Reindex {
     #[arg(long, value_name = "DATE")]
     pub since: Option<Date>,
 
+    /// Only the files that this list names, one a line, and nothing else below the roots
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["slice", "finish", "since", "state"])]
+    pub files: Option<PathBuf>,
+
     /// Where rejected and other noteworthy files are listed, as JSON Lines [default: a new file in ~/.local/state/pacs-index]
     #[arg(long, value_name = "FILE")]
     pub rejected: Option<PathBuf>,
@@ -294,6 +298,10 @@ pub struct Repair {
     #[arg(required_unless_present = "undo")]
     pub plan: Option<PathBuf>,
 
+    /// A directory of the archive, where instances are inserted (repeatable)
+    #[arg(long = "root", value_name = "ROOT")]
+    pub roots: Vec<PathBuf>,
+
     #[command(flatten)]
     pub index: Index,
 
@@ -357,7 +365,7 @@ pub struct Init {
 }
 
 /// Where the index is, and how to get in.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Index {
     /// sqlite:FILE or mysql://user@host:port/database
     #[arg(long = "index", value_name = "URL", default_value = "sqlite:pacs-index.db")]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::checks::{Asks, AtPath, File, RowElsewhere};
-use super::finding::Finding;
+use super::finding::{Finding, Mend};
 use super::headers;
 use super::listed::{self, FILE};
 use super::rows::Suspects;
@@ -172,7 +172,8 @@ impl Audit<'_> {
                 if let Some(detail) = tells(&file) {
                     let path = Some(text(&path));
                     let (uid, severity) = (uid.clone(), check.severity);
-                    self.done.findings.push(Finding { check: check.name, severity, uid, path, detail, mend: None });
+                    let mend = (check.name == "unindexed-file").then_some(Mend::Insert);
+                    self.done.findings.push(Finding { check: check.name, severity, uid, path, detail, mend });
                 }
             }
         }

@@ -39,6 +39,13 @@ pub struct Finding {
 /// What a repair could do about a finding.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mend {
-    Set { table: String, column: String, from: Option<String>, to: Option<String> },
+    Set {
+        table: String,
+        column: String,
+        from: Option<String>,
+        to: Option<String>,
+    },
     RemoveImage,
+    /// The file of the finding has an instance without a row.
+    Insert,
 }

@@ -2,6 +2,7 @@
 //! decide is not enabled.
 
 use std::io::{self, BufRead};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,8 @@ pub enum Action {
     Set { table: String, key: String, column: String, from: Option<String>, to: Option<String> },
     /// A row whose file is not there, if it still names that.
     RemoveImage { key: String, path: String },
+    /// The instance of a file, as `reindex` inserts it.
+    Insert { key: String, file: PathBuf },
 }
 
 pub const FORM: u32 = 1;
@@ -39,13 +42,14 @@ pub const FORM: u32 = 1;
 /// A path that has moved and a number that is derived are mended by whoever runs the plan; user state and rows that would
 /// go are for a person to enable.
 fn is_enabled(finding: &Finding) -> bool {
-    matches!(finding.check, "moved-file" | "instances-differ")
+    matches!(finding.check, "moved-file" | "instances-differ" | "unindexed-file")
 }
 
 pub fn step(finding: &Finding) -> Option<Step> {
     let key = finding.uid.clone()?;
     let action = match finding.mend.clone()? {
         Mend::Set { table, column, from, to } => Action::Set { table, key, column, from, to },
+        Mend::Insert => Action::Insert { key, file: finding.path.clone()?.into() },
         Mend::RemoveImage => Action::RemoveImage { key, path: finding.path.clone()? },
     };
     Some(Step { enabled: is_enabled(finding), check: finding.check.to_owned(), action })

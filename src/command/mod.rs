@@ -3,6 +3,7 @@
 pub mod audit;
 mod consent;
 pub mod init;
+mod insert;
 mod interrupt;
 pub mod reindex;
 pub mod repair;

@@ -41,7 +41,10 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     let to_finish = settings.finish.iter().map(|(directory, key)| open(directory, key));
     let mut to_finish = to_finish.collect::<Result<Vec<_>>>()?;
     let journal = match access {
-        Access::Write if to_finish.is_empty() => Some(open(&settings.state, &settings.state_key)?),
+        // A few files that somebody names are no run that could be continued.
+        Access::Write if to_finish.is_empty() && settings.files.is_none() => {
+            Some(open(&settings.state, &settings.state_key)?)
+        }
         _ => None,
     };
     let tables = location.prepare(access)?;
@@ -90,6 +93,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         settle,
         watch_rows: access == Access::Write && (tables.is_of_a_pacs || !settle.is_zero()),
         first_day: settings.since,
+        files: settings.files.as_deref(),
         slice: settings.slice,
         reads_all: settings.reads_all,
         existing: settings.existing,
@@ -98,7 +102,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         io_threads: settings.io_threads,
         // Writers that insert the same rows above the images must not meet where nothing is taken back.
         insert_order: if tables.is_transactional { settings.insert_order } else { When::Never },
-        count_ahead: settings.progress.is_some(),
+        count_ahead: settings.progress.is_some() && settings.files.is_none(),
         listing: &listing,
         stop: &stop,
         index: location.shown(),

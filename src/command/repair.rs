@@ -2,17 +2,20 @@
 
 #![allow(clippy::disallowed_methods, reason = "plans and undo files")]
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::consent::agrees;
+use super::insert::{self, Keys};
 use super::say;
-use crate::archive::PathMap;
+use crate::archive::locator::Rules;
+use crate::archive::{Locator, PathMap, Roots};
 use crate::audit::plan::{self, Action, Step};
-use crate::dicom::Table;
+use crate::dicom::{Level, Table};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::index::Failure;
@@ -25,9 +28,30 @@ use crate::{cli, settings};
 /// A line of an undo file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "undo", rename_all = "kebab-case")]
-enum Undo {
-    Set { table: String, key: String, column: String, from: Option<String>, to: Option<String> },
-    PutBack { table: String, row: WholeRow },
+pub enum Undo {
+    Set {
+        table: String,
+        key: String,
+        column: String,
+        from: Option<String>,
+        to: Option<String>,
+    },
+    PutBack {
+        table: String,
+        row: WholeRow,
+    },
+    /// A row that was inserted, as it was then.
+    Remove {
+        table: String,
+        key: String,
+        row: WholeRow,
+    },
+    /// Columns, each with what it was set to and what it was before.
+    Restore {
+        table: String,
+        key: String,
+        columns: BTreeMap<String, [Option<String>; 2]>,
+    },
 }
 
 #[derive(Default)]
@@ -35,6 +59,7 @@ struct Did {
     set: u64,
     removed: u64,
     put_back: u64,
+    inserted: u64,
     skipped: Vec<String>,
 }
 
@@ -48,11 +73,16 @@ pub fn run(typed: &cli::Repair) -> Result<Exit> {
         server.check(Access::Write, typed.allow_replica)?;
     }
     let tables = location.prepare(Access::Write)?;
-    let mut repair =
-        Repair { mender: Mender::new(&location, &tables)?, path_map, did: Did::default(), index: location.shown() };
+    let mut repair = Repair {
+        mender: Mender::new(&location, &tables)?,
+        path_map,
+        did: Did::default(),
+        index: location.shown(),
+        tables: tables.names(),
+    };
     match (&typed.plan, &typed.undo_file, &typed.undo) {
         (_, _, Some(undo)) => repair.take_back(undo, typed.yes)?,
-        (Some(plan), Some(undo_file), _) => repair.apply(plan, undo_file, typed.yes)?,
+        (Some(plan), Some(undo_file), _) => repair.apply(plan, undo_file, typed)?,
         _ => return Err(Error::usage("neither a plan nor an undo file is named", "Name PLAN and --undo-file FILE.")),
     }
     Ok(repair.tell())
@@ -63,10 +93,12 @@ struct Repair {
     path_map: PathMap,
     did: Did,
     index: String,
+    /// The names of those that the index has.
+    tables: Vec<String>,
 }
 
 impl Repair {
-    fn apply(&mut self, plan: &Path, undo_file: &Path, yes: bool) -> Result<()> {
+    fn apply(&mut self, plan: &Path, undo_file: &Path, typed: &cli::Repair) -> Result<()> {
         let unusable = |why: String| {
             Error::usage(format!("{}: {why}", plan.display()), "Name a plan that audit --plan has written.")
         };
@@ -80,20 +112,46 @@ impl Repair {
         let enabled = steps.iter().filter(|(step, _)| step.enabled).count();
         let removes =
             steps.iter().filter(|(step, _)| step.enabled && matches!(step.action, Action::RemoveImage { .. })).count();
+        let is_insert = |step: &Step| step.enabled && matches!(step.action, Action::Insert { .. });
+        let inserts = steps.iter().filter(|(step, _)| is_insert(step)).count();
         say(&format!(
-            "{enabled} of {} steps are enabled: {} values to set, {removes} rows to remove\n",
+            "{enabled} of {} steps are enabled: {} values to set, {removes} rows to remove, {inserts} instances to insert\n",
             steps.len(),
-            enabled - removes
+            enabled - removes - inserts
         ));
         if enabled == 0 {
             return Ok(());
         }
-        ask(yes)?;
-        let mut undo = new_file::create(undo_file, "the undo file", "--undo-file", false, Readers::Owner)?;
-        for (step, table) in steps.into_iter().filter(|(step, _)| step.enabled) {
-            self.step(step.action, table, &mut undo)?;
+        if inserts > 0 && typed.roots.is_empty() {
+            return Err(Error::usage(
+                "the plan inserts instances, and no root is named",
+                "Name the roots of the archive: --root ROOT.",
+            ));
         }
-        Ok(())
+        ask(typed.yes)?;
+        let mut undo = new_file::create(undo_file, "the undo file", "--undo-file", false, Readers::Owner)?;
+        let mut files = Vec::new();
+        for (step, table) in steps.into_iter().filter(|(step, _)| step.enabled) {
+            match step.action {
+                Action::Insert { file, .. } => files.push(file),
+                action => self.step(action, table, &mut undo)?,
+            }
+        }
+        if files.is_empty() { Ok(()) } else { self.insert(&files, typed, &mut undo) }
+    }
+
+    /// Instances without a row, all at once.
+    fn insert(&mut self, files: &[PathBuf], typed: &cli::Repair, undo: &mut File) -> Result<()> {
+        let roots = Roots::check(&typed.roots, false)?;
+        let locator = Locator::new(&roots, &self.path_map, Rules::default());
+        let keys = Keys::of(files, &locator);
+        let before = keys.rows(&mut self.mender, &self.tables).map_err(|failure| self.failed(failure))?;
+        insert::insert(files, typed)?;
+        let after = keys.rows(&mut self.mender, &self.tables).map_err(|failure| self.failed(failure))?;
+        let lines = insert::undo(&before, &after);
+        self.did.inserted +=
+            lines.iter().filter(|line| matches!(line, Undo::Remove { table, .. } if table == "image")).count() as u64;
+        lines.iter().try_for_each(|line| note(undo, line))
     }
 
     fn step(&mut self, action: Action, table: Option<Table>, undo: &mut File) -> Result<()> {
@@ -133,7 +191,7 @@ impl Repair {
                     false => self.did.skipped.push(format!("image {key}: its path is not what the plan has seen")),
                 }
             }
-            (Action::Set { .. }, None) => {}
+            (Action::Set { .. }, None) | (Action::Insert { .. }, _) => {}
         }
         Ok(())
     }
@@ -168,6 +226,20 @@ impl Repair {
                         false => self.did.skipped.push("a row that was removed is there again".into()),
                     }
                 }
+                Undo::Remove { table, key, row } => {
+                    let known = insert::table(&table).ok_or_else(|| unusable(format!("`{table}` is no table")))?;
+                    match self.mender.remove(known, &key, &row).map_err(|failure| self.failed(failure))? {
+                        true => self.did.removed += 1,
+                        false => self.did.skipped.push(skipped(&table, &key)),
+                    }
+                }
+                Undo::Restore { table, key, columns } => {
+                    let known = insert::table(&table).ok_or_else(|| unusable(format!("`{table}` is no table")))?;
+                    match self.mender.restore(known, &key, &columns).map_err(|failure| self.failed(failure))? {
+                        true => self.did.set += columns.len() as u64,
+                        false => self.did.skipped.push(skipped(&table, &key)),
+                    }
+                }
                 Undo::PutBack { table, .. } => return Err(unusable(format!("rows of `{table}` are not put back"))),
             }
         }
@@ -175,9 +247,9 @@ impl Repair {
     }
 
     fn tell(&self) -> Exit {
-        let Did { set, removed, put_back, skipped } = &self.did;
+        let Did { set, removed, put_back, inserted, skipped } = &self.did;
         let mut text = format!(
-            "{set} values set, {removed} rows removed, {put_back} rows put back, {} steps skipped\n",
+            "{inserted} images inserted, {set} values set, {removed} rows removed, {put_back} rows put back, {} steps skipped\n",
             skipped.len()
         );
         skipped.iter().for_each(|why| text += &format!("  skipped: {why}\n"));
@@ -197,9 +269,15 @@ impl Repair {
 fn checked(step: Step) -> Result<(Step, Option<Table>), String> {
     let table = match &step.action {
         Action::Set { table, column, .. } => Some(settable(table, column)?),
-        Action::RemoveImage { .. } => None,
+        Action::RemoveImage { .. } | Action::Insert { .. } => None,
     };
     Ok((step, table))
+}
+
+/// The key of a patient is a patient's data.
+fn skipped(table: &str, key: &str) -> String {
+    let key = insert::table(table).filter(|table| table.level() != Level::Patient).map_or("(of a patient)", |_| key);
+    format!("{table} {key}: its row is not what the repair has left, or rows hang below it")
 }
 
 fn settable(table: &str, column: &str) -> Result<Table, String> {

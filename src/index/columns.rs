@@ -171,6 +171,12 @@ impl Tables {
         Ok(Tables { tables, attributes, unwritten, not_rebuilt, is_transactional, is_of_a_pacs, edits })
     }
 
+    /// The tables that are written.
+    pub fn names(&self) -> Vec<String> {
+        let all = Table::CORE.into_iter().chain(Table::COMPANIONS);
+        all.filter(|table| !self.of(*table).columns.is_empty()).map(|table| table.name().to_owned()).collect()
+    }
+
     pub fn of(&self, table: impl Into<Table>) -> &WrittenTable {
         &self.tables[table.into() as usize]
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::location::Access;
-use super::{Failure, Index, Location, Tables};
+use super::{Failure, Index, Location, Tables, link};
 use crate::dicom::{Level, Table};
 use crate::error::Result;
 
@@ -69,6 +69,52 @@ impl Mender {
             (self.tables.key(Level::Instance), self.tables.of(Level::Instance).name("path"));
         let sql = format!("DELETE FROM `image` WHERE `{key_column}` = ? AND `{path_column}` = ?");
         Ok(self.index.execute(&sql, &[Some(key), Some(path)])? > 0)
+    }
+
+    /// The patients with one of these IDs, or with one of them and a suffix.
+    pub fn patients(&mut self, ids: &[&str]) -> Result<Vec<String>, Failure> {
+        let variants = self.index.variants(ids)?.into_iter().map(|row| row.key);
+        Ok(ids.iter().map(|id| (*id).to_owned()).chain(variants).collect())
+    }
+
+    /// Removes a row that is still as it is expected, and that nothing hangs below. Returns whether it did.
+    pub fn remove(&mut self, table: Table, key: &str, row: &WholeRow) -> Result<bool, Failure> {
+        if self.row(table, key)?.as_ref() != Some(row) || self.has_rows_below(table, key)? {
+            return Ok(false);
+        }
+        let sql = format!("DELETE FROM `{}` WHERE `{}` = ?", table.name(), self.tables.key(table));
+        Ok(self.index.execute(&sql, &[Some(key)])? > 0)
+    }
+
+    fn has_rows_below(&mut self, table: Table, key: &str) -> Result<bool, Failure> {
+        let below = match table {
+            Table::Patient => Table::Study,
+            Table::Study => Table::Series,
+            Table::Series => Table::Image,
+            _ => return Ok(false),
+        };
+        let link = self.tables.of(below).name(link(below).unwrap_or_default()).to_owned();
+        let sql = format!("SELECT 1 FROM `{}` WHERE `{link}` = ? LIMIT 1", below.name());
+        Ok(!self.index.ask(&sql, &[key])?.is_empty())
+    }
+
+    /// Sets columns of a row back, of which each still holds what is expected. Returns whether all did.
+    pub fn restore(
+        &mut self,
+        table: Table,
+        key: &str,
+        columns: &BTreeMap<String, [Option<String>; 2]>,
+    ) -> Result<bool, Failure> {
+        let Some(row) = self.row(table, key)? else { return Ok(false) };
+        if columns.iter().any(|(name, [now, _])| row.get(name) != Some(now)) {
+            return Ok(false);
+        }
+        let sets: Vec<String> = columns.keys().map(|name| format!("`{}` = ?", name.replace('`', ""))).collect();
+        let sql = format!("UPDATE `{}` SET {} WHERE `{}` = ?", table.name(), sets.join(", "), self.tables.key(table));
+        let values: Vec<Option<&str>> =
+            columns.values().map(|[_, before]| before.as_deref()).chain([Some(key)]).collect();
+        self.index.execute(&sql, &values)?;
+        Ok(true)
     }
 
     /// Puts a row back that was removed. Returns whether its key was free.

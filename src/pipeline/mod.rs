@@ -32,7 +32,7 @@ mod watch;
 mod write;
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -85,6 +85,8 @@ pub struct Plan<'a> {
     pub watch_rows: bool,
     /// Directories of earlier days are not looked at.
     pub first_day: Option<Date>,
+    /// Only these files.
+    pub files: Option<&'a [PathBuf]>,
     /// Only this part of the archive is indexed, and its rows are settled with those of the others.
     pub slice: Option<Slice>,
     /// Files are opened whatever the journal knows of them.
@@ -190,10 +192,13 @@ pub fn run(
         let mut failures = Vec::from_iter(run.open_journal(journal, &mut writers).err());
         // Walk the directories, newest first; read headers; write batches.
         if is_whole(&failures) {
-            (writers, failures) = run.pass(&pool, writers, |files| run.walk(files));
+            (writers, failures) = run.pass(&pool, writers, |files| match plan.files {
+                Some(named) => run.send_named(named, files),
+                None => run.walk(files),
+            });
         }
         // What came or was moved meanwhile goes the same way.
-        if is_whole(&failures) {
+        if is_whole(&failures) && plan.files.is_none() {
             run.watch.looking_again();
             (writers, failures) = run.pass(&pool, writers, |files| run.walk_again(files));
         }

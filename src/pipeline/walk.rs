@@ -1,5 +1,6 @@
 //! The walk stage: what the walk comes upon, to the readers or into the account.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_channel::Sender;
@@ -7,7 +8,7 @@ use crossbeam_channel::Sender;
 use super::{Run, no_threads};
 use crate::archive::FoundFile;
 use crate::archive::skip::Rule;
-use crate::archive::walk::{Enough, Found};
+use crate::archive::walk::{Enough, FILES_PER_MESSAGE, Found};
 use crate::error::Result;
 use crate::report::account::Fate;
 
@@ -16,6 +17,19 @@ impl Run<'_> {
         if let Err(unsent) = files.send(found) {
             self.account.add(Fate::NotReached, unsent.into_inner().len());
         }
+    }
+
+    /// The files that somebody has named, and nothing else.
+    pub(super) fn send_named(&self, named: &[PathBuf], files: &Sender<Vec<FoundFile>>) -> Result<()> {
+        for part in named.chunks(FILES_PER_MESSAGE) {
+            if self.plan.stop.is_set() {
+                break;
+            }
+            let found = |path: &PathBuf| FoundFile::below(&self.plan.roots.paths()[self.root_of(path)], path.clone());
+            self.account.found(part.len());
+            self.send(part.iter().map(found).collect(), files);
+        }
+        Ok(())
     }
 
     /// What is neither a file nor a link has its fate at once.

@@ -1,8 +1,8 @@
 //! Where the archive is: `--path-map`, and `--roots-from-index`, the directories as the PACS is configured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::archive::PathMap;
+use crate::archive::{PathMap, Roots, path_map};
 use crate::error::{Error, Result};
 use crate::index::{Location, pacsone};
 
@@ -23,6 +23,24 @@ pub fn check_maps(path_map: &PathMap, directories: &[PathBuf]) -> Result<()> {
              lead there, name it with --target-root too.",
         )),
     }
+}
+
+/// The files that a list names, a line each.
+pub fn files(list: &Path, roots: &Roots) -> Result<Vec<PathBuf>> {
+    let text = std::fs::read_to_string(list).map_err(|error| {
+        Error::usage(format!("--files {}: {error}", list.display()), "Name a file with a path on each line.")
+    })?;
+    let below = |(n, line): (usize, &str)| {
+        let path = path_map::absolute(Path::new(line)).unwrap_or_else(|_| line.into());
+        match roots.paths().iter().any(|root| path.starts_with(root)) {
+            true => Ok(path),
+            false => Err(Error::usage(
+                format!("--files {}: line {} lies below no root", list.display(), n + 1),
+                "Name its root too.",
+            )),
+        }
+    };
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(below).collect()
 }
 
 /// The archive directories that the index names, as they are called here; none lies inside another.

@@ -71,6 +71,8 @@ pub struct Reindex {
     pub settle: Option<SignedDuration>,
     /// Directories of earlier days are not looked at.
     pub since: Option<Date>,
+    /// Only these files.
+    pub files: Option<Vec<PathBuf>>,
     pub allow_replica: bool,
     pub replicas: Vec<Address>,
     pub max_replica_lag: Duration,
@@ -126,6 +128,7 @@ impl Reindex {
                 "Name a file elsewhere.",
             ));
         }
+        let files = typed.files.as_deref().map(|list| archive::files(list, &roots)).transpose()?;
         let state_key = slices::key(&location, &roots, typed.slice);
         let finish = finish.map_or(Ok(Vec::new()), |slices| slices.of_index(&location, &roots))?;
         Ok(Reindex {
@@ -183,6 +186,7 @@ impl Reindex {
             time_zone: time_zone(typed.timezone.as_deref())?,
             settle: typed.settle.map(not_negative).transpose()?,
             since: typed.since,
+            files,
             rejected_is_default: typed.rejected.is_none(),
             access: if typed.dry_run { Access::DryRun } else { Access::Write },
             io_threads,

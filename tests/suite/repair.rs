@@ -27,6 +27,13 @@ fn damaged(site: &Site, index: &Index) {
     fs::create_dir(site.archive().join("elsewhere")).unwrap();
     fs::rename(file("1.1.1"), site.archive().join("elsewhere/moved")).unwrap();
     fs::remove_file(file("2.1.1")).unwrap();
+    // Of a series that is there, and of a patient that is not.
+    let new = |uid: &str, study: &str, patient: &str| {
+        json!({"SOPInstanceUID": uid, "StudyInstanceUID": study, "SeriesInstanceUID": format!("{study}.1"),
+               "PatientID": patient, "Modality": "CT"})
+    };
+    site.add("2021-11-12-FRI/1.2.1", new("1.2.1", &format!("{UID}.1"), "T1"));
+    site.add("2021-11-12-FRI/1.2.2", new("1.2.2", "1.3", "NEW"));
     let mut sql = index.connect();
     sql.execute(&format!("UPDATE series SET instances = 9 WHERE uuid = '{UID}.3.1'"));
     sql.execute(&format!("UPDATE study SET reviewed = '' WHERE uuid = '{UID}.3'"));
@@ -48,29 +55,45 @@ fn a_plan_is_applied_and_taken_back() {
         let mut told: Vec<_> =
             steps.iter().map(|step| (step["check"].as_str().unwrap(), step["enabled"] == true)).collect();
         told.sort();
-        let expected =
-            [("instances-differ", true), ("missing-file", false), ("moved-file", true), ("reviewed-empty", false)];
+        let expected = [
+            ("instances-differ", true),
+            ("missing-file", false),
+            ("moved-file", true),
+            ("reviewed-empty", false),
+            ("unindexed-file", true),
+            ("unindexed-file", true),
+        ];
         assert_eq!(told, expected);
         // What is enabled by itself.
-        let said = repair(site, index, &["plan.jsonl", "--undo-file", "undo-1.jsonl"]).exits(2);
+        let root = site.archive().display().to_string();
+        let said = repair(site, index, &["plan.jsonl", "--undo-file", "undo-1.jsonl", "--root", &root]).exits(2);
         assert!(said.err.contains("--yes"), "{}", said.err);
         assert_eq!(index.dump(), before);
-        let said = repair(site, index, &["plan.jsonl", "--undo-file", "undo-1.jsonl", "--yes"]).exits(0);
-        assert!(said.out.contains("2 values set, 0 rows removed"), "{}", said.out);
+        let said = repair(site, index, &["plan.jsonl", "--undo-file", "undo-1.jsonl", "--yes"]).exits(2);
+        assert!(said.err.contains("--root"), "{}", said.err);
+        let said =
+            repair(site, index, &["plan.jsonl", "--undo-file", "undo-1.jsonl", "--yes", "--root", &root]).exits(0);
+        assert!(said.out.contains("2 images inserted, 2 values set, 0 rows removed"), "{}", said.out);
+        assert_eq!(index.count("image"), 14);
         let rest = audit(site, index, &["--fail-on", "info"]).exits(1);
         assert!(rest.out.contains("missing-file") && rest.out.contains("reviewed-empty"), "{}", rest.out);
-        assert!(!rest.out.contains("moved-file") && !rest.out.contains("instances-differ"), "{}", rest.out);
+        for mended in ["moved-file", "instances-differ", "unindexed-file"] {
+            assert!(!rest.out.contains(mended), "{}", rest.out);
+        }
         // And what a person enables; what is done already is skipped.
         enable_all(site, "plan.jsonl");
-        let said = repair(site, index, &["plan.jsonl", "--undo-file", "undo-2.jsonl", "--yes"]).exits(1);
-        assert!(said.out.contains("1 values set, 1 rows removed, 0 rows put back, 2 steps skipped"), "{}", said.out);
+        let said =
+            repair(site, index, &["plan.jsonl", "--undo-file", "undo-2.jsonl", "--yes", "--root", &root]).exits(1);
+        assert!(said.out.contains("0 images inserted, 1 values set, 1 rows removed"), "{}", said.out);
+        assert!(said.out.contains("0 rows put back, 2 steps skipped"), "{}", said.out);
         audit(site, index, &["--check", "missing-file", "--check", "reviewed-empty", "--fail-on", "info"]).exits(0);
         for undo in ["undo-2.jsonl", "undo-1.jsonl"] {
             repair(site, index, &["--undo", undo, "--yes"]).exits(0);
         }
         assert_eq!(index.dump(), before);
         let undone = repair(site, index, &["--undo", "undo-1.jsonl", "--yes"]).exits(1);
-        assert!(undone.out.contains("0 values set"), "{}", undone.out);
+        assert!(undone.out.contains("0 values set, 0 rows removed"), "{}", undone.out);
+        assert!(!undone.out.contains("NEW"), "{}", undone.out);
         assert_eq!(index.dump(), before);
     });
 }
@@ -86,7 +109,8 @@ fn rows_that_have_changed_since_the_plan_are_left() {
         // The file has come back.
         site.add(&format!("2021-11-12-FRI/{UID}.2.1.1"), json!({"SOPInstanceUID": format!("{UID}.2.1.1")}));
         let before = index.dump();
-        let said = repair(site, index, &["plan.jsonl", "--undo-file", "undo.jsonl", "--yes"]).exits(1);
+        let root = site.archive().display().to_string();
+        let said = repair(site, index, &["plan.jsonl", "--undo-file", "undo.jsonl", "--yes", "--root", &root]).exits(1);
         assert!(said.out.contains("1 values set, 0 rows removed, 0 rows put back, 3 steps skipped"), "{}", said.out);
         assert!(!said.out.contains("somebody"), "{}", said.out);
         repair(site, index, &["--undo", "undo.jsonl", "--yes"]).exits(0);

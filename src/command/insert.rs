@@ -1,0 +1,140 @@
+//! The instances that a plan inserts: by `reindex`, of these files alone; and what takes it back, from the rows that were
+//! there before and are there afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use super::reindex;
+use super::repair::Undo;
+use crate::archive::{FoundFile, Locator, Standing};
+use crate::cli::{self, Cli, Command};
+use crate::dicom::{HeaderReader, Instance, Table};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::index::Failure;
+use crate::index::mend::{Mender, WholeRow};
+
+/// Rows that an insert may touch, by table and key.
+type Rows = BTreeMap<(u8, String), Option<WholeRow>>;
+
+/// Tables in the order in which their rows are removed.
+const TABLES: [Table; 8] = [
+    Table::ConceptName,
+    Table::Image,
+    Table::Series,
+    Table::Study,
+    Table::SpeciesCode,
+    Table::BreedCode,
+    Table::BreedRegistration,
+    Table::Patient,
+];
+
+/// The keys of the rows that the instances of files belong to.
+pub struct Keys {
+    patients: BTreeSet<String>,
+    others: BTreeSet<(u8, String)>,
+}
+
+impl Keys {
+    pub fn of(files: &[PathBuf], locator: &Locator) -> Self {
+        let (mut patients, mut others) = (BTreeSet::new(), BTreeSet::new());
+        for file in files {
+            let Some(instance) = instance_of(file, locator) else { continue };
+            patients.insert(instance.patient_id().to_owned());
+            let keys = [
+                (1, instance.sop_instance_uid()),
+                (2, instance.series_instance_uid()),
+                (3, instance.study_instance_uid()),
+                (0, instance.sop_instance_uid()),
+            ];
+            others.extend(keys.map(|(table, key)| (table, key.to_owned())));
+        }
+        Keys { patients, others }
+    }
+
+    /// These rows as they are now. Companions that an index does not have are left out.
+    pub fn rows(&self, mender: &mut Mender, tables: &[String]) -> Result<Rows, Failure> {
+        let patients: Vec<&str> = self.patients.iter().map(String::as_str).collect();
+        let patients = mender.patients(&patients)?;
+        let of_patients = patients.into_iter().flat_map(|id| [4, 5, 6, 7].map(|table| (table, id.clone())));
+        let mut rows = Rows::new();
+        for (table, key) in self.others.iter().cloned().chain(of_patients) {
+            let known = TABLES[usize::from(table)];
+            if tables.iter().any(|name| name == known.name()) {
+                rows.insert((table, key.clone()), mender.row(known, &key)?);
+            }
+        }
+        Ok(rows)
+    }
+}
+
+fn instance_of(file: &Path, locator: &Locator) -> Option<Instance> {
+    let found = FoundFile::named(file.into());
+    let Standing::Readable(location) = locator.look(&found).ok()?.standing else { return None };
+    HeaderReader::new().read(&location.open().ok()??).and_then(Instance::from_header).ok()
+}
+
+/// What takes a change back, in the order in which that can be done.
+pub fn undo(before: &Rows, after: &Rows) -> Vec<Undo> {
+    let mut undo = Vec::new();
+    for ((table, key), row) in after {
+        let name = TABLES[usize::from(*table)].name().to_owned();
+        match (before.get(&(*table, key.clone())).cloned().flatten(), row) {
+            (None, Some(row)) => undo.push(Undo::Remove { table: name, key: key.clone(), row: row.clone() }),
+            (Some(before), Some(row)) => {
+                let changed = row.iter().filter(|(column, now)| before.get(*column) != Some(now));
+                let changed =
+                    changed.map(|(column, now)| (column.clone(), [now.clone(), before.get(column).cloned().flatten()]));
+                let columns: BTreeMap<_, _> = changed.collect();
+                if !columns.is_empty() {
+                    undo.push(Undo::Restore { table: name, key: key.clone(), columns });
+                }
+            }
+            (_, None) => {}
+        }
+    }
+    // They are taken back from the end.
+    undo.reverse();
+    undo
+}
+
+/// Runs `reindex` over the files.
+pub fn insert(files: &[PathBuf], typed: &cli::Repair) -> Result<Exit> {
+    let scratch = tempfile::tempdir().map_err(|error| scratch_failed(&error))?;
+    let list = scratch.path().join("files");
+    let mut out = std::fs::File::create(&list).map_err(|error| scratch_failed(&error))?;
+    for file in files {
+        let Some(path) = file.to_str().filter(|path| !path.contains('\n')) else { continue };
+        writeln!(out, "{path}").map_err(|error| scratch_failed(&error))?;
+    }
+    let mut arguments: Vec<std::ffi::OsString> =
+        vec!["pacs-index".into(), "reindex".into(), "--files".into(), list.into()];
+    arguments.extend(["--rejected".into(), scratch.path().join("rejected").into()]);
+    arguments.extend(["--yes", "--quiet", "--settle", "0s"].map(Into::into));
+    typed.path_map.iter().for_each(|map| arguments.extend(["--path-map".into(), map.into()]));
+    if typed.allow_replica {
+        arguments.push("--allow-replica".into());
+    }
+    arguments.push("--".into());
+    arguments.extend(typed.roots.iter().map(Into::into));
+    let Ok(Cli { command: Command::Reindex(mut reindexing) }) = Cli::try_parse_from(arguments) else {
+        return Err(Error::usage(
+            "the files cannot be inserted, which is a defect of this program",
+            "Please report it.",
+        ));
+    };
+    reindexing.index = typed.index.clone();
+    reindex::run(&reindexing)
+}
+
+fn scratch_failed(error: &std::io::Error) -> Error {
+    Error::usage(format!("no temporary file can be made: {error}"), "Make room in the directory for them (TMPDIR).")
+}
+
+/// By the name that an undo file has.
+pub fn table(name: &str) -> Option<Table> {
+    TABLES.into_iter().find(|table| table.name() == name)
+}
