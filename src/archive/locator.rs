@@ -3,6 +3,7 @@
 //!
 //! Nothing is followed out of the roots and the directories of `--target-root`: a link may lead anywhere.
 
+use std::borrow::Cow;
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -140,11 +141,12 @@ impl Locator {
         target.metadata().map_or(true, |now| FileState::of(&now) == state)
     }
 
-    fn regular<'a>(&self, path: std::borrow::Cow<'a, Path>, metadata: &Metadata, permit: Option<&Permit>) -> Seen<'a> {
+    fn regular<'a>(&self, path: Cow<'a, Path>, metadata: &Metadata, permit: Option<&Permit>) -> Seen<'a> {
         let mount = self.mounts.of(&path, metadata);
         let state = FileState::of(metadata);
-        let resolved = self.targets.resolved(&path);
-        let standing = match Facts::of(&resolved, metadata, &mount, &self.rules.declared).tell() {
+        // Only what is declared is told by a path.
+        let named = if self.rules.declared.is_empty() { Cow::Borrowed(&*path) } else { self.targets.resolved(&path) };
+        let standing = match Facts::of(&named, metadata, &mount, &self.rules.declared).tell() {
             Some(stub) if permit.is_none() || !stub.can_be_recalled() => Standing::Stub(stub),
             told => {
                 let mut location = Location::new(path, metadata, mount, told.is_some());

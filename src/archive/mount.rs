@@ -90,6 +90,8 @@ impl Mount {
 }
 
 pub struct Mounts {
+    /// Most archives lie on one.
+    first: OnceLock<(u64, Arc<Mount>)>,
     known: RwLock<HashMap<u64, Arc<Mount>>>,
     attributes: Arc<dyn Attributes>,
     limits: breaker::Limits,
@@ -97,19 +99,27 @@ pub struct Mounts {
 
 impl Mounts {
     pub fn new(limits: breaker::Limits) -> Self {
-        Mounts { known: RwLock::default(), attributes: Arc::new(OfSystem), limits }
+        Mounts { first: OnceLock::new(), known: RwLock::default(), attributes: Arc::new(OfSystem), limits }
     }
 
     /// The mount that a file lies on.
     pub fn of(&self, path: &Path, metadata: &Metadata) -> Arc<Mount> {
         let device = device(metadata);
+        if let Some((of, mount)) = self.first.get()
+            && *of == device
+        {
+            return mount.clone();
+        }
         if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&device) {
             return known.clone();
         }
         let (point, file_system) =
             mount_table::mount_of(path, device).unwrap_or_else(|| (PathBuf::from("/"), "".into()));
         let mount = || Arc::new(Mount::new(point, &file_system, self.attributes.clone(), self.limits));
-        self.known.write().unwrap_or_else(PoisonError::into_inner).entry(device).or_insert_with(mount).clone()
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mount = known.entry(device).or_insert_with(mount).clone();
+        self.first.get_or_init(|| (device, mount.clone()));
+        mount
     }
 
     pub fn all(&self) -> Vec<Arc<Mount>> {

@@ -59,6 +59,9 @@ impl Targets {
 
     /// The root or allowed directory that a path lies below, by its place among all.
     pub fn place(&self, path: &Path) -> Option<(usize, &Path)> {
+        if let ([root], true) = (self.roots.paths(), self.allowed.is_empty()) {
+            return path.starts_with(root).then_some((0, root.as_path()));
+        }
         let all = self.roots.paths().iter().chain(self.allowed.iter().map(|(given, _)| given));
         all.enumerate().find(|(_, root)| path.starts_with(root)).map(|(n, root)| (n, root.as_path()))
     }

@@ -8,17 +8,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::checks::{Asks, AtPath, File, RowElsewhere};
+use super::checks::{Asks, AtPath, Check, File, RowElsewhere};
 use super::finding::{Finding, Mend};
 use super::headers;
-use super::listed::{self, FILE};
+use super::listed::{self, FILE, ROW};
 use super::rows::Suspects;
 use super::{Audit, Plan, failed, not_kept, poisoned, text};
 use crate::archive::walk::{Enough, Found, Walk};
-use crate::archive::{FoundFile, Locator, OpenFile, Standing, skip};
+use crate::archive::{FoundFile, Locator, OpenFile, Seen, Standing, Stub, skip};
 use crate::dicom::{HeaderReader, Instance, Rejection};
 use crate::error::{Error, Result};
-use crate::index::Entry;
 use crate::sorted::{Cursor, Sorter, Table};
 
 /// Files whose rows are looked up together.
@@ -31,49 +30,82 @@ thread_local! {
 impl Audit<'_> {
     pub fn list_files(&mut self) -> Result<Table<FILE>> {
         let files = Mutex::new(Sorter::new(&self.plan.scratch));
-        let (failure, findings) = (Mutex::new(None), Mutex::new(Vec::new()));
+        let (failure, telling) = (Mutex::new(None), Mutex::new(Vec::new()));
         let (count, stubs) = (AtomicU64::new(0), AtomicU64::new(0));
         let plan = self.plan;
         self.plan.walk(&|found| {
-            let records: Vec<_> = found.iter().filter_map(|file| plan.list(file, &findings, &stubs)).collect();
+            let records: Vec<_> = found.iter().filter_map(|file| plan.list(file, &telling, &stubs)).collect();
             count.fetch_add(records.len() as u64, Relaxed);
             plan.watch.files.fetch_add(found.len() as u64, Relaxed);
             let mut files = poisoned(&files);
             if let Err(error) = records.into_iter().try_for_each(|record| files.push(record)) {
                 poisoned(&failure).get_or_insert(error);
+                return false;
             }
+            true
         })?;
         if let Some(error) = failure.into_inner().unwrap_or_default() {
             return Err(not_kept(error));
         }
         (self.done.files, self.done.stubs) = (count.into_inner(), stubs.into_inner());
-        self.done.findings.append(&mut poisoned(&findings));
+        self.stubs = telling.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         listed::table(files.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), &self.plan.scratch)
             .map_err(not_kept)
     }
 
     /// Compares the headers of files with the rows that name these, and keeps what differs until it is looked at again.
-    pub fn compare_all(&mut self, suspects: &Suspects) -> Result<()> {
+    pub fn compare_all(&mut self, suspects: &Suspects, rows: &Table<ROW>) -> Result<()> {
         self.read(suspects, Which::Named, |audit, files| {
             let tables = audit.inspector.tables();
             let named: HashMap<String, String> = audit.rows_of(&files)?;
-            let entries = files.into_iter().filter_map(|(path, reading)| {
-                let instance = reading.ok()?;
-                let named = named.get(instance.sop_instance_uid()).filter(|named| audit.plan.is_named(named, &path))?;
-                headers::entry(&tables, instance, path, named.clone())
-            });
-            let entries: Vec<Entry> = entries.collect();
-            audit.compare_headers(&entries)
+            let mut entries = Vec::new();
+            for (path, reading) in files {
+                // The row that names the file, whatever that holds.
+                let mut cursor = Cursor::default();
+                let row = rows.find(&listed::hash(&path), &mut cursor).map_err(not_kept)?;
+                let uid = row.map(|row| listed::uid(&row));
+                let is_own = |instance: &Instance| uid.as_deref() == Some(instance.sop_instance_uid());
+                match reading {
+                    Ok(instance) => {
+                        let row = named.get(instance.sop_instance_uid());
+                        if let Some(named) = row.filter(|named| audit.plan.is_named(named, &path)) {
+                            entries.extend(headers::entry(&tables, instance, path, named.clone()));
+                        } else if !is_own(&instance) {
+                            audit.compared.files.extend(uid.map(|uid| (path, uid)));
+                        }
+                    }
+                    Err(_) => audit.compared.files.extend(uid.map(|uid| (path, uid))),
+                }
+            }
+            audit.compare_headers(&entries, false)
         })
     }
 
     /// Reads the files that no row names. Returns where the instances are whose row names a file that is not there.
     pub fn look_at_files(&mut self, suspects: &Suspects) -> Result<HashMap<String, PathBuf>> {
         let mut moved = HashMap::new();
-        if suspects.files.count > 0 && self.plan.of_files().next().is_some() {
+        let is_asked =
+            |check: &&Check| matches!(check.asks, Asks::File(_)) || matches!(check.name, "moved-file" | "missing-file");
+        if suspects.files.count > 0 && self.plan.checks.iter().any(is_asked) {
             self.read(suspects, Which::Unnamed, |audit, files| audit.tell_files(files, &mut moved))?;
         }
         Ok(moved)
+    }
+
+    /// Stubs that told something at the first look.
+    pub fn look_at_stubs(&mut self) {
+        for file in std::mem::take(&mut self.stubs) {
+            if let Ok(Seen { standing: Standing::Stub(stub), .. }) = self.plan.locator.look(&file) {
+                self.tell_stub(file.path(), &stub);
+            }
+        }
+    }
+
+    fn tell_stub(&mut self, path: &Path, stub: &Stub) {
+        for (check, detail) in self.plan.tells(stub) {
+            let (severity, path) = (check.severity, Some(text(path)));
+            self.done.findings.push(Finding { check: check.name, severity, uid: None, path, detail, mend: None });
+        }
     }
 
     /// Files that cannot be read to their end.
@@ -85,6 +117,7 @@ impl Audit<'_> {
                 let of_message = found.into_iter().filter(|file| plan.damage(file).is_some());
                 let of_message: Vec<FoundFile> = of_message.collect();
                 poisoned(&damaged).extend(of_message);
+                true
             })?;
         }
         Ok(damaged.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
@@ -123,21 +156,29 @@ impl Audit<'_> {
                         {
                             plan.watch.read.fetch_add(1, Relaxed);
                             // Nobody receives any more when the audit has failed.
-                            let _ = sender.send((file.into_path(), reading));
+                            if sender.send((file.into_path(), reading)).is_err() {
+                                return false;
+                            }
                         }
                     }
+                    true
                 })
             });
-            let mut result = Ok(());
-            let mut together = Vec::new();
-            for file in &read {
-                together.push(file);
-                if together.len() == TOGETHER && result.is_ok() {
-                    result = each(self, std::mem::take(&mut together));
+            let mut receive = || {
+                let mut together = Vec::new();
+                for file in &read {
+                    together.push(file);
+                    if together.len() == TOGETHER {
+                        each(self, std::mem::take(&mut together))?;
+                    }
                 }
-            }
-            result.and_then(|()| each(self, together))?;
-            walking.join().unwrap_or(Ok(()))
+                each(self, together)
+            };
+            let result = receive();
+            // The walk ends when nobody receives.
+            drop(read);
+            let walked = walking.join().unwrap_or(Ok(()));
+            result.and(walked)
         })
     }
 
@@ -152,14 +193,24 @@ impl Audit<'_> {
     fn tell_files(&mut self, files: Vec<Read>, moved: &mut HashMap<String, PathBuf>) -> Result<()> {
         let rows = self.rows_of(&files)?;
         for (path, reading) in files {
+            if let Err(Rejection::NotDicom { .. }) = &reading
+                && let Some(stub) = self.plan.pointer_of(&path)
+            {
+                self.tell_stub(&path, &stub);
+                continue;
+            }
             let uid = reading.as_ref().ok().map(|instance| instance.sop_instance_uid().to_owned());
             let row = match uid.as_ref().and_then(|uid| rows.get(uid)) {
                 // Its row has come, or spells its path otherwise.
                 Some(named) if self.plan.is_named(named, &path) => continue,
                 Some(named) => {
                     let at_path = self.plan.at_path(named);
-                    let other = self.plan.path_map.from_index(named);
+                    // Where its file has moved, that is the one beside which this is a second.
+                    let first =
+                        uid.as_ref().and_then(|uid| moved.get(uid)).filter(|_| matches!(at_path, AtPath::Nothing));
+                    let other = first.cloned().or_else(|| self.plan.here(named));
                     let is_same = other.and_then(|other| self.plan.are_same(&path, &other));
+                    let at_path = if first.is_some() { AtPath::File { size: 1 } } else { at_path };
                     Some(RowElsewhere { path: named.clone(), at_path, is_same })
                 }
                 None => None,
@@ -191,6 +242,33 @@ enum Which {
 }
 
 impl Plan<'_> {
+    /// What the checks of stubs say of one.
+    fn tells(&self, stub: &Stub) -> impl Iterator<Item = (&'static Check, String)> {
+        self.checks.iter().copied().filter_map(move |check| match check.asks {
+            Asks::Stub(tells) => Some((check, tells(stub)?)),
+            _ => None,
+        })
+    }
+
+    /// What a file holds by now. `None`: it is a stub, or has gone.
+    pub fn instance_of(&self, path: &Path) -> Option<Result<Instance, Rejection>> {
+        read_header(self.locator, &FoundFile::named(path.into()))
+    }
+
+    /// The stub that a pointer is, if a file is one.
+    fn pointer_of(&self, path: &Path) -> Option<Stub> {
+        let found = FoundFile::named(path.into());
+        let seen = self.locator.look(&found).ok()?;
+        let state = seen.state;
+        let Standing::Readable(location) = seen.standing else { return None };
+        let open = location.open().ok()??;
+        let pointer = self.locator.pointer(path, &open).ok()??;
+        match self.locator.follow(&pointer, path, None, state).standing {
+            Standing::Stub(stub) => Some(stub),
+            _ => None,
+        }
+    }
+
     /// What is wrong with an instance, read to its end. A file that holds none is told by other checks.
     fn damage(&self, file: &FoundFile) -> Option<String> {
         read_header(self.locator, file)?.ok()?;
@@ -226,7 +304,7 @@ impl Plan<'_> {
     }
 
     /// The record of a file that may be an instance. Stubs tell by themselves.
-    fn list(&self, file: &FoundFile, findings: &Mutex<Vec<Finding>>, stubs: &AtomicU64) -> Option<[u8; FILE]> {
+    fn list(&self, file: &FoundFile, telling: &Mutex<Vec<FoundFile>>, stubs: &AtomicU64) -> Option<[u8; FILE]> {
         if file.path().file_name().and_then(skip::by_name).is_some() {
             return None;
         }
@@ -236,13 +314,8 @@ impl Plan<'_> {
             Standing::MetElsewhere(_) => listed::STUB,
             Standing::Stub(stub) => {
                 stubs.fetch_add(1, Relaxed);
-                for check in &self.checks {
-                    if let Asks::Stub(tells) = check.asks
-                        && let Some(detail) = tells(&stub)
-                    {
-                        let (name, severity, path) = (check.name, check.severity, Some(text(file.path())));
-                        poisoned(findings).push(Finding { check: name, severity, uid: None, path, detail, mend: None });
-                    }
+                if self.tells(&stub).next().is_some() {
+                    poisoned(telling).push(FoundFile::named(file.path().into()));
                 }
                 listed::STUB
             }
@@ -250,14 +323,20 @@ impl Plan<'_> {
         Some(listed::file(file.path(), size))
     }
 
-    fn walk(&self, each: &(impl Fn(Vec<FoundFile>) + Sync)) -> Result<()> {
+    /// Until `each` wants no more.
+    fn walk(&self, each: &(impl Fn(Vec<FoundFile>) -> bool + Sync)) -> Result<()> {
         let unreadable = AtomicU64::new(0);
         let sink = |found: Found| {
             match found {
                 Found::Files(files) => {
                     self.keep_to_rate(files.len());
-                    each(files);
+                    if !each(files) {
+                        return Err(Enough);
+                    }
                 }
+                // A PACS that purges removes directories too.
+                Found::UnreadableDirectory { error, .. } | Found::Unreadable { error, .. }
+                    if error.kind() == std::io::ErrorKind::NotFound => {}
                 Found::UnreadableDirectory { .. } | Found::Unreadable { .. } => drop(unreadable.fetch_add(1, Relaxed)),
                 _ => {}
             }
@@ -277,8 +356,8 @@ impl Plan<'_> {
         }
     }
 
-    fn is_named(&self, named: &str, file: &Path) -> bool {
-        let Some(named) = self.path_map.from_index(named) else { return false };
+    pub fn is_named(&self, named: &str, file: &Path) -> bool {
+        let Some(named) = self.here(named) else { return false };
         named == file || named.canonicalize().is_ok_and(|named| file.canonicalize().is_ok_and(|file| named == file))
     }
 

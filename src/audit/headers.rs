@@ -3,10 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
 
 use super::finding::Finding;
 use super::{Audit, failed, text};
-use crate::dicom::{Instance, Level, Table};
+use crate::dicom::{Instance, Level, Rejection, Table};
 use crate::error::Result;
 use crate::index::columns::Source;
 use crate::index::{Entry, Existing, LEVELS, Tables, Value, table};
@@ -26,6 +27,10 @@ pub struct Compared {
     above: HashMap<(Level, String), Columns>,
     /// What differs, and is looked at again.
     differing: Vec<Differing>,
+    /// Files that cannot be read, or hold another instance than the row that names them, by its UID.
+    pub files: Vec<(PathBuf, String)>,
+    /// Files whose image differs.
+    again: Vec<PathBuf>,
 }
 
 /// A row, and what to tell if it is as it was.
@@ -38,7 +43,7 @@ struct Differing {
 
 impl Compared {
     pub fn any(&self) -> bool {
-        !self.differing.is_empty()
+        !(self.differing.is_empty() && self.files.is_empty() && self.again.is_empty())
     }
 }
 
@@ -46,6 +51,8 @@ impl Compared {
 struct Columns {
     agree: u64,
     differ: u64,
+    /// How many images were compared.
+    images: u64,
     /// What the row shows, and a study of it, for a patient.
     shown: u64,
     study: String,
@@ -53,7 +60,7 @@ struct Columns {
 
 impl Audit<'_> {
     /// Compares instances with the rows that name their files.
-    pub fn compare_headers(&mut self, entries: &[Entry]) -> Result<()> {
+    pub fn compare_headers(&mut self, entries: &[Entry], is_again: bool) -> Result<()> {
         let fails = |failure| failed(self.plan, failure);
         let studies: Vec<&str> = distinct(entries.iter().map(|entry| entry.key(Level::Study)));
         let edited: HashSet<String> = self.inspector.edited(&studies).map_err(fails)?.into_iter().collect();
@@ -81,6 +88,7 @@ impl Audit<'_> {
                 let (agree, differ) = compare(&tables, level, entry, row);
                 match level {
                     Level::Instance if differ == 0 => {}
+                    Level::Instance if !is_again => self.compared.again.push(entry.file.path.clone()),
                     Level::Instance => {
                         let path = Some(text(&entry.file.path));
                         self.differs(level, key, hash(row), path, names(&tables, level, differ));
@@ -89,6 +97,7 @@ impl Audit<'_> {
                         let columns = self.compared.above.entry((level, key.to_owned())).or_default();
                         columns.agree |= agree;
                         columns.differ |= differ;
+                        columns.images += 1;
                         if columns.study.is_empty() {
                             (columns.shown, columns.study) = (hash(row), study.key.clone());
                         }
@@ -100,16 +109,63 @@ impl Audit<'_> {
     }
 
     /// Rows above the images that differ from all of their files. Called when all were compared.
-    pub fn compare_above(&mut self) {
+    ///
+    /// Of a row of which some files were not compared, being of another part, or stubs, or lost, nothing can be told.
+    pub fn compare_above(&mut self) -> Result<()> {
         let tables = self.inspector.tables();
         for ((level, key), columns) in std::mem::take(&mut self.compared.above) {
             let wrong = columns.differ & !columns.agree;
-            if wrong != 0 {
+            let fails = |failure| failed(self.plan, failure);
+            if wrong != 0
+                && self.inspector.images_below(level, &key).map_err(fails)? == columns.images
+                && !(level == Level::Patient && self.inspector.has_edited_study(&key).map_err(fails)?)
+            {
                 let of_study =
                     if level == Level::Patient { format!(" (of study {})", columns.study) } else { "".into() };
                 self.differs(level, &key, columns.shown, None, names(&tables, level, wrong) + &of_study);
             }
         }
+        Ok(())
+    }
+
+    /// Images whose file or row may have changed meanwhile.
+    fn read_again(&mut self) -> Result<()> {
+        let tables = self.inspector.tables();
+        let (again, files) = (std::mem::take(&mut self.compared.again), std::mem::take(&mut self.compared.files));
+        for part in again.chunks(TOGETHER) {
+            let read = part.iter().filter_map(|path| Some((path.clone(), self.plan.instance_of(path)?.ok()?)));
+            let read: Vec<(PathBuf, Instance)> = read.collect();
+            let uids: Vec<&str> = read.iter().map(|(_, instance)| instance.sop_instance_uid()).collect();
+            let rows = self.inspector.images(&uids).map_err(|failure| failed(self.plan, failure))?;
+            let paths: HashMap<String, String> = rows.into_iter().map(|row| (row.sop_instance_uid, row.path)).collect();
+            let entries = read.into_iter().filter_map(|(path, instance)| {
+                let named =
+                    paths.get(instance.sop_instance_uid()).filter(|named| self.plan.is_named(named, &path))?.clone();
+                entry(&tables, instance, path, named)
+            });
+            let entries: Vec<Entry> = entries.collect();
+            self.compare_headers(&entries, true)?;
+        }
+        // The rows above them are compared already.
+        self.compared.above.clear();
+        for (path, uid) in files {
+            let Some(reading) = self.plan.instance_of(&path) else { continue };
+            let row = self.inspector.images(&[&uid]).map_err(|failure| failed(self.plan, failure))?.pop();
+            if !row.is_some_and(|row| self.plan.is_named(&row.path, &path)) {
+                continue;
+            }
+            let (name, detail) = match reading {
+                Ok(instance) if instance.sop_instance_uid() == uid => continue,
+                Ok(instance) => ("other-instance", format!("the file holds instance {}", instance.sop_instance_uid())),
+                Err(Rejection::Empty) => continue,
+                Err(rejection) => ("unreadable-file", rejection.to_string()),
+            };
+            if let Some(check) = self.plan.checks.iter().find(|check| check.name == name) {
+                let (severity, path) = (check.severity, Some(text(&path)));
+                self.done.findings.push(Finding { check: name, severity, uid: Some(uid), path, detail, mend: None });
+            }
+        }
+        Ok(())
     }
 
     fn differs(&mut self, level: Level, key: &str, shown: u64, path: Option<String>, columns: String) {
@@ -123,6 +179,7 @@ impl Audit<'_> {
 
     /// What differed is told if its row is still as it was.
     pub fn look_at_headers(&mut self) -> Result<()> {
+        self.read_again()?;
         let differing = std::mem::take(&mut self.compared.differing);
         for level in LEVELS {
             let of_level: Vec<&Differing> = differing.iter().filter(|differing| differing.level == level).collect();
@@ -146,7 +203,7 @@ fn hash(row: &Existing) -> u64 {
 }
 
 /// The entry of an instance, as it would be written.
-pub fn entry(tables: &Tables, mut instance: Instance, path: std::path::PathBuf, indexed_path: String) -> Option<Entry> {
+pub fn entry(tables: &Tables, mut instance: Instance, path: PathBuf, indexed_path: String) -> Option<Entry> {
     use crate::archive::FileState;
     use crate::index::entry::StoredFile;
     use crate::index::recorder::FileRecord;
@@ -168,6 +225,15 @@ fn compare(tables: &Tables, level: Level, entry: &Entry, row: &Existing) -> (u64
     for (n, (column, shown)) in tables.of(level).fed().zip(&row.shown).enumerate() {
         let value = column.blank(entry.value(column.source));
         let says_nothing = matches!(value, Value::Null | Value::Text(""));
+        // A name is taken whole: a part that it does not have is a part of it.
+        let is_of_name = matches!(column.known, "lastname" | "firstname" | "middlename");
+        if says_nothing
+            && is_of_name
+            && entry.patient_name_parts().iter().any(|part| !part.is_empty())
+            && shown.as_deref().unwrap_or_default().is_empty()
+        {
+            note(1 << n.min(62), true);
+        }
         if matches!(column.source, Source::Attribute(_)) && column.known != "sourceae" && !says_nothing {
             note(1 << n.min(62), column.shows(shown.as_deref(), value));
         }

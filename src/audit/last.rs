@@ -55,9 +55,11 @@ pub fn write(file: &Path, findings: &[Finding]) -> io::Result<()> {
 
 /// What is found of a row or a file is one finding, however its detail is worded.
 fn hash(finding: &Finding) -> u64 {
-    let Finding { check, uid, path, .. } = finding;
+    let Finding { check, uid, path, detail, .. } = finding;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    xxh3_64(format!("{check}\0{}\0{}", text(uid), text(path)).as_bytes())
+    // Of a patient only the detail tells.
+    let detail = if uid.is_none() && path.is_none() { detail } else { "" };
+    xxh3_64(format!("{check}\0{}\0{}\0{detail}", text(uid), text(path)).as_bytes())
 }
 
 #[cfg(test)]

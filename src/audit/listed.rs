@@ -40,6 +40,12 @@ pub fn row(path: &Path, uid: &str, least_size: u64) -> [u8; ROW] {
     record
 }
 
+/// The UID of a row.
+pub fn uid(row: &[u8; ROW]) -> String {
+    let uid = row[HASH + 8..].split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(uid).into_owned()
+}
+
 /// What the records of one path say.
 pub struct AtOnePath {
     pub hash: Hash,
@@ -73,8 +79,7 @@ pub fn side_by_side(
         while let Some(row) = rows.next_if(|row| row.as_ref().is_ok_and(|row| row[..HASH] == hash)) {
             let row = row?;
             let least_size = u64::from_be_bytes(row[HASH..HASH + 8].try_into().expect("eight bytes"));
-            let uid = row[HASH + 8..].split(|byte| *byte == 0).next().unwrap_or_default();
-            at.rows.push((String::from_utf8_lossy(uid).into_owned(), least_size));
+            at.rows.push((uid(&row), least_size));
         }
         each(at)?;
     }

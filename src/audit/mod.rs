@@ -20,12 +20,11 @@ pub mod report;
 mod rows;
 pub mod watch;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::archive::{Locator, PathMap, Roots, Slice};
+use crate::archive::{FoundFile, Locator, PathMap, Roots, Slice};
 use crate::error::{Error, Result};
 use crate::index::Failure;
 use crate::index::inspect::Inspector;
@@ -72,8 +71,6 @@ pub struct Plan<'a> {
 #[derive(Debug, Default)]
 pub struct Done {
     pub findings: Vec<Finding>,
-    /// Findings that are not listed one by one, by check.
-    pub more: BTreeMap<&'static str, u64>,
     pub files: u64,
     pub stubs: u64,
     pub rows: u64,
@@ -84,12 +81,12 @@ pub struct Done {
     pub interrupted: bool,
 }
 
-/// More rows than this part of all, and than so many, are not looked at again: the archive is not as it should be.
+/// More rows without a file than this part of all, and than so many, are one alarm: the archive is not as it should be.
 const MANY: u64 = 20;
 const MANY_OF_ALL: u64 = 20;
 
 pub fn audit(plan: &Plan<'_>, inspector: &mut Inspector) -> Result<Done> {
-    let mut audit = Audit { plan, inspector, done: Done::default(), compared: Default::default() };
+    let mut audit = Audit { plan, inspector, done: Done::default(), compared: Default::default(), stubs: Vec::new() };
     plan.watch.begins(Phase::Listing);
     let files = audit.list_files()?;
     plan.watch.begins(Phase::Checking);
@@ -98,8 +95,8 @@ pub fn audit(plan: &Plan<'_>, inspector: &mut Inspector) -> Result<Done> {
     plan.watch.begins(Phase::Comparing);
     let asked = audit.ask_tables()?;
     if plan.depth >= Depth::Header {
-        audit.compare_all(&suspects)?;
-        audit.compare_above();
+        audit.compare_all(&suspects, &rows)?;
+        audit.compare_above()?;
     }
     let damaged = if plan.depth >= Depth::Full { audit.read_to_end()? } else { Vec::new() };
     if (suspects.any()
@@ -112,9 +109,10 @@ pub fn audit(plan: &Plan<'_>, inspector: &mut Inspector) -> Result<Done> {
         return Ok(audit.done);
     }
     plan.watch.begins(Phase::Comparing);
+    audit.look_at_stubs();
     // Files first: they tell where the files of rows have gone.
     let moved = audit.look_at_files(&suspects)?;
-    audit.look_at_rows(&suspects, &moved)?;
+    audit.look_at_rows(suspects, &moved)?;
     audit.look_at_headers()?;
     audit.look_at_damaged(damaged);
     audit.ask_tables_again(asked)?;
@@ -129,6 +127,8 @@ struct Audit<'a> {
     inspector: &'a mut Inspector,
     done: Done,
     compared: headers::Compared,
+    /// Stubs that tell something, to be looked at again.
+    stubs: Vec<FoundFile>,
 }
 
 impl Audit<'_> {
@@ -163,20 +163,25 @@ impl Plan<'_> {
 }
 
 /// The checks of these names, or all.
-pub fn named(names: &[String]) -> Result<Vec<&'static Check>> {
+pub fn named(names: &[String], depth: Depth) -> Result<Vec<&'static Check>> {
     if names.is_empty() {
         return Ok(CHECKS.iter().collect());
     }
     names
         .iter()
         .map(|name| {
-            CHECKS.iter().find(|check| check.name == name).ok_or_else(|| {
+            let found = CHECKS.iter().find(|check| check.name == name).ok_or_else(|| {
                 let all: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
                 Error::usage(
                     format!("--check {name}: there is no such check"),
                     format!("There are: {}.", all.join(", ")),
                 )
-            })
+            })?;
+            if found.depth() > depth {
+                let what = format!("--check {name}: is not made at this level");
+                return Err(Error::usage(what, "Name a deeper --level: size, header or full."));
+            }
+            Ok(found)
         })
         .collect()
 }

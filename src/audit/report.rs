@@ -81,9 +81,6 @@ impl AuditReport<'_> {
         for why in &done.not_answered {
             line(format!("not answered by this index: {why}"));
         }
-        for (what, count) in &done.more {
-            line(format!("{} {what}: too many", text::count(*count)));
-        }
         let mut by_check: BTreeMap<(std::cmp::Reverse<Severity>, &str), Vec<&Finding>> = BTreeMap::new();
         for finding in &done.findings {
             by_check.entry((std::cmp::Reverse(finding.severity), finding.check)).or_default().push(finding);
@@ -92,7 +89,8 @@ impl AuditReport<'_> {
             line(format!("\n{check:<28} {:<8} {:>12}", severity.0.name(), text::count(findings.len() as u64)));
             for finding in findings.iter().take(SHOWN) {
                 let path = finding.path.as_ref().map(|path| text::path(Path::new(path)).to_string());
-                let parts = [finding.uid.clone(), path, Some(finding.detail.clone())];
+                let shown = |text: &String| text::path(Path::new(text));
+                let parts = [finding.uid.as_ref().map(shown), path, Some(shown(&finding.detail))];
                 line(format!("  {}", parts.into_iter().flatten().collect::<Vec<_>>().join(": ")));
             }
             if findings.len() > SHOWN {

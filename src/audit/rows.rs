@@ -2,7 +2,8 @@
 //! tables alone answer.
 
 use std::collections::{HashMap, HashSet};
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -10,7 +11,8 @@ use super::checks::{Asks, AtPath, Check, Row};
 use super::finding::{Finding, Mend};
 use super::listed::{self, FILE, ROW};
 use super::{Audit, Depth, MANY, MANY_OF_ALL, Plan, failed, not_kept};
-use crate::archive::{FoundFile, Standing};
+use crate::archive::file::Location;
+use crate::archive::{FoundFile, Standing, stub};
 use crate::error::Result;
 use crate::index::Failure;
 use crate::index::inspect::AuditedRow;
@@ -18,17 +20,28 @@ use crate::sorted::{Sorter, Table};
 
 /// What looks wrong after the first look.
 pub struct Suspects {
-    /// The UIDs of rows, and how many rows name their path.
-    pub rows: Vec<(String, usize)>,
+    /// The UIDs of rows, and whether others name their path: a line each, on disk.
+    rows: BufReader<File>,
+    count: u64,
     /// Paths, by their hash, of files that no row names.
     pub files: Table<16>,
-    /// Rows that were too many to look at again.
-    pub more: u64,
 }
 
 impl Suspects {
     pub fn any(&self) -> bool {
-        !self.rows.is_empty() || self.files.count > 0
+        self.count > 0 || self.files.count > 0
+    }
+
+    /// So many of them, none at the end.
+    fn next(&mut self, most: usize) -> io::Result<Vec<(String, bool)>> {
+        let mut part = Vec::new();
+        let mut line = String::new();
+        while part.len() < most && self.rows.read_line(&mut line)? > 0 {
+            let (is_twice, uid) = (line.starts_with('2'), line[1..].trim_end_matches('\n').to_owned());
+            part.push((uid, is_twice));
+            line.clear();
+        }
+        Ok(part)
     }
 }
 
@@ -50,7 +63,7 @@ impl Audit<'_> {
             for row in page {
                 let least_size = if self.plan.depth >= Depth::Size { row.least_size } else { 0 };
                 // A path that cannot be one here stands for itself: no file has it.
-                let path = self.plan.path_map.from_index(&row.path).unwrap_or_else(|| row.path.clone().into());
+                let path = self.plan.here(&row.path).unwrap_or_else(|| row.path.clone().into());
                 if !self.plan.is_of_part(&path) {
                     continue;
                 }
@@ -62,9 +75,9 @@ impl Audit<'_> {
     }
 
     pub fn suspects(&mut self, files: &Table<FILE>, rows: &Table<ROW>) -> Result<Suspects> {
-        let most = (self.done.rows / MANY_OF_ALL).max(MANY);
         let mut unnamed: Sorter<16> = Sorter::new(&self.plan.scratch);
-        let (mut suspects, mut more, mut missing) = (Vec::new(), 0, 0);
+        let mut out = BufWriter::new(tempfile::tempfile_in(&self.plan.scratch).map_err(not_kept)?);
+        let mut count = 0;
         listed::side_by_side(files, rows, |at| {
             if at.rows.is_empty() {
                 return if at.size == Some(listed::STUB) { Ok(()) } else { unnamed.push(at.hash) };
@@ -72,56 +85,71 @@ impl Audit<'_> {
             let is_twice = at.rows.len() > 1;
             for (uid, least_size) in &at.rows {
                 let is_small = at.size.is_some_and(|size| size == 0 || size < *least_size);
-                missing += u64::from(at.size.is_none());
-                if at.size.is_some() && !is_small && !is_twice {
-                    continue;
-                }
-                if suspects.len() as u64 > most {
-                    more += 1;
-                } else {
-                    suspects.push((uid.clone(), at.rows.len()));
+                if at.size.is_none() || is_small || is_twice {
+                    count += 1;
+                    // A UID has no line feed: one that does is none, and is not found again.
+                    writeln!(out, "{}{}", if is_twice { 2 } else { 1 }, uid.replace('\n', " "))?;
                 }
             }
             Ok(())
         })
         .map_err(not_kept)?;
-        if missing > most {
-            let rows = self.done.rows;
-            self.done.alarm = Some(format!(
-                "{missing} of {rows} rows have no file below these roots: is all of the archive mounted, and are the roots \
-                 and path maps right? Rows are not told one by one"
-            ));
-        }
         let files = listed::table(unnamed, &self.plan.scratch).map_err(not_kept)?;
-        self.plan.watch.suspects.store(files.count + suspects.len() as u64, Relaxed);
-        Ok(Suspects { rows: suspects, files, more })
+        self.plan.watch.suspects.store(files.count + count, Relaxed);
+        let mut lines = out.into_inner().map_err(|error| not_kept(error.into_error()))?;
+        lines.rewind().map_err(not_kept)?;
+        Ok(Suspects { rows: BufReader::new(lines), count, files })
     }
 
     /// Rows that looked wrong, as they are now. `moved` tells where the files of some are.
-    pub fn look_at_rows(&mut self, suspects: &Suspects, moved: &HashMap<String, PathBuf>) -> Result<()> {
-        if self.done.alarm.is_some() {
-            return Ok(());
-        }
-        if suspects.more > 0 {
-            self.done.more.insert("rows that were not looked at again", suspects.more);
-        }
-        for part in suspects.rows.chunks(500) {
-            if self.plan.stop.is_set() {
-                return Ok(());
+    pub fn look_at_rows(&mut self, mut suspects: Suspects, moved: &HashMap<String, PathBuf>) -> Result<()> {
+        let most = (self.done.rows / MANY_OF_ALL).max(MANY);
+        let mut missing = 0;
+        // Of paths that several rows named: which rows name them now.
+        let mut twice: HashMap<String, Vec<AuditedRow>> = HashMap::new();
+        while !self.plan.stop.is_set() {
+            let part = suspects.next(500).map_err(not_kept)?;
+            if part.is_empty() {
+                break;
             }
             let uids: Vec<&str> = part.iter().map(|(uid, _)| uid.as_str()).collect();
             let rows = self.inspector.images(&uids).map_err(|failure| failed(self.plan, failure))?;
-            let of_path: HashMap<&str, usize> = part.iter().map(|(uid, rows)| (uid.as_str(), *rows)).collect();
+            let is_twice: HashMap<&str, bool> = part.iter().map(|(uid, is_twice)| (uid.as_str(), *is_twice)).collect();
             for row in rows {
-                let rows_of_path = of_path.get(row.sop_instance_uid.as_str()).copied().unwrap_or(1);
+                if is_twice.get(row.sop_instance_uid.as_str()) == Some(&true) {
+                    twice.entry(row.path.clone()).or_default().push(row);
+                    continue;
+                }
                 let moved_to = moved.get(&row.sop_instance_uid).cloned();
-                self.tell_row(&row, rows_of_path, moved_to);
+                missing += u64::from(self.tell_row(&row, 1, moved_to));
+            }
+            if missing > most {
+                self.alarm(missing);
+                return Ok(());
+            }
+        }
+        for rows in twice.into_values() {
+            for row in &rows {
+                let moved_to = moved.get(&row.sop_instance_uid).cloned();
+                self.tell_row(row, rows.len(), moved_to);
             }
         }
         Ok(())
     }
 
-    fn tell_row(&mut self, row: &AuditedRow, rows_of_path: usize, moved_to: Option<PathBuf>) {
+    /// Instead of each row that has no file.
+    fn alarm(&mut self, missing: u64) {
+        let rows = self.done.rows;
+        self.done.findings.retain(|finding| finding.check != "missing-file");
+        self.done.alarm = Some(format!(
+            "more than {} of {rows} rows have no file below these roots: is all of the archive mounted, and are the roots and \
+             path maps right? Rows are not told one by one",
+            missing - 1
+        ));
+    }
+
+    /// Returns whether it has no file.
+    fn tell_row(&mut self, row: &AuditedRow, rows_of_path: usize, moved_to: Option<PathBuf>) -> bool {
         let least_size = if self.plan.depth >= Depth::Size { row.least_size } else { 0 };
         let looked = Row { at_path: self.plan.at_path(&row.path), rows_of_path, least_size, moved_to };
         for (check, tells) in self.plan.of_rows() {
@@ -149,6 +177,7 @@ impl Audit<'_> {
                 });
             }
         }
+        matches!(looked.at_path, AtPath::Nothing) && looked.moved_to.is_none()
     }
 
     pub fn ask_tables(&mut self) -> Result<Asked> {
@@ -161,8 +190,10 @@ impl Audit<'_> {
             let Some(sql) = sql(&self.inspector.tables()).filter(|_| !self.plan.stop.is_set()) else { continue };
             match self.inspector.ask(&sql) {
                 Ok(rows) => asked.push((check, rows.into_iter().filter_map(found).collect())),
-                // Tables and columns of a PACS that this index does not have.
-                Err(Failure::Lost(why)) => self.done.not_answered.push(format!("{}: {why}", check.name)),
+                // Tables and columns of a PACS that this index does not have, or that its user may not see.
+                Err(Failure::Lost(why)) if is_unknown(&why) => {
+                    self.done.not_answered.push(format!("{}: {why}", check.name))
+                }
                 Err(failure) => return Err(failed(self.plan, failure)),
             }
         }
@@ -193,12 +224,13 @@ impl Audit<'_> {
 impl Plan<'_> {
     /// What stands at a path of the index.
     pub fn at_path(&self, path: &str) -> AtPath {
-        let Some(here) = self.path_map.from_index(path) else { return AtPath::Outside };
-        if !self.is_below_a_root(&here) {
+        let Some(here) = self.here(path).filter(|here| self.locator.place(here).is_some()) else {
             return AtPath::Outside;
-        }
+        };
         match self.locator.look(&FoundFile::named(here)) {
             Ok(seen) => match seen.standing {
+                // It stands for an image that is elsewhere.
+                Standing::Readable(location) if self.is_pointer(&location) => AtPath::Stub,
                 Standing::Readable(location) => AtPath::File { size: location.state.size },
                 Standing::Stub(_) | Standing::MetElsewhere(_) => AtPath::Stub,
             },
@@ -207,8 +239,26 @@ impl Plan<'_> {
         }
     }
 
-    fn is_below_a_root(&self, path: &Path) -> bool {
-        self.root_of(path).is_some()
+    /// A path of the index as it is called here, below a root as it was given, by whatever links it is named.
+    pub fn here(&self, path: &str) -> Option<PathBuf> {
+        let here = self.path_map.from_index(path)?;
+        if self.root_of(&here).is_some() {
+            return Some(here);
+        }
+        let mut roots = self.roots.paths().iter().zip(self.roots.resolved());
+        let given = roots.find_map(|(given, resolved)| Some(given.join(here.strip_prefix(resolved).ok()?)));
+        Some(given.unwrap_or(here))
+    }
+
+    /// Read only where a small file stands for an image that should be larger.
+    fn is_pointer(&self, location: &Location) -> bool {
+        self.depth >= Depth::Size
+            && (1..=stub::MOST).contains(&location.state.size)
+            && location
+                .open()
+                .ok()
+                .flatten()
+                .is_some_and(|open| matches!(self.locator.pointer(location.path(), &open), Ok(Some(_))))
     }
 
     fn root_of(&self, path: &Path) -> Option<&PathBuf> {
@@ -232,6 +282,13 @@ fn found(row: Vec<Option<String>>) -> Option<Told> {
     let [table, column, from, to] = [(); 4].map(|()| columns.next().flatten());
     let mend = table.zip(column).map(|(table, column)| Mend::Set { table, column, from, to });
     Some((key, detail, mend))
+}
+
+/// Table, column, privilege: the error references of the MySQL and MariaDB manuals; SQLite says it in words.
+fn is_unknown(why: &str) -> bool {
+    ["error 1146:", "error 1054:", "error 1142:", "error 1143:", "no such table", "no such column"]
+        .iter()
+        .any(|told| why.contains(told))
 }
 
 /// A file stands where a directory was.

@@ -37,7 +37,8 @@ const PAGE: usize = 5000;
 const NATIVE: [&str; 3] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"];
 
 /// What the size of pixel data is made of (PS3.3 C.7.6.3).
-const OF_SIZE: [&str; 6] = ["xfersyntax", "numrows", "numcolumns", "samplesperpixel", "bitsallocated", "numframes"];
+const OF_SIZE: [&str; 7] =
+    ["xfersyntax", "numrows", "numcolumns", "samplesperpixel", "bitsallocated", "numframes", "photometric"];
 
 impl Inspector {
     pub fn new(location: &Location, tables: &Arc<Tables>) -> Result<Self> {
@@ -87,7 +88,8 @@ impl Inspector {
         let (image, series) = (tables.key(Level::Instance), tables.key(Level::Series));
         let (of_series, of_study) =
             (tables.of(Level::Instance).name("seriesuid"), tables.of(Level::Series).name("studyuid"));
-        let from = format!("FROM `image` i JOIN `series` s ON s.`{series}` = i.`{of_series}`");
+        let named = self.series_of_image(of_series);
+        let from = format!("FROM `image` i JOIN `series` s ON s.`{series}` = {named}");
         let mut studies = Studies::default();
         for part in images.chunks(500) {
             let marks = vec!["?"; part.len()].join(",");
@@ -121,7 +123,8 @@ impl Inspector {
         let (of_series, of_study) =
             (tables.of(Level::Instance).name("seriesuid"), tables.of(Level::Series).name("studyuid"));
         let text = self.index.text_type();
-        let from = format!("FROM `image` i JOIN `series` s ON s.`{series}` = i.`{of_series}`");
+        let named = self.series_of_image(of_series);
+        let from = format!("FROM `image` i JOIN `series` s ON s.`{series}` = {named}");
         let mut counted = |by: String, join: String| -> Result<Vec<(String, u64)>, Failure> {
             let sql = format!("SELECT {by}, CAST(COUNT(*) AS {text}) {from} {join} GROUP BY 1 ORDER BY 1");
             let rows = self.index.ask(&sql, &[])?.into_iter();
@@ -129,7 +132,9 @@ impl Inspector {
         };
         let column = |level: Level, known: &str| tables.of(level).column(known).map(|column| column.name.clone());
         let by_day = column(Level::Study, "received").map(|received| {
-            let join = format!("JOIN `study` t ON t.`{study}` = s.`{of_study}`");
+            let named = format!("s.`{of_study}`");
+            let named = tables.of(Level::Study).column("uuid").map_or(named.clone(), |column| column.compared(&named));
+            let join = format!("JOIN `study` t ON t.`{study}` = {named}");
             counted(format!("SUBSTR(CAST(t.`{received}` AS {text}), 1, 10)"), join)
         });
         let by_day = by_day.transpose()?.unwrap_or_default();
@@ -189,6 +194,51 @@ impl Inspector {
         }
     }
 
+    /// As if it stood in the key of the series, which may have another collation.
+    fn series_of_image(&self, link: &str) -> String {
+        let named = format!("i.`{link}`");
+        self.tables.of(Level::Series).column("uuid").map_or(named.clone(), |column| column.compared(&named))
+    }
+
+    /// How many images are below a row.
+    pub fn images_below(&mut self, level: Level, key: &str) -> Result<u64, Failure> {
+        let tables = self.tables.clone();
+        let link = |lower: Level, known: &str| format!("`{}`", tables.of(lower).name(known));
+        let (of_series, of_study, of_patient) =
+            (link(Level::Instance, "seriesuid"), link(Level::Series, "studyuid"), link(Level::Study, "patientid"));
+        let (series, study) = (tables.key(Level::Series), tables.key(Level::Study));
+        let below_series = |keys: String| format!("SELECT COUNT(*) n FROM `image` WHERE {of_series} IN ({keys})");
+        let of_studies = |keys: String| format!("SELECT `{series}` FROM `series` WHERE {of_study} IN ({keys})");
+        let rows = |index: &mut Box<dyn Index + Send>, sql: String, key: &str| -> Result<Vec<String>, Failure> {
+            Ok(index.ask(&sql, &[key])?.into_iter().flatten().flatten().collect())
+        };
+        let studies = match level {
+            Level::Patient => {
+                rows(&mut self.index, format!("SELECT `{study}` FROM `study` WHERE {of_patient} = ?"), key)?
+            }
+            _ => vec![key.to_owned()],
+        };
+        let mut all = Vec::new();
+        for one in &studies {
+            match level {
+                Level::Patient | Level::Study => all.extend(rows(&mut self.index, of_studies("?".into()), one)?),
+                _ => all.push(one.clone()),
+            }
+        }
+        let text = self.index.text_type();
+        let mut count = 0;
+        for one in &all {
+            let sql = format!("SELECT CAST(n AS {text}) FROM ({}) c", below_series("?".into()));
+            count += rows(&mut self.index, sql, one)?.first().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(count)
+    }
+
+    /// Whether a study of a patient was edited.
+    pub fn has_edited_study(&mut self, patient: &str) -> Result<bool, Failure> {
+        Ok(!self.index.edited(Level::Patient, &[patient])?.is_empty())
+    }
+
     fn select(&self) -> String {
         let image = self.tables.of(Level::Instance);
         let text = self.index.text_type();
@@ -220,7 +270,12 @@ fn row(columns: Vec<Option<String>>) -> Option<AuditedRow> {
 fn least_size(of_size: &[Option<String>]) -> Option<u64> {
     let number = |n: usize| of_size.get(n)?.as_deref()?.trim().parse::<u64>().ok();
     of_size.first()?.as_deref().filter(|syntax| NATIVE.contains(syntax))?;
-    let bits = number(1)?.checked_mul(number(2)?)?.checked_mul(number(3).unwrap_or(1))?.checked_mul(number(4)?)?;
+    // Where colours are subsampled (PS3.3 C.7.6.3.1.2), and where it is not known whether they are, there are two a pixel.
+    let is_whole =
+        of_size.get(6).and_then(Option::as_deref).is_some_and(|named| matches!(named.trim(), "RGB" | "YBR_FULL"));
+    let samples = number(3).unwrap_or(1);
+    let samples = if samples == 3 && !is_whole { 2 } else { samples };
+    let bits = number(1)?.checked_mul(number(2)?)?.checked_mul(samples)?.checked_mul(number(4)?)?;
     Some(bits.checked_mul(number(5).unwrap_or(1).max(1))? / 8)
 }
 
@@ -230,10 +285,11 @@ mod tests {
 
     #[test]
     fn uncompressed_pixel_data_tell_how_large_a_file_is_at_least() {
-        let size = |values: [&str; 6]| least_size(&values.map(|value| Some(value.to_owned()).filter(|v| v != "-")));
-        assert_eq!(size(["1.2.840.10008.1.2.1", "512", "512", "1", "16", "-"]), Some(524_288));
-        assert_eq!(size(["1.2.840.10008.1.2", "10", "10", "3", "8", "7"]), Some(2100));
-        assert_eq!(size(["1.2.840.10008.1.2.4.50", "512", "512", "1", "8", "-"]), None, "JPEG");
-        assert_eq!(size(["1.2.840.10008.1.2.1", "-", "512", "1", "16", "-"]), None);
+        let size = |values: [&str; 7]| least_size(&values.map(|value| Some(value.to_owned()).filter(|v| v != "-")));
+        assert_eq!(size(["1.2.840.10008.1.2.1", "512", "512", "1", "16", "-", "-"]), Some(524_288));
+        assert_eq!(size(["1.2.840.10008.1.2", "10", "10", "3", "8", "7", "RGB"]), Some(2100));
+        assert_eq!(size(["1.2.840.10008.1.2.4.50", "512", "512", "1", "8", "-", "-"]), None, "JPEG");
+        assert_eq!(size(["1.2.840.10008.1.2.1", "-", "512", "1", "16", "-", "-"]), None);
+        assert_eq!(size(["1.2.840.10008.1.2.1", "10", "10", "3", "8", "-", "YBR_FULL_422"]), Some(200));
     }
 }

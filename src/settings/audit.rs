@@ -1,6 +1,6 @@
 //! From what was typed to the settings of an audit.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{archive, default_io_threads, index, stubs};
@@ -12,6 +12,7 @@ use crate::audit::{self, Depth};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::Location;
+use crate::new_file::{self, Readers};
 use crate::progress::Form;
 
 pub struct Audit {
@@ -73,25 +74,38 @@ impl Audit {
                 ));
             }
         }
+        let depth = match typed.level {
+            cli::Depth::Exists => Depth::Exists,
+            cli::Depth::Size => Depth::Size,
+            cli::Depth::Header => Depth::Header,
+            cli::Depth::Full => Depth::Full,
+        };
+        // What cannot be written is told before the work.
+        let files = [("--json", &typed.json), ("--plan", &typed.plan), ("--csv", &typed.csv), ("--html", &typed.html)];
+        for (option, file) in files {
+            file.as_ref().map_or(Ok(()), |file| can_be_made(option, file))?;
+        }
         Ok(Audit {
             locator: Locator::new(&roots, &path_map, rules),
-            depth: match typed.level {
-                cli::Depth::Exists => Depth::Exists,
-                cli::Depth::Size => Depth::Size,
-                cli::Depth::Header => Depth::Header,
-                cli::Depth::Full => Depth::Full,
-            },
+            depth,
             last: match &typed.last {
                 Some(file) => file.clone(),
                 None => {
-                    let key = format!("{} {:?} {:?}", location.shown(), roots.paths(), typed.part);
+                    let key = format!(
+                        "{} {:?} {:?} {:?} {:?}",
+                        location.shown(),
+                        roots.paths(),
+                        typed.part,
+                        typed.level,
+                        typed.check
+                    );
                     super::state_directory("what the last audit found", "--last FILE")?
                         .join(super::named_by("audit", &key))
                 }
             },
             part: typed.part.as_deref().map(part).transpose()?,
             max_rate: typed.max_rate,
-            checks: audit::named(&typed.check)?,
+            checks: audit::named(&typed.check, depth)?,
             settle: Duration::try_from(typed.settle)
                 .map_err(|_| Error::usage("--settle is negative", "Write 0s, or 15m."))?,
             fail_on: typed.fail_on,
@@ -116,4 +130,11 @@ fn part(text: &str) -> Result<Slice> {
     let wrong =
         |_| Error::usage(format!("--part {text}: is no part"), "Write 1/30 for the first of thirty, or weekday.");
     text.parse().map_err(wrong)
+}
+
+/// It is made, and goes again until there is something to write.
+fn can_be_made(option: &str, file: &Path) -> Result<()> {
+    new_file::create(file, "the report", option, false, Readers::Owner)?;
+    let _ = std::fs::remove_file(file);
+    Ok(())
 }

@@ -148,6 +148,12 @@ pub struct Declared {
     pub online: Vec<PathBuf>,
 }
 
+impl Declared {
+    pub fn is_empty(&self) -> bool {
+        self.nearline.is_empty() && self.online.is_empty()
+    }
+}
+
 /// What is known of a file without opening it.
 pub struct Facts<'a> {
     pub path: &'a Path,

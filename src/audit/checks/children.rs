@@ -31,10 +31,16 @@ pub const PATIENTS: Check = Check {
 };
 
 fn without_row_below(tables: &Tables, upper: Level, lower: Level) -> String {
-    let (key, named) = (tables.key(upper), tables.of(lower).name(link(Table::from(lower)).unwrap_or_default()));
+    let (key, known) = (tables.key(upper), link(Table::from(lower)).unwrap_or_default());
+    let named = tables.of(lower).name(known);
+    // By the key of the lower table, which may have another collation.
+    let above = tables
+        .of(lower)
+        .column(known)
+        .map_or_else(|| format!("u.`{key}`"), |column| column.compared(&format!("u.`{key}`")));
     let (upper, lower) = (table(upper), table(lower));
     format!(
         "SELECT u.`{key}`, 'nothing is below it' FROM `{upper}` u \
-         WHERE NOT EXISTS (SELECT 1 FROM `{lower}` l WHERE l.`{named}` = u.`{key}`) ORDER BY u.`{key}`"
+         WHERE NOT EXISTS (SELECT 1 FROM `{lower}` l WHERE l.`{named}` = {above}) ORDER BY u.`{key}`"
     )
 }

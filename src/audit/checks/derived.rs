@@ -7,14 +7,16 @@ use crate::dicom::Level;
 pub const INSTANCES: Check = Check {
     name: "instances-differ",
     severity: Severity::Info,
-    about: "series.instances is not the number of its images",
+    about: "series.instances is not the number of its images, or is missing",
     asks: Asks::Tables(|tables| {
         let derived = &tables.of(Level::Series).derived.as_ref()?.name;
         let (series, link) = (tables.key(Level::Series), tables.of(Level::Instance).name("seriesuid"));
+        let key = format!("s.`{series}`");
+        let above = tables.of(Level::Instance).column("seriesuid").map_or(key.clone(), |column| column.compared(&key));
         Some(format!(
             "SELECT * FROM (SELECT s.`{series}` k, 'instances is not the number of images', 'series', 'instances', \
-             CAST(s.`{derived}` AS CHAR) f, CAST((SELECT COUNT(*) FROM `image` i WHERE i.`{link}` = s.`{series}`) AS CHAR) t \
-             FROM `series` s WHERE s.`{derived}` IS NOT NULL) n WHERE f <> t ORDER BY k"
+             CAST(s.`{derived}` AS CHAR) f, CAST((SELECT COUNT(*) FROM `image` i WHERE i.`{link}` = {above}) AS CHAR) t \
+             FROM `series` s) n WHERE f <> t OR f IS NULL AND t <> '0' ORDER BY k"
         ))
     }),
 };
@@ -22,13 +24,16 @@ pub const INSTANCES: Check = Check {
 pub const MODALITIES: Check = Check {
     name: "modalities-null",
     severity: Severity::Info,
-    about: "study.modalities is NULL though the study has series",
+    about: "study.modalities is NULL though its series have modalities",
     asks: Asks::Tables(|tables| {
         let derived = &tables.of(Level::Study).derived.as_ref()?.name;
         let (study, link) = (tables.key(Level::Study), tables.of(Level::Series).name("studyuid"));
+        let modality = &tables.of(Level::Series).column("modality")?.name;
+        let key = format!("t.`{study}`");
+        let above = tables.of(Level::Series).column("studyuid").map_or(key.clone(), |column| column.compared(&key));
         Some(format!(
             "SELECT t.`{study}`, 'modalities is NULL' FROM `study` t WHERE t.`{derived}` IS NULL AND EXISTS \
-             (SELECT 1 FROM `series` s WHERE s.`{link}` = t.`{study}`) ORDER BY t.`{study}`"
+             (SELECT 1 FROM `series` s WHERE s.`{link}` = {above} AND s.`{modality}` <> '') ORDER BY t.`{study}`"
         ))
     }),
 };

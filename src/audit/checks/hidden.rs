@@ -23,6 +23,21 @@ pub const PRIVATE: Check = Check {
     }),
 };
 
+pub const PATIENT: Check = Check {
+    name: "patient-private-null",
+    severity: Severity::Error,
+    about: "patient.private is NULL, which hides all studies of the patient",
+    asks: Asks::Tables(|tables| {
+        let (study, patient) = (tables.key(Level::Study), tables.key(Level::Patient));
+        let named = format!("t.`{}`", tables.of(Level::Study).name("patientid"));
+        let named = tables.of(Level::Patient).column("origid").map_or(named.clone(), |column| column.compared(&named));
+        Some(format!(
+            "SELECT t.`{study}`, 'private of its patient is NULL' FROM `study` t JOIN `patient` p ON p.`{patient}` = {named} \
+             WHERE p.`private` IS NULL ORDER BY t.`{study}`"
+        ))
+    }),
+};
+
 pub const RECEIVED: Check = Check {
     name: "received-null",
     severity: Severity::Warning,

@@ -11,6 +11,7 @@ mod hidden;
 mod missing_file;
 mod moved_file;
 mod orphans;
+mod other_instance;
 mod outside_roots;
 mod two_files;
 mod two_rows;
@@ -20,6 +21,7 @@ mod user_data;
 
 use std::path::PathBuf;
 
+use super::Depth;
 use super::finding::Severity;
 use crate::archive::Stub;
 use crate::dicom::{Instance, Rejection};
@@ -34,8 +36,10 @@ pub const CHECKS: &[Check] = &[
     unreadable_file::CHECK,
     two_files::IDENTICAL,
     two_files::DIFFERENT,
+    two_files::NOT_COMPARED,
     two_rows::CHECK,
     header_differs::CHECK,
+    other_instance::CHECK,
     damaged_file::CHECK,
     outside_roots::CHECK,
     dangling_stub::CHECK,
@@ -47,6 +51,7 @@ pub const CHECKS: &[Check] = &[
     children::PATIENTS,
     hidden::REVIEWED,
     hidden::PRIVATE,
+    hidden::PATIENT,
     hidden::RECEIVED,
     hidden::MODALITY,
     derived::INSTANCES,
@@ -62,6 +67,18 @@ pub struct Check {
     /// In a few words.
     pub about: &'static str,
     pub asks: Asks,
+}
+
+impl Check {
+    /// The least depth that it is made at.
+    pub fn depth(&self) -> Depth {
+        match self.asks {
+            Asks::Whole => Depth::Full,
+            Asks::Headers => Depth::Header,
+            _ if self.name == cut_file::CHECK.name => Depth::Size,
+            _ => Depth::Exists,
+        }
+    }
 }
 
 /// What a check looks at, and says of it: nothing, or the detail of a finding.

@@ -7,7 +7,7 @@ use crate::dicom::Rejection;
 pub const CHECK: Check = Check {
     name: "unreadable-file",
     severity: Severity::Error,
-    about: "a file without a row cannot be read, or is cut within its header",
+    about: "a file cannot be read, or is cut within its header (that of a row from --level header on)",
     asks: Asks::File(|file| match &file.reading {
         Ok(_) | Err(Rejection::NotDicom { .. } | Rejection::Dicomdir) => None,
         Err(rejection) => Some(rejection.to_string()),

@@ -9,30 +9,33 @@ pub const STUDY_NOTES: Check = Check {
     name: "notes-without-study",
     severity: Severity::Warning,
     about: "notes are keyed to a study that has no row",
-    asks: Asks::Tables(|tables| Some(keyed_to_nothing(tables, "studynotes", Level::Study))),
+    asks: Asks::Tables(|tables| Some(keyed_to_nothing(tables, "studynotes", &[Level::Study]))),
 };
 
 pub const IMAGE_NOTES: Check = Check {
     name: "notes-without-image",
     severity: Severity::Warning,
     about: "notes are keyed to an image that has no row",
-    asks: Asks::Tables(|tables| Some(keyed_to_nothing(tables, "imagenotes", Level::Instance))),
+    asks: Asks::Tables(|tables| Some(keyed_to_nothing(tables, "imagenotes", &[Level::Instance]))),
 };
 
 pub const ATTACHMENTS: Check = Check {
     name: "attachment-without-study",
     severity: Severity::Warning,
-    about: "attachments are keyed to a study that has no row",
-    asks: Asks::Tables(|tables| Some(keyed_to_nothing(tables, "attachment", Level::Study))),
+    about: "attachments are keyed to a study or an image that has no row",
+    asks: Asks::Tables(|tables| Some(keyed_to_nothing(tables, "attachment", &[Level::Study, Level::Instance]))),
 };
 
 /// Tables of the PACS may have other collations than the core tables.
-fn keyed_to_nothing(tables: &Tables, of_user: &str, level: Level) -> String {
-    let key = tables.key(level);
-    let compared = tables.of(level).column("uuid").map_or("d.`uuid`".into(), |column| column.compared("d.`uuid`"));
+fn keyed_to_nothing(tables: &Tables, of_user: &str, levels: &[Level]) -> String {
+    let is_missing = levels.iter().map(|level| {
+        let key = tables.key(*level);
+        let compared = tables.of(*level).column("uuid").map_or("d.`uuid`".into(), |column| column.compared("d.`uuid`"));
+        format!("NOT EXISTS (SELECT 1 FROM `{}` r WHERE r.`{key}` = {compared})", table(*level))
+    });
+    let is_missing: Vec<String> = is_missing.collect();
     format!(
-        "SELECT DISTINCT d.`uuid`, 'in {of_user}' FROM `{of_user}` d LEFT JOIN `{}` r ON r.`{key}` = {compared} \
-         WHERE r.`{key}` IS NULL AND d.`uuid` IS NOT NULL ORDER BY d.`uuid`",
-        table(level)
+        "SELECT DISTINCT d.`uuid`, 'in {of_user}' FROM `{of_user}` d WHERE d.`uuid` IS NOT NULL AND {} ORDER BY d.`uuid`",
+        is_missing.join(" AND ")
     )
 }
