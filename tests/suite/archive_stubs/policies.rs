@@ -53,7 +53,8 @@ fn nothing_is_recalled_but_what_the_budget_allows() {
     // The settings of a site are not enough, and a dry run only looks.
     site.reindex(&site.sqlite(), &config).exits(1);
     let preview = site.reindex(&site.sqlite(), &[&config[..], &["--dry-run"]].concat()).exits(1);
-    assert!(preview.out.contains(&format!("would recall {budget} of them")), "{}", preview.out);
+    let shown = if budget < 1000 { budget.to_string() } else { format!("{},{:03}", budget / 1000, budget % 1000) };
+    assert!(preview.out.contains(&format!("would recall {shown} of them")), "{}", preview.out);
     assert_eq!(recalled(), 0);
     let said = site.reindex(&site.sqlite(), &[&config[..], &["--allow-recall"]].concat()).exits(1);
     println!("allow, {budget} files: {} recalls by the file system\n{}", recalled(), said.out);
