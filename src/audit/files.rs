@@ -1,8 +1,6 @@
 //! The archive's side: files are listed with their sizes, and those that no row names are read.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,20 +10,17 @@ use super::checks::{Asks, AtPath, Check, File, RowElsewhere};
 use super::finding::{Finding, Mend};
 use super::headers;
 use super::listed::{self, FILE, ROW};
+use super::one_file::read_header;
 use super::rows::Suspects;
 use super::{Audit, Plan, failed, not_kept, poisoned, text};
 use crate::archive::walk::{Enough, Found, Walk};
-use crate::archive::{FoundFile, Locator, OpenFile, Seen, Standing, Stub, skip};
-use crate::dicom::{HeaderReader, Instance, Rejection};
+use crate::archive::{FoundFile, Seen, Standing, Stub, skip};
+use crate::dicom::{Instance, Rejection};
 use crate::error::{Error, Result};
 use crate::sorted::{Cursor, Sorter, Table};
 
 /// Files whose rows are looked up together.
 const TOGETHER: usize = 200;
-
-thread_local! {
-    static READER: RefCell<HeaderReader> = RefCell::default();
-}
 
 impl Audit<'_> {
     pub fn list_files(&mut self) -> Result<Table<FILE>> {
@@ -242,54 +237,6 @@ enum Which {
 }
 
 impl Plan<'_> {
-    /// What the checks of stubs say of one.
-    fn tells(&self, stub: &Stub) -> impl Iterator<Item = (&'static Check, String)> {
-        self.checks.iter().copied().filter_map(move |check| match check.asks {
-            Asks::Stub(tells) => Some((check, tells(stub)?)),
-            _ => None,
-        })
-    }
-
-    /// What a file holds by now. `None`: it is a stub, or has gone.
-    pub fn instance_of(&self, path: &Path) -> Option<Result<Instance, Rejection>> {
-        read_header(self.locator, &FoundFile::named(path.into()))
-    }
-
-    /// The stub that a pointer is, if a file is one.
-    fn pointer_of(&self, path: &Path) -> Option<Stub> {
-        let found = FoundFile::named(path.into());
-        let seen = self.locator.look(&found).ok()?;
-        let state = seen.state;
-        let Standing::Readable(location) = seen.standing else { return None };
-        let open = location.open().ok()??;
-        let pointer = self.locator.pointer(path, &open).ok()??;
-        match self.locator.follow(&pointer, path, None, state).standing {
-            Standing::Stub(stub) => Some(stub),
-            _ => None,
-        }
-    }
-
-    /// What is wrong with an instance, read to its end. A file that holds none is told by other checks.
-    fn damage(&self, file: &FoundFile) -> Option<String> {
-        read_header(self.locator, file)?.ok()?;
-        let mut open = open(self.locator, file.path())?;
-        let damage = READER.with_borrow_mut(|reader| {
-            let read = std::panic::AssertUnwindSafe(|| reader.damage(&open));
-            std::panic::catch_unwind(read)
-                .unwrap_or(Some("the reader fails, which is a defect: please report it".into()))
-        });
-        let mut buffer = vec![0; 1 << 20];
-        damage.or_else(|| {
-            loop {
-                match open.read(&mut buffer) {
-                    Ok(0) => return None,
-                    Ok(_) => {}
-                    Err(error) => return Some(format!("cannot be read to its end: {error}")),
-                }
-            }
-        })
-    }
-
     /// Whoever is too fast waits; all share one clock.
     fn keep_to_rate(&self, files: usize) {
         let Some(rate) = self.max_rate else { return };
@@ -355,60 +302,4 @@ impl Plan<'_> {
             )),
         }
     }
-
-    pub fn is_named(&self, named: &str, file: &Path) -> bool {
-        let Some(named) = self.here(named) else { return false };
-        named == file || named.canonicalize().is_ok_and(|named| file.canonicalize().is_ok_and(|file| named == file))
-    }
-
-    /// Whether two files hold the same bytes.
-    fn are_same(&self, one: &Path, other: &Path) -> Option<bool> {
-        let mut one = open(self.locator, one)?;
-        let [mut left, mut right] = [vec![0; 1 << 16], vec![0; 1 << 16]];
-        // A file is opened when those before it have answered.
-        let mut read = one.read(&mut left).ok()?;
-        let mut other = open(self.locator, other)?;
-        if one.state.size != other.state.size {
-            return Some(false);
-        }
-        while read > 0 {
-            other.read_exact(&mut right[..read]).ok()?;
-            if left[..read] != right[..read] {
-                return Some(false);
-            }
-            read = one.read(&mut left).ok()?;
-        }
-        Some(true)
-    }
-}
-
-fn open(locator: &Locator, path: &Path) -> Option<OpenFile> {
-    match locator.look(&FoundFile::named(path.into())).ok()?.standing {
-        Standing::Readable(location) => location.open().ok()?,
-        _ => None,
-    }
-}
-
-/// What a file holds. `None`: it is a stub, or has gone.
-fn read_header(locator: &Locator, file: &FoundFile) -> Option<Result<Instance, Rejection>> {
-    if file.path().file_name().and_then(skip::by_name).is_some() {
-        return None;
-    }
-    let Standing::Readable(location) = locator.look(file).ok()?.standing else { return None };
-    if location.state.size == 0 {
-        return Some(Err(Rejection::Empty));
-    }
-    let open = match location.open() {
-        Ok(open) => open?,
-        Err(error) => return Some(Err(Rejection::Unreadable(error))),
-    };
-    READER.with_borrow_mut(|reader| {
-        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            reader.read(&open).and_then(Instance::from_header)
-        }));
-        Some(read.unwrap_or_else(|_| {
-            *reader = HeaderReader::new();
-            Err(Rejection::Panicked)
-        }))
-    })
 }

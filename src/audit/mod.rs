@@ -14,6 +14,7 @@ mod headers;
 pub mod html;
 pub mod last;
 mod listed;
+mod one_file;
 pub mod plan;
 pub mod replica;
 pub mod report;
