@@ -1,6 +1,7 @@
 //! What an administrator learns from an audit: one of every damage is found once, and nothing where nothing is wrong.
 
 mod attacked;
+mod many;
 
 use std::fs;
 use std::os::unix::fs::symlink;
