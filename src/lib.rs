@@ -1,7 +1,8 @@
 //! pacs-index rebuilds the index of a PacsOne archive from its DICOM files.
 //!
 //! Rooms, from the top floor down; an arrow never points up:
-//! `cli`, `settings` > `command` > `audit`, `pipeline` > `journal` > `archive`, `index`, `progress`, `report` > `dicom`, `error`, `exit`, `new_file`, `positioned`, `sorted`.
+//! `cli`, `settings` > `command` > `import` > `audit`, `pipeline` > `journal` > `archive`, `index`, `progress`, `report` > `dicom`,
+//! `error`, `exit`, `new_file`, `positioned`, `sorted`.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
@@ -12,6 +13,7 @@ pub mod command;
 pub mod dicom;
 pub mod error;
 pub mod exit;
+pub mod import;
 pub mod index;
 pub mod journal;
 pub mod new_file;

@@ -23,6 +23,7 @@ fn run() -> error::Result<Exit> {
         Command::Reindex(typed) => command::reindex::run(&typed),
         Command::Audit(typed) => command::audit::run(&typed),
         Command::Repair(typed) => command::repair::run(&typed),
+        Command::Import(typed) => command::import::run(&typed),
         Command::Init(typed) => command::init::run(&typed),
     }
 }

@@ -184,7 +184,7 @@ pub(super) fn not_a_file() -> io::Error {
 }
 
 impl FileState {
-    pub(super) fn of(metadata: &Metadata) -> Self {
+    pub fn of(metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
         let modified = modified.and_then(|at| at.as_nanosecond().try_into().ok());
         FileState { size: metadata.len(), modified: modified.unwrap_or(i64::MIN) }

@@ -1,9 +1,10 @@
 //! The archive on the storage unit: walking it, telling from names and first bytes what is no instance, opening what
-//! is. The only door to walkdir. Nothing in here is written.
+//! is; and where PacsOne files what comes new. The only door to walkdir. Nothing in here is written.
 
 pub mod breaker;
 pub mod changed;
 pub mod file;
+pub mod filing;
 pub mod layout;
 pub mod locality;
 pub mod locator;
@@ -21,6 +22,7 @@ mod targets;
 pub mod walk;
 
 pub use file::{FileState, FoundFile, OpenFile};
+pub use filing::{Filing, Layout};
 pub use locality::Stub;
 pub use locator::{Locator, Seen, Standing};
 pub use path_map::PathMap;

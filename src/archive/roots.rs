@@ -18,6 +18,27 @@ pub struct Roots {
 
 impl Roots {
     pub fn check(paths: &[PathBuf], require_mount: bool) -> Result<Self> {
+        let roots = Self::check_directories(paths, require_mount)?;
+        match roots.paths.iter().find(|root| !holds_files(root)) {
+            None => Ok(roots),
+            Some(empty) => Err(Error::usage(
+                format!("{} is empty: no file lies in it, nor in any directory below", empty.display()),
+                "Is the archive mounted? Nothing was written.",
+            )),
+        }
+    }
+
+    /// An archive that files are brought to, and that may be new.
+    pub fn of_archive(path: &Path, require_mount: bool) -> Result<Self> {
+        Self::check_directories(&[path.to_owned()], require_mount)
+    }
+
+    /// No file lies below.
+    pub fn are_empty(&self) -> bool {
+        !self.paths.iter().any(|root| holds_files(root))
+    }
+
+    fn check_directories(paths: &[PathBuf], require_mount: bool) -> Result<Self> {
         let mut roots: Vec<(PathBuf, PathBuf)> = Vec::new();
         for path in paths {
             let shown = path.display();
@@ -35,10 +56,6 @@ impl Roots {
                 ));
             }
             std::fs::read_dir(path).map_err(unreadable)?;
-            if !holds_files(path) {
-                let what = format!("{shown} is empty: no file lies in it, nor in any directory below");
-                return Err(Error::usage(what, "Is the archive mounted? Nothing was written."));
-            }
             if require_mount {
                 check_mount(path, &resolved)?;
             }

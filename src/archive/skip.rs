@@ -18,6 +18,10 @@ pub enum Rule {
     PictureOrPage,
     /// A FIFO, a socket or a device.
     Special,
+    /// A copy that an import has begun.
+    UnfinishedCopy,
+    /// Not among those that an import was told to bring.
+    NotSelected,
 }
 
 impl Rule {
@@ -28,11 +32,17 @@ impl Rule {
             Rule::OperatingSystem => "operating-system file",
             Rule::PictureOrPage => "picture or web page",
             Rule::Special => "FIFO, socket or device",
+            Rule::UnfinishedCopy => "unfinished copy",
+            Rule::NotSelected => "not selected",
         }
     }
 }
 
 const SIDECARS: [&str; 5] = [".ls", ".ly", ".rle", ".j2k", ".encap"];
+
+/// How copies are called until they are whole.
+pub const COPY_BEGINS: &str = ".pacs-index-";
+pub const COPY_ENDS: &str = ".part";
 
 const SYSTEM_FILES: [&str; 4] = ["Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store"];
 
@@ -47,6 +57,9 @@ pub fn by_name(name: &OsStr) -> Option<Rule> {
         && is_uid(stem)
     {
         return Some(Rule::Sidecar);
+    }
+    if name.starts_with(COPY_BEGINS) && name.ends_with(COPY_ENDS) {
+        return Some(Rule::UnfinishedCopy);
     }
     SYSTEM_FILES.iter().any(|file| name.eq_ignore_ascii_case(file)).then_some(Rule::OperatingSystem)
 }

@@ -1,6 +1,7 @@
 //! The command line: what can be typed. What it means is settled in `settings`.
 
 mod audit;
+mod import;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use jiff::SignedDuration;
 use jiff::civil::Date;
 
 pub use audit::{Audit, Depth, Repair};
+pub use import::{Import, Layout};
 
 use crate::archive::Slice;
 
@@ -30,6 +32,9 @@ pub enum Command {
     Audit(Box<Audit>),
     /// Apply the plan of an audit, row by row, with an undo file
     Repair(Repair),
+    /// Copy instances into the archive, verify them, and index them
+    #[command(after_help = EXIT_CODES)]
+    Import(Box<Import>),
     /// Make the tables of an index in an empty database
     Init(Init),
 }
@@ -55,48 +60,16 @@ pub struct Reindex {
     #[arg(required_unless_present_any = ["roots_from_index", "finish"], value_name = "ROOT")]
     pub roots: Vec<PathBuf>,
 
+    #[command(flatten)]
+    pub writing: Writing,
+
     /// Take the directories that the PACS is configured with, as its database names them
     #[arg(long, conflicts_with = "roots")]
     pub roots_from_index: bool,
 
-    /// A TOML file with settings, named like these options; what is typed wins
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub index: Index,
-
-    /// Files that are read at a time [default: 4 for each core, at least 32]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub io_threads: Option<u16>,
-
-    /// How the PACS calls a directory of this system, e.g. /mnt/dicom=D:/DICOM (repeatable)
-    #[arg(long, value_name = "FROM=TO")]
-    pub path_map: Vec<String>,
-
-    /// Fail if a root lies on the system's own disk: is the archive mounted?
-    #[arg(long)]
-    pub require_mount: bool,
-
     /// Read everything and write nothing
     #[arg(long)]
     pub dry_run: bool,
-
-    /// Write although the server is a replica, or read-only
-    #[arg(long)]
-    pub allow_replica: bool,
-
-    /// Wait with writing while this replica lags: mysql://host:port (repeatable)
-    #[arg(long = "replica", value_name = "URL")]
-    pub replicas: Vec<String>,
-
-    /// How far a replica may be behind, e.g. 10s, 15m
-    #[arg(long, value_name = "TIME", default_value = "10s", requires = "replicas")]
-    pub max_replica_lag: SignedDuration,
-
-    /// How long to wait for a database that cannot be reached any more, e.g. 30s, 10m; 0s ends the run
-    #[arg(long, value_name = "TIME", default_value = "10m")]
-    pub patience: SignedDuration,
 
     /// Whether images on slow storage are brought back: `allow` only in a settings file, and with --allow-recall
     #[arg(long, value_enum, default_value_t = Recall::OnlineOnly, value_name = "POLICY")]
@@ -122,16 +95,9 @@ pub struct Reindex {
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub recalls_a_minute: u32,
 
-    #[command(flatten)]
-    pub stubs: Stubs,
-
     /// Stubs that were not read are no findings
     #[arg(long)]
     pub accept_pending: bool,
-
-    /// Do not ask: go on although the PACS purges or moves old studies by itself
-    #[arg(long)]
-    pub yes: bool,
 
     /// What is written of rows that were there before
     #[arg(long, value_enum, default_value_t = Existing::Fill)]
@@ -149,17 +115,9 @@ pub struct Reindex {
     #[arg(long, value_enum, default_value_t = InsertOrder::Auto)]
     pub insert_order: InsertOrder,
 
-    /// What becomes of one Patient ID with names that conflict
-    #[arg(long, value_enum, default_value_t = PatientConflicts::Separate)]
-    pub patient_conflicts: PatientConflicts,
-
     /// What tells when a file was received, the best first
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST", default_values_t = [ReceivedFrom::Path, ReceivedFrom::Mtime, ReceivedFrom::StudyDate])]
     pub received_from: Vec<ReceivedFrom>,
-
-    /// The local time of the PACS, e.g. Europe/Berlin [default: that of this system]
-    #[arg(long, value_name = "ZONE")]
-    pub timezone: Option<String>,
 
     /// Leave younger files to the PACS [default: 15m on the database of a PACS, else 0s]
     #[arg(long, value_name = "TIME")]
@@ -173,15 +131,6 @@ pub struct Reindex {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["slice", "finish", "since", "state"])]
     pub files: Option<PathBuf>,
 
-    /// Where rejected and other noteworthy files are listed, as JSON Lines [default: a new file in ~/.local/state/pacs-index]
-    #[arg(long, value_name = "FILE")]
-    pub rejected: Option<PathBuf>,
-
-    /// Where the journal is kept, which saves reading files again and continues a killed run [default: a directory of its
-    /// own for each index and its roots, in ~/.local/state/pacs-index]
-    #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
-
     /// Index only a part of the archive, e.g. 2/4 for the second of four processes or machines; --finish settles all
     #[arg(long, value_name = "N/M", requires = "state", conflicts_with = "finish")]
     pub slice: Option<Slice>,
@@ -193,8 +142,71 @@ pub struct Reindex {
     /// Read all files, also those that are as they were
     #[arg(long)]
     pub force: bool,
+}
 
-    /// Wait for another run on this index and these roots to end, instead of leaving
+/// What every command that brings instances into an index can be told.
+#[derive(Clone, Debug, Args)]
+pub struct Writing {
+    /// A TOML file with settings, named like these options; what is typed wins
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub index: Index,
+
+    /// Files that are read at a time [default: 4 for each core, at least 32]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub io_threads: Option<u16>,
+
+    /// How the PACS calls a directory of this system, e.g. /mnt/dicom=D:/DICOM (repeatable)
+    #[arg(long, value_name = "FROM=TO")]
+    pub path_map: Vec<String>,
+
+    /// Fail if the archive lies on the system's own disk: is it mounted?
+    #[arg(long)]
+    pub require_mount: bool,
+
+    /// Write although the server is a replica, or read-only
+    #[arg(long)]
+    pub allow_replica: bool,
+
+    /// Wait with writing while this replica lags: mysql://host:port (repeatable)
+    #[arg(long = "replica", value_name = "URL")]
+    pub replicas: Vec<String>,
+
+    /// How far a replica may be behind, e.g. 10s, 15m
+    #[arg(long, value_name = "TIME", default_value = "10s", requires = "replicas")]
+    pub max_replica_lag: SignedDuration,
+
+    /// How long to wait for a database that cannot be reached any more, e.g. 30s, 10m; 0s ends the run
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    pub patience: SignedDuration,
+
+    #[command(flatten)]
+    pub stubs: Stubs,
+
+    /// Do not ask: go on although the PACS purges or moves old studies by itself
+    #[arg(long)]
+    pub yes: bool,
+
+    /// What becomes of one Patient ID with names that conflict
+    #[arg(long, value_enum, default_value_t = PatientConflicts::Separate)]
+    pub patient_conflicts: PatientConflicts,
+
+    /// The local time of the PACS, e.g. Europe/Berlin [default: that of this system]
+    #[arg(long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+
+    /// Where rejected and other noteworthy files are listed, as JSON Lines [default: a new file in ~/.local/state/pacs-index]
+    #[arg(long, value_name = "FILE")]
+    pub rejected: Option<PathBuf>,
+
+    /// Where the journal is kept, which saves reading files again and continues a killed run [default: a directory of its
+    /// own for each index and its roots, in ~/.local/state/pacs-index]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    /// Wait for another run on this index and these directories to end, instead of leaving
     #[arg(long)]
     pub wait: bool,
 
@@ -208,7 +220,7 @@ pub struct Reindex {
 }
 
 /// What a site settles of archive stubs.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Stubs {
     /// A directory of storage that shows what is on tape or in a cloud as any other file (repeatable)
     #[arg(long, value_name = "DIR")]

@@ -30,7 +30,7 @@ pub fn before_writing(settings: &Reindex) -> Result<Vec<Replica>> {
         return Ok(Vec::new());
     }
     if !purging.rules.is_empty() && !settings.yes {
-        consent(std::io::stdin().is_terminal() && std::io::stderr().is_terminal())?;
+        consent(can_ask(), &PURGES)?;
     }
     Ok(replicas)
 }
@@ -57,14 +57,38 @@ fn tell(purging: &Purging) -> Vec<String> {
     lines
 }
 
-fn consent(can_ask: bool) -> Result<()> {
+/// Somebody who looks at the terminal can answer.
+fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// What is asked about, and what to do where nobody agrees.
+struct Question {
+    what: &'static str,
+    advice: &'static str,
+}
+
+const PURGES: Question = Question {
+    what: "the PACS purges or moves old studies by itself; nothing was written",
+    advice: "Switch these rules off in PacsOne until you have looked at the reindexed studies, or add --yes.",
+};
+
+const GOES_ELSEWHERE: Question = Question {
+    what: "the import is not as the PACS is configured, or more than fits; nothing was written",
+    advice: "Correct --archive or --layout, or choose less; or add --yes.",
+};
+
+/// Whether an import that looks like a mistake is none.
+pub fn to_import(doubts: &[String], settings: &Reindex) -> Result<()> {
+    doubts.iter().for_each(|doubt| note(settings.progress, doubt));
+    if doubts.is_empty() || settings.yes { Ok(()) } else { consent(can_ask(), &GOES_ELSEWHERE) }
+}
+
+fn consent(can_ask: bool, question: &Question) -> Result<()> {
     if can_ask && agrees(&mut std::io::stdin().lock(), &mut std::io::stderr()) {
         return Ok(());
     }
-    Err(Error::usage(
-        "the PACS purges or moves old studies by itself; nothing was written",
-        "Switch these rules off in PacsOne until you have looked at the reindexed studies, or add --yes.",
-    ))
+    Err(Error::usage(question.what, question.advice))
 }
 
 pub(super) fn agrees(answers: &mut impl BufRead, out: &mut impl Write) -> bool {
@@ -88,7 +112,7 @@ mod tests {
 
     #[test]
     fn without_a_terminal_nobody_is_asked() {
-        let error = consent(false).unwrap_err().to_string();
+        let error = consent(false, &PURGES).unwrap_err().to_string();
         assert!(error.contains("--yes") && error.contains("nothing was written"), "{error}");
     }
 }

@@ -126,7 +126,7 @@ pub fn insert(files: &[PathBuf], typed: &cli::Repair) -> Result<Exit> {
             "Please report it.",
         ));
     };
-    reindexing.index = typed.index.clone();
+    reindexing.writing.index = typed.index.clone();
     reindex::run(&reindexing)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod consent;
+pub mod import;
 pub mod init;
 mod insert;
 mod interrupt;

@@ -11,17 +11,20 @@ use super::interrupt::stop_on_interrupt;
 use super::{complain, consent, say};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::import::{Ended, Importer};
+use crate::index::Tables;
 use crate::index::batch::{Policy, Writer};
 use crate::index::existing::Mode;
 use crate::index::known::Known;
 use crate::index::location::Access;
 use crate::index::patience::Patience;
+use crate::index::replica::Replica;
 use crate::index::undo::Undo;
 use crate::journal::Journal;
 use crate::pipeline::key_order::When;
-use crate::pipeline::{self, Outage, Plan, Receipt, Stop, Stored};
+use crate::pipeline::{self, Files, Outage, Plan, Receipt, Stop, Stored};
 use crate::report::listing::Listing;
-use crate::report::summary::Summary;
+use crate::report::summary::{Imported, Summary};
 use crate::settings::Reindex;
 use crate::{cli, progress};
 
@@ -30,11 +33,24 @@ const SETTLE: SignedDuration = SignedDuration::from_mins(15);
 
 pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     let settings = Reindex::resolve(typed)?;
-    let (location, access) = (&settings.location, settings.access);
     // An interrupt ends a question at once, so that signals are caught after it.
     let replicas = consent::before_writing(&settings)?;
     let stop = Stop::default();
     stop_on_interrupt(&stop)?;
+    index(&settings, replicas, &stop, None)
+}
+
+/// What makes an importer, once all else is there that it needs.
+pub(super) type Imports<'i> = &'i dyn Fn(&Arc<Tables>, &Listing) -> Result<Importer<'i>>;
+
+/// Brings the index up to date with the archive, or with what is imported.
+pub(super) fn index(
+    settings: &Reindex,
+    replicas: Vec<Replica>,
+    stop: &Stop,
+    imports: Option<Imports<'_>>,
+) -> Result<Exit> {
+    let (location, access) = (&settings.location, settings.access);
     // The index comes last: up to here nothing is made that a mistake would leave behind.
     let listing = Listing::create(&settings.rejected, settings.rejected_is_default)?;
     let open = |directory: &Path, key: &str| Journal::open(directory, key, settings.busy, || stop.is_set());
@@ -42,12 +58,13 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     let mut to_finish = to_finish.collect::<Result<Vec<_>>>()?;
     let journal = match access {
         // A few files that somebody names are no run that could be continued.
-        Access::Write if to_finish.is_empty() && settings.files.is_none() => {
+        Access::Write if to_finish.is_empty() && settings.files.is_none() && imports.is_none() => {
             Some(open(&settings.state, &settings.state_key)?)
         }
         _ => None,
     };
     let tables = location.prepare(access)?;
+    let importer = imports.map(|make| make(&tables, &listing)).transpose()?;
     // A dry run sees duplicates only through one memory.
     let connections = if access == Access::DryRun { 1 } else { location.writers() };
     let failed =
@@ -93,7 +110,11 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         settle,
         watch_rows: access == Access::Write && (tables.is_of_a_pacs || !settle.is_zero()),
         first_day: settings.since,
-        files: settings.files.as_deref(),
+        files: match (&importer, &settings.files) {
+            (Some(importer), _) => Files::Brought(importer),
+            (None, Some(files)) => Files::Named(files),
+            (None, None) => Files::Walked,
+        },
         slice: settings.slice,
         reads_all: settings.reads_all,
         existing: settings.existing,
@@ -104,7 +125,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         insert_order: if tables.is_transactional { settings.insert_order } else { When::Never },
         count_ahead: settings.progress.is_some() && settings.files.is_none(),
         listing: &listing,
-        stop: &stop,
+        stop,
         index: location.shown(),
         outage: &outage,
         max_replica_lag: settings.max_replica_lag,
@@ -115,9 +136,16 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         [] => pipeline::run(&plan, writers, journal, replicas, observer.as_mut())?,
         journals => pipeline::finish(&plan, writers, journals, observer.as_mut())?,
     };
-    let copied = plan.receipt.copied_roots();
+    let is_whole = done.failure.is_none() && !stop.is_set();
+    let ended = importer.as_ref().filter(|_| is_whole).map(|importer| importer.end(stop, &listing));
+    let (ended, failure) = match ended.transpose() {
+        Ok(ended) => (ended.unwrap_or_default(), done.failure),
+        Err(failure) => (Ended::default(), Some(failure)),
+    };
+    // Copies are as new as they are.
+    let copied = if importer.is_some() { Vec::new() } else { plan.receipt.copied_roots() };
     let summary = Summary {
-        interrupted: stop.is_set() && done.failure.is_none(),
+        interrupted: stop.is_set() && failure.is_none(),
         account: &done.account,
         counted_ahead: done.counted_ahead,
         parents: done.parents,
@@ -134,7 +162,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         rows_checked: done.rows_checked,
         waited: done.waited,
         waited_for_database: done.waited_for_database,
-        failed: done.failure.is_some(),
+        failed: failure.is_some(),
         continued: done.continued,
         slice: settings.slice,
         slices,
@@ -142,6 +170,11 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
         index: location.shown(),
         named_roots: if settings.roots_from_index { settings.roots.paths() } else { &[] },
         dry_run: access == Access::DryRun,
+        imported: importer.as_ref().map(|importer| Imported {
+            copies: importer.copies(),
+            not_on_medium: ended.not_on_medium,
+            removed: ended.removed.map(|removed| (removed.files, removed.left)),
+        }),
         accepts_pending: settings.accept_pending,
         in_doubt: &settings.locator.mounts.in_doubt(),
         left_mounts: &settings.locator.mounts.given_up(),
@@ -150,7 +183,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     };
     say(&summary.text());
     let exit = summary.exit();
-    done.failure.iter().for_each(complain);
+    failure.iter().for_each(complain);
     listing.check()?;
     Ok(exit)
 }

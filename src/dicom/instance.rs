@@ -88,6 +88,14 @@ impl Instance {
         }
     }
 
+    /// One that has these values, and no others.
+    #[cfg(test)]
+    pub fn with_texts(values: &[(Table, &str, &str)]) -> Self {
+        let mut instance = Instance::empty();
+        values.iter().for_each(|(table, column, text)| instance.set(position(*table, column), Value::Text(text)));
+        instance
+    }
+
     /// Puts all of it in one piece.
     pub fn pack(&self, into: &mut Vec<u8>) {
         into.extend([self.unusable, self.undecodable, self.cut.into()].into_iter().flat_map(u32::to_le_bytes));

@@ -7,10 +7,12 @@
 pub mod attributes;
 pub mod charset;
 mod element;
+pub mod file_set;
 pub mod header;
 mod inflate;
 pub mod instance;
 pub mod packed;
+pub mod part10;
 pub mod rejection;
 mod scan;
 mod start;

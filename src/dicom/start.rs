@@ -50,7 +50,7 @@ pub fn not_dicom(first: &[u8]) -> Rejection {
 }
 
 /// A file meta group without preamble: explicit VR little endian, group 0002.
-fn looks_like_meta(bytes: &[u8]) -> bool {
+pub fn looks_like_meta(bytes: &[u8]) -> bool {
     bytes.len() >= 8 && bytes[..2] == [0x02, 0x00] && bytes[3] == 0 && vr_at_4(bytes).is_some()
 }
 

@@ -160,7 +160,7 @@ impl Location {
         }
     }
 
-    pub(super) fn unreachable(&self, failure: Failure) -> Error {
+    pub fn unreachable(&self, failure: Failure) -> Error {
         let advice = match self {
             Location::Sqlite(_) => "Is the directory there, may you write to it, and is the file an SQLite database?",
             Location::MySql { .. } => {

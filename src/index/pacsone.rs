@@ -25,6 +25,39 @@ pub fn archive_directories(location: &Location) -> Result<Vec<String>> {
     directories
 }
 
+/// How the PACS itself files what it receives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configured {
+    /// As the PACS calls it.
+    pub archive: Option<String>,
+    /// Its `archiveformat`.
+    pub format: Option<usize>,
+}
+
+/// What the table `config` says. `None` where there is none, or the user may not see it.
+pub fn configured(location: &Location) -> Result<Option<Configured>> {
+    let Location::MySql { options, .. } = location else { return Ok(None) };
+    let failed = |failure| location.unreachable(failure);
+    let mut database = MySql::connect(options).map_err(failed)?;
+    let mut value = |column: &str| -> Result<Option<String>> {
+        let catalogue = format!(
+            "SELECT CAST(COLUMN_NAME AS CHAR) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
+             AND TABLE_NAME = 'config' AND COLUMN_NAME = '{column}'"
+        );
+        if database.fetch(&catalogue.into(), &[]).map_err(failed)?.is_empty() {
+            return Ok(None);
+        }
+        let sql = format!("SELECT CAST(`{column}` AS CHAR) FROM `config` LIMIT 1");
+        let rows = database.fetch(&sql.into(), &[]).map_err(failed)?;
+        let text = rows.into_iter().flatten().flatten().next();
+        Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
+    };
+    let (archive, format) = (value("archivedir")?, value("archiveformat")?);
+    database.close();
+    let format = format.and_then(|format| format.parse().ok());
+    Ok((archive.is_some() || format.is_some()).then_some(Configured { archive, format }))
+}
+
 /// A column that is not there, or that the user may not see, names nothing.
 fn directories(database: &mut MySql) -> Result<Vec<String>, Failure> {
     let catalogue = "SELECT CAST(TABLE_NAME AS CHAR), LOWER(CAST(COLUMN_NAME AS CHAR)) FROM information_schema.COLUMNS \

@@ -90,9 +90,7 @@ impl Journal {
                 "Name a directory that you may write to, with room: --state DIR",
             )
         };
-        make_private(directory).map_err(failed)?;
-        let lock = lock(directory, busy, is_interrupted, failed)?;
-        check_key(directory, key, failed)?;
+        let lock = claim(directory, key, busy, is_interrupted, failed)?;
         Self::read(directory, lock).map_err(failed)
     }
 
@@ -225,6 +223,20 @@ fn meaning() -> u64 {
     xxhash_rust::xxh3::xxh3_64(&encode(&text))
 }
 
+/// Makes a directory of state, and keeps others out of it while the file that is returned is open.
+pub fn claim(
+    directory: &Path,
+    key: &str,
+    busy: Busy,
+    is_interrupted: impl Fn() -> bool,
+    failed: impl Fn(io::Error) -> Error,
+) -> Result<File> {
+    make_private(directory).map_err(&failed)?;
+    let lock = lock(directory, busy, is_interrupted, &failed)?;
+    check_key(directory, key, failed)?;
+    Ok(lock)
+}
+
 fn lock(
     directory: &Path,
     busy: Busy,
@@ -238,7 +250,10 @@ fn lock(
             Err(TryLockError::WouldBlock) if busy == Busy::Wait && !is_interrupted() => std::thread::sleep(TICK),
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::unfinished(
-                    format!("another run is at work on this index and these roots: it holds {}", directory.display()),
+                    format!(
+                        "another run is at work on this index and these directories: it holds {}",
+                        directory.display()
+                    ),
                     "Nothing was done. Let it end, or add --wait to begin when it has ended.",
                 ));
             }
@@ -248,7 +263,7 @@ fn lock(
 }
 
 /// Files hold data of patients.
-fn private() -> std::fs::OpenOptions {
+pub fn private() -> std::fs::OpenOptions {
     #[cfg_attr(not(unix), allow(unused_mut))]
     let mut options = File::options();
     #[cfg(unix)]

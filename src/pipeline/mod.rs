@@ -10,6 +10,7 @@
 //! not grow with the archive.
 
 mod again;
+pub mod bring;
 mod census;
 mod close;
 mod finish;
@@ -23,7 +24,7 @@ mod recall;
 pub mod received;
 mod remembered;
 mod resume;
-mod spool;
+pub mod spool;
 pub mod stop;
 mod storage;
 mod stored;
@@ -42,6 +43,7 @@ use jiff::SignedDuration;
 use jiff::civil::Date;
 use rayon::ThreadPool;
 
+pub use bring::{Bring, Reception};
 pub use finish::finish;
 pub use outage::Outage;
 pub use received::Receipt;
@@ -70,6 +72,17 @@ use key_order::PutBy;
 const FILES_WAITING: usize = 64;
 const ENTRIES_WAITING: usize = 32;
 
+/// Which files a run indexes.
+#[derive(Clone, Copy)]
+pub enum Files<'a> {
+    /// All below the roots.
+    Walked,
+    /// These alone.
+    Named(&'a [PathBuf]),
+    /// Those that somebody brings below the roots.
+    Brought(&'a dyn Bring),
+}
+
 /// Everything that a run needs to know. Workers see neither the command line nor the environment.
 pub struct Plan<'a> {
     pub roots: &'a Roots,
@@ -85,8 +98,7 @@ pub struct Plan<'a> {
     pub watch_rows: bool,
     /// Directories of earlier days are not looked at.
     pub first_day: Option<Date>,
-    /// Only these files.
-    pub files: Option<&'a [PathBuf]>,
+    pub files: Files<'a>,
     /// Only this part of the archive is indexed, and its rows are settled with those of the others.
     pub slice: Option<Slice>,
     /// Files are opened whatever the journal knows of them.
@@ -111,8 +123,16 @@ pub struct Plan<'a> {
 }
 
 impl Plan<'_> {
+    /// The directories that are walked.
+    fn walked(&self) -> &Roots {
+        match self.files {
+            Files::Brought(brings) => brings.sources(),
+            Files::Walked | Files::Named(_) => self.roots,
+        }
+    }
+
     fn walk(&self) -> Walk<'_> {
-        Walk::new(self.roots.paths(), self.walk_threads).from_day(self.first_day).of_slice(self.slice)
+        Walk::new(self.walked().paths(), self.walk_threads).from_day(self.first_day).of_slice(self.slice)
     }
 }
 
@@ -193,14 +213,18 @@ pub fn run(
         // Walk the directories, newest first; read headers; write batches.
         if is_whole(&failures) {
             (writers, failures) = run.pass(&pool, writers, |files| match plan.files {
-                Some(named) => run.send_named(named, files),
-                None => run.walk(files),
+                Files::Walked => run.walk(files),
+                Files::Named(named) => run.send_named(named, files),
+                Files::Brought(brings) => run.bring(brings, files),
             });
         }
         // What came or was moved meanwhile goes the same way.
-        if is_whole(&failures) && plan.files.is_none() {
+        if is_whole(&failures) && !matches!(plan.files, Files::Named(_)) {
             run.watch.looking_again();
-            (writers, failures) = run.pass(&pool, writers, |files| run.walk_again(files));
+            (writers, failures) = run.pass(&pool, writers, |files| match plan.files {
+                Files::Brought(brings) => run.bring_rest(brings, files),
+                Files::Walked | Files::Named(_) => run.walk_again(files),
+            });
         }
         // What was left on slow storage, as far as it may be recalled.
         if is_whole(&failures) && run.recall.is_allowed() && plan.recalls {
@@ -244,7 +268,7 @@ impl<'a> Run<'a> {
             led: plan.watch_rows.then(|| gone::Led::new(scratch)).transpose().map_err(again::spool_failed)?,
             watch: watch::Watch::default(),
             gate: gate::Gate::new(lags, plan.max_replica_lag),
-            storage: storage::Storage::of(plan.roots),
+            storage: storage::Storage::of([plan.roots, plan.walked()]),
             recall: recall::Wanted::new(plan.locator.policy()),
             targets_met: Mutex::default(),
             told_losers: Mutex::default(),
@@ -346,7 +370,7 @@ impl<'a> Run<'a> {
 
     /// Whether something cannot be read because its root is gone: then the run ends.
     fn is_gone(&self, path: &Path, error: &std::io::Error) -> bool {
-        let is_gone = self.storage.fails(self.root_of(path), error);
+        let is_gone = self.storage.fails(path, error);
         if is_gone {
             self.plan.stop.set();
         }

@@ -160,7 +160,7 @@ impl Run<'_> {
         })
     }
 
-    fn reject(&self, path: &Path, rejection: &Rejection) {
+    pub(super) fn reject(&self, path: &Path, rejection: &Rejection) {
         let (account, listing) = (&self.account, self.plan.listing);
         match rejection {
             Rejection::Unreadable(error) if self.is_gone(path, error) => account.add(Fate::NotReached, 1),

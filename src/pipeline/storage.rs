@@ -3,7 +3,7 @@
 //! counts as not reached.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -28,14 +28,14 @@ struct Root {
 type Mark = (u64, u64);
 
 impl Storage {
-    pub fn of(roots: &Roots) -> Self {
+    pub fn of<'r>(roots: impl IntoIterator<Item = &'r Roots>) -> Self {
         let root = |path: &PathBuf| Root { path: path.clone(), mark: mark(path).ok() };
-        Storage { roots: roots.paths().iter().map(root).collect(), lost: Mutex::default() }
+        Storage { roots: roots.into_iter().flat_map(Roots::paths).map(root).collect(), lost: Mutex::default() }
     }
 
     /// Something could not be read. Returns whether its root is gone.
-    pub fn fails(&self, root: usize, error: &io::Error) -> bool {
-        let failing = &self.roots[root];
+    pub fn fails(&self, path: &Path, error: &io::Error) -> bool {
+        let Some(failing) = self.roots.iter().find(|root| path.starts_with(&root.path)) else { return false };
         if !may_be_gone(error) || failing.why_gone().is_none() {
             return false;
         }
@@ -79,13 +79,13 @@ fn may_be_gone(error: &io::Error) -> bool {
 }
 
 #[cfg(unix)]
-fn mark(path: &std::path::Path) -> io::Result<Mark> {
+fn mark(path: &Path) -> io::Result<Mark> {
     use std::os::unix::fs::MetadataExt;
     path.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 #[cfg(not(unix))]
-fn mark(path: &std::path::Path) -> io::Result<Mark> {
+fn mark(path: &Path) -> io::Result<Mark> {
     path.metadata().map(|_| (0, 0))
 }
 
@@ -98,7 +98,7 @@ mod tests {
         let root = site.path().join("archive");
         std::fs::create_dir(&root).unwrap();
         std::fs::write(root.join("a file"), "x").unwrap();
-        let storage = Storage::of(&Roots::check(&[root], false).unwrap());
+        let storage = Storage::of([&Roots::check(&[root], false).unwrap()]);
         (site, storage)
     }
 
@@ -106,10 +106,10 @@ mod tests {
     fn a_file_that_has_gone_is_no_root_that_has() {
         let (site, storage) = archive();
         let gone = || io::ErrorKind::NotFound.into();
-        assert!(!storage.fails(0, &gone()), "it is there");
+        assert!(!storage.fails(&site.path().join("archive/1.2"), &gone()), "it is there");
         std::fs::rename(site.path().join("archive"), site.path().join("elsewhere")).unwrap();
-        assert!(!storage.fails(0, &io::ErrorKind::PermissionDenied.into()));
-        assert!(storage.fails(0, &gone()));
+        assert!(!storage.fails(&site.path().join("archive/1.2"), &io::ErrorKind::PermissionDenied.into()));
+        assert!(storage.fails(&site.path().join("archive/1.2"), &gone()));
         assert!(storage.lost().unwrap().to_string().contains("archive cannot be listed"));
     }
 
@@ -123,7 +123,7 @@ mod tests {
                 thread::sleep(AFTER_A_MOMENT / 5);
                 std::fs::rename(&elsewhere, &archive).unwrap();
             });
-            assert!(!storage.fails(0, &io::ErrorKind::NotFound.into()));
+            assert!(!storage.fails(&site.path().join("archive/1.2"), &io::ErrorKind::NotFound.into()));
         });
         assert!(storage.lost().is_none());
     }
@@ -135,7 +135,7 @@ mod tests {
             std::fs::rename(site.path().join("archive"), site.path().join("elsewhere")).unwrap();
             std::fs::create_dir(site.path().join("archive")).unwrap();
             inside.iter().for_each(|name| std::fs::create_dir(site.path().join("archive").join(name)).unwrap());
-            assert!(storage.fails(0, &io::ErrorKind::NotFound.into()));
+            assert!(storage.fails(&site.path().join("archive/1.2"), &io::ErrorKind::NotFound.into()));
             assert!(storage.lost().unwrap().to_string().contains(told));
         }
     }

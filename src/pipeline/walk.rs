@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_channel::Sender;
 
-use super::{Run, no_threads};
+use super::{Files, Run, no_threads};
 use crate::archive::FoundFile;
 use crate::archive::skip::Rule;
 use crate::archive::walk::{Enough, FILES_PER_MESSAGE, Found};
@@ -39,7 +39,9 @@ impl Run<'_> {
             match found {
                 Found::Files(found) => {
                     account.found(found.len());
-                    self.again.found(&found);
+                    if let Files::Walked = self.plan.files {
+                        self.again.found(&found);
+                    }
                     self.send(found, files);
                 }
                 Found::Special(_) => {

@@ -59,6 +59,8 @@ pub struct Summary<'a> {
     /// The roots, where the index named them.
     pub named_roots: &'a [PathBuf],
     pub dry_run: bool,
+    /// The files were brought into the archive.
+    pub imported: Option<Imported>,
     /// Stubs that were not read are no findings.
     pub accepts_pending: bool,
     /// Mounts of which all files occupy no blocks, and how many.
@@ -72,6 +74,22 @@ pub struct Summary<'a> {
     pub listing: Option<(&'a Path, u64)>,
 }
 
+/// What an import did beside indexing.
+pub struct Imported {
+    /// Files, and bytes.
+    pub copies: (u64, u64),
+    /// Files that a DICOMDIR names, and that are neither on its medium nor in the index.
+    pub not_on_medium: u64,
+    /// Of a move, once it came to its end: sources removed, and sources left.
+    pub removed: Option<(u64, u64)>,
+}
+
+impl Imported {
+    fn has_findings(&self) -> bool {
+        self.not_on_medium > 0 || self.removed.is_some_and(|(_, left)| left > 0)
+    }
+}
+
 impl Summary<'_> {
     pub fn exit(&self) -> Exit {
         let account = self.account;
@@ -82,6 +100,7 @@ impl Summary<'_> {
             Exit::Interrupted
         } else if directories
             || account.conflicts.load(Relaxed) + account.gone.load(Relaxed) > 0
+            || self.imported.as_ref().is_some_and(Imported::has_findings)
             || Fate::ALL.into_iter().any(|fate| self.is_finding(fate) && account.count(fate) > 0)
         {
             Exit::Findings
@@ -107,7 +126,8 @@ impl Summary<'_> {
         let account = self.account;
         let mut out = String::new();
         let dry = if self.dry_run { " (dry run: nothing was written)" } else { "" };
-        line(&mut out, format_args!("reindex into {}: {}{dry}", self.index, self.outcome()));
+        let what = if self.imported.is_some() { "import" } else { "reindex" };
+        line(&mut out, format_args!("{what} into {}: {}{dry}", self.index, self.outcome()));
         if self.continued {
             line(&mut out, format_args!("continues a run that did not end: what that one did stands in this account"));
         }
@@ -127,6 +147,7 @@ impl Summary<'_> {
         line(&mut out, format_args!(""));
         self.account(&mut out);
         line(&mut out, format_args!(""));
+        self.imported(&mut out);
         self.stubs(&mut out);
         directories(&mut out, account);
         let parents = self.parents;
@@ -183,6 +204,20 @@ impl Summary<'_> {
             out.push_str(NOT_IN_FILES);
         }
         out
+    }
+
+    fn imported(&self, out: &mut String) {
+        let Some(Imported { copies: (files, bytes), not_on_medium, removed }) = &self.imported else { return };
+        let (files, bytes) = (text::count(*files), text::bytes(*bytes));
+        line(out, format_args!("copied into the archive and verified {files} files, {bytes}"));
+        if *not_on_medium > 0 {
+            let missing = text::count(*not_on_medium);
+            line(out, format_args!("{missing} files that a DICOMDIR names are not on the medium, listed"));
+        }
+        if let Some((removed, left)) = removed {
+            let [removed, left] = [removed, left].map(|count| text::count(*count));
+            line(out, format_args!("source files removed {removed}, left {left}"));
+        }
     }
 
     fn companions(&self, out: &mut String) {

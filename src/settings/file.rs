@@ -179,7 +179,7 @@ mod tests {
             ["pacs-index", "reindex", "--config"].into_iter().chain([path.to_str().unwrap()]).chain(typed.to_vec());
         match Cli::parse_from(complete(typed.map(OsString::from).collect())?).command {
             cli::Command::Reindex(typed) => Ok(*typed),
-            cli::Command::Audit(_) | cli::Command::Repair(_) | cli::Command::Init(_) => unreachable!(),
+            _ => unreachable!(),
         }
     }
 
@@ -190,10 +190,10 @@ mod tests {
                     defaults-file = 'my.cnf'\ndefaults-section = 'pacs'";
         let found = told(file, &[]).unwrap();
         assert_eq!(found.roots, [PathBuf::from("a"), "-b".into()]);
-        assert_eq!((found.index.url.as_str(), found.io_threads), ("sqlite:x", Some(7)));
-        assert_eq!(found.path_map, ["/a=/b", "/c=/d"]);
-        assert!(found.quiet && !found.dry_run && matches!(found.progress, cli::Progress::Json));
-        assert_eq!(found.index.defaults_section, "pacs");
+        assert_eq!((found.writing.index.url.as_str(), found.writing.io_threads), ("sqlite:x", Some(7)));
+        assert_eq!(found.writing.path_map, ["/a=/b", "/c=/d"]);
+        assert!(found.writing.quiet && !found.dry_run && matches!(found.writing.progress, cli::Progress::Json));
+        assert_eq!(found.writing.index.defaults_section, "pacs");
     }
 
     #[test]
@@ -201,18 +201,18 @@ mod tests {
         let file = "roots = ['a']\nindex = 'sqlite:x'\npath-map = ['/a=/b']\nio-threads = 7\ndefaults-file = 'my.cnf'";
         let typed = ["--path-map", "/c=/d", "c", "--index=sqlite:y", "--io-threads", "8", "--defaults-section", "pacs"];
         let found = told(file, &typed).unwrap();
-        assert_eq!((found.roots, found.path_map), (vec!["c".into()], vec!["/c=/d".to_owned()]));
-        assert_eq!((found.index.url.as_str(), found.io_threads), ("sqlite:y", Some(8)));
-        assert_eq!(found.index.defaults_section, "pacs");
+        assert_eq!((found.roots, found.writing.path_map), (vec!["c".into()], vec!["/c=/d".to_owned()]));
+        assert_eq!((found.writing.index.url.as_str(), found.writing.io_threads), ("sqlite:y", Some(8)));
+        assert_eq!(found.writing.index.defaults_section, "pacs");
     }
 
     #[test]
     fn what_is_typed_leaves_out_what_it_excludes() {
         let file = "roots-from-index = true\npacsone-ini = 'pacs.ini'";
         let found = told(file, &["a", "--index", "sqlite:y"]).unwrap();
-        assert!(!found.roots_from_index && found.index.pacsone_ini.is_none());
+        assert!(!found.roots_from_index && found.writing.index.pacsone_ini.is_none());
         let found = told("roots = ['a']\nindex = 'sqlite:x'", &["--roots-from-index", "--pacsone-ini", "x"]).unwrap();
-        assert!(found.roots.is_empty() && found.index.pacsone_ini.is_some());
+        assert!(found.roots.is_empty() && found.writing.index.pacsone_ini.is_some());
     }
 
     #[test]

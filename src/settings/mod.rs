@@ -5,6 +5,7 @@
 mod archive;
 pub mod audit;
 pub mod file;
+pub mod import;
 mod index;
 mod pacsone_ini;
 mod slices;
@@ -96,29 +97,35 @@ pub struct Reindex {
 
 impl Reindex {
     pub fn resolve(typed: &cli::Reindex) -> Result<Self> {
-        let io_threads = typed.io_threads.map_or_else(default_io_threads, usize::from);
-        let path_map = archive::path_map(&typed.path_map)?;
-        let (location, credentials) = index::location_and_credentials(&typed.index)?;
+        let path_map = archive::path_map(&typed.writing.path_map)?;
         let finish = slices::to_finish(&typed.finish)?;
         let roots = match &finish {
             Some(slices) => slices.roots.clone(),
-            None if typed.roots_from_index => archive::named_by(&location, &path_map)?,
+            None if typed.roots_from_index => archive::named_by(&location(&typed.writing.index)?, &path_map)?,
             None => typed.roots.clone(),
         };
-        let roots = Roots::check(&roots, typed.require_mount)?;
-        let rules = stubs::rules(&typed.stubs, stubs::policy(typed)?, &roots)?;
+        Self::over(Roots::check(&roots, typed.writing.require_mount)?, typed)
+    }
+
+    /// With roots that were checked.
+    pub fn over(roots: Roots, typed: &cli::Reindex) -> Result<Self> {
+        let io_threads = typed.writing.io_threads.map_or_else(default_io_threads, usize::from);
+        let path_map = archive::path_map(&typed.writing.path_map)?;
+        let (location, credentials) = index::location_and_credentials(&typed.writing.index)?;
+        let finish = slices::to_finish(&typed.finish)?;
+        let rules = stubs::rules(&typed.writing.stubs, stubs::policy(typed)?, &roots)?;
         archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
-        let replicas = typed.replicas.iter().map(|url| Address::parse(url, &credentials, &location));
+        let replicas = typed.writing.replicas.iter().map(|url| Address::parse(url, &credentials, &location));
         let replicas = replicas.collect::<Result<_>>()?;
-        let max_replica_lag = Duration::try_from(typed.max_replica_lag)
+        let max_replica_lag = Duration::try_from(typed.writing.max_replica_lag)
             .map_err(|_| Error::usage("--max-replica-lag is negative", "Write 10s, or 15m."))?;
-        let patience = Duration::try_from(typed.patience)
+        let patience = Duration::try_from(typed.writing.patience)
             .map_err(|_| Error::usage("--patience is negative", "Write 0s, or 10m."))?;
         let files = [
             ("--index", location.file()),
-            ("--rejected", typed.rejected.as_deref()),
+            ("--rejected", typed.writing.rejected.as_deref()),
             ("--undo", typed.undo.as_deref()),
-            ("--state", typed.state.as_deref()),
+            ("--state", typed.writing.state.as_deref()),
         ];
         if let Some((option, file)) =
             files.into_iter().find_map(|(o, f)| f.filter(|f| roots.hold(f) || rules.hold(f)).map(|f| (o, f)))
@@ -132,22 +139,22 @@ impl Reindex {
         let state_key = slices::key(&location, &roots, typed.slice);
         let finish = finish.map_or(Ok(Vec::new()), |slices| slices.of_index(&location, &roots))?;
         Ok(Reindex {
-            state: match &typed.state {
+            state: match &typed.writing.state {
                 Some(directory) => directory.clone(),
                 None => state_directory("the journal", "--state DIR")?.join(named_by("journal", &state_key)),
             },
             state_key,
-            busy: if typed.wait { Busy::Wait } else { Busy::Leave },
+            busy: if typed.writing.wait { Busy::Wait } else { Busy::Leave },
             slice: typed.slice,
             finish,
             reads_all: typed.force,
-            allow_replica: typed.allow_replica,
+            allow_replica: typed.writing.allow_replica,
             replicas,
             max_replica_lag,
             patience,
-            yes: typed.yes,
+            yes: typed.writing.yes,
             locator: Arc::new(Locator::new(&roots, &path_map, rules)),
-            stub_path: typed.stubs.stub_path,
+            stub_path: typed.writing.stubs.stub_path,
             accept_pending: typed.accept_pending,
             path_map,
             location,
@@ -170,7 +177,7 @@ impl Reindex {
                 cli::InsertOrder::Key => When::Always,
                 cli::InsertOrder::Found => When::Never,
             },
-            patient_conflicts: match typed.patient_conflicts {
+            patient_conflicts: match typed.writing.patient_conflicts {
                 cli::PatientConflicts::Separate => Conflicts::Separate,
                 cli::PatientConflicts::Merge => Conflicts::Merge,
             },
@@ -183,19 +190,19 @@ impl Reindex {
                     cli::ReceivedFrom::StudyDate => Origin::StudyDate,
                 })
                 .collect(),
-            time_zone: time_zone(typed.timezone.as_deref())?,
+            time_zone: time_zone(typed.writing.timezone.as_deref())?,
             settle: typed.settle.map(not_negative).transpose()?,
             since: typed.since,
             files,
-            rejected_is_default: typed.rejected.is_none(),
+            rejected_is_default: typed.writing.rejected.is_none(),
             access: if typed.dry_run { Access::DryRun } else { Access::Write },
             io_threads,
             walk_threads: io_threads.min(MOST_WALK_THREADS),
-            rejected: match &typed.rejected {
+            rejected: match &typed.writing.rejected {
                 Some(path) => path.clone(),
                 None => new_file("rejected", "--rejected FILE")?,
             },
-            progress: progress(typed.quiet, typed.progress),
+            progress: progress(typed.writing.quiet, typed.writing.progress),
         })
     }
 }

@@ -9,10 +9,7 @@ use crate::journal::Journal;
 
 /// The index, the directories, and the slice.
 pub fn key(location: &Location, roots: &Roots, slice: Option<Slice>) -> String {
-    let index = match location.file() {
-        Some(file) => format!("sqlite:{}", path_map::absolute(file).unwrap_or_else(|_| file.to_owned()).display()),
-        None => location.shown(),
-    };
+    let index = name(location);
     let mut paths: Vec<String> = roots.paths().iter().map(|root| format!("root {}\n", root.display())).collect();
     // Which root comes first may decide between files, and is for `--finish` to know.
     if slice.is_none() {
@@ -20,6 +17,14 @@ pub fn key(location: &Location, roots: &Roots, slice: Option<Slice>) -> String {
     }
     let slice = slice.map_or(String::new(), |slice| format!("slice {slice}\n"));
     format!("index {index}\n{}{slice}", paths.concat())
+}
+
+/// What an index is called, wherever the program is started.
+pub fn name(location: &Location) -> String {
+    match location.file() {
+        Some(file) => format!("sqlite:{}", path_map::absolute(file).unwrap_or_else(|_| file.to_owned()).display()),
+        None => location.shown(),
+    }
 }
 
 /// What the directories of `--finish` say of themselves.

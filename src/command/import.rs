@@ -1,0 +1,118 @@
+//! `pacs-index import`: bring what lies elsewhere into the archive, and index it by the same code as `reindex`.
+
+use jiff::Zoned;
+
+use super::interrupt::stop_on_interrupt;
+use super::{consent, reindex, say};
+use crate::archive::Filing;
+use crate::audit::watch::Watch;
+use crate::cli;
+use crate::error::Result;
+use crate::exit::Exit;
+use crate::import::ledger::{Ledger, State};
+use crate::import::{Destination, Importer, Plan, Rows, disk, list, listing};
+use crate::index::inspect::Inspector;
+use crate::index::location::Access;
+use crate::pipeline::{Stop, Stored};
+use crate::progress::{self, text};
+use crate::settings::import::{Import, List, To};
+
+pub fn run(typed: &cli::Import) -> Result<Exit> {
+    if typed.list {
+        return list(typed);
+    }
+    let settings = Import::resolve(typed)?;
+    let replicas = consent::before_writing(&settings.run)?;
+    consent::to_import(&doubts(&settings)?, &settings.run)?;
+    let stop = Stop::default();
+    stop_on_interrupt(&stop)?;
+    let run = &settings.run;
+    let plan = Plan {
+        sources: &settings.sources.roots,
+        locator: &settings.sources.locator,
+        selection: &settings.sources.selection,
+        path_map: &run.path_map,
+        stored: Stored { roots: run.roots.clone(), path_map: run.path_map.clone(), locator: run.locator.clone() },
+        moves: settings.moves,
+        completes: settings.completes,
+        copies_at_a_time: settings.copies_at_a_time,
+    };
+    let today = Zoned::now().with_time_zone(run.time_zone.clone()).date();
+    reindex::index(
+        run,
+        replicas,
+        &stop,
+        Some(&|tables, listing| {
+            let to = settings.to.as_ref().map(|to| -> Result<Destination> {
+                let state = State { directory: &to.state, key: &to.state_key, busy: run.busy };
+                let ledger = Ledger::open(&state, today, || stop.is_set())?;
+                let filing = Filing { archive: to.archive.clone(), layout: to.layout, day: ledger.day };
+                Ok(Destination { mark: disk::Mark::of(&to.archive), filing, ledger })
+            });
+            let rows = Rows::of(&run.location, tables, run.patience, &stop)?;
+            Importer::new(&plan, rows, to.transpose()?, listing.directory())
+        }),
+    )
+}
+
+/// What looks like a mistake.
+fn doubts(settings: &Import) -> Result<Vec<String>> {
+    let Some(to) = &settings.to else { return Ok(Vec::new()) };
+    let mut doubts = to.doubts.clone();
+    if settings.run.roots.are_empty() && has_images(settings)? {
+        doubts.push(format!("the archive {} is empty, and the index is not: is it mounted?", to.archive.display()));
+    }
+    doubts.extend(too_little_room(settings, to));
+    Ok(doubts)
+}
+
+fn has_images(settings: &Import) -> Result<bool> {
+    let location = &settings.run.location;
+    if location.file().is_some_and(|file| !file.exists()) {
+        return Ok(false);
+    }
+    let mut inspector = Inspector::new(location, &location.prepare(Access::DryRun)?)?;
+    Ok(!inspector.images_after("").map_err(|failure| location.unreachable(failure))?.is_empty())
+}
+
+/// Where all is taken, it must fit, as far as nothing of it is there yet.
+fn too_little_room(settings: &Import, to: &To) -> Option<String> {
+    let is_new = !to.state.exists();
+    let room = disk::room(&to.archive).filter(|_| is_new && settings.sources.selection.is_all())?;
+    let needed = disk::size_of(settings.sources.roots.paths(), settings.run.walk_threads);
+    (needed > room).then(|| {
+        let [needed, room] = [needed, room].map(text::bytes);
+        format!("the sources hold {needed}, and on the disk of {} is room for {room}", to.archive.display())
+    })
+}
+
+/// Shows what the sources hold, and writes nothing.
+fn list(typed: &cli::Import) -> Result<Exit> {
+    let settings = List::resolve(typed)?;
+    let stop = Stop::default();
+    stop_on_interrupt(&stop)?;
+    let tables = settings.location.prepare(Access::DryRun)?;
+    let rows = Rows::of(&settings.location, &tables, settings.patience, &stop)?;
+    let (watch, mut observer) = (Watch::default(), progress::observer(settings.progress));
+    let plan = list::Plan {
+        sources: &settings.sources.roots,
+        locator: &settings.sources.locator,
+        selection: &settings.sources.selection,
+        rows: &rows,
+        threads: settings.io_threads,
+        stop: &stop,
+        watch: &watch,
+    };
+    let contents = std::thread::scope(|scope| {
+        scope.spawn(|| watch.show(observer.as_mut()));
+        let contents = list::contents(&plan);
+        watch.end();
+        contents
+    })?;
+    if stop.is_set() {
+        return Ok(Exit::Interrupted);
+    }
+    let index = settings.location.shown();
+    say(&if typed.json { listing::json(&contents, &index) } else { listing::table(&contents, &index, typed.wide) });
+    Ok(if contents.has_findings() { Exit::Findings } else { Exit::Clean })
+}

@@ -1,0 +1,180 @@
+//! A DICOMDIR: which files a medium should hold, by its Directory Record Sequence (PS3.3 F.3.2.2). It is read like any
+//! header: in one window, without recursion, each element once.
+
+use dicom_dictionary_std::tags;
+
+use super::element::{Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION};
+use super::header::{Header, trim_uid};
+use super::rejection::Rejection;
+use super::scan::Scan;
+use super::start::{self, Start};
+use super::window::{Source, WINDOW, Window};
+
+/// A record that names a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Referenced File ID (0004,1500): directories and a name, below that of the DICOMDIR.
+    pub file: Vec<String>,
+    /// Referenced SOP Instance UID in File (0004,1511), empty where it is missing.
+    pub sop_instance_uid: String,
+}
+
+/// What a DICOMDIR says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileSet {
+    pub records: Vec<Record>,
+    /// It ends before its end, or is larger than any real one.
+    pub is_cut: bool,
+}
+
+/// Eight components of eight characters (PS3.10 8.2); more where writers do not care.
+const LONGEST_VALUE: u64 = 1024;
+
+impl FileSet {
+    pub fn read(source: impl Source) -> Result<Self, Rejection> {
+        let (mut buffer, mut header) = (Vec::new(), Header::default());
+        header.clear();
+        let mut window = Window::new(source, &mut buffer);
+        let first = window.peek(WINDOW).map_err(|trouble| told(trouble.into()))?;
+        let Start { offset, .. } = start::locate(first)?;
+        window.advance(offset);
+        let mut scan = Scan::new(Elements::new(window), &mut header);
+        scan.meta().map_err(told)?;
+        let declared = scan.header.declared_transfer_syntax().map(str::to_owned);
+        let first = scan.elements.window.peek(start::GUESSED).map_err(|trouble| told(trouble.into()))?;
+        let encoding = start::guess(first, declared.as_deref());
+        let mut reading = Reading { elements: scan.elements, encoding, record: None, set: FileSet::default() };
+        let end = reading.all();
+        reading.record_ends();
+        match end {
+            End::Reached => Ok(reading.set),
+            End::Io(error) => Err(Rejection::Unreadable(error)),
+            End::Cut | End::Limit => Ok(FileSet { is_cut: true, ..reading.set }),
+        }
+    }
+}
+
+fn told(end: End) -> Rejection {
+    match end {
+        End::Io(error) => Rejection::Unreadable(error),
+        _ => Rejection::TooLarge,
+    }
+}
+
+struct Reading<'b, S> {
+    elements: Elements<'b, S>,
+    encoding: Encoding,
+    record: Option<Record>,
+    set: FileSet,
+}
+
+impl<S: Source> Reading<'_, S> {
+    fn all(&mut self) -> End {
+        loop {
+            let element = match self.elements.next(self.encoding) {
+                Ok(element) => element,
+                Err(end) => return end,
+            };
+            if let Err(end) = self.take(&element) {
+                return end;
+            }
+        }
+    }
+
+    /// Sequences in records, icons for example, are passed over: an item that is met is a record.
+    fn take(&mut self, element: &Element) -> Result<(), End> {
+        match element.tag {
+            ITEM => {
+                self.record_ends();
+                self.record = Some(Record::default());
+                Ok(())
+            }
+            tags::DIRECTORY_RECORD_SEQUENCE | ITEM_DELIMITATION | SEQUENCE_DELIMITATION => Ok(()),
+            tags::REFERENCED_FILE_ID => {
+                let text = self.value(element)?;
+                let components = text.split('\\').map(|name| name.trim().to_owned());
+                let file = components.filter(|name| !name.is_empty()).collect();
+                self.record.get_or_insert_default().file = file;
+                Ok(())
+            }
+            tags::REFERENCED_SOP_INSTANCE_UID_IN_FILE => {
+                let uid = self.value(element)?;
+                self.record.get_or_insert_default().sop_instance_uid = uid;
+                Ok(())
+            }
+            _ => self.elements.skip(element, self.encoding),
+        }
+    }
+
+    fn value(&mut self, element: &Element) -> Result<String, End> {
+        let length = element.length.ok_or(End::Cut)?;
+        let value = self.elements.window.peek(length.min(LONGEST_VALUE) as usize)?;
+        let text = String::from_utf8_lossy(trim_uid(value)).into_owned();
+        self.elements.skip_bytes(length)?;
+        Ok(text)
+    }
+
+    fn record_ends(&mut self) {
+        self.set.records.extend(self.record.take().filter(|record| !record.file.is_empty()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dicom_core::Tag;
+
+    fn element(bytes: &mut Vec<u8>, tag: Tag, vr: &[u8; 2], value: &[u8]) {
+        bytes.extend(tag.group().to_le_bytes());
+        bytes.extend(tag.element().to_le_bytes());
+        bytes.extend(vr);
+        match vr {
+            b"SQ" => bytes.extend([0, 0, 0xFF, 0xFF, 0xFF, 0xFF]),
+            _ => bytes.extend((value.len() as u16).to_le_bytes()),
+        }
+        bytes.extend(value);
+    }
+
+    fn item(bytes: &mut Vec<u8>, tag: u16) {
+        bytes.extend([0xFE, 0xFF]);
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(if tag == 0xE000 { [0xFF; 4] } else { [0; 4] });
+    }
+
+    fn dicomdir() -> Vec<u8> {
+        let mut bytes = vec![0; 128];
+        bytes.extend(b"DICM");
+        element(&mut bytes, tags::TRANSFER_SYNTAX_UID, b"UI", b"1.2.840.10008.1.2.1\0");
+        element(&mut bytes, tags::FILE_SET_ID, b"CS", b"TEST");
+        element(&mut bytes, tags::DIRECTORY_RECORD_SEQUENCE, b"SQ", b"");
+        for (file, uid) in [("", ""), ("PT00\\IM01", "1.2.3\0"), ("PT00\\IM02 ", "1.2.34")] {
+            item(&mut bytes, 0xE000);
+            element(&mut bytes, tags::DIRECTORY_RECORD_TYPE, b"CS", b"IMAGE ");
+            if !file.is_empty() {
+                element(&mut bytes, tags::REFERENCED_FILE_ID, b"CS", file.as_bytes());
+                element(&mut bytes, tags::REFERENCED_SOP_INSTANCE_UID_IN_FILE, b"UI", uid.as_bytes());
+            }
+            element(&mut bytes, tags::ICON_IMAGE_SEQUENCE, b"SQ", b"");
+            item(&mut bytes, 0xE000);
+            element(&mut bytes, tags::REFERENCED_FILE_ID, b"CS", b"NO\\FILE ");
+            item(&mut bytes, 0xE00D);
+            item(&mut bytes, 0xE0DD);
+            item(&mut bytes, 0xE00D);
+        }
+        item(&mut bytes, 0xE0DD);
+        bytes
+    }
+
+    #[test]
+    fn the_files_that_a_medium_should_hold_are_told() {
+        let record =
+            |name: &str, uid: &str| Record { file: vec!["PT00".into(), name.into()], sop_instance_uid: uid.into() };
+        let set = FileSet::read(dicomdir().as_slice()).unwrap();
+        assert_eq!(set, FileSet { records: vec![record("IM01", "1.2.3"), record("IM02", "1.2.34")], is_cut: false });
+        let all = dicomdir();
+        for length in (140..all.len()).step_by(7) {
+            let cut = FileSet::read(&all[..length]);
+            assert!(cut.is_ok_and(|set| set.records.len() <= 2), "{length} bytes");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What makes a file of the Part 10 format (PS3.10 7.1) of one that is none: preamble, prefix, and file meta information in
+//! front of a data set whose bytes stay as they are.
+
+use super::attributes::{Table, position};
+use super::instance::{Instance, Value};
+use super::start;
+
+/// As many first bytes tell how a file begins.
+pub const FIRST: u64 = 256;
+
+const PREAMBLE: [u8; 128] = [0; 128];
+const MAGIC: &[u8] = b"DICM";
+
+/// A UID of its own for this program (PS3.7 D.3.3.2), made from a UUID (PS3.5 B.2).
+const IMPLEMENTATION_CLASS_UID: &str = "2.25.251842380573169467312946410398213417226";
+const IMPLEMENTATION_VERSION_NAME: &str = "PACS_INDEX";
+
+/// What is written in place of the first bytes of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Completion {
+    pub written: Vec<u8>,
+    /// So many bytes of the file are not taken over.
+    pub instead_of: u64,
+}
+
+/// A file that cannot be completed: it does not say of which class it is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Incomplete;
+
+/// `None` where nothing is missing.
+pub fn completion(first: &[u8], instance: &Instance) -> Option<Result<Completion, Incomplete>> {
+    let is_preamble = first.get(PREAMBLE.len()..).is_some_and(|rest| rest.starts_with(MAGIC));
+    let start = match is_preamble {
+        true => PREAMBLE.len() + MAGIC.len(),
+        false if first.starts_with(MAGIC) => MAGIC.len(),
+        false => 0,
+    };
+    let has_meta = start::looks_like_meta(&first[start..]);
+    if is_preamble && has_meta {
+        return None;
+    }
+    let mut written = if is_preamble { first[..PREAMBLE.len()].to_vec() } else { PREAMBLE.to_vec() };
+    written.extend(MAGIC);
+    if !has_meta {
+        let Some(meta) = meta(instance) else { return Some(Err(Incomplete)) };
+        written.extend(meta);
+    }
+    Some(Ok(Completion { written, instead_of: start as u64 }))
+}
+
+/// File meta information, always explicit VR little endian.
+fn meta(instance: &Instance) -> Option<Vec<u8>> {
+    let text = |attribute: usize| match instance.get(attribute) {
+        Value::Text(text) if !text.is_empty() => Some(text),
+        _ => None,
+    };
+    let class = text(const { position(Table::Image, "sopclass") })?;
+    let syntax = text(const { position(Table::Image, "xfersyntax") })?;
+    let mut group = Vec::new();
+    group.extend([2, 0, 1, 0, b'O', b'B', 0, 0, 2, 0, 0, 0, 0, 1]);
+    let elements = [
+        (0x02, b"UI", class),
+        (0x03, b"UI", instance.sop_instance_uid()),
+        (0x10, b"UI", syntax),
+        (0x12, b"UI", IMPLEMENTATION_CLASS_UID),
+        (0x13, b"SH", IMPLEMENTATION_VERSION_NAME),
+    ];
+    for (element, vr, value) in elements {
+        let padding: &[u8] = match value.len() % 2 {
+            0 => b"",
+            _ if vr == b"UI" => b"\0",
+            _ => b" ",
+        };
+        group.extend([2, 0, element, 0]);
+        group.extend(vr);
+        group.extend(((value.len() + padding.len()) as u16).to_le_bytes());
+        group.extend(value.as_bytes());
+        group.extend(padding);
+    }
+    let mut meta = vec![2, 0, 0, 0, b'U', b'L', 4, 0];
+    meta.extend((group.len() as u32).to_le_bytes());
+    meta.extend(group);
+    Some(meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::HeaderReader;
+    use crate::dicom::uid;
+
+    /// Explicit VR little endian: class, instance, study, series.
+    fn data_set() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (group, element, uid) in [
+            (8u16, 0x16u16, "1.2.840.10008.5.1.4.1.1.2\0"),
+            (8, 0x18, "1.21"),
+            (0x20, 0xD, "1.25"),
+            (0x20, 0xE, "1.27"),
+        ] {
+            bytes.extend(group.to_le_bytes());
+            bytes.extend(element.to_le_bytes());
+            bytes.extend(b"UI");
+            bytes.extend((uid.len() as u16).to_le_bytes());
+            bytes.extend(uid.as_bytes());
+        }
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Instance {
+        HeaderReader::new().read(bytes).and_then(Instance::from_header).unwrap()
+    }
+
+    fn completed(bytes: &[u8]) -> Vec<u8> {
+        let Completion { mut written, instead_of } = completion(bytes, &read(bytes)).unwrap().unwrap();
+        written.extend(&bytes[instead_of as usize..]);
+        written
+    }
+
+    #[test]
+    fn a_data_set_alone_gets_what_is_missing_and_keeps_its_bytes() {
+        let bare = data_set();
+        let whole = completed(&bare);
+        assert!(whole.ends_with(&bare));
+        let instance = read(&whole);
+        assert_eq!(instance.sop_instance_uid(), "1.21");
+        let syntax = instance.get(position(Table::Image, "xfersyntax"));
+        assert_eq!(syntax, Value::Text(uid::EXPLICIT_VR_LITTLE_ENDIAN));
+        assert_eq!(completion(&whole, &instance), None, "nothing is missing any more");
+        let object = dicom_object::from_reader(std::io::Cursor::new(&whole)).unwrap();
+        assert_eq!(object.meta().media_storage_sop_instance_uid(), "1.21");
+        assert_eq!(object.meta().implementation_class_uid(), IMPLEMENTATION_CLASS_UID);
+    }
+
+    #[test]
+    fn parts_that_are_there_are_kept() {
+        let whole = completed(&data_set());
+        let mut marked = whole.clone();
+        marked[7] = 42;
+        assert_eq!(completion(&marked, &read(&marked)), None);
+        assert_eq!(completed(&whole[128..]), whole, "without preamble");
+        assert_eq!(completed(&whole[132..]), whole, "without preamble and prefix");
+        let without_meta = [&marked[..132], &data_set()].concat();
+        assert_eq!(completed(&without_meta), marked);
+    }
+
+    #[test]
+    fn what_does_not_say_its_class_cannot_be_completed() {
+        let bytes = &data_set()[34..];
+        assert_eq!(completion(bytes, &read(bytes)), Some(Err(Incomplete)));
+    }
+}

@@ -1,0 +1,82 @@
+//! A file of the sources: what it holds, if it may be read.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use crate::archive::skip::{self, Rule};
+use crate::archive::{FileState, FoundFile, Locator, OpenFile, Standing, Stub};
+use crate::dicom::part10::{self, Completion, Incomplete};
+use crate::dicom::{HeaderReader, Instance, Rejection};
+
+/// An instance that may be imported, its file open.
+pub struct Candidate {
+    pub path: PathBuf,
+    pub open: OpenFile,
+    pub state: FileState,
+    pub instance: Instance,
+    /// The link or the pointer that led to its bytes.
+    pub through: Option<Box<Stub>>,
+    /// What it lacks for a file of the Part 10 format.
+    pub completion: Option<Result<Completion, Incomplete>>,
+}
+
+/// What a file of the sources is.
+pub enum Met {
+    Instance(Box<Candidate>),
+    Stub(Stub),
+    Elsewhere(Stub),
+    Skipped(Rule),
+}
+
+/// A pointer may lead to a pointer, and a file may change while it is looked at.
+const LONGEST_WAY: usize = 8;
+
+/// Nothing is recalled: what is not online is a stub.
+pub fn look(locator: &Locator, reader: &mut HeaderReader, file: &FoundFile) -> Result<Met, Rejection> {
+    let path = file.path();
+    if let Some(rule) = path.file_name().and_then(skip::by_name) {
+        return Ok(Met::Skipped(rule));
+    }
+    let mut seen = locator.look(file).map_err(Rejection::Unreadable)?;
+    for _ in 0..LONGEST_WAY {
+        let location = match seen.standing {
+            Standing::Readable(location) => location,
+            Standing::Stub(stub) => return Ok(Met::Stub(stub)),
+            Standing::MetElsewhere(stub) => return Ok(Met::Elsewhere(stub)),
+        };
+        if location.state.size == 0 {
+            return Err(Rejection::Empty);
+        }
+        let Some(open) = location.open().map_err(Rejection::Unreadable)? else {
+            seen = locator.look(file).map_err(Rejection::Unreadable)?;
+            continue;
+        };
+        match read(reader, &open) {
+            Ok(instance) => {
+                let first = open.head(part10::FIRST).map_err(Rejection::Unreadable)?;
+                let completion = part10::completion(&first, &instance);
+                let (state, through) = (open.state, location.through);
+                let path = path.to_owned();
+                let candidate = Candidate { path, open, state, instance, through, completion };
+                return Ok(Met::Instance(Box::new(candidate)));
+            }
+            Err(Rejection::Dicomdir) => return Ok(Met::Skipped(Rule::Dicomdir)),
+            Err(Rejection::NotDicom { first_bytes }) => {
+                let pointer = locator.pointer(location.path(), &open).map_err(Rejection::Unreadable)?;
+                let Some(pointer) = pointer else { return Err(Rejection::NotDicom { first_bytes }) };
+                seen = locator.follow(&pointer, location.path(), None, seen.state);
+            }
+            Err(rejection) => return Err(rejection),
+        }
+    }
+    Ok(Met::Stub(Stub::too_far()))
+}
+
+/// A defect of the reader costs the one file.
+fn read(reader: &mut HeaderReader, open: &OpenFile) -> Result<Instance, Rejection> {
+    let read = catch_unwind(AssertUnwindSafe(|| reader.read(open).and_then(Instance::from_header)));
+    read.unwrap_or_else(|_| {
+        *reader = HeaderReader::new();
+        Err(Rejection::Panicked)
+    })
+}

@@ -1,0 +1,104 @@
+//! What stands where a copy belongs: nothing, the same bytes, or others.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::ledger::fingerprint;
+use super::{Candidate, Importer, Ledger};
+use crate::archive::{self, FileState, FoundFile, OpenFile};
+use crate::dicom::part10::Completion;
+use crate::dicom::window::Source;
+
+pub enum Standing {
+    Free,
+    Same(FileState),
+    Other,
+    /// It cannot be read here.
+    Unknown(String),
+}
+
+/// The bytes that a copy has: those of a file, with others in place of the first ones.
+pub struct Content<'a> {
+    written: &'a [u8],
+    file: &'a OpenFile,
+    at: u64,
+}
+
+impl Candidate {
+    /// As it lies there.
+    pub fn plain(&self) -> Content<'_> {
+        Content { written: &[], file: &self.open, at: 0 }
+    }
+
+    /// As a file of the Part 10 format, if it lacks something for that.
+    pub fn completed(&self) -> Option<Content<'_>> {
+        let Some(Ok(Completion { written, instead_of })) = &self.completion else { return None };
+        Some(Content { written, file: &self.open, at: *instead_of })
+    }
+}
+
+impl Content<'_> {
+    pub fn size(&self) -> u64 {
+        self.written.len() as u64 + self.file.state.size.saturating_sub(self.at)
+    }
+}
+
+impl Read for Content<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.written.is_empty() {
+            return self.written.read(buffer);
+        }
+        let mut file = self.file;
+        let read = file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Importer<'_> {
+    pub(super) fn standing(&self, candidate: &Candidate, path: &Path, ledger: &Ledger) -> Standing {
+        let found = FoundFile::named(path.to_owned());
+        let location = match self.plan.stored.locator.look(&found).map(|seen| seen.standing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Standing::Free,
+            Err(error) => return Standing::Unknown(error.to_string()),
+            Ok(archive::Standing::Readable(location)) => location,
+            Ok(archive::Standing::Stub(stub) | archive::Standing::MetElsewhere(stub)) => {
+                return Standing::Unknown(format!("{}: {}", stub.kind, stub.why));
+            }
+        };
+        if ledger.knows(fingerprint((&candidate.path, candidate.state), (path, location.state))) {
+            return Standing::Same(location.state);
+        }
+        let is_same = |content: Option<Content<'_>>| -> io::Result<bool> {
+            match (content, location.open()?) {
+                (Some(mut content), Some(mut there)) => {
+                    Ok(content.size() == there.state.size && are_same(&mut content, &mut there)?)
+                }
+                (Some(_), None) => Err(io::Error::other("it changes")),
+                (None, _) => Ok(false),
+            }
+        };
+        match is_same(Some(candidate.plain())).and_then(|same| Ok(same || is_same(candidate.completed())?)) {
+            Ok(true) => Standing::Same(location.state),
+            Ok(false) => Standing::Other,
+            Err(error) => Standing::Unknown(error.to_string()),
+        }
+    }
+}
+
+fn are_same(one: &mut impl Read, other: &mut impl Read) -> io::Result<bool> {
+    let [mut left, mut right] = [vec![0; 1 << 16], vec![0; 1 << 16]];
+    loop {
+        let read = one.read(&mut left)?;
+        if read == 0 {
+            return Ok(other.read(&mut right)? == 0);
+        }
+        match other.read_exact(&mut right[..read]) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            read => read?,
+        }
+        if left[..read] != right[..read] {
+            return Ok(false);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! A copy: written under a name of its own beside its place, synced, read back and compared by hash, and only then put into
+//! its place, where nothing may stand. Copies of a portion are synced one after the other when all are written.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+
+use tempfile::NamedTempFile;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::compare::{Content, Standing};
+use super::ledger::fingerprint;
+use super::{Candidate, Destination, Importer, disk};
+use crate::archive::{FileState, skip};
+use crate::dicom::Rejection;
+use crate::pipeline::Reception;
+use crate::positioned;
+use crate::progress::text;
+
+/// Why nothing more can be copied.
+pub enum Failed {
+    Full(String),
+    Target(PathBuf, io::Error),
+}
+
+/// Copies of more bytes are not kept waiting for each other.
+const MOST_BYTES: u64 = 256 << 20;
+const BUFFER: usize = 1 << 20;
+
+pub struct Batch<'a> {
+    importer: &'a Importer<'a>,
+    to: &'a Destination,
+    pub reception: &'a Reception<'a>,
+    /// All other files are written by now.
+    pub is_rest: bool,
+    copies: Vec<Copy>,
+    bytes: u64,
+    /// Candidates that have no fate yet.
+    pub unsettled: usize,
+}
+
+/// A copy under its own name.
+struct Copy {
+    candidate: Candidate,
+    target: PathBuf,
+    file: NamedTempFile,
+    hash: u128,
+    size: u64,
+}
+
+/// What kept a file from being copied.
+enum Trouble {
+    Source(io::Error),
+    Target(io::Error),
+}
+
+impl<'a> Batch<'a> {
+    pub fn new(
+        importer: &'a Importer<'a>,
+        to: &'a Destination,
+        reception: &'a Reception<'a>,
+        is_rest: bool,
+        candidates: usize,
+    ) -> Self {
+        Batch { importer, to, reception, is_rest, copies: Vec::new(), bytes: 0, unsettled: candidates }
+    }
+
+    /// The archive has the bytes of a candidate. Where they are not indexed yet, or that is not certain, they are now.
+    pub fn has(&mut self, candidate: &Candidate, at: PathBuf, state: FileState, is_indexed: bool) {
+        self.unsettled -= 1;
+        if let Some(brought) = &self.importer.brought {
+            brought.add(candidate, &at, state);
+        }
+        match is_indexed {
+            true => self.reception.has(),
+            false => self.reception.receive(vec![at]),
+        }
+    }
+
+    pub fn conflicts(&mut self, path: &Path, reason: &str, detail: &str) {
+        self.unsettled -= 1;
+        self.reception.conflicts(path, reason, detail);
+    }
+
+    pub fn refuse(&mut self, path: &Path, code: &'static str, detail: String) {
+        self.unsettled -= 1;
+        self.reception.refuse(path, code, detail);
+    }
+
+    pub fn copy(&mut self, candidate: Candidate, target: PathBuf, buffer: &mut Vec<u8>) -> Result<(), Failed> {
+        let directory = target.parent().unwrap_or(&self.to.filing.archive).to_owned();
+        let content = self.content(&candidate);
+        let size = content.size();
+        if let Some(room) = disk::room(&self.to.filing.archive).filter(|room| *room < size) {
+            let [size, room] = [size, room].map(text::bytes);
+            return Err(Failed::Full(format!("the next file takes {size}, and there is room for {room}")));
+        }
+        self.to.ledger.copies_into(&directory).map_err(|error| failed(&directory, error))?;
+        self.to.mark.make_directory(&directory).map_err(|error| failed(&directory, error))?;
+        let mut named = tempfile::Builder::new();
+        named.prefix(&self.to.ledger.prefix).suffix(skip::COPY_ENDS);
+        #[cfg(unix)]
+        named.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = named.tempfile_in(&directory).map_err(|error| failed(&directory, error))?;
+        match write(content, file.as_file_mut(), buffer) {
+            Ok((hash, written)) if written == size && !candidate.open.may_be_mixed() => {
+                self.copies.push(Copy { candidate, target, file, hash, size });
+            }
+            Ok(_) => self.unreadable(&candidate, io::Error::other("the file changed while it was read")),
+            Err(Trouble::Source(error)) => self.unreadable(&candidate, error),
+            Err(Trouble::Target(error)) => return Err(failed(&target, error)),
+        }
+        self.bytes += size;
+        if self.bytes < MOST_BYTES { Ok(()) } else { self.end(buffer) }
+    }
+
+    fn content<'c>(&self, candidate: &'c Candidate) -> Content<'c> {
+        if !self.importer.plan.completes {
+            return candidate.plain();
+        }
+        if let Some(Err(_)) = &candidate.completion {
+            let detail = "without a SOP Class UID (0008,0016) it cannot be completed; it was copied as it is";
+            self.reception.note(&candidate.path, "not-completed", detail);
+        }
+        candidate.completed().unwrap_or(candidate.plain())
+    }
+
+    fn unreadable(&mut self, candidate: &Candidate, error: io::Error) {
+        self.unsettled -= 1;
+        self.reception.reject(&candidate.path, &Rejection::Unreadable(error));
+    }
+
+    /// Syncs what was copied, verifies it, and puts it into its place.
+    pub fn end(&mut self, buffer: &mut [u8]) -> Result<(), Failed> {
+        self.bytes = 0;
+        let copies = std::mem::take(&mut self.copies);
+        let mut placed = Vec::new();
+        let mut outcome = Ok(());
+        for copy in copies {
+            match copy.verify(buffer) {
+                Ok(()) => match self.put(copy) {
+                    Ok(copy) => placed.extend(copy),
+                    Err(failed) => outcome = Err(failed),
+                },
+                Err(failed) => outcome = Err(failed),
+            }
+            if outcome.is_err() {
+                break;
+            }
+        }
+        let synced = sync_directories(&placed);
+        if synced.is_ok() {
+            self.receive(placed);
+        }
+        outcome.and(synced)
+    }
+
+    /// A name that has come meanwhile is not overwritten.
+    fn put(&mut self, copy: Copy) -> Result<Option<Placed>, Failed> {
+        let Copy { candidate, target, file, size, .. } = copy;
+        match file.persist_noclobber(&target) {
+            Ok(file) => {
+                let state = file.metadata().map(|metadata| FileState::of(&metadata));
+                let state = state.map_err(|error| failed(&target, error))?;
+                Ok(Some(Placed { candidate, target, state, size }))
+            }
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                match self.importer.standing(&candidate, &target, &self.to.ledger) {
+                    Standing::Same(state) => self.has(&candidate, target, state, false),
+                    _ => self.conflicts(&candidate.path, super::OTHER, &super::other(&target)),
+                }
+                Ok(None)
+            }
+            Err(error) => Err(failed(&target, error.error)),
+        }
+    }
+
+    fn receive(&mut self, placed: Vec<Placed>) {
+        let same = placed.iter().filter(|placed| placed.candidate.state.tells_changes());
+        let same = same.map(|p| fingerprint((&p.candidate.path, p.candidate.state), (&p.target, p.state)));
+        self.to.ledger.verified(same);
+        for Placed { candidate, target, state, size } in placed {
+            self.importer.copied.fetch_add(1, Relaxed);
+            self.importer.copied_bytes.fetch_add(size, Relaxed);
+            self.has(&candidate, target, state, false);
+        }
+    }
+}
+
+/// A copy in its place.
+struct Placed {
+    candidate: Candidate,
+    target: PathBuf,
+    state: FileState,
+    size: u64,
+}
+
+impl Copy {
+    /// What was written is on the disk, and what is read from there is what was read from the source.
+    fn verify(&self, buffer: &mut [u8]) -> Result<(), Failed> {
+        let file = self.file.as_file();
+        let read = file.sync_data().and_then(|()| {
+            forget(file);
+            hash_of(file, self.size, buffer)
+        });
+        match read {
+            Ok(hash) if hash == self.hash => Ok(()),
+            Ok(_) => {
+                let what = "what is read back differs from what was written: is the disk damaged?";
+                Err(failed(&self.target, io::Error::other(what)))
+            }
+            Err(error) => Err(failed(&self.target, error)),
+        }
+    }
+}
+
+fn write(mut content: Content<'_>, file: &mut File, buffer: &mut Vec<u8>) -> Result<(u128, u64), Trouble> {
+    buffer.resize(BUFFER, 0);
+    let (mut hash, mut written) = (Xxh3::new(), 0);
+    loop {
+        let read = content.read(buffer).map_err(Trouble::Source)?;
+        if read == 0 {
+            return Ok((hash.digest128(), written));
+        }
+        hash.update(&buffer[..read]);
+        file.write_all(&buffer[..read]).map_err(Trouble::Target)?;
+        written += read as u64;
+    }
+}
+
+fn hash_of(file: &File, size: u64, buffer: &mut [u8]) -> io::Result<u128> {
+    if file.metadata()?.len() != size {
+        return Err(io::Error::other("it has not the length that was written"));
+    }
+    let (mut hash, mut at) = (Xxh3::new(), 0);
+    while at < size {
+        let part = (size - at).min(buffer.len() as u64) as usize;
+        positioned::read_at(file, &mut buffer[..part], at)?;
+        hash.update(&buffer[..part]);
+        at += part as u64;
+    }
+    Ok(hash.digest128())
+}
+
+/// What is read next comes from the disk, and not from memory.
+#[cfg(target_os = "linux")]
+fn forget(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn forget(_: &File) {}
+
+fn failed(path: &Path, error: io::Error) -> Failed {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Failed::Full(format!("{}: {error}", path.display()))
+        }
+        _ => Failed::Target(path.to_owned(), error),
+    }
+}
+
+/// Their names are on the disk too.
+fn sync_directories(placed: &[Placed]) -> Result<(), Failed> {
+    let directories: BTreeSet<&Path> = placed.iter().filter_map(|placed| placed.target.parent()).collect();
+    directories
+        .into_iter()
+        .try_for_each(|directory| disk::sync_directory(directory).map_err(|error| failed(directory, error)))
+}

@@ -1,0 +1,111 @@
+//! The disk of the archive: how much room it has, whether its heads move, whether it is still there.
+
+use std::io;
+use std::path::Path;
+
+use crate::archive::walk::{Found, Walk};
+
+/// So much is left free, for the images that come meanwhile: a hundredth of the disk, and no more than this.
+#[cfg(target_os = "linux")]
+const MOST_LEFT_FREE: u64 = 1 << 30;
+
+/// How many bytes may be written to the disk of a directory. `None` where it does not tell.
+#[cfg(target_os = "linux")]
+pub fn room(directory: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    let left_free = (disk.f_blocks.saturating_mul(disk.f_frsize) / 100).min(MOST_LEFT_FREE);
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(left_free))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn room(_: &Path) -> Option<u64> {
+    None
+}
+
+/// Whether a directory lies on a disk whose heads move, or on an optical one: reading several files at a time is slower
+/// there than one after the other. Of storage behind a network nothing is known.
+#[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "a file of the system")]
+pub fn has_heads(directory: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(metadata) = directory.metadata() else { return false };
+    let (major, minor) = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
+    let device = format!("/sys/dev/block/{major}:{minor}");
+    // A partition says nothing of itself: the disk above it does.
+    let tells = ["queue/rotational", "../queue/rotational"].map(|file| Path::new(&device).join(file));
+    tells.iter().find_map(|file| std::fs::read_to_string(file).ok()).is_some_and(|text| text.trim() == "1")
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn has_heads(_: &Path) -> bool {
+    false
+}
+
+/// What tells the directory of the archive from another in its place: the one that a mount had covered.
+pub struct Mark {
+    archive: std::path::PathBuf,
+    is: Option<(u64, u64)>,
+}
+
+impl Mark {
+    pub fn of(archive: &Path) -> Self {
+        Mark { archive: archive.to_owned(), is: identity(archive) }
+    }
+
+    /// Makes a directory below the archive, as long as that is where it was.
+    pub fn make_directory(&self, directory: &Path) -> io::Result<()> {
+        if directory.is_dir() {
+            return Ok(());
+        }
+        if identity(&self.archive) != self.is {
+            return Err(io::Error::other("the archive is another directory now: is it still mounted?"));
+        }
+        std::fs::create_dir_all(directory)?;
+        // The names of those that are new stand in the ones above.
+        let mut above = directory.ancestors().skip(1).take_while(|above| above.starts_with(&self.archive));
+        above.try_for_each(sync_directory)
+    }
+}
+
+#[cfg(unix)]
+fn identity(directory: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    directory.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(directory: &Path) -> Option<(u64, u64)> {
+    directory.metadata().ok().map(|_| (0, 0))
+}
+
+/// The names in a directory are on the disk. Not every file system knows how.
+#[cfg(unix)]
+#[expect(clippy::disallowed_methods, reason = "a directory")]
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    match std::fs::File::open(directory)?.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        synced => synced,
+    }
+}
+
+#[cfg(not(unix))]
+pub fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// How many bytes the files below some directories have.
+pub fn size_of(directories: &[std::path::PathBuf], threads: usize) -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    let size = AtomicU64::new(0);
+    let add = |found: Found| {
+        if let Found::Files(files) = found {
+            let sizes = files.iter().filter_map(|file| file.path().symlink_metadata().ok()).map(|file| file.len());
+            size.fetch_add(sizes.sum(), Relaxed);
+        }
+        Ok(())
+    };
+    // Where it cannot be told, it shows when the disk is full.
+    let _ = Walk::new(directories, threads).run(&add);
+    size.into_inner()
+}

@@ -1,0 +1,214 @@
+//! What an import remembers, so that the same command goes on after a kill: on which day it began, since the layouts carry
+//! the day; where it has begun copies, which it cleans; and which files it has copied and verified, so that these are not
+//! compared again. Losing it costs time: then files are compared byte by byte.
+//!
+//! A text file that only its owner may read, since paths may tell of patients.
+
+#![allow(clippy::disallowed_methods, reason = "a file of this program's own")]
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use jiff::civil::Date;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use super::poisoned;
+use crate::archive::{FileState, skip};
+use crate::error::{Error, Result};
+use crate::journal::{self, Busy};
+
+pub struct Ledger {
+    /// The day of import: that on which it began.
+    pub day: Date,
+    /// How its unfinished copies are called.
+    pub prefix: String,
+    /// Something was copied and verified before.
+    pub goes_on: bool,
+    /// Sorted.
+    known: Vec<u128>,
+    directories: Mutex<HashSet<PathBuf>>,
+    out: Mutex<File>,
+    _lock: File,
+}
+
+/// Of which import the state is, and how another one at it is met.
+pub struct State<'a> {
+    pub directory: &'a Path,
+    pub key: &'a str,
+    pub busy: Busy,
+}
+
+const FILE: &str = "import";
+
+/// A source and its copy, each as it is.
+pub fn fingerprint(source: (&Path, FileState), copy: (&Path, FileState)) -> u128 {
+    let mut bytes = Vec::new();
+    for (path, state) in [source, copy] {
+        let path = path.as_os_str().as_encoded_bytes();
+        bytes.extend((path.len() as u64).to_le_bytes());
+        bytes.extend(path);
+        bytes.extend(state.size.to_le_bytes());
+        bytes.extend(state.modified.to_le_bytes());
+    }
+    xxh3_128(&bytes)
+}
+
+/// What the lines say.
+#[derive(Default)]
+struct Begun {
+    day: Option<Date>,
+    directories: HashSet<PathBuf>,
+    known: Vec<u128>,
+}
+
+impl Ledger {
+    /// Takes up what a killed import has left, and removes its unfinished copies.
+    pub fn open(state: &State<'_>, today: Date, is_interrupted: impl Fn() -> bool) -> Result<Self> {
+        let failed = |error: io::Error| {
+            Error::usage(
+                format!("what the import remembers, in {}, cannot be used: {error}", state.directory.display()),
+                "Name a directory that you may write to, with room: --state DIR",
+            )
+        };
+        let lock = journal::claim(state.directory, state.key, state.busy, is_interrupted, failed)?;
+        let prefix = format!("{}{:016x}-", skip::COPY_BEGINS, xxh3_64(state.key.as_bytes()));
+        let path = state.directory.join(FILE);
+        let Begun { day, directories, mut known } = Begun::read(&path).map_err(failed)?;
+        directories.iter().for_each(|directory| clean(directory, &prefix));
+        known.sort_unstable();
+        let out = journal::private().create(true).append(true).open(path).map_err(failed)?;
+        let ledger = Ledger {
+            day: day.unwrap_or(today),
+            prefix,
+            goes_on: !known.is_empty(),
+            known,
+            directories: Mutex::new(directories),
+            out: Mutex::new(out),
+            _lock: lock,
+        };
+        // Behind a line that was cut off.
+        ledger.write(&format!("\nday {}\n", ledger.day)).map_err(failed)?;
+        Ok(ledger)
+    }
+
+    pub fn knows(&self, fingerprint: u128) -> bool {
+        self.known.binary_search(&fingerprint).is_ok()
+    }
+
+    /// A copy will be begun there.
+    pub fn copies_into(&self, directory: &Path) -> io::Result<()> {
+        if !poisoned(&self.directories).insert(directory.to_owned()) {
+            return Ok(());
+        }
+        let text = serde_json::to_string(&directory.to_string_lossy())?;
+        self.write(&format!("directory {text}\n"))
+    }
+
+    /// These copies are what their sources are. Where that cannot be kept, they are compared again.
+    pub fn verified(&self, fingerprints: impl Iterator<Item = u128>) {
+        let lines: String = fingerprints.map(|fingerprint| format!("same {fingerprint:032x}\n")).collect();
+        let _ = self.write(&lines);
+    }
+
+    /// Nothing is left to be done: the next import begins on its own day.
+    pub fn ended(&self) {
+        let _ = self.write("end\n");
+    }
+
+    fn write(&self, lines: &str) -> io::Result<()> {
+        poisoned(&self.out).write_all(lines.as_bytes())
+    }
+}
+
+impl Begun {
+    fn read(path: &Path) -> io::Result<Self> {
+        let mut begun = Begun::default();
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(begun),
+            file => file?,
+        };
+        for line in BufReader::new(file).split(b'\n') {
+            begun.take(&String::from_utf8_lossy(&line?));
+        }
+        Ok(begun)
+    }
+
+    /// A line that was cut off says nothing.
+    fn take(&mut self, line: &str) {
+        match line.split_once(' ') {
+            Some(("day", day)) => self.day = day.parse().ok().or(self.day),
+            Some(("directory", text)) => self.directories.extend(serde_json::from_str::<PathBuf>(text).ok()),
+            Some(("same", digits)) if digits.len() == 32 => self.known.extend(u128::from_str_radix(digits, 16).ok()),
+            None if line == "end" => (self.day, self.directories) = (None, HashSet::new()),
+            _ => {}
+        }
+    }
+}
+
+/// Removes the unfinished copies of an import that was killed: by the name that only it gives.
+fn clean(directory: &Path, prefix: &str) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(prefix) && name.ends_with(skip::COPY_ENDS) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::date;
+
+    fn open(directory: &Path, today: Date) -> Ledger {
+        Ledger::open(&State { directory, key: "index x\n", busy: Busy::Leave }, today, || false).unwrap()
+    }
+
+    #[test]
+    fn an_import_that_was_killed_goes_on_with_its_day_and_leaves_nothing_unfinished() {
+        let site = tempfile::tempdir().unwrap();
+        let (state, archive) = (site.path().join("state"), site.path().join("a\nb"));
+        std::fs::create_dir(&archive).unwrap();
+        let (first, second) = (date(2026, 11, 28), date(2026, 11, 29));
+        let ledger = open(&state, first);
+        ledger.copies_into(&archive).unwrap();
+        ledger.verified([7, u128::MAX].into_iter());
+        let [own, foreign] = [format!("{}x.part", ledger.prefix), ".pacs-index-0000000000000000-x.part".into()];
+        for name in [&own, &foreign, "1.2.3"] {
+            std::fs::write(archive.join(name), "x").unwrap();
+        }
+        drop(ledger);
+        let ledger = open(&state, second);
+        assert_eq!((ledger.day, ledger.goes_on), (first, true));
+        assert!(ledger.knows(7) && ledger.knows(u128::MAX) && !ledger.knows(8));
+        let left: HashSet<_> = std::fs::read_dir(&archive).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, HashSet::from([foreign.into(), "1.2.3".into()]));
+        ledger.ended();
+        drop(ledger);
+        let ledger = open(&state, second);
+        assert!(ledger.day == second && ledger.knows(7));
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_says_nothing() {
+        let site = tempfile::tempdir().unwrap();
+        let ledger = open(site.path(), date(2026, 11, 28));
+        ledger.write("same 00ff").unwrap();
+        drop(ledger);
+        let ledger = open(site.path(), date(2026, 12, 1));
+        assert_eq!((ledger.day, ledger.known.len()), (date(2026, 11, 28), 0));
+    }
+
+    #[test]
+    fn two_imports_of_one_kind_exclude_each_other() {
+        let site = tempfile::tempdir().unwrap();
+        let _first = open(site.path(), date(2026, 11, 28));
+        let state = State { directory: site.path(), key: "index x\n", busy: Busy::Leave };
+        assert!(Ledger::open(&state, date(2026, 11, 28), || false).is_err());
+    }
+}

@@ -1,0 +1,139 @@
+//! The end of a move: a source file is removed once its bytes were seen in the archive and its row is committed and names
+//! them, if both are what they were. Whatever is in doubt stays.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Candidate, Plan, Rows};
+use crate::archive::FileState;
+use crate::error::{Error, Result};
+use crate::pipeline::Stop;
+use crate::pipeline::spool::Spool;
+use crate::report::listing::Listing;
+
+/// What was brought, on disk until the end.
+pub struct Brought(Spool);
+
+/// What became of the sources of a move.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Removed {
+    pub files: u64,
+    /// Files that were brought, and stay all the same: each is listed.
+    pub left: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Move {
+    sop_instance_uid: String,
+    source: PathBuf,
+    of_source: FileState,
+    copy: PathBuf,
+    of_copy: FileState,
+}
+
+/// So many rows are asked for at a time.
+const PORTION: usize = 500;
+
+impl Brought {
+    pub fn new(directory: &Path) -> Result<Self> {
+        Spool::create(directory).map(Brought).map_err(not_kept)
+    }
+
+    /// What a link or a pointer has led to is not the source's own, and stays.
+    pub fn add(&self, candidate: &Candidate, copy: &Path, of_copy: FileState) {
+        if candidate.through.is_some() {
+            return;
+        }
+        let moved = Move {
+            sop_instance_uid: candidate.instance.sop_instance_uid().to_owned(),
+            source: candidate.path.clone(),
+            of_source: candidate.state,
+            copy: copy.to_owned(),
+            of_copy,
+        };
+        // A path that is no text cannot be written down: its file stays.
+        self.0.append(postcard::to_stdvec(&moved).ok());
+    }
+
+    pub fn remove(&self, rows: &Rows, plan: &Plan<'_>, stop: &Stop, listing: &Listing) -> Result<Removed> {
+        let (mut removed, mut portion, mut failed) = (Removed::default(), Vec::new(), None);
+        let mut part = |portion: &mut Vec<Move>| {
+            let done = remove(std::mem::take(portion), rows, plan, listing, &mut removed);
+            failed = done.err();
+            if failed.is_some() || stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let replayed = self.0.replay(|record| {
+            portion.extend(postcard::from_bytes::<Move>(record).ok());
+            if portion.len() < PORTION { ControlFlow::Continue(()) } else { part(&mut portion) }
+        });
+        replayed.map_err(not_kept)?;
+        if !stop.is_set() {
+            let _ = part(&mut portion);
+        }
+        failed.map_or(Ok(removed), Err)
+    }
+}
+
+fn remove(portion: Vec<Move>, rows: &Rows, plan: &Plan<'_>, listing: &Listing, removed: &mut Removed) -> Result<()> {
+    let uids: Vec<&str> = portion.iter().map(|moved| moved.sop_instance_uid.as_str()).collect();
+    let Some(paths) = rows.paths(&uids)? else { return Ok(()) };
+    for moved in &portion {
+        let row = paths.get(&moved.sop_instance_uid);
+        let is_named = row.and_then(|path| plan.path_map.from_index(path)).is_some_and(|file| file == moved.copy);
+        let done = match is_named {
+            true => moved.check().and_then(|()| std::fs::remove_file(&moved.source).map_err(|error| error.to_string())),
+            false => Err("no row names its copy".into()),
+        };
+        match done {
+            Ok(()) => removed.files += 1,
+            Err(why) => {
+                removed.left += 1;
+                listing.add("note", &moved.source, "not-removed", &why);
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Move {
+    /// The source and its copy are what they were, and not one file.
+    fn check(&self) -> Result<(), String> {
+        let now = |path: &Path| -> io::Result<_> {
+            let metadata = path.symlink_metadata()?;
+            Ok((metadata.is_file(), FileState::of(&metadata), number(&metadata)))
+        };
+        let (is_file, source, of_source) = now(&self.source).map_err(|error| error.to_string())?;
+        let (is_copy, copy, of_copy) = now(&self.copy).map_err(|error| format!("its copy: {error}"))?;
+        if !is_file || source != self.of_source {
+            Err("it is not what it was when it was copied".into())
+        } else if !is_copy || copy != self.of_copy {
+            Err("its copy is not what it was when it was verified".into())
+        } else if of_source == of_copy && source == copy {
+            // By two mounts of one storage unit, perhaps.
+            Err("it is the file in the archive itself".into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The number of a file on its file system, whatever that is called here.
+#[cfg(unix)]
+fn number(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn number(_: &std::fs::Metadata) -> u64 {
+    0
+}
+
+fn not_kept(error: io::Error) -> Error {
+    Error::unfinished(
+        format!("what was brought could not be kept on disk until the end: {error}"),
+        "No source was removed that was not safe. Make room beside the list of rejected files, and run the command again.",
+    )
+}

@@ -1,0 +1,59 @@
+//! What the index has of some instances, asked beside the writers. A database that restarts is waited for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::poisoned;
+use crate::error::{Error, Result};
+use crate::index::inspect::Inspector;
+use crate::index::{Location, Tables};
+use crate::pipeline::Stop;
+
+pub struct Rows {
+    location: Location,
+    tables: Arc<Tables>,
+    patience: Duration,
+    stop: Stop,
+    inspector: Mutex<Option<Inspector>>,
+}
+
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl Rows {
+    pub fn of(location: &Location, tables: &Arc<Tables>, patience: Duration, stop: &Stop) -> Result<Self> {
+        let inspector = Mutex::new(Some(Inspector::new(location, tables)?));
+        Ok(Rows { location: location.clone(), tables: tables.clone(), patience, stop: stop.clone(), inspector })
+    }
+
+    /// By SOP Instance UID the path of its row, if there is one. `None` after an interruption.
+    pub fn paths(&self, sop_instance_uids: &[&str]) -> Result<Option<HashMap<String, String>>> {
+        if sop_instance_uids.is_empty() {
+            return Ok(Some(HashMap::new()));
+        }
+        let begun = Instant::now();
+        let mut inspector = poisoned(&self.inspector);
+        loop {
+            let asked = match inspector.as_mut() {
+                Some(inspector) => inspector.images(sop_instance_uids).map_err(|failure| failure.to_string()),
+                None => Err("it does not answer".into()),
+            };
+            match asked {
+                Ok(rows) => return Ok(Some(rows.into_iter().map(|row| (row.sop_instance_uid, row.path)).collect())),
+                Err(_) if self.stop.is_set() => return Ok(None),
+                Err(why) if begun.elapsed() >= self.patience => {
+                    return Err(Error::unfinished(
+                        format!("the index {} cannot be read: {why}", self.location.shown()),
+                        "What was committed stays. Mend the database, then run the same command again: it goes on from \
+                         there.",
+                    ));
+                }
+                Err(_) => {
+                    sleep(PAUSE);
+                    *inspector = Inspector::new(&self.location, &self.tables).ok();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Files that come from elsewhere: somebody brings them into the archive while the run goes on. What is in its place
+//! there goes the way of all files; what is not brought has its fate at once.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::read::NoRow;
+use super::{FILES_WAITING, Run, Stop, defect};
+use crate::archive::skip::Rule;
+use crate::archive::{FoundFile, Roots, Stub};
+use crate::dicom::Rejection;
+use crate::error::Result;
+use crate::report::account::{Fate, Outcome};
+
+pub trait Bring: Sync {
+    fn sources(&self) -> &Roots;
+
+    /// So many receive loops run side by side.
+    fn threads(&self) -> usize;
+
+    /// One receive loop over what the walk of the sources finds.
+    fn bring(&self, found: &Receiver<Vec<FoundFile>>, reception: &Reception<'_>) -> Result<()>;
+
+    /// What had to wait until the rows of all others are written.
+    fn bring_rest(&self, reception: &Reception<'_>) -> Result<()>;
+}
+
+/// Where files are received that somebody has brought, and where it is told what became of the others.
+pub struct Reception<'a> {
+    run: &'a Run<'a>,
+    files: &'a Sender<Vec<FoundFile>>,
+}
+
+impl Run<'_> {
+    pub(super) fn bring(&self, brings: &dyn Bring, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+        let (found, to_bring) = bounded(FILES_WAITING);
+        let reception = &Reception { run: self, files };
+        thread::scope(|scope| {
+            let walk = scope.spawn(move || self.walk(&found));
+            let one_loop = |to_bring: Receiver<Vec<FoundFile>>| {
+                let brought = self.or_stop(brings.bring(&to_bring, reception));
+                to_bring.into_iter().for_each(|left| reception.not_reached(left.len()));
+                brought
+            };
+            let loops: Vec<_> = (0..brings.threads())
+                .map(|_| to_bring.clone())
+                .map(|to_bring| scope.spawn(move || one_loop(to_bring)))
+                .collect();
+            // The walk does not wait for loops that have ended.
+            drop(to_bring);
+            let results = loops.into_iter().map(|one| one.join().unwrap_or_else(|_| Err(defect("import"))));
+            let results: Vec<Result<()>> = results.collect();
+            walk.join().unwrap_or_else(|_| Err(defect("walk")))?;
+            results.into_iter().collect()
+        })
+    }
+
+    pub(super) fn bring_rest(&self, brings: &dyn Bring, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+        self.or_stop(brings.bring_rest(&Reception { run: self, files }))
+    }
+
+    /// One that cannot go on ends the run.
+    fn or_stop(&self, result: Result<()>) -> Result<()> {
+        if result.is_err() {
+            self.plan.stop.set();
+        }
+        result
+    }
+}
+
+impl Reception<'_> {
+    pub fn stop(&self) -> &Stop {
+        self.run.plan.stop
+    }
+
+    /// A loop is at this directory.
+    pub fn at(&self, directory: &Path) {
+        self.run.watch.at(directory);
+    }
+
+    /// These lie in the archive by now, and are indexed.
+    pub fn receive(&self, files: Vec<PathBuf>) {
+        let roots = self.run.plan.roots.paths();
+        let below = |path: PathBuf| FoundFile::below(&roots[self.run.root_of(&path)], path);
+        self.run.send(files.into_iter().map(below).collect(), self.files);
+    }
+
+    /// The same files, which lie where they are indexed.
+    pub fn pass_on(&self, files: Vec<FoundFile>) {
+        self.run.send(files, self.files);
+    }
+
+    pub fn not_reached(&self, files: usize) {
+        self.run.account.add(Fate::NotReached, files);
+    }
+
+    /// One that is looked at again when all others are written; until then it was not reached.
+    pub fn puts_off(&self) {
+        self.not_reached(1);
+    }
+
+    pub fn takes_up(&self) {
+        self.run.account.take_back(Fate::NotReached, 1);
+    }
+
+    pub fn skip(&self, rule: Rule) {
+        self.run.account.skipped(rule);
+    }
+
+    /// The archive had its bytes before this run came to it, from another file of the sources.
+    pub fn has(&self) {
+        self.run.account.add(Fate::Unchanged, 1);
+    }
+
+    pub fn leave(&self, file: &FoundFile, stub: &Stub) {
+        self.run.account.add(Fate::Pending, 1);
+        self.run.account.stub(stub, Outcome::Pending);
+        self.run.plan.listing.add_stub(file.path(), stub);
+    }
+
+    /// A link or a pointer file was read through.
+    pub fn read_through(&self, stub: &Stub) {
+        self.run.account.stub(stub, Outcome::Read);
+    }
+
+    /// It leads to what is met with where it lies.
+    pub fn meets_elsewhere(&self, stub: &Stub) {
+        self.run.account.add(Fate::Link, 1);
+        self.run.account.stub(stub, Outcome::MetElsewhere);
+    }
+
+    pub fn reject(&self, path: &Path, rejection: &Rejection) {
+        self.run.reject(path, rejection);
+    }
+
+    /// It cannot be brought, for a reason of its own.
+    pub fn refuse(&self, path: &Path, code: &'static str, detail: String) {
+        self.run.list_rejected(path, &NoRow { code, detail });
+    }
+
+    /// Another file of this instance is the one in the archive.
+    pub fn conflicts(&self, path: &Path, reason: &str, detail: &str) {
+        self.run.account.add(Fate::Duplicate, 1);
+        self.run.plan.listing.add("conflict", path, reason, detail);
+    }
+
+    /// Something is to be known of a file that is brought all the same.
+    pub fn note(&self, path: &Path, reason: &str, detail: &str) {
+        self.run.plan.listing.add("note", path, reason, detail);
+    }
+}

@@ -1,0 +1,226 @@
+//! From what was typed to the settings of an import.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Reindex, archive, index, named_by, slices, state_directory, stubs};
+use crate::archive::recall::Policy;
+use crate::archive::{Layout, Locator, PathMap, Roots, path_map};
+use crate::cli;
+use crate::error::{Error, Result};
+use crate::import::disk;
+use crate::import::selection::Selection;
+use crate::index::Location;
+use crate::index::pacsone::{self, Configured};
+use crate::progress::Form;
+
+/// What is looked at.
+pub struct Sources {
+    pub roots: Roots,
+    pub locator: Locator,
+    pub selection: Selection,
+}
+
+pub struct Import {
+    pub sources: Sources,
+    /// Of the run that indexes what was brought.
+    pub run: Reindex,
+    /// `None` indexes where it lies.
+    pub to: Option<To>,
+    pub moves: bool,
+    pub completes: bool,
+    pub copies_at_a_time: usize,
+}
+
+/// Where copies go.
+pub struct To {
+    pub archive: PathBuf,
+    pub layout: Layout,
+    /// What else the PACS is configured with: an import must not go elsewhere unasked.
+    pub doubts: Vec<String>,
+    /// What is remembered of the import, and of which it is.
+    pub state: PathBuf,
+    pub state_key: String,
+}
+
+/// Over a network, and on disks without heads, several copies at a time are faster.
+const COPIES_AT_A_TIME: usize = 4;
+
+impl Sources {
+    pub fn resolve(typed: &cli::Import) -> Result<Self> {
+        let roots = Roots::check(&typed.sources, false)?;
+        let rules = stubs::rules(&below(&typed.writing.stubs, &roots), Policy::OnlineOnly, &roots)?;
+        let selection = Selection {
+            patients: typed.patient.clone(),
+            studies: typed.study.clone(),
+            accessions: typed.accession.clone(),
+            modalities: typed.modality.clone(),
+            since: typed.since,
+        };
+        Ok(Sources { locator: Locator::new(&roots, &PathMap::default(), rules), roots, selection })
+    }
+}
+
+/// For looking only.
+pub struct List {
+    pub sources: Sources,
+    pub location: Location,
+    pub patience: Duration,
+    pub io_threads: usize,
+    pub progress: Option<Form>,
+}
+
+impl List {
+    pub fn resolve(typed: &cli::Import) -> Result<Self> {
+        let writing = &typed.writing;
+        Ok(List {
+            sources: Sources::resolve(typed)?,
+            location: index::location(&writing.index)?,
+            patience: Duration::try_from(writing.patience).unwrap_or_default(),
+            io_threads: writing.io_threads.map_or_else(super::default_io_threads, usize::from),
+            progress: super::progress(writing.quiet, writing.progress),
+        })
+    }
+}
+
+impl Import {
+    pub fn resolve(typed: &cli::Import) -> Result<Self> {
+        let sources = Sources::resolve(typed)?;
+        let (to, directories) = match typed.in_place {
+            true => (None, typed.sources.clone()),
+            false => {
+                let to = To::resolve(typed, &sources.roots)?;
+                let archive = to.archive.clone();
+                (Some(to), vec![archive])
+            }
+        };
+        let mut of_run = typed.as_reindex(&directories);
+        let roots = match &to {
+            Some(to) => Roots::of_archive(&to.archive, typed.writing.require_mount)?,
+            None => Roots::check(&directories, typed.writing.require_mount)?,
+        };
+        of_run.writing.stubs = below(&typed.writing.stubs, &roots);
+        let run = Reindex::over(roots, &of_run)?;
+        let heads = || {
+            let mut disks = sources.roots.paths().iter().chain(&directories);
+            disks.any(|directory| disk::has_heads(directory))
+        };
+        let copies = typed.copies_at_a_time.map(usize::from);
+        Ok(Import {
+            copies_at_a_time: copies.unwrap_or_else(|| if heads() { 1 } else { COPIES_AT_A_TIME }),
+            sources,
+            run,
+            to,
+            moves: typed.moves,
+            completes: typed.part10,
+        })
+    }
+}
+
+impl To {
+    fn resolve(typed: &cli::Import, sources: &Roots) -> Result<Self> {
+        let path_map = archive::path_map(&typed.writing.path_map)?;
+        let location = index::location(&typed.writing.index)?;
+        let configured = pacsone::configured(&location)?;
+        let mut doubts = Vec::new();
+        let archive = archive_of(typed, &path_map, configured.as_ref(), &mut doubts)?;
+        let archive = path_map::absolute(&archive).map_err(|error| {
+            Error::usage(format!("{}: {error}", archive.display()), "Name the directory of the archive.")
+        })?;
+        let layout = layout_of(typed, &location, configured.as_ref(), &mut doubts)?;
+        apart(&archive, sources)?;
+        let mut names: Vec<String> =
+            sources.paths().iter().map(|path| format!("source {}\n", path.display())).collect();
+        names.sort();
+        let index = slices::name(&location);
+        let state_key =
+            format!("index {index}\narchive {}\nlayout {}\n{}", archive.display(), layout.name(), names.concat());
+        let state = match &typed.writing.state {
+            Some(directory) => directory.clone(),
+            None => state_directory("what the import remembers", "--state DIR")?.join(named_by("import", &state_key)),
+        };
+        Ok(To { archive, layout, doubts, state, state_key })
+    }
+}
+
+fn archive_of(
+    typed: &cli::Import,
+    path_map: &PathMap,
+    configured: Option<&Configured>,
+    doubts: &mut Vec<String>,
+) -> Result<PathBuf> {
+    let named = configured.and_then(|configured| configured.archive.as_deref());
+    let here = named.and_then(|named| path_map.from_index(named));
+    match (&typed.archive, named, here) {
+        (Some(typed), Some(named), here) => {
+            let is_same =
+                |here: &PathBuf| here.canonicalize().is_ok_and(|it| typed.canonicalize().is_ok_and(|t| t == it));
+            if !here.as_ref().is_some_and(is_same) {
+                doubts.push(format!("the PACS archives in {named}, and this import goes to {}", typed.display()));
+            }
+            Ok(typed.clone())
+        }
+        (Some(typed), None, _) => Ok(typed.clone()),
+        (None, Some(_), Some(here)) if here.is_dir() => Ok(here),
+        (None, Some(named), _) => Err(Error::usage(
+            format!("the PACS archives in {named}, which is no directory of this system"),
+            format!("Is it mounted? If it is called otherwise here, say so: --path-map DIRECTORY={named}"),
+        )),
+        (None, None, _) => Err(Error::usage(
+            "it is not known where copies belong: the index names no archive",
+            "Name its directory with --archive DIR, or index files where they lie with --in-place.",
+        )),
+    }
+}
+
+fn layout_of(
+    typed: &cli::Import,
+    location: &Location,
+    configured: Option<&Configured>,
+    doubts: &mut Vec<String>,
+) -> Result<Layout> {
+    let typed = typed.layout.map(|layout| match layout {
+        cli::Layout::Flat => Layout::Flat,
+        cli::Layout::Hierarchical => Layout::Hierarchical,
+        cli::Layout::Study => Layout::Study,
+        cli::Layout::Combination => Layout::Combination,
+        cli::Layout::Patient => Layout::Patient,
+    });
+    let configured = configured.and_then(|configured| Layout::of_pacsone(configured.format?));
+    match (typed, configured) {
+        (Some(typed), Some(configured)) if typed != configured => {
+            let (typed_name, name) = (typed.name(), configured.name());
+            doubts.push(format!("the PACS files by the layout {name}, and this import by {typed_name}"));
+            Ok(typed)
+        }
+        (Some(layout), _) | (None, Some(layout)) => Ok(layout),
+        (None, None) if location.file().is_some() => Ok(Layout::Flat),
+        (None, None) => Err(Error::usage(
+            format!("{} does not say how the PACS files its instances", location.shown()),
+            "Let the user SELECT from the table config, or say it: --layout NAME. A wrong one makes a mess of an archive.",
+        )),
+    }
+}
+
+/// What is copied into itself never ends.
+fn apart(archive: &Path, sources: &Roots) -> Result<()> {
+    let Ok(resolved) = archive.canonicalize() else { return Ok(()) };
+    let meets = |source: &&PathBuf| source.starts_with(&resolved) || resolved.starts_with(source);
+    match sources.resolved().iter().find(meets) {
+        None => Ok(()),
+        Some(source) => Err(Error::usage(
+            format!("the source {} and the archive {} hold the same files", source.display(), archive.display()),
+            "To index files where they lie, add --in-place, or use reindex.",
+        )),
+    }
+}
+
+/// What a site has declared of directories that some roots have to do with.
+fn below(typed: &cli::Stubs, roots: &Roots) -> cli::Stubs {
+    let holds = |directory: &&PathBuf| {
+        let resolved = directory.canonicalize().unwrap_or_else(|_| (*directory).clone());
+        roots.resolved().iter().any(|root| root.starts_with(&resolved) || resolved.starts_with(root))
+    };
+    let those = |directories: &[PathBuf]| directories.iter().filter(holds).cloned().collect();
+    cli::Stubs { nearline: those(&typed.nearline), online: those(&typed.online), ..typed.clone() }
+}
