@@ -221,12 +221,18 @@ impl<'a> Importer<'a> {
         let Some(rows) = self.rows.paths(&uids)? else { return Ok(()) };
         let failed = |failed: Failed| failed.told(&to.filing.archive);
         for candidate in chosen {
-            if batch.reception.stop().is_set() {
+            if !batch.reception.goes_on() {
                 break;
             }
             let row = rows.get(candidate.instance.sop_instance_uid()).map(String::as_str);
             match self.place(to, &candidate, row) {
-                Ok(Place::Free(target)) => batch.copy(candidate, target, buffer).map_err(failed)?,
+                Ok(Place::Free(target)) => {
+                    if let Err(why) = batch.copy(candidate, target, buffer) {
+                        // What was copied by then is worth its place.
+                        let _ = batch.end(buffer);
+                        return Err(failed(why));
+                    }
+                }
                 Ok(Place::Taken(at, state)) => batch.has(&candidate, at, state, row.is_some() && batch.is_rest),
                 Ok(Place::No { reason, detail }) => batch.conflicts(&candidate.path, reason, &detail),
                 Err(why) => batch.refuse(&candidate.path, "unsafe-name", format!("it cannot be filed: {why}")),
@@ -298,9 +304,9 @@ impl Bring for Importer<'_> {
             {
                 files.extend(more);
             }
-            match reception.stop().is_set() {
-                true => reception.not_reached(files.len()),
-                false => self.portion(&mut desk, files, false, reception)?,
+            match reception.goes_on() {
+                true => self.portion(&mut desk, files, false, reception)?,
+                false => reception.not_reached(files.len()),
             }
         }
         Ok(())
@@ -312,7 +318,7 @@ impl Bring for Importer<'_> {
         let mut later = std::mem::take(&mut *poisoned(&self.later));
         later.sort();
         for path in later {
-            if reception.stop().is_set() {
+            if !reception.goes_on() {
                 break;
             }
             reception.takes_up();

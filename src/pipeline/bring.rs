@@ -2,12 +2,13 @@
 //! there goes the way of all files; what is not brought has its fate at once.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::read::NoRow;
-use super::{FILES_WAITING, Run, Stop, defect};
+use super::{FILES_WAITING, Run, defect};
 use crate::archive::skip::Rule;
 use crate::archive::{FoundFile, Roots, Stub};
 use crate::dicom::Rejection;
@@ -31,16 +32,21 @@ pub trait Bring: Sync {
 pub struct Reception<'a> {
     run: &'a Run<'a>,
     files: &'a Sender<Vec<FoundFile>>,
+    failed: AtomicBool,
 }
 
 impl Run<'_> {
     pub(super) fn bring(&self, brings: &dyn Bring, files: &Sender<Vec<FoundFile>>) -> Result<()> {
         let (found, to_bring) = bounded(FILES_WAITING);
-        let reception = &Reception { run: self, files };
+        let reception = &Reception { run: self, files, failed: AtomicBool::new(false) };
         thread::scope(|scope| {
             let walk = scope.spawn(move || self.walk(&found));
+            // Where nothing more can be brought, what was is indexed all the same, and the rest is counted.
             let one_loop = |to_bring: Receiver<Vec<FoundFile>>| {
-                let brought = self.or_stop(brings.bring(&to_bring, reception));
+                let brought = brings.bring(&to_bring, reception);
+                if brought.is_err() {
+                    reception.failed.store(true, Relaxed);
+                }
                 to_bring.into_iter().for_each(|left| reception.not_reached(left.len()));
                 brought
             };
@@ -48,7 +54,6 @@ impl Run<'_> {
                 .map(|_| to_bring.clone())
                 .map(|to_bring| scope.spawn(move || one_loop(to_bring)))
                 .collect();
-            // The walk does not wait for loops that have ended.
             drop(to_bring);
             let results = loops.into_iter().map(|one| one.join().unwrap_or_else(|_| Err(defect("import"))));
             let results: Vec<Result<()>> = results.collect();
@@ -58,21 +63,14 @@ impl Run<'_> {
     }
 
     pub(super) fn bring_rest(&self, brings: &dyn Bring, files: &Sender<Vec<FoundFile>>) -> Result<()> {
-        self.or_stop(brings.bring_rest(&Reception { run: self, files }))
-    }
-
-    /// One that cannot go on ends the run.
-    fn or_stop(&self, result: Result<()>) -> Result<()> {
-        if result.is_err() {
-            self.plan.stop.set();
-        }
-        result
+        brings.bring_rest(&Reception { run: self, files, failed: AtomicBool::new(false) })
     }
 }
 
 impl Reception<'_> {
-    pub fn stop(&self) -> &Stop {
-        self.run.plan.stop
+    /// Nobody has interrupted the run, and all loops can go on.
+    pub fn goes_on(&self) -> bool {
+        !self.run.plan.stop.is_set() && !self.failed.load(Relaxed)
     }
 
     /// A loop is at this directory.

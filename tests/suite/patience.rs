@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{FATES, Index, PASSWORD, ROOT_UID, Said, Site};
+use crate::support::{FATES, Index, PASSWORD, ROOT_UID, Said, Site, Small};
 
 /// A server of the test's own, which it may kill.
 struct Server {
@@ -331,23 +331,6 @@ fn an_archive_that_is_gone_in_mid_run_ends_it_and_nothing_counts_as_vanished() {
         std::fs::rename(site.path("elsewhere"), site.archive()).unwrap();
         site.reindex(&index, &[]).exits(0);
         assert_eq!(index.count("image"), 10_000);
-    }
-}
-
-/// A file system of two megabytes, where this system lets the test mount one.
-struct Small(std::path::PathBuf);
-
-impl Small {
-    fn mount(at: std::path::PathBuf) -> Option<Self> {
-        std::fs::create_dir(&at).unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "pacs-index-test"]).arg(&at).output();
-        mount.is_ok_and(|output| output.status.success()).then_some(Small(at))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
     }
 }
 

@@ -1,0 +1,133 @@
+//! Imports that are killed at any moment, while they move their sources.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::{assert_clean, contents, importing, medium};
+use crate::support::{Index, Said, Site, walk};
+
+const MOVE: [&str; 5] = ["--layout", "combination", "--move", "--copies-at-a-time", "3"];
+
+/// Every instance is whole in the source, or in the archive with its row; no name stands for half a file.
+fn assert_none_lost(site: &Site, index: &Index, all: &BTreeMap<Vec<u8>, String>) -> (usize, usize, usize) {
+    let left: Vec<_> = contents(&site.path("cd")).into_values().collect();
+    let (mut archived, mut unfinished) = (BTreeMap::new(), 0);
+    for file in walk(&site.archive()) {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with(".pacs-index-") {
+            unfinished += 1;
+            continue;
+        }
+        let bytes = fs::read(&file).unwrap();
+        assert_eq!(all.get(&bytes), Some(&name), "{} is not what its name says", file.display());
+        archived.insert(name, file);
+    }
+    let rows = match index.url.starts_with("sqlite") && !site.path("index.db").exists() {
+        true => Vec::new(),
+        false => index.rows("SELECT path FROM image"),
+    };
+    for path in &rows {
+        assert!(fs::exists(path).unwrap(), "the row of {path} has no file");
+    }
+    for (bytes, uid) in all {
+        let is_archived = archived.get(uid).is_some_and(|file| rows.iter().any(|row| row == file.to_str().unwrap()));
+        assert!(left.contains(bytes) || is_archived, "{uid} is lost");
+    }
+    (left.len(), rows.len(), unfinished)
+}
+
+fn kill(instances: u32, kills: u32, make: fn(&Site) -> Index) {
+    let fresh = || {
+        let site = Site::new();
+        medium(&site, instances);
+        let index = make(&site);
+        (site, index)
+    };
+    let (site, index) = fresh();
+    let all: BTreeMap<Vec<u8>, String> = contents(&site.path("cd"))
+        .into_iter()
+        .map(|(name, bytes)| (bytes, super::uid(name.trim_start_matches("IM").parse().unwrap())))
+        .collect();
+    assert_eq!(all.len() as u32, instances);
+    let begun = Instant::now();
+    Said::of(&mut importing(&site, "cd", &index, &MOVE)).exits(0);
+    let duration = begun.elapsed();
+    let mut before_end = 0;
+    for n in 0..=kills {
+        let (site, index) = fresh();
+        let mut running = importing(&site, "cd", &index, &MOVE).stdout(Stdio::null()).spawn().unwrap();
+        // One more is killed while sources are removed, which takes a moment.
+        match n < kills {
+            true => sleep(duration * (2 * n + 1) / (2 * kills)),
+            false => while walk(&site.path("cd")).len() as u32 == instances && running.try_wait().unwrap().is_none() {},
+        }
+        let was_over = running.try_wait().unwrap().is_some();
+        running.kill().unwrap();
+        running.wait().unwrap();
+        before_end += u32::from(!was_over);
+        let (left, rows, unfinished) = assert_none_lost(&site, &index, &all);
+        let mut again = importing(&site, "cd", &index, &MOVE);
+        let said = if left > 0 { Some(Said::of(&mut again).exits(0)) } else { None };
+        let again = said.map_or("nothing to do".into(), |said| {
+            format!("inserted {}, unchanged {}", said.figure("inserted"), said.figure("unchanged"))
+        });
+        println!(
+            "kill {n} at {} of {} ms, over: {was_over}: in the source {left}, rows {rows}, unfinished {unfinished}; \
+             again: {again}",
+            (duration * (2 * n + 1) / (2 * kills)).as_millis(),
+            duration.as_millis()
+        );
+        assert!(walk(&site.path("cd")).is_empty());
+        let (_, rows, unfinished) = assert_none_lost(&site, &index, &all);
+        assert_eq!((rows as u32, unfinished), (instances, 0));
+        assert_clean(&site, &index);
+    }
+    assert!(before_end * 4 >= kills * 3, "only {before_end} of {kills} came before the end");
+}
+
+fn is_long() -> bool {
+    std::env::var_os("PACS_INDEX_TEST_LONG").is_some()
+}
+
+#[test]
+fn an_import_into_sqlite_that_is_killed_loses_nothing() {
+    let (instances, kills) = if is_long() { (3000, 20) } else { (1000, 4) };
+    kill(instances, kills, |site| site.sqlite());
+}
+
+#[test]
+fn an_import_into_mariadb_that_is_killed_loses_nothing() {
+    let (instances, kills) = if is_long() { (3000, 20) } else { (1000, 4) };
+    kill(instances, kills, Index::mariadb);
+}
+
+#[test]
+fn an_import_that_goes_on_another_day_files_all_under_the_day_on_which_it_began() {
+    let (site, index) = super::site_and_index();
+    medium(&site, 200);
+    let mut running = importing(&site, "cd", &index, &["--copies-at-a-time", "1"]).spawn().unwrap();
+    let begun = Instant::now();
+    while walk(&site.archive()).len() < 50 && begun.elapsed() < Duration::from_secs(60) {}
+    running.kill().unwrap();
+    running.wait().unwrap();
+    // As if that had been another day.
+    let state = walk(&site.path("state")).into_iter().find(|file| file.ends_with("import")).unwrap();
+    let text = fs::read_to_string(&state).unwrap();
+    let day = text.lines().find_map(|line| line.strip_prefix("day ")).unwrap().to_owned();
+    fs::write(&state, text.replace(&format!("day {day}"), "day 2026-01-02")).unwrap();
+    let today = fs::read_dir(site.archive()).unwrap().next().unwrap().unwrap().path();
+    let then = site.archive().join("2026-01-02-FRI");
+    fs::rename(today, &then).unwrap();
+    if site.path("index.db").exists() {
+        index.execute(&format!("UPDATE image SET path = '{}/' || uuid", then.display()));
+    }
+    for file in walk(&then).into_iter().filter(|file| file.to_string_lossy().contains(".part")) {
+        fs::remove_file(file).unwrap();
+    }
+    Said::of(&mut importing(&site, "cd", &index, &[])).exits(0);
+    assert_eq!(walk(&then).len(), 200);
+    assert_clean(&site, &index);
+}
