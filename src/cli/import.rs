@@ -38,7 +38,7 @@ pub struct Import {
     #[arg(long, conflicts_with = "in_place")]
     pub part10: bool,
 
-    /// Files that are copied at a time [default: 1 where a disk has heads that move, else 4]
+    /// Files that are copied at a time [default: 1 from an optical disk, 2 where a disk has heads that move, else 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub copies_at_a_time: Option<u16>,
 

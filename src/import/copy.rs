@@ -33,12 +33,8 @@ pub struct Batch<'a> {
     importer: &'a Importer<'a>,
     to: &'a Destination,
     pub reception: &'a Reception<'a>,
-    /// All other files are written by now.
-    pub is_rest: bool,
     copies: Vec<Copy>,
     bytes: u64,
-    /// Candidates that have no fate yet.
-    pub unsettled: usize,
 }
 
 /// A copy under its own name.
@@ -57,19 +53,17 @@ enum Trouble {
 }
 
 impl<'a> Batch<'a> {
-    pub fn new(
-        importer: &'a Importer<'a>,
-        to: &'a Destination,
-        reception: &'a Reception<'a>,
-        is_rest: bool,
-        candidates: usize,
-    ) -> Self {
-        Batch { importer, to, reception, is_rest, copies: Vec::new(), bytes: 0, unsettled: candidates }
+    pub fn new(importer: &'a Importer<'a>, to: &'a Destination, reception: &'a Reception<'a>) -> Self {
+        Batch { importer, to, reception, copies: Vec::new(), bytes: 0 }
+    }
+
+    /// It is not worth waiting for more.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= MOST_BYTES
     }
 
     /// The archive has the bytes of a candidate. Where they are not indexed yet, or that is not certain, they are now.
-    pub fn has(&mut self, candidate: &Candidate, at: PathBuf, state: FileState, is_indexed: bool) {
-        self.unsettled -= 1;
+    pub fn has(&self, candidate: &Candidate, at: PathBuf, state: FileState, is_indexed: bool) {
         if let Some(brought) = &self.importer.brought {
             brought.add(candidate, &at, state);
         }
@@ -79,17 +73,14 @@ impl<'a> Batch<'a> {
         }
     }
 
-    pub fn conflicts(&mut self, path: &Path, reason: &str, detail: &str) {
-        self.unsettled -= 1;
-        self.reception.conflicts(path, reason, detail);
-    }
-
-    pub fn refuse(&mut self, path: &Path, code: &'static str, detail: String) {
-        self.unsettled -= 1;
-        self.reception.refuse(path, code, detail);
-    }
-
+    /// Copies a file under a name of its own; if that fails, it was not reached.
     pub fn copy(&mut self, candidate: Candidate, target: PathBuf, buffer: &mut Vec<u8>) -> Result<(), Failed> {
+        let copied = self.try_copy(candidate, target, buffer);
+        self.reception.not_reached(copied.is_err().into());
+        copied
+    }
+
+    fn try_copy(&mut self, candidate: Candidate, target: PathBuf, buffer: &mut Vec<u8>) -> Result<(), Failed> {
         let directory = target.parent().unwrap_or(&self.to.filing.archive).to_owned();
         let content = self.content(&candidate);
         let size = content.size();
@@ -113,7 +104,7 @@ impl<'a> Batch<'a> {
             Err(Trouble::Target(error)) => return Err(failed(&target, error)),
         }
         self.bytes += size;
-        if self.bytes < MOST_BYTES { Ok(()) } else { self.end(buffer) }
+        Ok(())
     }
 
     fn content<'c>(&self, candidate: &'c Candidate) -> Content<'c> {
@@ -127,38 +118,36 @@ impl<'a> Batch<'a> {
         candidate.completed().unwrap_or(candidate.plain())
     }
 
-    fn unreadable(&mut self, candidate: &Candidate, error: io::Error) {
-        self.unsettled -= 1;
+    fn unreadable(&self, candidate: &Candidate, error: io::Error) {
         self.reception.reject(&candidate.path, &Rejection::Unreadable(error));
     }
 
     /// Syncs what was copied, verifies it, and puts it into its place.
-    pub fn end(&mut self, buffer: &mut [u8]) -> Result<(), Failed> {
-        self.bytes = 0;
-        let copies = std::mem::take(&mut self.copies);
-        let mut placed = Vec::new();
-        let mut outcome = Ok(());
-        for copy in copies {
-            match copy.verify(buffer) {
-                Ok(()) => match self.put(copy) {
-                    Ok(copy) => placed.extend(copy),
-                    Err(failed) => outcome = Err(failed),
-                },
-                Err(failed) => outcome = Err(failed),
-            }
-            if outcome.is_err() {
-                break;
+    pub fn end(self, buffer: &mut Vec<u8>) -> Result<(), Failed> {
+        buffer.resize(BUFFER, 0);
+        let batch = Batch { copies: Vec::new(), ..self };
+        let mut copies = self.copies.into_iter();
+        let (mut placed, mut outcome) = (Vec::new(), Ok(()));
+        while let (Ok(()), Some(copy)) = (&outcome, copies.next()) {
+            match copy.verify(buffer).and_then(|()| batch.put(copy)) {
+                Ok(copy) => placed.extend(copy),
+                Err(failed) => {
+                    batch.reception.not_reached(1 + copies.len());
+                    outcome = Err(failed);
+                }
             }
         }
         let synced = sync_directories(&placed);
-        if synced.is_ok() {
-            self.receive(placed);
+        match &synced {
+            Ok(()) => batch.receive(placed),
+            // They are in their places, and the next run finds them there.
+            Err(_) => batch.reception.not_reached(placed.len()),
         }
         outcome.and(synced)
     }
 
     /// A name that has come meanwhile is not overwritten.
-    fn put(&mut self, copy: Copy) -> Result<Option<Placed>, Failed> {
+    fn put(&self, copy: Copy) -> Result<Option<Placed>, Failed> {
         let Copy { candidate, target, file, size, .. } = copy;
         match file.persist_noclobber(&target) {
             Ok(file) => {
@@ -169,7 +158,7 @@ impl<'a> Batch<'a> {
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
                 match self.importer.standing(&candidate, &target, &self.to.ledger) {
                     Standing::Same(state) => self.has(&candidate, target, state, false),
-                    _ => self.conflicts(&candidate.path, super::OTHER, &super::other(&target)),
+                    _ => self.reception.conflicts(&candidate.path, super::OTHER, &super::other(&target)),
                 }
                 Ok(None)
             }
@@ -177,7 +166,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn receive(&mut self, placed: Vec<Placed>) {
+    fn receive(&self, placed: Vec<Placed>) {
         let same = placed.iter().filter(|placed| placed.candidate.state.tells_changes());
         let same = same.map(|p| fingerprint((&p.candidate.path, p.candidate.state), (&p.target, p.state)));
         self.to.ledger.verified(same);

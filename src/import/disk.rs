@@ -22,23 +22,40 @@ pub fn room(_: &Path) -> Option<u64> {
     None
 }
 
-/// Whether a directory lies on a disk whose heads move, or on an optical one: reading several files at a time is slower
-/// there than one after the other. Of storage behind a network nothing is known.
-#[cfg(target_os = "linux")]
-#[expect(clippy::disallowed_methods, reason = "a file of the system")]
-pub fn has_heads(directory: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(metadata) = directory.metadata() else { return false };
-    let (major, minor) = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
-    let device = format!("/sys/dev/block/{major}:{minor}");
-    // A partition says nothing of itself: the disk above it does.
-    let tells = ["queue/rotational", "../queue/rotational"].map(|file| Path::new(&device).join(file));
-    tells.iter().find_map(|file| std::fs::read_to_string(file).ok()).is_some_and(|text| text.trim() == "1")
+/// How many files of a directory are best read or written at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AtATime {
+    /// On an optical disk, which is slow to find anything.
+    One = 1,
+    /// On a disk whose heads move: one is read while another waits for what it has written.
+    Two = 2,
+    /// On others, and over a network, of which nothing is known.
+    Four = 4,
 }
 
-#[cfg(not(target_os = "linux"))]
-pub fn has_heads(_: &Path) -> bool {
-    false
+impl AtATime {
+    #[cfg(target_os = "linux")]
+    #[expect(clippy::disallowed_methods, reason = "a file of the system")]
+    pub fn of(directory: &Path) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        const OPTICAL: u32 = 11;
+        let Ok(metadata) = directory.metadata() else { return AtATime::Four };
+        let (major, minor) = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
+        let device = format!("/sys/dev/block/{major}:{minor}");
+        // A partition says nothing of itself: the disk above it does.
+        let tells = ["queue/rotational", "../queue/rotational"].map(|file| Path::new(&device).join(file));
+        let has_heads = tells.iter().find_map(|file| std::fs::read_to_string(file).ok());
+        match has_heads {
+            _ if major == OPTICAL => AtATime::One,
+            Some(text) if text.trim() == "1" => AtATime::Two,
+            _ => AtATime::Four,
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn of(_: &Path) -> Self {
+        AtATime::Two
+    }
 }
 
 /// What tells the directory of the archive from another in its place: the one that a mount had covered.

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, bounded};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::archive::filing::Unsafe;
@@ -71,6 +71,9 @@ pub struct Destination {
 
 /// So many files are looked up at a time, and their copies are synced together.
 const PORTION: usize = 64;
+
+/// So many portions may wait for their end, their files open.
+const BATCHES_WAITING: usize = 1;
 
 pub struct Importer<'a> {
     plan: &'a Plan<'a>,
@@ -197,48 +200,43 @@ impl<'a> Importer<'a> {
         chosen
     }
 
-    fn portion(&self, desk: &mut Desk, files: Vec<FoundFile>, is_rest: bool, reception: &Reception<'_>) -> Result<()> {
+    /// Brings some files into the archive, but for the end of their copies.
+    fn portion<'b>(
+        &'b self,
+        desk: &mut Desk,
+        files: Vec<FoundFile>,
+        is_rest: bool,
+        reception: &'b Reception<'b>,
+        mut end: impl FnMut(Batch<'b>),
+    ) -> Result<()> {
         if let Some(directory) = files.first().and_then(|file| file.path().parent()) {
             reception.at(directory);
         }
         let chosen = self.chosen(desk, files, is_rest, reception);
         let Some(to) = &self.to else { return Ok(()) };
-        let mut batch = Batch::new(self, to, reception, is_rest, chosen.len());
-        let brought = self.fill(&mut batch, to, chosen, &mut desk.buffer);
-        reception.not_reached(batch.unsettled);
-        brought
-    }
-
-    /// Brings candidates into the archive, until the run is to end.
-    fn fill(
-        &self,
-        batch: &mut Batch<'_>,
-        to: &Destination,
-        chosen: Vec<Candidate>,
-        buffer: &mut Vec<u8>,
-    ) -> Result<()> {
         let uids: Vec<&str> = chosen.iter().map(|candidate| candidate.instance.sop_instance_uid()).collect();
-        let Some(rows) = self.rows.paths(&uids)? else { return Ok(()) };
-        let failed = |failed: Failed| failed.told(&to.filing.archive);
+        let rows = self.rows.paths(&uids).inspect_err(|_| reception.not_reached(chosen.len()))?;
+        let mut batch = Batch::new(self, to, reception);
+        let mut failure = None;
         for candidate in chosen {
-            if !batch.reception.goes_on() {
-                break;
-            }
+            let Some(rows) = rows.as_ref().filter(|_| failure.is_none() && reception.goes_on()) else {
+                reception.not_reached(1);
+                continue;
+            };
             let row = rows.get(candidate.instance.sop_instance_uid()).map(String::as_str);
             match self.place(to, &candidate, row) {
-                Ok(Place::Free(target)) => {
-                    if let Err(why) = batch.copy(candidate, target, buffer) {
-                        // What was copied by then is worth its place.
-                        let _ = batch.end(buffer);
-                        return Err(failed(why));
-                    }
-                }
-                Ok(Place::Taken(at, state)) => batch.has(&candidate, at, state, row.is_some() && batch.is_rest),
-                Ok(Place::No { reason, detail }) => batch.conflicts(&candidate.path, reason, &detail),
-                Err(why) => batch.refuse(&candidate.path, "unsafe-name", format!("it cannot be filed: {why}")),
+                Ok(Place::Free(target)) => failure = batch.copy(candidate, target, &mut desk.buffer).err(),
+                Ok(Place::Taken(at, state)) => batch.has(&candidate, at, state, row.is_some() && is_rest),
+                Ok(Place::No { reason, detail }) => reception.conflicts(&candidate.path, reason, &detail),
+                Err(why) => reception.refuse(&candidate.path, "unsafe-name", format!("it cannot be filed: {why}")),
+            }
+            if batch.is_full() {
+                end(std::mem::replace(&mut batch, Batch::new(self, to, reception)));
             }
         }
-        batch.end(buffer).map_err(failed)
+        // What was copied by then is worth its place, whatever has failed.
+        end(batch);
+        failure.map_or(Ok(()), |failed| Err(failed.told(&to.filing.archive)))
     }
 
     /// Where the copy of an instance belongs.
@@ -296,25 +294,36 @@ impl Bring for Importer<'_> {
         self.plan.copies_at_a_time
     }
 
+    /// Copies are synced and verified beside, while others are made.
     fn bring(&self, found: &Receiver<Vec<FoundFile>>, reception: &Reception<'_>) -> Result<()> {
-        let mut desk = Desk::default();
-        while let Ok(mut files) = found.recv() {
-            while files.len() < PORTION
-                && let Ok(more) = found.try_recv()
-            {
-                files.extend(more);
+        std::thread::scope(|scope| {
+            let (copied, to_end) = bounded(BATCHES_WAITING);
+            let ending = scope.spawn(move || self.end_batches(to_end));
+            let mut desk = Desk::default();
+            let mut brought = Ok(());
+            while let (Ok(()), Ok(mut files)) = (&brought, found.recv()) {
+                while files.len() < PORTION
+                    && let Ok(more) = found.try_recv()
+                {
+                    files.extend(more);
+                }
+                match reception.goes_on() {
+                    // It ends all that it is given.
+                    true => {
+                        brought = self.portion(&mut desk, files, false, reception, |batch| drop(copied.send(batch)))
+                    }
+                    false => reception.not_reached(files.len()),
+                }
             }
-            match reception.goes_on() {
-                true => self.portion(&mut desk, files, false, reception)?,
-                false => reception.not_reached(files.len()),
-            }
-        }
-        Ok(())
+            drop(copied);
+            let ended = ending.join().unwrap_or_else(|_| Err(defect()));
+            brought.and(ended)
+        })
     }
 
     /// Further files of instances that were met with: what the first has become can be told by now.
     fn bring_rest(&self, reception: &Reception<'_>) -> Result<()> {
-        let mut desk = Desk::default();
+        let (mut desk, mut buffer) = (Desk::default(), Vec::new());
         let mut later = std::mem::take(&mut *poisoned(&self.later));
         later.sort();
         for path in later {
@@ -322,17 +331,42 @@ impl Bring for Importer<'_> {
                 break;
             }
             reception.takes_up();
-            self.portion(&mut desk, vec![FoundFile::named(path)], true, reception)?;
+            let mut ended = Ok(());
+            let end = |batch: Batch<'_>| ended = self.end_batch(batch, &mut buffer);
+            self.portion(&mut desk, vec![FoundFile::named(path)], true, reception, end)?;
+            ended?;
         }
         Ok(())
     }
 }
 
 impl Importer<'_> {
+    /// Each gets its end, also when one has failed: what can be put into its place is.
+    fn end_batches(&self, batches: Receiver<Batch<'_>>) -> Result<()> {
+        let mut buffer = Vec::new();
+        batches.into_iter().map(|batch| self.end_batch(batch, &mut buffer)).fold(Ok(()), Result::and)
+    }
+
+    fn end_batch(&self, batch: Batch<'_>, buffer: &mut Vec<u8>) -> Result<()> {
+        let archive = self.to.as_ref().map_or(Path::new(""), |to| &to.filing.archive);
+        let reception = batch.reception;
+        batch.end(buffer).map_err(|failed| {
+            reception.fails();
+            failed.told(archive)
+        })
+    }
+
     /// So many files were copied, of so many bytes.
     pub fn copies(&self) -> (u64, u64) {
         (self.copied.load(Relaxed), self.copied_bytes.load(Relaxed))
     }
+}
+
+fn defect() -> Error {
+    Error::unfinished(
+        "the import failed, which is a defect of this program",
+        "Please report it. Run the same command again: it goes on from there.",
+    )
 }
 
 fn poisoned<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

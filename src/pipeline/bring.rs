@@ -45,7 +45,7 @@ impl Run<'_> {
             let one_loop = |to_bring: Receiver<Vec<FoundFile>>| {
                 let brought = brings.bring(&to_bring, reception);
                 if brought.is_err() {
-                    reception.failed.store(true, Relaxed);
+                    reception.fails();
                 }
                 to_bring.into_iter().for_each(|left| reception.not_reached(left.len()));
                 brought
@@ -71,6 +71,11 @@ impl Reception<'_> {
     /// Nobody has interrupted the run, and all loops can go on.
     pub fn goes_on(&self) -> bool {
         !self.run.plan.stop.is_set() && !self.failed.load(Relaxed)
+    }
+
+    /// Nothing more can be brought.
+    pub fn fails(&self) {
+        self.failed.store(true, Relaxed);
     }
 
     /// A loop is at this directory.

@@ -8,7 +8,7 @@ use crate::archive::recall::Policy;
 use crate::archive::{Layout, Locator, PathMap, Roots, path_map};
 use crate::cli;
 use crate::error::{Error, Result};
-use crate::import::disk;
+use crate::import::disk::AtATime;
 use crate::import::selection::Selection;
 use crate::index::Location;
 use crate::index::pacsone::{self, Configured};
@@ -42,9 +42,6 @@ pub struct To {
     pub state: PathBuf,
     pub state_key: String,
 }
-
-/// Over a network, and on disks without heads, several copies at a time are faster.
-const COPIES_AT_A_TIME: usize = 4;
 
 impl Sources {
     pub fn resolve(typed: &cli::Import) -> Result<Self> {
@@ -101,13 +98,9 @@ impl Import {
         };
         of_run.writing.stubs = below(&typed.writing.stubs, &roots);
         let run = Reindex::over(roots, &of_run)?;
-        let heads = || {
-            let mut disks = sources.roots.paths().iter().chain(&directories);
-            disks.any(|directory| disk::has_heads(directory))
-        };
         let copies = typed.copies_at_a_time.map(usize::from);
         Ok(Import {
-            copies_at_a_time: copies.unwrap_or_else(|| if heads() { 1 } else { COPIES_AT_A_TIME }),
+            copies_at_a_time: copies.unwrap_or_else(|| slowest(sources.roots.paths().iter().chain(&directories))),
             sources,
             run,
             to,
@@ -115,6 +108,11 @@ impl Import {
             completes: typed.part10,
         })
     }
+}
+
+/// As many copies at a time as the slowest of the disks likes.
+fn slowest<'d>(directories: impl Iterator<Item = &'d PathBuf>) -> usize {
+    directories.map(|directory| AtATime::of(directory)).min().unwrap_or(AtATime::Two) as usize
 }
 
 impl To {
