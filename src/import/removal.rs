@@ -4,6 +4,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,11 @@ use crate::pipeline::spool::Spool;
 use crate::report::listing::Listing;
 
 /// What was brought, on disk until the end.
-pub struct Brought(Spool);
+pub struct Brought {
+    moves: Spool,
+    /// Files whose path is no text, which cannot be written down: they stay.
+    not_text: AtomicU64,
+}
 
 /// What became of the sources of a move.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +44,8 @@ const PORTION: usize = 500;
 
 impl Brought {
     pub fn new(directory: &Path) -> Result<Self> {
-        Spool::create(directory).map(Brought).map_err(not_kept)
+        let moves = Spool::create(directory).map_err(not_kept)?;
+        Ok(Brought { moves, not_text: AtomicU64::new(0) })
     }
 
     /// What a link or a pointer has led to is not the source's own, and stays.
@@ -54,18 +60,21 @@ impl Brought {
             copy: copy.to_owned(),
             of_copy,
         };
-        // A path that is no text cannot be written down: its file stays.
-        self.0.append(postcard::to_stdvec(&moved).ok());
+        match postcard::to_stdvec(&moved) {
+            Ok(record) => self.moves.append([record]),
+            Err(_) => drop(self.not_text.fetch_add(1, Relaxed)),
+        }
     }
 
     pub fn remove(&self, rows: &Rows, plan: &Plan<'_>, stop: &Stop, listing: &Listing) -> Result<Removed> {
-        let (mut removed, mut portion, mut failed) = (Removed::default(), Vec::new(), None);
+        let mut removed = Removed { files: 0, left: self.not_text.load(Relaxed) };
+        let (mut portion, mut failed) = (Vec::new(), None);
         let mut part = |portion: &mut Vec<Move>| {
             let done = remove(std::mem::take(portion), rows, plan, listing, &mut removed);
             failed = done.err();
             if failed.is_some() || stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let replayed = self.0.replay(|record| {
+        let replayed = self.moves.replay(|record| {
             portion.extend(postcard::from_bytes::<Move>(record).ok());
             if portion.len() < PORTION { ControlFlow::Continue(()) } else { part(&mut portion) }
         });

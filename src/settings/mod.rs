@@ -104,7 +104,10 @@ impl Reindex {
             None if typed.roots_from_index => archive::named_by(&location(&typed.writing.index)?, &path_map)?,
             None => typed.roots.clone(),
         };
-        Self::over(Roots::check(&roots, typed.writing.require_mount)?, typed)
+        let roots = Roots::check(&roots, typed.writing.require_mount)?;
+        let target_roots = stubs::directories("--target-root", &typed.writing.stubs.target_root)?;
+        archive::check_maps(&path_map, &[roots.paths(), &target_roots].concat())?;
+        Self::over(roots, typed)
     }
 
     /// With roots that were checked.
@@ -114,7 +117,6 @@ impl Reindex {
         let (location, credentials) = index::location_and_credentials(&typed.writing.index)?;
         let finish = slices::to_finish(&typed.finish)?;
         let rules = stubs::rules(&typed.writing.stubs, stubs::policy(typed)?, &roots)?;
-        archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
         let replicas = typed.writing.replicas.iter().map(|url| Address::parse(url, &credentials, &location));
         let replicas = replicas.collect::<Result<_>>()?;
         let max_replica_lag = Duration::try_from(typed.writing.max_replica_lag)

@@ -64,7 +64,7 @@ pub fn policy(typed: &cli::Reindex) -> Result<Policy> {
     }
 }
 
-fn directories(option: &str, named: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub fn directories(option: &str, named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     named.iter().map(|directory| here(option, directory)).collect()
 }
 

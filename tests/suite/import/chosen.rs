@@ -124,3 +124,40 @@ fn the_pacs_says_where_copies_belong_and_another_place_is_asked_about() {
     assert_eq!((below.len(), below[1].to_str()), (3, Some("1.3.6.1.4.1.32473.7.0")));
     assert_clean(&site, &index);
 }
+
+#[test]
+fn an_instance_that_lies_in_another_directory_of_the_pacs_is_compared_there() {
+    let site = Site::new();
+    let index = site.sqlite();
+    medium(&site, 6);
+    let (here, old) = (site.archive().display().to_string(), site.path("longterm").display().to_string());
+    fs::create_dir(&old).unwrap();
+    let maps = [format!("{here}=D:/DICOM"), format!("{old}=E:/DICOM")];
+    let maps = ["--path-map", maps[0].as_str(), "--path-map", maps[1].as_str()];
+    import(&site, "cd", &index, &maps).exits(0);
+    assert_eq!(index.rows("SELECT COUNT(*) FROM image WHERE path LIKE 'D:/DICOM/2%'"), ["6"]);
+    // The PACS moves what is old.
+    let copy = walk(&site.archive()).remove(0);
+    fs::rename(&copy, site.path("longterm").join(copy.file_name().unwrap())).unwrap();
+    index.execute(&format!(
+        "UPDATE image SET path = 'E:/DICOM/' || uuid WHERE uuid = '{}'",
+        copy.file_name().unwrap().to_str().unwrap()
+    ));
+    let said = import(&site, "cd", &index, &maps).exits(0);
+    assert_eq!(said.figure("unchanged"), 6, "{}", said.out);
+    assert_eq!(walk(&site.archive()).len(), 5, "it is not copied again");
+}
+
+#[test]
+fn settings_of_an_import_come_from_a_file() {
+    let (site, index) = site_and_index();
+    medium(&site, 6);
+    let file = format!(
+        "sources = ['cd']\nindex = '{}'\narchive = 'archive'\nlayout = 'study'\nmodality = ['MR']\n",
+        index.url
+    );
+    fs::write(site.path("site.toml"), file).unwrap();
+    let said = site.run(&["import", "--config", "site.toml", "--quiet"]).exits(0);
+    assert_eq!((said.figure("inserted"), said.figure("not selected")), (2, 4));
+    assert_eq!(fs::read_dir(site.archive()).unwrap().count(), 1);
+}

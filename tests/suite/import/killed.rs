@@ -131,3 +131,34 @@ fn an_import_that_goes_on_another_day_files_all_under_the_day_on_which_it_began(
     assert_eq!(walk(&then).len(), 200);
     assert_clean(&site, &index);
 }
+
+#[test]
+fn an_import_that_is_interrupted_ends_in_order_and_goes_on() {
+    let (site, index) = super::site_and_index();
+    medium(&site, 2000);
+    let running = importing(&site, "cd", &index, &["--copies-at-a-time", "1", "--move"]);
+    let mut running = { running }.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while walk(&site.archive()).len() < 100 && running.try_wait().unwrap().is_none() {}
+    // SAFETY: kill has no memory effects; the child is not reaped yet, so the number is still its own.
+    unsafe { libc::kill(running.id() as i32, libc::SIGINT) };
+    let said = Said::new(running.wait_with_output().unwrap()).exits(130);
+    let brought = said.figure("inserted");
+    assert!(said.figure("not reached") == 2000 - brought && brought < 2000, "{}", said.out);
+    assert_eq!(walk(&site.path("cd")).len(), 2000, "no source is removed");
+    assert!(walk(&site.archive()).iter().all(|file| !file.to_string_lossy().ends_with(".part")));
+    let said = Said::of(&mut importing(&site, "cd", &index, &["--move"])).exits(0);
+    assert!(said.out.contains("source files removed 2,000, left 0"), "{}", said.out);
+    assert_clean(&site, &index);
+}
+
+#[test]
+fn an_unfinished_copy_is_no_file_of_the_archive() {
+    let (site, index) = super::site_and_index();
+    medium(&site, 3);
+    Said::of(&mut importing(&site, "cd", &index, &[])).exits(0);
+    let copy = walk(&site.archive()).remove(0);
+    fs::copy(&copy, copy.with_file_name(".pacs-index-0123456789abcdef-x.part")).unwrap();
+    let said = site.reindex(&index, &[]).exits(0);
+    assert_eq!((said.figure("unfinished copy"), said.figure("unchanged")), (1, 3));
+    assert_clean(&site, &index);
+}

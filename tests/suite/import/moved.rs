@@ -66,3 +66,18 @@ fn what_links_lead_to_is_copied_and_stays() {
     assert!(!walk(&site.archive())[0].is_symlink());
     assert_clean(&site, &index);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_source_whose_path_is_no_text_is_copied_and_stays() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let (site, index) = site_and_index();
+    let odd = put(&site, "cd/1", json!({"SOPInstanceUID": "1.2.3"}));
+    let renamed = odd.with_file_name(std::ffi::OsStr::from_bytes(b"\xff"));
+    fs::rename(odd, &renamed).unwrap();
+    let said = import(&site, "cd", &index, &["--move"]).exits(1);
+    assert_eq!(said.figure("inserted"), 1);
+    assert!(said.out.contains("source files removed 0, left 1") && renamed.exists(), "{}", said.out);
+    assert_clean(&site, &index);
+}
