@@ -15,12 +15,16 @@ use super::rows::Suspects;
 use super::{Audit, Plan, failed, not_kept, poisoned, text};
 use crate::archive::walk::{Enough, Found, Walk};
 use crate::archive::{FoundFile, Seen, Standing, Stub, skip};
-use crate::dicom::{Instance, Rejection};
+use crate::dicom::{Instance, Level, Rejection};
 use crate::error::{Error, Result};
 use crate::sorted::{Cursor, Sorter, Table};
 
+/// What was read of some files each, while rows are compared: enough that readers do not wait.
+const MESSAGES_WAITING: usize = 128;
+
 /// Files whose rows are looked up together.
-const TOGETHER: usize = 200;
+const TOGETHER: usize = 500;
+const HELD_BACK: Duration = Duration::from_millis(500);
 
 impl Audit<'_> {
     pub fn list_files(&mut self) -> Result<Table<FILE>> {
@@ -52,7 +56,9 @@ impl Audit<'_> {
     pub fn compare_all(&mut self, suspects: &Suspects, rows: &Table<ROW>) -> Result<()> {
         self.read(suspects, Which::Named, |audit, files| {
             let tables = audit.inspector.tables();
-            let named: HashMap<String, String> = audit.rows_of(&files)?;
+            let uids = uids_of(&files);
+            let images = audit.inspector.rows(Level::Instance, &uids).map_err(|failure| failed(audit.plan, failure))?;
+            let images = headers::by_key(images);
             let mut entries = Vec::new();
             for (path, reading) in files {
                 // The row that names the file, whatever that holds.
@@ -62,9 +68,9 @@ impl Audit<'_> {
                 let is_own = |instance: &Instance| uid.as_deref() == Some(instance.sop_instance_uid());
                 match reading {
                     Ok(instance) => {
-                        let row = named.get(instance.sop_instance_uid());
+                        let row = images.get(instance.sop_instance_uid()).map(|row| row.path.as_str());
                         if let Some(named) = row.filter(|named| audit.plan.is_named(named, &path)) {
-                            entries.extend(headers::entry(&tables, instance, path, named.clone()));
+                            entries.extend(headers::entry(&tables, instance, path, named.to_owned()));
                         } else if !is_own(&instance) {
                             audit.compared.files.extend(uid.map(|uid| (path, uid)));
                         }
@@ -72,7 +78,7 @@ impl Audit<'_> {
                     Err(_) => audit.compared.files.extend(uid.map(|uid| (path, uid))),
                 }
             }
-            audit.compare_headers(&entries, false)
+            audit.compare_headers(&entries, images, false)
         })
     }
 
@@ -137,11 +143,12 @@ impl Audit<'_> {
         which: Which,
         mut each: impl FnMut(&mut Self, Vec<Read>) -> Result<()>,
     ) -> Result<()> {
-        let (sender, read) = crossbeam_channel::bounded::<Read>(TOGETHER);
+        let (sender, read) = crossbeam_channel::bounded::<Vec<Read>>(MESSAGES_WAITING);
         let plan = self.plan;
         std::thread::scope(|scope| {
             let walking = scope.spawn(move || {
                 plan.walk(&|found| {
+                    let mut message = Vec::with_capacity(found.len());
                     for file in found {
                         let mut cursor = Cursor::default();
                         // Where the table cannot be asked, the file is looked at.
@@ -149,22 +156,21 @@ impl Audit<'_> {
                         if named == (which == Which::Named)
                             && let Some(reading) = read_header(plan.locator, &file)
                         {
-                            plan.watch.read.fetch_add(1, Relaxed);
-                            // Nobody receives any more when the audit has failed.
-                            if sender.send((file.into_path(), reading)).is_err() {
-                                return false;
-                            }
+                            message.push((file.into_path(), reading));
                         }
                     }
-                    true
+                    plan.watch.read.fetch_add(message.len() as u64, Relaxed);
+                    // Nobody receives any more when the audit has failed.
+                    message.is_empty() || sender.send(message).is_ok()
                 })
             });
             let mut receive = || {
-                let mut together = Vec::new();
-                for file in &read {
-                    together.push(file);
-                    if together.len() == TOGETHER {
+                let (mut together, mut since) = (Vec::new(), Instant::now());
+                for message in &read {
+                    together.extend(message);
+                    if together.len() >= TOGETHER || since.elapsed() >= HELD_BACK {
                         each(self, std::mem::take(&mut together))?;
+                        since = Instant::now();
                     }
                 }
                 each(self, together)
@@ -179,9 +185,7 @@ impl Audit<'_> {
 
     /// The paths in the index of the instances of files, by UID.
     fn rows_of(&mut self, files: &[Read]) -> Result<HashMap<String, String>> {
-        let uids: Vec<&str> =
-            files.iter().filter_map(|(_, read)| Some(read.as_ref().ok()?.sop_instance_uid())).collect();
-        let rows = self.inspector.images(&uids).map_err(|failure| failed(self.plan, failure))?;
+        let rows = self.inspector.images(&uids_of(files)).map_err(|failure| failed(self.plan, failure))?;
         Ok(rows.into_iter().map(|row| (row.sop_instance_uid, row.path)).collect())
     }
 
@@ -229,6 +233,10 @@ impl Audit<'_> {
 
 /// A file, and what it holds.
 type Read = (PathBuf, Result<Instance, Rejection>);
+
+fn uids_of(files: &[Read]) -> Vec<&str> {
+    files.iter().filter_map(|(_, read)| Some(read.as_ref().ok()?.sop_instance_uid())).collect()
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {

@@ -59,13 +59,19 @@ struct Columns {
 }
 
 impl Audit<'_> {
-    /// Compares instances with the rows that name their files.
-    pub fn compare_headers(&mut self, entries: &[Entry], is_again: bool) -> Result<()> {
+    /// Compares instances with the rows that name their files, by their UIDs.
+    pub fn compare_headers(
+        &mut self,
+        entries: &[Entry],
+        images: HashMap<String, Existing>,
+        is_again: bool,
+    ) -> Result<()> {
         let fails = |failure| failed(self.plan, failure);
         let studies: Vec<&str> = distinct(entries.iter().map(|entry| entry.key(Level::Study)));
         let edited: HashSet<String> = self.inspector.edited(&studies).map_err(fails)?.into_iter().collect();
         let mut rows: [HashMap<String, Existing>; 4] = Default::default();
-        for level in [Level::Instance, Level::Series, Level::Study] {
+        rows[Level::Instance as usize] = images;
+        for level in [Level::Series, Level::Study] {
             let keys = distinct(entries.iter().map(|entry| entry.key(level)));
             rows[level as usize] = by_key(self.inspector.rows(level, &keys).map_err(fails)?);
         }
@@ -136,15 +142,15 @@ impl Audit<'_> {
             let read = part.iter().filter_map(|path| Some((path.clone(), self.plan.instance_of(path)?.ok()?)));
             let read: Vec<(PathBuf, Instance)> = read.collect();
             let uids: Vec<&str> = read.iter().map(|(_, instance)| instance.sop_instance_uid()).collect();
-            let rows = self.inspector.images(&uids).map_err(|failure| failed(self.plan, failure))?;
-            let paths: HashMap<String, String> = rows.into_iter().map(|row| (row.sop_instance_uid, row.path)).collect();
+            let rows = self.inspector.rows(Level::Instance, &uids).map_err(|failure| failed(self.plan, failure))?;
+            let images = by_key(rows);
             let entries = read.into_iter().filter_map(|(path, instance)| {
-                let named =
-                    paths.get(instance.sop_instance_uid()).filter(|named| self.plan.is_named(named, &path))?.clone();
+                let named = images.get(instance.sop_instance_uid()).map(|row| &row.path);
+                let named = named.filter(|named| self.plan.is_named(named, &path))?.clone();
                 entry(&tables, instance, path, named)
             });
             let entries: Vec<Entry> = entries.collect();
-            self.compare_headers(&entries, true)?;
+            self.compare_headers(&entries, images, true)?;
         }
         // The rows above them are compared already.
         self.compared.above.clear();
@@ -261,6 +267,6 @@ fn distinct<'k>(keys: impl Iterator<Item = &'k str>) -> Vec<&'k str> {
     keys.filter(|key| seen.insert(*key)).collect()
 }
 
-fn by_key(rows: Vec<Existing>) -> HashMap<String, Existing> {
+pub fn by_key(rows: Vec<Existing>) -> HashMap<String, Existing> {
     rows.into_iter().map(|row| (row.key.clone(), row)).collect()
 }

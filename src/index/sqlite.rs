@@ -57,11 +57,13 @@ const OPENING: Duration = Duration::from_secs(20);
 
 connection!(Sqlite, SqliteConnection, SqliteArguments, SqliteRow);
 
+const ROWS: usize = 1024;
+
 impl Sqlite {
     /// Opens an index to write into it. A missing or empty file becomes one with its tables, at once or not at
     /// all, whoever else does the same.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).busy_timeout(BUSY_TIMEOUT);
+        let options = options(path).create_if_missing(true).busy_timeout(BUSY_TIMEOUT);
         let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
         let mut database = patiently(|| Self::connected(options.clone()))?;
         if database.table_names()?.is_empty() {
@@ -72,7 +74,7 @@ impl Sqlite {
 
     /// Opens a file that exists, and leaves it as it is.
     pub fn read_only(path: &Path) -> Result<Self, Failure> {
-        patiently(|| Self::connected(SqliteConnectOptions::new().filename(path).read_only(true)))
+        patiently(|| Self::connected(options(path).read_only(true)))
     }
 
     fn create(&mut self) -> Result<(), Failure> {
@@ -99,6 +101,11 @@ impl Sqlite {
         let is_unique = |found: &Found| unique.contains(&found.name);
         Ok(rows.into_iter().filter_map(found).map(|found| Found { is_unique: is_unique(&found), ..found }).collect())
     }
+}
+
+/// Rows come from a thread of their own, so many at a time.
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).row_buffer_size(ROWS)
 }
 
 fn found(row: Vec<Option<String>>) -> Option<Found> {
