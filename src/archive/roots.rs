@@ -23,7 +23,7 @@ impl Roots {
             None => Ok(roots),
             Some(empty) => Err(Error::usage(
                 format!("{} is empty: no file lies in it, nor in any directory below", empty.display()),
-                "Is the archive mounted? Nothing was written.",
+                "Is it mounted? Nothing was written.",
             )),
         }
     }
@@ -45,14 +45,14 @@ impl Roots {
             let unreadable = |error: std::io::Error| {
                 Error::usage(
                     format!("{shown}: {error}"),
-                    "Is the archive mounted? Name a directory that exists and that you may read.",
+                    "Is it mounted? Name a directory that exists and that you may read.",
                 )
             };
             let resolved = path.canonicalize().map_err(unreadable)?;
             if !resolved.is_dir() {
                 return Err(Error::usage(
                     format!("{shown} is not a directory"),
-                    "Name a directory; all files below it are indexed.",
+                    "Name a directory: all files below it are looked at.",
                 ));
             }
             std::fs::read_dir(path).map_err(unreadable)?;

@@ -7,6 +7,8 @@ use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
+use crossbeam_channel::Sender;
+
 use super::checks::{Asks, AtPath, Check, Row};
 use super::finding::{Finding, Mend};
 use super::listed::{self, FILE, ROW};
@@ -15,7 +17,7 @@ use crate::archive::file::Location;
 use crate::archive::{FoundFile, Standing, stub};
 use crate::error::Result;
 use crate::index::Failure;
-use crate::index::inspect::AuditedRow;
+use crate::index::inspect::{AuditedRow, Inspector};
 use crate::sorted::{Sorter, Table};
 
 /// What looks wrong after the first look.
@@ -51,26 +53,41 @@ type Asked = Vec<(&'static Check, Vec<Told>)>;
 /// A row that a statement finds: the key, a detail, and what could be set.
 type Told = (Option<String>, String, Option<Mend>);
 
+/// Reads all images, until nobody wants more.
+fn pages_of(plan: &Plan<'_>, inspector: &mut Inspector, pages: &Sender<Vec<AuditedRow>>) -> Result<()> {
+    let mut last = String::new();
+    while !plan.stop.is_set() {
+        let page = inspector.images_after(&last, plan.depth >= Depth::Size).map_err(|failure| failed(plan, failure))?;
+        let Some(end) = page.last() else { break };
+        last.clone_from(&end.sop_instance_uid);
+        plan.watch.rows.fetch_add(page.len() as u64, Relaxed);
+        if pages.send(page).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 impl Audit<'_> {
     pub fn list_rows(&mut self) -> Result<Table<ROW>> {
         let mut rows = Sorter::new(&self.plan.scratch);
-        let mut last = String::new();
-        while !self.plan.stop.is_set() {
-            let page = self.inspector.images_after(&last).map_err(|failure| failed(self.plan, failure))?;
-            let Some(end) = page.last() else { break };
-            last.clone_from(&end.sop_instance_uid);
-            self.plan.watch.rows.fetch_add(page.len() as u64, Relaxed);
-            for row in page {
-                let least_size = if self.plan.depth >= Depth::Size { row.least_size } else { 0 };
+        let plan = self.plan;
+        let Audit { inspector, done, .. } = self;
+        // A page is read while the one before is sorted in.
+        std::thread::scope(|scope| {
+            let (pages, read) = crossbeam_channel::bounded(1);
+            let reading = scope.spawn(move || pages_of(plan, inspector, &pages));
+            for row in read.iter().flatten() {
                 // A path that cannot be one here stands for itself: no file has it.
-                let path = self.plan.here(&row.path).unwrap_or_else(|| row.path.clone().into());
-                if !self.plan.is_of_part(&path) {
-                    continue;
+                let path = plan.here(&row.path).unwrap_or_else(|| row.path.clone().into());
+                if plan.is_of_part(&path) {
+                    done.rows += 1;
+                    rows.push(listed::row(&path, &row.sop_instance_uid, row.least_size)).map_err(not_kept)?;
                 }
-                self.done.rows += 1;
-                rows.push(listed::row(&path, &row.sop_instance_uid, least_size)).map_err(not_kept)?;
             }
-        }
+            drop(read);
+            reading.join().unwrap_or(Ok(()))
+        })?;
         listed::table(rows, &self.plan.scratch).map_err(not_kept)
     }
 

@@ -15,9 +15,6 @@ pub struct Import {
     #[arg(required = true, value_name = "SOURCE")]
     pub sources: Vec<PathBuf>,
 
-    #[command(flatten)]
-    pub writing: Writing,
-
     /// The archive that copies go to [default: the directory that the PACS is configured with]
     #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
     pub archive: Option<PathBuf>,
@@ -70,9 +67,12 @@ pub struct Import {
     #[arg(long, value_name = "CODE")]
     pub modality: Vec<String>,
 
-    /// Only instances of studies from this Study Date on
+    /// Only instances of studies from this Study Date on, e.g. 2021-11-12
     #[arg(long, value_name = "DATE")]
     pub since: Option<Date>,
+
+    #[command(flatten)]
+    pub writing: Writing,
 }
 
 /// Where a file lies below the archive; it is named by its SOP Instance UID

@@ -185,7 +185,7 @@ pub struct Writing {
     #[command(flatten)]
     pub stubs: Stubs,
 
-    /// Do not ask: go on although the PACS purges or moves old studies by itself
+    /// Do not ask: go on although the PACS purges or moves old studies by itself, or an import looks like a mistake
     #[arg(long)]
     pub yes: bool,
 

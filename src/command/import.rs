@@ -14,6 +14,7 @@ use crate::import::{Destination, Importer, Plan, Rows, disk, list, listing};
 use crate::index::inspect::Inspector;
 use crate::index::location::Access;
 use crate::pipeline::{Stop, Stored};
+use crate::progress::notice::note;
 use crate::progress::{self, text};
 use crate::settings::import::{Import, List, To};
 
@@ -49,7 +50,7 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
                 let filing = Filing { archive: to.archive.clone(), layout: to.layout, day: ledger.day };
                 Ok(Destination { mark: disk::Mark::of(&to.archive), filing, ledger })
             });
-            let rows = Rows::of(&run.location, tables, run.patience, &stop)?;
+            let rows = Rows::of(&run.location, tables, Access::Write, run.patience, &stop)?;
             Importer::new(&plan, rows, to.transpose()?, listing.directory())
         }),
     )
@@ -57,8 +58,8 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
 
 /// What looks like a mistake.
 fn doubts(settings: &Import) -> Result<Vec<String>> {
-    let Some(to) = &settings.to else { return Ok(Vec::new()) };
-    let mut doubts = to.doubts.clone();
+    let mut doubts = settings.doubts.clone();
+    let Some(to) = &settings.to else { return Ok(doubts) };
     if settings.run.roots.are_empty() && has_images(settings)? {
         doubts.push(format!("the archive {} is empty, and the index is not: is it mounted?", to.archive.display()));
     }
@@ -72,7 +73,7 @@ fn has_images(settings: &Import) -> Result<bool> {
         return Ok(false);
     }
     let mut inspector = Inspector::new(location, &location.prepare(Access::DryRun)?)?;
-    Ok(!inspector.images_after("").map_err(|failure| location.unreachable(failure))?.is_empty())
+    Ok(!inspector.images_after("", false).map_err(|failure| location.unreachable(failure))?.is_empty())
 }
 
 /// Where all is taken, it must fit, as far as nothing of it is there yet.
@@ -91,8 +92,14 @@ fn list(typed: &cli::Import) -> Result<Exit> {
     let settings = List::resolve(typed)?;
     let stop = Stop::default();
     stop_on_interrupt(&stop)?;
+    if settings.location.file().is_some_and(|file| !file.exists()) {
+        note(
+            settings.progress,
+            &format!("the index {} is not there yet: everything is new to it", settings.location.shown()),
+        );
+    }
     let tables = settings.location.prepare(Access::DryRun)?;
-    let rows = Rows::of(&settings.location, &tables, settings.patience, &stop)?;
+    let rows = Rows::of(&settings.location, &tables, Access::DryRun, settings.patience, &stop)?;
     let (watch, mut observer) = (Watch::default(), progress::observer(settings.progress));
     let plan = list::Plan {
         sources: &settings.sources.roots,

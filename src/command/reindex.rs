@@ -24,7 +24,7 @@ use crate::journal::Journal;
 use crate::pipeline::key_order::When;
 use crate::pipeline::{self, Files, Outage, Plan, Receipt, Stop, Stored};
 use crate::report::listing::Listing;
-use crate::report::summary::{Imported, Summary};
+use crate::report::summary::Summary;
 use crate::settings::Reindex;
 use crate::{cli, progress};
 
@@ -142,6 +142,7 @@ pub(super) fn index(
         Ok(ended) => (ended.unwrap_or_default(), done.failure),
         Err(failure) => (Ended::default(), Some(failure)),
     };
+    importer.iter().for_each(Importer::close);
     // Copies are as new as they are.
     let copied = if importer.is_some() { Vec::new() } else { plan.receipt.copied_roots() };
     let summary = Summary {
@@ -170,11 +171,7 @@ pub(super) fn index(
         index: location.shown(),
         named_roots: if settings.roots_from_index { settings.roots.paths() } else { &[] },
         dry_run: access == Access::DryRun,
-        imported: importer.as_ref().map(|importer| Imported {
-            copies: importer.copies(),
-            not_on_medium: ended.not_on_medium,
-            removed: ended.removed.map(|removed| (removed.files, removed.left)),
-        }),
+        imported: importer.as_ref().map(|importer| importer.did(ended)),
         accepts_pending: settings.accept_pending,
         in_doubt: &settings.locator.mounts.in_doubt(),
         left_mounts: &settings.locator.mounts.given_up(),

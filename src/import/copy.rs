@@ -12,9 +12,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::compare::{Content, Standing};
 use super::ledger::fingerprint;
-use super::{Candidate, Destination, Importer, disk};
+use super::{Candidate, Destination, Importer, disk, place};
 use crate::archive::{FileState, skip};
 use crate::dicom::Rejection;
+use crate::error::Error;
 use crate::pipeline::Reception;
 use crate::positioned;
 use crate::progress::text;
@@ -23,6 +24,23 @@ use crate::progress::text;
 pub enum Failed {
     Full(String),
     Target(PathBuf, io::Error),
+}
+
+impl Failed {
+    pub fn told(self, archive: &Path) -> Error {
+        let advice = "What was copied and indexed stays, and no source was touched. Run the same command again: it goes on \
+                      from there.";
+        match self {
+            Failed::Full(what) => Error::unfinished(
+                format!("the disk of the archive {} is full: {what}", archive.display()),
+                format!("Make room there. {advice}"),
+            ),
+            Failed::Target(path, error) => Error::unfinished(
+                format!("the archive cannot be written: {}: {error}", path.display()),
+                format!("Is it mounted, and may you write there? {advice}"),
+            ),
+        }
+    }
 }
 
 /// Copies of more bytes are not kept waiting for each other.
@@ -158,7 +176,10 @@ impl<'a> Batch<'a> {
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
                 match self.importer.standing(&candidate, &target, &self.to.ledger) {
                     Standing::Same(state) => self.has(&candidate, target, state, false),
-                    _ => self.reception.conflicts(&candidate.path, super::OTHER, &super::other(&target)),
+                    _ => {
+                        self.importer.in_conflict.fetch_add(1, Relaxed);
+                        self.reception.conflicts(&candidate.path, place::OTHER, &place::other(&target));
+                    }
                 }
                 Ok(None)
             }

@@ -28,10 +28,12 @@ pub fn table(contents: &Contents, index: &str, wide: bool) -> String {
         }
     }
     let mut out = String::new();
-    let width = rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
+    let widest = rows.iter().map(|row| row.what.chars().count()).max().unwrap_or(0);
+    let width = if wide { widest } else { widest.min(NARROW) };
     for Row { what, figures: [instances, bytes, state], uid } in &rows {
         let uid = if wide { uid } else { "" };
-        let line = format!("{what:<width$} {instances:>10} {bytes:>9}  {state:<14} {uid}");
+        let what = cut(what, width);
+        let line = format!("{what:<width$} {instances:>9} {bytes:>8}  {state:<10} {uid}");
         let _ = writeln!(out, "{}", line.trim_end());
     }
     let all = contents.count();
@@ -44,8 +46,14 @@ pub fn table(contents: &Contents, index: &str, wide: bool) -> String {
     let bytes = text::bytes(all.bytes);
     let _ = writeln!(
         out,
-        "\npatients {patients}, studies {studies}, series {series}, instances {instances}, {bytes}; {index} has {indexed}"
+        "\npatients {patients}, studies {studies}, series {series}, instances {instances}, {bytes}\nof these instances {index} has {indexed}, by their UIDs"
     );
+    if all.instances == 0 && contents.not_selected > 0 {
+        let _ = writeln!(
+            out,
+            "NOTHING FITS what was to be chosen: are --patient, --study and the like spelled as in the files?"
+        );
+    }
     let others =
         [(contents.repeated, "further files of these instances"), (contents.not_selected, "files not selected")];
     for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
@@ -65,6 +73,16 @@ pub fn table(contents: &Contents, index: &str, wide: bool) -> String {
     }
     contents.media.iter().for_each(|medium| of_medium(&mut out, medium));
     out
+}
+
+/// The text fits on a terminal of 80 columns with the figures beside it.
+const NARROW: usize = 48;
+
+fn cut(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(width - 1).chain(['…']).collect(),
+    }
 }
 
 struct Row<'a> {
@@ -108,20 +126,16 @@ fn of_medium(out: &mut String, medium: &Medium) {
         Ok(compared) => compared,
     };
     let cut = if compared.is_cut { ", and ends before its end" } else { "" };
-    let missing = text::count(compared.missing.len() as u64);
-    let _ = writeln!(
-        out,
-        "{shown} names {} files{cut}; missing {missing}, not readable {}, other instances {}; on the medium and not named {}",
-        text::count(compared.names),
-        text::count(compared.unreadable.len() as u64),
-        text::count(compared.others.len() as u64),
-        text::count(medium.not_named)
-    );
+    let all = if compared.agrees() { ", all of them on the medium" } else { "" };
+    let _ = writeln!(out, "{shown}\n  names {} files{cut}{all}", text::count(compared.names));
+    if medium.not_named > 0 {
+        let _ = writeln!(out, "  does not name {} instances that are beside it", text::count(medium.not_named));
+    }
     let name = |named: &Named| format!("{} ({})", text::path(named.file.as_ref()), named.sop_instance_uid);
-    told(out, "missing on the medium", compared.missing.iter().map(name).collect());
-    told(out, "named, and no instance that can be read", compared.unreadable.iter().map(name).collect());
+    told(out, "of them missing on the medium", compared.missing.iter().map(name).collect());
+    told(out, "of them no instance that can be read", compared.unreadable.iter().map(name).collect());
     let others = compared.others.iter().map(|(named, found)| format!("{} holds {found}", name(named)));
-    told(out, "named, and another instance", others.collect());
+    told(out, "of them another instance", others.collect());
 }
 
 pub fn json(contents: &Contents, index: &str) -> String {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Candidate, Plan, Rows};
+use super::{Candidate, Plan, Rows, TOGETHER};
 use crate::archive::FileState;
 use crate::error::{Error, Result};
 use crate::pipeline::Stop;
@@ -38,9 +38,6 @@ struct Move {
     copy: PathBuf,
     of_copy: FileState,
 }
-
-/// So many rows are asked for at a time.
-const PORTION: usize = 500;
 
 impl Brought {
     pub fn new(directory: &Path) -> Result<Self> {
@@ -76,7 +73,7 @@ impl Brought {
         };
         let replayed = self.moves.replay(|record| {
             portion.extend(postcard::from_bytes::<Move>(record).ok());
-            if portion.len() < PORTION { ControlFlow::Continue(()) } else { part(&mut portion) }
+            if portion.len() < TOGETHER { ControlFlow::Continue(()) } else { part(&mut portion) }
         });
         replayed.map_err(not_kept)?;
         if !stop.is_set() {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::poisoned;
 use crate::error::{Error, Result};
 use crate::index::inspect::Inspector;
+use crate::index::location::Access;
 use crate::index::{Location, Tables};
 use crate::pipeline::Stop;
 
@@ -16,15 +17,38 @@ pub struct Rows {
     tables: Arc<Tables>,
     patience: Duration,
     stop: Stop,
+    access: Access,
     inspector: Mutex<Option<Inspector>>,
 }
 
 const PAUSE: Duration = Duration::from_millis(500);
 
 impl Rows {
-    pub fn of(location: &Location, tables: &Arc<Tables>, patience: Duration, stop: &Stop) -> Result<Self> {
-        let inspector = Mutex::new(Some(Inspector::new(location, tables)?));
-        Ok(Rows { location: location.clone(), tables: tables.clone(), patience, stop: stop.clone(), inspector })
+    pub fn of(
+        location: &Location,
+        tables: &Arc<Tables>,
+        access: Access,
+        patience: Duration,
+        stop: &Stop,
+    ) -> Result<Self> {
+        let (location, tables, stop) = (location.clone(), tables.clone(), stop.clone());
+        let rows = Rows { location, tables, patience, stop, access, inspector: Mutex::default() };
+        *poisoned(&rows.inspector) = Some(rows.connect()?);
+        Ok(rows)
+    }
+
+    fn connect(&self) -> Result<Inspector> {
+        match self.access {
+            Access::Write => Inspector::beside_writers(&self.location, &self.tables),
+            Access::DryRun => Inspector::new(&self.location, &self.tables),
+        }
+    }
+
+    /// Nothing more will be asked.
+    pub fn close(&self) {
+        if let Some(inspector) = poisoned(&self.inspector).take() {
+            inspector.close();
+        }
     }
 
     /// By SOP Instance UID the path of its row, if there is one. `None` after an interruption.
@@ -51,7 +75,7 @@ impl Rows {
                 }
                 Err(_) => {
                     sleep(PAUSE);
-                    *inspector = Inspector::new(&self.location, &self.tables).ok();
+                    *inspector = self.connect().ok();
                 }
             }
         }

@@ -45,6 +45,15 @@ impl Inspector {
         Ok(Inspector { index: location.connect(tables, Access::DryRun)?, tables: tables.clone() })
     }
 
+    /// One that goes on beside writers. Where an index is a file, whoever leaves it last must be one who may write.
+    pub fn beside_writers(location: &Location, tables: &Arc<Tables>) -> Result<Self> {
+        Ok(Inspector { index: location.connect(tables, Access::Write)?, tables: tables.clone() })
+    }
+
+    pub fn close(self) {
+        self.index.close();
+    }
+
     pub fn tables(&self) -> Arc<Tables> {
         self.tables.clone()
     }
@@ -54,10 +63,11 @@ impl Inspector {
         self.index.ask(sql, &[])
     }
 
-    /// A page of images behind a UID, in the order of the database; none at the end.
-    pub fn images_after(&mut self, sop_instance_uid: &str) -> Result<Vec<AuditedRow>, Failure> {
+    /// A page of images behind a UID, in the order of the database; none at the end. Where sizes are not asked for, they
+    /// are zero.
+    pub fn images_after(&mut self, sop_instance_uid: &str, with_sizes: bool) -> Result<Vec<AuditedRow>, Failure> {
         let key = self.tables.key(Level::Instance);
-        let sql = format!("{} WHERE `{key}` > ? ORDER BY `{key}` LIMIT {PAGE}", self.select());
+        let sql = format!("{} WHERE `{key}` > ? ORDER BY `{key}` LIMIT {PAGE}", self.select(with_sizes));
         Ok(self.index.ask(&sql, &[sop_instance_uid])?.into_iter().filter_map(row).collect())
     }
 
@@ -66,7 +76,7 @@ impl Inspector {
         let mut found = Vec::new();
         for part in uids.chunks(500) {
             let marks = vec!["?"; part.len()].join(",");
-            let sql = format!("{} WHERE `{}` IN ({marks})", self.select(), self.tables.key(Level::Instance));
+            let sql = format!("{} WHERE `{}` IN ({marks})", self.select(true), self.tables.key(Level::Instance));
             found.extend(self.index.ask(&sql, part)?.into_iter().filter_map(row));
         }
         Ok(found)
@@ -239,16 +249,17 @@ impl Inspector {
         Ok(!self.index.edited(Level::Patient, &[patient])?.is_empty())
     }
 
-    fn select(&self) -> String {
+    fn select(&self, with_sizes: bool) -> String {
         let image = self.tables.of(Level::Instance);
         let text = self.index.text_type();
         let of_size = OF_SIZE.iter().map(|known| match image.column(known) {
             Some(column) => format!("CAST(`{}` AS {text})", column.name),
             None => "NULL".into(),
         });
-        let columns: Vec<String> = of_size.collect();
         let (key, path) = (self.tables.key(Level::Instance), image.name("path"));
-        format!("SELECT `{key}`, `{path}`, {} FROM `image`", columns.join(", "))
+        let columns: Vec<String> = [format!("`{key}`"), format!("`{path}`")].into_iter().chain(of_size).collect();
+        let columns = if with_sizes { &columns[..] } else { &columns[..2] };
+        format!("SELECT {} FROM `image`", columns.join(", "))
     }
 }
 

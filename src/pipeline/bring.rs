@@ -78,11 +78,6 @@ impl Reception<'_> {
         self.failed.store(true, Relaxed);
     }
 
-    /// A loop is at this directory.
-    pub fn at(&self, directory: &Path) {
-        self.run.watch.at(directory);
-    }
-
     /// These lie in the archive by now, and are indexed.
     pub fn receive(&self, files: Vec<PathBuf>) {
         let roots = self.run.plan.roots.paths();

@@ -43,7 +43,10 @@ impl<W: Write + Send> Observer for Lines<W> {
 
     fn finish(&mut self, snapshot: &Snapshot) {
         let mut whole = snapshot.clone();
-        whole.readings.phase = Phase::Indexing;
+        // Of a run; an audit ends in what it was doing.
+        if !matches!(whole.readings.phase, Phase::Listing | Phase::Comparing | Phase::Settling) {
+            whole.readings.phase = Phase::Indexing;
+        }
         let _ = writeln!(self.out, "{}", line(&whole));
     }
 }

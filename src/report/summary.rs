@@ -78,6 +78,10 @@ pub struct Summary<'a> {
 pub struct Imported {
     /// Files, and bytes.
     pub copies: (u64, u64),
+    /// Files of which the archive has another one of the instance, or one that cannot be read.
+    pub in_conflict: u64,
+    /// Something was to be chosen, and nothing is as it was to be.
+    pub fits_nothing: bool,
     /// Files that a DICOMDIR names, and that are neither on its medium nor in the index.
     pub not_on_medium: u64,
     /// Of a move, once it came to its end: sources removed, and sources left.
@@ -200,23 +204,50 @@ impl Summary<'_> {
         if let Some((path, lines)) = &self.listing {
             line(&mut out, format_args!("files to look at, one a line: {} ({})", path.display(), text::count(*lines)));
         }
-        if self.began_empty && !self.dry_run && account.count(Fate::Inserted) > 0 {
+        if self.began_empty && !self.dry_run && self.imported.is_none() && account.count(Fate::Inserted) > 0 {
             out.push_str(NOT_IN_FILES);
         }
         out
     }
 
     fn imported(&self, out: &mut String) {
-        let Some(Imported { copies: (files, bytes), not_on_medium, removed }) = &self.imported else { return };
+        let Some(Imported { copies: (files, bytes), in_conflict, fits_nothing, not_on_medium, removed }) =
+            &self.imported
+        else {
+            return;
+        };
         let (files, bytes) = (text::count(*files), text::bytes(*bytes));
         line(out, format_args!("copied into the archive and verified {files} files, {bytes}"));
+        if *fits_nothing {
+            line(
+                out,
+                format_args!(
+                    "NOTHING FITS what was to be chosen: are --patient, --study and the like spelled as in the files?"
+                ),
+            );
+        }
+        if *in_conflict > 0 {
+            let conflicts = text::count(*in_conflict);
+            line(
+                out,
+                format_args!(
+                    "{conflicts} files not imported: the archive has others of their instances, or some that cannot be read, listed"
+                ),
+            );
+        }
         if *not_on_medium > 0 {
             let missing = text::count(*not_on_medium);
             line(out, format_args!("{missing} files that a DICOMDIR names are not on the medium, listed"));
         }
         if let Some((removed, left)) = removed {
-            let [removed, left] = [removed, left].map(|count| text::count(*count));
-            line(out, format_args!("source files removed {removed}, left {left}"));
+            let stay = self.account.files_found().saturating_sub(*removed);
+            let [removed, left, stay] = [*removed, *left, stay].map(text::count);
+            line(
+                out,
+                format_args!(
+                    "source files removed {removed}, left in place {stay}; imported and left all the same {left}"
+                ),
+            );
         }
     }
 

@@ -69,7 +69,7 @@ impl Audit {
         ] {
             if let Some(file) = file.as_ref().filter(|file| roots.hold(file) || rules.hold(file)) {
                 return Err(Error::usage(
-                    format!("{option} {}: lies in the archive, which this program does not write to", file.display()),
+                    format!("{option} {}: lies in the archive, where only images belong", file.display()),
                     "Name a file elsewhere.",
                 ));
             }

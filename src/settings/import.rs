@@ -23,6 +23,8 @@ pub struct Sources {
 
 pub struct Import {
     pub sources: Sources,
+    /// What looks like a mistake, and is asked about.
+    pub doubts: Vec<String>,
     /// Of the run that indexes what was brought.
     pub run: Reindex,
     /// `None` indexes where it lies.
@@ -36,8 +38,6 @@ pub struct Import {
 pub struct To {
     pub archive: PathBuf,
     pub layout: Layout,
-    /// What else the PACS is configured with: an import must not go elsewhere unasked.
-    pub doubts: Vec<String>,
     /// What is remembered of the import, and of which it is.
     pub state: PathBuf,
     pub state_key: String,
@@ -83,12 +83,12 @@ impl List {
 impl Import {
     pub fn resolve(typed: &cli::Import) -> Result<Self> {
         let sources = Sources::resolve(typed)?;
-        let (to, directories) = match typed.in_place {
-            true => (None, typed.sources.clone()),
+        let (to, doubts, directories) = match typed.in_place {
+            true => (None, in_place(typed)?, typed.sources.clone()),
             false => {
-                let to = To::resolve(typed, &sources.roots)?;
+                let (to, doubts) = To::resolve(typed, &sources.roots)?;
                 let archive = to.archive.clone();
-                (Some(to), vec![archive])
+                (Some(to), doubts, vec![archive])
             }
         };
         let mut of_run = typed.as_reindex(&directories);
@@ -102,6 +102,7 @@ impl Import {
         Ok(Import {
             copies_at_a_time: copies.unwrap_or_else(|| slowest(sources.roots.paths().iter().chain(&directories))),
             sources,
+            doubts,
             run,
             to,
             moves: typed.moves,
@@ -116,7 +117,8 @@ fn slowest<'d>(directories: impl Iterator<Item = &'d PathBuf>) -> usize {
 }
 
 impl To {
-    fn resolve(typed: &cli::Import, sources: &Roots) -> Result<Self> {
+    /// And what else the PACS is configured with: an import must not go elsewhere unasked.
+    fn resolve(typed: &cli::Import, sources: &Roots) -> Result<(Self, Vec<String>)> {
         let path_map = archive::path_map(&typed.writing.path_map)?;
         let location = index::location(&typed.writing.index)?;
         let configured = pacsone::configured(&location)?;
@@ -137,8 +139,22 @@ impl To {
             Some(directory) => directory.clone(),
             None => state_directory("what the import remembers", "--state DIR")?.join(named_by("import", &state_key)),
         };
-        Ok(To { archive, layout, doubts, state, state_key })
+        Ok((To { archive, layout, state, state_key }, doubts))
     }
+}
+
+/// Sources that lie in none of the directories of the PACS: it may not find them there.
+fn in_place(typed: &cli::Import) -> Result<Vec<String>> {
+    let location = index::location(&typed.writing.index)?;
+    let Some(Configured { archive: Some(named), .. }) = pacsone::configured(&location)? else { return Ok(Vec::new()) };
+    let path_map = archive::path_map(&typed.writing.path_map)?;
+    let directories = pacsone::archive_directories(&location)?;
+    let here: Vec<PathBuf> =
+        directories.iter().filter_map(|named| path_map.from_index(named)?.canonicalize().ok()).collect();
+    let is_known =
+        |source: &PathBuf| source.canonicalize().is_ok_and(|source| here.iter().any(|it| source.starts_with(it)));
+    let unknown = typed.sources.iter().filter(|source| !is_known(source));
+    Ok(unknown.map(|source| elsewhere(&named, source, &path_map)).collect())
 }
 
 fn archive_of(
@@ -154,7 +170,7 @@ fn archive_of(
             let is_same =
                 |here: &PathBuf| here.canonicalize().is_ok_and(|it| typed.canonicalize().is_ok_and(|t| t == it));
             if !here.as_ref().is_some_and(is_same) {
-                doubts.push(format!("the PACS archives in {named}, and this import goes to {}", typed.display()));
+                doubts.push(elsewhere(named, typed, path_map));
             }
             Ok(typed.clone())
         }
@@ -165,10 +181,21 @@ fn archive_of(
             format!("Is it mounted? If it is called otherwise here, say so: --path-map DIRECTORY={named}"),
         )),
         (None, None, _) => Err(Error::usage(
-            "it is not known where copies belong: the index names no archive",
+            "it is not known where copies belong: the index names no archive (config.archivedir), or none that its user may see",
             "Name its directory with --archive DIR, or index files where they lie with --in-place.",
         )),
     }
+}
+
+/// Rows of what is indexed there name paths that the PACS may not know.
+fn elsewhere(named: &str, directory: &Path, path_map: &PathMap) -> String {
+    let absolute = path_map::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    let indexed = path_map.to_index(&absolute).unwrap_or_else(|_| absolute.to_string_lossy().into_owned());
+    format!(
+        "the PACS archives in {named}, and rows of this import would name files below {indexed}: if that is the same \
+         directory, say so: --path-map {}={named}",
+        absolute.display()
+    )
 }
 
 fn layout_of(
@@ -206,9 +233,13 @@ fn apart(archive: &Path, sources: &Roots) -> Result<()> {
     let meets = |source: &&PathBuf| source.starts_with(&resolved) || resolved.starts_with(source);
     match sources.resolved().iter().find(meets) {
         None => Ok(()),
+        Some(source) if source.starts_with(&resolved) => Err(Error::usage(
+            format!("the source {} lies in the archive {} already", source.display(), archive.display()),
+            "To index files where they lie, use reindex, or --in-place instead of --archive.",
+        )),
         Some(source) => Err(Error::usage(
-            format!("the source {} and the archive {} hold the same files", source.display(), archive.display()),
-            "To index files where they lie, add --in-place, or use reindex.",
+            format!("the archive {} lies in the source {}", archive.display(), source.display()),
+            "Name as sources only what lies outside of the archive.",
         )),
     }
 }

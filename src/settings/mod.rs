@@ -133,7 +133,7 @@ impl Reindex {
             files.into_iter().find_map(|(o, f)| f.filter(|f| roots.hold(f) || rules.hold(f)).map(|f| (o, f)))
         {
             return Err(Error::usage(
-                format!("{option} {}: lies in the archive, which this program does not write to", file.display()),
+                format!("{option} {}: lies in the archive, where only images belong", file.display()),
                 "Name a file elsewhere.",
             ));
         }

@@ -14,7 +14,7 @@ fn an_archive_that_is_not_there_is_an_error_before_anything_is_written() {
     fs::write(site.path("full/file"), "").unwrap();
     fs::create_dir_all(site.path("unmounted/2021/11")).unwrap();
     let cases: [(&[&str], &str); 12] = [
-        (&["missing"], "Is the archive mounted?"),
+        (&["missing"], "Is it mounted?"),
         (&["archive"], "archive is empty"),
         (&["file"], "is not a directory"),
         (&["full", "."], "hold the same files"),

@@ -142,7 +142,7 @@ fn a_root_that_is_not_mounted_is_one_alarm() {
     fs::rename(site.archive(), site.path("elsewhere")).unwrap();
     fs::create_dir(site.archive()).unwrap();
     let said = audit(&site, &index, &[]).exits(2);
-    assert!(said.err.contains("Is the archive mounted?"), "{}", said.err);
+    assert!(said.err.contains("Is it mounted?"), "{}", said.err);
     // Or a part of it is.
     site.add("one", json!({"SOPInstanceUID": "1.2.3"}));
     let said = audit(&site, &index, &[]).exits(1);

@@ -89,9 +89,47 @@ fn a_source_that_lies_in_the_archive_is_refused() {
     site.add("restored/1", json!({}));
     for source in ["archive", "archive/restored"] {
         let said = import(&site, source, &index, &[]).exits(2);
-        assert!(said.err.contains("hold the same files") && said.err.contains("--in-place"), "{}", said.err);
+        assert!(said.err.contains("already") && said.err.contains("--in-place"), "{}", said.err);
     }
+    site.write("../around/1", b"x");
+    let said = import(&site, ".", &index, &[]).exits(2);
+    assert!(said.err.contains("lies in the source"), "{}", said.err);
     assert!(!site.path("index.db").exists());
+}
+
+#[test]
+fn a_choice_that_nothing_fits_is_told() {
+    let (site, index) = site_and_index();
+    medium(&site, 3);
+    for more in [&["--patient", "nobody"][..], &["--patient", "nobody", "--list"]] {
+        let said = import(&site, "cd", &index, more).exits(0);
+        assert!(said.out.contains("NOTHING FITS"), "{}", said.out);
+    }
+}
+
+#[test]
+fn files_that_the_pacs_may_not_find_where_they_lie_are_asked_about() {
+    let site = Site::new();
+    let index = Index::pacsone();
+    medium(&site, 3);
+    index.execute("UPDATE config SET archivedir = 'D:/DICOM', archiveage = 0; DELETE FROM autopurge");
+    let said = import(&site, "cd", &index, &["--in-place"]).exits(2);
+    assert!(said.err.contains("--path-map") && said.err.contains("=D:/DICOM"), "{}", said.err);
+    let map = format!("{}=D:/DICOM/cd", site.path("cd").display());
+    let archive = format!("{}=D:/DICOM", site.path("archive").display());
+    let said = import(&site, "cd", &index, &["--in-place", "--path-map", &map, "--path-map", &archive]).exits(2);
+    assert!(said.err.contains("--path-map"), "{}", said.err);
+    let all = format!("{}=D:/DICOM", site.archive().parent().unwrap().display());
+    import(&site, "cd", &index, &["--in-place", "--path-map", &all]).exits(0);
+    assert_eq!(index.rows("SELECT COUNT(*) FROM image WHERE path LIKE 'D:/DICOM/cd/%'"), ["3"]);
+}
+
+#[test]
+fn an_sqlite_index_is_one_file_when_the_import_has_ended() {
+    let (site, index) = site_and_index();
+    medium(&site, 30);
+    import(&site, "cd", &index, &["--move"]).exits(0);
+    assert!(!site.path("index.db-wal").exists() && !site.path("index.db-shm").exists());
 }
 
 #[test]
@@ -106,7 +144,7 @@ fn the_pacs_says_where_copies_belong_and_another_place_is_asked_about() {
     let other = site.path("other").display().to_string();
     let none: [&str; 0] = [];
     for (more, told) in [
-        (["--archive", other.as_str()], "the PACS archives in"),
+        (["--archive", other.as_str()], "if that is the same directory, say so: --path-map"),
         (["--layout", "flat"], "the PACS files by the layout combination, and this import by flat"),
     ] {
         let mut command = site.program(&["import", "cd", "--index", &index.url, "--quiet"]);

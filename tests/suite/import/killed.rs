@@ -147,7 +147,7 @@ fn an_import_that_is_interrupted_ends_in_order_and_goes_on() {
     assert_eq!(walk(&site.path("cd")).len(), 2000, "no source is removed");
     assert!(walk(&site.archive()).iter().all(|file| !file.to_string_lossy().ends_with(".part")));
     let said = Said::of(&mut importing(&site, "cd", &index, &["--move"])).exits(0);
-    assert!(said.out.contains("source files removed 2,000, left 0"), "{}", said.out);
+    assert!(said.out.contains("source files removed 2,000, left in place 0"), "{}", said.out);
     assert_clean(&site, &index);
 }
 

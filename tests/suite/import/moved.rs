@@ -15,7 +15,11 @@ fn a_source_is_removed_once_its_row_is_there() {
         put_bytes(site, "cd/readme.txt", b"a text that comes with the medium, and stays there");
         let before = contents(&site.path("cd"));
         let said = import(site, "cd", index, &["--layout", "combination", "--move"]).exits(1);
-        assert!(said.out.contains("source files removed 20, left 0"), "{}", said.out);
+        assert!(
+            said.out.contains("source files removed 20, left in place 1; imported and left all the same 0"),
+            "{}",
+            said.out
+        );
         assert_eq!(contents(&site.path("cd")).into_keys().collect::<Vec<_>>(), ["readme.txt"]);
         let copies: Vec<_> = contents(&site.archive()).into_values().collect();
         assert!(before.iter().filter(|(name, _)| *name != "readme.txt").all(|(_, bytes)| copies.contains(bytes)));
@@ -33,7 +37,11 @@ fn what_the_index_does_not_take_stays_in_the_source() {
     );
     put(&site, "cd/refused", json!({"SOPInstanceUID": "1.2.3"}));
     let said = import(&site, "cd", &index, &["--move"]).exits(1);
-    assert!(said.out.contains("source files removed 3, left 1"), "{}", said.out);
+    assert!(
+        said.out.contains("source files removed 3, left in place 1; imported and left all the same 1"),
+        "{}",
+        said.out
+    );
     assert_eq!(walk(&site.path("cd")), [site.path("cd/refused")]);
     assert_eq!(site.findings("note"), ["not-removed refused"]);
 }
@@ -49,7 +57,11 @@ fn what_is_one_file_with_that_in_the_archive_is_not_removed() {
     fs::hard_link(&copies[0], site.path("again/1")).unwrap();
     symlink(&copies[1], site.path("again/2")).unwrap();
     let said = import(&site, "again", &index, &["--move", "--target-root", "archive"]).exits(1);
-    assert!(said.out.contains("source files removed 0, left 1"), "{}", said.out);
+    assert!(
+        said.out.contains("source files removed 0, left in place 2; imported and left all the same 1"),
+        "{}",
+        said.out
+    );
     assert_eq!((walk(&site.path("again")).len(), walk(&site.archive()).len()), (2, 3));
     assert_clean(&site, &index);
 }
@@ -78,6 +90,11 @@ fn a_source_whose_path_is_no_text_is_copied_and_stays() {
     fs::rename(odd, &renamed).unwrap();
     let said = import(&site, "cd", &index, &["--move"]).exits(1);
     assert_eq!(said.figure("inserted"), 1);
-    assert!(said.out.contains("source files removed 0, left 1") && renamed.exists(), "{}", said.out);
+    assert!(
+        said.out.contains("source files removed 0, left in place 1; imported and left all the same 1")
+            && renamed.exists(),
+        "{}",
+        said.out
+    );
     assert_clean(&site, &index);
 }

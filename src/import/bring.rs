@@ -1,0 +1,192 @@
+//! The work of an import: some files at a time are read, chosen, looked up and copied. Their copies are ended beside, while
+//! others are made.
+
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crossbeam_channel::{Receiver, bounded};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::candidate::{self, Candidate, Met};
+use super::copy::Batch;
+use super::place::Place;
+use super::{Importer, poisoned};
+use crate::archive::skip::Rule;
+use crate::archive::{FoundFile, Roots};
+use crate::dicom::HeaderReader;
+use crate::error::{Error, Result};
+use crate::pipeline::{Bring, Reception};
+
+/// So many files are looked up at a time, and their copies are synced together.
+const PORTION: usize = 64;
+
+/// So many portions may wait for their end, their files open.
+const BATCHES_WAITING: usize = 1;
+
+#[derive(Default)]
+struct Desk {
+    reader: HeaderReader,
+    buffer: Vec<u8>,
+}
+
+impl Importer<'_> {
+    /// Those of some files that are chosen, and were not met before.
+    fn chosen(
+        &self,
+        desk: &mut Desk,
+        files: Vec<FoundFile>,
+        is_rest: bool,
+        reception: &Reception<'_>,
+    ) -> Vec<Candidate> {
+        let mut chosen = Vec::new();
+        for file in files {
+            match candidate::look(self.plan.locator, &mut desk.reader, &file) {
+                Ok(Met::Instance(candidate)) if !self.plan.selection.takes(&candidate.instance) => {
+                    reception.skip(Rule::NotSelected);
+                }
+                Ok(Met::Instance(candidate)) if self.to.is_none() => {
+                    self.taken.fetch_add(1, Relaxed);
+                    drop(candidate);
+                    reception.pass_on(vec![file]);
+                }
+                Ok(Met::Instance(candidate)) => {
+                    self.taken.fetch_add(1, Relaxed);
+                    let uid = xxh3_64(candidate.instance.sop_instance_uid().as_bytes());
+                    if is_rest || poisoned(&self.claimed).insert(uid) {
+                        candidate.through.iter().for_each(|stub| reception.read_through(stub));
+                        chosen.push(*candidate);
+                    } else {
+                        reception.puts_off();
+                        poisoned(&self.later).push(file.into_path());
+                    }
+                }
+                Ok(Met::Stub(stub)) => reception.leave(&file, &stub),
+                Ok(Met::Elsewhere(stub)) => reception.meets_elsewhere(&stub),
+                Ok(Met::Skipped(rule)) => {
+                    reception.skip(rule);
+                    if rule == Rule::Dicomdir && self.plan.selection.is_all() {
+                        poisoned(&self.dicomdirs).push(file.into_path());
+                    }
+                }
+                Err(rejection) => reception.reject(file.path(), &rejection),
+            }
+        }
+        chosen
+    }
+
+    /// Brings some files into the archive, but for the end of their copies.
+    fn portion<'b>(
+        &'b self,
+        desk: &mut Desk,
+        files: Vec<FoundFile>,
+        is_rest: bool,
+        reception: &'b Reception<'b>,
+        mut end: impl FnMut(Batch<'b>),
+    ) -> Result<()> {
+        let chosen = self.chosen(desk, files, is_rest, reception);
+        let Some(to) = &self.to else { return Ok(()) };
+        let uids: Vec<&str> = chosen.iter().map(|candidate| candidate.instance.sop_instance_uid()).collect();
+        let rows = self.rows.paths(&uids).inspect_err(|_| reception.not_reached(chosen.len()))?;
+        let mut batch = Batch::new(self, to, reception);
+        let mut failure = None;
+        for candidate in chosen {
+            let Some(rows) = rows.as_ref().filter(|_| failure.is_none() && reception.goes_on()) else {
+                reception.not_reached(1);
+                continue;
+            };
+            let row = rows.get(candidate.instance.sop_instance_uid()).map(String::as_str);
+            match self.place(to, &candidate, row) {
+                Ok(Place::Free(target)) => failure = batch.copy(candidate, target, &mut desk.buffer).err(),
+                Ok(Place::Taken(at, state)) => batch.has(&candidate, at, state, row.is_some() && is_rest),
+                Ok(Place::No { reason, detail }) => {
+                    self.in_conflict.fetch_add(1, Relaxed);
+                    reception.conflicts(&candidate.path, reason, &detail);
+                }
+                Err(why) => reception.refuse(&candidate.path, "unsafe-name", format!("it cannot be filed: {why}")),
+            }
+            if batch.is_full() {
+                end(std::mem::replace(&mut batch, Batch::new(self, to, reception)));
+            }
+        }
+        // What was copied by then is worth its place, whatever has failed.
+        end(batch);
+        failure.map_or(Ok(()), |failed| Err(failed.told(&to.filing.archive)))
+    }
+
+    /// Each gets its end, also when one has failed: what can be put into its place is.
+    fn end_batches(&self, batches: Receiver<Batch<'_>>) -> Result<()> {
+        let mut buffer = Vec::new();
+        batches.into_iter().map(|batch| self.end_batch(batch, &mut buffer)).fold(Ok(()), Result::and)
+    }
+
+    fn end_batch(&self, batch: Batch<'_>, buffer: &mut Vec<u8>) -> Result<()> {
+        let archive = self.to.as_ref().map_or(Path::new(""), |to| &to.filing.archive);
+        let reception = batch.reception;
+        batch.end(buffer).map_err(|failed| {
+            reception.fails();
+            failed.told(archive)
+        })
+    }
+}
+
+impl Bring for Importer<'_> {
+    fn sources(&self) -> &Roots {
+        self.plan.sources
+    }
+
+    fn threads(&self) -> usize {
+        self.plan.copies_at_a_time
+    }
+
+    /// Copies are synced and verified beside, while others are made.
+    fn bring(&self, found: &Receiver<Vec<FoundFile>>, reception: &Reception<'_>) -> Result<()> {
+        std::thread::scope(|scope| {
+            let (copied, to_end) = bounded(BATCHES_WAITING);
+            let ending = scope.spawn(move || self.end_batches(to_end));
+            let mut desk = Desk::default();
+            let mut brought = Ok(());
+            while let (Ok(()), Ok(mut files)) = (&brought, found.recv()) {
+                while files.len() < PORTION
+                    && let Ok(more) = found.try_recv()
+                {
+                    files.extend(more);
+                }
+                match reception.goes_on() {
+                    // It ends all that it is given.
+                    true => {
+                        brought = self.portion(&mut desk, files, false, reception, |batch| drop(copied.send(batch)))
+                    }
+                    false => reception.not_reached(files.len()),
+                }
+            }
+            drop(copied);
+            let ended = ending.join().unwrap_or_else(|_| Err(defect()));
+            brought.and(ended)
+        })
+    }
+
+    /// Further files of instances that were met with: what the first has become can be told by now.
+    fn bring_rest(&self, reception: &Reception<'_>) -> Result<()> {
+        let (mut desk, mut buffer) = (Desk::default(), Vec::new());
+        let mut later = std::mem::take(&mut *poisoned(&self.later));
+        later.sort();
+        for path in later {
+            if !reception.goes_on() {
+                break;
+            }
+            reception.takes_up();
+            let mut ended = Ok(());
+            let end = |batch: Batch<'_>| ended = self.end_batch(batch, &mut buffer);
+            self.portion(&mut desk, vec![FoundFile::named(path)], true, reception, end)?;
+            ended?;
+        }
+        Ok(())
+    }
+}
+
+fn defect() -> Error {
+    Error::unfinished(
+        "the import failed, which is a defect of this program",
+        "Please report it. Run the same command again: it goes on from there.",
+    )
+}
