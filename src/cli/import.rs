@@ -36,7 +36,7 @@ pub struct Import {
     pub part10: bool,
 
     /// Files that are copied at a time [default: 1 from an optical disk, 2 where a disk has heads that move, else 4]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16))]
     pub copies_at_a_time: Option<u16>,
 
     /// Show what the sources hold, and what the index has of it; write nothing

@@ -23,6 +23,7 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
         return list(typed);
     }
     let settings = Import::resolve(typed)?;
+    may_open_many_files();
     let replicas = consent::before_writing(&settings.run)?;
     consent::to_import(&doubts(&settings)?, &settings.run)?;
     let stop = Stop::default();
@@ -47,7 +48,7 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
             let to = settings.to.as_ref().map(|to| -> Result<Destination> {
                 let state = State { directory: &to.state, key: &to.state_key, busy: run.busy };
                 let ledger = Ledger::open(&state, today, || stop.is_set())?;
-                let filing = Filing { archive: to.archive.clone(), layout: to.layout, day: ledger.day };
+                let filing = Filing { archive: to.archive.clone(), layout: to.layout, day: today };
                 Ok(Destination { mark: disk::Mark::of(&to.archive), filing, ledger })
             });
             let rows = Rows::of(&run.location, tables, Access::Write, run.patience, &stop)?;
@@ -55,6 +56,22 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
         }),
     )
 }
+
+/// Copies that wait to be synced are open. Systems let a program have a thousand files open, and more if it asks.
+#[cfg(unix)]
+fn may_open_many_files() {
+    // SAFETY: both calls only read and write the struct that they are given.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn may_open_many_files() {}
 
 /// What looks like a mistake.
 fn doubts(settings: &Import) -> Result<Vec<String>> {
@@ -78,7 +95,7 @@ fn has_images(settings: &Import) -> Result<bool> {
 
 /// Where all is taken, it must fit, as far as nothing of it is there yet.
 fn too_little_room(settings: &Import, to: &To) -> Option<String> {
-    let is_new = !to.state.exists();
+    let is_new = !Ledger::is_unfinished(&to.state);
     let room = disk::room(&to.archive).filter(|_| is_new && settings.sources.selection.is_all())?;
     let needed = disk::size_of(settings.sources.roots.paths(), settings.run.walk_threads);
     (needed > room).then(|| {

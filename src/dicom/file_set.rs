@@ -39,7 +39,11 @@ impl FileSet {
         let Start { offset, .. } = start::locate(first)?;
         window.advance(offset);
         let mut scan = Scan::new(Elements::new(window), &mut header);
-        scan.meta().map_err(told)?;
+        match scan.meta() {
+            Err(End::Io(error)) => return Err(Rejection::Unreadable(error)),
+            Err(_) => return Ok(FileSet { is_cut: true, ..FileSet::default() }),
+            Ok(()) => {}
+        }
         let declared = scan.header.declared_transfer_syntax().map(str::to_owned);
         let first = scan.elements.window.peek(start::GUESSED).map_err(|trouble| told(trouble.into()))?;
         let encoding = start::guess(first, declared.as_deref());

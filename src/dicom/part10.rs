@@ -1,12 +1,18 @@
 //! What makes a file of the Part 10 format (PS3.10 7.1) of one that is none: preamble, prefix, and file meta information in
 //! front of a data set whose bytes stay as they are.
 
+use std::io;
+
+use dicom_dictionary_std::tags;
+
 use super::attributes::{Table, position};
+use super::element::Elements;
 use super::instance::{Instance, Value};
 use super::start;
+use super::window::{Source, Trouble, Window};
 
 /// As many first bytes tell how a file begins.
-pub const FIRST: u64 = 256;
+const FIRST: usize = 256;
 
 const PREAMBLE: [u8; 128] = [0; 128];
 const MAGIC: &[u8] = b"DICM";
@@ -23,29 +29,72 @@ pub struct Completion {
     pub instead_of: u64,
 }
 
-/// A file that cannot be completed: it does not say of which class it is.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Incomplete;
+/// Why a file cannot be completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incomplete {
+    /// It does not say of which class it is.
+    NoClass,
+    /// Its pixel data is compressed, and nothing says how.
+    Compressed,
+}
+
+impl Incomplete {
+    pub fn describe(self) -> &'static str {
+        match self {
+            Incomplete::NoClass => "it has no SOP Class UID (0008,0016)",
+            Incomplete::Compressed => "its pixel data is compressed, and nothing in it says how",
+        }
+    }
+}
 
 /// `None` where nothing is missing.
-pub fn completion(first: &[u8], instance: &Instance) -> Option<Result<Completion, Incomplete>> {
+pub fn completion(source: impl Source, instance: &Instance) -> io::Result<Option<Result<Completion, Incomplete>>> {
+    let mut buffer = Vec::new();
+    let mut window = Window::new(source, &mut buffer);
+    let first = window.peek(FIRST).map_err(io_error)?.to_vec();
     let is_preamble = first.get(PREAMBLE.len()..).is_some_and(|rest| rest.starts_with(MAGIC));
     let start = match is_preamble {
         true => PREAMBLE.len() + MAGIC.len(),
         false if first.starts_with(MAGIC) => MAGIC.len(),
         false => 0,
     };
-    let has_meta = start::looks_like_meta(&first[start..]);
+    let has_meta = first.get(start..).is_some_and(start::looks_like_meta);
     if is_preamble && has_meta {
-        return None;
+        return Ok(None);
     }
     let mut written = if is_preamble { first[..PREAMBLE.len()].to_vec() } else { PREAMBLE.to_vec() };
     written.extend(MAGIC);
     if !has_meta {
-        let Some(meta) = meta(instance) else { return Some(Err(Incomplete)) };
+        window.advance(start as u64);
+        let Some(meta) = meta(instance) else { return Ok(Some(Err(Incomplete::NoClass))) };
+        if is_compressed(&mut Elements::new(window)) {
+            return Ok(Some(Err(Incomplete::Compressed)));
+        }
         written.extend(meta);
     }
-    Some(Ok(Completion { written, instead_of: start as u64 }))
+    Ok(Some(Ok(Completion { written, instead_of: start as u64 })))
+}
+
+/// Whether Pixel Data (7FE0,0010) has an undefined length (PS3.5 A.4): its transfer syntax cannot be guessed then.
+fn is_compressed<S: Source>(elements: &mut Elements<'_, S>) -> bool {
+    let Ok(first) = elements.window.peek(start::GUESSED) else { return false };
+    let encoding = start::guess(first, None);
+    while let Ok(element) = elements.next(encoding) {
+        if element.tag == tags::PIXEL_DATA {
+            return element.length.is_none();
+        }
+        if elements.skip(&element, encoding).is_err() {
+            break;
+        }
+    }
+    false
+}
+
+fn io_error(trouble: Trouble) -> io::Error {
+    match trouble {
+        Trouble::Io(error) => error,
+        Trouble::Limit => io::ErrorKind::InvalidData.into(),
+    }
 }
 
 /// File meta information, always explicit VR little endian.
@@ -112,7 +161,7 @@ mod tests {
     }
 
     fn completed(bytes: &[u8]) -> Vec<u8> {
-        let Completion { mut written, instead_of } = completion(bytes, &read(bytes)).unwrap().unwrap();
+        let Completion { mut written, instead_of } = completion(bytes, &read(bytes)).unwrap().unwrap().unwrap();
         written.extend(&bytes[instead_of as usize..]);
         written
     }
@@ -126,7 +175,7 @@ mod tests {
         assert_eq!(instance.sop_instance_uid(), "1.21");
         let syntax = instance.get(position(Table::Image, "xfersyntax"));
         assert_eq!(syntax, Value::Text(uid::EXPLICIT_VR_LITTLE_ENDIAN));
-        assert_eq!(completion(&whole, &instance), None, "nothing is missing any more");
+        assert_eq!(completion(&whole[..], &instance).unwrap(), None, "nothing is missing any more");
         let object = dicom_object::from_reader(std::io::Cursor::new(&whole)).unwrap();
         assert_eq!(object.meta().media_storage_sop_instance_uid(), "1.21");
         assert_eq!(object.meta().implementation_class_uid(), IMPLEMENTATION_CLASS_UID);
@@ -137,7 +186,7 @@ mod tests {
         let whole = completed(&data_set());
         let mut marked = whole.clone();
         marked[7] = 42;
-        assert_eq!(completion(&marked, &read(&marked)), None);
+        assert_eq!(completion(&marked[..], &read(&marked)).unwrap(), None);
         assert_eq!(completed(&whole[128..]), whole, "without preamble");
         assert_eq!(completed(&whole[132..]), whole, "without preamble and prefix");
         let without_meta = [&marked[..132], &data_set()].concat();
@@ -147,6 +196,13 @@ mod tests {
     #[test]
     fn what_does_not_say_its_class_cannot_be_completed() {
         let bytes = &data_set()[34..];
-        assert_eq!(completion(bytes, &read(bytes)), Some(Err(Incomplete)));
+        assert_eq!(completion(bytes, &read(bytes)).unwrap(), Some(Err(Incomplete::NoClass)));
+    }
+
+    #[test]
+    fn how_pixel_data_is_compressed_is_not_made_up() {
+        let mut bytes = data_set();
+        bytes.extend(*b"\xE0\x7F\x10\x00OB\0\0\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\0\0\0\0\xFE\xFF\xDD\xE0\0\0\0\0");
+        assert_eq!(completion(&bytes[..], &read(&bytes)).unwrap(), Some(Err(Incomplete::Compressed)));
     }
 }

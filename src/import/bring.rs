@@ -18,9 +18,9 @@ use crate::error::{Error, Result};
 use crate::pipeline::{Bring, Reception};
 
 /// So many files are looked up at a time, and their copies are synced together.
-const PORTION: usize = 64;
+const PORTION: usize = 32;
 
-/// So many portions may wait for their end, their files open.
+/// So many portions may wait for their end, their copies open.
 const BATCHES_WAITING: usize = 1;
 
 #[derive(Default)]
@@ -45,12 +45,12 @@ impl Importer<'_> {
                     reception.skip(Rule::NotSelected);
                 }
                 Ok(Met::Instance(candidate)) if self.to.is_none() => {
-                    self.taken.fetch_add(1, Relaxed);
+                    self.takes(desk, &candidate, reception);
                     drop(candidate);
                     reception.pass_on(vec![file]);
                 }
                 Ok(Met::Instance(candidate)) => {
-                    self.taken.fetch_add(1, Relaxed);
+                    self.takes(desk, &candidate, reception);
                     let uid = xxh3_64(candidate.instance.sop_instance_uid().as_bytes());
                     if is_rest || poisoned(&self.claimed).insert(uid) {
                         candidate.through.iter().for_each(|stub| reception.read_through(stub));
@@ -72,6 +72,15 @@ impl Importer<'_> {
             }
         }
         chosen
+    }
+
+    /// A damaged file is taken as it is, and told: there may be a better one somewhere.
+    fn takes(&self, desk: &mut Desk, candidate: &Candidate, reception: &Reception<'_>) {
+        self.taken.fetch_add(1, Relaxed);
+        if let Some(damage) = candidate::damage(&mut desk.reader, &candidate.open) {
+            self.damaged.fetch_add(1, Relaxed);
+            reception.note(&candidate.origin.path, "damaged", &damage);
+        }
     }
 
     /// Brings some files into the archive, but for the end of their copies.
@@ -97,12 +106,15 @@ impl Importer<'_> {
             let row = rows.get(candidate.instance.sop_instance_uid()).map(String::as_str);
             match self.place(to, &candidate, row) {
                 Ok(Place::Free(target)) => failure = batch.copy(candidate, target, &mut desk.buffer).err(),
-                Ok(Place::Taken(at, state)) => batch.has(&candidate, at, state, row.is_some() && is_rest),
+                Ok(Place::Taken(at, state)) => batch.has(&candidate.origin, at, state, row.is_some() && is_rest),
                 Ok(Place::No { reason, detail }) => {
                     self.in_conflict.fetch_add(1, Relaxed);
-                    reception.conflicts(&candidate.path, reason, &detail);
+                    reception.conflicts(&candidate.origin.path, reason, &detail);
                 }
-                Err(why) => reception.refuse(&candidate.path, "unsafe-name", format!("it cannot be filed: {why}")),
+                Ok(Place::Refused { code, detail }) => reception.refuse(&candidate.origin.path, code, detail),
+                Err(why) => {
+                    reception.refuse(&candidate.origin.path, "unsafe-name", format!("it cannot be filed: {why}"));
+                }
             }
             if batch.is_full() {
                 end(std::mem::replace(&mut batch, Batch::new(self, to, reception)));
@@ -145,7 +157,9 @@ impl Bring for Importer<'_> {
             let ending = scope.spawn(move || self.end_batches(to_end));
             let mut desk = Desk::default();
             let mut brought = Ok(());
-            while let (Ok(()), Ok(mut files)) = (&brought, found.recv()) {
+            while brought.is_ok()
+                && let Ok(mut files) = found.recv()
+            {
                 while files.len() < PORTION
                     && let Ok(more) = found.try_recv()
                 {

@@ -10,14 +10,23 @@ use crate::dicom::{HeaderReader, Instance, Rejection};
 
 /// An instance that may be imported, its file open.
 pub struct Candidate {
-    pub path: PathBuf,
+    pub origin: Origin,
     pub open: OpenFile,
-    pub state: FileState,
     pub instance: Instance,
     /// The link or the pointer that led to its bytes.
     pub through: Option<Box<Stub>>,
     /// What it lacks for a file of the Part 10 format.
     pub completion: Option<Result<Completion, Incomplete>>,
+}
+
+/// Where it comes from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub path: PathBuf,
+    pub state: FileState,
+    pub sop_instance_uid: String,
+    /// No link or pointer has led there.
+    pub is_own: bool,
 }
 
 /// What a file of the sources is.
@@ -53,11 +62,11 @@ pub fn look(locator: &Locator, reader: &mut HeaderReader, file: &FoundFile) -> R
         };
         match read(reader, &open) {
             Ok(instance) => {
-                let first = open.head(part10::FIRST).map_err(Rejection::Unreadable)?;
-                let completion = part10::completion(&first, &instance);
+                let completion = part10::completion(&open, &instance).map_err(Rejection::Unreadable)?;
                 let (state, through) = (open.state, location.through);
-                let path = path.to_owned();
-                let candidate = Candidate { path, open, state, instance, through, completion };
+                let (path, sop_instance_uid) = (path.to_owned(), instance.sop_instance_uid().to_owned());
+                let origin = Origin { path, state, sop_instance_uid, is_own: through.is_none() };
+                let candidate = Candidate { origin, open, instance, through, completion };
                 return Ok(Met::Instance(Box::new(candidate)));
             }
             Err(Rejection::Dicomdir) => return Ok(Met::Skipped(Rule::Dicomdir)),
@@ -70,6 +79,14 @@ pub fn look(locator: &Locator, reader: &mut HeaderReader, file: &FoundFile) -> R
         }
     }
     Ok(Met::Stub(Stub::too_far()))
+}
+
+/// What is wrong with the rest of an instance, as far as its lengths tell.
+pub fn damage(reader: &mut HeaderReader, open: &OpenFile) -> Option<String> {
+    catch_unwind(AssertUnwindSafe(|| reader.damage(open))).unwrap_or_else(|_| {
+        *reader = HeaderReader::new();
+        Some("the reader fails, which is a defect: please report it".into())
+    })
 }
 
 /// A defect of the reader costs the one file.

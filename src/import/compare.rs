@@ -3,9 +3,12 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use xxhash_rust::xxh3::Xxh3;
+
+use super::candidate::Origin;
 use super::ledger::fingerprint;
 use super::{Candidate, Importer, Ledger};
-use crate::archive::{self, FileState, FoundFile, OpenFile};
+use crate::archive::{self, FileState, FoundFile, Locator, OpenFile};
 use crate::dicom::part10::Completion;
 use crate::dicom::window::Source;
 
@@ -66,7 +69,9 @@ impl Importer<'_> {
                 return Standing::Unknown(format!("{}: {}", stub.kind, stub.why));
             }
         };
-        if ledger.knows(fingerprint((&candidate.path, candidate.state), (path, location.state))) {
+        // What is to be removed afterwards is looked at anew.
+        let Origin { path: source, state, .. } = &candidate.origin;
+        if !self.plan.moves && ledger.knows(fingerprint((source, *state), (path, location.state))) {
             return Standing::Same(location.state);
         }
         let is_same = |content: Option<Content<'_>>| -> io::Result<bool> {
@@ -82,6 +87,23 @@ impl Importer<'_> {
             Ok(true) => Standing::Same(location.state),
             Ok(false) => Standing::Other,
             Err(error) => Standing::Unknown(error.to_string()),
+        }
+    }
+}
+
+/// The state of a file of the archive that has these bytes.
+pub fn holding(locator: &Locator, path: &Path, size: u64, hash: u128) -> Option<FileState> {
+    let found = FoundFile::named(path.to_owned());
+    let archive::Standing::Readable(location) = locator.look(&found).ok()?.standing else { return None };
+    let mut open = location.open().ok()??;
+    let (mut own, mut buffer) = (Xxh3::new(), vec![0; 1 << 16]);
+    if open.state.size != size {
+        return None;
+    }
+    loop {
+        match open.read(&mut buffer).ok()? {
+            0 => return (own.digest128() == hash).then_some(location.state),
+            read => own.update(&buffer[..read]),
         }
     }
 }

@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::compare::{Content, Standing};
+use super::candidate::Origin;
+use super::compare::{self, Content};
 use super::ledger::fingerprint;
 use super::{Candidate, Destination, Importer, disk, place};
 use crate::archive::{FileState, skip};
@@ -57,7 +58,7 @@ pub struct Batch<'a> {
 
 /// A copy under its own name.
 struct Copy {
-    candidate: Candidate,
+    origin: Origin,
     target: PathBuf,
     file: NamedTempFile,
     hash: u128,
@@ -81,9 +82,9 @@ impl<'a> Batch<'a> {
     }
 
     /// The archive has the bytes of a candidate. Where they are not indexed yet, or that is not certain, they are now.
-    pub fn has(&self, candidate: &Candidate, at: PathBuf, state: FileState, is_indexed: bool) {
+    pub fn has(&self, origin: &Origin, at: PathBuf, state: FileState, is_indexed: bool) {
         if let Some(brought) = &self.importer.brought {
-            brought.add(candidate, &at, state);
+            brought.add(origin, &at, state);
         }
         match is_indexed {
             true => self.reception.has(),
@@ -107,15 +108,21 @@ impl<'a> Batch<'a> {
             return Err(Failed::Full(format!("the next file takes {size}, and there is room for {room}")));
         }
         self.to.ledger.copies_into(&directory).map_err(|error| failed(&directory, error))?;
-        self.to.mark.make_directory(&directory).map_err(|error| failed(&directory, error))?;
+        if let Err(error) = self.to.mark.make_directory(&directory) {
+            return self.shut_out(&candidate.origin, &directory, error);
+        }
         let mut named = tempfile::Builder::new();
         named.prefix(&self.to.ledger.prefix).suffix(skip::COPY_ENDS);
         #[cfg(unix)]
         named.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = named.tempfile_in(&directory).map_err(|error| failed(&directory, error))?;
+        let mut file = match named.tempfile_in(&directory) {
+            Ok(file) => file,
+            Err(error) => return self.shut_out(&candidate.origin, &directory, error),
+        };
         match write(content, file.as_file_mut(), buffer) {
             Ok((hash, written)) if written == size && !candidate.open.may_be_mixed() => {
-                self.copies.push(Copy { candidate, target, file, hash, size });
+                // Its file is closed: many copies may wait.
+                self.copies.push(Copy { origin: candidate.origin, target, file, hash, size });
             }
             Ok(_) => self.unreadable(&candidate, io::Error::other("the file changed while it was read")),
             Err(Trouble::Source(error)) => self.unreadable(&candidate, error),
@@ -125,19 +132,33 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// A single directory that cannot be written to keeps out what belongs there; an archive that cannot, everything.
+    fn shut_out(&self, origin: &Origin, directory: &Path, error: io::Error) -> Result<(), Failed> {
+        let archive = &self.to.filing.archive;
+        let is_of_it = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
+        let probe =
+            || tempfile::Builder::new().prefix(&self.to.ledger.prefix).suffix(skip::COPY_ENDS).tempfile_in(archive);
+        if !is_of_it || probe().is_err() {
+            return Err(failed(directory, error));
+        }
+        let detail = format!("{}: {error}", directory.display());
+        self.reception.refuse(&origin.path, "not-writable", detail);
+        Ok(())
+    }
+
     fn content<'c>(&self, candidate: &'c Candidate) -> Content<'c> {
         if !self.importer.plan.completes {
             return candidate.plain();
         }
-        if let Some(Err(_)) = &candidate.completion {
-            let detail = "without a SOP Class UID (0008,0016) it cannot be completed; it was copied as it is";
-            self.reception.note(&candidate.path, "not-completed", detail);
+        if let Some(Err(why)) = &candidate.completion {
+            let detail = format!("it is copied as it is, and not completed: {}", why.describe());
+            self.reception.note(&candidate.origin.path, "not-completed", &detail);
         }
         candidate.completed().unwrap_or(candidate.plain())
     }
 
     fn unreadable(&self, candidate: &Candidate, error: io::Error) {
-        self.reception.reject(&candidate.path, &Rejection::Unreadable(error));
+        self.reception.reject(&candidate.origin.path, &Rejection::Unreadable(error));
     }
 
     /// Syncs what was copied, verifies it, and puts it into its place.
@@ -166,19 +187,20 @@ impl<'a> Batch<'a> {
 
     /// A name that has come meanwhile is not overwritten.
     fn put(&self, copy: Copy) -> Result<Option<Placed>, Failed> {
-        let Copy { candidate, target, file, size, .. } = copy;
+        let Copy { origin, target, file, hash, size } = copy;
+        self.to.mark.check().map_err(|error| failed(&target, error))?;
         match file.persist_noclobber(&target) {
             Ok(file) => {
                 let state = file.metadata().map(|metadata| FileState::of(&metadata));
                 let state = state.map_err(|error| failed(&target, error))?;
-                Ok(Some(Placed { candidate, target, state, size }))
+                Ok(Some(Placed { origin, target, state, size }))
             }
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                match self.importer.standing(&candidate, &target, &self.to.ledger) {
-                    Standing::Same(state) => self.has(&candidate, target, state, false),
-                    _ => {
+                match compare::holding(&self.importer.plan.stored.locator, &target, size, hash) {
+                    Some(state) => self.has(&origin, target, state, false),
+                    None => {
                         self.importer.in_conflict.fetch_add(1, Relaxed);
-                        self.reception.conflicts(&candidate.path, place::OTHER, &place::other(&target));
+                        self.reception.conflicts(&origin.path, place::OTHER, &place::other(&target));
                     }
                 }
                 Ok(None)
@@ -188,20 +210,20 @@ impl<'a> Batch<'a> {
     }
 
     fn receive(&self, placed: Vec<Placed>) {
-        let same = placed.iter().filter(|placed| placed.candidate.state.tells_changes());
-        let same = same.map(|p| fingerprint((&p.candidate.path, p.candidate.state), (&p.target, p.state)));
+        let same = placed.iter().filter(|placed| placed.origin.state.tells_changes());
+        let same = same.map(|p| fingerprint((&p.origin.path, p.origin.state), (&p.target, p.state)));
         self.to.ledger.verified(same);
-        for Placed { candidate, target, state, size } in placed {
+        for Placed { origin, target, state, size } in placed {
             self.importer.copied.fetch_add(1, Relaxed);
             self.importer.copied_bytes.fetch_add(size, Relaxed);
-            self.has(&candidate, target, state, false);
+            self.has(&origin, target, state, false);
         }
     }
 }
 
 /// A copy in its place.
 struct Placed {
-    candidate: Candidate,
+    origin: Origin,
     target: PathBuf,
     state: FileState,
     size: u64,

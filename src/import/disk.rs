@@ -69,13 +69,19 @@ impl Mark {
         Mark { archive: archive.to_owned(), is: identity(archive) }
     }
 
+    /// An error where it is another one now.
+    pub fn check(&self) -> io::Result<()> {
+        match identity(&self.archive) == self.is {
+            true => Ok(()),
+            false => Err(io::Error::other("the archive is another directory now: is it still mounted?")),
+        }
+    }
+
     /// Makes a directory below the archive, as long as that is where it was.
     pub fn make_directory(&self, directory: &Path) -> io::Result<()> {
+        self.check()?;
         if directory.is_dir() {
             return Ok(());
-        }
-        if identity(&self.archive) != self.is {
-            return Err(io::Error::other("the archive is another directory now: is it still mounted?"));
         }
         std::fs::create_dir_all(directory)?;
         // The names of those that are new stand in the ones above.

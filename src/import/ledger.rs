@@ -1,6 +1,6 @@
-//! What an import remembers, so that the same command goes on after a kill: on which day it began, since the layouts carry
-//! the day; where it has begun copies, which it cleans; and which files it has copied and verified, so that these are not
-//! compared again. Losing it costs time: then files are compared byte by byte.
+//! What an import remembers, so that the same command goes on after a kill: the days on which it was begun, under which
+//! copies lie that no row names yet; where it has begun copies, which it cleans; and which files it has copied and verified,
+//! so that these are not compared again. Losing it costs time: then files are compared byte by byte.
 //!
 //! A text file that only its owner may read, since paths may tell of patients.
 
@@ -8,12 +8,13 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use jiff::civil::Date;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::poisoned;
 use crate::archive::{FileState, skip};
@@ -21,12 +22,10 @@ use crate::error::{Error, Result};
 use crate::journal::{self, Busy};
 
 pub struct Ledger {
-    /// The day of import: that on which it began.
-    pub day: Date,
+    /// The days of imports that did not end: what they have copied lies there.
+    pub earlier: Vec<Date>,
     /// How its unfinished copies are called.
     pub prefix: String,
-    /// Something was copied and verified before.
-    pub goes_on: bool,
     /// Sorted.
     known: Vec<u128>,
     directories: Mutex<HashSet<PathBuf>>,
@@ -59,7 +58,8 @@ pub fn fingerprint(source: (&Path, FileState), copy: (&Path, FileState)) -> u128
 /// What the lines say.
 #[derive(Default)]
 struct Begun {
-    day: Option<Date>,
+    name: Option<String>,
+    days: Vec<Date>,
     directories: HashSet<PathBuf>,
     known: Vec<u128>,
 }
@@ -74,24 +74,30 @@ impl Ledger {
             )
         };
         let lock = journal::claim(state.directory, state.key, state.busy, is_interrupted, failed)?;
-        let prefix = format!("{}{:016x}-", skip::COPY_BEGINS, xxh3_64(state.key.as_bytes()));
         let path = state.directory.join(FILE);
-        let Begun { day, directories, mut known } = Begun::read(&path).map_err(failed)?;
+        let Begun { name, days, directories, mut known } = Begun::read(&path).map_err(failed)?;
+        // Another machine may import the same with a state of its own.
+        let name = name.unwrap_or_else(|| format!("{:016x}", RandomState::new().hash_one(state.key)));
+        let prefix = format!("{}{name}-", skip::COPY_BEGINS);
         directories.iter().for_each(|directory| clean(directory, &prefix));
         known.sort_unstable();
         let out = journal::private().create(true).append(true).open(path).map_err(failed)?;
         let ledger = Ledger {
-            day: day.unwrap_or(today),
+            earlier: days.into_iter().filter(|day| *day != today).collect(),
             prefix,
-            goes_on: !known.is_empty(),
             known,
             directories: Mutex::new(directories),
             out: Mutex::new(out),
             _lock: lock,
         };
         // Behind a line that was cut off.
-        ledger.write(&format!("\nday {}\n", ledger.day)).map_err(failed)?;
+        ledger.write(&format!("\nname {name}\nday {today}\n")).map_err(failed)?;
         Ok(ledger)
+    }
+
+    /// Whether an import began there and did not end.
+    pub fn is_unfinished(directory: &Path) -> bool {
+        Begun::read(&directory.join(FILE)).is_ok_and(|begun| !begun.days.is_empty())
     }
 
     pub fn knows(&self, fingerprint: u128) -> bool {
@@ -139,10 +145,17 @@ impl Begun {
     /// A line that was cut off says nothing.
     fn take(&mut self, line: &str) {
         match line.split_once(' ') {
-            Some(("day", day)) => self.day = day.parse().ok().or(self.day),
+            Some(("name", name)) if name.len() == 16 => self.name = Some(name.to_owned()),
+            Some(("day", day)) => {
+                let day = day.parse().ok().filter(|day| !self.days.contains(day));
+                self.days.extend(day);
+            }
             Some(("directory", text)) => self.directories.extend(serde_json::from_str::<PathBuf>(text).ok()),
             Some(("same", digits)) if digits.len() == 32 => self.known.extend(u128::from_str_radix(digits, 16).ok()),
-            None if line == "end" => (self.day, self.directories) = (None, HashSet::new()),
+            None if line == "end" => {
+                self.days.clear();
+                self.directories.clear();
+            }
             _ => {}
         }
     }
@@ -170,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_import_that_was_killed_goes_on_with_its_day_and_leaves_nothing_unfinished() {
+    fn an_import_that_was_killed_is_found_under_its_day_and_leaves_nothing_unfinished() {
         let site = tempfile::tempdir().unwrap();
         let (state, archive) = (site.path().join("state"), site.path().join("a\nb"));
         std::fs::create_dir(&archive).unwrap();
@@ -179,19 +192,20 @@ mod tests {
         ledger.copies_into(&archive).unwrap();
         ledger.verified([7, u128::MAX].into_iter());
         let [own, foreign] = [format!("{}x.part", ledger.prefix), ".pacs-index-0000000000000000-x.part".into()];
+        assert!(Ledger::is_unfinished(&state));
         for name in [&own, &foreign, "1.2.3"] {
             std::fs::write(archive.join(name), "x").unwrap();
         }
         drop(ledger);
         let ledger = open(&state, second);
-        assert_eq!((ledger.day, ledger.goes_on), (first, true));
+        assert_eq!(ledger.earlier, [first]);
         assert!(ledger.knows(7) && ledger.knows(u128::MAX) && !ledger.knows(8));
         let left: HashSet<_> = std::fs::read_dir(&archive).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, HashSet::from([foreign.into(), "1.2.3".into()]));
         ledger.ended();
         drop(ledger);
         let ledger = open(&state, second);
-        assert!(ledger.day == second && ledger.knows(7));
+        assert!(ledger.earlier.is_empty() && ledger.knows(7));
     }
 
     #[test]
@@ -201,7 +215,7 @@ mod tests {
         ledger.write("same 00ff").unwrap();
         drop(ledger);
         let ledger = open(site.path(), date(2026, 12, 1));
-        assert_eq!((ledger.day, ledger.known.len()), (date(2026, 11, 28), 0));
+        assert_eq!((&ledger.earlier[..], ledger.known.len()), (&[date(2026, 11, 28)][..], 0));
     }
 
     #[test]

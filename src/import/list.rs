@@ -47,6 +47,8 @@ pub struct Contents {
     /// Stubs that are not read, by path, with what they are.
     pub stubs: BTreeMap<PathBuf, String>,
     pub directories_unreadable: BTreeMap<PathBuf, String>,
+    /// Snapshots and waste baskets, which are not looked into.
+    pub directories_skipped: BTreeMap<PathBuf, String>,
     pub media: Vec<Medium>,
     met: HashSet<u64>,
 }
@@ -145,9 +147,11 @@ pub fn contents(plan: &Plan<'_>) -> Result<Contents> {
         results.into_iter().collect::<Result<()>>()
     })?;
     let mut contents = contents.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let instances: Vec<PathBuf> = std::mem::take(&mut poisoned(&instances));
+    let mut instances: Vec<PathBuf> = std::mem::take(&mut poisoned(&instances));
+    // What lies below a directory stands together.
+    instances.sort();
     let dicomdirs: Vec<PathBuf> = std::mem::take(&mut poisoned(&dicomdirs));
-    contents.media = dicomdirs.into_iter().map(|dicomdir| medium(plan.locator, dicomdir, &instances)).collect();
+    contents.media = dicomdirs.into_iter().map(|dicomdir| medium(plan, dicomdir, &instances)).collect();
     contents.media.sort_by(|a, b| a.dicomdir.cmp(&b.dicomdir));
     Ok(contents)
 }
@@ -160,11 +164,13 @@ struct Gathered<'a> {
     instances: &'a Mutex<Vec<PathBuf>>,
 }
 
-fn medium(locator: &Locator, dicomdir: PathBuf, instances: &[PathBuf]) -> Medium {
-    let compared = Compared::of(locator, &dicomdir).map_err(|rejection| rejection.to_string());
+fn medium(plan: &Plan<'_>, dicomdir: PathBuf, instances: &[PathBuf]) -> Medium {
+    let compared = Compared::of(plan.locator, &dicomdir, plan.stop).map_err(|rejection| rejection.to_string());
     let base = dicomdir.parent().unwrap_or(&dicomdir);
     let is_named = |file: &&PathBuf| compared.as_ref().is_ok_and(|compared| compared.names(file));
-    let not_named = instances.iter().filter(|file| file.starts_with(base) && !is_named(file)).count() as u64;
+    let first = instances.partition_point(|file| file.as_path() < base);
+    let below = instances[first..].iter().take_while(|file| file.starts_with(base));
+    let not_named = below.filter(|file| !is_named(file)).count() as u64;
     Medium { dicomdir, compared, not_named }
 }
 
@@ -183,7 +189,12 @@ impl Plan<'_> {
                 Found::UnreadableDirectory { path, error } => {
                     poisoned(contents).directories_unreadable.insert(path, error.to_string());
                 }
-                Found::Directory { .. } | Found::SystemDirectory(_) | Found::Earlier(_) => {}
+                Found::SystemDirectory(path) => {
+                    poisoned(contents)
+                        .directories_skipped
+                        .insert(path, "a snapshot or a waste basket, by its name".into());
+                }
+                Found::Directory { .. } | Found::Earlier(_) => {}
             }
             if self.stop.is_set() { Err(Enough) } else { Ok(()) }
         };

@@ -66,6 +66,7 @@ pub fn table(contents: &Contents, index: &str, wide: bool) -> String {
         (&contents.rejected, "files without an instance"),
         (&contents.stubs, "stubs and links, not read"),
         (&contents.directories_unreadable, "DIRECTORIES UNREADABLE"),
+        (&contents.directories_skipped, "directories not looked into"),
     ];
     for (paths, what) in listed {
         let lines = paths.iter().map(|(path, why)| format!("{}: {why}", text::path(path)));
@@ -171,6 +172,7 @@ pub fn json(contents: &Contents, index: &str) -> String {
         "rejected": paths(&contents.rejected),
         "stubs": paths(&contents.stubs),
         "directories_unreadable": paths(&contents.directories_unreadable),
+        "directories_skipped": paths(&contents.directories_skipped),
         "media": contents.media.iter().map(medium).collect::<Vec<_>>(),
     });
     format!("{:#}\n", counted(all, contents.count()))

@@ -2,12 +2,14 @@
 //! themselves.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use super::candidate::{self, Met};
 use crate::archive::{FoundFile, Locator, Standing};
 use crate::dicom::file_set::{FileSet, Record};
 use crate::dicom::{HeaderReader, Rejection};
+use crate::pipeline::Stop;
 
 /// A file that a DICOMDIR names, by its components, and an instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,12 +45,15 @@ impl Compared {
         self.named.contains(file)
     }
 
-    pub fn of(locator: &Locator, dicomdir: &Path) -> Result<Self, Rejection> {
+    pub fn of(locator: &Locator, dicomdir: &Path, stop: &Stop) -> Result<Self, Rejection> {
         let set = read(locator, dicomdir)?;
         let base = dicomdir.parent().unwrap_or(Path::new("/"));
         let mut compared = Compared { dicomdir: dicomdir.into(), is_cut: set.is_cut, ..Compared::default() };
         let (mut names, mut reader) = (Names::default(), HeaderReader::new());
         for Record { file, sop_instance_uid } in set.records {
+            if stop.is_set() {
+                break;
+            }
             compared.names += 1;
             let named = Named { file: file.join("/"), sop_instance_uid };
             let Some(path) = names.find(base, &file) else {
@@ -94,7 +99,11 @@ impl Names {
 
 fn names(directory: &Path) -> HashMap<String, PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| (plain(&entry.file_name().to_string_lossy()), entry.path())).collect()
+    // Links to directories are not followed, as in a walk.
+    let is_followed = |entry: &DirEntry| {
+        !(entry.file_type().is_ok_and(|kind| kind.is_symlink()) && entry.path().metadata().is_ok_and(|to| to.is_dir()))
+    };
+    entries.filter(is_followed).map(|entry| (plain(&entry.file_name().to_string_lossy()), entry.path())).collect()
 }
 
 fn plain(name: &str) -> String {
@@ -122,5 +131,10 @@ mod tests {
         assert_eq!(found("IM000002").as_deref(), Some("IM000002"));
         assert_eq!(found("IM000003"), None);
         assert_eq!(names.find(site.path(), &["..".into(), "x".into()]), None, "nothing is looked for elsewhere");
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("/", site.path().join("LINK")).unwrap();
+            assert_eq!(Names::default().find(site.path(), &["LINK".into(), "etc".into()]), None);
+        }
     }
 }

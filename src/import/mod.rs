@@ -78,8 +78,9 @@ pub struct Importer<'a> {
     copied: AtomicU64,
     /// Files that are not imported, since the archive has another one of their instance.
     in_conflict: AtomicU64,
-    /// Instances that were chosen.
+    /// Instances that were chosen, and those of them that do not end where they should.
     taken: AtomicU64,
+    damaged: AtomicU64,
     copied_bytes: AtomicU64,
 }
 
@@ -109,6 +110,7 @@ impl<'a> Importer<'a> {
             copied: AtomicU64::new(0),
             in_conflict: AtomicU64::new(0),
             taken: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
             copied_bytes: AtomicU64::new(0),
         })
     }
@@ -119,7 +121,7 @@ impl<'a> Importer<'a> {
         // Several may name the same.
         let mut missing = HashSet::new();
         for dicomdir in &*poisoned(&self.dicomdirs) {
-            self.compare_medium(dicomdir, listing, &mut missing)?;
+            self.compare_medium(dicomdir, stop, listing, &mut missing)?;
         }
         ended.not_on_medium = missing.len() as u64;
         if let Some(brought) = &self.brought {
@@ -137,9 +139,15 @@ impl<'a> Importer<'a> {
     }
 
     /// Lists the instances that a DICOMDIR names and that are neither on its medium nor in the index.
-    fn compare_medium(&self, dicomdir: &Path, listing: &Listing, missing: &mut HashSet<String>) -> Result<()> {
+    fn compare_medium(
+        &self,
+        dicomdir: &Path,
+        stop: &Stop,
+        listing: &Listing,
+        missing: &mut HashSet<String>,
+    ) -> Result<()> {
         // One that cannot be read says nothing.
-        let Ok(compared) = Compared::of(self.plan.locator, dicomdir) else { return Ok(()) };
+        let Ok(compared) = Compared::of(self.plan.locator, dicomdir, stop) else { return Ok(()) };
         let not_read = [compared.missing, compared.unreadable].concat();
         let others = compared.others.into_iter().map(|(named, _)| named);
         for portion in not_read.into_iter().chain(others).collect::<Vec<_>>().chunks(TOGETHER) {
@@ -160,6 +168,7 @@ impl<'a> Importer<'a> {
         Imported {
             copies: (self.copied.load(Relaxed), self.copied_bytes.load(Relaxed)),
             in_conflict: self.in_conflict.load(Relaxed),
+            damaged: self.damaged.load(Relaxed),
             fits_nothing: !self.plan.selection.is_all() && self.taken.load(Relaxed) == 0,
             not_on_medium: ended.not_on_medium,
             removed: ended.removed.map(|removed| (removed.files, removed.left)),

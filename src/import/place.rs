@@ -3,15 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use super::compare::Standing;
-use super::{Candidate, Destination, Importer};
-use crate::archive::FileState;
+use super::{Candidate, Destination, Importer, Rows};
 use crate::archive::filing::Unsafe;
+use crate::archive::{FileState, Filing, PathMap};
+use crate::dicom::Instance;
 use crate::index::duplicates::Archive;
 
 pub enum Place {
     Free(PathBuf),
     /// The same bytes are there.
     Taken(PathBuf, FileState),
+    /// The index would not take its row.
+    Refused {
+        code: &'static str,
+        detail: String,
+    },
     /// It is not brought.
     No {
         reason: &'static str,
@@ -22,7 +28,7 @@ pub enum Place {
 impl Importer<'_> {
     /// Where the copy of an instance belongs.
     pub(super) fn place(&self, to: &Destination, candidate: &Candidate, row: Option<&str>) -> Result<Place, Unsafe> {
-        let target = to.filing.place(&candidate.instance)?;
+        let target = to.place(&candidate.instance)?;
         let stored = &self.plan.stored;
         let indexed = row.filter(|path| !stored.is_stale(path, candidate.instance.sop_instance_uid()));
         let at = match indexed {
@@ -30,7 +36,12 @@ impl Importer<'_> {
                 Some(file) => file,
                 None => return Ok(Place::unknown(path, "it is not mapped to a directory of this system")),
             },
-            None => target.clone(),
+            None => {
+                if let Err(refusal) = self.rows.takes(&candidate.instance, &target, self.plan.path_map) {
+                    return Ok(refusal);
+                }
+                target.clone()
+            }
         };
         Ok(match self.standing(candidate, &at, &to.ledger) {
             Standing::Free if indexed.is_none() => Place::Free(target),
@@ -39,6 +50,29 @@ impl Importer<'_> {
             Standing::Other => Place::No { reason: OTHER, detail: other(&at) },
             Standing::Unknown(why) => Place::unknown(&at.to_string_lossy(), &why),
         })
+    }
+}
+
+impl Destination {
+    /// A copy that a killed import has left lies under the day of that.
+    fn place(&self, instance: &Instance) -> Result<PathBuf, Unsafe> {
+        for day in &self.ledger.earlier {
+            let then = Filing { day: *day, ..self.filing.clone() }.place(instance)?;
+            if then.symlink_metadata().is_ok() {
+                return Ok(then);
+            }
+        }
+        self.filing.place(instance)
+    }
+}
+
+impl Rows {
+    /// Whether the index can hold the row of an instance: else its copy would lie in the archive for nobody.
+    fn takes(&self, instance: &Instance, path: &Path, path_map: &PathMap) -> Result<(), Place> {
+        let refused = |code, detail| Place::Refused { code, detail };
+        let indexed = path_map.to_index(path).map_err(|not_text| refused("path-not-text", not_text.to_string()))?;
+        let fits = self.tables.check_path(&indexed).and_then(|()| self.tables.fit(&mut instance.clone()));
+        fits.map(|_| ()).map_err(|refusal| refused(refusal.code, refusal.detail))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The end of a move: a source file is removed once its bytes were seen in the archive and its row is committed and names
 //! them, if both are what they were. Whatever is in doubt stays.
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Candidate, Plan, Rows, TOGETHER};
-use crate::archive::FileState;
+use super::candidate::Origin;
+use super::{Plan, Rows, TOGETHER};
+use crate::archive::{FileState, skip};
 use crate::error::{Error, Result};
 use crate::pipeline::Stop;
 use crate::pipeline::spool::Spool;
@@ -46,17 +48,12 @@ impl Brought {
     }
 
     /// What a link or a pointer has led to is not the source's own, and stays.
-    pub fn add(&self, candidate: &Candidate, copy: &Path, of_copy: FileState) {
-        if candidate.through.is_some() {
+    pub fn add(&self, origin: &Origin, copy: &Path, of_copy: FileState) {
+        if !origin.is_own {
             return;
         }
-        let moved = Move {
-            sop_instance_uid: candidate.instance.sop_instance_uid().to_owned(),
-            source: candidate.path.clone(),
-            of_source: candidate.state,
-            copy: copy.to_owned(),
-            of_copy,
-        };
+        let Origin { path, state, sop_instance_uid, .. } = origin.clone();
+        let moved = Move { sop_instance_uid, source: path, of_source: state, copy: copy.to_owned(), of_copy };
         match postcard::to_stdvec(&moved) {
             Ok(record) => self.moves.append([record]),
             Err(_) => drop(self.not_text.fetch_add(1, Relaxed)),
@@ -65,9 +62,9 @@ impl Brought {
 
     pub fn remove(&self, rows: &Rows, plan: &Plan<'_>, stop: &Stop, listing: &Listing) -> Result<Removed> {
         let mut removed = Removed { files: 0, left: self.not_text.load(Relaxed) };
-        let (mut portion, mut failed) = (Vec::new(), None);
+        let (mut portion, mut failed, mut aliases) = (Vec::new(), None, Aliases::default());
         let mut part = |portion: &mut Vec<Move>| {
-            let done = remove(std::mem::take(portion), rows, plan, listing, &mut removed);
+            let done = remove(std::mem::take(portion), rows, plan, listing, &mut removed, &mut aliases);
             failed = done.err();
             if failed.is_some() || stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
@@ -83,14 +80,24 @@ impl Brought {
     }
 }
 
-fn remove(portion: Vec<Move>, rows: &Rows, plan: &Plan<'_>, listing: &Listing, removed: &mut Removed) -> Result<()> {
+fn remove(
+    portion: Vec<Move>,
+    rows: &Rows,
+    plan: &Plan<'_>,
+    listing: &Listing,
+    removed: &mut Removed,
+    aliases: &mut Aliases,
+) -> Result<()> {
     let uids: Vec<&str> = portion.iter().map(|moved| moved.sop_instance_uid.as_str()).collect();
     let Some(paths) = rows.paths(&uids)? else { return Ok(()) };
     for moved in &portion {
         let row = paths.get(&moved.sop_instance_uid);
         let is_named = row.and_then(|path| plan.path_map.from_index(path)).is_some_and(|file| file == moved.copy);
         let done = match is_named {
-            true => moved.check().and_then(|()| std::fs::remove_file(&moved.source).map_err(|error| error.to_string())),
+            true if plan.stored.roots.paths().iter().any(|root| moved.copy.starts_with(root)) => moved
+                .check(aliases)
+                .and_then(|()| std::fs::remove_file(&moved.source).map_err(|error| error.to_string())),
+            true => Err("its row names a file outside of the archive".into()),
             false => Err("no row names its copy".into()),
         };
         match done {
@@ -106,7 +113,7 @@ fn remove(portion: Vec<Move>, rows: &Rows, plan: &Plan<'_>, listing: &Listing, r
 
 impl Move {
     /// The source and its copy are what they were, and not one file.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self, aliases: &mut Aliases) -> Result<(), String> {
         let now = |path: &Path| -> io::Result<_> {
             let metadata = path.symlink_metadata()?;
             Ok((metadata.is_file(), FileState::of(&metadata), number(&metadata)))
@@ -117,13 +124,34 @@ impl Move {
             Err("it is not what it was when it was copied".into())
         } else if !is_copy || copy != self.of_copy {
             Err("its copy is not what it was when it was verified".into())
-        } else if of_source == of_copy && source == copy {
-            // By two mounts of one storage unit, perhaps.
+        } else if of_source == of_copy && source == copy || aliases.are_one_file(&self.source, &self.copy) {
             Err("it is the file in the archive itself".into())
         } else {
             Ok(())
         }
     }
+}
+
+/// Directories of sources that are directories of the archive, by another mount of one storage unit, perhaps. Numbers of
+/// files may differ then; but what is made in the one is there in the other.
+#[derive(Default)]
+struct Aliases(HashMap<(PathBuf, PathBuf), bool>);
+
+impl Aliases {
+    fn are_one_file(&mut self, source: &Path, copy: &Path) -> bool {
+        let (Some(source_in), Some(copy_in)) = (source.parent(), copy.parent()) else { return false };
+        // Under another name it would be another file, or a further name of one that keeps its own.
+        source.file_name() == copy.file_name()
+            && *self.0.entry((source_in.into(), copy_in.into())).or_insert_with(|| are_one(source_in, copy_in))
+    }
+}
+
+/// Where that cannot be told, they may be.
+fn are_one(source: &Path, copy: &Path) -> bool {
+    let probe = tempfile::Builder::new().prefix(skip::COPY_BEGINS).suffix(skip::COPY_ENDS).tempfile_in(copy);
+    probe.map_or(true, |probe| {
+        probe.path().file_name().is_some_and(|name| !matches!(source.join(name).try_exists(), Ok(false)))
+    })
 }
 
 /// The number of a file on its file system, whatever that is called here.
@@ -142,4 +170,23 @@ fn not_kept(error: io::Error) -> Error {
         format!("what was brought could not be kept on disk until the end: {error}"),
         "No source was removed that was not safe. Make room beside the list of rejected files, and run the command again.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_is_the_same_by_another_way_is_known() {
+        let site = tempfile::tempdir().unwrap();
+        let [archive, other, again] = ["archive", "other", "again"].map(|name| site.path().join(name));
+        std::fs::create_dir(&archive).unwrap();
+        std::fs::create_dir(&other).unwrap();
+        std::os::unix::fs::symlink(&archive, &again).unwrap();
+        let are_one = |a: &Path, b: &str| Aliases::default().are_one_file(&a.join("1.2.3"), &archive.join(b));
+        assert!(are_one(&again, "1.2.3"));
+        assert!(!are_one(&again, "1.2.4") && !are_one(&other, "1.2.3"));
+        assert_eq!(std::fs::read_dir(&archive).unwrap().count(), 0, "nothing is left there");
+    }
 }

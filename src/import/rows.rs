@@ -14,7 +14,7 @@ use crate::pipeline::Stop;
 
 pub struct Rows {
     location: Location,
-    tables: Arc<Tables>,
+    pub tables: Arc<Tables>,
     patience: Duration,
     stop: Stop,
     access: Access,

@@ -268,7 +268,7 @@ impl<'a> Run<'a> {
             led: plan.watch_rows.then(|| gone::Led::new(scratch)).transpose().map_err(again::spool_failed)?,
             watch: watch::Watch::default(),
             gate: gate::Gate::new(lags, plan.max_replica_lag),
-            storage: storage::Storage::of([plan.roots, plan.walked()]),
+            storage: storage::Storage::of([("archive", plan.roots), ("source", plan.walked())]),
             recall: recall::Wanted::new(plan.locator.policy()),
             targets_met: Mutex::default(),
             told_losers: Mutex::default(),

@@ -20,6 +20,7 @@ pub struct Storage {
 }
 
 struct Root {
+    what: &'static str,
     path: PathBuf,
     mark: Option<Mark>,
 }
@@ -28,9 +29,11 @@ struct Root {
 type Mark = (u64, u64);
 
 impl Storage {
-    pub fn of<'r>(roots: impl IntoIterator<Item = &'r Roots>) -> Self {
-        let root = |path: &PathBuf| Root { path: path.clone(), mark: mark(path).ok() };
-        Storage { roots: roots.into_iter().flat_map(Roots::paths).map(root).collect(), lost: Mutex::default() }
+    /// Roots, each with what it is.
+    pub fn of<'r>(roots: impl IntoIterator<Item = (&'static str, &'r Roots)>) -> Self {
+        let root = |what, path: &PathBuf| Root { what, path: path.clone(), mark: mark(path).ok() };
+        let of_one = |(what, roots): (_, &'r Roots)| roots.paths().iter().map(move |path| root(what, path));
+        Storage { roots: roots.into_iter().flat_map(of_one).collect(), lost: Mutex::default() }
     }
 
     /// Something could not be read. Returns whether its root is gone.
@@ -42,7 +45,8 @@ impl Storage {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         if lost.is_none() {
             thread::sleep(AFTER_A_MOMENT);
-            *lost = failing.why_gone().map(|why| format!("{} {why}", failing.path.display()));
+            *lost =
+                failing.why_gone().map(|why| format!("{} has gone: {} {why}", failing.what, failing.path.display()));
         }
         lost.is_some()
     }
@@ -51,7 +55,7 @@ impl Storage {
     pub fn lost(&self) -> Option<Error> {
         let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         Some(Error::unfinished(
-            format!("the archive has gone: {lost}"),
+            format!("the {lost}"),
             "Is it still mounted? What was read by then is indexed. When it is back, run the same command again: it goes \
              on from there.",
         ))
@@ -98,7 +102,7 @@ mod tests {
         let root = site.path().join("archive");
         std::fs::create_dir(&root).unwrap();
         std::fs::write(root.join("a file"), "x").unwrap();
-        let storage = Storage::of([&Roots::check(&[root], false).unwrap()]);
+        let storage = Storage::of([("archive", &Roots::check(&[root], false).unwrap())]);
         (site, storage)
     }
 

@@ -80,6 +80,8 @@ pub struct Imported {
     pub copies: (u64, u64),
     /// Files of which the archive has another one of the instance, or one that cannot be read.
     pub in_conflict: u64,
+    /// Instances whose file does not end where it should.
+    pub damaged: u64,
     /// Something was to be chosen, and nothing is as it was to be.
     pub fits_nothing: bool,
     /// Files that a DICOMDIR names, and that are neither on its medium nor in the index.
@@ -90,7 +92,7 @@ pub struct Imported {
 
 impl Imported {
     fn has_findings(&self) -> bool {
-        self.not_on_medium > 0 || self.removed.is_some_and(|(_, left)| left > 0)
+        self.not_on_medium + self.damaged > 0 || self.removed.is_some_and(|(_, left)| left > 0)
     }
 }
 
@@ -211,7 +213,7 @@ impl Summary<'_> {
     }
 
     fn imported(&self, out: &mut String) {
-        let Some(Imported { copies: (files, bytes), in_conflict, fits_nothing, not_on_medium, removed }) =
+        let Some(Imported { copies: (files, bytes), in_conflict, damaged, fits_nothing, not_on_medium, removed }) =
             &self.imported
         else {
             return;
@@ -232,6 +234,15 @@ impl Summary<'_> {
                 out,
                 format_args!(
                     "{conflicts} files not imported: the archive has others of their instances, or some that cannot be read, listed"
+                ),
+            );
+        }
+        if *damaged > 0 {
+            let damaged = text::count(*damaged);
+            line(
+                out,
+                format_args!(
+                    "{damaged} damaged files, taken as they are: cut, or with lengths that do not agree, listed"
                 ),
             );
         }

@@ -91,6 +91,13 @@ impl Import {
                 (Some(to), doubts, vec![archive])
             }
         };
+        let own = [("--rejected", &typed.writing.rejected), ("--state", &typed.writing.state)];
+        for (option, file) in own.into_iter().filter_map(|(option, file)| Some((option, file.as_ref()?))) {
+            if sources.roots.hold(file) {
+                let what = format!("{option} {}: lies in a source, where it would be found", file.display());
+                return Err(Error::usage(what, "Name a file elsewhere."));
+            }
+        }
         let mut of_run = typed.as_reindex(&directories);
         let roots = match &to {
             Some(to) => Roots::of_archive(&to.archive, typed.writing.require_mount)?,

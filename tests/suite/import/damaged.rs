@@ -64,3 +64,28 @@ fn copies_can_be_read_by_whoever_may_read_new_files() {
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&walk(&site.archive())[0]), mode(&plain));
 }
+
+#[test]
+fn a_file_that_is_cut_in_its_pixels_is_told() {
+    let (site, index) = site_and_index();
+    let mut whole = instance_file(serde_json::json!({"SOPInstanceUID": "1.2.3"}));
+    whole.extend([0xE0, 0x7F, 0x10, 0, b'O', b'W', 0, 0, 100, 0, 0, 0, 1, 2, 3, 4]);
+    put_bytes(&site, "cd/cut", &whole);
+    let said = import(&site, "cd", &index, &[]).exits(1);
+    assert_eq!(said.figure("inserted"), 1);
+    assert!(said.out.contains("1 damaged files, taken as they are"), "{}", said.out);
+    assert_eq!(site.findings("note"), ["damaged cut"]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_to_keeps_out_only_what_belongs_there() {
+    let (site, index) = site_and_index();
+    medium(&site, 6);
+    let Some(small) = Small::mount(site.archive().join("1.3.6.1.4.1.32473.7.0")) else {
+        println!("*** No file system can be mounted here: the test of a read-only directory DID NOT RUN ***");
+        return;
+    };
+    assert!(Command::new("mount").args(["-o", "remount,ro"]).arg(&small.0).status().unwrap().success());
+    let said = import(&site, "cd", &index, &["--layout", "study"]).exits(1);
+    assert_eq!((said.figure("not-writable"), said.figure("inserted")), (2, 4));
+}

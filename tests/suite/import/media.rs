@@ -113,3 +113,12 @@ fn a_dicomdir_that_names_another_instance_is_told() {
     assert_eq!((other.as_array().map(Vec::len), json["further_files"].as_u64()), (Some(1), Some(1)), "{json:#}");
     assert!(other[0]["uid"] != other[0]["found"]);
 }
+
+#[test]
+fn directories_that_are_not_looked_into_are_listed() {
+    let (site, index) = site_and_index();
+    super::put(&site, "cd/@eaDir/1", serde_json::json!({}));
+    super::put(&site, "cd/2", serde_json::json!({"SOPInstanceUID": "1.2.3"}));
+    let said = import(&site, "cd", &index, &["--list"]).exits(0);
+    assert!(said.out.contains("1 directories not looked into"), "{}", said.out);
+}

@@ -98,3 +98,41 @@ fn a_source_whose_path_is_no_text_is_copied_and_stays() {
     );
     assert_clean(&site, &index);
 }
+
+#[test]
+fn a_source_is_removed_only_if_its_bytes_are_seen_in_the_archive_now() {
+    let (site, index) = site_and_index();
+    medium(&site, 2);
+    import(&site, "cd", &index, &[]).exits(0);
+    // Damage that neither size nor time tells.
+    let copy = walk(&site.archive()).remove(0);
+    let source = site.path("cd/DICOM/ST0/IM00000");
+    let files = [copy, site.path("cd/DICOM/ST1/IM00001")];
+    for file in &files {
+        let modified = fs::metadata(file).unwrap().modified().unwrap();
+        let mut bytes = fs::read(file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(file, bytes).unwrap();
+        fs::OpenOptions::new().write(true).open(file).unwrap().set_modified(modified).unwrap();
+    }
+    let said = import(&site, "cd", &index, &["--move"]).exits(1);
+    assert!(said.out.contains("source files removed 0"), "{}", said.out);
+    assert!(source.exists() && files[1].exists());
+    assert_eq!(site.findings("conflict").len(), 2);
+}
+
+#[test]
+fn a_row_that_names_a_file_outside_of_the_archive_removes_nothing() {
+    let (site, index) = site_and_index();
+    medium(&site, 3);
+    site.add(
+        "2021-11-12-FRI/1",
+        json!({"SOPInstanceUID": "1.2.3", "StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.1"}),
+    );
+    import(&site, "cd", &index, &["--in-place"]).exits(0);
+    crate::support::Said::of(std::process::Command::new("cp").arg("-rp").args([site.path("cd"), site.path("copy")]))
+        .exits(0);
+    let said = import(&site, "copy", &index, &["--move"]).exits(1);
+    assert!(said.out.contains("imported and left all the same 3"), "{}", said.out);
+    assert_eq!(walk(&site.path("copy")).len(), 3);
+}

@@ -145,3 +145,15 @@ fn a_row_whose_file_cannot_be_looked_at_is_not_doubled() {
     assert_eq!(site.findings("conflict"), ["not-compared 1"]);
     assert!(site.path("cd/1").exists());
 }
+
+#[test]
+fn what_the_index_could_not_hold_is_not_copied() {
+    let (site, index) = site_and_index();
+    put(&site, "cd/long", json!({"SOPInstanceUID": "1.2.3", "PatientID": "P".repeat(200)}));
+    put(&site, "cd/short", json!({"SOPInstanceUID": "1.2.4"}));
+    let said = import(&site, "cd", &index, &["--layout", "study"]).exits(1);
+    assert_eq!((said.figure("too-long"), said.figure("inserted")), (1, 1));
+    assert_eq!(walk(&site.archive()).len(), 1);
+    assert_eq!(site.findings("rejected"), ["too-long long"]);
+    assert_clean(&site, &index);
+}
