@@ -74,8 +74,8 @@ const PURGES: Question = Question {
 };
 
 const GOES_ELSEWHERE: Question = Question {
-    what: "the import is not as the PACS is configured, or more than fits; nothing was written",
-    advice: "Correct --archive or --layout, or choose less; or add --yes.",
+    what: "the import may be a mistake, for what is said above; nothing was written",
+    advice: "Correct that, or add --yes.",
 };
 
 /// Whether an import that looks like a mistake is none.

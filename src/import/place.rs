@@ -30,7 +30,8 @@ impl Importer<'_> {
     pub(super) fn place(&self, to: &Destination, candidate: &Candidate, row: Option<&str>) -> Result<Place, Unsafe> {
         let target = to.place(&candidate.instance)?;
         let stored = &self.plan.stored;
-        let indexed = row.filter(|path| !stored.is_stale(path, candidate.instance.sop_instance_uid()));
+        let is_useful = |path: &&str| !path.is_empty() && !stored.is_stale(path, candidate.instance.sop_instance_uid());
+        let indexed = row.filter(is_useful);
         let at = match indexed {
             Some(path) => match self.plan.path_map.from_index(path) {
                 Some(file) => file,

@@ -157,3 +157,16 @@ fn what_the_index_could_not_hold_is_not_copied() {
     assert_eq!(site.findings("rejected"), ["too-long long"]);
     assert_clean(&site, &index);
 }
+
+#[test]
+fn a_row_that_has_lost_its_path_gets_a_file_again() {
+    let (site, index) = site_and_index();
+    put(&site, "cd/1", json!({"SOPInstanceUID": "1.2.3"}));
+    import(&site, "cd", &index, &[]).exits(0);
+    index.execute("UPDATE image SET path = ''");
+    fs::remove_file(&walk(&site.archive())[0]).unwrap();
+    let said = import(&site, "cd", &index, &["--yes"]).exits(0);
+    assert_eq!(said.figure("updated"), 1);
+    assert_eq!(walk(&site.archive()).len(), 1);
+    assert_clean(&site, &index);
+}
