@@ -107,7 +107,7 @@ fn an_import_into_mariadb_that_is_killed_loses_nothing() {
 #[test]
 fn what_a_killed_import_has_copied_on_another_day_is_found_there() {
     let (site, index) = super::site_and_index();
-    medium(&site, 200);
+    medium(&site, 1000);
     let mut running = importing(&site, "cd", &index, &["--copies-at-a-time", "1"]).spawn().unwrap();
     let begun = Instant::now();
     let is_whole = |file: &std::path::PathBuf| !file.to_string_lossy().ends_with(".part");
@@ -132,11 +132,11 @@ fn what_a_killed_import_has_copied_on_another_day_is_found_there() {
     let before = walk(&then).len() as u64;
     let said = Said::of(&mut importing(&site, "cd", &index, &[])).exits(0);
     assert!(
-        (20..200).contains(&before) && walk(&then).len() as u64 == before,
+        (20..1000).contains(&before) && walk(&then).len() as u64 == before,
         "new ones belong to the day on which they come"
     );
-    assert_eq!(said.figure("inserted") + said.figure("unchanged"), 200);
-    assert_eq!(walk(&site.archive()).len(), 200, "and none is there twice");
+    assert_eq!(said.figure("inserted") + said.figure("unchanged"), 1000);
+    assert_eq!(walk(&site.archive()).len(), 1000, "and none is there twice");
     assert_clean(&site, &index);
     assert!(!fs::read_to_string(&state).unwrap().ends_with("day 2026-01-02\n"));
 }
