@@ -35,6 +35,10 @@ impl Layout {
         Self::ALL.get(format).copied()
     }
 
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|layout| layout.name() == name)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Layout::Flat => "flat",

@@ -12,7 +12,7 @@ use super::headers;
 use super::listed::{self, FILE, ROW};
 use super::one_file::read_header;
 use super::rows::Suspects;
-use super::{Audit, Plan, failed, not_kept, poisoned, text};
+use super::{Audit, Plan, defect, failed, not_kept, poisoned, text};
 use crate::archive::walk::{Enough, Found, Walk};
 use crate::archive::{FoundFile, Seen, Standing, Stub, skip};
 use crate::dicom::{Instance, Level, Rejection};
@@ -178,7 +178,7 @@ impl Audit<'_> {
             let result = receive();
             // The walk ends when nobody receives.
             drop(read);
-            let walked = walking.join().unwrap_or(Ok(()));
+            let walked = walking.join().unwrap_or_else(|_| Err(defect()));
             result.and(walked)
         })
     }

@@ -194,6 +194,11 @@ fn failed(plan: &Plan<'_>, failure: Failure) -> Error {
     )
 }
 
+/// What was read by then is not all, and would be judged as if it were.
+fn defect() -> Error {
+    Error::unfinished("the audit failed, which is a defect of this program", "Please report it. Nothing was changed.")
+}
+
 fn not_kept(error: std::io::Error) -> Error {
     Error::unfinished(
         format!("what was listed could not be sorted on disk: {error}"),

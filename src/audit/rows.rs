@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 use super::checks::{Asks, AtPath, Check, Row};
 use super::finding::{Finding, Mend};
 use super::listed::{self, FILE, ROW};
-use super::{Audit, Depth, MANY, MANY_OF_ALL, Plan, failed, not_kept};
+use super::{Audit, Depth, MANY, MANY_OF_ALL, Plan, defect, failed, not_kept};
 use crate::archive::file::Location;
 use crate::archive::{FoundFile, Standing, stub};
 use crate::error::Result;
@@ -86,7 +86,7 @@ impl Audit<'_> {
                 }
             }
             drop(read);
-            reading.join().unwrap_or(Ok(()))
+            reading.join().unwrap_or_else(|_| Err(defect()))
         })?;
         listed::table(rows, &self.plan.scratch).map_err(not_kept)
     }

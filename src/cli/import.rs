@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser};
 use jiff::SignedDuration;
 use jiff::civil::Date;
 
 use super::{Reindex, Writing};
+use crate::archive::Layout;
 
 /// Each option is a key of the settings file too.
 #[derive(Debug, Args)]
@@ -19,8 +21,9 @@ pub struct Import {
     #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
     pub archive: Option<PathBuf>,
 
-    /// How instances are filed there [default: as the PACS is configured; flat for an SQLite index]
-    #[arg(long, value_enum, conflicts_with = "in_place")]
+    /// How instances are filed there: by the day of import (flat, hierarchical), by study, by both (combination), by Patient ID
+    /// and Study Date (patient) [default: as the PACS is configured; flat for an SQLite index]
+    #[arg(long, value_name = "NAME", value_parser = layouts(), conflicts_with = "in_place")]
     pub layout: Option<Layout>,
 
     /// Index files where they lie, and copy nothing
@@ -75,19 +78,10 @@ pub struct Import {
     pub writing: Writing,
 }
 
-/// Where a file lies below the archive; it is named by its SOP Instance UID
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Layout {
-    /// By the day of import: 2021-11-12-FRI
-    Flat,
-    /// By the day of import: 2021/11/12
-    Hierarchical,
-    /// By Study Instance UID
-    Study,
-    /// By the day of import and Study Instance UID
-    Combination,
-    /// By Patient ID and Study Date
-    Patient,
+/// By the names that the layouts have.
+fn layouts() -> impl TypedValueParser<Value = Layout> {
+    PossibleValuesParser::new(Layout::ALL.map(Layout::name))
+        .try_map(|name| Layout::named(&name).ok_or("no such layout"))
 }
 
 impl Import {

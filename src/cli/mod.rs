@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use jiff::civil::Date;
 
 pub use audit::{Audit, Depth, Repair};
-pub use import::{Import, Layout};
+pub use import::Import;
 
 use crate::archive::Slice;
 

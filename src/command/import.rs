@@ -30,9 +30,7 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
     stop_on_interrupt(&stop)?;
     let run = &settings.run;
     let plan = Plan {
-        sources: &settings.sources.roots,
-        locator: &settings.sources.locator,
-        selection: &settings.sources.selection,
+        sources: &settings.sources,
         path_map: &run.path_map,
         stored: Stored { roots: run.roots.clone(), path_map: run.path_map.clone(), locator: run.locator.clone() },
         moves: settings.moves,
@@ -119,9 +117,7 @@ fn list(typed: &cli::Import) -> Result<Exit> {
     let rows = Rows::of(&settings.location, &tables, Access::DryRun, settings.patience, &stop)?;
     let (watch, mut observer) = (Watch::default(), progress::observer(settings.progress));
     let plan = list::Plan {
-        sources: &settings.sources.roots,
-        locator: &settings.sources.locator,
-        selection: &settings.sources.selection,
+        sources: &settings.sources,
         rows: &rows,
         threads: settings.io_threads,
         stop: &stop,

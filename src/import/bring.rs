@@ -40,8 +40,8 @@ impl Importer<'_> {
     ) -> Vec<Candidate> {
         let mut chosen = Vec::new();
         for file in files {
-            match candidate::look(self.plan.locator, &mut desk.reader, &file) {
-                Ok(Met::Instance(candidate)) if !self.plan.selection.takes(&candidate.instance) => {
+            match candidate::look(&self.plan.sources.locator, &mut desk.reader, &file) {
+                Ok(Met::Instance(candidate)) if !self.plan.sources.selection.takes(&candidate.instance) => {
                     reception.skip(Rule::NotSelected);
                 }
                 Ok(Met::Instance(candidate)) if self.to.is_none() => {
@@ -64,7 +64,7 @@ impl Importer<'_> {
                 Ok(Met::Elsewhere(stub)) => reception.meets_elsewhere(&stub),
                 Ok(Met::Skipped(rule)) => {
                     reception.skip(rule);
-                    if rule == Rule::Dicomdir && self.plan.selection.is_all() {
+                    if rule == Rule::Dicomdir && self.plan.sources.selection.is_all() {
                         poisoned(&self.dicomdirs).push(file.into_path());
                     }
                 }
@@ -143,7 +143,7 @@ impl Importer<'_> {
 
 impl Bring for Importer<'_> {
     fn sources(&self) -> &Roots {
-        self.plan.sources
+        &self.plan.sources.roots
     }
 
     fn threads(&self) -> usize {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use crate::archive::skip::{self, Rule};
 use crate::archive::{FileState, FoundFile, Locator, OpenFile, Standing, Stub};
-use crate::dicom::part10::{self, Completion, Incomplete};
 use crate::dicom::{HeaderReader, Instance, Rejection};
 
 /// An instance that may be imported, its file open.
@@ -15,8 +14,6 @@ pub struct Candidate {
     pub instance: Instance,
     /// The link or the pointer that led to its bytes.
     pub through: Option<Box<Stub>>,
-    /// What it lacks for a file of the Part 10 format.
-    pub completion: Option<Result<Completion, Incomplete>>,
 }
 
 /// Where it comes from.
@@ -62,11 +59,10 @@ pub fn look(locator: &Locator, reader: &mut HeaderReader, file: &FoundFile) -> R
         };
         match read(reader, &open) {
             Ok(instance) => {
-                let completion = part10::completion(&open, &instance).map_err(Rejection::Unreadable)?;
                 let (state, through) = (open.state, location.through);
                 let (path, sop_instance_uid) = (path.to_owned(), instance.sop_instance_uid().to_owned());
                 let origin = Origin { path, state, sop_instance_uid, is_own: through.is_none() };
-                let candidate = Candidate { origin, open, instance, through, completion };
+                let candidate = Candidate { origin, open, instance, through };
                 return Ok(Met::Instance(Box::new(candidate)));
             }
             Err(Rejection::Dicomdir) => return Ok(Met::Skipped(Rule::Dicomdir)),

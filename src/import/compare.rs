@@ -1,6 +1,6 @@
 //! What stands where a copy belongs: nothing, the same bytes, or others.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -9,7 +9,7 @@ use super::candidate::Origin;
 use super::ledger::fingerprint;
 use super::{Candidate, Importer, Ledger};
 use crate::archive::{self, FileState, FoundFile, Locator, OpenFile};
-use crate::dicom::part10::Completion;
+use crate::dicom::part10::{self, Completion, Incomplete};
 use crate::dicom::window::Source;
 
 pub enum Standing {
@@ -22,7 +22,7 @@ pub enum Standing {
 
 /// The bytes that a copy has: those of a file, with others in place of the first ones.
 pub struct Content<'a> {
-    written: &'a [u8],
+    written: Cursor<Vec<u8>>,
     file: &'a OpenFile,
     at: u64,
 }
@@ -30,26 +30,31 @@ pub struct Content<'a> {
 impl Candidate {
     /// As it lies there.
     pub fn plain(&self) -> Content<'_> {
-        Content { written: &[], file: &self.open, at: 0 }
+        Content { written: Cursor::default(), file: &self.open, at: 0 }
     }
 
-    /// As a file of the Part 10 format, if it lacks something for that.
-    pub fn completed(&self) -> Option<Content<'_>> {
-        let Some(Ok(Completion { written, instead_of })) = &self.completion else { return None };
-        Some(Content { written, file: &self.open, at: *instead_of })
+    /// As a file of the Part 10 format. `None` if it is one.
+    pub fn completed(&self) -> io::Result<Option<Result<Content<'_>, Incomplete>>> {
+        let content = |Completion { written, instead_of }| Content {
+            written: Cursor::new(written),
+            file: &self.open,
+            at: instead_of,
+        };
+        Ok(part10::completion(&self.open, &self.instance)?.map(|completion| completion.map(content)))
     }
 }
 
 impl Content<'_> {
     pub fn size(&self) -> u64 {
-        self.written.len() as u64 + self.file.state.size.saturating_sub(self.at)
+        self.written.get_ref().len() as u64 + self.file.state.size.saturating_sub(self.at)
     }
 }
 
 impl Read for Content<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.written.is_empty() {
-            return self.written.read(buffer);
+        let written = self.written.read(buffer)?;
+        if written > 0 {
+            return Ok(written);
         }
         let mut file = self.file;
         let read = file.read_at(buffer, self.at)?;
@@ -74,16 +79,16 @@ impl Importer<'_> {
         if !self.plan.moves && ledger.knows(fingerprint((source, *state), (path, location.state))) {
             return Standing::Same(location.state);
         }
-        let is_same = |content: Option<Content<'_>>| -> io::Result<bool> {
-            match (content, location.open()?) {
-                (Some(mut content), Some(mut there)) => {
-                    Ok(content.size() == there.state.size && are_same(&mut content, &mut there)?)
-                }
-                (Some(_), None) => Err(io::Error::other("it changes")),
-                (None, _) => Ok(false),
-            }
+        let is_same = |mut content: Content<'_>| -> io::Result<bool> {
+            let mut there = location.open()?.ok_or_else(|| io::Error::other("it changes"))?;
+            Ok(content.size() == there.state.size && are_same(&mut content, &mut there)?)
         };
-        match is_same(Some(candidate.plain())).and_then(|same| Ok(same || is_same(candidate.completed())?)) {
+        // It may have been completed when it was copied.
+        let is_completed = || match candidate.completed()? {
+            Some(Ok(content)) => is_same(content),
+            _ => Ok(false),
+        };
+        match is_same(candidate.plain()).and_then(|same| Ok(same || is_completed()?)) {
             Ok(true) => Standing::Same(location.state),
             Ok(false) => Standing::Other,
             Err(error) => Standing::Unknown(error.to_string()),

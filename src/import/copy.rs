@@ -101,7 +101,13 @@ impl<'a> Batch<'a> {
 
     fn try_copy(&mut self, candidate: Candidate, target: PathBuf, buffer: &mut Vec<u8>) -> Result<(), Failed> {
         let directory = target.parent().unwrap_or(&self.to.filing.archive).to_owned();
-        let content = self.content(&candidate);
+        let content = match self.content(&candidate) {
+            Ok(content) => content,
+            Err(error) => {
+                self.unreadable(&candidate, error);
+                return Ok(());
+            }
+        };
         let size = content.size();
         if let Some(room) = disk::room(&self.to.filing.archive).filter(|room| *room < size) {
             let [size, room] = [size, room].map(text::bytes);
@@ -146,15 +152,19 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn content<'c>(&self, candidate: &'c Candidate) -> Content<'c> {
+    fn content<'c>(&self, candidate: &'c Candidate) -> io::Result<Content<'c>> {
         if !self.importer.plan.completes {
-            return candidate.plain();
+            return Ok(candidate.plain());
         }
-        if let Some(Err(why)) = &candidate.completion {
-            let detail = format!("it is copied as it is, and not completed: {}", why.describe());
-            self.reception.note(&candidate.origin.path, "not-completed", &detail);
-        }
-        candidate.completed().unwrap_or(candidate.plain())
+        Ok(match candidate.completed()? {
+            Some(Ok(content)) => content,
+            Some(Err(why)) => {
+                let detail = format!("it is copied as it is, and not completed: {}", why.describe());
+                self.reception.note(&candidate.origin.path, "not-completed", &detail);
+                candidate.plain()
+            }
+            None => candidate.plain(),
+        })
     }
 
     fn unreadable(&self, candidate: &Candidate, error: io::Error) {

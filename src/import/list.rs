@@ -11,11 +11,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::candidate::{self, Candidate, Met};
 use super::medium::Compared;
-use super::selection::{self, Selection};
-use super::{Rows, poisoned};
+use super::selection;
+use super::{Rows, Sources, poisoned};
+use crate::archive::FoundFile;
 use crate::archive::skip::Rule;
 use crate::archive::walk::{Enough, Found, Walk};
-use crate::archive::{FoundFile, Locator, Roots};
 use crate::audit::watch::Watch;
 use crate::dicom::attributes::position;
 use crate::dicom::{HeaderReader, Table, Value};
@@ -24,9 +24,7 @@ use crate::pipeline::Stop;
 use crate::progress::Phase;
 
 pub struct Plan<'a> {
-    pub sources: &'a Roots,
-    pub locator: &'a Locator,
-    pub selection: &'a Selection,
+    pub sources: &'a Sources,
     pub rows: &'a Rows,
     pub threads: usize,
     pub stop: &'a Stop,
@@ -165,7 +163,7 @@ struct Gathered<'a> {
 }
 
 fn medium(plan: &Plan<'_>, dicomdir: PathBuf, instances: &[PathBuf]) -> Medium {
-    let compared = Compared::of(plan.locator, &dicomdir, plan.stop).map_err(|rejection| rejection.to_string());
+    let compared = Compared::of(&plan.sources.locator, &dicomdir, plan.stop).map_err(|rejection| rejection.to_string());
     let base = dicomdir.parent().unwrap_or(&dicomdir);
     let is_named = |file: &&PathBuf| compared.as_ref().is_ok_and(|compared| compared.names(file));
     let first = instances.partition_point(|file| file.as_path() < base);
@@ -198,7 +196,7 @@ impl Plan<'_> {
             }
             if self.stop.is_set() { Err(Enough) } else { Ok(()) }
         };
-        Walk::new(self.sources.paths(), self.threads.min(8)).run(&sink).map_err(|error| {
+        Walk::new(self.sources.roots.paths(), self.threads.min(8)).run(&sink).map_err(|error| {
             Error::unfinished(format!("no threads can be started: {error}"), "Set a smaller number of --io-threads.")
         })
     }
@@ -232,10 +230,10 @@ impl Plan<'_> {
 
     fn look(&self, reader: &mut HeaderReader, file: FoundFile, gathered: Gathered<'_>) -> Option<Box<Candidate>> {
         let contents = || poisoned(gathered.contents);
-        match candidate::look(self.locator, reader, &file) {
+        match candidate::look(&self.sources.locator, reader, &file) {
             Ok(Met::Instance(candidate)) => {
                 poisoned(gathered.instances).push(file.path().to_owned());
-                if self.selection.takes(&candidate.instance) {
+                if self.sources.selection.takes(&candidate.instance) {
                     return Some(candidate);
                 }
                 contents().not_selected += 1;

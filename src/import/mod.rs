@@ -40,12 +40,17 @@ pub use removal::Removed;
 pub use rows::Rows;
 use selection::Selection;
 
+/// What is looked at.
+pub struct Sources {
+    pub roots: Roots,
+    /// Their stubs are told as those of an archive.
+    pub locator: Locator,
+    pub selection: Selection,
+}
+
 /// Everything that an import needs to know.
 pub struct Plan<'a> {
-    pub sources: &'a Roots,
-    /// Of the sources: their stubs are told as those of an archive.
-    pub locator: &'a Locator,
-    pub selection: &'a Selection,
+    pub sources: &'a Sources,
     pub path_map: &'a PathMap,
     /// What stands in the archive.
     pub stored: Stored,
@@ -147,7 +152,7 @@ impl<'a> Importer<'a> {
         missing: &mut HashSet<String>,
     ) -> Result<()> {
         // One that cannot be read says nothing.
-        let Ok(compared) = Compared::of(self.plan.locator, dicomdir, stop) else { return Ok(()) };
+        let Ok(compared) = Compared::of(&self.plan.sources.locator, dicomdir, stop) else { return Ok(()) };
         let not_read = [compared.missing, compared.unreadable].concat();
         let others = compared.others.into_iter().map(|(named, _)| named);
         for portion in not_read.into_iter().chain(others).collect::<Vec<_>>().chunks(TOGETHER) {
@@ -169,7 +174,7 @@ impl<'a> Importer<'a> {
             copies: (self.copied.load(Relaxed), self.copied_bytes.load(Relaxed)),
             in_conflict: self.in_conflict.load(Relaxed),
             damaged: self.damaged.load(Relaxed),
-            fits_nothing: !self.plan.selection.is_all() && self.taken.load(Relaxed) == 0,
+            fits_nothing: !self.plan.sources.selection.is_all() && self.taken.load(Relaxed) == 0,
             not_on_medium: ended.not_on_medium,
             removed: ended.removed.map(|removed| (removed.files, removed.left)),
         }

@@ -228,27 +228,16 @@ impl Summary<'_> {
                 ),
             );
         }
-        if *in_conflict > 0 {
-            let conflicts = text::count(*in_conflict);
-            line(
-                out,
-                format_args!(
-                    "{conflicts} files not imported: the archive has others of their instances, or some that cannot be read, listed"
-                ),
-            );
-        }
-        if *damaged > 0 {
-            let damaged = text::count(*damaged);
-            line(
-                out,
-                format_args!(
-                    "{damaged} damaged files, taken as they are: cut, or with lengths that do not agree, listed"
-                ),
-            );
-        }
-        if *not_on_medium > 0 {
-            let missing = text::count(*not_on_medium);
-            line(out, format_args!("{missing} files that a DICOMDIR names are not on the medium, listed"));
+        let notes = [
+            (
+                in_conflict,
+                "files not imported: the archive has others of their instances, or some that cannot be read, listed",
+            ),
+            (damaged, "damaged files, taken as they are: cut, or with lengths that do not agree, listed"),
+            (not_on_medium, "files that a DICOMDIR names are not on the medium, listed"),
+        ];
+        for (count, what) in notes.into_iter().filter(|(count, _)| **count > 0) {
+            line(out, format_args!("{} {what}", text::count(*count)));
         }
         if let Some((removed, left)) = removed {
             let stay = self.account.files_found().saturating_sub(*removed);

@@ -8,18 +8,12 @@ use crate::archive::recall::Policy;
 use crate::archive::{Layout, Locator, PathMap, Roots, path_map};
 use crate::cli;
 use crate::error::{Error, Result};
+use crate::import::Sources;
 use crate::import::disk::AtATime;
 use crate::import::selection::Selection;
 use crate::index::Location;
 use crate::index::pacsone::{self, Configured};
 use crate::progress::Form;
-
-/// What is looked at.
-pub struct Sources {
-    pub roots: Roots,
-    pub locator: Locator,
-    pub selection: Selection,
-}
 
 pub struct Import {
     pub sources: Sources,
@@ -43,19 +37,17 @@ pub struct To {
     pub state_key: String,
 }
 
-impl Sources {
-    pub fn resolve(typed: &cli::Import) -> Result<Self> {
-        let roots = Roots::check(&typed.sources, false)?;
-        let rules = stubs::rules(&below(&typed.writing.stubs, &roots), Policy::OnlineOnly, &roots)?;
-        let selection = Selection {
-            patients: typed.patient.clone(),
-            studies: typed.study.clone(),
-            accessions: typed.accession.clone(),
-            modalities: typed.modality.clone(),
-            since: typed.since,
-        };
-        Ok(Sources { locator: Locator::new(&roots, &PathMap::default(), rules), roots, selection })
-    }
+fn sources(typed: &cli::Import) -> Result<Sources> {
+    let roots = Roots::check(&typed.sources, false)?;
+    let rules = stubs::rules(&below(&typed.writing.stubs, &roots), Policy::OnlineOnly, &roots)?;
+    let selection = Selection {
+        patients: typed.patient.clone(),
+        studies: typed.study.clone(),
+        accessions: typed.accession.clone(),
+        modalities: typed.modality.clone(),
+        since: typed.since,
+    };
+    Ok(Sources { locator: Locator::new(&roots, &PathMap::default(), rules), roots, selection })
 }
 
 /// For looking only.
@@ -71,7 +63,7 @@ impl List {
     pub fn resolve(typed: &cli::Import) -> Result<Self> {
         let writing = &typed.writing;
         Ok(List {
-            sources: Sources::resolve(typed)?,
+            sources: sources(typed)?,
             location: index::location(&writing.index)?,
             patience: Duration::try_from(writing.patience).unwrap_or_default(),
             io_threads: writing.io_threads.map_or_else(super::default_io_threads, usize::from),
@@ -82,7 +74,7 @@ impl List {
 
 impl Import {
     pub fn resolve(typed: &cli::Import) -> Result<Self> {
-        let sources = Sources::resolve(typed)?;
+        let sources = sources(typed)?;
         let (to, doubts, directories) = match typed.in_place {
             true => (None, in_place(typed)?, typed.sources.clone()),
             false => {
@@ -211,15 +203,8 @@ fn layout_of(
     configured: Option<&Configured>,
     doubts: &mut Vec<String>,
 ) -> Result<Layout> {
-    let typed = typed.layout.map(|layout| match layout {
-        cli::Layout::Flat => Layout::Flat,
-        cli::Layout::Hierarchical => Layout::Hierarchical,
-        cli::Layout::Study => Layout::Study,
-        cli::Layout::Combination => Layout::Combination,
-        cli::Layout::Patient => Layout::Patient,
-    });
     let configured = configured.and_then(|configured| Layout::of_pacsone(configured.format?));
-    match (typed, configured) {
+    match (typed.layout, configured) {
         (Some(typed), Some(configured)) if typed != configured => {
             let (typed_name, name) = (typed.name(), configured.name());
             doubts.push(format!("the PACS files by the layout {name}, and this import by {typed_name}"));
