@@ -2,7 +2,7 @@
 //!
 //! Rooms, from the top floor down; an arrow never points up:
 //! `cli`, `settings` > `command` > `import` > `audit`, `pipeline` > `journal` > `archive`, `index`, `progress`, `report` > `dicom`,
-//! `error`, `exit`, `new_file`, `positioned`, `sorted`.
+//! `damaged`, `error`, `exit`, `new_file`, `positioned`, `sorted`.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
@@ -10,6 +10,7 @@ pub mod archive;
 pub mod audit;
 pub mod cli;
 pub mod command;
+pub mod damaged;
 pub mod dicom;
 pub mod error;
 pub mod exit;

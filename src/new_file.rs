@@ -1,4 +1,4 @@
-//! Files that a run makes for its user. One that exists is never overwritten.
+//! Lists and undo files that a run creates. An existing file is never overwritten.
 
 #![allow(clippy::disallowed_methods, reason = "files of this program's own")]
 
@@ -8,17 +8,9 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Who may read a new file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readers {
-    /// As the user's umask says.
-    Usual,
-    /// It holds data of patients.
-    Owner,
-}
-
-/// Creates the file. `what` and `option` are for the error; a directory is only made where nobody named the file.
-pub fn create(path: &Path, what: &str, option: &str, is_default: bool, readers: Readers) -> Result<File> {
+/// Creates a file that only its owner may read, since paths and values may identify patients. `what` and `option` are for
+/// the error; the directory is created only if the path is the default.
+pub fn create(path: &Path, what: &str, option: &str, is_default: bool) -> Result<File> {
     let failed = |error: io::Error| {
         Error::usage(
             format!("{what} cannot be created: {}: {error}", path.display()),
@@ -31,8 +23,6 @@ pub fn create(path: &Path, what: &str, option: &str, is_default: bool, readers: 
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    if readers == Readers::Owner {
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    }
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map_err(failed)
 }

@@ -1,4 +1,5 @@
-//! Findings by study, as a table for a spreadsheet: which studies have lost images, and how many.
+//! Findings by study, as a table for a spreadsheet: which studies have lost images, and how many. The format is that of
+//! RFC 4180, and no cell is run as a formula.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,8 +22,9 @@ fn is(finding: &Finding) -> Option<Is> {
     }
 }
 
-/// The studies of which the files of images are lost or cannot be read. No field needs quotes: UIDs and numbers.
-pub fn by_study(findings: &[Finding], inspector: &mut Inspector) -> Result<String, Failure> {
+/// The studies of which the files of images are lost or cannot be read. A `limit` of what the audit covered is a line of
+/// its own at the top, so that a short table is not taken for a good one.
+pub fn by_study(findings: &[Finding], limit: Option<&str>, inspector: &mut Inspector) -> Result<String, Failure> {
     let of_images = findings.iter().filter_map(|finding| Some((finding.uid.as_deref()?, is(finding)?)));
     let of_images: Vec<(&str, Is)> = of_images.collect();
     let images: Vec<&str> = of_images.iter().map(|(uid, _)| *uid).collect();
@@ -37,10 +39,51 @@ pub fn by_study(findings: &[Finding], inspector: &mut Inspector) -> Result<Strin
             } += 1;
         }
     }
-    let mut csv = String::from("study,expected,lost,unreadable\r\n");
+    let mut csv = limit.map_or(String::new(), |limit| format!("{}\r\n", cell(&format!("# {limit}"))));
+    csv += "study,expected,lost,unreadable\r\n";
     for (study, [lost, unreadable]) in counts {
         let expected = studies.images.get(study).copied().unwrap_or(0);
-        let _ = write!(csv, "{study},{expected},{lost},{unreadable}\r\n");
+        let _ = write!(csv, "{},{expected},{lost},{unreadable}\r\n", cell(study));
     }
     Ok(csv)
+}
+
+/// Characters that make a spreadsheet read a cell as a formula, or skip to one, if the text begins with them (OWASP, CSV
+/// Injection).
+const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+
+/// A cell with a text. An apostrophe in front makes a spreadsheet show a formula instead of running it.
+fn cell(text: &str) -> String {
+    let apostrophe = if text.starts_with(FORMULA) { "'" } else { "" };
+    match text.contains([',', ';', '"', '\r', '\n']) {
+        true => format!("\"{apostrophe}{}\"", text.replace('"', "\"\"")),
+        false => format!("{apostrophe}{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_a_spreadsheet_would_run_is_shown_and_others_are_unchanged() {
+        for (text, expected) in [
+            ("1.2.840.10008", "1.2.840.10008"),
+            ("", ""),
+            ("a=1", "a=1"),
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@x", "'@x"),
+            ("\tx", "'\tx"),
+            ("\r=x", "\"'\r=x\""),
+            ("\n=x", "\"'\n=x\""),
+            ("\u{ff20}x", "'\u{ff20}x"),
+            ("a,b", "\"a,b\""),
+            ("a;b", "\"a;b\""),
+            ("=\"x\"", "\"'=\"\"x\"\"\""),
+        ] {
+            assert_eq!(cell(text), expected, "{text:?}");
+        }
+    }
 }

@@ -44,8 +44,11 @@ pub fn page(report: &AuditReport<'_>, census: &Census, made_at: &str) -> String 
     if let Some(alarm) = &report.done.alarm {
         let _ = writeln!(out, "<p class=\"alarm\">{}</p>", escaped(alarm));
     }
-    for why in &report.done.not_answered {
-        let _ = writeln!(out, "<p class=\"note\">Not answered by this index: {}</p>", escaped(why));
+    for line in [report.scope.checks(), report.scope.place()] {
+        let _ = writeln!(out, "<p class=\"note\">{}</p>", escaped(&line));
+    }
+    if let Some(gaps) = report.scope.gaps() {
+        let _ = writeln!(out, "<p class=\"alarm\">{}</p>", escaped(&gaps));
     }
     out.push_str("<div class=\"charts\">\n");
     chart(&mut out, "Findings by check", &most(by_check));
@@ -110,7 +113,11 @@ fn chart(out: &mut String, title: &str, bars: &[(String, u64)]) {
 
 fn table(out: &mut String, findings: &[Finding], report: &AuditReport<'_>) {
     if findings.is_empty() {
-        out.push_str("<p>Nothing was found.</p>\n");
+        let nothing = match report.scope.is_finished {
+            true => report.scope.nothing_found().replacen("nothing", "Nothing was", 1),
+            false => "No finding so far".into(),
+        };
+        let _ = writeln!(out, "<p>{}.</p>", escaped(&nothing));
         return;
     }
     out.push_str(
@@ -120,11 +127,7 @@ fn table(out: &mut String, findings: &[Finding], report: &AuditReport<'_>) {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
     sorted.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
     for finding in sorted.iter().take(ROWS) {
-        let new = match report.last.map(|last| !last.had(finding)) {
-            Some(true) => "new",
-            Some(false) => "",
-            None => "",
-        };
+        let new = if report.is_new(finding) == Some(true) { "new" } else { "" };
         let path = finding.path.as_ref().map_or(String::new(), |path| text::path(Path::new(path)).to_string());
         let _ = writeln!(
             out,

@@ -1,63 +1,143 @@
-//! What the audit before has found, so that this one can tell what is new, what is still there and what has gone: a hash of
-//! each finding, without a value of its row.
+//! The findings of the audit before, so that this one can report which are new, still there, or gone: a hash of each
+//! finding, without a value of its row, and what that audit covered.
 
 #![allow(clippy::disallowed_methods, reason = "a file of this program's own")]
 
-use std::collections::HashSet;
-use std::io::{self, Write};
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::finding::Finding;
+use super::scope::Scope;
+use crate::damaged;
 
-/// How findings compare with those of the audit before.
+/// How findings compare with those of the audit before. Only what both audits covered is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Since {
     pub new: u64,
     pub still: u64,
-    pub gone: u64,
+    /// `None` if this audit did not look at everything that the one before did.
+    pub gone: Option<u64>,
+    /// Findings that the audit before did not look for.
+    pub not_compared: u64,
 }
 
-pub struct Last(HashSet<u64>);
+#[derive(Serialize, Deserialize)]
+pub struct Last {
+    /// In seconds since 1970.
+    made_at: i64,
+    scope: Scope,
+    /// Hashes of the findings of each check.
+    findings: BTreeMap<String, HashSet<u64>>,
+}
+
+/// The beginning of the file, whatever its version.
+const MAGIC: &[u8] = b"pacs-index audit ";
+const VERSION: &[u8] = b"2\n";
+const CHECKSUM: usize = 4;
 
 impl Last {
-    /// `None`: there was no audit before, or what it found cannot be read.
-    pub fn read(file: &Path) -> Option<Self> {
-        let bytes = std::fs::read(file).ok()?;
-        let hashes = bytes.strip_prefix(MAGIC)?.chunks_exact(8);
-        Some(Last(hashes.map(|hash| u64::from_le_bytes(hash.try_into().expect("eight bytes"))).collect()))
+    pub fn new(made_at: Timestamp, scope: &Scope, findings: &[Finding]) -> Self {
+        let mut hashes: BTreeMap<String, HashSet<u64>> = BTreeMap::new();
+        for finding in findings {
+            hashes.entry(finding.check.to_owned()).or_default().insert(hash(finding));
+        }
+        Last { made_at: made_at.as_second(), scope: scope.clone(), findings: hashes }
     }
 
-    pub fn had(&self, finding: &Finding) -> bool {
-        self.0.contains(&hash(finding))
+    /// Reads the findings of the audit before, if there was one, and returns a message if they are damaged. A file that is
+    /// none of this program's is moved aside.
+    pub fn read(file: &Path) -> (Option<Self>, Option<String>) {
+        let lost = |why: String| format!("the findings of the last audit cannot be used: {why}");
+        match damaged::set_aside_unless(file, |head| head.is_empty() || damaged::begins_with(head, MAGIC)) {
+            Err(error) => return (None, Some(lost(format!("{}: {error}", file.display())))),
+            Ok(Some(message)) => return (None, Some(lost(message))),
+            Ok(None) => {}
+        }
+        match std::fs::read(file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => (None, None),
+            Err(error) => (None, Some(lost(format!("{}: {error}", file.display())))),
+            Ok(bytes) => match decode(&bytes) {
+                Err(Unusable::OfOtherVersion) => (None, None),
+                Err(Unusable::Damaged) => (None, Some(lost(format!("{} was damaged", file.display())))),
+                Ok(last) => (Some(last), None),
+            },
+        }
     }
 
-    pub fn since(&self, findings: &[Finding]) -> Since {
-        let still = findings.iter().filter(|finding| self.had(finding)).count() as u64;
+    /// Replaces the findings of the audit before.
+    pub fn write(&self, file: &Path) -> io::Result<()> {
+        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(directory)?;
+        let body = postcard::to_stdvec(self).map_err(io::Error::other)?;
+        let mut new = tempfile::NamedTempFile::new_in(directory)?;
+        for part in [MAGIC, VERSION, &crc32fast::hash(&body).to_le_bytes(), &body] {
+            new.write_all(part)?;
+        }
+        new.as_file().sync_data()?;
+        new.persist(file)?;
+        Ok(())
+    }
+
+    pub fn made_at(&self) -> Timestamp {
+        Timestamp::from_second(self.made_at).unwrap_or_default()
+    }
+
+    /// Whether a finding is new; `None` if the audit before did not look for it.
+    pub fn is_new(&self, finding: &Finding, scope: &Scope) -> Option<bool> {
+        if !self.scope.is_of_same_place(scope) || !self.scope.has_made(finding.check) {
+            return None;
+        }
+        let had = self.findings.get(finding.check).is_some_and(|hashes| hashes.contains(&hash(finding)));
+        // A deeper look finds what was there before.
+        (had || self.scope.level >= scope.level).then_some(!had)
+    }
+
+    /// Compares this audit with the one before; `None` if that looked at other rows and files.
+    pub fn since(&self, findings: &[Finding], scope: &Scope) -> Option<Since> {
+        if !self.scope.is_of_same_place(scope) {
+            return None;
+        }
+        let mut since = Since::default();
+        for finding in findings {
+            *match self.is_new(finding, scope) {
+                Some(true) => &mut since.new,
+                Some(false) => &mut since.still,
+                None => &mut since.not_compared,
+            } += 1;
+        }
         let now: HashSet<u64> = findings.iter().map(hash).collect();
-        Since { new: findings.len() as u64 - still, still, gone: self.0.difference(&now).count() as u64 }
+        let of_made = self.findings.iter().filter(|(check, _)| scope.has_made(check));
+        let gone: usize = of_made.map(|(_, hashes)| hashes.difference(&now).count()).sum();
+        since.gone = (scope.is_finished && scope.level >= self.scope.level).then_some(gone as u64);
+        Some(since)
     }
 }
 
-const MAGIC: &[u8] = b"pacs-index audit 1\n";
-
-/// Takes the place of the audit before, as a whole or not at all.
-pub fn write(file: &Path, findings: &[Finding]) -> io::Result<()> {
-    let directory = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)?;
-    let mut new = tempfile::NamedTempFile::new_in(directory)?;
-    new.write_all(MAGIC)?;
-    findings.iter().try_for_each(|finding| new.write_all(&hash(finding).to_le_bytes()))?;
-    new.persist(file)?;
-    Ok(())
+enum Unusable {
+    OfOtherVersion,
+    Damaged,
 }
 
-/// What is found of a row or a file is one finding, however its detail is worded.
+fn decode(bytes: &[u8]) -> Result<Last, Unusable> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or(Unusable::Damaged)?;
+    let rest = rest.strip_prefix(VERSION).ok_or(Unusable::OfOtherVersion)?;
+    let (checksum, body) = rest.split_at_checked(CHECKSUM).ok_or(Unusable::Damaged)?;
+    if checksum != crc32fast::hash(body).to_le_bytes() {
+        return Err(Unusable::Damaged);
+    }
+    postcard::from_bytes(body).map_err(|_| Unusable::Damaged)
+}
+
+/// A hash of a finding, the same however its detail is worded.
 fn hash(finding: &Finding) -> u64 {
     let Finding { check, uid, path, detail, .. } = finding;
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    // Of a patient only the detail tells.
+    // The detail of a patient is all that identifies the finding.
     let detail = if uid.is_none() && path.is_none() { detail } else { "" };
     xxh3_64(format!("{check}\0{}\0{}\0{detail}", text(uid), text(path)).as_bytes())
 }
@@ -65,23 +145,102 @@ fn hash(finding: &Finding) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Depth;
     use crate::audit::finding::Severity;
 
-    #[test]
-    fn findings_are_new_still_there_or_gone() {
-        let finding = |uid: &str| Finding {
-            check: "missing-file",
+    fn finding(check: &'static str, uid: &str) -> Finding {
+        Finding {
+            check,
             severity: Severity::Error,
             uid: Some(uid.into()),
             path: None,
             detail: String::new(),
             mend: None,
-        };
+        }
+    }
+
+    fn scope(level: Depth, made: &[&str], is_finished: bool) -> Scope {
+        Scope {
+            index: "sqlite:x".into(),
+            level,
+            roots: vec!["/a".into(), "/b".into()],
+            path_maps: Vec::new(),
+            part: None,
+            made: made.iter().map(|check| (*check).to_owned()).collect(),
+            not_made: Vec::new(),
+            gaps: Vec::new(),
+            is_finished,
+        }
+    }
+
+    fn before(level: Depth, made: &[&str]) -> Last {
+        let found = ["1.2.1", "1.2.2"].map(|uid| finding("missing-file", uid));
+        Last::new(Timestamp::UNIX_EPOCH, &scope(level, made, true), &found)
+    }
+
+    #[test]
+    fn findings_are_new_still_there_or_gone() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("made/audit");
-        assert!(Last::read(&file).is_none());
-        write(&file, &["1.2.1", "1.2.2"].map(finding)).unwrap();
-        let last = Last::read(&file).unwrap();
-        assert_eq!(last.since(&["1.2.2", "1.2.3", "1.2.4"].map(finding)), Since { new: 2, still: 1, gone: 1 });
+        assert!(matches!(Last::read(&file), (None, None)));
+        before(Depth::Exists, &["missing-file"]).write(&file).unwrap();
+        let (Some(last), None) = Last::read(&file) else { panic!("it can be read") };
+        let now = ["1.2.2", "1.2.3", "1.2.4"].map(|uid| finding("missing-file", uid));
+        let since = last.since(&now, &scope(Depth::Exists, &["missing-file"], true));
+        assert_eq!(since, Some(Since { new: 2, still: 1, gone: Some(1), not_compared: 0 }));
+    }
+
+    #[test]
+    fn nothing_is_gone_that_this_audit_did_not_look_for() {
+        let last = before(Depth::Size, &["missing-file"]);
+        let gone = |scope: &Scope| last.since(&[], scope).unwrap().gone;
+        assert_eq!(gone(&scope(Depth::Size, &["missing-file"], false)), None, "interrupted");
+        assert_eq!(gone(&scope(Depth::Exists, &["missing-file"], true)), None, "a shallower level");
+        assert_eq!(gone(&scope(Depth::Full, &["missing-file"], true)), Some(2));
+        assert_eq!(gone(&scope(Depth::Size, &["empty-file"], true)), Some(0), "another check");
+    }
+
+    #[test]
+    fn nothing_is_new_that_the_audit_before_did_not_look_for() {
+        let last = before(Depth::Exists, &["missing-file"]);
+        let now = [finding("empty-file", "1.2.9"), finding("missing-file", "1.2.9"), finding("missing-file", "1.2.1")];
+        let both = ["missing-file", "empty-file"];
+        let of = |level| last.since(&now, &scope(level, &both, true)).unwrap();
+        let same = of(Depth::Exists);
+        assert_eq!((same.new, same.still, same.not_compared), (1, 1, 1));
+        let deeper = of(Depth::Header);
+        assert_eq!((deeper.new, deeper.still, deeper.not_compared), (0, 1, 2));
+    }
+
+    #[test]
+    fn audits_of_other_places_are_not_compared() {
+        let last = before(Depth::Exists, &["missing-file"]);
+        let mut now = scope(Depth::Exists, &["missing-file"], true);
+        now.roots.reverse();
+        assert!(last.since(&[], &now).is_some(), "the order of roots makes no difference");
+        for change in [
+            (|scope: &mut Scope| drop(scope.roots.pop())) as fn(&mut Scope),
+            |scope| scope.path_maps.push("/a=/b".into()),
+            |scope| scope.part = Some("1/2".into()),
+            |scope| scope.index = "sqlite:y".into(),
+        ] {
+            let mut now = scope(Depth::Exists, &["missing-file"], true);
+            change(&mut now);
+            assert_eq!((last.since(&[], &now), last.is_new(&finding("missing-file", "1.2.1"), &now)), (None, None));
+        }
+    }
+
+    #[test]
+    fn each_flipped_bit_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("audit");
+        before(Depth::Exists, &["missing-file"]).write(&file).unwrap();
+        let whole = std::fs::read(&file).unwrap();
+        for at in MAGIC.len() + VERSION.len()..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            assert!(matches!(decode(&bytes), Err(Unusable::Damaged)), "{at}");
+            assert!(decode(&whole[..at]).is_err(), "{at}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod checks;
 pub mod csv;
+mod dated;
 mod files;
 pub mod finding;
 mod headers;
@@ -18,12 +19,16 @@ mod one_file;
 pub mod plan;
 pub mod replica;
 pub mod report;
+pub mod report_file;
 mod rows;
+pub mod scope;
 pub mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::archive::{FoundFile, Locator, PathMap, Roots, Slice};
 use crate::error::{Error, Result};
@@ -36,7 +41,7 @@ use finding::Finding;
 use watch::Watch;
 
 /// How deep an audit looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Depth {
     /// A file is there, and has bytes.
     Exists,
@@ -46,6 +51,18 @@ pub enum Depth {
     Header,
     /// It can be read to its end, and its lengths agree.
     Full,
+}
+
+impl Depth {
+    /// The value of `--level`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Depth::Exists => "exists",
+            Depth::Size => "size",
+            Depth::Header => "header",
+            Depth::Full => "full",
+        }
+    }
 }
 
 pub struct Plan<'a> {
@@ -75,8 +92,8 @@ pub struct Done {
     pub files: u64,
     pub stubs: u64,
     pub rows: u64,
-    /// Checks that this index cannot answer, and what it said.
-    pub not_answered: Vec<String>,
+    /// Checks that this index cannot answer, each with the reason.
+    pub not_answered: Vec<(&'static str, String)>,
     /// Everything below the roots seems to be missing: this is told instead of each row.
     pub alarm: Option<String>,
     pub interrupted: bool,

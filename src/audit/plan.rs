@@ -5,6 +5,7 @@ use std::io::{self, BufRead};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::finding::{Finding, Mend};
 
@@ -16,6 +17,9 @@ pub struct Head {
     pub plan: u32,
     /// The index that was audited.
     pub index: String,
+    /// A hash of the whole plan without this field, which shows whether the plan was edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,11 +60,26 @@ pub fn step(finding: &Finding) -> Option<Step> {
 }
 
 pub fn text(index: &str, findings: &[Finding]) -> serde_json::Result<String> {
-    let mut text = serde_json::to_string(&Head { plan: FORM, index: index.to_owned() })? + "\n";
+    let mut steps = String::new();
     for step in findings.iter().filter_map(step) {
-        text += &(serde_json::to_string(&step)? + "\n");
+        steps += &(serde_json::to_string(&step)? + "\n");
     }
-    Ok(text)
+    sealed(Head { plan: FORM, index: index.to_owned(), checksum: None }, &steps)
+}
+
+/// A plan with its checksum.
+fn sealed(mut head: Head, steps: &str) -> serde_json::Result<String> {
+    head.checksum = None;
+    let open = serde_json::to_string(&head)? + "\n" + steps;
+    head.checksum = Some(format!("{:016x}", xxh3_64(open.as_bytes())));
+    Ok(serde_json::to_string(&head)? + "\n" + steps)
+}
+
+/// Whether a text is a plan as `audit` has written it.
+pub fn is_unedited(text: &str) -> bool {
+    let Some((head, steps)) = text.split_once('\n') else { return false };
+    let head = serde_json::from_str::<Head>(head);
+    head.and_then(|head| sealed(head, steps)).is_ok_and(|sealed| sealed == text)
 }
 
 /// Head and steps. An error names the line.

@@ -1,34 +1,40 @@
-//! What an audit tells: a summary by check on standard output, and each finding as a line of JSON.
+//! The report of an audit: a summary by check on standard output, and each finding as a line of JSON below a line that
+//! states what the audit covered.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
+use serde_json::json;
 
 use super::Done;
 use super::finding::{Finding, Severity};
 use super::last::{Last, Since};
 use super::replica::{Compared, Difference};
-use crate::archive::Slice;
-use crate::error::{Error, Result};
+use super::scope::Scope;
 use crate::exit::Exit;
-use crate::new_file::{self, Readers};
 use crate::progress::text;
 
 pub struct AuditReport<'a> {
     pub done: &'a Done,
     /// What a replica has.
     pub compared: Option<&'a Compared>,
-    /// What was found before, if there was an audit.
+    pub scope: &'a Scope,
+    /// The audit before, if there was one.
     pub last: Option<&'a Last>,
-    pub part: Option<Slice>,
+    pub made_at: Timestamp,
     pub index: String,
     pub elapsed: Duration,
     pub fail_on: Severity,
-    pub json: Option<&'a Path>,
+    /// The list of findings, if it was written.
+    pub json: Option<PathBuf>,
+    /// Former reports that an interrupted audit has not replaced.
+    pub not_replaced: Vec<PathBuf>,
 }
 
 /// As many findings of a check are shown; the file has all.
@@ -60,26 +66,19 @@ impl AuditReport<'_> {
         let outcome = match self.exit() {
             Exit::Interrupted => "interrupted",
             _ if done.alarm.is_some() => "ALARM",
-            _ if done.findings.is_empty() && self.differences().is_empty() => "nothing found",
+            _ if done.findings.is_empty() && self.differences().is_empty() => &self.scope.nothing_found(),
             _ => "findings",
         };
         line(format!("audit of {}: {outcome}", self.index));
         line(String::new());
         let [files, rows, stubs] = [done.files, done.rows, done.stubs].map(text::count);
         line(format!("{files} files and {rows} rows compared in {}; {stubs} stubs", text::duration(self.elapsed)));
-        if let Some(part) = self.part {
-            line(format!("part {part} of the directories, with the rows that name files there"));
-        }
-        if let (Some(last), None) = (self.last, &done.alarm) {
-            let Since { new, still, gone } = last.since(&done.findings);
-            let [new, still, gone] = [new, still, gone].map(text::count);
-            line(format!("since the audit before: {new} new, {still} still there, {gone} gone"));
-        }
+        line(shown(&self.scope.checks()));
+        line(shown(&self.scope.place()));
+        self.scope.gaps().into_iter().for_each(&mut line);
+        self.since().into_iter().for_each(&mut line);
         if let Some(alarm) = &done.alarm {
             line(alarm.clone());
-        }
-        for why in &done.not_answered {
-            line(format!("not answered by this index: {why}"));
         }
         let mut by_check: BTreeMap<(std::cmp::Reverse<Severity>, &str), Vec<&Finding>> = BTreeMap::new();
         for finding in &done.findings {
@@ -88,9 +87,8 @@ impl AuditReport<'_> {
         for ((severity, check), findings) in by_check {
             line(format!("\n{check:<28} {:<8} {:>12}", severity.0.name(), text::count(findings.len() as u64)));
             for finding in findings.iter().take(SHOWN) {
-                let path = finding.path.as_ref().map(|path| text::path(Path::new(path)).to_string());
-                let shown = |text: &String| text::path(Path::new(text));
-                let parts = [finding.uid.as_ref().map(shown), path, Some(shown(&finding.detail))];
+                let parts = [finding.uid.as_ref(), finding.path.as_ref(), Some(&finding.detail)];
+                let parts = parts.map(|part| part.map(|part| shown(part)));
                 line(format!("  {}", parts.into_iter().flatten().collect::<Vec<_>>().join(": ")));
             }
             if findings.len() > SHOWN {
@@ -104,17 +102,66 @@ impl AuditReport<'_> {
                 line(format!("  {table} {}: {what}", key.as_deref().unwrap_or("(a patient)")));
             }
         }
-        if let Some(json) = self.json {
+        if let Some(json) = &self.json {
             line(format!("\neach finding, one a line: {}", text::path(json)));
+        }
+        for path in &self.not_replaced {
+            line(format!("\nnot replaced, because this audit was interrupted: {}", text::path(path)));
         }
         out
     }
 
-    /// Writes all findings into a new file.
-    pub fn write_json(&self) -> Result<()> {
-        let Some(path) = self.json else { return Ok(()) };
-        let file = new_file::create(path, "the list of findings", "--json", false, Readers::Usual)?;
-        let mut out = BufWriter::new(file);
+    /// How the findings compare with those of the audit before.
+    fn since(&self) -> Option<String> {
+        let last = self.last.filter(|_| self.done.alarm.is_none())?;
+        let local = last.made_at().to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M");
+        let Some(Since { new, still, gone, not_compared }) = last.since(&self.done.findings, self.scope) else {
+            return Some(format!("the audit of {local} was of other roots, path maps or parts: not compared"));
+        };
+        let count = |count: u64, what: &str| format!("{} {what}", text::count(count));
+        let counts = [
+            Some(count(new, "new")),
+            Some(count(still, "still there")),
+            gone.map(|gone| count(gone, "gone")),
+            (not_compared > 0).then(|| count(not_compared, "findings of checks that it did not make: not compared")),
+        ];
+        let counts: Vec<String> = counts.into_iter().flatten().collect();
+        Some(format!("since the audit of {local}: {}", counts.join(", ")))
+    }
+
+    /// Whether a finding is new; `None` if that is not known.
+    pub fn is_new(&self, finding: &Finding) -> Option<bool> {
+        self.last?.is_new(finding, self.scope)
+    }
+
+    /// The first line of the list: what the audit covered, and whether to the end.
+    fn head(&self) -> serde_json::Value {
+        let Scope { level, roots, path_maps, part, made, not_made, gaps, .. } = self.scope;
+        let not_made: serde_json::Map<_, _> =
+            not_made.iter().map(|(check, reason)| (check.clone(), reason.as_str().into())).collect();
+        let last = self.last.filter(|last| last.since(&[], self.scope).is_some());
+        json!({
+            "report": "audit",
+            "index": self.index,
+            "made_at": self.made_at.to_string(),
+            "level": level.name(),
+            "roots": roots,
+            "path_maps": path_maps,
+            "part": part,
+            "checks": made,
+            "checks_not_made": not_made,
+            "complete": gaps.is_empty(),
+            "incomplete_because": gaps,
+            "since": last.map(|last| last.made_at().to_string()),
+            "files": self.done.files,
+            "rows": self.done.rows,
+            "stubs": self.done.stubs,
+        })
+    }
+
+    /// Writes the scope and all findings as JSON Lines.
+    pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}", self.head())?;
         let alarm = self.done.alarm.iter().map(|detail| Line {
             check: "archive-gone",
             severity: Severity::Error.name(),
@@ -129,7 +176,7 @@ impl AuditReport<'_> {
             uid: finding.uid.as_deref(),
             path: finding.path.as_deref(),
             detail: &finding.detail,
-            is_new: self.last.map(|last| !last.had(finding)),
+            is_new: self.is_new(finding),
         });
         let details: Vec<String> = self.differences().iter().map(|d| format!("{}: {}", d.table, d.what)).collect();
         let differences = self.differences().iter().zip(&details).map(|(difference, detail)| Line {
@@ -140,17 +187,13 @@ impl AuditReport<'_> {
             detail,
             is_new: None,
         });
-        let written = alarm.chain(findings).chain(differences).try_for_each(|line| -> io::Result<()> {
-            serde_json::to_writer(&mut out, &line)?;
-            out.write_all(b"\n")
-        });
-        written.and_then(|()| out.flush()).map_err(|error| {
-            Error::unfinished(
-                format!("--json {}: {error}", path.display()),
-                "The list is not complete. Make room, and run the same command again.",
-            )
-        })
+        alarm.chain(findings).chain(differences).try_for_each(|line| writeln!(out, "{}", serde_json::to_string(&line)?))
     }
+}
+
+/// A text that cannot control the terminal.
+fn shown(text: &str) -> String {
+    text::path(Path::new(text))
 }
 
 #[derive(Serialize)]
@@ -165,24 +208,4 @@ struct Line<'a> {
     /// The audit before did not find it.
     #[serde(rename = "new", skip_serializing_if = "Option::is_none")]
     is_new: Option<bool>,
-}
-
-/// Writes a text into a new file.
-pub fn write(path: &Path, what: &str, option: &str, text: &str) -> Result<()> {
-    write_for(Readers::Usual, path, what, option, text)
-}
-
-/// It holds values of rows.
-pub fn write_for_owner(path: &Path, what: &str, option: &str, text: &str) -> Result<()> {
-    write_for(Readers::Owner, path, what, option, text)
-}
-
-fn write_for(readers: Readers, path: &Path, what: &str, option: &str, text: &str) -> Result<()> {
-    let mut file = new_file::create(path, what, option, false, readers)?;
-    file.write_all(text.as_bytes()).map_err(|error| {
-        Error::unfinished(
-            format!("{option} {}: {error}", path.display()),
-            "It is not complete. Make room, and run the same command again.",
-        )
-    })
 }

@@ -204,12 +204,18 @@ impl Audit<'_> {
         }
         for check in self.plan.checks.clone() {
             let Asks::Tables(sql) = check.asks else { continue };
-            let Some(sql) = sql(&self.inspector.tables()).filter(|_| !self.plan.stop.is_set()) else { continue };
+            if self.plan.stop.is_set() {
+                break;
+            }
+            let Some(sql) = sql(&self.inspector.tables()) else {
+                self.done.not_answered.push((check.name, "not in this index".into()));
+                continue;
+            };
             match self.inspector.ask(&sql) {
                 Ok(rows) => asked.push((check, rows.into_iter().filter_map(found).collect())),
                 // Tables and columns of a PACS that this index does not have, or that its user may not see.
                 Err(Failure::Lost(why)) if is_unknown(&why) => {
-                    self.done.not_answered.push(format!("{}: {why}", check.name))
+                    self.done.not_answered.push((check.name, format!("not answered by this index: {why}")))
                 }
                 Err(failure) => return Err(failed(self.plan, failure)),
             }

@@ -50,21 +50,25 @@ pub struct Audit {
     #[arg(long, short)]
     pub quiet: bool,
 
-    /// Writes each finding as a line of JSON into a new file
+    /// Write each finding as a line of JSON to FILE, e.g. audit-%Y-%m-%d.jsonl; a former report is replaced
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Writes what could be repaired into a new file, for `pacs-index repair`
+    /// Write what could be repaired to FILE, for `pacs-index repair`; an edited plan is never replaced
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
 
-    /// Writes a table of studies whose images are lost or cannot be read into a new file
+    /// Write a table of studies whose images are lost or unreadable to FILE; a former table is replaced
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
 
-    /// Writes the report as a page into a new file
+    /// Write the report as a page to FILE; a former page is replaced
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+
+    /// Keep the newest N of each report with a date in its name, and delete older ones
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: Option<u32>,
 
     /// Only a part of the directories, e.g. 2/30, or `weekday` for a seventh each day of the week
     #[arg(long, value_name = "K/N")]
@@ -74,10 +78,12 @@ pub struct Audit {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_rate: Option<u32>,
 
-    /// Where it is kept what the last audit found, for what is new [default: a file of its own for each index, its roots and
-    /// part, in ~/.local/state/pacs-index]
+    /// Keep the findings in FILE, for the next audit to compare with [default: a file in the state directory]
     #[arg(long, value_name = "FILE")]
     pub last: Option<PathBuf>,
+
+    #[arg(long, value_name = "DIR", help = super::STATE_HELP)]
+    pub state: Option<PathBuf>,
 
     /// Files that are looked at at a time [default: 4 for each core, at least 32]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]

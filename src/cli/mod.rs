@@ -53,6 +53,9 @@ const AUDIT_EXIT_CODES: &str = "Exit codes:
   3    could not finish
   130  interrupted";
 
+const STATE_HELP: &str = "Directory for what is kept between runs: journals, lists, undo files, last audits [default: PACS_INDEX_STATE, \
+                          STATE_DIRECTORY, else ~/.local/state/pacs-index or %LOCALAPPDATA%\\pacs-index]";
+
 /// Each option is a key of the settings file too: `settings::file` finds them here.
 #[derive(Debug, Args)]
 pub struct Reindex {
@@ -103,7 +106,7 @@ pub struct Reindex {
     #[arg(long, value_enum, default_value_t = Existing::Fill)]
     pub existing: Existing,
 
-    /// Where --existing refresh writes down what it overwrites [default: a new file in ~/.local/state/pacs-index]
+    /// Record in FILE what --existing refresh overwrites [default: a new file in the state directory]
     #[arg(long, value_name = "FILE")]
     pub undo: Option<PathBuf>,
 
@@ -128,15 +131,15 @@ pub struct Reindex {
     pub since: Option<Date>,
 
     /// Only the files that this list names, one a line, and nothing else below the roots
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["slice", "finish", "since", "state"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["slice", "finish", "since"])]
     pub files: Option<PathBuf>,
 
     /// Index only a part of the archive, e.g. 2/4 for the second of four processes or machines; --finish settles all
-    #[arg(long, value_name = "N/M", requires = "state", conflicts_with = "finish")]
+    #[arg(long, value_name = "N/M", conflicts_with = "finish")]
     pub slice: Option<Slice>,
 
-    /// Settle what slices have written, by the directories that they were given as --state
-    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["roots", "roots_from_index", "state", "dry_run", "force", "since"])]
+    /// Settle what slices have written: the directories that were their --state
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["roots", "roots_from_index", "dry_run", "force", "since"])]
     pub finish: Vec<PathBuf>,
 
     /// Read all files, also those that are as they were
@@ -197,13 +200,11 @@ pub struct Writing {
     #[arg(long, value_name = "ZONE")]
     pub timezone: Option<String>,
 
-    /// Where rejected and other noteworthy files are listed, as JSON Lines [default: a new file in ~/.local/state/pacs-index]
+    /// List rejected and other noteworthy files in FILE, as JSON Lines [default: a new file in the state directory]
     #[arg(long, value_name = "FILE")]
     pub rejected: Option<PathBuf>,
 
-    /// Where the journal is kept, which saves reading files again and continues a killed run [default: a directory of its
-    /// own for each index and its roots, in ~/.local/state/pacs-index]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help = STATE_HELP)]
     pub state: Option<PathBuf>,
 
     /// Wait for another run on this index and these directories to end, instead of leaving
@@ -345,7 +346,7 @@ pub enum ReceivedFrom {
 pub enum Progress {
     /// A bar in a terminal, lines elsewhere
     Auto,
-    /// A bar, wherever
+    /// A bar; lines where the terminal cannot show one
     Bar,
     /// A line each second at first, then every ten
     Lines,

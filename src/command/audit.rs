@@ -1,14 +1,17 @@
 //! `pacs-index audit`: compares archive and index both ways, and changes nothing.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 
 use super::interrupt::stop_on_interrupt;
 use super::say;
-use crate::audit::last::{self, Last};
+use crate::audit::last::Last;
 use crate::audit::replica::{self, Compared, Servers};
-use crate::audit::report::{self, AuditReport};
+use crate::audit::report::AuditReport;
+use crate::audit::report_file::ReportFile;
+use crate::audit::scope::Scope;
 use crate::audit::watch::Watch;
 use crate::audit::{self, Plan, csv, html, plan};
 use crate::cli;
@@ -19,15 +22,18 @@ use crate::index::inspect::Inspector;
 use crate::index::location::Access;
 use crate::pipeline::Stop;
 use crate::progress;
-use crate::settings::audit::Audit;
+use crate::progress::notice::note;
+use crate::settings::StateDirectory;
+use crate::settings::audit::{Audit, ReportFiles};
 
 pub fn run(typed: &cli::Audit) -> Result<Exit> {
     let settings = Audit::resolve(typed)?;
     let stop = Stop::default();
     stop_on_interrupt(&stop)?;
     let tables = settings.location.prepare(Access::DryRun)?;
+    settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make)?;
     let mut inspector = Inspector::new(&settings.location, &tables)?;
-    let begun = Instant::now();
+    let (begun, made_at) = (Instant::now(), now());
     let watch = Watch::default();
     let mut observer = progress::observer(settings.progress);
     let to_do = Plan {
@@ -53,48 +59,76 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     })?;
     let compared =
         settings.replica.as_ref().map(|replica| compare(replica, &settings, &mut inspector, &stop)).transpose()?;
-    let last = Last::read(&settings.last);
-    let report = AuditReport {
+    let compared_to_end = compared.as_ref().is_none_or(|compared| !compared.interrupted);
+    let scope = Scope::of(&to_do, &done, &settings.path_maps, compared_to_end);
+    let (last, damage) = Last::read(&settings.last);
+    let mut report = AuditReport {
         done: &done,
         compared: compared.as_ref(),
+        scope: &scope,
         last: last.as_ref(),
-        part: settings.part,
+        made_at,
         index: settings.location.shown(),
         elapsed: begun.elapsed(),
         fail_on: settings.fail_on,
-        json: settings.json.as_deref(),
+        json: settings.reports.json.as_ref().map(|file| file.path.clone()),
+        not_replaced: Vec::new(),
     };
-    report.write_json()?;
-    if let (Some(path), None) = (&settings.plan, &done.alarm) {
-        let steps = plan::text(&settings.location.shown(), &done.findings).map_err(|error| defect(&error))?;
-        report::write_for_owner(path, "the plan", "--plan", &steps)?;
+    report.not_replaced = write_reports(&settings.reports, &report, &mut inspector)?;
+    report.json = report.json.filter(|path| !report.not_replaced.contains(path));
+    say(&report.text());
+    let mut notes = Vec::from_iter(damage);
+    if scope.is_finished {
+        let old = settings.reports.keep.map(|keep| settings.reports.all().filter_map(move |file| file.prune(keep)));
+        notes.extend(old.into_iter().flatten());
+        notes.extend(Last::new(made_at, &scope, &done.findings).write(&settings.last).err().map(|error| {
+            format!("the findings cannot be kept for the next audit: {}: {error}", settings.last.display())
+        }));
     }
+    notes.iter().for_each(|message| note(settings.progress, message));
+    Ok(report.exit())
+}
+
+/// The time, in whole seconds.
+fn now() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
+}
+
+/// Writes the files that were named. An audit that is interrupted leaves former reports, which are complete; returns these.
+fn write_reports(
+    files: &ReportFiles,
+    report: &AuditReport<'_>,
+    inspector: &mut Inspector,
+) -> Result<Vec<PathBuf>> {
+    let ReportFiles { json, plan: steps, csv: studies, html: page, .. } = files;
+    let is_interrupted = report.exit() == Exit::Interrupted;
+    let (to_write, left): (Vec<&ReportFile>, Vec<&ReportFile>) =
+        files.all().partition(|file| !is_interrupted || !file.exists());
+    let is_written = |file: &&ReportFile| to_write.iter().any(|written| written.path == file.path);
     let failed = |failure| {
         Error::unfinished(
-            format!("the index {} cannot be read: {failure}", settings.location.shown()),
+            format!("the index {} cannot be read: {failure}", report.index),
             "The list of findings is complete; the table or the page is not there. Run the same command again.",
         )
     };
-    if let Some(path) = &settings.csv {
-        let table = csv::by_study(&done.findings, &mut inspector).map_err(failed)?;
-        report::write(path, "the table of studies", "--csv", &table)?;
+    if let Some(file) = json.as_ref().filter(is_written) {
+        file.replace(|out| report.write_json(out))?;
     }
-    if let Some(path) = &settings.html {
+    if let (Some(file), None) = (steps.as_ref().filter(is_written), &report.done.alarm) {
+        let steps = plan::text(&report.index, &report.done.findings).map_err(|error| defect(&error))?;
+        file.replace(|out| out.write_all(steps.as_bytes()))?;
+    }
+    if let Some(file) = studies.as_ref().filter(is_written) {
+        let table = csv::by_study(&report.done.findings, report.scope.limit().as_deref(), inspector).map_err(failed)?;
+        file.replace(|out| out.write_all(table.as_bytes()))?;
+    }
+    if let Some(file) = page.as_ref().filter(is_written) {
         let census = inspector.census().map_err(failed)?;
         let made_at = Zoned::now().strftime("%Y-%m-%d %H:%M").to_string();
-        report::write(path, "the page", "--html", &html::page(&report, &census, &made_at))?;
+        let page = html::page(report, &census, &made_at);
+        file.replace(|out| out.write_all(page.as_bytes()))?;
     }
-    say(&report.text());
-    // An alarm, and what was not looked at to its end, say nothing of what was found before.
-    if !done.interrupted && done.alarm.is_none() {
-        last::write(&settings.last, &done.findings).map_err(|error| {
-            Error::unfinished(
-                format!("what was found cannot be kept for the next audit: {}: {error}", settings.last.display()),
-                "The report is complete. Name another file with --last.",
-            )
-        })?;
-    }
-    Ok(report.exit())
+    Ok(left.into_iter().map(|file| file.path.clone()).collect())
 }
 
 fn compare(replica: &Location, settings: &Audit, master: &mut Inspector, stop: &Stop) -> Result<Compared> {

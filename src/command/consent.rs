@@ -16,7 +16,8 @@ pub fn before_writing(settings: &Reindex) -> Result<Vec<Replica>> {
     let (access, form) = (settings.access, settings.progress);
     if let Some(server) = Server::of(&settings.location)? {
         server.check(access, settings.allow_replica)?;
-        server.doubt().into_iter().for_each(|doubt| note(form, &doubt));
+        // Progress that is not shown is `--quiet`.
+        server.doubt().filter(|_| form.is_some()).into_iter().for_each(|doubt| note(form, &doubt));
         if let Some(hint) = unwatched(&server, settings) {
             note(form, &hint);
         }

@@ -46,6 +46,7 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
             let to = settings.to.as_ref().map(|to| -> Result<Destination> {
                 let state = State { directory: &to.state, key: &to.state_key, busy: run.busy };
                 let ledger = Ledger::open(&state, today, || stop.is_set())?;
+                ledger.damaged.iter().for_each(|message| note(run.progress, message));
                 let filing = Filing { archive: to.archive.clone(), layout: to.layout, day: today };
                 Ok(Destination { mark: disk::Mark::of(&to.archive), filing, ledger })
             });

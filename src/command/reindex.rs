@@ -14,7 +14,6 @@ use crate::exit::Exit;
 use crate::import::{Ended, Importer};
 use crate::index::Tables;
 use crate::index::batch::{Policy, Writer};
-use crate::index::existing::Mode;
 use crate::index::known::Known;
 use crate::index::location::Access;
 use crate::index::patience::Patience;
@@ -23,9 +22,10 @@ use crate::index::undo::Undo;
 use crate::journal::Journal;
 use crate::pipeline::key_order::When;
 use crate::pipeline::{self, Files, Outage, Plan, Receipt, Stop, Stored};
+use crate::progress::notice::note;
 use crate::report::listing::Listing;
 use crate::report::summary::Summary;
-use crate::settings::Reindex;
+use crate::settings::{Reindex, StateDirectory};
 use crate::{cli, progress};
 
 /// How long a PACS may be at a file that it has just received.
@@ -51,28 +51,23 @@ pub(super) fn index(
     imports: Option<Imports<'_>>,
 ) -> Result<Exit> {
     let (location, access) = (&settings.location, settings.access);
+    settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make)?;
     // The index comes last: up to here nothing is made that a mistake would leave behind.
     let listing = Listing::create(&settings.rejected, settings.rejected_is_default)?;
     let open = |directory: &Path, key: &str| Journal::open(directory, key, settings.busy, || stop.is_set());
     let to_finish = settings.finish.iter().map(|(directory, key)| open(directory, key));
     let mut to_finish = to_finish.collect::<Result<Vec<_>>>()?;
-    let journal = match access {
-        // A few files that somebody names are no run that could be continued.
-        Access::Write if to_finish.is_empty() && settings.files.is_none() && imports.is_none() => {
-            Some(open(&settings.state, &settings.state_key)?)
-        }
-        _ => None,
-    };
+    let journal = settings.journal.as_ref().filter(|_| imports.is_none());
+    let journal = journal.map(|(directory, key)| open(directory, key)).transpose()?;
+    let damaged = to_finish.iter().chain(&journal).filter_map(|journal| journal.damaged.as_ref());
+    damaged.for_each(|message| note(settings.progress, message));
     let tables = location.prepare(access)?;
     let importer = imports.map(|make| make(&tables, &listing)).transpose()?;
     // A dry run sees duplicates only through one memory.
     let connections = if access == Access::DryRun { 1 } else { location.writers() };
     let failed =
         |failure| Error::usage(format!("{}: {failure}", location.shown()), "May you read and write its tables?");
-    let undo = match (settings.existing, access) {
-        (Mode::Refresh, Access::Write) => Some(Arc::new(Undo::create(&settings.undo, settings.undo_is_default)?)),
-        _ => None,
-    };
+    let undo = settings.undo.as_ref().map(|path| Undo::create(path, settings.undo_is_default).map(Arc::new)).transpose()?;
     let outage = Arc::new(Outage::new(settings.patience, stop.clone()));
     let outages = outage.clone();
     let policy = Policy {

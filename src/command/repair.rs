@@ -22,8 +22,7 @@ use crate::index::Failure;
 use crate::index::location::Access;
 use crate::index::mend::{Mender, SETTABLE, WholeRow};
 use crate::index::server::Server;
-use crate::new_file::{self, Readers};
-use crate::{cli, settings};
+use crate::{cli, new_file, settings};
 
 /// A line of an undo file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -129,7 +128,7 @@ impl Repair {
             ));
         }
         ask(typed.yes)?;
-        let mut undo = new_file::create(undo_file, "the undo file", "--undo-file", false, Readers::Owner)?;
+        let mut undo = new_file::create(undo_file, "the undo file", "--undo-file", false)?;
         let mut files = Vec::new();
         for (step, table) in steps.into_iter().filter(|(step, _)| step.enabled) {
             match step.action {

@@ -18,6 +18,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::poisoned;
 use crate::archive::{FileState, skip};
+use crate::damaged;
 use crate::error::{Error, Result};
 use crate::journal::{self, Busy};
 
@@ -30,6 +31,8 @@ pub struct Ledger {
     known: Vec<u128>,
     directories: Mutex<HashSet<PathBuf>>,
     out: Mutex<File>,
+    /// A message about a file that was damaged.
+    pub damaged: Option<String>,
     _lock: File,
 }
 
@@ -41,6 +44,9 @@ pub struct State<'a> {
 }
 
 const FILE: &str = "import";
+
+/// The first bytes of the file.
+const BEGINS: &[u8] = b"\nname ";
 
 /// A source and its copy, each as it is.
 pub fn fingerprint(source: (&Path, FileState), copy: (&Path, FileState)) -> u128 {
@@ -73,8 +79,9 @@ impl Ledger {
                 "Name a directory that you may write to, with room: --state DIR",
             )
         };
-        let lock = journal::claim(state.directory, state.key, state.busy, is_interrupted, failed)?;
+        let claim = journal::claim(state.directory, state.key, state.busy, is_interrupted, failed)?;
         let path = state.directory.join(FILE);
+        let damaged = damaged::set_aside_unless(&path, |head| damaged::begins_with(head, BEGINS)).map_err(failed)?;
         let Begun { name, days, directories, mut known } = Begun::read(&path).map_err(failed)?;
         // Another machine may import the same with a state of its own.
         let name = name.unwrap_or_else(|| format!("{:016x}", RandomState::new().hash_one(state.key)));
@@ -88,7 +95,8 @@ impl Ledger {
             known,
             directories: Mutex::new(directories),
             out: Mutex::new(out),
-            _lock: lock,
+            damaged: claim.damaged.or(damaged),
+            _lock: claim.lock,
         };
         // Behind a line that was cut off.
         ledger.write(&format!("\nname {name}\nday {today}\n")).map_err(failed)?;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{Failure, Value};
 use crate::dicom::Table;
 use crate::error::Result;
-use crate::new_file::{self, Readers};
+use crate::new_file;
 
 pub struct Undo {
     path: PathBuf,
@@ -39,7 +39,7 @@ pub struct Overwritten<'a> {
 impl Undo {
     /// Creates the file. One that exists is never overwritten.
     pub fn create(path: &Path, make_directory: bool) -> Result<Self> {
-        let file = new_file::create(path, "the undo file", "--undo", make_directory, Readers::Owner)?;
+        let file = new_file::create(path, "the undo file", "--undo", make_directory)?;
         Ok(Undo { path: path.to_path_buf(), state: Mutex::new((file, 0)) })
     }
 

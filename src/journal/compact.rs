@@ -10,7 +10,7 @@ use super::log::{Frame, HEAD, Kind, Log};
 use super::record::{Record, encode};
 use super::run::Noted;
 use super::states::{Fate, SIZE, State};
-use super::{Begun, Journal, LOG, meaning};
+use super::{Begun, Journal, LOG, NEW_LOG, meaning};
 use crate::sorted::{Cursor, Table};
 
 /// A log with fewer superseded records is left alone, whatever their share.
@@ -26,7 +26,7 @@ impl Journal {
         if self.continued.is_some() || !self.states.as_ref().is_some_and(is_due) {
             return Ok(());
         }
-        let path = self.directory.join("log.new");
+        let path = self.directory.join(NEW_LOG);
         let _ = std::fs::remove_file(&path);
         let written = self.write_anew(&path);
         let Ok(new) = written.and_then(|new| std::fs::rename(&path, self.directory.join(LOG)).map(|()| new)) else {

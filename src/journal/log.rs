@@ -23,6 +23,11 @@ const FRAME_HEAD: usize = 9;
 /// No frame is that large: a length that is damaged is not allocated.
 const LARGEST: u32 = 1 << 30;
 
+/// Whether a file begins as a log does, of this version or another one.
+pub fn is_log(head: &[u8]) -> bool {
+    crate::damaged::begins_with(head, &MAGIC[..MAGIC.len() - 1])
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A run begins.

@@ -11,46 +11,39 @@
 #![allow(clippy::disallowed_methods, reason = "files of this program's own")]
 
 mod batch;
+pub mod claim;
 mod compact;
 mod log;
 pub mod record;
 mod run;
 mod states;
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub use batch::Batch;
+pub use claim::{Busy, claim};
 use log::{Frame, HEAD, Log};
 use record::{Record, encode};
 use run::Noted;
 pub use run::{Begun, Slice};
 pub use states::{Fate, State};
 
+use crate::damaged;
 use crate::dicom::ATTRIBUTES;
 use crate::error::{Error, Result};
 use crate::index::ImageRow;
 use crate::sorted::{Cursor, Note, Sorter, Table};
 
-/// How often a run that waits for another looks whether that has ended, or the wait.
-const TICK: Duration = Duration::from_millis(100);
-
 const STATES: &str = "states";
 const LOG: &str = "log";
-const ABOUT: &str = "about";
-
-/// What a run does that finds another one at work on its journal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Busy {
-    #[default]
-    Leave,
-    Wait,
-}
+const NEW_LOG: &str = "log.new";
 
 pub struct Journal {
     pub directory: PathBuf,
+    /// A message about a file that was damaged when the journal was opened.
+    pub damaged: Option<String>,
     /// Held until the end of the run.
     _lock: File,
     log: Log,
@@ -77,9 +70,14 @@ pub struct Cursors {
 }
 
 impl Journal {
-    /// Of what the journal in a directory is.
+    /// Reads the key of the journal in a directory: the index, the roots and the slice that it belongs to.
     pub fn key(directory: &Path) -> io::Result<String> {
-        std::fs::read_to_string(directory.join(ABOUT))
+        claim::key(directory)?.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Whether a directory contains a journal, be it damaged or not.
+    pub fn is_in(directory: &Path) -> bool {
+        [LOG, claim::ABOUT].iter().any(|name| directory.join(name).symlink_metadata().is_ok())
     }
 
     /// Opens the journal in a directory, which is made if it is missing. `key` says of what it is.
@@ -90,14 +88,25 @@ impl Journal {
                 "Name a directory that you may write to, with room: --state DIR",
             )
         };
-        let lock = claim(directory, key, busy, is_interrupted, failed)?;
-        Self::read(directory, lock).map_err(failed)
+        let claim = claim(directory, key, busy, is_interrupted, failed)?;
+        Self::read(directory, claim.lock, claim.damaged).map_err(failed)
     }
 
-    fn read(directory: &Path, lock: File) -> io::Result<Self> {
-        let log = Log::open(&directory.join(LOG), meaning())?;
+    fn read(directory: &Path, lock: File, mut damaged: Option<String>) -> io::Result<Self> {
+        let path = |name: &str| directory.join(name);
+        let files: [(&str, fn(&[u8]) -> bool); 3] = [(LOG, log::is_log), (STATES, |_| true), (NEW_LOG, |_| true)];
+        for (name, has_format) in files {
+            damaged = damaged.or(damaged::set_aside_unless(&path(name), has_format)?);
+        }
+        let log = Log::open(&path(LOG), meaning())?;
         let is_of_log = |table: &Table<_>| table.note[Noted::Log as usize] == log.id;
-        let mut states = File::open(directory.join(STATES)).and_then(Table::open).ok().filter(is_of_log);
+        let table = File::open(path(STATES)).and_then(Table::open);
+        if table.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
+            // The log has all that was in the table.
+            let message = format!("{} was damaged; this run builds it anew", path(STATES).display());
+            damaged.get_or_insert(message);
+        }
+        let mut states = table.ok().filter(is_of_log);
         let noted = |states: &Option<Table<_>>, n: Noted| states.as_ref().map_or(0, |table| table.note[n as usize]);
         let mut frames = log.frames(noted(&states, Noted::Settled))?;
         if noted(&states, Noted::Covered) > log.end() {
@@ -114,6 +123,7 @@ impl Journal {
         let (directory, begun_at) = (directory.to_owned(), log.end());
         Ok(Journal {
             directory,
+            damaged,
             _lock: lock,
             log,
             frames,
@@ -223,80 +233,11 @@ fn meaning() -> u64 {
     xxhash_rust::xxh3::xxh3_64(&encode(&text))
 }
 
-/// Makes a directory of state, and keeps others out of it while the file that is returned is open.
-pub fn claim(
-    directory: &Path,
-    key: &str,
-    busy: Busy,
-    is_interrupted: impl Fn() -> bool,
-    failed: impl Fn(io::Error) -> Error,
-) -> Result<File> {
-    make_private(directory).map_err(&failed)?;
-    let lock = lock(directory, busy, is_interrupted, &failed)?;
-    check_key(directory, key, failed)?;
-    Ok(lock)
-}
-
-fn lock(
-    directory: &Path,
-    busy: Busy,
-    is_interrupted: impl Fn() -> bool,
-    failed: impl Fn(io::Error) -> Error,
-) -> Result<File> {
-    let lock = private().create(true).truncate(false).write(true).open(directory.join("lock")).map_err(&failed)?;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) if busy == Busy::Wait && !is_interrupted() => std::thread::sleep(TICK),
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::unfinished(
-                    format!(
-                        "another run is at work on this index and these directories: it holds {}",
-                        directory.display()
-                    ),
-                    "Nothing was done. Let it end, or add --wait to begin when it has ended.",
-                ));
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-    }
-}
-
-/// Files hold data of patients.
+/// Options for files that only their owner may read, because they hold data of patients.
 pub fn private() -> std::fs::OpenOptions {
     #[cfg_attr(not(unix), allow(unused_mut))]
     let mut options = File::options();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
-}
-
-/// A directory that holds the journal of something else is not written to.
-fn check_key(directory: &Path, key: &str, failed: impl Fn(io::Error) -> Error) -> Result<()> {
-    let path = directory.join(ABOUT);
-    match std::fs::read_to_string(&path) {
-        Ok(about) if about == key => Ok(()),
-        // One that was cut off says nothing.
-        Ok(about) if !about.ends_with('\n') => write_key(directory, key).map_err(failed),
-        Ok(about) => Err(Error::usage(
-            format!("--state {} holds the journal of another run:\n{}", directory.display(), about.trim_end()),
-            "Name another directory.",
-        )),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write_key(directory, key).map_err(failed),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-fn write_key(directory: &Path, key: &str) -> io::Result<()> {
-    let mut new = tempfile::NamedTempFile::new_in(directory)?;
-    new.write_all(key.as_bytes())?;
-    new.persist(directory.join(ABOUT)).map_err(|error| error.error).map(|_| ())
-}
-
-fn make_private(directory: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)
 }

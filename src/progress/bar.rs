@@ -17,8 +17,12 @@ pub struct Bar {
 }
 
 impl Bar {
-    pub fn new() -> Self {
+    /// Returns `None` if standard error is no terminal, or one that cannot move its cursor.
+    pub fn new() -> Option<Self> {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
+        if all.is_hidden() || is_without_cursor() {
+            return None;
+        }
         // The templates are constants that are known to parse.
         let style = |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let line = |template| {
@@ -28,8 +32,15 @@ impl Bar {
         };
         let bar = line("{prefix} [{wide_bar:.cyan/dim}] {percent:>3} %  {msg}");
         let (figures, place) = (line("  {wide_msg}"), line("  {wide_msg}"));
-        Bar { all, bar, figures, place }
+        Some(Bar { all, bar, figures, place })
     }
+}
+
+/// Whether the type of the terminal has no cursor movement (terminfo: `dumb`, `unknown`) or is not set. The library checks
+/// for the first and the last of these only.
+fn is_without_cursor() -> bool {
+    let is_plain = |name: std::ffi::OsString| ["", "dumb", "unknown"].iter().any(|plain| name == *plain);
+    std::env::var_os("TERM").map_or(cfg!(unix), is_plain)
 }
 
 impl Observer for Bar {

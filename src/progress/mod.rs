@@ -119,6 +119,7 @@ pub enum Form {
     /// A bar in a terminal, lines elsewhere.
     #[default]
     Auto,
+    /// A bar; lines where the terminal cannot show one.
     Bar,
     Lines,
     Json,
@@ -126,12 +127,16 @@ pub enum Form {
 
 /// The observer that shows progress on standard error; `None` shows nothing.
 pub fn observer(form: Option<Form>) -> Box<dyn Observer> {
+    let lines = || Box::new(lines::Lines::new(std::io::stderr()));
     match form {
         None => Box::new(Silent),
-        Some(Form::Bar) => Box::new(bar::Bar::new()),
-        Some(Form::Auto) if std::io::stderr().is_terminal() => Box::new(bar::Bar::new()),
-        Some(Form::Auto | Form::Lines) => Box::new(lines::Lines::new(std::io::stderr())),
         Some(Form::Json) => Box::new(json::JsonLines::new(std::io::stderr())),
+        Some(Form::Lines) => lines(),
+        Some(Form::Auto) if !std::io::stderr().is_terminal() => lines(),
+        Some(Form::Auto | Form::Bar) => match bar::Bar::new() {
+            Some(bar) => Box::new(bar),
+            None => lines(),
+        },
     }
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::archive::Stub;
 use crate::error::{Error, Result};
-use crate::new_file::{self, Readers};
+use crate::new_file;
 
 pub struct Listing {
     path: PathBuf,
@@ -58,7 +58,7 @@ impl Listing {
     /// Creates the file. One that exists is never overwritten, and a directory is only made for the default.
     pub fn create(path: &Path, make_directory: bool) -> Result<Self> {
         let what = "the list of rejected files";
-        let file = new_file::create(path, what, "--rejected", make_directory, Readers::Usual)?;
+        let file = new_file::create(path, what, "--rejected", make_directory)?;
         let state = State { out: file, lines: 0, failed: None };
         Ok(Listing { path: path.to_path_buf(), state: Mutex::new(state) })
     }

@@ -1,18 +1,20 @@
 //! From what was typed to the settings of an audit.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{archive, default_io_threads, index, stubs};
+use jiff::Zoned;
+
+use super::{StateDirectory, archive, default_io_threads, index, stubs};
 use crate::archive::recall::Policy;
 use crate::archive::{Locator, PathMap, Roots, Slice};
 use crate::audit::checks::Check;
 use crate::audit::finding::Severity;
+use crate::audit::report_file::{ReportFile, ReportKind};
 use crate::audit::{self, Depth};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::Location;
-use crate::new_file::{self, Readers};
 use crate::progress::Form;
 
 pub struct Audit {
@@ -20,22 +22,67 @@ pub struct Audit {
     pub location: Location,
     pub replica: Option<Location>,
     pub path_map: PathMap,
+    /// Path maps as they were typed.
+    pub path_maps: Vec<String>,
     pub locator: Locator,
     pub depth: Depth,
     pub part: Option<Slice>,
     pub max_rate: Option<u32>,
-    /// What the last audit found.
+    /// The file with the findings of the last audit.
     pub last: PathBuf,
+    /// The directory for what is kept between runs; `None` if this audit keeps nothing there.
+    pub kept_in: Option<StateDirectory>,
     pub checks: Vec<&'static Check>,
     pub settle: Duration,
     pub fail_on: Severity,
-    pub json: Option<PathBuf>,
-    pub plan: Option<PathBuf>,
-    pub csv: Option<PathBuf>,
-    pub html: Option<PathBuf>,
+    pub reports: ReportFiles,
     pub io_threads: usize,
     /// `None` shows nothing.
     pub progress: Option<Form>,
+}
+
+/// The files that an audit writes.
+pub struct ReportFiles {
+    pub json: Option<ReportFile>,
+    pub plan: Option<ReportFile>,
+    pub csv: Option<ReportFile>,
+    pub html: Option<ReportFile>,
+    /// The number of reports of each dated name that are left; `None` leaves all.
+    pub keep: Option<u32>,
+}
+
+impl ReportFiles {
+    /// Names the files, and checks before the work begins that they can be written.
+    fn resolve(typed: &cli::Audit) -> Result<Self> {
+        let now = Zoned::now();
+        let named = |kind, typed: &Option<PathBuf>| {
+            typed.as_deref().map(|typed| ReportFile::named(kind, typed, &now)).transpose()
+        };
+        let files = ReportFiles {
+            json: named(ReportKind::Findings, &typed.json)?,
+            plan: named(ReportKind::Plan, &typed.plan)?,
+            csv: named(ReportKind::Studies, &typed.csv)?,
+            html: named(ReportKind::Page, &typed.html)?,
+            keep: typed.keep,
+        };
+        files.all().try_for_each(ReportFile::check)?;
+        let paths: Vec<&PathBuf> = files.all().map(|file| &file.path).collect();
+        if let Some(path) = paths.iter().enumerate().find_map(|(n, path)| paths[..n].contains(path).then_some(path)) {
+            let what = format!("two reports are to be written to {}", path.display());
+            return Err(Error::usage(what, "Name a file of its own for each report."));
+        }
+        if files.keep.is_some() && !files.all().any(ReportFile::has_date) {
+            return Err(Error::usage(
+                "--keep: no report has a date in its name, by which older ones could be found",
+                "Write the name of a report with a date, for example --json audit-%Y-%m-%d.jsonl.",
+            ));
+        }
+        Ok(files)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &ReportFile> {
+        [&self.json, &self.plan, &self.csv, &self.html].into_iter().flatten()
+    }
 }
 
 impl Audit {
@@ -80,39 +127,27 @@ impl Audit {
             cli::Depth::Header => Depth::Header,
             cli::Depth::Full => Depth::Full,
         };
-        // What cannot be written is told before the work.
-        let files = [("--json", &typed.json), ("--plan", &typed.plan), ("--csv", &typed.csv), ("--html", &typed.html)];
-        for (option, file) in files {
-            file.as_ref().map_or(Ok(()), |file| can_be_made(option, file))?;
+        let kept_in =
+            typed.last.is_none().then(|| StateDirectory::find(typed.state.as_deref())).transpose()?;
+        if let Some(directory) = &kept_in {
+            directory.check_apart(|path| roots.hold(path) || rules.hold(path))?;
         }
+        let key =
+            || format!("{} {:?} {:?} {:?} {:?}", location.shown(), roots.paths(), typed.part, typed.level, typed.check);
+        let last = kept_in.as_ref().map(|directory| directory.keyed("audit", &key()));
         Ok(Audit {
             locator: Locator::new(&roots, &path_map, rules),
             depth,
-            last: match &typed.last {
-                Some(file) => file.clone(),
-                None => {
-                    let key = format!(
-                        "{} {:?} {:?} {:?} {:?}",
-                        location.shown(),
-                        roots.paths(),
-                        typed.part,
-                        typed.level,
-                        typed.check
-                    );
-                    super::state_directory("what the last audit found", "--last FILE")?
-                        .join(super::named_by("audit", &key))
-                }
-            },
+            last: last.or_else(|| typed.last.clone()).unwrap_or_default(),
+            kept_in,
             part: typed.part.as_deref().map(part).transpose()?,
             max_rate: typed.max_rate,
             checks: audit::named(&typed.check, depth)?,
             settle: Duration::try_from(typed.settle)
                 .map_err(|_| Error::usage("--settle is negative", "Write 0s, or 15m."))?,
             fail_on: typed.fail_on,
-            json: typed.json.clone(),
-            plan: typed.plan.clone(),
-            csv: typed.csv.clone(),
-            html: typed.html.clone(),
+            reports: ReportFiles::resolve(typed)?,
+            path_maps: typed.path_map.clone(),
             progress: super::progress(typed.quiet, typed.progress),
             io_threads: typed.io_threads.map_or_else(default_io_threads, usize::from),
             roots,
@@ -130,11 +165,4 @@ fn part(text: &str) -> Result<Slice> {
     let wrong =
         |_| Error::usage(format!("--part {text}: is no part"), "Write 1/30 for the first of thirty, or weekday.");
     text.parse().map_err(wrong)
-}
-
-/// It is made, and goes again until there is something to write.
-fn can_be_made(option: &str, file: &Path) -> Result<()> {
-    new_file::create(file, "the report", option, false, Readers::Owner)?;
-    let _ = std::fs::remove_file(file);
-    Ok(())
 }

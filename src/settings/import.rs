@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Reindex, archive, index, named_by, slices, state_directory, stubs};
+use super::{Reindex, StateDirectory, archive, index, slices, stubs};
 use crate::archive::recall::Policy;
 use crate::archive::{Layout, Locator, PathMap, Roots, path_map};
 use crate::cli;
@@ -83,12 +83,9 @@ impl Import {
                 (Some(to), doubts, vec![archive])
             }
         };
-        let own = [("--rejected", &typed.writing.rejected), ("--state", &typed.writing.state)];
-        for (option, file) in own.into_iter().filter_map(|(option, file)| Some((option, file.as_ref()?))) {
-            if sources.roots.hold(file) {
-                let what = format!("{option} {}: lies in a source, where it would be found", file.display());
-                return Err(Error::usage(what, "Name a file elsewhere."));
-            }
+        if let Some(file) = typed.writing.rejected.as_ref().filter(|file| sources.roots.hold(file)) {
+            let what = format!("--rejected {}: lies in a source, where it would be found", file.display());
+            return Err(Error::usage(what, "Name a file elsewhere."));
         }
         let mut of_run = typed.as_reindex(&directories);
         let roots = match &to {
@@ -97,6 +94,9 @@ impl Import {
         };
         of_run.writing.stubs = below(&typed.writing.stubs, &roots);
         let run = Reindex::over(roots, &of_run)?;
+        if let Some(directory) = &run.kept_in {
+            directory.check_apart_from_sources(&sources.roots)?;
+        }
         let copies = typed.copies_at_a_time.map(usize::from);
         Ok(Import {
             copies_at_a_time: copies.unwrap_or_else(|| slowest(sources.roots.paths().iter().chain(&directories))),
@@ -134,10 +134,7 @@ impl To {
         let index = slices::name(&location);
         let state_key =
             format!("index {index}\narchive {}\nlayout {}\n{}", archive.display(), layout.name(), names.concat());
-        let state = match &typed.writing.state {
-            Some(directory) => directory.clone(),
-            None => state_directory("what the import remembers", "--state DIR")?.join(named_by("import", &state_key)),
-        };
+        let state = StateDirectory::find(typed.writing.state.as_deref())?.keyed("import", &state_key);
         Ok((To { archive, layout, state, state_key }, doubts))
     }
 }

@@ -9,6 +9,7 @@ pub mod import;
 mod index;
 mod pacsone_ini;
 mod slices;
+mod state;
 mod stubs;
 
 use std::path::PathBuf;
@@ -17,8 +18,7 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Zoned};
-use sha2::{Digest, Sha256};
+use jiff::SignedDuration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::archive::{Locator, PathMap, Roots, Slice};
@@ -36,6 +36,7 @@ use crate::pipeline::received::Origin;
 use crate::progress::Form;
 pub use archive::path_map;
 pub use index::location;
+pub use state::StateDirectory;
 
 /// Fewer threads than this leave a storage unit over a network idle.
 const LEAST_IO_THREADS: usize = 32;
@@ -60,7 +61,8 @@ pub struct Reindex {
     /// Nobody named it, so that its directory may be made.
     pub rejected_is_default: bool,
     pub existing: Mode,
-    pub undo: PathBuf,
+    /// The undo file, where rows are overwritten.
+    pub undo: Option<PathBuf>,
     pub undo_is_default: bool,
     pub duplicates: Choice,
     pub insert_order: When,
@@ -79,9 +81,10 @@ pub struct Reindex {
     pub max_replica_lag: Duration,
     /// How long to wait for a database that was lost.
     pub patience: Duration,
-    /// Where the journal lies, and of what it is.
-    pub state: PathBuf,
-    pub state_key: String,
+    /// The directory for what is kept between runs; `None` if this run keeps nothing there.
+    pub kept_in: Option<StateDirectory>,
+    /// The directory and the key of the journal, if the run has one.
+    pub journal: Option<(PathBuf, String)>,
     pub busy: Busy,
     /// A part of the archive.
     pub slice: Option<Slice>,
@@ -98,7 +101,7 @@ pub struct Reindex {
 impl Reindex {
     pub fn resolve(typed: &cli::Reindex) -> Result<Self> {
         let path_map = archive::path_map(&typed.writing.path_map)?;
-        let finish = slices::to_finish(&typed.finish)?;
+        let finish = slices::to_finish(&typed.finish, &typed.writing.index)?;
         let roots = match &finish {
             Some(slices) => slices.roots.clone(),
             None if typed.roots_from_index => archive::named_by(&location(&typed.writing.index)?, &path_map)?,
@@ -115,7 +118,7 @@ impl Reindex {
         let io_threads = typed.writing.io_threads.map_or_else(default_io_threads, usize::from);
         let path_map = archive::path_map(&typed.writing.path_map)?;
         let (location, credentials) = index::location_and_credentials(&typed.writing.index)?;
-        let finish = slices::to_finish(&typed.finish)?;
+        let finish = slices::to_finish(&typed.finish, &typed.writing.index)?;
         let rules = stubs::rules(&typed.writing.stubs, stubs::policy(typed)?, &roots)?;
         let replicas = typed.writing.replicas.iter().map(|url| Address::parse(url, &credentials, &location));
         let replicas = replicas.collect::<Result<_>>()?;
@@ -127,7 +130,6 @@ impl Reindex {
             ("--index", location.file()),
             ("--rejected", typed.writing.rejected.as_deref()),
             ("--undo", typed.undo.as_deref()),
-            ("--state", typed.writing.state.as_deref()),
         ];
         if let Some((option, file)) =
             files.into_iter().find_map(|(o, f)| f.filter(|f| roots.hold(f) || rules.hold(f)).map(|f| (o, f)))
@@ -138,14 +140,16 @@ impl Reindex {
             ));
         }
         let files = typed.files.as_deref().map(|list| archive::files(list, &roots)).transpose()?;
-        let state_key = slices::key(&location, &roots, typed.slice);
         let finish = finish.map_or(Ok(Vec::new()), |slices| slices.of_index(&location, &roots))?;
+        let kept = Kept::of(typed, &slices::key(&location, &roots, typed.slice))?;
+        if let Some(directory) = &kept.directory {
+            directory.check_apart(|path| roots.hold(path) || rules.hold(path))?;
+        }
         Ok(Reindex {
-            state: match &typed.writing.state {
-                Some(directory) => directory.clone(),
-                None => state_directory("the journal", "--state DIR")?.join(named_by("journal", &state_key)),
-            },
-            state_key,
+            kept_in: kept.directory,
+            journal: kept.journal,
+            undo: kept.undo,
+            rejected: kept.rejected,
             busy: if typed.writing.wait { Busy::Wait } else { Busy::Leave },
             slice: typed.slice,
             finish,
@@ -167,7 +171,6 @@ impl Reindex {
                 cli::Existing::Refresh => Mode::Refresh,
             },
             undo_is_default: typed.undo.is_none(),
-            undo: typed.undo.clone().map_or_else(|| new_file("undo", "--undo FILE"), Ok)?,
             duplicates: match typed.duplicates {
                 cli::Duplicates::Newest => Choice::Newest,
                 cli::Duplicates::Oldest => Choice::Oldest,
@@ -200,11 +203,40 @@ impl Reindex {
             access: if typed.dry_run { Access::DryRun } else { Access::Write },
             io_threads,
             walk_threads: io_threads.min(MOST_WALK_THREADS),
-            rejected: match &typed.writing.rejected {
-                Some(path) => path.clone(),
-                None => new_file("rejected", "--rejected FILE")?,
-            },
             progress: progress(typed.writing.quiet, typed.writing.progress),
+        })
+    }
+}
+
+/// The files of a run that outlive it, and the directory of those that the user has not named.
+struct Kept {
+    directory: Option<StateDirectory>,
+    journal: Option<(PathBuf, String)>,
+    undo: Option<PathBuf>,
+    rejected: PathBuf,
+}
+
+impl Kept {
+    fn of(typed: &cli::Reindex, key: &str) -> Result<Self> {
+        let state = typed.writing.state.as_deref();
+        if typed.slice.is_some() && !StateDirectory::is_named(state) {
+            return Err(Error::usage(
+                "--slice needs a directory for its state, which --finish reads",
+                "Name the directory: --state DIR, or the environment variable PACS_INDEX_STATE.",
+            ));
+        }
+        let overwrites = matches!(typed.existing, cli::Existing::Refresh) && !typed.dry_run;
+        let has_journal = !typed.dry_run && typed.files.is_none() && typed.finish.is_empty();
+        let needs_directory = typed.writing.rejected.is_none() || overwrites && typed.undo.is_none() || has_journal;
+        let directory = needs_directory.then(|| StateDirectory::find(state)).transpose()?;
+        let in_directory = |named: Option<&PathBuf>, kind: &str| {
+            named.cloned().or_else(|| Some(directory.as_ref()?.new_file(kind)))
+        };
+        Ok(Kept {
+            journal: directory.as_ref().filter(|_| has_journal).map(|it| (it.keyed("journal", key), key.to_owned())),
+            undo: in_directory(typed.undo.as_ref(), "undo").filter(|_| overwrites),
+            rejected: in_directory(typed.writing.rejected.as_ref(), "rejected").unwrap_or_default(),
+            directory,
         })
     }
 }
@@ -263,30 +295,4 @@ fn time_zone(named: Option<&str>) -> Result<TimeZone> {
 fn default_io_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (4 * cores).max(LEAST_IO_THREADS)
-}
-
-/// A name of its own for whatever this is the key of.
-fn named_by(what: &str, key: &str) -> String {
-    let digest = Sha256::digest(key);
-    let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("{what}-{digits}")
-}
-
-/// A new file in the state directory.
-fn new_file(name: &str, option: &str) -> Result<PathBuf> {
-    let now = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
-    let directory = state_directory(&format!("the file `{name}`"), option)?;
-    Ok(directory.join(format!("{name}-{now}-{}.jsonl", std::process::id())))
-}
-
-/// The state directory of the XDG base directory specification.
-fn state_directory(of: &str, option: &str) -> Result<PathBuf> {
-    let set = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state"))).ok_or_else(|| {
-        Error::usage(
-            format!("neither XDG_STATE_HOME nor HOME is set, so there is no place for {of}"),
-            format!("Name it: {option}"),
-        )
-    })?;
-    Ok(state.join("pacs-index"))
 }

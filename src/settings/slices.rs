@@ -1,8 +1,11 @@
 //! Of what a journal is, in a text that people can read and `--finish` reads; and which slices make a whole.
 
-use std::path::PathBuf;
+#![allow(clippy::disallowed_methods, reason = "directories of this program's own")]
+
+use std::path::{Path, PathBuf};
 
 use crate::archive::{Roots, Slice, path_map};
+use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::Location;
 use crate::journal::Journal;
@@ -27,34 +30,76 @@ pub fn name(location: &Location) -> String {
     }
 }
 
-/// What the directories of `--finish` say of themselves.
+/// The journals of slices, each with its key, and the roots that the keys name.
 pub struct Slices {
     directories: Vec<(PathBuf, String, Slice)>,
     pub roots: Vec<PathBuf>,
 }
 
-/// `None` where nothing is to be finished.
-pub fn to_finish(directories: &[PathBuf]) -> Result<Option<Slices>> {
+/// The slices below the directories of `--finish`; `None` without that option.
+pub fn to_finish(directories: &[PathBuf], index: &cli::Index) -> Result<Option<Slices>> {
+    if directories.is_empty() {
+        return Ok(None);
+    }
+    let index = format!("index {}\n", name(&super::location(index)?));
     let mut slices = Slices { directories: Vec::new(), roots: Vec::new() };
     for directory in directories {
-        let shown = directory.display();
-        let key = Journal::key(directory).map_err(|error| {
-            Error::usage(
-                format!("--finish {shown}: no journal lies there: {error}"),
-                "Name the directories that the slices were given as --state.",
-            )
-        })?;
-        let value = |name: &str| key.lines().filter_map(|line| line.strip_prefix(name)).collect::<Vec<_>>();
-        let Some(slice) = value("slice ").first().and_then(|slice| slice.parse::<Slice>().ok()) else {
-            return Err(Error::usage(
-                format!("--finish {shown}: its run was no slice, and has settled its rows by itself"),
-                "Name the directories that the slices were given as --state.",
-            ));
-        };
-        slices.roots = value("root ").into_iter().map(PathBuf::from).collect();
-        slices.directories.push((directory.clone(), key, slice));
+        for (journal, key, slice) in slices_in(directory, &index)? {
+            slices.roots = values(&key, "root ").map(PathBuf::from).collect();
+            slices.directories.push((journal, key, slice));
+        }
     }
-    Ok((!slices.directories.is_empty()).then_some(slices))
+    Ok(Some(slices))
+}
+
+/// The journals of slices in a state directory, or the journal that a directory is: those of this index, if there are any.
+fn slices_in(directory: &Path, index: &str) -> Result<Vec<(PathBuf, String, Slice)>> {
+    let refused = |why: &str| {
+        Error::usage(
+            format!("--finish {}: {why}", directory.display()),
+            "Name the directories that the slices were given as --state.",
+        )
+    };
+    let journals = journals_in(directory).map_err(|error| refused(&error.to_string()))?;
+    if journals.is_empty() {
+        return Err(refused("contains no journal"));
+    }
+    let (mut slices, mut has_damage) = (Vec::new(), false);
+    for journal in journals {
+        let Ok(key) = Journal::key(&journal) else {
+            has_damage = true;
+            continue;
+        };
+        let slice = values(&key, "slice ").next().and_then(|slice| slice.parse::<Slice>().ok());
+        slices.extend(slice.map(|slice| (journal, key, slice)));
+    }
+    if slices.iter().any(|(_, key, _)| key.starts_with(index)) {
+        slices.retain(|(_, key, _)| key.starts_with(index));
+    }
+    match slices.is_empty() {
+        false => Ok(slices),
+        true if has_damage => Err(refused("the note of which slice its journal belongs to is damaged; run that slice again")),
+        true => Err(refused("its run was no slice, and has settled its rows by itself")),
+    }
+}
+
+fn journals_in(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if Journal::is_in(directory) {
+        return Ok(vec![directory.to_owned()]);
+    }
+    let mut journals = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if Journal::is_in(&path) && path.extension().is_none() {
+            journals.push(path);
+        }
+    }
+    journals.sort();
+    Ok(journals)
+}
+
+fn values<'k>(key: &'k str, name: &'k str) -> impl Iterator<Item = &'k str> {
+    key.lines().filter_map(move |line| line.strip_prefix(name))
 }
 
 impl Slices {

@@ -90,7 +90,10 @@ pub fn kill(files: u32, kills: u32, make: fn(&Site) -> Index) {
     let begun = Instant::now();
     let said = site.reindex(&calm, &["--state", "calm"]).exits(1);
     let duration = begun.elapsed();
-    let written = |state: &str| fs::metadata(site.path(state).join("log")).map_or(0, |log| log.len());
+    let written = |state: &str| {
+        let log = site.kept_by_now(state, "journal").map(|journal| journal.join("log"));
+        log.and_then(|log| fs::metadata(log).ok()).map_or(0, |log| log.len())
+    };
     let expected = outcome(&site, &calm, &said);
     let mut before_end = 0;
     for n in 0..kills {
@@ -109,7 +112,7 @@ pub fn kill(files: u32, kills: u32, make: fn(&Site) -> Index) {
         let mut was_over = killed.is_over();
         killed.kill();
         // It had settled everything, and was about to exit.
-        was_over |= fs::read(site.path("state/log")).is_ok_and(|log| log.ends_with(&ENDED));
+        was_over |= site.kept_by_now("state", "journal").is_some_and(|journal| fs::read(journal.join("log")).is_ok_and(|log| log.ends_with(&ENDED)));
         before_end += u32::from(!was_over);
         let images = index.rows("SELECT COUNT(*) FROM image").first().cloned().unwrap_or_default();
         let said = site.reindex(&index, &["--state", "state"]).exits(1);

@@ -39,3 +39,65 @@ fn a_quiet_run_shows_the_summary_only() {
     assert_eq!(said.err, "");
     assert_eq!(said.figure("inserted"), 1);
 }
+
+/// A run in a terminal of a type and a width, over 20 files.
+fn in_a_terminal(terminal_type: Option<&str>, columns: u16, more: &[&str]) -> String {
+    let site = Site::new();
+    site.add_series("2021-11-12-FRI", 1, 1, 20);
+    let mut command = site.program(&["reindex", "archive"]);
+    command.args(more).env_remove("TERM");
+    if let Some(terminal_type) = terminal_type {
+        command.env("TERM", terminal_type);
+    }
+    let (exit, shown) = crate::support::terminal::in_terminal(&mut command, columns);
+    assert_eq!(exit, 0, "{shown}");
+    shown
+}
+
+#[test]
+fn a_terminal_that_cannot_move_its_cursor_shows_progress_as_lines() {
+    for terminal_type in [None, Some("dumb"), Some(""), Some("unknown")] {
+        for columns in [0, 20, 80, 200] {
+            for more in [&[][..], &["--progress", "bar"]] {
+                let shown = in_a_terminal(terminal_type, columns, more);
+                let what = format!("TERM={terminal_type:?}, {columns} columns, {more:?}: {shown:?}");
+                assert!(shown.contains("0 s: indexing, ") && shown.contains("indexing, 20 of 20 files"), "{what}");
+                assert!(!shown.contains('\x1b'), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_terminal_shows_a_bar_that_fits_its_width() {
+    for columns in [20, 40, 80, 200] {
+        let shown = in_a_terminal(Some("xterm"), columns, &[]);
+        assert!(shown.contains('\x1b') && !shown.contains("0 s: indexing, "), "{columns}: {shown:?}");
+        let bar = shown.split("\r\nreindex into").next().unwrap();
+        let bar = console_text(bar);
+        let longest = bar.split(['\r', '\n']).map(|line| line.chars().count()).max().unwrap();
+        assert!(longest <= usize::from(columns), "{columns}: a line of {longest} characters: {bar:?}");
+    }
+}
+
+#[test]
+fn a_quiet_run_shows_no_progress_in_a_terminal_either() {
+    for terminal_type in [None, Some("dumb"), Some("xterm")] {
+        let shown = in_a_terminal(terminal_type, 80, &["--quiet"]);
+        assert!(shown.starts_with("reindex into"), "{terminal_type:?}: {shown:?}");
+    }
+}
+
+/// A text without its escape sequences (ECMA-48: CSI, parameters, a final letter).
+fn console_text(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|character: char| character.is_ascii_alphabetic()).map_or(part.len(), |at| at + 1);
+        if part[..end].ends_with('A') {
+            plain.push('\n');
+        }
+        plain.push_str(&part[end..]);
+    }
+    plain
+}

@@ -1,5 +1,7 @@
 //! A PACS that deletes or moves studies by itself, and what a user learns of it before anything is written.
 
+use std::fs;
+
 use crate::support::{Index, PASSWORD, Said, Site};
 
 #[test]
@@ -57,10 +59,29 @@ fn a_user_of_four_tables_is_told_what_could_not_be_asked() {
         index.execute(&format!("GRANT SELECT, INSERT, UPDATE ON `{table}` TO {user}@'%'"));
     }
     let url = index.url.replace("pacs@", &format!("{user}@"));
-    let mut command = site.program(&["reindex", "archive", "--quiet", "--index", &url]);
-    let said = Said::of(command.env("PACS_INDEX_PASSWORD", PASSWORD));
+    let run = |arguments: &[&str]| {
+        let mut command = site.program(arguments);
+        Said::of(command.args(["--index", &url]).env("PACS_INDEX_PASSWORD", PASSWORD))
+    };
+    fs::create_dir(site.path("cd")).unwrap();
+    fs::write(site.path("cd/1.2.3"), crate::support::instance_file(serde_json::json!({"SOPInstanceUID": "1.2.3"}))).unwrap();
+    let import = ["import", "cd", "--archive", "archive", "--layout", "flat", "--yes"];
+    let all = [
+        (vec!["reindex", "archive"], 1),
+        (vec!["reindex", "archive", "--dry-run", "--progress", "json"], 1),
+        (import.to_vec(), 1),
+        (vec!["reindex", "archive", "--quiet"], 0),
+        ([&import[..], &["--quiet"]].concat(), 0),
+        (vec!["audit", "archive", "--settle", "0s"], 0),
+        (vec!["audit", "archive", "--settle", "0s", "--quiet"], 0),
+    ];
+    let all = all.map(|(arguments, count)| (run(&arguments), arguments, count));
     index.execute(&format!("DROP USER {user}@'%'"));
-    let said = said.exits(0);
-    assert!(said.err.contains("could not be told: grant REPLICATION CLIENT (SLAVE MONITOR"), "{}", said.err);
-    assert!(said.err.contains("grant SELECT on config, applentity, autopurge"), "{}", said.err);
+    for (said, arguments, count) in all {
+        let said = said.exits(0);
+        let found = said.err.matches("REPLICATION CLIENT (SLAVE MONITOR").count();
+        assert_eq!(found, count, "{arguments:?}: {}", said.err);
+        let is_written = arguments[0] != "audit";
+        assert_eq!(said.err.contains("grant SELECT on config, applentity, autopurge"), is_written, "{}", said.err);
+    }
 }

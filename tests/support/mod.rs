@@ -11,6 +11,7 @@ pub mod pydicom;
 pub mod random;
 mod small;
 pub mod stubs;
+pub mod terminal;
 pub mod virtual_archive;
 pub mod writer;
 
@@ -194,10 +195,54 @@ impl Site {
             .args(arguments)
             .current_dir(self.directory.path())
             .env_remove("PACS_INDEX_PASSWORD")
+            .env_remove("PACS_INDEX_STATE")
+            .env_remove("STATE_DIRECTORY")
             .env("XDG_STATE_HOME", self.path("state"))
             .env("TZ", "UTC")
             .stdin(Stdio::null());
         command
+    }
+
+    /// The program as another user runs it who is not root; an own copy, since that user may not reach the build.
+    pub fn program_as_nobody(&self, arguments: &[&str]) -> Command {
+        use std::os::unix::fs::PermissionsExt;
+        use std::os::unix::process::CommandExt;
+        let program = self.path("pacs-index");
+        if !program.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_pacs-index"), &program).unwrap();
+            fs::set_permissions(self.path("."), fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.directory.path()).env("TZ", "UTC").stdin(Stdio::null());
+        command.env_remove("PACS_INDEX_STATE").env_remove("STATE_DIRECTORY");
+        command.env("XDG_STATE_HOME", self.path("state")).env("PACS_INDEX_PASSWORD", PASSWORD);
+        // SAFETY: geteuid only returns a number.
+        if unsafe { libc::geteuid() } == 0 {
+            command.uid(65534).gid(65534);
+        }
+        command
+    }
+
+    /// The file or directory below the state directory `state` whose name begins with `kind`: `journal`, `import`, `audit`.
+    pub fn kept(&self, state: &str, kind: &str) -> PathBuf {
+        self.kept_by_now(state, kind).unwrap_or_else(|| panic!("{state} contains no {kind}"))
+    }
+
+    /// The same, if it is there already. More than one is an error.
+    pub fn kept_by_now(&self, state: &str, kind: &str) -> Option<PathBuf> {
+        let entries = fs::read_dir(self.path(state)).ok()?.map(|entry| entry.unwrap().path());
+        let is_of_kind = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            name.starts_with(&format!("{kind}-")) && !name.contains("damaged")
+        };
+        let found: Vec<PathBuf> = entries.filter(is_of_kind).collect();
+        assert!(found.len() <= 1, "{state} contains more than one {kind}: {found:?}");
+        found.into_iter().next()
+    }
+
+    /// A file of the journal in the state directory `journal`.
+    pub fn journal(&self, name: &str) -> PathBuf {
+        self.kept("journal", "journal").join(name)
     }
 
     pub fn run(&self, arguments: &[&str]) -> Said {

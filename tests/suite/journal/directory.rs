@@ -16,7 +16,7 @@ fn a_note_of_what_a_journal_is_that_was_cut_costs_time_and_nothing_else() {
     let index = site.sqlite();
     run(&site, &index, &[]).exits(0);
     // A disk that was full, or a run that was killed, when it was made.
-    fs::write(site.path("journal/about"), "").unwrap();
+    fs::write(site.journal("about"), "").unwrap();
     run(&site, &index, &[]).exits(0);
 }
 
@@ -29,7 +29,7 @@ fn nobody_else_may_read_a_journal_in_a_directory_that_was_there() {
     run(&site, &site.sqlite(), &[]).exits(0);
     let is_open = fs::metadata(site.path("journal")).unwrap().mode() & 0o077 != 0;
     for name in ["log", "states"] {
-        let mode = fs::metadata(site.path("journal").join(name)).unwrap().mode();
+        let mode = fs::metadata(site.journal(name)).unwrap().mode();
         assert!(!is_open || mode & 0o077 == 0, "{name}: {mode:o}");
     }
 }
@@ -40,7 +40,7 @@ fn a_run_that_waits_for_another_can_be_interrupted() {
     put_study(&site, 1, 3);
     let index = site.sqlite();
     run(&site, &index, &[]).exits(0);
-    let lock = fs::File::open(site.path("journal/lock")).unwrap();
+    let lock = fs::File::open(site.journal("lock")).unwrap();
     lock.lock().unwrap();
     let mut waiting = site.start_reindex(&index, &[&JOURNAL[..], &["--wait"]].concat());
     sleep(Duration::from_millis(500));

@@ -117,7 +117,7 @@ fn a_damaged_record_is_not_written_into_a_row() {
     run(&site, &index, &[]).exits(0);
     run(&site, &index, &[]).exits(0);
     let dump = index.dump();
-    let log = site.path("journal/log");
+    let log = site.journal("log");
     let mut bytes = fs::read(&log).unwrap();
     let at = bytes.windows(8).position(|window| window == b"Testmann").expect("it stands there as it is");
     bytes[at] = b'W';
@@ -135,7 +135,7 @@ fn a_journal_does_not_grow_while_nothing_changes() {
     put_study(&site, 1, 200);
     let index = site.sqlite();
     run(&site, &index, &[]).exits(0);
-    let size = || fs::metadata(site.path("journal/log")).unwrap().len();
+    let size = || fs::metadata(site.journal("log")).unwrap().len();
     let first = size();
     for _ in 0..10 {
         run(&site, &index, &[]).exits(0);

@@ -48,7 +48,7 @@ fn a_log_that_was_written_anew_knows_what_it_knew() {
             _ => &["--force", "--duplicates", "first-root"],
         };
         run(more).exits(1);
-        let now = fs::metadata(site.path("one/log")).unwrap().len();
+        let now = fs::metadata(site.kept("one", "journal").join("log")).unwrap().len();
         shrunk += u32::from(now < length);
         length = now;
     }
@@ -123,13 +123,15 @@ fn a_run_that_is_killed_while_it_writes_the_log_anew_knows_what_it_knew() {
         walk(&site.archive()).into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect();
     let keep = |from: &str, to: &str| {
         let _ = fs::remove_dir_all(site.path(to));
-        fs::create_dir(site.path(to)).unwrap();
+        let journal = site.kept(from, "journal");
+        let target = site.path(to).join(journal.file_name().unwrap());
+        fs::create_dir_all(&target).unwrap();
         for name in ["log", "states", "about", "lock"] {
-            let _ = fs::copy(site.path(from).join(name), site.path(to).join(name));
+            let _ = fs::copy(journal.join(name), target.join(name));
         }
     };
     keep("journal", "kept");
-    let whole = fs::metadata(site.path("journal/log")).unwrap().len();
+    let whole = fs::metadata(site.journal("log")).unwrap().len();
     let (mut anew, mut within) = (0, 0);
     for n in 0..30u32 {
         keep("kept", "journal");
@@ -139,11 +141,11 @@ fn a_run_that_is_killed_while_it_writes_the_log_anew_knows_what_it_knew() {
         while std::time::Instant::now() < deadline {}
         if n % 5 == 0 {
             // In its middle.
-            while !site.path("journal/log.new").exists() && !killed.is_over() {}
+            while !site.journal("log.new").exists() && !killed.is_over() {}
         }
         killed.kill();
-        within += u32::from(site.path("journal/log.new").exists());
-        anew += u32::from(fs::metadata(site.path("journal/log")).unwrap().len() < whole);
+        within += u32::from(site.journal("log.new").exists());
+        anew += u32::from(fs::metadata(site.journal("log")).unwrap().len() < whole);
         spoil(&site.archive());
         if n % 2 == 0 {
             index.execute("DELETE FROM image WHERE rowid % 3 = 0");
@@ -247,7 +249,7 @@ fn a_run_that_is_killed_when_it_has_just_written_a_series_that_was_lost_settles_
     run();
     // It is killed when the database has committed its batch, and the log has no mark of that.
     unmark(&site, "one");
-    let log = site.path("one/log");
+    let log = site.kept("one", "journal").join("log");
     let mut bytes = fs::read(&log).unwrap();
     let frame = bytes.len() - 13;
     assert_eq!(bytes[frame], 3);

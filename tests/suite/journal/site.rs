@@ -59,7 +59,7 @@ pub fn afresh(site: &Site, index: &Index) -> Said {
 /// The log as a run leaves it that is killed before it has written its last marks: that it has ended (5), that its last
 /// batch is committed (3).
 pub fn unmark(site: &Site, kinds: &[u8]) {
-    let log = site.path("journal/log");
+    let log = site.journal("log");
     let mut bytes = fs::read(&log).unwrap();
     for kind in kinds {
         let frame = bytes.len() - if *kind == 3 { 13 } else { 9 };

@@ -75,7 +75,7 @@ pub fn assert_same(expected: &[String], found: &[String], what: &str) {
 
 /// A log as a command leaves it that is killed before it writes its last mark.
 pub fn unmark(site: &Site, state: &str) {
-    let log = site.path(state).join("log");
+    let log = site.kept(state, "journal").join("log");
     let mut bytes = fs::read(&log).unwrap();
     let frame = bytes.len() - 9;
     assert_eq!(bytes[frame], 5, "the last frame is another");

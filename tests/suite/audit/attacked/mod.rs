@@ -60,7 +60,8 @@ pub(super) fn audit_while(site: &Site, index: &Index, more: &[&str], after: Dura
 
 pub(super) fn lines(site: &Site) -> Vec<Json> {
     let text = fs::read_to_string(site.path("findings.jsonl")).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap()).collect()
+    // The first line is the scope of the audit.
+    text.lines().skip(1).map(|line| serde_json::from_str::<Json>(line).unwrap()).collect()
 }
 
 pub(super) fn found(site: &Site) -> Vec<(String, String)> {

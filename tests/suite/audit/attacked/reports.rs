@@ -9,7 +9,7 @@ fn a_report_that_cannot_be_written_is_told_before_the_work() {
     let index = site.sqlite();
     site.reindex(&index, &[]).exits(0);
     fs::remove_file(file(&site, "1.1.1")).unwrap();
-    fs::write(site.path("old.jsonl"), b"").unwrap();
+    fs::write(site.path("old.jsonl"), b"no report").unwrap();
     let begun = Instant::now();
     let said = audit(&site, &index, &["--settle", "4s", "--json", "old.jsonl"]).exits(2);
     assert!(

@@ -1,0 +1,139 @@
+//! What an audit covered, as each of its reports states.
+
+use serde::{Deserialize, Serialize};
+
+use super::checks::{Asks, CHECKS, Check};
+use super::{Depth, Done, Plan};
+
+/// The maximum number of checks that a line names one by one.
+const NAMED: usize = 6;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    pub index: String,
+    pub level: Depth,
+    pub roots: Vec<String>,
+    /// Each as it was typed: `/mnt/dicom=D:/DICOM`.
+    pub path_maps: Vec<String>,
+    pub part: Option<String>,
+    /// The checks that were made, by name.
+    pub made: Vec<String>,
+    /// The other ones, each with the reason.
+    pub not_made: Vec<(String, String)>,
+    /// Why findings may be missing.
+    pub gaps: Vec<String>,
+    /// Whether the audit looked at everything of its part to the end, so that a finding that it does not have is gone.
+    pub is_finished: bool,
+}
+
+impl Scope {
+    pub fn of(plan: &Plan<'_>, done: &Done, path_maps: &[String], compared_to_end: bool) -> Self {
+        let reason = |check: &'static Check| reason(check, plan, done);
+        let not_made = CHECKS.iter().filter_map(|check| Some((check.name.to_owned(), reason(check)?)));
+        let made = CHECKS.iter().filter(|check| reason(check).is_none()).map(|check| check.name.to_owned());
+        let interrupted = done.interrupted || !compared_to_end;
+        let gaps = [
+            interrupted.then(|| "interrupted".to_owned()),
+            done.alarm.as_ref().map(|_| "rows without a file are not listed one by one".to_owned()),
+            plan.part.map(|part| format!("part {part} of the directories")),
+        ];
+        Scope {
+            index: plan.index.clone(),
+            level: plan.depth,
+            roots: plan.roots.paths().iter().map(|root| root.to_string_lossy().into_owned()).collect(),
+            path_maps: path_maps.to_vec(),
+            part: plan.part.map(|part| part.to_string()),
+            made: made.collect(),
+            not_made: not_made.collect(),
+            gaps: gaps.into_iter().flatten().collect(),
+            is_finished: !interrupted && done.alarm.is_none(),
+        }
+    }
+
+    /// Whether both audits looked at the same rows and files.
+    pub fn is_of_same_place(&self, other: &Scope) -> bool {
+        let place = |scope: &Scope| {
+            let mut roots = scope.roots.clone();
+            roots.sort();
+            let mut path_maps = scope.path_maps.clone();
+            path_maps.sort();
+            (scope.index.clone(), roots, path_maps, scope.part.clone())
+        };
+        place(self) == place(other)
+    }
+
+    pub fn has_made(&self, check: &str) -> bool {
+        self.made.iter().any(|made| made == check)
+    }
+
+    /// `nothing found`, or by which checks.
+    pub fn nothing_found(&self) -> String {
+        match self.is_limited() {
+            true => format!("nothing found by {} of {} checks", self.made.len(), CHECKS.len()),
+            false => "nothing found".into(),
+        }
+    }
+
+    /// Level and checks: `level exists, 27 of 31 checks; not made: ...`.
+    pub fn checks(&self) -> String {
+        let counts = format!("level {}, {} of {} checks", self.level.name(), self.made.len(), CHECKS.len());
+        if self.made.len() <= NAMED {
+            return format!("{counts}: {}", self.made.join(", "));
+        }
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for (check, reason) in &self.not_made {
+            match reasons.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, checks)) => checks.push(check),
+                None => reasons.push((reason, vec![check])),
+            }
+        }
+        let reasons = reasons.into_iter().map(|(reason, checks)| format!("{} ({reason})", checks.join(", ")));
+        let reasons: Vec<String> = reasons.collect();
+        if reasons.is_empty() { counts } else { format!("{counts}; not made: {}", reasons.join(", ")) }
+    }
+
+    /// Roots and path maps.
+    pub fn place(&self) -> String {
+        let maps = match self.path_maps.is_empty() {
+            true => String::new(),
+            false => format!("; path maps: {}", self.path_maps.join(", ")),
+        };
+        format!("roots: {}{maps}", self.roots.join(", "))
+    }
+
+    /// Why findings may be missing, if they may.
+    pub fn gaps(&self) -> Option<String> {
+        (!self.gaps.is_empty()).then(|| format!("not complete: {}", self.gaps.join("; ")))
+    }
+
+    /// What a table without room for all this has to state: that checks were left out by choice, or that it is not complete.
+    pub fn limit(&self) -> Option<String> {
+        let gaps = self.gaps();
+        (gaps.is_some() || self.is_limited()).then(|| {
+            let gaps = gaps.map_or(String::new(), |gaps| format!("; {gaps}"));
+            format!("audit of {}: {}{gaps}", self.index, self.checks())
+        })
+    }
+
+    /// Whether `--check` left checks out.
+    fn is_limited(&self) -> bool {
+        self.not_made.iter().any(|(_, reason)| reason == NOT_NAMED)
+    }
+}
+
+const NOT_NAMED: &str = "not named by --check";
+
+/// Why a check was not made; `None` if it was.
+fn reason(check: &'static Check, plan: &Plan<'_>, done: &Done) -> Option<String> {
+    if !plan.checks.iter().any(|planned| planned.name == check.name) {
+        return Some(NOT_NAMED.into());
+    }
+    if check.depth() > plan.depth {
+        return Some(format!("--level {}", check.depth().name()));
+    }
+    if matches!(check.asks, Asks::Tables(_)) && plan.part.is_some_and(|part| part.number() != 1) {
+        return Some("belongs to the first part".into());
+    }
+    let answer = done.not_answered.iter().find(|(name, _)| *name == check.name);
+    answer.map(|(_, why)| why.clone())
+}

@@ -1,0 +1,57 @@
+//! What the program keeps between runs: where, and what happens when a file there is damaged.
+
+mod damaged;
+mod places;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::{Index, Said, Site};
+
+/// An archive whose files are old enough for the journal to remember.
+fn archive(site: &Site) {
+    for study in 1..=2 {
+        site.add_series("2021-11-12-FRI", study, 1, 5);
+    }
+}
+
+fn reindexing(site: &Site, index: &Index, more: &[&str]) -> Command {
+    let mut command = site.program(&["reindex", "archive", "--index", &index.url, "--quiet", "--settle", "0s"]);
+    command.args(more);
+    command
+}
+
+/// A command in an environment that names no directory of the user.
+fn without_a_home(command: &mut Command) -> &mut Command {
+    ["HOME", "XDG_STATE_HOME", "LOCALAPPDATA"].into_iter().for_each(|name| {
+        command.env_remove(name);
+    });
+    command
+}
+
+/// The names in a directory, without the digits of times, processes and hashes.
+fn names(directory: PathBuf) -> Vec<String> {
+    let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().split('-').next().unwrap().to_owned();
+    let mut names: Vec<String> = entries.map(|entry| name(entry.unwrap())).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// A finding for lists: a file that is no DICOM file.
+fn add_text(site: &Site) {
+    site.write("2021-11-12-FRI/text", &b"no DICOM data set, only a text that is long enough. ".repeat(10));
+}
+
+/// An instance that is not in the archive.
+fn add_medium(site: &Site) {
+    crate::import::put(site, "cd/1.2.3", json!({"SOPInstanceUID": "1.2.3"}));
+}
+
+fn said(command: &mut Command) -> Said {
+    Said::of(command)
+}

@@ -1,0 +1,163 @@
+//! The directory of state: which one is taken, and what is kept in it.
+
+use super::*;
+
+#[test]
+fn a_service_keeps_its_state_in_the_first_directory_that_systemd_names() {
+    let site = Site::new();
+    archive(&site);
+    let [first, second] = ["first", "second"].map(|name| site.path(name));
+    let named = format!("{}:{}", first.display(), second.display());
+    let mut command = reindexing(&site, &site.sqlite(), &[]);
+    said(without_a_home(&mut command).env("STATE_DIRECTORY", named)).exits(0);
+    assert_eq!(names(first), ["journal"]);
+    assert!(!second.exists());
+}
+
+#[test]
+fn one_option_moves_everything_that_is_kept() {
+    let site = Site::new();
+    archive(&site);
+    add_text(&site);
+    add_medium(&site);
+    let index = site.sqlite();
+    let root = site.archive().display().to_string();
+    let run = |arguments: &[&str], exit: i32| {
+        let mut command = site.program(arguments);
+        said(without_a_home(&mut command).args(["--index", &index.url, "--quiet", "--state", "kept"])).exits(exit);
+    };
+    run(&["reindex", "archive", "--settle", "0s"], 1);
+    index.execute("UPDATE series SET modality = 'XX'");
+    run(&["reindex", "archive", "--settle", "0s", "--existing", "refresh"], 1);
+    run(&["audit", &root, "--settle", "0s"], 0);
+    run(&["import", "cd", "--archive", "archive"], 0);
+    assert_eq!(names(site.path("kept")), ["audit", "import", "journal", "rejected", "undo"]);
+    assert!(!site.path("state").exists());
+}
+
+#[test]
+fn the_environment_names_the_directory_where_no_option_does() {
+    let site = Site::new();
+    archive(&site);
+    let index = site.sqlite();
+    let with = |variable: &str, more: &[&str]| {
+        said(without_a_home(&mut reindexing(&site, &index, more)).env("PACS_INDEX_STATE", variable))
+    };
+    with("of-environment", &[]).exits(0);
+    assert_eq!(names(site.path("of-environment")), ["journal"]);
+    with("not-this", &["--state", "of-option"]).exits(0);
+    assert_eq!(names(site.path("of-option")), ["journal"]);
+    assert!(!site.path("not-this").exists());
+    // An empty variable is as good as none.
+    let mut command = reindexing(&site, &index, &[]);
+    said(command.env("PACS_INDEX_STATE", "").env("STATE_DIRECTORY", "")).exits(0);
+    assert_eq!(names(site.path("state/pacs-index")), ["journal"]);
+}
+
+#[test]
+fn without_any_directory_the_error_names_the_option() {
+    let site = Site::new();
+    archive(&site);
+    let index = site.sqlite();
+    let root = site.archive().display().to_string();
+    let failed = said(without_a_home(&mut reindexing(&site, &index, &[]))).exits(2);
+    assert!(failed.err.contains("--state DIR") && failed.err.contains("PACS_INDEX_STATE"), "{}", failed.err);
+    assert!(!site.path("index.db").exists());
+    said(&mut reindexing(&site, &index, &[])).exits(0);
+    let mut audit = site.program(&["audit", &root, "--index", &index.url, "--settle", "0s"]);
+    let failed = said(without_a_home(&mut audit)).exits(2);
+    assert!(failed.err.contains("--state DIR"), "{}", failed.err);
+}
+
+#[test]
+fn a_command_that_keeps_nothing_needs_no_directory() {
+    let site = Site::new();
+    archive(&site);
+    add_medium(&site);
+    let index = site.sqlite();
+    let run = |arguments: &[&str]| {
+        let mut command = site.program(arguments);
+        said(without_a_home(&mut command).args(["--index", &index.url]))
+    };
+    run(&["reindex", "archive", "--quiet", "--settle", "0s", "--dry-run", "--rejected", "list"]).exits(0);
+    run(&["import", "cd", "--list"]).exits(0);
+    said(&mut reindexing(&site, &index, &[])).exits(0);
+    site.add("2021-11-12-FRI/1.2.9", json!({"SOPInstanceUID": "1.2.9"}));
+    let root = site.archive().display().to_string();
+    run(&["audit", &root, "--settle", "0s", "--quiet", "--plan", "plan", "--last", "last"]).exits(1);
+    run(&["repair", "plan", "--undo-file", "undo", "--root", &root, "--yes"]).exits(0);
+    assert_eq!(index.rows("SELECT COUNT(*) FROM image WHERE uuid = '1.2.9'"), ["1"]);
+}
+
+#[test]
+fn one_directory_serves_several_indexes() {
+    let site = Site::new();
+    archive(&site);
+    for name in ["one.db", "other.db"] {
+        let index = Index::sqlite(site.path(name));
+        let first = said(&mut reindexing(&site, &index, &["--state", "kept"])).exits(0);
+        assert_eq!(first.figure("inserted"), 10, "{}", first.out);
+        let second = said(&mut reindexing(&site, &index, &["--state", "kept"])).exits(0);
+        assert_eq!(second.figure("unchanged"), 10, "{}", second.out);
+    }
+    let journals = fs::read_dir(site.path("kept")).unwrap().filter(|entry| {
+        entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("journal-")
+    });
+    assert_eq!(journals.count(), 2);
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_named_with_the_option() {
+    let site = Site::new();
+    archive(&site);
+    add_medium(&site);
+    fs::write(site.path("file"), b"mine").unwrap();
+    let index = site.sqlite();
+    let root = site.archive().display().to_string();
+    let commands: [&[&str]; 3] = [
+        &["reindex", "archive", "--settle", "0s"],
+        &["import", "cd", "--archive", "archive"],
+        &["audit", &root, "--settle", "0s"],
+    ];
+    for (n, arguments) in commands.iter().enumerate() {
+        if n == 2 {
+            said(&mut reindexing(&site, &index, &[])).exits(0);
+        }
+        for directory in ["file", "file/below", "/proc/pacs-index"] {
+            let arguments = [arguments, &["--quiet", "--index", &index.url, "--state", directory][..]].concat();
+            let failed = site.run(&arguments).exits(2);
+            assert!(failed.err.contains(&format!("--state {directory}")), "{arguments:?}: {}", failed.err);
+            let mut command = site.program(&arguments[..arguments.len() - 2]);
+            let failed = said(command.env("PACS_INDEX_STATE", directory)).exits(2);
+            assert!(failed.err.contains(&format!("PACS_INDEX_STATE={directory}")), "{arguments:?}: {}", failed.err);
+        }
+        assert_eq!(site.path("index.db").exists(), n == 2, "{arguments:?}");
+    }
+    assert_eq!(fs::read(site.path("file")).unwrap(), b"mine");
+}
+
+#[test]
+fn finish_finds_the_slices_in_the_directories_of_state() {
+    let site = Site::new();
+    for n in 1..=9 {
+        site.add_series(&format!("d{n}"), n, 1, 2);
+    }
+    for states in [&["shared", "shared"], &["one", "two"]] {
+        let index = Index::sqlite(site.path(&format!("{}.db", states[0])));
+        for (n, state) in states.iter().enumerate() {
+            let slice = format!("{}/2", n + 1);
+            said(&mut reindexing(&site, &index, &["--slice", &slice, "--state", state])).exits(0);
+        }
+        let mut directories = states.to_vec();
+        directories.dedup();
+        let mut command = site.program(&["reindex", "--index", &index.url, "--quiet", "--finish"]);
+        let finished = said(command.args(&directories)).exits(0);
+        assert_eq!(finished.figure("files found"), 18, "{}", finished.out);
+    }
+    // A slice is missing.
+    let index = Index::sqlite(site.path("one.db"));
+    let failed = site.run(&["reindex", "--index", &index.url, "--finish", "one"]).exits(2);
+    assert!(failed.err.contains("slice 2/2 is missing"), "{}", failed.err);
+    let failed = site.run(&["reindex", "--index", &index.url, "--finish", "nowhere"]).exits(2);
+    assert!(failed.err.contains("nowhere"), "{}", failed.err);
+}
