@@ -31,7 +31,7 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Moves a file aside unless it can be read and begins as its format requires. Returns a message about a file that was
-/// moved; a file that is missing is no damage.
+/// moved. A missing file is not damage.
 pub fn set_aside_unless(path: &Path, has_format: impl Fn(&[u8]) -> bool) -> io::Result<Option<String>> {
     match head(path) {
         Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => Ok(None),
@@ -40,7 +40,7 @@ pub fn set_aside_unless(path: &Path, has_format: impl Fn(&[u8]) -> bool) -> io::
     }
 }
 
-/// Whether the bytes at the beginning of a file are those of a format, or as many of these as there are.
+/// Whether a file begins with the magic bytes of its format, or ends within these.
 pub fn begins_with(head: &[u8], magic: &[u8]) -> bool {
     let length = head.len().min(magic.len());
     head[..length] == magic[..length]

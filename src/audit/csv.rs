@@ -22,8 +22,8 @@ fn is(finding: &Finding) -> Option<Is> {
     }
 }
 
-/// The studies of which the files of images are lost or cannot be read. A `limit` of what the audit covered is a line of
-/// its own at the top, so that a short table is not taken for a good one.
+/// The studies of which the files of images are lost or cannot be read. A `limit` of the scope of the audit is
+/// a line of its own at the top, so that a short table is not taken for a good one.
 pub fn by_study(findings: &[Finding], limit: Option<&str>, inspector: &mut Inspector) -> Result<String, Failure> {
     let of_images = findings.iter().filter_map(|finding| Some((finding.uid.as_deref()?, is(finding)?)));
     let of_images: Vec<(&str, Is)> = of_images.collect();

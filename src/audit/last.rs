@@ -93,7 +93,7 @@ impl Last {
             return None;
         }
         let had = self.findings.get(finding.check).is_some_and(|hashes| hashes.contains(&hash(finding)));
-        // A deeper look finds what was there before.
+        // A deeper look detects older damage.
         (had || self.scope.level >= scope.level).then_some(!had)
     }
 

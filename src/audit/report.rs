@@ -1,5 +1,5 @@
 //! The report of an audit: a summary by check on standard output, and each finding as a line of JSON below a line that
-//! states what the audit covered.
+//! states the scope of the audit.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -134,7 +134,7 @@ impl AuditReport<'_> {
         self.last?.is_new(finding, self.scope)
     }
 
-    /// The first line of the list: what the audit covered, and whether to the end.
+    /// The first line of the list: the scope of the audit, and whether the audit is complete.
     fn head(&self) -> serde_json::Value {
         let Scope { level, roots, path_maps, part, made, not_made, gaps, .. } = self.scope;
         let not_made: serde_json::Map<_, _> =

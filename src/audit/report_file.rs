@@ -54,9 +54,13 @@ impl ReportFile {
         let Some(dated) = typed.file_name().and_then(|name| name.to_str()).and_then(DatedName::parse) else {
             return Ok(ReportFile { kind, path: typed.to_owned(), dated: None });
         };
-        let name = dated.at(now).map_err(|_| {
+        let name = dated.at(now).ok().filter(|name| !name.contains(['/', '\\'])).ok_or_else(|| {
             Error::usage(
-                format!("{} {}: the name has an unknown date specification", kind.option(), typed.display()),
+                format!(
+                    "{} {}: the date in the name is not a strftime format for a file name",
+                    kind.option(),
+                    typed.display()
+                ),
                 "Write a date as strftime does, for example audit-%Y-%m-%d.jsonl, and a percent sign as %%.",
             )
         })?;
@@ -111,8 +115,10 @@ impl ReportFile {
     /// Deletes all files of this dated name but the newest ones. Returns a message about those that cannot be deleted.
     pub fn prune(&self, keep: u32) -> Option<String> {
         let dated = self.dated.as_ref().filter(|_| self.has_date())?;
+        // This report is the newest one, whatever date another name has.
+        let is_other = |path: &PathBuf| path.file_name() != self.path.file_name();
         let files = dated.files_in(directory(&self.path));
-        let old = files.map(|files| files.into_iter().skip(keep as usize));
+        let old = files.map(|files| files.into_iter().filter(is_other).skip(keep.saturating_sub(1) as usize));
         let pruned = old.and_then(|mut old| old.try_for_each(std::fs::remove_file));
         pruned.err().map(|error| format!("{}: older reports cannot be deleted: {error}", self.shown()))
     }
@@ -139,9 +145,9 @@ impl ReportFile {
         match (self.is_former(path), self.kind) {
             (Ok(true), _) => None,
             (Err(error), _) if error.kind() == io::ErrorKind::NotFound => None,
-            (Ok(false), ReportKind::Plan) => Some("is no plan of an audit, or has been edited; it is not replaced"),
-            (Ok(false), _) => Some("is no report of an audit; it is not replaced"),
-            (Err(_), _) => Some("cannot be read; it is not replaced"),
+            (Ok(false), ReportKind::Plan) => Some("is not a plan of an audit, or has been edited, and is not replaced"),
+            (Ok(false), _) => Some("is not a report of an audit, and is not replaced"),
+            (Err(_), _) => Some("cannot be read, and is not replaced"),
         }
     }
 
@@ -156,7 +162,8 @@ impl ReportFile {
         Ok(text.is_empty()
             || match self.kind {
                 ReportKind::Findings => {
-                    first.starts_with('{') && ["\"report\":\"audit\"", "\"check\":"].iter().any(|key| first.contains(key))
+                    first.starts_with('{')
+                        && ["\"report\":\"audit\"", "\"check\":"].iter().any(|key| first.contains(key))
                 }
                 ReportKind::Studies => first.starts_with("study,expected,") || first.contains("# audit of "),
                 ReportKind::Page => text.contains("<title>Audit of "),

@@ -1,4 +1,4 @@
-//! What an audit covered, as each of its reports states.
+//! The scope of an audit, which each of its reports states.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub struct Scope {
     pub index: String,
     pub level: Depth,
     pub roots: Vec<String>,
-    /// Each as it was typed: `/mnt/dicom=D:/DICOM`.
+    /// Each in the form that the user typed: `/mnt/dicom=D:/DICOM`.
     pub path_maps: Vec<String>,
     pub part: Option<String>,
     /// The checks that were made, by name.
@@ -106,7 +106,8 @@ impl Scope {
         (!self.gaps.is_empty()).then(|| format!("not complete: {}", self.gaps.join("; ")))
     }
 
-    /// What a table without room for all this has to state: that checks were left out by choice, or that it is not complete.
+    /// A line for a table that has no room for the whole scope: whether checks were left out by choice, and whether the
+    /// audit is not complete.
     pub fn limit(&self) -> Option<String> {
         let gaps = self.gaps();
         (gaps.is_some() || self.is_limited()).then(|| {

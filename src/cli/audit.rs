@@ -50,23 +50,23 @@ pub struct Audit {
     #[arg(long, short)]
     pub quiet: bool,
 
-    /// Write each finding as a line of JSON to FILE, e.g. audit-%Y-%m-%d.jsonl; a former report is replaced
+    /// Write each finding as a line of JSON to FILE, e.g. audit-%Y-%m-%d.jsonl
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Write what could be repaired to FILE, for `pacs-index repair`; an edited plan is never replaced
+    /// Write a plan for `pacs-index repair` to FILE; an edited plan is not replaced
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
 
-    /// Write a table of studies whose images are lost or unreadable to FILE; a former table is replaced
+    /// Write a table of studies whose images are lost or unreadable to FILE
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
 
-    /// Write the report as a page to FILE; a former page is replaced
+    /// Write the report as a page to FILE
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 
-    /// Keep the newest N of each report with a date in its name, and delete older ones
+    /// Keep the newest N of each report with a date in its name, delete older ones
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: Option<u32>,
 

@@ -53,8 +53,8 @@ const AUDIT_EXIT_CODES: &str = "Exit codes:
   3    could not finish
   130  interrupted";
 
-const STATE_HELP: &str = "Directory for what is kept between runs: journals, lists, undo files, last audits [default: PACS_INDEX_STATE, \
-                          STATE_DIRECTORY, else ~/.local/state/pacs-index or %LOCALAPPDATA%\\pacs-index]";
+const STATE_HELP: &str = "Keep journals, lists, undo files and last audits in DIR [default: the environment variable \
+                          PACS_INDEX_STATE, else ~/.local/state/pacs-index]";
 
 /// Each option is a key of the settings file too: `settings::file` finds them here.
 #[derive(Debug, Args)]

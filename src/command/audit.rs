@@ -95,11 +95,7 @@ fn now() -> Timestamp {
 }
 
 /// Writes the files that were named. An audit that is interrupted leaves former reports, which are complete; returns these.
-fn write_reports(
-    files: &ReportFiles,
-    report: &AuditReport<'_>,
-    inspector: &mut Inspector,
-) -> Result<Vec<PathBuf>> {
+fn write_reports(files: &ReportFiles, report: &AuditReport<'_>, inspector: &mut Inspector) -> Result<Vec<PathBuf>> {
     let ReportFiles { json, plan: steps, csv: studies, html: page, .. } = files;
     let is_interrupted = report.exit() == Exit::Interrupted;
     let (to_write, left): (Vec<&ReportFile>, Vec<&ReportFile>) =

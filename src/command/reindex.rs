@@ -51,9 +51,13 @@ pub(super) fn index(
     imports: Option<Imports<'_>>,
 ) -> Result<Exit> {
     let (location, access) = (&settings.location, settings.access);
-    settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make)?;
+    let make_state_directory = || settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make);
+    if settings.rejected_is_default {
+        make_state_directory()?;
+    }
     // The index comes last: up to here nothing is made that a mistake would leave behind.
     let listing = Listing::create(&settings.rejected, settings.rejected_is_default)?;
+    make_state_directory()?;
     let open = |directory: &Path, key: &str| Journal::open(directory, key, settings.busy, || stop.is_set());
     let to_finish = settings.finish.iter().map(|(directory, key)| open(directory, key));
     let mut to_finish = to_finish.collect::<Result<Vec<_>>>()?;
@@ -67,7 +71,8 @@ pub(super) fn index(
     let connections = if access == Access::DryRun { 1 } else { location.writers() };
     let failed =
         |failure| Error::usage(format!("{}: {failure}", location.shown()), "May you read and write its tables?");
-    let undo = settings.undo.as_ref().map(|path| Undo::create(path, settings.undo_is_default).map(Arc::new)).transpose()?;
+    let undo =
+        settings.undo.as_ref().map(|path| Undo::create(path, settings.undo_is_default).map(Arc::new)).transpose()?;
     let outage = Arc::new(Outage::new(settings.patience, stop.clone()));
     let outages = outage.clone();
     let policy = Policy {

@@ -1,4 +1,4 @@
-//! Exclusive use of a directory of state, and the note in it of what the directory belongs to.
+//! Exclusive use of a directory of state, and the note in it of the index and roots that the directory belongs to.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// The maximum size of a note in bytes: a few hundred roots with the longest paths.
 const LARGEST_NOTE: u64 = 1 << 20;
 
-/// What a run does if another one is using its journal.
+/// The behavior of a run whose journal another run is using.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Busy {
     #[default]
@@ -30,7 +30,7 @@ pub enum Busy {
 pub struct Claim {
     /// Open, and so locked, until the end of the run.
     pub lock: File,
-    /// A message about what was damaged.
+    /// A message about damage.
     pub damaged: Option<String>,
 }
 
@@ -88,11 +88,7 @@ fn is_damage(error: &io::Error) -> bool {
     )
 }
 
-fn lock(
-    directory: &Path,
-    busy: Busy,
-    is_interrupted: impl Fn() -> bool,
-) -> std::result::Result<File, Refusal> {
+fn lock(directory: &Path, busy: Busy, is_interrupted: impl Fn() -> bool) -> std::result::Result<File, Refusal> {
     let path = directory.join(LOCK);
     let lock = private().create(true).truncate(false).write(true).open(path).map_err(Refusal::Io)?;
     loop {
@@ -113,7 +109,7 @@ fn lock(
     }
 }
 
-/// The key in the note of a directory; `None` if there is no note or the note is damaged.
+/// The key in the note of a directory; `None` if the note is damaged.
 pub fn key(directory: &Path) -> io::Result<Option<String>> {
     let path = directory.join(ABOUT);
     if !path.metadata()?.is_file() {

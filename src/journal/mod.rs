@@ -94,8 +94,8 @@ impl Journal {
 
     fn read(directory: &Path, lock: File, mut damaged: Option<String>) -> io::Result<Self> {
         let path = |name: &str| directory.join(name);
-        let files: [(&str, fn(&[u8]) -> bool); 3] = [(LOG, log::is_log), (STATES, |_| true), (NEW_LOG, |_| true)];
-        for (name, has_format) in files {
+        for name in [LOG, STATES, NEW_LOG] {
+            let has_format = |head: &[u8]| name != LOG || log::is_log(head);
             damaged = damaged.or(damaged::set_aside_unless(&path(name), has_format)?);
         }
         let log = Log::open(&path(LOG), meaning())?;

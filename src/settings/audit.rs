@@ -22,7 +22,7 @@ pub struct Audit {
     pub location: Location,
     pub replica: Option<Location>,
     pub path_map: PathMap,
-    /// Path maps as they were typed.
+    /// Path maps in the form that the user typed.
     pub path_maps: Vec<String>,
     pub locator: Locator,
     pub depth: Depth,
@@ -30,7 +30,7 @@ pub struct Audit {
     pub max_rate: Option<u32>,
     /// The file with the findings of the last audit.
     pub last: PathBuf,
-    /// The directory for what is kept between runs; `None` if this audit keeps nothing there.
+    /// The state directory; `None` if this audit keeps nothing there.
     pub kept_in: Option<StateDirectory>,
     pub checks: Vec<&'static Check>,
     pub settle: Duration,
@@ -127,8 +127,7 @@ impl Audit {
             cli::Depth::Header => Depth::Header,
             cli::Depth::Full => Depth::Full,
         };
-        let kept_in =
-            typed.last.is_none().then(|| StateDirectory::find(typed.state.as_deref())).transpose()?;
+        let kept_in = typed.last.is_none().then(|| StateDirectory::find(typed.state.as_deref())).transpose()?;
         if let Some(directory) = &kept_in {
             directory.check_apart(|path| roots.hold(path) || rules.hold(path))?;
         }

@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::SignedDuration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::archive::{Locator, PathMap, Roots, Slice};
@@ -81,7 +81,7 @@ pub struct Reindex {
     pub max_replica_lag: Duration,
     /// How long to wait for a database that was lost.
     pub patience: Duration,
-    /// The directory for what is kept between runs; `None` if this run keeps nothing there.
+    /// The state directory; `None` if this run keeps nothing there.
     pub kept_in: Option<StateDirectory>,
     /// The directory and the key of the journal, if the run has one.
     pub journal: Option<(PathBuf, String)>,
@@ -229,9 +229,8 @@ impl Kept {
         let has_journal = !typed.dry_run && typed.files.is_none() && typed.finish.is_empty();
         let needs_directory = typed.writing.rejected.is_none() || overwrites && typed.undo.is_none() || has_journal;
         let directory = needs_directory.then(|| StateDirectory::find(state)).transpose()?;
-        let in_directory = |named: Option<&PathBuf>, kind: &str| {
-            named.cloned().or_else(|| Some(directory.as_ref()?.new_file(kind)))
-        };
+        let in_directory =
+            |named: Option<&PathBuf>, kind: &str| named.cloned().or_else(|| Some(directory.as_ref()?.new_file(kind)));
         Ok(Kept {
             journal: directory.as_ref().filter(|_| has_journal).map(|it| (it.keyed("journal", key), key.to_owned())),
             undo: in_directory(typed.undo.as_ref(), "undo").filter(|_| overwrites),

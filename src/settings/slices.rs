@@ -1,4 +1,4 @@
-//! Of what a journal is, in a text that people can read and `--finish` reads; and which slices make a whole.
+//! The key of a journal, a text that people can read and that `--finish` reads; and which slices make a whole.
 
 #![allow(clippy::disallowed_methods, reason = "directories of this program's own")]
 
@@ -22,7 +22,7 @@ pub fn key(location: &Location, roots: &Roots, slice: Option<Slice>) -> String {
     format!("index {index}\n{}{slice}", paths.concat())
 }
 
-/// What an index is called, wherever the program is started.
+/// The name of an index, wherever the program is started.
 pub fn name(location: &Location) -> String {
     match location.file() {
         Some(file) => format!("sqlite:{}", path_map::absolute(file).unwrap_or_else(|_| file.to_owned()).display()),
@@ -60,9 +60,9 @@ fn slices_in(directory: &Path, index: &str) -> Result<Vec<(PathBuf, String, Slic
             "Name the directories that the slices were given as --state.",
         )
     };
-    let journals = journals_in(directory).map_err(|error| refused(&error.to_string()))?;
+    let journals = journals_in(directory).map_err(|error| refused(&format!("no journal lies there: {error}")))?;
     if journals.is_empty() {
-        return Err(refused("contains no journal"));
+        return Err(refused("no journal lies there"));
     }
     let (mut slices, mut has_damage) = (Vec::new(), false);
     for journal in journals {
@@ -78,7 +78,9 @@ fn slices_in(directory: &Path, index: &str) -> Result<Vec<(PathBuf, String, Slic
     }
     match slices.is_empty() {
         false => Ok(slices),
-        true if has_damage => Err(refused("the note of which slice its journal belongs to is damaged; run that slice again")),
+        true if has_damage => {
+            Err(refused("the note of which slice its journal belongs to is damaged; run that slice again"))
+        }
         true => Err(refused("its run was no slice, and has settled its rows by itself")),
     }
 }

@@ -11,7 +11,8 @@ use crate::archive::Roots;
 use crate::error::{Error, Result};
 
 const VARIABLE: &str = "PACS_INDEX_STATE";
-const ADVICE: &str = "Name a directory that you may write to: --state DIR, or the environment variable PACS_INDEX_STATE.";
+const ADVICE: &str =
+    "Name a directory that you may write to: --state DIR, or the environment variable PACS_INDEX_STATE.";
 
 #[derive(Clone, Debug)]
 pub struct StateDirectory {
@@ -32,9 +33,9 @@ impl StateDirectory {
         }
         let path = of_system(variable, cfg!(windows)).ok_or_else(|| {
             let what = if cfg!(windows) {
-                "there is no directory for state: LOCALAPPDATA is not set"
+                "no directory for state is known: LOCALAPPDATA is not set"
             } else {
-                "there is no directory for state: none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set"
+                "no directory for state is known: STATE_DIRECTORY, XDG_STATE_HOME and HOME are not set"
             };
             Error::usage(what, ADVICE)
         })?;
@@ -116,7 +117,9 @@ fn of_system(variable: impl Fn(&str) -> Option<OsString>, is_windows: bool) -> O
 mod tests {
     use super::*;
 
-    fn found(variables: &[(&str, &str)], is_windows: bool) -> Option<String> {
+    type Variables<'v> = &'v [(&'v str, &'v str)];
+
+    fn found(variables: Variables<'_>, is_windows: bool) -> Option<String> {
         let value = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value));
         of_system(value, is_windows).map(|path| path.to_string_lossy().into_owned())
     }
@@ -124,7 +127,7 @@ mod tests {
     #[test]
     fn each_system_has_its_directory_for_state() {
         let home = ("HOME", "/home/u");
-        let unix: [(&[(&str, &str)], Option<&str>); 8] = [
+        let unix: [(Variables<'_>, Option<&str>); 8] = [
             (&[home], Some("/home/u/.local/state/pacs-index")),
             (&[home, ("XDG_STATE_HOME", "/s")], Some("/s/pacs-index")),
             (&[home, ("XDG_STATE_HOME", "relative")], Some("/home/u/.local/state/pacs-index")),

@@ -112,7 +112,9 @@ pub fn kill(files: u32, kills: u32, make: fn(&Site) -> Index) {
         let mut was_over = killed.is_over();
         killed.kill();
         // It had settled everything, and was about to exit.
-        was_over |= site.kept_by_now("state", "journal").is_some_and(|journal| fs::read(journal.join("log")).is_ok_and(|log| log.ends_with(&ENDED)));
+        was_over |= site
+            .kept_by_now("state", "journal")
+            .is_some_and(|journal| fs::read(journal.join("log")).is_ok_and(|log| log.ends_with(&ENDED)));
         before_end += u32::from(!was_over);
         let images = index.rows("SELECT COUNT(*) FROM image").first().cloned().unwrap_or_default();
         let said = site.reindex(&index, &["--state", "state"]).exits(1);

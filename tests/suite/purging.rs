@@ -64,7 +64,8 @@ fn a_user_of_four_tables_is_told_what_could_not_be_asked() {
         Said::of(command.args(["--index", &url]).env("PACS_INDEX_PASSWORD", PASSWORD))
     };
     fs::create_dir(site.path("cd")).unwrap();
-    fs::write(site.path("cd/1.2.3"), crate::support::instance_file(serde_json::json!({"SOPInstanceUID": "1.2.3"}))).unwrap();
+    fs::write(site.path("cd/1.2.3"), crate::support::instance_file(serde_json::json!({"SOPInstanceUID": "1.2.3"})))
+        .unwrap();
     let import = ["import", "cd", "--archive", "archive", "--layout", "flat", "--yes"];
     let all = [
         (vec!["reindex", "archive"], 1),

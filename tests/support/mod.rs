@@ -209,7 +209,9 @@ impl Site {
         use std::os::unix::process::CommandExt;
         let program = self.path("pacs-index");
         if !program.exists() {
-            fs::copy(env!("CARGO_BIN_EXE_pacs-index"), &program).unwrap();
+            // A file that this process has open for writing cannot be run while another thread starts a child.
+            let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_pacs-index")).arg(&program).status().unwrap();
+            assert!(copied.success());
             fs::set_permissions(self.path("."), fs::Permissions::from_mode(0o777)).unwrap();
         }
         let mut command = Command::new(program);

@@ -1,4 +1,4 @@
-//! A pseudo-terminal of a given width, and what a program writes to it.
+//! A pseudo-terminal of a given width, and the output of a program in it.
 
 use std::fs::File;
 use std::io::Read;

@@ -38,7 +38,8 @@ fn report(site: &Site, name: &str) -> String {
 
 fn reports(site: &Site) -> Vec<String> {
     let entries = fs::read_dir(site.path("reports")).unwrap();
-    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
@@ -89,13 +90,18 @@ fn an_audit_that_is_interrupted_leaves_the_former_reports() {
     lose(&site, "2.1.1");
     let stopped = interrupted(&site, &index, &REPORTS);
     assert_eq!(reports(&site).iter().map(|name| report(&site, name)).collect::<Vec<_>>(), before);
-    assert!(stopped.out.contains("a.jsonl"), "the summary does not mention the report that it has left: {}", stopped.out);
+    assert!(
+        stopped.out.contains("a.jsonl"),
+        "the summary does not mention the report that it has left: {}",
+        stopped.out
+    );
 }
 
 /// An audit that is interrupted while it waits before it looks again.
 pub(super) fn interrupted(site: &Site, index: &Index, more: &[&str]) -> Said {
     let archive = site.archive().display().to_string();
-    let mut command = site.program(&["audit", &archive, "--index", &index.url, "--settle", "1h", "--progress", "lines"]);
+    let mut command =
+        site.program(&["audit", &archive, "--index", &index.url, "--settle", "1h", "--progress", "lines"]);
     command.args(more).env("PACS_INDEX_PASSWORD", crate::support::PASSWORD);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(1500));
@@ -109,7 +115,9 @@ pub(super) fn interrupted(site: &Site, index: &Index, more: &[&str]) -> Said {
 #[test]
 fn a_file_that_is_no_report_is_not_replaced() {
     let (site, index) = indexed();
-    for (name, bytes) in [("notes.txt", &b"mine"[..]), ("data.json", b"{\"mine\": 1}"), ("table.csv", b"a,b\r\n1,2\r\n")] {
+    for (name, bytes) in
+        [("notes.txt", &b"mine"[..]), ("data.json", b"{\"mine\": 1}"), ("table.csv", b"a,b\r\n1,2\r\n")]
+    {
         fs::write(site.path(name), bytes).unwrap();
         for option in ["--json", "--csv", "--html", "--plan"] {
             let failed = audited(&site, &index, &[option, name]).exits(2);
@@ -145,10 +153,17 @@ fn a_report_can_be_written_to_a_pipe() {
 fn dated_reports_are_pruned_and_nothing_else() {
     let (site, index) = indexed();
     let put = |name: &str| fs::write(site.path("reports").join(name), b"").unwrap();
-    let dated = ["audit-2025-12-31.jsonl", "audit-2026-01-01.jsonl", "audit-2026-01-02.jsonl"];
+    // One is of the future, when the clock was wrong.
+    let dated = ["audit-2025-12-31.jsonl", "audit-2026-01-02.jsonl", "audit-2999-01-01.jsonl"];
     let others = [
-        "audit-2020-01-01.jsonl.bak", "audit-2020-13-45.jsonl", "audit-20200101.jsonl", "audit-2020-1-1.jsonl",
-        "my-audit-2020-01-01.jsonl", "audit-%Y-%m-%d.jsonl", "audit-2020-01-01.html", "audit-.jsonl",
+        "audit-2020-01-01.jsonl.bak",
+        "audit-2020-13-45.jsonl",
+        "audit-20200101.jsonl",
+        "audit-2020-1-1.jsonl",
+        "my-audit-2020-01-01.jsonl",
+        "audit-%Y-%m-%d.jsonl",
+        "audit-2020-01-01.html",
+        "audit-.jsonl",
     ];
     dated.iter().chain(&others).for_each(|name| put(name));
     fs::create_dir(site.path("reports/audit-2020-01-02.jsonl")).unwrap();
@@ -172,7 +187,8 @@ fn dated_reports_are_pruned_and_nothing_else() {
 #[test]
 fn reports_of_each_kind_are_dated_and_pruned_by_the_time_in_their_names() {
     let (site, index) = indexed();
-    for (n, pattern) in ["a-%F.csv", "b-%Y%m%d-%H%M%S.html", "plan-%d.%m.%Y.jsonl", "c-%Y-%m.jsonl"].iter().enumerate() {
+    for (n, pattern) in ["a-%F.csv", "b-%Y%m%d-%H%M%S.html", "plan-%d.%m.%Y.jsonl", "c-%Y-%m.jsonl"].iter().enumerate()
+    {
         let option = ["--csv", "--html", "--plan", "--json"][n];
         let old = ["a-2026-01-02.csv", "b-20260102-235959.html", "plan-02.01.2026.jsonl", "c-2026-01.jsonl"][n];
         let older = ["a-2025-12-30.csv", "b-20260102-000000.html", "plan-30.12.2025.jsonl", "c-2025-12.jsonl"][n];
@@ -186,12 +202,13 @@ fn reports_of_each_kind_are_dated_and_pruned_by_the_time_in_their_names() {
 #[test]
 fn keep_needs_a_report_with_a_date() {
     let (site, index) = indexed();
-    let refused: [&[&str]; 5] = [
+    let refused: [&[&str]; 6] = [
         &["--keep", "3"],
         &["--keep", "3", "--json", "reports/audit.jsonl"],
         &["--keep", "3", "--json", "reports/audit-%H.jsonl"],
         &["--keep", "0", "--json", "reports/audit-%F.jsonl"],
         &["--json", "reports/audit-%K.jsonl"],
+        &["--json", "reports/audit-%D.jsonl"],
     ];
     for more in refused {
         let failed = audited(&site, &index, more).exits(2);
@@ -246,8 +263,15 @@ fn a_table_of_studies_cannot_run_a_formula_in_a_spreadsheet() {
     audited(&site, &index, &["--csv", "reports/a.csv"]).exits(1);
     let csv = report(&site, "a.csv");
     for line in [
-        "\"'=HYPERLINK(\"\"http://x\"\")\",1,1,0\r\n", "'+1,1,1,0\r\n", "'-1+1,1,1,0\r\n", "\"'@SUM(1,2)\",1,1,0\r\n",
-        "'\tx,1,1,0\r\n", "\"'\rx\",1,1,0\r\n", "\"1,2\",1,1,0\r\n", "\"a\"\"b\",1,1,0\r\n", "'\u{ff1d}1,1,1,0\r\n",
+        "\"'=HYPERLINK(\"\"http://x\"\")\",1,1,0\r\n",
+        "'+1,1,1,0\r\n",
+        "'-1+1,1,1,0\r\n",
+        "\"'@SUM(1,2)\",1,1,0\r\n",
+        "'\tx,1,1,0\r\n",
+        "\"'\rx\",1,1,0\r\n",
+        "\"1,2\",1,1,0\r\n",
+        "\"a\"\"b\",1,1,0\r\n",
+        "'\u{ff1d}1,1,1,0\r\n",
     ] {
         assert!(csv.contains(line), "{line:?} is not in {csv:?}");
     }

@@ -1,4 +1,4 @@
-//! What a report covers, and what an audit compares with the one before.
+//! The scope that a report states, and how an audit compares with the one before.
 
 use super::report_files::interrupted;
 use super::*;
@@ -55,7 +55,9 @@ fn a_report_names_level_roots_path_maps_and_the_checks_that_were_not_made() {
     let page = fs::read_to_string(site.path("page.html")).unwrap();
     let scope = scope(&site, "findings.jsonl");
     for text in [&said.out, &page] {
-        for told in ["level exists", &site.archive().display().to_string(), &elsewhere, "D:/DICOM", "cut-file", "damaged-file"] {
+        for told in
+            ["level exists", &site.archive().display().to_string(), &elsewhere, "D:/DICOM", "cut-file", "damaged-file"]
+        {
             assert!(text.contains(told), "{told}: {text}");
         }
     }
@@ -76,9 +78,13 @@ fn a_part_of_the_archive_is_not_reported_as_all_of_it() {
     let said = audit(&site, &index, &["--part", "2/2", "--html", "page.html", "--csv", "studies.csv"]).exits(0);
     let scope = scope(&site, "findings.jsonl");
     assert_eq!((&scope["part"], &scope["complete"]), (&json!("2/2"), &json!(false)), "{scope}");
-    // What tables alone answer belongs to the first part.
+    // Checks of tables alone belong to the first part.
     assert!(scope["checks_not_made"]["reviewed-empty"].is_string(), "{scope}");
-    for text in [said.out, fs::read_to_string(site.path("page.html")).unwrap(), fs::read_to_string(site.path("studies.csv")).unwrap()] {
+    for text in [
+        said.out,
+        fs::read_to_string(site.path("page.html")).unwrap(),
+        fs::read_to_string(site.path("studies.csv")).unwrap(),
+    ] {
         assert!(text.contains("part 2/2") && text.contains("not complete"), "{text}");
     }
 }

@@ -15,7 +15,9 @@ const DAMAGES: [Damage; 9] = [
     ("garbage", |file| fs::write(file, b"\xff\x00garbage\n".repeat(500)).unwrap()),
     ("text of something else", |file| fs::write(file, b"index sqlite:/other.db\nroot /other\n").unwrap()),
     ("another version", |file| {
-        change(file, |bytes| bytes.iter_mut().filter(|byte| byte.is_ascii_digit()).take(20).for_each(|byte| *byte = b'9'))
+        change(file, |bytes| {
+            bytes.iter_mut().filter(|byte| byte.is_ascii_digit()).take(20).for_each(|byte| *byte = b'9')
+        })
     }),
     ("huge lengths", |file| {
         change(file, |bytes| {
@@ -53,7 +55,7 @@ fn restore(site: &Site, from: &str, to: &str) {
     }
 }
 
-/// Runs a command with each kept file of a kind damaged in each way. Nothing is deleted, and what is said names the file.
+/// Runs a command with each kept file of a kind damaged in each way. No file of the user is deleted.
 fn each_damage(site: &Site, kind: &str, files: &[&str], run: impl Fn(&str)) {
     fs::rename(site.path("kept"), site.path("good")).unwrap();
     for file in files {
@@ -64,8 +66,9 @@ fn each_damage(site: &Site, kind: &str, files: &[&str], run: impl Fn(&str)) {
             if file.exists() {
                 apply(&file);
                 run(&format!("{}: {damage}", file.file_name().unwrap().to_string_lossy()));
-                let is_lost = damage == "a directory in its place" && !walk(&site.path("kept")).iter().any(|file| file.ends_with("within"));
-                assert!(!is_lost, "{}: {damage}: what was in its place was deleted", file.display());
+                let is_lost = damage == "a directory in its place"
+                    && !walk(&site.path("kept")).iter().any(|file| file.ends_with("within"));
+                assert!(!is_lost, "{}: {damage}: the directory in its place was deleted", file.display());
             }
         }
     }

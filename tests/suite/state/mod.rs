@@ -1,4 +1,4 @@
-//! What the program keeps between runs: where, and what happens when a file there is damaged.
+//! The state directory: where it is, and how the program copes with damaged files in it.
 
 mod damaged;
 mod places;
@@ -42,7 +42,7 @@ fn names(directory: PathBuf) -> Vec<String> {
     names
 }
 
-/// A finding for lists: a file that is no DICOM file.
+/// A finding for lists: a text among the images.
 fn add_text(site: &Site) {
     site.write("2021-11-12-FRI/text", &b"no DICOM data set, only a text that is long enough. ".repeat(10));
 }

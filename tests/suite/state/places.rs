@@ -1,4 +1,4 @@
-//! The directory of state: which one is taken, and what is kept in it.
+//! The location and the contents of the state directory.
 
 use super::*;
 
@@ -100,9 +100,9 @@ fn one_directory_serves_several_indexes() {
         let second = said(&mut reindexing(&site, &index, &["--state", "kept"])).exits(0);
         assert_eq!(second.figure("unchanged"), 10, "{}", second.out);
     }
-    let journals = fs::read_dir(site.path("kept")).unwrap().filter(|entry| {
-        entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("journal-")
-    });
+    let journals = fs::read_dir(site.path("kept"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("journal-"));
     assert_eq!(journals.count(), 2);
 }
 
