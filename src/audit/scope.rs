@@ -74,7 +74,7 @@ impl Scope {
         }
     }
 
-    /// Level and checks: `level exists, 27 of 31 checks; not made: ...`.
+    /// Level and checks: `level exists, 27 of 31 checks; needs --level size: cut-file; ...`.
     pub fn checks(&self) -> String {
         let counts = format!("level {}, {} of {} checks", self.level.name(), self.made.len(), CHECKS.len());
         if self.made.len() <= NAMED {
@@ -87,9 +87,8 @@ impl Scope {
                 None => reasons.push((reason, vec![check])),
             }
         }
-        let reasons = reasons.into_iter().map(|(reason, checks)| format!("{} ({reason})", checks.join(", ")));
-        let reasons: Vec<String> = reasons.collect();
-        if reasons.is_empty() { counts } else { format!("{counts}; not made: {}", reasons.join(", ")) }
+        let reasons = reasons.into_iter().map(|(reason, checks)| format!("; {reason}: {}", checks.join(", ")));
+        counts + &reasons.collect::<String>()
     }
 
     /// Roots and path maps.
@@ -130,7 +129,7 @@ fn reason(check: &'static Check, plan: &Plan<'_>, done: &Done) -> Option<String>
         return Some(NOT_NAMED.into());
     }
     if check.depth() > plan.depth {
-        return Some(format!("--level {}", check.depth().name()));
+        return Some(format!("needs --level {}", check.depth().name()));
     }
     if matches!(check.asks, Asks::Tables(_)) && plan.part.is_some_and(|part| part.number() != 1) {
         return Some("belongs to the first part".into());

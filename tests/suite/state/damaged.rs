@@ -84,7 +84,9 @@ fn a_journal_that_is_damaged_in_any_way_costs_time_only() {
         said(command.args(["--settle", "0s", "--state", "kept", "--rejected", "list"]))
     };
     // Twice, so that there is a table of states.
-    (reindex().exits(0), reindex().exits(0));
+    for _ in 0..2 {
+        reindex().exits(0);
+    }
     let dump = index.dump();
     each_damage(&site, "journal", &["about", "log", "states", "lock"], |damage| {
         for run in ["the run after it", "a further run"] {
@@ -109,7 +111,9 @@ fn a_journal_whose_directory_is_damaged_costs_time_only() {
         let mut command = site.program_as_nobody(&["reindex", "archive", "--index", &index.url, "--quiet"]);
         said(command.args(["--settle", "0s", "--state", "kept", "--rejected", "list"]))
     };
-    (reindex().exits(0), reindex().exits(0));
+    for _ in 0..2 {
+        reindex().exits(0);
+    }
     let dump = index.dump();
     let journal = site.kept("kept", "journal");
     fs::set_permissions(&journal, fs::Permissions::from_mode(0o000)).unwrap();
@@ -184,7 +188,8 @@ fn a_slice_whose_note_is_damaged_is_named_and_can_be_run_again() {
         said(&mut reindexing(&site, &index, &["--slice", &slice, "--state", &state])).exits(0)
     };
     let finish = || site.run(&["reindex", "--index", &index.url, "--quiet", "--finish", "state-1", "state-2"]);
-    (slice(1), slice(2));
+    slice(1);
+    slice(2);
     fs::write(site.kept("state-2", "journal").join("about"), b"\xff\xff").unwrap();
     let failed = finish().exits(2);
     assert!(failed.err.contains("state-2") && failed.err.contains("slice"), "{}", failed.err);
