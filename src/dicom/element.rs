@@ -224,7 +224,8 @@ impl<'a> Bytes<'a> {
     fn is_empty_short_form(&self) -> bool {
         let [a, b, c, d, letters @ ..] = self.rest else { return false };
         let next = Tag(self.short([*a, *b]), self.short([*c, *d]));
-        next.group() == ITEM.group() || (next > self.tag() && letters.first_chunk().is_some_and(|two| vr(*two).is_some()))
+        next.group() == ITEM.group()
+            || (next > self.tag() && letters.first_chunk().is_some_and(|two| vr(*two).is_some()))
     }
 
     fn short(&self, two: [u8; 2]) -> u16 {

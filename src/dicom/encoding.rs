@@ -99,7 +99,9 @@ fn plausibility(bytes: &[u8], encoding: Encoding) -> usize {
 /// The size of a header and the length of its value.
 fn plausible_header(element: &Bytes<'_>, encoding: Encoding) -> Option<(usize, u32)> {
     match element.vr() {
-        _ if encoding == Encoding::ImplicitLittle => Some((8, element.u32_at(4))).filter(|(_, length)| *length <= LONGEST_VALUE),
+        _ if encoding == Encoding::ImplicitLittle => {
+            Some((8, element.u32_at(4))).filter(|(_, length)| *length <= LONGEST_VALUE)
+        }
         Some(vr) if super::element::is_long(vr) => element.long_length().map(|length| (12, length)),
         Some(_) => Some((8, element.u16_at(6).into())),
         None => None,

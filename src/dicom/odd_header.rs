@@ -74,7 +74,8 @@ impl<S: Source> Elements<'_, S> {
             return Ok(fits);
         }
         let place = self.window.position() + end;
-        if self.window.size() == Some(place) || self.end == place {
+        // At the end of the file, a header without a value may also be one that is cut.
+        if self.end == place || (self.window.size() == Some(place) && (length > 0 || size > 8)) {
             return Ok(Some(Evidence::Conclusive));
         }
         match self.ahead(end)? {

@@ -9,10 +9,10 @@ use dicom_core::{Tag, VR};
 
 use super::attributes::Item;
 use super::element::{Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, NO_END, SEQUENCE_DELIMITATION};
+use super::encoding::{self, GUESSED, guess};
 use super::header::Header;
 use super::wanted::{self, Aim, WANTED, Wanted};
 use super::window::Source;
-use super::encoding::{self, GUESSED, guess};
 use super::{start, uid};
 
 pub struct Scan<'s, 'b, S> {

@@ -44,7 +44,11 @@ fn group_0000() -> Vec<Case> {
         indexed("a large element of group 0000", large.file(), &[]),
         indexed("an empty element (0000,0000)", empty.file(), &[]),
         indexed("eight zeros between elements", plain().before(ROWS, &[0; 8]).file(), &[]),
-        indexed("eight zeros between elements, big endian", big().before(ROWS, &[0; 8]).file(), &[("image.xfersyntax", BIG_ENDIAN)]),
+        indexed(
+            "eight zeros between elements, big endian",
+            big().before(ROWS, &[0; 8]).file(),
+            &[("image.xfersyntax", BIG_ENDIAN)],
+        ),
     ]
 }
 

@@ -125,8 +125,11 @@ fn each_trait_and_each_damage_has_its_verdict_and_its_values() {
 }
 
 /// Cases that are indexed although their files are damaged behind the header.
-const DAMAGED: [&str; 3] =
-    ["a deflate stream that is damaged behind the header", "cut within the pixel data", "a million zeros at the end, no name"];
+const DAMAGED: [&str; 3] = [
+    "a deflate stream that is damaged behind the header",
+    "cut within the pixel data",
+    "a million zeros at the end, no name",
+];
 
 #[test]
 fn an_audit_finds_no_damage_in_a_file_that_is_read_to_its_end() {
@@ -155,7 +158,7 @@ fn a_file_that_is_completed_keeps_its_columns() {
         assert_eq!(completion(whole.as_slice(), &again).unwrap(), None, "{}", case.name);
         completed += 1;
     }
-    assert!(completed > 40, "{completed} files");
+    assert!(completed > 30, "{completed} files");
 }
 
 fn named(name: &str, value: &str) -> String {

@@ -11,7 +11,10 @@ const NO_META_IMPLICIT: Values = &[("study.sourceae", "-"), ("image.xfersyntax",
 const NO_META_BIG: Values = &[("study.sourceae", "-"), ("image.xfersyntax", "1.2.840.10008.1.2.2")];
 
 pub fn cases() -> Vec<Case> {
-    [with_a_preamble(), without_a_preamble(), other_meta_groups(), commands(), prefixes(), without_an_instance()].into_iter().flatten().collect()
+    [with_a_preamble(), without_a_preamble(), other_meta_groups(), commands(), prefixes(), without_an_instance()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn with_a_preamble() -> Vec<Case> {

@@ -45,7 +45,8 @@ fn skipped() -> Vec<Case> {
     let closed = writer.item(&writer.text((8, 0x1155), "UI", "1.2.3.4"));
     let mixed = [open(writer, &[]), closed.clone(), Writer::EXPLICIT.item(&[]), open(writer, &[])];
     let content = [open(writer, &closed[8..closed.len() - 8]), writer.delimiter(SEQUENCE_DELIMITATION)].concat();
-    let at_the_end = Draft::plain().without(PATIENT_NAME).behind(&sequence(writer, (0x7FE1, 0x1001), &[open(writer, b"")]));
+    let at_the_end =
+        Draft::plain().without(PATIENT_NAME).behind(&sequence(writer, (0x7FE1, 0x1001), &[open(writer, b"")]));
     const NAMELESS: Values = &[("patient.lastname", ""), ("patient.firstname", "")];
     let cut = Draft::plain().before(ROWS, &[header(writer, (0x27, 0x1001), "SQ"), content.clone()].concat());
     let before_uids = |bytes: &[u8]| Draft::plain().before(PATIENT_NAME, bytes).file();
@@ -53,13 +54,29 @@ fn skipped() -> Vec<Case> {
         indexed("an item that is not closed", items(writer, REFERENCED, 1), &[]),
         indexed("three items that are not closed", items(writer, REFERENCED, 3), &[]),
         indexed("an item that is not closed, private", items(writer, PRIVATE, 1), &[]),
-        indexed("items that are not closed, implicit", items(implicit, REFERENCED, 2), &[("image.xfersyntax", "1.2.840.10008.1.2")]),
-        indexed("items that are not closed, big endian", items(big, REFERENCED, 2), &[("image.xfersyntax", BIG_ENDIAN)]),
+        indexed(
+            "items that are not closed, implicit",
+            items(implicit, REFERENCED, 2),
+            &[("image.xfersyntax", "1.2.840.10008.1.2")],
+        ),
+        indexed(
+            "items that are not closed, big endian",
+            items(big, REFERENCED, 2),
+            &[("image.xfersyntax", BIG_ENDIAN)],
+        ),
         indexed("an item of UN that is not closed", Draft::plain().raw(PRIVATE, unknown.concat()).file(), &[]),
-        indexed("items of all kinds, some not closed", Draft::plain().raw(PRIVATE, sequence(writer, PRIVATE, &mixed)).file(), &[]),
+        indexed(
+            "items of all kinds, some not closed",
+            Draft::plain().raw(PRIVATE, sequence(writer, PRIVATE, &mixed)).file(),
+            &[],
+        ),
         indexed("an item that is not closed at the end of the file", at_the_end.file(), NAMELESS),
         cut_short("a sequence cut within an item that is not closed", cut.cut_in(ROWS, 24), WITHOUT_ROWS),
-        rejected("neither item nor sequence closed before the UIDs", before_uids(&[header(writer, PRIVATE, "SQ"), open(writer, b"")].concat()), "cut"),
+        rejected(
+            "neither item nor sequence closed before the UIDs",
+            before_uids(&[header(writer, PRIVATE, "SQ"), open(writer, b"")].concat()),
+            "cut",
+        ),
     ]
 }
 
@@ -74,7 +91,11 @@ fn nested() -> Vec<Case> {
         indexed("inner items not closed, elements behind", file(&[writer.item(&then(&inner))]), &[]),
         indexed("outer items not closed", file(&[open(writer, &nested_and_closed(writer))]), &[]),
         indexed("inner and outer items not closed", file(&[open(writer, &inner)]), &[]),
-        indexed("inner and outer items not closed, two of each", file(&[open(writer, &inner), open(writer, &inner)]), &[]),
+        indexed(
+            "inner and outer items not closed, two of each",
+            file(&[open(writer, &inner), open(writer, &inner)]),
+            &[],
+        ),
         indexed("inner and outer items not closed, elements behind", file(&[open(writer, &then(&inner))]), &[]),
         indexed("inner items not closed, the outer of defined length", file(&[Writer::EXPLICIT.item(&inner)]), &[]),
     ]
@@ -123,6 +144,10 @@ fn confused() -> Vec<Case> {
     ];
     vec![
         indexed("items closed by delimiters of a sequence", file(PRIVATE, &[item("A"), item("B")]), &[]),
-        indexed("items of a code closed by delimiters of a sequence", file(SPECIES, &[item("A"), item("B")]), SPECIES_CODE),
+        indexed(
+            "items of a code closed by delimiters of a sequence",
+            file(SPECIES, &[item("A"), item("B")]),
+            SPECIES_CODE,
+        ),
     ]
 }

@@ -119,9 +119,9 @@ fn unknown() -> Vec<Case> {
     let undefined = [undefined, items, writer.delimiter(SEQUENCE_DELIMITATION)].concat();
     let in_item = [&writer.tag((9, 0x1002)), &b"ZZ\0\0"[..], &writer.length(70_000), &[2; 70_000]].concat();
     let declaring = Draft::plain().declaring(uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN);
-    let in_deflated = declaring.raw(PRIVATE, [&[9, 0, 1, 0x10], &b"ZZ\0\0"[..], &100_000u32.to_le_bytes(), &[0; 100_000]].concat());
     let in_deflated =
-        part10(&in_deflated.meta(Some), &deflated(&in_deflated.data_set(), flate2::Compression::fast()));
+        declaring.raw(PRIVATE, [&[9, 0, 1, 0x10], &b"ZZ\0\0"[..], &100_000u32.to_le_bytes(), &[0; 100_000]].concat());
+    let in_deflated = part10(&in_deflated.meta(Some), &deflated(&in_deflated.data_set(), flate2::Compression::fast()));
     const DEFLATED: Values = &[("image.xfersyntax", uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)];
     vec![
         indexed("an unknown VR ZZ, long form, 70,000", long(b"ZZ", 70_000).file(), &[]),
@@ -131,8 +131,16 @@ fn unknown() -> Vec<Case> {
         indexed("an unknown VR ox, long form, 70,000", long(b"ox", 70_000).file(), &[]),
         indexed("an unknown VR ZZ, long form, empty", long(b"ZZ", 0).file(), &[]),
         indexed("an unknown VR ZZ, short form, empty", raw(b"ZZ\0\0").file(), &[]),
-        indexed("an unknown VR ZZ, short form, 65,535", raw(&[b"ZZ\xFF\xFF", &[b'z'; 65_535][..]].concat()).file(), &[]),
-        indexed("an unknown VR ZZ, big endian, long form, 100,000", Draft::of(BIG_ENDIAN).raw(PRIVATE, in_big).file(), BIG),
+        indexed(
+            "an unknown VR ZZ, short form, 65,535",
+            raw(&[b"ZZ\xFF\xFF", &[b'z'; 65_535][..]].concat()).file(),
+            &[],
+        ),
+        indexed(
+            "an unknown VR ZZ, big endian, long form, 100,000",
+            Draft::of(BIG_ENDIAN).raw(PRIVATE, in_big).file(),
+            BIG,
+        ),
         indexed("an unknown VR ZZ of undefined length", Draft::plain().raw(PRIVATE, undefined).file(), &[]),
         indexed(
             "an unknown VR ZZ in an item, long form, 70,000",
@@ -140,6 +148,10 @@ fn unknown() -> Vec<Case> {
             &[],
         ),
         indexed("an unknown VR ZZ, deflated, long form, 100,000", in_deflated, DEFLATED),
-        rejected("an unknown VR ZZ, long form, cut", long(b"ZZ", 70_000).cut_in(STUDY_INSTANCE_UID, 0)[..60_000].to_vec(), "cut"),
+        rejected(
+            "an unknown VR ZZ, long form, cut",
+            long(b"ZZ", 70_000).cut_in(STUDY_INSTANCE_UID, 0)[..60_000].to_vec(),
+            "cut",
+        ),
     ]
 }
