@@ -16,7 +16,7 @@ struct HeaderForm {
     length: u32,
 }
 
-/// What follows a value if a header has a certain form, from worst to best.
+/// The reason to believe in a form of a header, from the weakest to the strongest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Evidence {
     /// The value ends within the file, and that is all.
@@ -53,7 +53,7 @@ impl<S: Source> Elements<'_, S> {
         Ok(Element { tag, vr: vr.unwrap_or(VR::UN), length })
     }
 
-    /// Returns what follows the value of an element. `None`: the value does not fit, or is empty and proves nothing.
+    /// Returns the evidence for a form of a header. `None`: the value does not fit, or is empty and proves nothing.
     fn evidence(
         &mut self,
         tag: Tag,
@@ -114,7 +114,7 @@ fn forms(bytes: &Bytes<'_>) -> [Option<HeaderForm>; 3] {
     }
 }
 
-/// What the bytes behind the value of an element are.
+/// Returns the evidence in the bytes behind the value of an element.
 fn follows(next: &[u8; 8], tag: Tag, encoding: Encoding) -> Option<Evidence> {
     let bytes = Bytes::of(next, encoding)?;
     let next_tag = bytes.tag();

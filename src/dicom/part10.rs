@@ -47,7 +47,7 @@ impl Incomplete {
     }
 }
 
-/// Returns what a file lacks of the Part 10 format. `None`: nothing.
+/// Returns the bytes that make a file one of the Part 10 format. `None`: the file has them.
 pub fn completion(source: impl Source, instance: &Instance) -> io::Result<Option<Result<Completion, Incomplete>>> {
     let (mut buffer, mut header) = (Vec::new(), Header::default());
     header.clear();

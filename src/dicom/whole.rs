@@ -47,7 +47,7 @@ impl HeaderReader {
     }
 }
 
-/// What is wrong with the data set at the position.
+/// Returns the damage in the data set at the position. `None`: its elements end where the file does.
 fn to_end<S: Source>(elements: &mut Elements<'_, S>, declared: Option<&str>) -> Option<String> {
     let encoding = match encoding::of_data_set(&mut elements.window, declared) {
         Ok(encoding) => encoding,

@@ -1,4 +1,4 @@
-//! VRs of the long form whose length has two bytes, and VRs that nobody knows.
+//! VRs of the long form whose length has two bytes, and unknown VRs.
 
 use dicom_dictionary_std::uids;
 
@@ -92,7 +92,7 @@ fn two_byte_lengths_elsewhere() -> Vec<Case> {
     ]
 }
 
-/// What else the four bytes may look like.
+/// Reserved bytes that are not zero, and values and lengths that look like the next element.
 fn reserved_bytes() -> Vec<Case> {
     let raw = |bytes: &[u8]| Draft::plain().raw(PRIVATE, [&[9, 0, 1, 0x10], bytes].concat()).file();
     let long = |vr: &[u8; 2], reserved: [u8; 2], value: &[u8]| {
