@@ -1,13 +1,13 @@
-//! Data element headers (PS3.5 7.1), and the skipping of what is not wanted.
+//! Data element headers (PS3.5 7.1), and the skipping of values by position.
 //!
-//! Nothing here recurses or allocates: nesting is a counter, and a length is only ever added to a position.
+//! Nothing here recurses or allocates: a length is only ever added to a position. Headers that break the rules are read
+//! in `odd_header`, values of undefined length in `nesting`.
 
 use std::sync::LazyLock;
 
 use dicom_core::{Tag, VR};
 
-use super::window::{Source, Trouble, Window};
-use super::{start, uid};
+use super::window::{Source, Trouble, WINDOW, Window};
 
 pub const ITEM: Tag = Tag(0xFFFE, 0xE000);
 pub const ITEM_DELIMITATION: Tag = Tag(0xFFFE, 0xE00D);
@@ -32,8 +32,8 @@ pub struct Element {
 }
 
 impl Element {
-    /// The VR says that a sequence may follow: undefined lengths elsewhere are damage.
-    fn may_nest(&self, encoding: Encoding) -> bool {
+    /// Whether a sequence may follow, by the VR: undefined lengths elsewhere are damage.
+    pub(super) fn may_nest(&self, encoding: Encoding) -> bool {
         encoding == Encoding::ImplicitLittle || self.tag == ITEM || matches!(self.vr, VR::SQ | VR::UN | VR::OB | VR::OW)
     }
 }
@@ -67,12 +67,14 @@ pub struct Elements<'b, S> {
     pub window: Window<'b, S>,
     /// Where the nearest declared length ends: no element reaches beyond.
     pub end: u64,
+    /// The number of sequences and items that the caller has entered. Sequences are nested if it is more than one.
+    pub entered: usize,
     count: u32,
 }
 
 impl<'b, S: Source> Elements<'b, S> {
     pub fn new(window: Window<'b, S>) -> Self {
-        Elements { window, end: NO_END, count: 0 }
+        Elements { window, end: NO_END, entered: 0, count: 0 }
     }
 
     /// The next element header; the position is then that of its value.
@@ -84,7 +86,7 @@ impl<'b, S: Source> Elements<'b, S> {
             return Err(End::Limit);
         }
         let left = self.left();
-        let bytes = self.window.peek(12)?;
+        let bytes = self.window.peek(HEADER)?;
         let bytes = &bytes[..bytes.len().min(left)];
         let Some(bytes) = Bytes::of(bytes, encoding) else {
             return Err(if bytes.is_empty() { End::Reached } else { End::Cut });
@@ -95,9 +97,9 @@ impl<'b, S: Source> Elements<'b, S> {
             _ if encoding == Encoding::ImplicitLittle || tag.group() == ITEM.group() => {
                 (VR::UN, Some(bytes.u32_at(4)), 8)
             }
-            Some(vr) if is_long(vr) => (vr, bytes.long_length(), 12),
-            Some(vr) => (vr, Some(bytes.u16_at(6).into()), 8),
-            None => return self.with_odd_vr(encoding),
+            Some(vr) if !is_long(vr) => (vr, Some(bytes.u16_at(6).into()), 8),
+            Some(vr) if bytes.is_long_form() => (vr, bytes.long_length(), 12),
+            _ => return self.odd_header(encoding),
         };
         let length = length.ok_or(End::Cut)?;
         self.window.advance(size);
@@ -127,9 +129,25 @@ impl<'b, S: Source> Elements<'b, S> {
         self.skip_bytes(self.end - self.window.position())
     }
 
-    /// So many more bytes stand before [`end`](Self::end).
+    /// Whether at least this number of bytes is left before [`end`](Self::end).
     pub fn holds(&self, length: u64) -> bool {
         length <= self.end - self.window.position()
+    }
+
+    /// Whether an element of group 0000 is the beginning of zeros that end the file: writers pad files to their blocks.
+    /// Other zeros are moved past, by the size of an element that has neither tag nor value.
+    pub fn is_padding(&mut self, element: &Element) -> Result<bool, End> {
+        if element.tag != Tag(0, 0) || element.length != Some(0) {
+            return Ok(false);
+        }
+        loop {
+            let bytes = self.window.peek(WINDOW)?;
+            let (length, zeros) = (bytes.len(), bytes.iter().take_while(|byte| **byte == 0).count());
+            self.window.advance(if zeros == length { zeros } else { zeros - zeros % 8 } as u64);
+            if zeros < length || length == 0 {
+                return Ok(length == 0);
+            }
+        }
     }
 
     /// Where an element ends that was just begun; one of undefined length at the end of what it stands in.
@@ -137,128 +155,81 @@ impl<'b, S: Source> Elements<'b, S> {
         element.length.map_or(self.end, |length| self.end.min(self.window.position() + length))
     }
 
-    /// How much of an element header can stand before [`end`](Self::end).
-    fn left(&self) -> usize {
-        (self.end - self.window.position()).min(12) as usize
+    /// The number of bytes of an element header before [`end`](Self::end).
+    pub(super) fn left(&self) -> usize {
+        (self.end - self.window.position()).min(HEADER as u64) as usize
     }
 
-    /// Moves past a value of undefined length. Items and delimiters are only counted, so that no nesting is too deep.
-    fn skip_items(&mut self, outer: &Element, mut encoding: Encoding) -> Result<(), End> {
-        let declared = encoding;
-        let mut open = 1u32;
-        // PS3.5 6.2.2 (CP-246): the content of UN with undefined length is implicit VR little endian. Writers that
-        // only renamed a sequence left it as it was, so its first element has the last word.
-        let mut implicit_since = None;
-        let mut untried = false;
-        if outer.vr == VR::UN && outer.tag != ITEM && encoding != Encoding::ImplicitLittle {
-            (encoding, implicit_since, untried) = (Encoding::ImplicitLittle, Some(open), true);
-        }
-        while open > 0 {
-            if untried && !self.at_delimiter()? {
-                untried = false;
-                encoding = start::guess(self.window.peek(start::GUESSED)?, Some(uid::IMPLICIT_VR_LITTLE_ENDIAN));
-            }
-            let element = self.next(encoding)?;
-            match (element.tag, element.length) {
-                (ITEM_DELIMITATION | SEQUENCE_DELIMITATION, _) => {
-                    open -= 1;
-                    if implicit_since.is_some_and(|since| since > open) {
-                        (encoding, implicit_since) = (declared, None);
-                    }
-                }
-                (_, Some(length)) => self.skip_bytes(length)?,
-                (_, None) if element.may_nest(encoding) => {
-                    open += 1;
-                    if element.vr == VR::UN && element.tag != ITEM && encoding != Encoding::ImplicitLittle {
-                        (encoding, implicit_since, untried) = (Encoding::ImplicitLittle, Some(open), true);
-                    }
-                }
-                (_, None) => return Err(End::Cut),
-            }
-        }
-        Ok(())
-    }
-
-    /// An item or a delimiter stands next, which looks the same in every little endian encoding.
+    /// Whether an item or a delimiter follows, which looks the same in every little endian encoding.
     pub fn at_delimiter(&mut self) -> Result<bool, End> {
         Ok(matches!(self.window.peek(2)?, [0xFE, 0xFF] | [] | [_]))
     }
-
-    /// An element of an explicit data set whose VR is blank, unknown, or not there at all. Of the ways that writers
-    /// got this wrong, the one is taken after which another element follows.
-    #[cold]
-    fn with_odd_vr(&mut self, encoding: Encoding) -> Result<Element, End> {
-        let left = self.left();
-        let bytes = self.window.peek(12)?;
-        let Some(bytes) = Bytes::of(&bytes[..bytes.len().min(left)], encoding) else { return Err(End::Cut) };
-        let tag = bytes.tag();
-        let short = Some((8, u32::from(bytes.u16_at(6))));
-        let implicit = Some((8, bytes.u32_at(4)));
-        let long = bytes.long_length().map(|length| (12, length));
-        // PS3.5 6.2.2: VRs that are yet to be defined, two letters, have the long form.
-        let letters = bytes.start[4..6].iter().all(u8::is_ascii_uppercase);
-        let order = if letters { [long, short, implicit] } else { [implicit, short, long] };
-        let mut chosen = None;
-        for (header, length) in order.into_iter().flatten() {
-            if self.element_follows(tag, encoding, header, length)? {
-                chosen = Some((header, length));
-                break;
-            }
-        }
-        let fits = |&(header, length): &(u64, u32)| !self.window.ends_within(header + u64::from(length));
-        let (header, length) = chosen.or_else(|| order.into_iter().flatten().find(fits)).ok_or(End::Cut)?;
-        self.window.advance(header);
-        Ok(Element { tag, vr: VR::UN, length: (length != u32::MAX).then_some(length.into()) })
-    }
-
-    fn element_follows(&mut self, tag: Tag, encoding: Encoding, header: u64, length: u32) -> Result<bool, End> {
-        let end = header + u64::from(length);
-        let place = self.window.position() + end;
-        if self.window.size() == Some(place) || self.end == place {
-            return Ok(true);
-        }
-        let Some(bytes) = self.window.look_ahead(end, 8)? else { return Ok(false) };
-        let Some(bytes) = Bytes::of(bytes, encoding) else { return Ok(false) };
-        let next = bytes.tag();
-        Ok(next > tag && (bytes.vr().is_some() || next.group() == tag.group()))
-    }
 }
 
-/// The bytes of an element header: eight, and four more that only the long form has.
-struct Bytes {
-    start: [u8; 8],
-    rest: Option<[u8; 4]>,
+/// The number of bytes that show which form a header has: the long form, and two bytes of its value.
+pub(super) const HEADER: usize = 14;
+
+/// The bytes of an element header: eight, and more that only the long form has.
+pub(super) struct Bytes<'a> {
+    pub start: [u8; 8],
+    rest: &'a [u8],
     is_big: bool,
 }
 
-impl Bytes {
-    fn of(bytes: &[u8], encoding: Encoding) -> Option<Self> {
+impl<'a> Bytes<'a> {
+    #[inline]
+    pub fn of(bytes: &'a [u8], encoding: Encoding) -> Option<Self> {
         let (start, rest) = bytes.split_first_chunk()?;
-        Some(Bytes { start: *start, rest: rest.first_chunk().copied(), is_big: encoding == Encoding::ExplicitBig })
+        Some(Bytes { start: *start, rest, is_big: encoding == Encoding::ExplicitBig })
     }
 
     #[inline]
-    fn tag(&self) -> Tag {
+    pub fn tag(&self) -> Tag {
         Tag(self.u16_at(0), self.u16_at(2))
     }
 
     #[inline]
-    fn vr(&self) -> Option<VR> {
+    pub fn vr(&self) -> Option<VR> {
         vr([self.start[4], self.start[5]])
     }
 
-    fn u16_at(&self, at: usize) -> u16 {
-        let pair = [self.start[at], self.start[at + 1]];
-        if self.is_big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
+    pub fn u16_at(&self, at: usize) -> u16 {
+        self.short([self.start[at], self.start[at + 1]])
     }
 
-    fn u32_at(&self, at: usize) -> u32 {
+    pub fn u32_at(&self, at: usize) -> u32 {
         self.long([self.start[at], self.start[at + 1], self.start[at + 2], self.start[at + 3]])
     }
 
     /// The length behind two reserved bytes (PS3.5 7.1.2).
-    fn long_length(&self) -> Option<u32> {
-        self.rest.map(|four| self.long(four))
+    #[inline]
+    pub fn long_length(&self) -> Option<u32> {
+        self.rest.first_chunk().map(|four| self.long(*four))
+    }
+
+    /// Whether a header with a VR of the long form has this form: the reserved bytes are zero, and do not count an empty
+    /// value behind which the next element begins.
+    #[inline]
+    fn is_long_form(&self) -> bool {
+        self.has_zero_reserved() && self.rest.len() >= 4 && !self.is_empty_short_form()
+    }
+
+    #[inline]
+    pub fn has_zero_reserved(&self) -> bool {
+        self.start[6..8] == [0, 0]
+    }
+
+    /// Whether the four bytes of a long length look like the tag of the next element instead.
+    #[inline]
+    fn is_empty_short_form(&self) -> bool {
+        let [a, b, c, d, letters @ ..] = self.rest else { return false };
+        let next = Tag(self.short([*a, *b]), self.short([*c, *d]));
+        next.group() == ITEM.group()
+            || (next > self.tag() && letters.first_chunk().is_some_and(|two| vr(*two).is_some()))
+    }
+
+    fn short(&self, two: [u8; 2]) -> u16 {
+        if self.is_big { u16::from_be_bytes(two) } else { u16::from_le_bytes(two) }
     }
 
     fn long(&self, four: [u8; 4]) -> u32 {
@@ -281,7 +252,7 @@ pub fn vr(bytes: [u8; 2]) -> Option<VR> {
 }
 
 /// VRs whose length has 32 bits, behind two reserved bytes (PS3.5 7.1.2).
-fn is_long(vr: VR) -> bool {
+pub(super) fn is_long(vr: VR) -> bool {
     use VR::*;
     matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
 }

@@ -4,6 +4,7 @@
 use dicom_dictionary_std::tags;
 
 use super::element::{Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION};
+use super::encoding;
 use super::header::{Header, trim_uid};
 use super::rejection::Rejection;
 use super::scan::Scan;
@@ -39,14 +40,14 @@ impl FileSet {
         let Start { offset, .. } = start::locate(first)?;
         window.advance(offset);
         let mut scan = Scan::new(Elements::new(window), &mut header);
-        match scan.meta() {
+        match scan.front() {
             Err(End::Io(error)) => return Err(Rejection::Unreadable(error)),
             Err(_) => return Ok(FileSet { is_cut: true, ..FileSet::default() }),
             Ok(()) => {}
         }
         let declared = scan.header.declared_transfer_syntax().map(str::to_owned);
-        let first = scan.elements.window.peek(start::GUESSED).map_err(|trouble| told(trouble.into()))?;
-        let encoding = start::guess(first, declared.as_deref());
+        let encoding = encoding::of_data_set(&mut scan.elements.window, declared.as_deref());
+        let encoding = encoding.map_err(|trouble| told(trouble.into()))?;
         let mut reading = Reading { elements: scan.elements, encoding, record: None, set: FileSet::default() };
         let end = reading.all();
         reading.record_ends();

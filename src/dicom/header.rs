@@ -7,6 +7,7 @@ use std::io;
 
 use super::attributes::{Table, position};
 use super::element::{Elements, Encoding, End};
+use super::encoding::{GUESSED, transfer_syntax_of};
 use super::inflate::Inflated;
 use super::rejection::Rejection;
 use super::scan::Scan;
@@ -47,7 +48,7 @@ impl Header {
         let declared = self.raw(WANTED.slots[position(Table::Image, "xfersyntax")]).map(trim_uid);
         match declared.and_then(|bytes| str::from_utf8(bytes).ok()) {
             Some(uid) if !uid.is_empty() => uid,
-            _ => start::transfer_syntax_of(self.encoding.unwrap_or(Encoding::ExplicitLittle)),
+            _ => transfer_syntax_of(self.encoding.unwrap_or(Encoding::ExplicitLittle)),
         }
     }
 
@@ -131,13 +132,13 @@ impl HeaderReader {
         let doubtful = (!certain).then(|| start::not_dicom(first));
         window.advance(offset);
         let mut scan = Scan::new(Elements::new(window), &mut self.header);
-        let mut end = scan.meta();
+        let mut end = scan.front();
         let declared = scan.header.declared_transfer_syntax();
         let is_deflated = declared.is_some_and(start::is_deflated);
-        if is_deflated && !scan.elements.window.peek(start::GUESSED).is_ok_and(start::looks_like_data_set) {
+        if is_deflated && !scan.elements.window.peek(GUESSED).is_ok_and(start::looks_like_data_set) {
             scan.header.encoding = Some(Encoding::ExplicitLittle);
             let offset = scan.elements.window.position();
-            let inflated = Inflated::new(scan.elements.window.into_source(), offset);
+            let inflated = Inflated::new(scan.elements.window.into_source(), offset).map_err(Rejection::Unreadable)?;
             let window = Window::new(inflated, &mut self.inflated);
             end = end.and_then(|()| Scan::new(Elements::new(window), &mut self.header).data_set());
             if let Err(End::Io(error)) = &end

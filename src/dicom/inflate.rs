@@ -25,9 +25,13 @@ pub struct Inflated<S> {
 }
 
 impl<S: Source> Inflated<S> {
-    pub fn new(source: S, offset: u64) -> Self {
-        // Without the header and checksum of zlib (PS3.5 A.5).
-        Inflated { source, offset, input: Vec::with_capacity(INPUT), used: 0, inflater: Decompress::new(false) }
+    /// A deflated data set has no header (PS3.5 A.5). Some writers let their library write one, which is passed over.
+    pub fn new(source: S, offset: u64) -> io::Result<Self> {
+        let inflater = Decompress::new(false);
+        let mut inflated = Inflated { source, offset, input: Vec::with_capacity(INPUT), used: 0, inflater };
+        inflated.refill()?;
+        inflated.used = header_size(&inflated.input).min(inflated.input.len());
+        Ok(inflated)
     }
 
     /// The next bytes; 0 means the end. What stands before damage is delivered before the damage is told.
@@ -61,6 +65,36 @@ impl<S: Source> Inflated<S> {
         self.offset += read? as u64;
         Ok(())
     }
+}
+
+/// The size of a header of zlib (RFC 1950) or gzip (RFC 1952). Neither can be the beginning of a deflate stream: the one
+/// would be a stored block with bits set that writers leave zero, the other has a block type that does not exist.
+fn header_size(bytes: &[u8]) -> usize {
+    match *bytes {
+        [0x1F, 0x8B, 8, flags, _, _, _, _, _, _, ..] => gzip_header_size(bytes, flags),
+        [method, flags, ..] => {
+            let is_deflate = method & 0x0F == 8 && method >> 4 <= 7;
+            let has_dictionary = flags & 0x20 != 0;
+            let checks = u16::from_be_bytes([method, flags]) % 31 == 0;
+            if is_deflate && checks && !has_dictionary { 2 } else { 0 }
+        }
+        _ => 0,
+    }
+}
+
+/// The ten bytes that every gzip header has, and the optional fields that its flags announce.
+fn gzip_header_size(bytes: &[u8], flags: u8) -> usize {
+    let mut size = 10;
+    if flags & 4 != 0 {
+        let extra = bytes.get(size..size + 2).map_or(0, |two| u16::from_le_bytes([two[0], two[1]]));
+        size += 2 + usize::from(extra);
+    }
+    // A file name and a comment, each of which ends with a NUL.
+    for _ in 0..(flags >> 3 & 1) + (flags >> 4 & 1) {
+        let text = bytes.get(size..).unwrap_or_default();
+        size += text.iter().position(|byte| *byte == 0).map_or(text.len(), |nul| nul + 1);
+    }
+    if flags & 2 != 0 { size + 2 } else { size }
 }
 
 impl<S: Source> Source for Inflated<S> {

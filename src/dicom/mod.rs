@@ -7,10 +7,13 @@
 pub mod attributes;
 pub mod charset;
 mod element;
+mod encoding;
 pub mod file_set;
 pub mod header;
 mod inflate;
 pub mod instance;
+mod nesting;
+mod odd_header;
 pub mod packed;
 pub mod part10;
 pub mod rejection;

@@ -7,12 +7,12 @@ use dicom_dictionary_std::tags;
 
 use super::attributes::{Table, position};
 use super::element::Elements;
+use super::encoding;
+use super::header::Header;
 use super::instance::{Instance, Value};
-use super::start;
-use super::window::{Source, Trouble, Window};
-
-/// As many first bytes tell how a file begins.
-const FIRST: usize = 256;
+use super::scan::Scan;
+use super::start::{self, Start};
+use super::window::{Source, Trouble, WINDOW, Window};
 
 const PREAMBLE: [u8; 128] = [0; 128];
 const MAGIC: &[u8] = b"DICM";
@@ -47,38 +47,41 @@ impl Incomplete {
     }
 }
 
-/// `None` where nothing is missing.
+/// Returns the bytes that make a file one of the Part 10 format. `None`: the file has them.
 pub fn completion(source: impl Source, instance: &Instance) -> io::Result<Option<Result<Completion, Incomplete>>> {
-    let mut buffer = Vec::new();
+    let (mut buffer, mut header) = (Vec::new(), Header::default());
+    header.clear();
     let mut window = Window::new(source, &mut buffer);
-    let first = window.peek(FIRST).map_err(io_error)?.to_vec();
-    let is_preamble = first.get(PREAMBLE.len()..).is_some_and(|rest| rest.starts_with(MAGIC));
-    let start = match is_preamble {
-        true => PREAMBLE.len() + MAGIC.len(),
-        false if first.starts_with(MAGIC) => MAGIC.len(),
-        false => 0,
-    };
-    let has_meta = first.get(start..).is_some_and(start::looks_like_meta);
-    if is_preamble && has_meta {
+    let first = window.peek(WINDOW).map_err(io_error)?;
+    let Start { offset, .. } = start::locate(first).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    let start = usize::try_from(offset).unwrap_or(first.len()).min(first.len());
+    let has_meta = start::is_explicit_meta(&first[start..]);
+    if has_meta && start == PREAMBLE.len() + MAGIC.len() && first[..start].ends_with(MAGIC) {
         return Ok(None);
     }
-    let mut written = if is_preamble { first[..PREAMBLE.len()].to_vec() } else { PREAMBLE.to_vec() };
-    written.extend(MAGIC);
-    if !has_meta {
-        window.advance(start as u64);
-        let Some(meta) = meta(instance) else { return Ok(Some(Err(Incomplete::NoClass))) };
-        if is_compressed(&mut Elements::new(window)) {
-            return Ok(Some(Err(Incomplete::Compressed)));
-        }
-        written.extend(meta);
+    let preamble = first[..start].first_chunk().unwrap_or(&PREAMBLE);
+    let mut written = [preamble, MAGIC].concat();
+    if has_meta {
+        return Ok(Some(Ok(Completion { written, instead_of: offset })));
     }
-    Ok(Some(Ok(Completion { written, instead_of: start as u64 })))
+    window.advance(offset);
+    let mut scan = Scan::new(Elements::new(window), &mut header);
+    // A command, and file meta information in another encoding, have no place in the format.
+    if scan.front().is_err() {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let instead_of = scan.elements.window.position();
+    let Some(meta) = meta(instance) else { return Ok(Some(Err(Incomplete::NoClass))) };
+    if scan.header.declared_transfer_syntax().is_none() && is_compressed(&mut scan.elements) {
+        return Ok(Some(Err(Incomplete::Compressed)));
+    }
+    written.extend(meta);
+    Ok(Some(Ok(Completion { written, instead_of })))
 }
 
 /// Whether Pixel Data (7FE0,0010) has an undefined length (PS3.5 A.4): its transfer syntax cannot be guessed then.
 fn is_compressed<S: Source>(elements: &mut Elements<'_, S>) -> bool {
-    let Ok(first) = elements.window.peek(start::GUESSED) else { return false };
-    let encoding = start::guess(first, None);
+    let Ok(encoding) = encoding::of_data_set(&mut elements.window, None) else { return false };
     while let Ok(element) = elements.next(encoding) {
         if element.tag == tags::PIXEL_DATA {
             return element.length.is_none();
@@ -108,13 +111,15 @@ fn meta(instance: &Instance) -> Option<Vec<u8>> {
     let mut group = Vec::new();
     group.extend([2, 0, 1, 0, b'O', b'B', 0, 0, 2, 0, 0, 0, 0, 1]);
     let elements = [
-        (0x02, b"UI", class),
-        (0x03, b"UI", instance.sop_instance_uid()),
-        (0x10, b"UI", syntax),
-        (0x12, b"UI", IMPLEMENTATION_CLASS_UID),
-        (0x13, b"SH", IMPLEMENTATION_VERSION_NAME),
+        (0x02, b"UI", Some(class)),
+        (0x03, b"UI", Some(instance.sop_instance_uid())),
+        (0x10, b"UI", Some(syntax)),
+        (0x12, b"UI", Some(IMPLEMENTATION_CLASS_UID)),
+        (0x13, b"SH", Some(IMPLEMENTATION_VERSION_NAME)),
+        // Indexed, if the file had file meta information in another encoding.
+        (0x16, b"AE", text(const { position(Table::Study, "sourceae") })),
     ];
-    for (element, vr, value) in elements {
+    for (element, vr, value) in elements.into_iter().filter_map(|(element, vr, value)| Some((element, vr, value?))) {
         let padding: &[u8] = match value.len() % 2 {
             0 => b"",
             _ if vr == b"UI" => b"\0",

@@ -9,6 +9,7 @@ use dicom_core::{Tag, VR};
 
 use super::attributes::Item;
 use super::element::{Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, NO_END, SEQUENCE_DELIMITATION};
+use super::encoding::{self, GUESSED, guess};
 use super::header::Header;
 use super::wanted::{self, Aim, WANTED, Wanted};
 use super::window::Source;
@@ -60,35 +61,25 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
         }
     }
 
-    /// The file meta group, always explicit VR little endian (PS3.10 7.1). Its group length is often wrong, and
-    /// not needed: the group ends where another begins.
-    pub fn meta(&mut self) -> Result<(), End> {
-        loop {
-            let next = self.elements.window.peek(2)?;
-            if next != [0x02, 0x00] {
-                return self.command();
+    /// The groups in front of the data set: file meta information (PS3.10 7.1), and the command of a message (PS3.7
+    /// 6.3.1) that a writer left there. Their lengths are often wrong, and not needed: a group ends where another begins.
+    pub fn front(&mut self) -> Result<(), End> {
+        while let Some(encoding) = start::front_encoding(self.elements.window.peek(GUESSED)?) {
+            let group: Option<[u8; 2]> = self.elements.window.peek(2)?.first_chunk().copied();
+            while group.is_some() && self.elements.window.peek(2)?.first_chunk() == group.as_ref() {
+                let element = self.elements.next(encoding)?;
+                match element.tag.group() {
+                    0 => self.elements.skip(&element, encoding)?,
+                    _ => self.take_or_skip(&element, encoding)?,
+                }
             }
-            let element = self.elements.next(Encoding::ExplicitLittle)?;
-            self.take_or_skip(&element, Encoding::ExplicitLittle)?;
-        }
-    }
-
-    /// The elements of a message (PS3.7 6.3.1), always implicit VR little endian, that a writer left in front of the
-    /// data set. Its group length tells them from zeros.
-    fn command(&mut self) -> Result<(), End> {
-        if self.elements.window.peek(8)? != [0, 0, 0, 0, 4, 0, 0, 0] {
-            return Ok(());
-        }
-        while self.elements.window.peek(2)? == [0, 0] {
-            let element = self.elements.next(Encoding::ImplicitLittle)?;
-            self.elements.skip(&element, Encoding::ImplicitLittle)?;
         }
         Ok(())
     }
 
     pub fn data_set(&mut self) -> Result<(), End> {
         let declared = self.header.declared_transfer_syntax();
-        let encoding = start::guess(self.elements.window.peek(start::GUESSED)?, declared);
+        let encoding = encoding::of_data_set(&mut self.elements.window, declared)?;
         self.header.encoding = Some(encoding);
         match self.elements_of_data_set(encoding) {
             Err(End::Limit) if self.nearly_done => Ok(()),
@@ -113,8 +104,13 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                 }
             }
             match element.tag {
-                // Command elements (group 0000) never stand in a file: this is padding after the data set.
-                tag if tag.group() == 0 => return Ok(()),
+                // Padding if nothing but zeros follows, or else an element with a damaged tag.
+                tag if tag.group() == 0 => {
+                    if self.elements.is_padding(&element)? {
+                        return Ok(());
+                    }
+                    self.elements.skip(&element, encoding)?;
+                }
                 // A delimiter that closes nothing.
                 ITEM_DELIMITATION | SEQUENCE_DELIMITATION => {}
                 _ => self.take_or_skip(&element, encoding)?,
@@ -180,24 +176,42 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
             while open.pop_if(|nest| self.elements.window.position() >= nest.end).is_some() {}
             let Some(innermost) = open.last().copied() else { break };
             self.elements.end = innermost.end;
+            self.elements.entered = open.len();
             match self.inside(&innermost, &mut open) {
                 Err(End::Cut | End::Reached) if innermost.end != NO_END => self.elements.skip_to_end()?,
                 outcome => outcome?,
             }
         }
         self.elements.end = NO_END;
+        self.elements.entered = 0;
         Ok(())
     }
 
     fn inside(&mut self, nest: &Nest, open: &mut Vec<Nest>) -> Result<(), End> {
         let element = self.elements.next(nest.encoding)?;
         match element.tag {
-            // Which of the two it is does not matter, as writers confuse them. It may close nothing.
-            ITEM_DELIMITATION | SEQUENCE_DELIMITATION => {
+            // Writers end sequences with the delimiter of an item. A delimiter may close nothing.
+            ITEM_DELIMITATION => {
+                open.pop_if(|nest| nest.is_delimited);
+                Ok(())
+            }
+            SEQUENCE_DELIMITATION => {
+                let is_open_item = nest.is_item && nest.is_delimited;
+                if is_open_item && self.elements.ends_sequence(open.len() > 2, nest.encoding)? {
+                    open.pop();
+                }
                 open.pop_if(|nest| nest.is_delimited);
                 Ok(())
             }
             ITEM if !nest.is_item => self.item(&element, *nest, open),
+            // The item before was not closed.
+            ITEM if nest.is_delimited => {
+                open.pop();
+                match open.last().copied() {
+                    Some(sequence) => self.item(&element, sequence, open),
+                    None => Ok(()),
+                }
+            }
             _ if !nest.is_item => self.elements.skip(&element, nest.encoding),
             _ => self.inside_item(&element, nest, open),
         }
@@ -220,8 +234,8 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
     fn item(&mut self, item: &Element, mut sequence: Nest, open: &mut Vec<Nest>) -> Result<(), End> {
         if sequence.renamed && !self.elements.at_delimiter()? {
             // Writers that only renamed the sequence left its items as they were.
-            let first = self.elements.window.peek(start::GUESSED)?;
-            sequence.encoding = start::guess(first, Some(uid::IMPLICIT_VR_LITTLE_ENDIAN));
+            let first = self.elements.window.peek(GUESSED)?;
+            sequence.encoding = guess(first, Some(uid::IMPLICIT_VR_LITTLE_ENDIAN));
             sequence.renamed = false;
             open.pop();
             open.push(sequence);

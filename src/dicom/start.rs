@@ -1,72 +1,154 @@
-//! Where the data begins in a file, and how it is encoded: the declared transfer syntax, checked against the bytes.
+//! Where the data begins in a file, and which groups come before the data set.
 //!
-//! The archive holds files with and without preamble and file meta group (PS3.10 7.1), and some whose declared
-//! transfer syntax is not that of their data set. Both are read.
+//! Archives hold files with and without preamble, prefix and file meta information (PS3.10 7.1). All of them are read. A
+//! file that only looks like DICOM must prove it by its UIDs, so that no picture, text or program is taken for an
+//! instance.
 
 // Retired syntaxes stay in archives.
 #![allow(deprecated)]
 
-use dicom_core::{Tag, VR};
-
-use super::element::{Encoding, vr};
+use super::element::{Bytes, Elements, Encoding, vr};
+use super::encoding::{self, guess};
 use super::rejection::Rejection;
 use super::uid;
+use super::window::Window;
 
 const PREAMBLE: usize = 128;
 const MAGIC: &[u8] = b"DICM";
+const PREFIXED: usize = PREAMBLE + MAGIC.len();
 
-/// Where the first data element stands.
+/// The position of the first data element.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Start {
     pub offset: u64,
-    /// The file says that it is DICOM. Otherwise it only looks like it, and must prove it by its UIDs.
+    /// The file declares to be DICOM. Otherwise it only looks like DICOM, and must prove it by its UIDs.
     pub certain: bool,
 }
 
 /// Finds the first data element from the first bytes of a file.
 pub fn locate(first: &[u8]) -> Result<Start, Rejection> {
+    let at = |offset: usize, certain| Ok(Start { offset: offset as u64, certain });
     if first.is_empty() {
         return Err(Rejection::Empty);
     }
-    if first.get(PREAMBLE..PREAMBLE + MAGIC.len()) == Some(MAGIC) {
-        return Ok(Start { offset: (PREAMBLE + MAGIC.len()) as u64, certain: true });
+    if first.get(PREAMBLE..PREFIXED) == Some(MAGIC) && !is_within_a_value(first) {
+        return at(PREFIXED, true);
     }
     if first.starts_with(MAGIC) {
-        return Ok(Start { offset: MAGIC.len() as u64, certain: true });
+        return at(MAGIC.len(), true);
     }
     if first.iter().all(|byte| *byte == 0) {
         return Err(Rejection::Zeroed);
     }
     if looks_like_meta(first) {
-        return Ok(Start { offset: 0, certain: true });
+        return at(0, vr_at_4(first));
     }
-    if looks_like_data_set(first) {
-        return Ok(Start { offset: 0, certain: false });
+    // Behind a preamble, the prefix may be missing or damaged.
+    match [0, PREAMBLE, PREFIXED].into_iter().find(|offset| first.get(*offset..).is_some_and(looks_like_front)) {
+        Some(offset) => at(offset, false),
+        None => Err(not_dicom(first)),
     }
-    Err(not_dicom(first))
 }
 
 pub fn not_dicom(first: &[u8]) -> Rejection {
     Rejection::NotDicom { first_bytes: first[..first.len().min(64)].to_vec() }
 }
 
-/// A file meta group without preamble: explicit VR little endian, group 0002.
-pub fn looks_like_meta(bytes: &[u8]) -> bool {
-    bytes.len() >= 8 && bytes[..2] == [0x02, 0x00] && bytes[3] == 0 && vr_at_4(bytes).is_some()
+/// Whether the letters DICM at byte 128 belong to a value of a file without preamble. The file then begins with elements
+/// of which one reaches across the letters, and continues with another element behind. If that element is beyond the
+/// bytes at hand, a file meta group behind the letters decides.
+fn is_within_a_value(first: &[u8]) -> bool {
+    if !looks_like_front(first) {
+        return false;
+    }
+    let mut buffer = Vec::new();
+    let mut elements = Elements::new(Window::new(first, &mut buffer));
+    let (mut previous, mut of_data_set) = (None, None);
+    loop {
+        let Ok(rest) = elements.window.peek(encoding::GUESSED) else { return false };
+        let of_front = front_encoding(rest).filter(|_| of_data_set.is_none());
+        let encoding = of_front.unwrap_or_else(|| *of_data_set.get_or_insert_with(|| guess(rest, None)));
+        let start = elements.window.position();
+        let Ok(element) = elements.next(encoding) else { return false };
+        if previous.is_some_and(|previous| element.tag <= previous) {
+            return false;
+        }
+        if start >= PREFIXED as u64 {
+            return true;
+        }
+        let end = element.length.map_or(u64::MAX, |length| elements.window.position() + length);
+        if end >= first.len() as u64 && element.length.is_some() {
+            return !looks_like_meta(&first[PREFIXED..]);
+        }
+        if elements.skip(&element, encoding).is_err() {
+            return false;
+        }
+        previous = Some(element.tag);
+    }
+}
+
+/// The encoding of a group in front of the data set, if one begins here.
+pub fn front_encoding(bytes: &[u8]) -> Option<Encoding> {
+    meta_encoding(bytes).or_else(|| command_encoding(bytes))
+}
+
+/// The encoding of the file meta group (0002): explicit VR little endian (PS3.10 7.1). Some writers use big endian, and
+/// some implicit VR, which is read as explicit VR with headers that have none.
+fn meta_encoding(bytes: &[u8]) -> Option<Encoding> {
+    match *bytes {
+        [0x02, 0x00, ..] => Some(Encoding::ExplicitLittle),
+        [0x00, 0x02, 0x00 | 0x01, _, ..] if vr_at_4(bytes) => Some(Encoding::ExplicitBig),
+        _ => None,
+    }
+}
+
+/// The encoding of the command of a message (PS3.7 6.3.1): implicit VR little endian. Its first element, which is the
+/// group length, the class or the command itself, distinguishes a command from zeros and from a damaged tag.
+fn command_encoding(bytes: &[u8]) -> Option<Encoding> {
+    let is_uid = |value: &[u8]| value.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    match *bytes {
+        [0, 0, 0, 0, 4, 0, 0, 0, ..] | [0, 0, 0, 1, 2, 0, 0, 0, ..] => Some(Encoding::ImplicitLittle),
+        [0, 0, 2, 0, 1..=64, 0, 0, 0, ref value @ ..] if is_uid(&value[..value.len().min(4)]) => {
+            Some(Encoding::ImplicitLittle)
+        }
+        [0, 0, 0, 0, b'U', b'L', 4, 0, ..] => Some(Encoding::ExplicitLittle),
+        [0, 0, 0, 0, b'U', b'L', 0, 4, ..] => Some(Encoding::ExplicitBig),
+        _ => None,
+    }
+}
+
+/// A group that may be the first of a file without preamble.
+fn looks_like_front(bytes: &[u8]) -> bool {
+    looks_like_meta(bytes) || command_encoding(bytes).is_some() || looks_like_data_set(bytes)
+}
+
+/// A file meta group at the beginning of a file, in any encoding that [`front_encoding`] returns.
+fn looks_like_meta(bytes: &[u8]) -> bool {
+    match meta_encoding(bytes) {
+        Some(Encoding::ExplicitBig) => true,
+        Some(_) => bytes.len() >= 8 && bytes[3] <= 1 && (vr_at_4(bytes) || is_implicit_meta(bytes)),
+        None => false,
+    }
+}
+
+/// A file meta group as PS3.10 7.1 demands.
+pub fn is_explicit_meta(bytes: &[u8]) -> bool {
+    looks_like_meta(bytes) && bytes.starts_with(&[0x02, 0x00]) && vr_at_4(bytes)
+}
+
+/// A short element with an implicit VR, and another element of the file meta group behind.
+fn is_implicit_meta(bytes: &[u8]) -> bool {
+    let length = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+    let next = usize::try_from(length).ok().and_then(|length| bytes.get(8usize.checked_add(length)?..));
+    next.is_some_and(|next| next.starts_with(&[0x02, 0x00]))
 }
 
 /// A data set without meta group begins with group 0008 and a short element.
 pub fn looks_like_data_set(bytes: &[u8]) -> bool {
-    if bytes.len() < 8 {
-        return false;
-    }
     let encoding = guess(bytes, None);
-    let big = encoding == Encoding::ExplicitBig;
-    let tag = if big { tag_be(bytes) } else { tag_le(bytes) };
-    let short = match encoding {
-        Encoding::ImplicitLittle => u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]) < 0x1_0000,
-        _ => true,
-    };
-    tag.group() == 0x0008 && short
+    let Some(element) = Bytes::of(bytes, encoding) else { return false };
+    let is_short = encoding != Encoding::ImplicitLittle || element.u32_at(4) < 0x1_0000;
+    element.tag().group() == 0x0008 && is_short
 }
 
 /// The data set is compressed as a whole.
@@ -75,61 +157,6 @@ pub fn is_deflated(transfer_syntax: &str) -> bool {
         .contains(&transfer_syntax)
 }
 
-/// The transfer syntax of a file that declares none.
-pub fn transfer_syntax_of(encoding: Encoding) -> &'static str {
-    match encoding {
-        Encoding::ImplicitLittle => uid::IMPLICIT_VR_LITTLE_ENDIAN,
-        Encoding::ExplicitLittle => uid::EXPLICIT_VR_LITTLE_ENDIAN,
-        Encoding::ExplicitBig => uid::EXPLICIT_VR_BIG_ENDIAN,
-    }
-}
-
-/// How many bytes [`guess`] wants to see.
-pub const GUESSED: usize = 12;
-
-/// How a data set is encoded. Its first element decides where it contradicts the declaration; every syntax that is
-/// not known, private ones included, is explicit VR little endian (PS3.5 10).
-pub fn guess(first: &[u8], declared: Option<&str>) -> Encoding {
-    let declared = declared.map(|syntax| match syntax {
-        uid::IMPLICIT_VR_LITTLE_ENDIAN => Encoding::ImplicitLittle,
-        uid::EXPLICIT_VR_BIG_ENDIAN => Encoding::ExplicitBig,
-        _ => Encoding::ExplicitLittle,
-    });
-    if first.len() < 8 {
-        return declared.unwrap_or(Encoding::ImplicitLittle);
-    }
-    let vr = vr_at_4(first);
-    // The first group is a small number: the byte order that makes it smaller is right.
-    let big = tag_be(first).group() < tag_le(first).group();
-    match (vr, declared) {
-        (Some(_), _) if big => Encoding::ExplicitBig,
-        (Some(_), Some(Encoding::ImplicitLittle)) if !is_explicit(first) => Encoding::ImplicitLittle,
-        (Some(_), _) => Encoding::ExplicitLittle,
-        (None, Some(Encoding::ExplicitLittle)) if !fits_implicit(first) => Encoding::ExplicitLittle,
-        (None, Some(Encoding::ExplicitBig)) if big => Encoding::ExplicitBig,
-        (None, _) => Encoding::ImplicitLittle,
-    }
-}
-
-/// Two letters of a VR and a length that is not zero would be an implicit length of megabytes. With two zeros it would
-/// be an odd length, which no value has (PS3.5 7.1.1), or else the next element of the group stands right behind.
-fn is_explicit(bytes: &[u8]) -> bool {
-    let next_follows = || bytes.len() >= GUESSED && bytes[8..10] == bytes[..2] && bytes[10..12] > bytes[2..4];
-    bytes[6..8] != [0, 0] || bytes[4] % 2 == 1 || next_follows()
-}
-
-fn fits_implicit(bytes: &[u8]) -> bool {
-    u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]) < 0x1_0000
-}
-
-fn vr_at_4(bytes: &[u8]) -> Option<VR> {
-    vr([bytes[4], bytes[5]])
-}
-
-fn tag_le(bytes: &[u8]) -> Tag {
-    Tag(u16::from_le_bytes([bytes[0], bytes[1]]), u16::from_le_bytes([bytes[2], bytes[3]]))
-}
-
-fn tag_be(bytes: &[u8]) -> Tag {
-    Tag(u16::from_be_bytes([bytes[0], bytes[1]]), u16::from_be_bytes([bytes[2], bytes[3]]))
+fn vr_at_4(bytes: &[u8]) -> bool {
+    bytes.get(4..6).is_some_and(|letters| vr([letters[0], letters[1]]).is_some())
 }

@@ -3,7 +3,8 @@
 
 use dicom_core::Tag;
 
-use super::element::{Element, Elements, Encoding, End};
+use super::element::{Element, Elements, End};
+use super::encoding::{self, GUESSED};
 use super::header::{Header, HeaderReader};
 use super::inflate::Inflated;
 use super::scan::Scan;
@@ -15,7 +16,6 @@ impl HeaderReader {
     pub fn damage(&mut self, source: impl Source) -> Option<String> {
         let (mut buffer, mut inflated, mut header) = (Vec::new(), Vec::new(), Header::default());
         header.clear();
-        let size = source.size();
         let mut window = Window::new(source, &mut buffer);
         window.allow_all();
         let first = match window.peek(WINDOW) {
@@ -27,27 +27,32 @@ impl HeaderReader {
         };
         window.advance(offset);
         let mut scan = Scan::new(Elements::new(window), &mut header);
-        if let Err(end) = scan.meta() {
+        if let Err(end) = scan.front() {
             return Some(told(&end, scan.elements.window.position(), None));
         }
         let declared = scan.header.declared_transfer_syntax().map(str::to_owned);
         let is_deflated = declared.as_deref().is_some_and(start::is_deflated);
-        if is_deflated && !scan.elements.window.peek(start::GUESSED).is_ok_and(start::looks_like_data_set) {
+        if is_deflated && !scan.elements.window.peek(GUESSED).is_ok_and(start::looks_like_data_set) {
             let offset = scan.elements.window.position();
-            let source = Inflated::new(scan.elements.window.into_source(), offset);
-            let mut window = Window::new(source, &mut inflated);
-            window.allow_all();
-            return to_end(&mut Elements::new(window), Encoding::ExplicitLittle, None);
+            return match Inflated::new(scan.elements.window.into_source(), offset) {
+                Ok(source) => {
+                    let mut window = Window::new(source, &mut inflated);
+                    window.allow_all();
+                    to_end(&mut Elements::new(window), declared.as_deref())
+                }
+                Err(error) => Some(told(&End::Io(error), offset, None)),
+            };
         }
-        let encoding = match scan.elements.window.peek(start::GUESSED) {
-            Ok(first) => start::guess(first, declared.as_deref()),
-            Err(trouble) => return Some(told(&trouble.into(), scan.elements.window.position(), None)),
-        };
-        to_end(&mut scan.elements, encoding, size)
+        to_end(&mut scan.elements, declared.as_deref())
     }
 }
 
-fn to_end<S: Source>(elements: &mut Elements<'_, S>, encoding: Encoding, size: Option<u64>) -> Option<String> {
+/// Returns the damage in the data set at the position. `None`: its elements end where the file does.
+fn to_end<S: Source>(elements: &mut Elements<'_, S>, declared: Option<&str>) -> Option<String> {
+    let encoding = match encoding::of_data_set(&mut elements.window, declared) {
+        Ok(encoding) => encoding,
+        Err(trouble) => return Some(told(&trouble.into(), elements.window.position(), None)),
+    };
     loop {
         let at = elements.window.position();
         let element = match elements.next(encoding) {
@@ -55,11 +60,19 @@ fn to_end<S: Source>(elements: &mut Elements<'_, S>, encoding: Encoding, size: O
             Err(End::Reached) => return None,
             Err(end) => return Some(told(&end, at, None)),
         };
-        // Padding behind the data set: command elements never stand in a file.
-        if element.tag.group() == 0 {
-            return size.filter(|size| *size > at + PADDING).map(|_| format!("zeros from byte {at} on"));
-        }
-        if let Err(end) = elements.skip(&element, encoding) {
+        let is_padding = match element.tag.group() {
+            0 => elements.is_padding(&element),
+            _ => Ok(false),
+        };
+        let end = match is_padding {
+            Ok(true) => {
+                let size = elements.window.position() - at;
+                return (size > PADDING).then(|| format!("zeros from byte {at} on"));
+            }
+            Ok(false) => elements.skip(&element, encoding),
+            Err(end) => Err(end),
+        };
+        if let Err(end) = end {
             return Some(told(&end, at, Some(&element)));
         }
     }

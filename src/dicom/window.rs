@@ -15,11 +15,11 @@ pub const PEEK_LIMIT: usize = 64 * 1024;
 /// elements comes near it.
 pub const READ_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// Bytes that can be read at a place. Places asked for never decrease by more than a window.
+/// Bytes that can be read at a place. Places asked for never decrease by more than a window, unless the size is known.
 pub trait Source {
     /// Reads some bytes at `offset`; 0 means the end.
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// The size, where it is known before the end is reached.
+    /// The size, if it is known before the end is reached. Such a source can be read at any place.
     fn size(&self) -> Option<u64>;
 }
 
@@ -89,12 +89,38 @@ impl<'b, S: Source> Window<'b, S> {
         Ok(&self.buffer[from..(from + n).min(self.filled)])
     }
 
-    /// Bytes some way ahead, unless that is too far.
-    pub fn look_ahead(&mut self, ahead: u64, n: usize) -> Result<Option<&[u8]>, Trouble> {
-        match usize::try_from(ahead) {
-            Ok(from) if from <= PEEK_LIMIT - n => Ok(self.peek(from + n)?.get(from..from + n)),
+    /// The `N` bytes that follow `ahead` bytes behind the position. `None` if the file ends before them, or if they are
+    /// too far away for a source that is only read forwards.
+    pub fn look_ahead<const N: usize>(&mut self, ahead: u64) -> Result<Option<[u8; N]>, Trouble> {
+        let near = usize::try_from(ahead).ok().filter(|ahead| *ahead <= PEEK_LIMIT - N);
+        match near {
+            Some(near) if near < WINDOW || self.source.size().is_none() => {
+                let bytes = self.peek(near + N)?;
+                Ok(bytes.get(near..).and_then(|bytes| bytes.first_chunk()).copied())
+            }
+            _ if self.source.size().is_some() => self.read_aside(self.position.saturating_add(ahead)),
             _ => Ok(None),
         }
+    }
+
+    /// Reads some bytes anywhere in the file, and leaves the window where it is.
+    fn read_aside<const N: usize>(&mut self, place: u64) -> Result<Option<[u8; N]>, Trouble> {
+        let (mut bytes, mut filled) = ([0; N], 0);
+        while filled < N {
+            if self.read >= self.limit {
+                return Err(Trouble::Limit);
+            }
+            match self.source.read_at(&mut bytes[filled..], place.saturating_add(filled as u64)) {
+                Ok(0) => return Ok(None),
+                Ok(got) => {
+                    filled += got;
+                    self.read += got as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Some(bytes))
     }
 
     pub fn advance(&mut self, n: u64) {
@@ -180,6 +206,22 @@ mod tests {
         assert_eq!(window.peek(12).unwrap().len(), 3);
         window.advance(4_000_000_000);
         assert!(window.peek(12).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_look_ahead_reads_little_and_leaves_the_window_where_it_is() {
+        let bytes: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
+        let mut buffer = Vec::new();
+        let mut window = Window::new(bytes.as_slice(), &mut buffer);
+        window.advance(100);
+        for ahead in [0usize, 7, WINDOW, PEEK_LIMIT, 250_000, 299_892] {
+            let expected = bytes[100 + ahead..].first_chunk::<8>().copied();
+            assert_eq!(window.look_ahead(ahead as u64).unwrap(), expected, "{ahead}");
+        }
+        assert_eq!(window.look_ahead::<8>(299_893).unwrap(), None);
+        assert_eq!(window.look_ahead::<8>(u64::MAX).unwrap(), None);
+        assert!(window.read < 3 * WINDOW as u64, "{} bytes", window.read);
+        assert_eq!(window.peek(12).unwrap(), &bytes[100..112]);
     }
 
     #[test]

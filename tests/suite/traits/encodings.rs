@@ -1,7 +1,10 @@
 //! How the data set is encoded, and what is declared of it.
 
+use std::io::Write;
+
 use dicom_dictionary_std::uids;
 use flate2::Compression;
+use flate2::write::ZlibEncoder;
 
 use super::{Case, Values, cut_short, indexed, rejected};
 use crate::support::draft::{Draft, PATIENT_NAME, ROWS, deflated, part10};
@@ -79,6 +82,13 @@ fn contradicted() -> Vec<Case> {
     ]
 }
 
+/// A file whose data set is deflated with the header and the checksum of zlib.
+fn zlib(draft: &Draft, compression: Compression) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), compression);
+    encoder.write_all(&draft.data_set()).unwrap();
+    part10(&draft.meta(Some), &encoder.finish().unwrap())
+}
+
 fn deflate() -> Vec<Case> {
     let declaring = Draft::plain().declaring(DEFLATED);
     // Stored blocks, so that damage stands where it is put.
@@ -102,7 +112,21 @@ fn deflate() -> Vec<Case> {
         ("image.numcolumns", "-"),
         ("image.bitsstored", "-"),
     ];
+    let headed = |header: &[u8], trailer: &[u8]| {
+        let deflated = deflated(&declaring.data_set(), Compression::default());
+        part10(&declaring.meta(Some), &[header, &deflated, trailer].concat())
+    };
+    let mut all_fields = b"\x1F\x8B\x08\x1E\0\0\0\0\0\x03\x05\0extra".to_vec();
+    all_fields.extend(b"name\0comment\0\x12\x34");
     vec![
+        indexed("deflated with a header of zlib", zlib(&declaring, Compression::default()), OF_DEFLATED),
+        indexed("deflated with a header of zlib, best", zlib(&declaring, Compression::best()), OF_DEFLATED),
+        indexed("deflated with a header of zlib, fast", zlib(&declaring, Compression::fast()), OF_DEFLATED),
+        indexed("deflated with a header of zlib, stored", zlib(&declaring, Compression::none()), OF_DEFLATED),
+        indexed("deflated with a header of zlib, a small window", headed(&[0x58, 0x85], &[]), OF_DEFLATED),
+        indexed("deflated with a header of gzip", headed(b"\x1F\x8B\x08\0\0\0\0\0\0\x03", &[0; 8]), OF_DEFLATED),
+        indexed("deflated with a header of gzip, every field", headed(&all_fields, &[0; 8]), OF_DEFLATED),
+        rejected("deflated with a header of zlib alone", part10(&declaring.meta(Some), &[0x78, 0x9C]), "missing-uid"),
         indexed("deflated into stored blocks", whole, OF_DEFLATED),
         rejected("a deflate stream without a block", no_block, "deflate"),
         rejected("a deflate stream that ends before the UIDs", cut_in_name, "cut"),

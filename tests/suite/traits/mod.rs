@@ -1,14 +1,20 @@
 //! One table of the traits and the damage that files of archives have: what the header reader says of each, and what
 //! stands in the index then. `--nocapture` prints it.
 
+mod damage;
 mod encodings;
 mod hostile;
 mod lengths;
 mod sequences;
 mod start;
+mod unclosed;
 mod values;
+mod vrs;
 
 use std::collections::BTreeSet;
+
+use pacs_index::dicom::HeaderReader;
+use pacs_index::dicom::part10::{Completion, completion};
 
 use crate::support::draft::Draft;
 use crate::support::headers::{columns, read, verdict};
@@ -39,8 +45,17 @@ fn rejected(name: &'static str, bytes: Vec<u8>, verdict: &'static str) -> Case {
 }
 
 pub fn all() -> Vec<Case> {
-    let subjects =
-        [start::cases(), encodings::cases(), lengths::cases(), values::cases(), sequences::cases(), hostile::cases()];
+    let subjects = [
+        start::cases(),
+        encodings::cases(),
+        lengths::cases(),
+        vrs::cases(),
+        values::cases(),
+        sequences::cases(),
+        unclosed::cases(),
+        damage::cases(),
+        hostile::cases(),
+    ];
     subjects.into_iter().flatten().collect()
 }
 
@@ -107,6 +122,43 @@ fn each_trait_and_each_damage_has_its_verdict_and_its_values() {
         assert!(peak < MOST_MEMORY, "{}: {peak} bytes of memory", case.name);
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Cases that are indexed although their files are damaged behind the header.
+const DAMAGED: [&str; 3] = [
+    "a deflate stream that is damaged behind the header",
+    "cut within the pixel data",
+    "a million zeros at the end, no name",
+];
+
+#[test]
+fn an_audit_finds_no_damage_in_a_file_that_is_read_to_its_end() {
+    let mut wrong = Vec::new();
+    for case in all().into_iter().filter(|case| case.verdict == "indexed") {
+        let damage = HeaderReader::new().damage(case.bytes.as_slice());
+        if damage.is_some() != DAMAGED.contains(&case.name) {
+            wrong.push(format!("{}: {damage:?}", case.name));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_file_that_is_completed_keeps_its_columns() {
+    let mut completed = 0;
+    for case in all().into_iter().filter(|case| case.verdict.starts_with("indexed")) {
+        let instance = read(&case.bytes).unwrap();
+        let Some(Ok(Completion { written, instead_of })) = completion(case.bytes.as_slice(), &instance).unwrap() else {
+            continue;
+        };
+        let whole = [&written, &case.bytes[instead_of as usize..]].concat();
+        assert_eq!((&whole[128..132], &whole[132..134]), (&b"DICM"[..], &[2, 0][..]), "{}", case.name);
+        let again = read(&whole).unwrap_or_else(|rejection| panic!("{}: {rejection}", case.name));
+        assert_eq!(columns(&again), columns(&instance), "{}", case.name);
+        assert_eq!(completion(whole.as_slice(), &again).unwrap(), None, "{}", case.name);
+        completed += 1;
+    }
+    assert!(completed > 30, "{completed} files");
 }
 
 fn named(name: &str, value: &str) -> String {

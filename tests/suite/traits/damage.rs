@@ -1,0 +1,97 @@
+//! Damaged tags, and zeros where elements should be.
+
+use dicom_dictionary_std::uids;
+
+use super::{Case, Values, cut_short, indexed};
+use crate::support::draft::{Draft, PATIENT_NAME, ROWS, Tag};
+use crate::support::writer::{BIG_ENDIAN, Writer};
+
+const SERIES_NUMBER: Tag = (0x0020, 0x0011);
+const NO_NUMBER: Values = &[("series.seriesnumber", "-")];
+const WITHOUT_ROWS: Values = &[("image.numrows", "-"), ("image.numcolumns", "-"), ("image.bitsstored", "-")];
+
+pub fn cases() -> Vec<Case> {
+    [group_0000(), first_tag(), zeros()].into_iter().flatten().collect()
+}
+
+/// A tag that has become another one.
+fn damaged(draft: Draft, tag: Tag, to: Tag) -> Draft {
+    let writer = draft.writer;
+    let vr = if tag == ROWS { "US" } else { "IS" };
+    let value: &[u8] = if tag == ROWS { &[4, 0] } else { b"1 " };
+    draft.raw(tag, writer.element(to, vr, value))
+}
+
+fn group_0000() -> Vec<Case> {
+    let plain = Draft::plain;
+    let (implicit, big) = (|| Draft::of(uids::IMPLICIT_VR_LITTLE_ENDIAN), || Draft::of(BIG_ENDIAN));
+    const IMPLICIT: Values = &[("series.seriesnumber", "-"), ("image.xfersyntax", "1.2.840.10008.1.2")];
+    const BIG: Values = &[("series.seriesnumber", "-"), ("image.xfersyntax", BIG_ENDIAN)];
+    const NO_ROWS: Values = &[("image.numrows", "-")];
+    const NAMELESS: Values = &[("patient.lastname", ""), ("patient.firstname", "")];
+    let number = |draft: Draft, element| damaged(draft, SERIES_NUMBER, (0, element)).file();
+    let nameless = plain().raw(PATIENT_NAME, Writer::EXPLICIT.text((0, 0x10), "PN", "Testmann^Theo"));
+    let large = plain().before(ROWS, &Writer::EXPLICIT.element((0, 0x1001), "OB", &[0; 70_000]));
+    let empty = plain().before(ROWS, &Writer::EXPLICIT.element((0, 0), "LO", b""));
+    vec![
+        indexed("a tag of group 0000 behind the UIDs", number(plain(), 0x11), NO_NUMBER),
+        indexed("a tag (0000,0000) behind the UIDs", number(plain(), 0), NO_NUMBER),
+        indexed("a tag of group 0000 behind the UIDs, implicit", number(implicit(), 0x11), IMPLICIT),
+        indexed("a tag (0000,0000) behind the UIDs, implicit", number(implicit(), 0), IMPLICIT),
+        indexed("a tag of group 0000 behind the UIDs, big endian", number(big(), 0x11), BIG),
+        indexed("rows of group 0000", damaged(plain(), ROWS, (0, 0x10)).file(), NO_ROWS),
+        indexed("a name of group 0000", nameless.file(), NAMELESS),
+        indexed("a large element of group 0000", large.file(), &[]),
+        indexed("an empty element (0000,0000)", empty.file(), &[]),
+        indexed("eight zeros between elements", plain().before(ROWS, &[0; 8]).file(), &[]),
+        indexed(
+            "eight zeros between elements, big endian",
+            big().before(ROWS, &[0; 8]).file(),
+            &[("image.xfersyntax", BIG_ENDIAN)],
+        ),
+    ]
+}
+
+/// The first element, (0008,0016), is damaged: the rest is read in the declared encoding.
+fn first_tag() -> Vec<Case> {
+    let of = |syntax, tag: [u8; 4]| {
+        let draft = Draft::of(syntax);
+        let mut file = draft.file();
+        let at = file.len() - draft.data_set().len();
+        file[at..at + 4].copy_from_slice(&tag);
+        file
+    };
+    let (explicit, implicit) = (uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN);
+    const NO_CLASS: Values = &[("image.sopclass", "-")];
+    const IMPLICIT: Values = &[("image.sopclass", "-"), ("image.xfersyntax", "1.2.840.10008.1.2")];
+    const BIG: Values = &[("image.sopclass", "-"), ("image.xfersyntax", BIG_ENDIAN)];
+    vec![
+        indexed("a first tag of group FF08", of(explicit, [0x08, 0xFF, 0x16, 0]), NO_CLASS),
+        indexed("a first tag of group 0800", of(explicit, [0, 0x08, 0, 0x16]), NO_CLASS),
+        indexed("a first tag of group 0000", of(explicit, [0, 0, 0x16, 0]), NO_CLASS),
+        indexed("a first tag of zeros", of(explicit, [0; 4]), NO_CLASS),
+        indexed("a first tag of ones", of(explicit, [0xFF; 4]), NO_CLASS),
+        indexed("a first tag of group FF08, implicit", of(implicit, [0x08, 0xFF, 0x16, 0]), IMPLICIT),
+        indexed("a first tag of zeros, implicit", of(implicit, [0; 4]), IMPLICIT),
+        indexed("a first tag of group 0800, big endian", of(BIG_ENDIAN, [0x08, 0, 0x16, 0]), BIG),
+        indexed("a first tag of group FF08, big endian", of(BIG_ENDIAN, [0xFF, 0x08, 0, 0x16]), BIG),
+        indexed("a first tag of zeros, big endian", of(BIG_ENDIAN, [0; 4]), BIG),
+    ]
+}
+
+fn zeros() -> Vec<Case> {
+    let plain = Draft::plain;
+    let nameless = |zeros: usize| plain().without(PATIENT_NAME).behind(&vec![0; zeros]).file();
+    const NAMELESS: Values = &[("patient.lastname", ""), ("patient.firstname", "")];
+    let hole = |bytes: usize| {
+        let mut file = plain().element((0x0028, 0x0004), "CS", &[b'X'; 64]).file();
+        let at = file.windows(4).position(|window| window == [0x28, 0, 0x04, 0]).unwrap();
+        file[at..at + bytes].fill(0);
+        file
+    };
+    vec![
+        indexed("a million zeros at the end, no name", nameless(1_000_000), NAMELESS),
+        indexed("five zeros at the end, no name", nameless(13), NAMELESS),
+        cut_short("zeros from behind the UIDs to the middle of a value", hole(40), WITHOUT_ROWS),
+    ]
+}
