@@ -39,4 +39,5 @@ mod shell_links;
 mod slices;
 mod stub_mutants;
 mod traits;
+mod value_notes;
 mod virtual_archive;

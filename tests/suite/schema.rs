@@ -110,3 +110,64 @@ fn columns_of_the_site_s_own_get_the_zero_of_their_type() {
     let told = "study.a, study.b, study.c, study.d, study.e, study.f, study.g, study.h, study.i";
     assert!(said.out.contains(told), "{}", said.out);
 }
+
+#[test]
+fn a_value_out_of_range_or_out_of_an_enumeration_is_null_and_counted() {
+    let site = Site::new();
+    site.add(
+        "a",
+        json!({
+            "PatientSex": "X", "PatientWeight": "1000000", "PatientSize": "-1.5", "PatientAge": "999Y",
+            "AcquisitionNumber": "1", "StudyID": "99999999999", "AccessionNumber": "1.5", "Modality": "OT",
+            "BodyPartExamined": "KNEE", "SeriesNumber": "1850", "InstanceNumber": "123456", "Rows": "4",
+            "NumberOfFrames": "3",
+        }),
+    );
+    let index = Index::mariadb(&site);
+    index.execute(
+        "ALTER TABLE patient MODIFY sex ENUM('M', 'F', 'O') NULL, MODIFY weight DECIMAL(5,2) NULL, \
+         MODIFY height FLOAT(4,2) UNSIGNED NULL, MODIFY age DECIMAL(2,0) NOT NULL; \
+         ALTER TABLE study MODIFY id INT NULL, MODIFY accessionnum SMALLINT NULL; \
+         ALTER TABLE series MODIFY modality ENUM('CT', 'MR') NOT NULL, MODIFY bodypart SET('HEAD', 'NECK') NULL, \
+         MODIFY seriesnumber YEAR NULL; \
+         ALTER TABLE image MODIFY instance VARCHAR(4) NULL, MODIFY numrows ENUM('2', '4') NULL, \
+         MODIFY numframes BIT(2) NULL",
+    );
+    let said = site.reindex(&index, &[]).exits(0);
+    assert_eq!(said.figure("inserted"), 1);
+    assert_eq!(index.rows("SELECT sex, weight, height, age FROM patient"), ["-|-|-|0"]);
+    assert_eq!(index.rows("SELECT id, accessionnum FROM study"), ["-|-"]);
+    assert_eq!(index.rows("SELECT modality, bodypart, seriesnumber FROM series"), ["CT|-|-"]);
+    assert_eq!(index.rows("SELECT instance, numrows, numframes + 0 FROM image"), ["-|4|3"]);
+    assert!(said.out.contains("10 values that are no date, time, number or UID"), "{}", said.out);
+}
+
+#[test]
+fn a_value_that_fits_its_column_is_stored_as_the_column_spells_it() {
+    let site = Site::new();
+    site.add(
+        "a",
+        json!({
+            "PatientSex": "m", "PatientWeight": "70.126", "PatientSize": "1.5", "StudyID": "007",
+            "BodyPartExamined": "head,Neck", "SeriesNumber": "1999", "StudyDescription": "12345678901234567",
+        }),
+    );
+    let index = Index::mariadb(&site);
+    index.execute(
+        "ALTER TABLE patient MODIFY sex ENUM('M', 'F', 'O') NULL, MODIFY weight DECIMAL(5,2) NULL, \
+         MODIFY height INT NULL, MODIFY occupation ENUM('it''s, one', 'b') NOT NULL; \
+         ALTER TABLE study MODIFY id INT NULL, MODIFY description BIGINT NULL; \
+         ALTER TABLE series MODIFY bodypart SET('HEAD', 'NECK') NULL, MODIFY seriesnumber YEAR NULL",
+    );
+    let said = site.reindex(&index, &[]).exits(0);
+    assert_eq!(index.rows("SELECT sex, weight, height, occupation FROM patient"), ["M|70.13|2|it's, one"]);
+    assert_eq!(index.rows("SELECT id, description FROM study"), ["7|12345678901234567"]);
+    assert_eq!(index.rows("SELECT bodypart, seriesnumber FROM series"), ["HEAD,NECK|1999"]);
+    assert!(!said.out.contains("values that are no date"), "{}", said.out);
+    // Rows that say what their files say are neither rewritten nor reported.
+    let again = site.reindex(&index, &["--force", "--existing", "refresh"]).exits(0);
+    assert_eq!((again.figure("updated"), again.figure("unchanged")), (0, 1), "{}", again.out);
+    let archive = site.archive().display().to_string();
+    let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info"];
+    site.run(&[&["audit", &archive, "--index", &index.url], &check[..]].concat()).exits(0);
+}
