@@ -6,8 +6,11 @@
 
 pub mod attributes;
 pub mod charset;
+mod charset_term;
+pub mod date_time;
 mod element;
 pub mod file_set;
+pub mod flaw;
 pub mod header;
 mod inflate;
 pub mod instance;
