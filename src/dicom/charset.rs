@@ -30,7 +30,7 @@ enum Repertoire {
     Whole(&'static Encoding),
     /// ISO 2022, and what is active at the start of each part.
     Extended(G1),
-    /// Nothing declared but ASCII. What is not ASCII all the same is UTF-8 if it can be, else ISO 8859-1.
+    /// No set is declared that says how to read bytes from 0x80 on: UTF-8 if they are valid UTF-8, else ISO 8859-1.
     Undeclared,
 }
 
@@ -77,7 +77,7 @@ impl Charset {
     }
 
     pub fn decode<'a>(&self, raw: &'a [u8], kind: Kind) -> Decoded<'a> {
-        if raw.is_ascii() && !raw.contains(&ESC) && !(raw.contains(&0) && self.is_wide()) {
+        if raw.is_ascii() && !raw.contains(&ESC) && !(self.is_wide() && raw.contains(&0)) {
             let text = str::from_utf8(raw).expect("ASCII is UTF-8");
             return Decoded { text: Cow::Borrowed(text), damaged: false };
         }

@@ -103,8 +103,8 @@ fn labelled(compact: &str) -> Option<&'static Encoding> {
     found.or_else(behind_words).filter(|encoding| *encoding != X_USER_DEFINED)
 }
 
-/// The labels that are unknown without their punctuation, but for families that have a rule of their own: `iso-ir-100`,
-/// `iso_8859-1:1987`, `windows-1252`, `x-cp1252`.
+/// The labels that encoding_rs does not recognize without their punctuation. Families of labels have rules of their own:
+/// `iso-ir-100`, `iso_8859-1:1987`, `windows-1252`, `x-cp1252`.
 const LABELS: [&str; 37] = [
     "asmo-708",
     "big5-hkscs",
@@ -163,7 +163,7 @@ fn code_page(compact: &str) -> Option<&'static Encoding> {
     }
 }
 
-/// A term that is not spelled like any other, and all the same means a known set: "IS_IR 100", "GB18030-2005".
+/// A known set in a term with a typing error or an addition: "IS_IR 100", "GB18030-2005".
 fn misspelled(compact: &str) -> Option<Term> {
     if compact == "utf" {
         return Some(Term::Whole(UTF_8));

@@ -7,8 +7,8 @@ use jiff::civil::{Date, DateTime, Time};
 
 use super::value::Parsed;
 
-/// Reads DA: `YYYYMMDD`, and the `YYYY.MM.DD` of before 1993 (PS3.5 6.2). Years that a DATE column cannot store are no
-/// dates. Repaired are other separators, and a date with its time behind it.
+/// Reads DA: `YYYYMMDD`, and the `YYYY.MM.DD` of before 1993 (PS3.5 6.2). Years that a DATE column cannot store are
+/// invalid. Dates with other separators and dates with a time behind them are repaired.
 pub fn date(text: &str) -> Option<Parsed<Date>> {
     let (date, rest) = leading_date(text)?;
     if rest.is_empty() {
@@ -19,8 +19,8 @@ pub fn date(text: &str) -> Option<Parsed<Date>> {
 }
 
 /// Reads TM: `HHMMSS.FFFFFF` or its first two, four or six digits, and the `HH:MM:SS` of before 1993. Fractions are
-/// dropped, because databases round them differently. Repaired are `HH.MM.SS`, single digits between colons, an offset
-/// from UTC, and a time with its date in front.
+/// dropped, because databases round them differently. Times with dots, single digits between colons, a decimal comma,
+/// an offset from UTC, or a date in front are repaired.
 pub fn time(text: &str) -> Option<Parsed<Time>> {
     clock(text).or_else(|| {
         let time = match text.split_once('+') {
@@ -34,9 +34,9 @@ pub fn time(text: &str) -> Option<Parsed<Time>> {
 /// Reads DT: at least a date. Missing parts of the time are zero, and the offset from UTC is not applied.
 pub fn date_time(text: &str) -> Option<Parsed<DateTime>> {
     let (date, rest) = leading_date(text)?;
-    let Local { clock: local, is_repaired } = local(rest)?;
+    let LocalClock { clock: local, is_repaired } = local(rest)?;
     let time = if local.is_empty() { Parsed::regular(Time::midnight()) } else { clock(local)? };
-    // Colons are of TM alone.
+    // DT has no colons.
     let is_repaired = is_repaired || date.is_repaired || time.is_repaired || local.contains(':');
     Some(Parsed { value: date.value.to_datetime(time.value), is_repaired })
 }
@@ -75,27 +75,27 @@ fn ymd(year: &str, month: &str, day: &str) -> Option<Date> {
 
 /// Reads the time behind a date, at least an hour and a minute: fewer digits may be anything.
 fn clock_behind(rest: &str) -> Option<Parsed<Time>> {
-    let Local { clock: local, .. } = local(rest)?;
+    let LocalClock { clock: local, .. } = local(rest)?;
     if local.len() >= "HHMM".len() { clock(local) } else { None }
 }
 
 /// The text behind a date, without a separator and without an offset from UTC.
-struct Local<'t> {
+struct LocalClock<'t> {
     clock: &'t str,
     is_repaired: bool,
 }
 
-fn local(rest: &str) -> Option<Local<'_>> {
+fn local(rest: &str) -> Option<LocalClock<'_>> {
     let behind = rest.strip_prefix(['T', 't']).unwrap_or_else(|| rest.trim_start_matches(' '));
     let is_separated = behind.len() < rest.len();
     let end = behind.find(['+', '-', 'Z']).unwrap_or(behind.len());
     let (clock, zone) = behind.split_at(end);
     let is_repaired = if zone.is_empty() { false } else { offset(zone)? };
     let is_clock = !(is_separated && clock.is_empty());
-    is_clock.then_some(Local { clock, is_repaired: is_repaired || is_separated })
+    is_clock.then_some(LocalClock { clock, is_repaired: is_repaired || is_separated })
 }
 
-/// Reads an offset from UTC, and returns whether its form is none of DICOM: `&ZZXX` is.
+/// Reads an offset from UTC, and returns whether its form differs from the `&ZZXX` of DICOM.
 fn offset(text: &str) -> Option<bool> {
     if text == "Z" {
         return Some(true);
@@ -144,7 +144,7 @@ fn separated_clock(hour: &str, rest: &str, separator: char) -> Option<Parsed<Tim
     Some(Parsed { is_repaired: time.is_repaired || !is_regular, ..time })
 }
 
-/// Reads a fraction of a second, and returns whether its form is none of DICOM.
+/// Reads a fraction of a second, and returns whether its form differs from that of DICOM.
 fn fraction(text: &str) -> Option<bool> {
     let decimals = text.strip_prefix(['.', ','])?;
     let is_regular = text.starts_with('.') && !decimals.is_empty();

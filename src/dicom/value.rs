@@ -1,7 +1,7 @@
 //! Single values: ages, numbers and person names, as the index writes them.
 //!
-//! A value without a meaning is `None`, so that its column is NULL. A value that breaks the rules of DICOM and has one
-//! meaning all the same is read, and marked as repaired.
+//! An invalid value is `None`, so that its column is NULL. A value that breaks the rules of DICOM and has one meaning
+//! only is read, and marked as repaired.
 
 use std::borrow::Cow;
 

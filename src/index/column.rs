@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Value;
 use super::columns::Source;
-use super::members::Members;
+use super::members::EnumMembers;
 use super::real_type::RealType;
 use super::repertoire::Repertoire;
 
@@ -19,7 +19,7 @@ pub struct Found {
     pub bytes: Option<usize>,
     pub repertoire: Repertoire,
     /// The members of an ENUM or SET.
-    pub members: Option<Arc<Members>>,
+    pub members: Option<Arc<EnumMembers>>,
     /// Character set and collation, by which the database compares.
     pub collation: Option<(String, String)>,
     pub nullable: bool,
@@ -106,7 +106,7 @@ impl Kind {
         }
     }
 
-    /// The value that stands for NULL where a column does not take NULL.
+    /// The value that replaces NULL where a column does not take NULL.
     fn zero(self) -> Value<'static> {
         match self {
             Kind::Integer { .. } | Kind::Real(_) | Kind::Year => Value::Integer(0),
@@ -131,7 +131,7 @@ pub struct Column {
     pub characters: usize,
     pub bytes: usize,
     pub repertoire: Repertoire,
-    pub members: Option<Arc<Members>>,
+    pub members: Option<Arc<EnumMembers>>,
     pub collation: Option<(String, String)>,
     pub nullable: bool,
     /// It links rows or names a file, and is never cut.
@@ -155,7 +155,7 @@ impl Column {
         }
     }
 
-    /// The value as it is written: what stands for NULL depends on the column.
+    /// The value to write. A column that does not take NULL gets the zero of its type.
     pub fn blank<'a>(&self, value: Value<'a>) -> Value<'a> {
         match value {
             Value::Null if !self.nullable => self.kind.zero(),

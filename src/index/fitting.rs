@@ -14,7 +14,7 @@ pub struct Fitted {
     /// Texts that were cut.
     pub cut: u64,
     /// Values that their columns cannot store, now NULL: numbers out of range, text in a column of another type, values
-    /// that are no member of an enumeration.
+    /// outside an ENUM or SET.
     pub unusable: AttributeSet,
     /// Columns whose text has characters that they cannot hold, now substituted.
     pub substituted: Vec<String>,
@@ -44,13 +44,13 @@ impl Tables {
                         fitted.unusable.insert(n);
                         instance.set(n, Value::Null);
                     }
-                    Some(Stored::Unchanged) => {}
-                    Some(Stored::Number(number)) => instance.set(n, number),
-                    Some(Stored::Text(text)) => {
+                    Some(ColumnValue::Unchanged) => {}
+                    Some(ColumnValue::Number(number)) => instance.set(n, number),
+                    Some(ColumnValue::Text(text)) => {
                         let text = text.into_owned();
                         instance.set(n, Value::Text(&text));
                     }
-                    Some(Stored::Fitted { text, is_cut, is_substituted }) => {
+                    Some(ColumnValue::Fitted { text, is_cut, is_substituted }) => {
                         fitted.cut += u64::from(is_cut);
                         if is_substituted {
                             fitted.substituted.push(format!("{}.{}", attribute.table.name(), column.name));
@@ -95,28 +95,28 @@ impl Column {
     }
 
     /// The value as the column stores it. `None` if the column cannot store the value.
-    fn store<'v>(&self, form: Form, value: Value<'v>) -> Option<Stored<'v>> {
+    fn store<'v>(&self, form: Form, value: Value<'v>) -> Option<ColumnValue<'v>> {
         match (self.kind, value) {
             (Kind::Enumeration | Kind::Set, value) => match &self.members {
-                Some(members) => Some(Stored::Text(Cow::Owned(members.fit(&shown(value))?.into_owned()))),
-                None => Some(Stored::Unchanged),
+                Some(members) => Some(ColumnValue::Text(Cow::Owned(members.fit(&shown(value))?.into_owned()))),
+                None => Some(ColumnValue::Unchanged),
             },
             (Kind::Integer { least, most }, value) => {
-                whole(value).filter(|number| (least..=most).contains(number)).map(Stored::integer)
+                whole(value).filter(|number| (least..=most).contains(number)).map(ColumnValue::integer)
             }
             // The server takes numbers of two digits for years of a century.
-            (Kind::Year, value) => whole(value).filter(|year| (1901..=2155).contains(year)).map(Stored::integer),
-            (Kind::Real(kind), value) => Some(Stored::Number(Value::Real(kind.fit(real(value)?)?))),
+            (Kind::Year, value) => whole(value).filter(|year| (1901..=2155).contains(year)).map(ColumnValue::integer),
+            (Kind::Real(kind), value) => Some(ColumnValue::Number(Value::Real(kind.fit(real(value)?)?))),
             (Kind::Date | Kind::Time | Kind::DateTime | Kind::Timestamp, Value::Text(text)) => {
-                moment(self.kind, form, text).map(Stored::Text)
+                moment(self.kind, form, text).map(ColumnValue::Text)
             }
             (Kind::Date | Kind::Time | Kind::DateTime | Kind::Timestamp, _) => None,
             (Kind::Text | Kind::Other, Value::Text(text)) => self.store_text(form, text),
-            (Kind::Text | Kind::Other, value) => self.holds(&shown(value)).then_some(Stored::Unchanged),
+            (Kind::Text | Kind::Other, value) => self.holds(&shown(value)).then_some(ColumnValue::Unchanged),
         }
     }
 
-    fn store_text<'v>(&self, form: Form, text: &'v str) -> Option<Stored<'v>> {
+    fn store_text<'v>(&self, form: Form, text: &'v str) -> Option<ColumnValue<'v>> {
         let room = self.cut(text);
         let is_cut = room.len() < text.len();
         // A part of a date would be another date.
@@ -126,14 +126,14 @@ impl Column {
         let held = self.repertoire.fit(room);
         let is_substituted = matches!(held, Cow::Owned(_));
         Some(match is_cut || is_substituted {
-            true => Stored::Fitted { text: held, is_cut, is_substituted },
-            false => Stored::Unchanged,
+            true => ColumnValue::Fitted { text: held, is_cut, is_substituted },
+            false => ColumnValue::Unchanged,
         })
     }
 }
 
 /// A value as a column stores it.
-enum Stored<'v> {
+enum ColumnValue<'v> {
     Unchanged,
     Number(Value<'static>),
     Text(Cow<'v, str>),
@@ -145,12 +145,12 @@ enum Stored<'v> {
     },
 }
 
-impl Stored<'_> {
+impl ColumnValue<'_> {
     /// An instance holds larger integers as text.
     fn integer(number: i64) -> Self {
         match i32::try_from(number) {
-            Ok(_) => Stored::Number(Value::Integer(number)),
-            Err(_) => Stored::Text(Cow::Owned(number.to_string())),
+            Ok(_) => ColumnValue::Number(Value::Integer(number)),
+            Err(_) => ColumnValue::Text(Cow::Owned(number.to_string())),
         }
     }
 }

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 
 /// The members of an ENUM or SET column, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Members {
+pub struct EnumMembers {
     names: Vec<String>,
     is_set: bool,
     is_case_sensitive: bool,
 }
 
-impl Members {
+impl EnumMembers {
     /// Reads the members from a declaration, `enum('a','it''s')`. `None` if the column has another type.
     pub fn of(declaration: &str, collation: &str) -> Option<Self> {
         let (name, list) = declaration.split_once('(')?;
@@ -20,7 +20,7 @@ impl Members {
             return None;
         }
         let is_case_sensitive = collation.ends_with("_bin") || collation.ends_with("_cs") || collation == "binary";
-        Some(Members { names: names(list), is_set, is_case_sensitive })
+        Some(EnumMembers { names: names(list), is_set, is_case_sensitive })
     }
 
     /// The value as the column stores it. `None` if the column cannot store the value.
@@ -89,28 +89,28 @@ mod tests {
 
     #[test]
     fn members_are_read_from_the_declaration_of_a_column() {
-        let members = Members::of("enum('M','it''s, (one)','','ü')", "latin1_swedish_ci").unwrap();
+        let members = EnumMembers::of("enum('M','it''s, (one)','','ü')", "latin1_swedish_ci").unwrap();
         assert_eq!(members.names, ["M", "it's, (one)", "", "ü"]);
-        assert_eq!(Members::of("varchar(5)", "utf8mb4_general_ci"), None);
-        assert_eq!(Members::of("int", ""), None);
+        assert_eq!(EnumMembers::of("varchar(5)", "utf8mb4_general_ci"), None);
+        assert_eq!(EnumMembers::of("int", ""), None);
     }
 
     #[test]
     fn a_value_is_a_member_by_the_collation_of_the_column_and_stored_as_the_member_is_spelled() {
-        let members = Members::of("enum('M','F','0','1')", "utf8mb4_general_ci").unwrap();
+        let members = EnumMembers::of("enum('M','F','0','1')", "utf8mb4_general_ci").unwrap();
         assert_eq!(
             ["m", "M ", "1", "X", ""].map(|text| members.fit(text).map(Cow::into_owned)),
             [Some("M".into()), Some("M".into()), Some("1".into()), None, None]
         );
-        let exact = Members::of("enum('M','m')", "utf8mb4_bin").unwrap();
+        let exact = EnumMembers::of("enum('M','m')", "utf8mb4_bin").unwrap();
         assert_eq!([0, 1, 2, 3].map(|number| exact.at(number)), [None, Some("M"), Some("m"), None]);
         assert_eq!(exact.fit("m").as_deref(), Some("m"));
-        assert_eq!(Members::of("ENUM('M')", "latin1_bin").unwrap().fit("m"), None);
+        assert_eq!(EnumMembers::of("ENUM('M')", "latin1_bin").unwrap().fit("m"), None);
     }
 
     #[test]
     fn a_set_stores_its_members_in_their_order() {
-        let members = Members::of("set('HEAD','NECK')", "utf8mb4_general_ci").unwrap();
+        let members = EnumMembers::of("set('HEAD','NECK')", "utf8mb4_general_ci").unwrap();
         assert_eq!(members.fit("neck,Head").as_deref(), Some("HEAD,NECK"));
         assert_eq!(members.fit("").as_deref(), Some(""));
         assert_eq!(members.fit("HEAD,KNEE"), None);

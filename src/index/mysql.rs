@@ -9,7 +9,7 @@ use super::ask::{self, Answer};
 use super::column::{Found, Kind};
 use super::columns::{self, Engine};
 use super::connection::{connection, within};
-use super::members::Members;
+use super::members::EnumMembers;
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
@@ -183,7 +183,7 @@ fn found(row: Vec<Option<String>>) -> Option<Found> {
     }
     let is_made_by_server = is(&["auto_increment"]);
     let whole = whole.unwrap_or_default();
-    let members = Members::of(&whole, collation.as_deref().unwrap_or("binary")).map(Arc::new);
+    let members = EnumMembers::of(&whole, collation.as_deref().unwrap_or("binary")).map(Arc::new);
     let collation = set.clone().zip(collation);
     Some(Found {
         name: name?,

@@ -3,7 +3,7 @@
 /// A FLOAT, DOUBLE or DECIMAL type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RealType {
-    /// Of single precision: numbers are rounded before they are sent, so that a number read back compares equal.
+    /// Single precision: numbers are rounded before they are sent, so that a number read back compares equal.
     single: bool,
     /// Digits behind the point, where the type limits them.
     scale: Option<usize>,
@@ -53,7 +53,7 @@ fn digits_of(name: &str, declaration: &str) -> Option<(i32, i32)> {
     let (_, digits) = declaration.split_once('(')?;
     let (precision, scale) = match digits.split_once(')')?.0.split_once(',') {
         Some((precision, scale)) => (precision, scale),
-        // `float(30)` is a precision in bits, which the name of the type tells.
+        // A single number is a precision in bits, and the name of the type already reflects it.
         None if matches!(name, "float" | "double" | "real") => return None,
         None => (digits.split_once(')')?.0, "0"),
     };

@@ -56,7 +56,9 @@ fn describe(flaw: Flaw) -> (&'static str, &'static str) {
     match flaw {
         Flaw::Invalid => ("invalid-value", "NULL was stored for values that are invalid or out of range"),
         Flaw::Undecodable => ("undecodable-text", "bytes that the character set does not have became U+FFFD"),
-        Flaw::Repaired => ("repaired-value", "values that are not in the form of DICOM were read all the same"),
+        Flaw::Repaired => {
+            ("repaired-value", "values that break the rules of DICOM were read, because they have one meaning only")
+        }
         Flaw::Partial => ("partial-value", "values were stored in part, or two values in one"),
     }
 }
