@@ -38,10 +38,6 @@ impl AttributeSet {
         self.0 == 0
     }
 
-    pub fn union(self, other: AttributeSet) -> AttributeSet {
-        AttributeSet(self.0 | other.0)
-    }
-
     pub fn iter(self) -> impl Iterator<Item = usize> {
         (0..ATTRIBUTES.len()).filter(move |attribute| self.0 >> attribute & 1 == 1)
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::column::{Column, Kind};
 use super::{Refusal, Tables, Value, table};
 use crate::dicom::attributes::Form;
-use crate::dicom::flaw::AttributeSet;
+use crate::dicom::flaw::Flaw;
 use crate::dicom::{ATTRIBUTES, Instance, Level, Table};
 
 /// The changes that make an instance fit.
@@ -13,15 +13,13 @@ use crate::dicom::{ATTRIBUTES, Instance, Level, Table};
 pub struct Fitted {
     /// Texts that were cut.
     pub cut: u64,
-    /// Values that their columns cannot store, now NULL: numbers out of range, text in a column of another type, values
-    /// outside an ENUM or SET.
-    pub unusable: AttributeSet,
     /// Columns whose text has characters that they cannot hold, now substituted.
     pub substituted: Vec<String>,
 }
 
 impl Tables {
-    /// Makes the instance fit. Keys and links are never changed: an instance whose keys do not fit is refused.
+    /// Makes the instance fit. Values that their columns cannot store become NULL and invalid: numbers out of range, text
+    /// in a column of another type, values outside an ENUM or SET. Keys and links are never changed: an instance whose keys do not fit is refused.
     pub fn fit(&self, instance: &mut Instance) -> Result<Fitted, Refusal> {
         let mut fitted = Fitted::default();
         for (n, attribute) in ATTRIBUTES.iter().enumerate() {
@@ -41,7 +39,7 @@ impl Tables {
                 Value::Text(text) if column.has_room_for(text, attribute.form) => {}
                 value => match column.store(attribute.form, value) {
                     None => {
-                        fitted.unusable.insert(n);
+                        instance.flaws.add(Flaw::Invalid, n);
                         instance.set(n, Value::Null);
                     }
                     Some(ColumnValue::Unchanged) => {}

@@ -201,9 +201,6 @@ impl Run<'_> {
         let fitted = tables.check_path(&indexed_path).and_then(|()| tables.fit(&mut instance));
         let fitted = fitted.map_err(|refusal| fails(refusal.code, refusal.detail))?;
         self.account.note(&instance, &fitted);
-        if is_told {
-            self.account.value_notes.list(self.plan.listing, path, &instance.flaws, fitted.unusable);
-        }
         if is_told && !fitted.substituted.is_empty() {
             let columns = fitted.substituted.join(", ");
             let detail = format!("characters that these columns cannot hold were substituted: {columns}");

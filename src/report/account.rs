@@ -211,7 +211,7 @@ impl Account {
             }
         };
         let flaws = &instance.flaws;
-        bump(&self.unusable_values, flaws.of(Flaw::Invalid).union(fitted.unusable).len().into());
+        bump(&self.unusable_values, flaws.of(Flaw::Invalid).len().into());
         bump(&self.undecodable_texts, flaws.of(Flaw::Undecodable).len().into());
         bump(&self.repaired_values, flaws.of(Flaw::Repaired).len().into());
         bump(&self.partial_values, flaws.of(Flaw::Partial).len().into());

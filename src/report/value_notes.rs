@@ -20,18 +20,14 @@ pub struct ValueNotes {
 }
 
 impl ValueNotes {
-    /// Lists a file once for each kind of flaw that its values have. `out_of_range` are values that their columns
-    /// cannot store.
-    pub fn list(&self, listing: &Listing, path: &Path, flaws: &Flaws, out_of_range: AttributeSet) {
+    /// Lists a file once for each kind of flaw that its values have.
+    pub fn list(&self, listing: &Listing, path: &Path, flaws: &Flaws) {
         if flaws.has_unknown_charset {
             let detail = "Specific Character Set (0008,0005) is not known: text was read as if none were declared";
             self.add(listing, path, UNKNOWN_CHARSET, "unknown-charset", detail);
         }
         for flaw in Flaw::ALL {
-            let attributes = match flaw {
-                Flaw::Invalid => flaws.of(flaw).union(out_of_range),
-                _ => flaws.of(flaw),
-            };
+            let attributes = flaws.of(flaw);
             if !attributes.is_empty() {
                 let (reason, text) = describe(flaw);
                 self.add(listing, path, flaw as usize, reason, &format!("{text}: {}", columns(attributes)));
@@ -80,10 +76,10 @@ mod tests {
         flaws.add(Flaw::Repaired, 0);
         let notes = ValueNotes::default();
         for _ in 0..MOST_LINES + 5 {
-            notes.list(&listing, Path::new("/a"), &flaws, AttributeSet::default());
+            notes.list(&listing, Path::new("/a"), &flaws);
         }
         flaws.has_unknown_charset = true;
-        notes.list(&listing, Path::new("/b"), &flaws, AttributeSet::default());
+        notes.list(&listing, Path::new("/b"), &flaws);
         assert_eq!(listing.lines().unwrap().1, MOST_LINES + 1);
     }
 }
