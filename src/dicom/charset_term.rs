@@ -96,8 +96,7 @@ fn labelled(compact: &str) -> Option<&'static Encoding> {
         let year = ["1987", "1988", "1989"].iter().find_map(|year| part.strip_suffix(year));
         label(&format!("iso{}", year.unwrap_or(part)))
     };
-    let behind_words =
-        || ["iso2022", "isoir"].iter().find_map(|words| compact.strip_prefix(words)).and_then(|rest| label(rest));
+    let behind_words = || ["iso2022", "isoir"].iter().find_map(|words| compact.strip_prefix(words)).and_then(&label);
     let found = label(compact).or_else(punctuated).or_else(part_of_8859).or_else(|| code_page(compact));
     // The user-defined set maps bytes to private characters, which no index can show.
     found.or_else(behind_words).filter(|encoding| *encoding != X_USER_DEFINED)

@@ -44,41 +44,39 @@ impl AttributeSet {
 }
 
 /// The flaws of an instance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flaws {
-    attributes: [AttributeSet; Flaw::ALL.len()],
+    /// By flaw. Most instances have none, and are moved around much.
+    attributes: Option<Box<[AttributeSet; Flaw::ALL.len()]>>,
     /// A declared character set is not known.
     pub has_unknown_charset: bool,
 }
 
 impl Flaws {
     pub fn add(&mut self, flaw: Flaw, attribute: usize) {
-        self.attributes[flaw as usize].insert(attribute);
+        self.attributes.get_or_insert_default()[flaw as usize].insert(attribute);
     }
 
     /// The attributes that have a flaw.
     pub fn of(&self, flaw: Flaw) -> AttributeSet {
-        self.attributes[flaw as usize]
+        self.attributes.as_ref().map_or(AttributeSet::default(), |attributes| attributes[flaw as usize])
     }
 
     /// Appends the flaws, most often none, to a buffer: a byte that says which sets follow.
     pub(super) fn pack(&self, into: &mut Vec<u8>) {
-        let present = |n: usize| u8::from(!self.attributes[n].is_empty()) << n;
-        let head =
-            (0..Flaw::ALL.len()).map(present).sum::<u8>() | u8::from(self.has_unknown_charset) << UNKNOWN_CHARSET;
-        into.push(head);
-        let packed = self.attributes.iter().filter(|set| !set.is_empty());
-        into.extend(packed.flat_map(|set| set.0.to_le_bytes()));
+        let sets = Flaw::ALL.map(|flaw| self.of(flaw));
+        let present = sets.iter().enumerate().map(|(n, set)| u8::from(!set.is_empty()) << n).sum::<u8>();
+        into.push(present | u8::from(self.has_unknown_charset) << UNKNOWN_CHARSET);
+        into.extend(sets.iter().filter(|set| !set.is_empty()).flat_map(|set| set.0.to_le_bytes()));
     }
 
     /// Takes packed flaws from the front of a buffer.
     pub(super) fn unpack(from: &mut &[u8]) -> Option<Self> {
         let head = *from.split_off_first()?;
-        let mut flaws = Flaws { has_unknown_charset: head >> UNKNOWN_CHARSET & 1 == 1, ..Flaws::default() };
-        for (n, set) in flaws.attributes.iter_mut().enumerate() {
-            if head >> n & 1 == 1 {
-                *set = AttributeSet(u128::from_le_bytes(from.split_off(..size_of::<u128>())?.try_into().ok()?));
-            }
+        let mut flaws = Flaws { has_unknown_charset: head >> UNKNOWN_CHARSET & 1 == 1, attributes: None };
+        for flaw in Flaw::ALL.into_iter().filter(|flaw| head >> *flaw as u8 & 1 == 1) {
+            let packed = from.split_off(..size_of::<u128>())?.try_into().ok()?;
+            flaws.attributes.get_or_insert_default()[flaw as usize] = AttributeSet(u128::from_le_bytes(packed));
         }
         Some(flaws)
     }
@@ -98,7 +96,7 @@ mod tests {
         flaws.add(Flaw::Partial, 0);
         let mut packed = Vec::new();
         flaws.pack(&mut packed);
-        assert_eq!(Flaws::unpack(&mut packed.as_slice()), Some(flaws));
+        assert_eq!(Flaws::unpack(&mut packed.as_slice()), Some(flaws.clone()));
         assert_eq!(flaws.of(Flaw::Repaired).iter().collect::<Vec<_>>(), [ATTRIBUTES.len() - 1]);
         for length in 0..packed.len() {
             assert_eq!(Flaws::unpack(&mut &packed[..length]), None);
