@@ -107,6 +107,8 @@ pub enum Form {
     Text,
     /// A person name that stays whole, with `^` and `=`.
     PersonName,
+    /// Person names of an attribute that may have several, kept whole with `\`.
+    PersonNames,
     /// Text whose leading blanks count (ST, LT, UT).
     LongText,
     /// A code string that the index expects in upper case.
@@ -125,7 +127,7 @@ pub enum Form {
     Integer,
     /// A binary unsigned short (US).
     Unsigned,
-    /// Number of Frames: NULL unless there is more than one, as the PACS keeps it.
+    /// Number of Frames, at least 1: a PACS answers requests for a frame only where it is set.
     Frames,
     /// The first of decimal strings (DS).
     Decimal,
@@ -203,7 +205,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     at(Patient, "birthtime", tags::PATIENT_BIRTH_TIME, Time),
     at(Patient, "sex", tags::PATIENT_SEX, Text),
     at(Patient, "otherid", tags::OTHER_PATIENT_I_DS, Text),
-    at(Patient, "othername", tags::OTHER_PATIENT_NAMES, PersonName),
+    at(Patient, "othername", tags::OTHER_PATIENT_NAMES, PersonNames),
     at(Patient, "ethnicgroup", tags::ETHNIC_GROUP, Text),
     at(Patient, "institution", tags::INSTITUTION_NAME, Text),
     at(Patient, "address", tags::PATIENT_ADDRESS, Text),
@@ -228,7 +230,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     at(Study, "accessionnum", tags::ACCESSION_NUMBER, Text),
     at(Study, "referringphysician", tags::REFERRING_PHYSICIAN_NAME, PersonName),
     at(Study, "description", tags::STUDY_DESCRIPTION, Text),
-    at(Study, "readingphysician", tags::NAME_OF_PHYSICIANS_READING_STUDY, PersonName),
+    at(Study, "readingphysician", tags::NAME_OF_PHYSICIANS_READING_STUDY, PersonNames),
     at(Study, "admittingdiagnoses", tags::ADMITTING_DIAGNOSES_DESCRIPTION, Text),
     at(Study, "interpretationauthor", tags::INTERPRETATION_AUTHOR, PersonName),
     at(Study, "requestingphysician", tags::REQUESTING_PHYSICIAN, PersonName),
@@ -245,7 +247,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     at(Series, "institution", tags::INSTITUTION_NAME, Text),
     at(Series, "stationname", tags::STATION_NAME, Text),
     at(Series, "department", tags::INSTITUTIONAL_DEPARTMENT_NAME, Text),
-    at(Series, "operatorname", tags::OPERATORS_NAME, PersonName),
+    at(Series, "operatorname", tags::OPERATORS_NAME, PersonNames),
     at(Image, "uuid", tags::SOP_INSTANCE_UID, Uid),
     at(Image, "sopclass", tags::SOP_CLASS_UID, Uid),
     at(Image, "seriesuid", tags::SERIES_INSTANCE_UID, Uid),

@@ -1,14 +1,14 @@
 //! Character sets: text as (0008,0005) Specific Character Set says (PS3.3 C.12.1.1.2, PS3.5 6.1.2).
 //!
-//! The tables are those of encoding_rs; only the ISO 2022 segments are told apart here, because a value may switch
-//! sets by escape sequences, and a multi-byte character may hold a byte that looks like a delimiter.
+//! The tables are those of encoding_rs, and `charset_term` reads the terms. This file separates ISO 2022 segments,
+//! because a value may switch sets by escape sequences, and a multi-byte character may contain a byte that looks like
+//! a delimiter.
 
 use std::borrow::Cow;
 
-use encoding_rs::{
-    BIG5, EUC_JP, EUC_KR, Encoding, GB18030, GBK, ISO_8859_2, ISO_8859_3, ISO_8859_4, ISO_8859_5, ISO_8859_6,
-    ISO_8859_7, ISO_8859_8, ISO_8859_15, UTF_8, WINDOWS_874, WINDOWS_1254,
-};
+use encoding_rs::{EUC_JP, EUC_KR, Encoding, GBK, UTF_16BE, UTF_16LE};
+
+use super::charset_term::{G1, Term, single_byte};
 
 const ESC: u8 = 0x1B;
 
@@ -23,17 +23,6 @@ enum G0 {
     SupplementaryKanji,
 }
 
-/// What bytes from 0x80 mean.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum G1 {
-    None,
-    /// ISO 8859-1. No table of its own in encoding_rs, where it is windows-1252.
-    Latin1,
-    /// JIS X 0201 (IR 13).
-    Katakana,
-    Table(&'static Encoding),
-}
-
 /// How the text of one file is read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Repertoire {
@@ -41,17 +30,21 @@ enum Repertoire {
     Whole(&'static Encoding),
     /// ISO 2022, and what is active at the start of each part.
     Extended(G1),
-    /// Nothing declared but ASCII. What is not ASCII all the same is UTF-8 if it can be, else ISO 8859-1.
+    /// No set is declared that says how to read bytes from 0x80 on: UTF-8 if they are valid UTF-8, else ISO 8859-1.
     Undeclared,
 }
 
 /// The character sets of a data set.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Charset(Repertoire);
+pub struct Charset {
+    repertoire: Repertoire,
+    /// Every declared term is known.
+    pub is_understood: bool,
+}
 
 impl Default for Charset {
     fn default() -> Self {
-        Charset(Repertoire::Undeclared)
+        Charset { repertoire: Repertoire::Undeclared, is_understood: true }
     }
 }
 
@@ -70,42 +63,26 @@ pub struct Decoded<'a> {
 }
 
 impl Charset {
-    /// From the raw value of (0008,0005).
+    /// Reads the raw value of (0008,0005).
     pub fn from_raw(raw: &[u8]) -> Self {
         let declared = String::from_utf8_lossy(raw);
-        let mut terms = declared.split('\\').map(Term::parse);
-        let first = terms.next().unwrap_or(Term::Ascii);
-        let rest: Vec<Term> = terms.collect();
-        match first {
-            Term::Whole(encoding) => return Charset(Repertoire::Whole(encoding)),
-            Term::Extended(g1) if g1 != G1::None => return Charset(Repertoire::Extended(g1)),
-            _ => {}
-        }
-        if let Some(Term::Whole(encoding)) = rest.iter().find(|t| matches!(t, Term::Whole(_))) {
-            return Charset(Repertoire::Whole(encoding));
-        }
-        // Writers that declare one further set and forget its escape sequences mean it from the start.
-        let mut further = rest.iter().filter_map(|term| match term {
-            Term::Extended(g1) if *g1 != G1::None => Some(*g1),
-            _ => None,
-        });
-        match (further.next(), further.next()) {
-            (Some(only), None) => Charset(Repertoire::Extended(only)),
-            _ if rest.is_empty() && !matches!(first, Term::Extended(_)) => Charset::default(),
-            _ => Charset(Repertoire::Extended(G1::None)),
-        }
+        let terms: Vec<Term> = declared.split('\\').map(Term::parse).collect();
+        let is_understood = !terms.iter().any(|term| matches!(term, Term::Unknown));
+        Charset { repertoire: Repertoire::of(&terms), is_understood }
+    }
+
+    /// Returns whether text may be UTF-16, in which a NUL is half a character.
+    pub fn is_wide(&self) -> bool {
+        matches!(self.repertoire, Repertoire::Whole(encoding) if is_utf16(encoding))
     }
 
     pub fn decode<'a>(&self, raw: &'a [u8], kind: Kind) -> Decoded<'a> {
-        if raw.is_ascii() && !raw.contains(&ESC) {
+        if raw.is_ascii() && !raw.contains(&ESC) && !(self.is_wide() && raw.contains(&0)) {
             let text = str::from_utf8(raw).expect("ASCII is UTF-8");
             return Decoded { text: Cow::Borrowed(text), damaged: false };
         }
-        match self.0 {
-            Repertoire::Whole(encoding) => {
-                let (text, damaged) = encoding.decode_without_bom_handling(raw);
-                Decoded { text, damaged }
-            }
+        match self.repertoire {
+            Repertoire::Whole(encoding) => decode_whole(encoding, raw),
             Repertoire::Undeclared if !raw.contains(&ESC) => {
                 let text = match str::from_utf8(raw) {
                     Ok(text) => Cow::Borrowed(text),
@@ -114,82 +91,55 @@ impl Charset {
                 Decoded { text, damaged: false }
             }
             Repertoire::Undeclared => segments(raw, G1::Latin1, kind),
+            // No set is active for these bytes, and there is nothing to activate one.
+            Repertoire::Extended(G1::None) if !raw.contains(&ESC) && str::from_utf8(raw).is_ok() => {
+                Decoded { text: String::from_utf8_lossy(raw), damaged: false }
+            }
             Repertoire::Extended(g1) => segments(raw, g1, kind),
         }
     }
 }
 
-/// One defined term.
-#[derive(Clone, Copy, Debug)]
-enum Term {
-    Ascii,
-    Extended(G1),
-    Whole(&'static Encoding),
-}
-
-impl Term {
-    /// Terms are read by their number, so that "ISO-IR 100" and "ISO_IR_100" are what they are meant to be.
-    fn parse(term: &str) -> Term {
-        let term = term.trim_matches([' ', '\0']).to_ascii_uppercase();
-        if term.contains("GB18030") {
-            return Term::Whole(GB18030);
+impl Repertoire {
+    fn of(terms: &[Term]) -> Self {
+        let Some((first, rest)) = terms.split_first() else { return Repertoire::Undeclared };
+        match first {
+            Term::Whole(encoding) => return Repertoire::Whole(encoding),
+            Term::Extended(g1) if *g1 != G1::None => return Repertoire::Extended(*g1),
+            _ => {}
         }
-        if term.contains("GBK") {
-            return Term::Whole(GBK);
+        if let Some(Term::Whole(encoding)) = rest.iter().find(|term| matches!(term, Term::Whole(_))) {
+            return Repertoire::Whole(encoding);
         }
-        if term.contains("BIG5") {
-            return Term::Whole(BIG5);
-        }
-        if term.contains("UTF") {
-            return Term::Whole(UTF_8);
-        }
-        let digits = term.len() - term.bytes().rev().take_while(u8::is_ascii_digit).count();
-        let number: u32 = term[digits..].parse().unwrap_or(6);
-        let registration = if term.contains("8859") { registration_of_part(number) } else { number };
-        match registration {
-            192 => Term::Whole(UTF_8),
-            100 => Term::Extended(G1::Latin1),
-            13 => Term::Extended(G1::Katakana),
-            58 => Term::Extended(G1::Table(GBK)),
-            149 => Term::Extended(G1::Table(EUC_KR)),
-            87 | 159 => Term::Extended(G1::None),
-            other => single_byte(other).map_or(Term::Ascii, |table| Term::Extended(G1::Table(table))),
+        // Writers that declare one further set and forget its escape sequences mean that set from the start.
+        let mut further = rest.iter().filter_map(|term| match term {
+            Term::Extended(g1) if *g1 != G1::None => Some(*g1),
+            _ => None,
+        });
+        match (further.next(), further.next()) {
+            (Some(only), None) => Repertoire::Extended(only),
+            // ASCII, or terms that are unknown: nothing says how to read bytes from 0x80 on.
+            _ if !terms.iter().any(|term| matches!(term, Term::Extended(_))) => Repertoire::Undeclared,
+            _ => Repertoire::Extended(G1::None),
         }
     }
 }
 
-/// The ISO registration number of a part of ISO 8859.
-fn registration_of_part(part: u32) -> u32 {
-    match part {
-        1 => 100,
-        2 => 101,
-        3 => 109,
-        4 => 110,
-        5 => 144,
-        6 => 127,
-        7 => 126,
-        8 => 138,
-        9 => 148,
-        11 => 166,
-        15 => 203,
-        _ => 6,
-    }
+fn is_utf16(encoding: &'static Encoding) -> bool {
+    encoding == UTF_16LE || encoding == UTF_16BE
 }
 
-fn single_byte(registration: u32) -> Option<&'static Encoding> {
-    Some(match registration {
-        101 => ISO_8859_2,
-        109 => ISO_8859_3,
-        110 => ISO_8859_4,
-        144 => ISO_8859_5,
-        127 => ISO_8859_6,
-        126 => ISO_8859_7,
-        138 => ISO_8859_8,
-        148 => WINDOWS_1254,
-        166 => WINDOWS_874,
-        203 => ISO_8859_15,
-        _ => return None,
-    })
+/// Decodes text of one encoding. A data set that declares UTF-16 holds text in ASCII or UTF-8, too.
+fn decode_whole<'a>(encoding: &'static Encoding, raw: &'a [u8]) -> Decoded<'a> {
+    let is_wide = encoding == UTF_16LE || encoding == UTF_16BE;
+    if is_wide
+        && !raw.contains(&0)
+        && let Ok(text) = str::from_utf8(raw)
+    {
+        return Decoded { text: Cow::Borrowed(text), damaged: false };
+    }
+    let (text, damaged) = encoding.decode_with_bom_removal(raw);
+    Decoded { text, damaged }
 }
 
 /// What an escape sequence designates (PS3.3 C.12.1.1.2, tables C.12-3 and C.12-4).

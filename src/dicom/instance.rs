@@ -4,11 +4,17 @@ use std::borrow::Cow;
 
 use super::attributes::{ATTRIBUTES, Form, Table, position};
 use super::charset::{Charset, Kind};
+use super::date_time;
+use super::flaw::{Flaw, Flaws};
 use super::header::{Header, trim_uid};
 use super::packed;
 use super::rejection::Rejection;
-use super::value;
+use super::value::{self, Parsed};
 use super::wanted::WANTED;
+
+/// The revision of what an instance says of a file, and of its packed form. A number that is raised with each change, so
+/// that instances packed by an older program are not used.
+pub const REVISION: u32 = 1;
 
 /// PS3.5 9.1.
 const UID_LENGTH: usize = 64;
@@ -33,10 +39,7 @@ pub enum Cell {
 pub struct Instance {
     text: String,
     cells: Box<[Cell]>,
-    /// Values that were there and could not be used (an impossible date, a number that is none).
-    pub unusable: u32,
-    /// Texts of which some bytes could not be decoded.
-    pub undecodable: u32,
+    pub flaws: Flaws,
     /// The file ended within its header.
     pub cut: bool,
 }
@@ -54,6 +57,7 @@ impl Instance {
     pub fn from_header(header: &Header) -> Result<Self, Rejection> {
         let charset = header.raw(WANTED.charset).map_or_else(Charset::default, Charset::from_raw);
         let mut instance = Instance { cut: header.cut, ..Instance::empty() };
+        instance.flaws.has_unknown_charset = !charset.is_understood;
         let wanted = &*WANTED;
         // Attributes that share a place, as the parts of a name do, stand together: its text is decoded once.
         let mut decoded = (usize::MAX, Cow::Borrowed(""));
@@ -61,18 +65,18 @@ impl Instance {
             let slot = wanted.slots[i];
             let raw = header.raw(slot).unwrap_or_default();
             instance.cells[i] = match attribute.form {
-                Form::Uid => instance.uid(trim_uid(raw)),
+                Form::Uid => instance.uid(i, trim_uid(raw)),
                 form if raw.is_empty() && !is_never_null(form) => Cell::Null,
                 form => {
                     if decoded.0 != slot {
                         decoded = (slot, instance.decode(i, form, raw, &charset));
                     }
-                    instance.value(form, &decoded.1)
+                    instance.value(i, form, &decoded.1)
                 }
             };
         }
         let syntax = header.transfer_syntax();
-        instance.cells[TRANSFER_SYNTAX_UID] = instance.uid(syntax.as_bytes());
+        instance.cells[TRANSFER_SYNTAX_UID] = instance.uid(TRANSFER_SYNTAX_UID, syntax.as_bytes());
         instance.check()?;
         Ok(instance)
     }
@@ -82,8 +86,7 @@ impl Instance {
         Instance {
             text: String::with_capacity(512),
             cells: vec![Cell::Null; ATTRIBUTES.len()].into_boxed_slice(),
-            unusable: 0,
-            undecodable: 0,
+            flaws: Flaws::default(),
             cut: false,
         }
     }
@@ -98,15 +101,15 @@ impl Instance {
 
     /// Puts all of it in one piece.
     pub fn pack(&self, into: &mut Vec<u8>) {
-        into.extend([self.unusable, self.undecodable, self.cut.into()].into_iter().flat_map(u32::to_le_bytes));
+        into.push(self.cut.into());
+        self.flaws.pack(into);
         (0..ATTRIBUTES.len()).for_each(|n| packed::put(self.get(n), into));
     }
 
     /// Takes what was packed from the front. `None` if that is no instance.
     pub fn unpack(from: &mut &[u8]) -> Option<Self> {
-        let [unusable, undecodable, cut] = *from.split_off(..12)?.as_chunks().0 else { return None };
-        let [unusable, undecodable, cut] = [unusable, undecodable, cut].map(u32::from_le_bytes);
-        let mut instance = Instance { unusable, undecodable, cut: cut != 0, ..Instance::empty() };
+        let cut = *from.split_off_first()? != 0;
+        let mut instance = Instance { cut, flaws: Flaws::unpack(from)?, ..Instance::empty() };
         for n in 0..ATTRIBUTES.len() {
             instance.set(n, packed::take(from)?);
         }
@@ -183,13 +186,13 @@ impl Instance {
     }
 
     /// A UID that is none stays NULL; for a key that is the end of the instance.
-    fn uid(&mut self, raw: &[u8]) -> Cell {
+    fn uid(&mut self, attribute: usize, raw: &[u8]) -> Cell {
         let valid = raw.len() <= UID_LENGTH && raw.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
         match str::from_utf8(raw) {
             Ok("") => Cell::Null,
             Ok(uid) if valid => self.push(uid),
             _ => {
-                self.unusable += 1;
+                self.flaws.add(Flaw::Invalid, attribute);
                 Cell::Null
             }
         }
@@ -197,44 +200,82 @@ impl Instance {
 
     fn decode<'h>(&mut self, attribute: usize, form: Form, raw: &'h [u8], charset: &Charset) -> Cow<'h, str> {
         let kind = match form {
-            Form::PersonName | Form::NameComponent(_) | Form::NameGroup(_) => Kind::Name,
+            Form::PersonName | Form::PersonNames | Form::NameComponent(_) | Form::NameGroup(_) => Kind::Name,
             _ => Kind::Text,
         };
-        // A column's text holds no NUL: what stands behind one is what its writer forgot in the buffer.
-        let text = if raw.contains(&0) { raw.split(|byte| *byte == 0).next().unwrap_or_default() } else { raw };
-        let decoded = charset.decode(text, kind);
-        // A text that feeds several columns is counted once.
-        if decoded.damaged && !WANTED.slots[..attribute].contains(&WANTED.slots[attribute]) {
-            self.undecodable += 1;
+        // A column's text contains no NUL: bytes behind one are what its writer forgot in the buffer.
+        let has_nul = raw.contains(&0) && !charset.is_wide();
+        let text = if has_nul { raw.split(|byte| *byte == 0).next().unwrap_or_default() } else { raw };
+        if has_nul && raw[text.len()..].iter().any(|byte| !matches!(byte, 0 | b' ')) {
+            self.flaws.add(Flaw::Partial, first_of_slot(attribute));
         }
-        decoded.text
+        let decoded = charset.decode(text, kind);
+        if decoded.damaged {
+            self.flaws.add(Flaw::Undecodable, first_of_slot(attribute));
+        }
+        match charset.is_wide() && decoded.text.contains('\0') {
+            true => Cow::Owned(decoded.text.split('\0').next().unwrap_or_default().to_owned()),
+            false => decoded.text,
+        }
     }
 
-    fn value(&mut self, form: Form, text: &str) -> Cell {
-        let cell = self.typed(form, text);
+    fn value(&mut self, attribute: usize, form: Form, text: &str) -> Cell {
+        let cell = self.typed(attribute, form, text);
         if cell == Cell::Null && is_measured(form) && !text.trim().is_empty() {
-            self.unusable += 1;
+            self.flaws.add(Flaw::Invalid, attribute);
+        } else if has_one_value(form) && value::has_second(text) {
+            self.flaws.add(Flaw::Partial, first_of_slot(attribute));
         }
         cell
     }
 
-    fn typed(&mut self, form: Form, text: &str) -> Cell {
+    fn typed(&mut self, attribute: usize, form: Form, text: &str) -> Cell {
         match form {
-            Form::Uid | Form::Text | Form::PersonName => self.push_unless_empty(text.trim()),
+            Form::Uid | Form::Text | Form::PersonName | Form::PersonNames => self.push_unless_empty(text.trim()),
             Form::PatientId => self.push(text.trim()),
             Form::LongText => self.push_unless_empty(text.trim_end()),
             Form::UpperCase => self.push_upper_case(value::first(text)),
-            Form::NameComponent(n @ 0..=1) => self.push(value::name_component(text, n)),
-            Form::NameComponent(n) => self.push_unless_empty(value::name_component(text, n)),
-            Form::NameGroup(n) => self.push_unless_empty(value::name_group(text, n)),
-            Form::Date => self.push_with(value::date(value::first(text)), value::push_date),
-            Form::Time => self.push_with(value::time(value::first(text)), value::push_time),
-            Form::DateTime => self.push_with(value::date_time(value::first(text)), value::push_date_time),
-            Form::Integer | Form::Unsigned => value::integer(value::first(text)).map_or(Cell::Null, Cell::Integer),
-            Form::Frames => value::integer(value::first(text)).filter(|n| *n > 1).map_or(Cell::Null, Cell::Integer),
-            Form::Decimal => value::decimal(value::first(text)).map_or(Cell::Null, Cell::Real),
-            Form::Years => value::years(value::first(text)).map_or(Cell::Null, Cell::Real),
+            Form::NameComponent(n @ 0..=1) => self.push(value::name_component(value::first(text), n)),
+            Form::NameComponent(n) => self.push_unless_empty(value::name_component(value::first(text), n)),
+            Form::NameGroup(n) => self.push_unless_empty(value::name_group(value::first(text), n)),
+            Form::Years | Form::Decimal | Form::Integer | Form::Unsigned | Form::Frames => {
+                self.number(attribute, form, value::first(text))
+            }
+            Form::Date => {
+                let date = self.accept(attribute, date_time::date(value::first(text)));
+                self.push_with(date, date_time::push_date)
+            }
+            Form::Time => {
+                let time = self.accept(attribute, date_time::time(value::first(text)));
+                self.push_with(time, date_time::push_time)
+            }
+            Form::DateTime => {
+                let at = self.accept(attribute, date_time::date_time(value::first(text)));
+                self.push_with(at, date_time::push_date_time)
+            }
         }
+    }
+
+    fn number(&mut self, attribute: usize, form: Form, text: &str) -> Cell {
+        let cell = match form {
+            Form::Decimal => self.accept(attribute, value::decimal(text)).map(Cell::Real),
+            Form::Years => self.accept(attribute, value::years(text)).map(Cell::Real),
+            Form::Frames => {
+                let frames = value::integer(text).filter(|frames| frames.value >= 1);
+                self.accept(attribute, frames).map(Cell::Integer)
+            }
+            _ => self.accept(attribute, value::integer(text)).map(Cell::Integer),
+        };
+        cell.unwrap_or(Cell::Null)
+    }
+
+    /// The value, if there is one; a repair is noted.
+    fn accept<T>(&mut self, attribute: usize, parsed: Option<Parsed<T>>) -> Option<T> {
+        let Parsed { value, is_repaired } = parsed?;
+        if is_repaired {
+            self.flaws.add(Flaw::Repaired, attribute);
+        }
+        Some(value)
     }
 
     fn push_unless_empty(&mut self, text: &str) -> Cell {
@@ -279,8 +320,18 @@ fn is_never_null(form: Form) -> bool {
 
 /// Forms that can fail to mean anything.
 fn is_measured(form: Form) -> bool {
-    matches!(
-        form,
-        Form::Date | Form::Time | Form::DateTime | Form::Integer | Form::Unsigned | Form::Decimal | Form::Years
-    )
+    use Form::*;
+    matches!(form, Date | Time | DateTime | Integer | Unsigned | Frames | Decimal | Years)
+}
+
+/// Forms of attributes with one value, of which a second is lost or mixed with the first. Other text keeps all values.
+fn has_one_value(form: Form) -> bool {
+    is_measured(form)
+        || matches!(form, Form::UpperCase | Form::PersonName | Form::NameComponent(_) | Form::NameGroup(_))
+}
+
+/// The first attribute that a text feeds: a flaw of the text counts once.
+fn first_of_slot(attribute: usize) -> usize {
+    let slots = &WANTED.slots;
+    slots.iter().position(|slot| *slot == slots[attribute]).unwrap_or(attribute)
 }

@@ -6,9 +6,12 @@
 
 pub mod attributes;
 pub mod charset;
+mod charset_term;
+pub mod date_time;
 mod element;
 mod encoding;
 pub mod file_set;
+pub mod flaw;
 pub mod header;
 mod inflate;
 pub mod instance;

@@ -1,13 +1,36 @@
-//! Single values: dates, times, ages, numbers and person names, as the index writes them.
+//! Single values: ages, numbers and person names, as the index writes them.
 //!
-//! A value that means nothing (a 31st of February, a number that is none) is `None`, so that the column stays NULL.
-//! The database never sees text that it would have to judge.
+//! An invalid value is `None`, so that its column is NULL. A value that breaks the rules of DICOM and has one meaning
+//! only is read, and marked as repaired.
 
-use jiff::civil::{Date, DateTime, Time};
+use std::borrow::Cow;
+
+/// A value that was read from text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parsed<T> {
+    pub value: T,
+    /// The text does not have the form that DICOM prescribes.
+    pub is_repaired: bool,
+}
+
+impl<T> Parsed<T> {
+    pub fn regular(value: T) -> Self {
+        Parsed { value, is_repaired: false }
+    }
+
+    pub fn repaired(value: T) -> Self {
+        Parsed { value, is_repaired: true }
+    }
+}
 
 /// The first of several values (PS3.5 6.4), without insignificant blanks.
 pub fn first(text: &str) -> &str {
     trim(until(text, b'\\'))
+}
+
+/// Returns whether a text has a further value that is not blank.
+pub fn has_second(text: &str) -> bool {
+    text.split_once('\\').is_some_and(|(_, further)| !further.trim_matches(['\\', ' ', '\0']).is_empty())
 }
 
 /// The text before a delimiter, which is ASCII, or all of it. Most texts are shorter than a search is worth setting up.
@@ -32,108 +55,48 @@ fn trim(text: &str) -> &str {
     &text[from..to]
 }
 
-/// DA: `YYYYMMDD`, and the `YYYY.MM.DD` of before 1993 (PS3.5 6.2). Years that a database's DATE cannot hold are
-/// no dates.
-pub fn date(text: &str) -> Option<Date> {
-    let bytes = text.as_bytes();
-    match bytes {
-        [_, _, _, _, b'.' | b'-', _, _, b'.' | b'-', _, _] => {
-            ymd(number(&bytes[..4])?, number(&bytes[5..7])?, number(&bytes[8..])?)
-        }
-        [_, _, _, _, _, _, _, _] => ymd(number(&bytes[..4])?, number(&bytes[4..6])?, number(&bytes[6..])?),
-        _ => None,
+/// Reads IS. A fraction of zeros does not change an integer.
+pub fn integer(text: &str) -> Option<Parsed<i32>> {
+    let text = text.trim();
+    if let Ok(value) = text.parse() {
+        return Some(Parsed::regular(value));
     }
+    let (text, _) = with_point(text)?;
+    let (whole, fraction) = text.split_once('.')?;
+    let value = whole.parse().ok().filter(|_| fraction.bytes().all(|byte| byte == b'0'))?;
+    Some(Parsed::repaired(value))
 }
 
-fn ymd(year: u32, month: u32, day: u32) -> Option<Date> {
-    (1000..=9999).contains(&year).then_some(())?;
-    Date::new(year as i16, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
+/// Reads DS, within the range of a FLOAT column.
+pub fn decimal(text: &str) -> Option<Parsed<f64>> {
+    let (text, is_repaired) = with_point(text.trim())?;
+    let value: f64 = text.parse().ok()?;
+    (value as f32).is_finite().then_some(Parsed { value, is_repaired })
 }
 
-/// TM: `HHMMSS.FFFFFF` or a part of it, and the `HH:MM:SS` of before 1993. Fractions are dropped: databases differ
-/// in how they round them.
-pub fn time(text: &str) -> Option<Time> {
-    let whole = text.split('.').next()?;
-    let digits: Vec<u8> = whole.bytes().filter(|byte| *byte != b':').collect();
-    let part = |at: usize| digits.get(at..at + 2).map_or(Some(0), number);
-    if !matches!(digits.len(), 2 | 4 | 6) {
-        return None;
-    }
-    // Second 60 is a leap second (PS3.5 6.2), which no TIME column holds.
-    let (hour, minute, second) = (part(0)?, part(2)?, part(4)?);
-    let second = if second == 60 { 59 } else { second };
-    Time::new(i8::try_from(hour).ok()?, i8::try_from(minute).ok()?, i8::try_from(second).ok()?, 0).ok()
+/// Replaces a decimal comma by a point, and returns whether there was one. `None` if the comma may separate thousands.
+fn with_point(text: &str) -> Option<(Cow<'_, str>, bool)> {
+    let Some((whole, fraction)) = text.split_once(',') else { return Some((Cow::Borrowed(text), false)) };
+    let digits = whole.trim_start_matches(['+', '-']);
+    let has_thousands = (1..=3).contains(&digits.len())
+        && !digits.starts_with('0')
+        && fraction.bytes().take_while(u8::is_ascii_digit).count() == 3;
+    let is_plain = !text.contains('.') && !fraction.contains(',');
+    (is_plain && !has_thousands).then(|| (Cow::Owned(format!("{whole}.{fraction}")), true))
 }
 
-/// DT: a date at least; what is missing of the time is zero, and the offset from UTC is not applied.
-pub fn date_time(text: &str) -> Option<DateTime> {
-    let local = text.find(['+', '-']).map_or(text, |offset| &text[..offset]);
-    let (day, clock) = local.split_at_checked(8)?;
-    let clock = if clock.is_empty() { Time::midnight() } else { time(clock)? };
-    Some(date(day)?.to_datetime(clock))
-}
-
-/// IS. Writers that add a fraction of zeros mean the integer.
-pub fn integer(text: &str) -> Option<i32> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if fraction.bytes().any(|byte| byte != b'0') {
-        return None;
-    }
-    whole.trim().parse().ok()
-}
-
-/// DS, as far as a FLOAT column holds it.
-pub fn decimal(text: &str) -> Option<f64> {
-    let value: f64 = text.trim().parse().ok()?;
-    (value as f32).is_finite().then_some(value)
-}
-
-/// AS, `nnnD`, `nnnW`, `nnnM` or `nnnY`, in years.
-pub fn years(text: &str) -> Option<f64> {
+/// Reads AS, `nnnD`, `nnnW`, `nnnM` or `nnnY`, in years.
+pub fn years(text: &str) -> Option<Parsed<f64>> {
     let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let count: f64 = text[..unit].parse().ok().filter(|count| *count < 1e6)?;
-    match &text[unit..] {
-        "Y" | "y" | "" => Some(count),
-        "M" | "m" => Some(count / 12.0),
-        "W" | "w" => Some(count * 7.0 / 365.25),
-        "D" | "d" => Some(count / 365.25),
-        _ => None,
-    }
-}
-
-/// Appends `YYYY-MM-DD`.
-pub fn push_date(text: &mut String, date: Date) {
-    push_two_digits(text, date.year() / 100);
-    push_two_digits(text, date.year() % 100);
-    for part in [date.month(), date.day()] {
-        text.push('-');
-        push_two_digits(text, part.into());
-    }
-}
-
-/// Appends `HH:MM:SS`.
-pub fn push_time(text: &mut String, time: Time) {
-    push_two_digits(text, time.hour().into());
-    for part in [time.minute(), time.second()] {
-        text.push(':');
-        push_two_digits(text, part.into());
-    }
-}
-
-/// Appends `YYYY-MM-DD HH:MM:SS`, as databases write it.
-pub fn push_date_time(text: &mut String, at: DateTime) {
-    push_date(text, at.date());
-    text.push(' ');
-    push_time(text, at.time());
-}
-
-/// Without the machinery that formats any text: a header has a dozen dates and times.
-fn push_two_digits(text: &mut String, number: i16) {
-    text.extend([number / 10, number % 10].map(|digit| char::from(b'0' + digit as u8)));
-}
-
-fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
+    let value = match &text[unit..] {
+        "Y" | "y" | "" => count,
+        "M" | "m" => count / 12.0,
+        "W" | "w" => count * 7.0 / 365.25,
+        "D" | "d" => count / 365.25,
+        _ => return None,
+    };
+    Some(Parsed { value, is_repaired: unit != 3 || !text.ends_with(|c: char| c.is_ascii_uppercase()) })
 }
 
 /// A group of a person name: alphabetic, ideographic, phonetic (PS3.5 6.2.1).
@@ -150,63 +113,31 @@ pub fn name_component(name: &str, component: usize) -> &str {
 mod tests {
     use super::*;
 
-    fn shown<T: ToString>(value: Option<T>) -> String {
-        value.map_or("NULL".into(), |value| value.to_string())
-    }
-
-    #[test]
-    fn dates_are_calendar_dates_or_nothing() {
-        let cases = [
-            ("20240229", "2024-02-29"),
-            ("1993.04.05", "1993-04-05"),
-            ("20051399", "NULL"),
-            ("20240230", "NULL"),
-            ("00000000", "NULL"),
-            ("19700000", "NULL"),
-            ("00011111", "NULL"),
-            ("202402", "NULL"),
-            ("", "NULL"),
-            ("2024022x", "NULL"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(shown(date(text)), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn times_are_times_of_day_or_nothing() {
-        let cases = [
-            ("101530", "10:15:30"),
-            ("101530.123456", "10:15:30"),
-            ("1020", "10:20:00"),
-            ("10", "10:00:00"),
-            ("10:15:30", "10:15:30"),
-            ("235960", "23:59:59"),
-            ("240000", "NULL"),
-            ("1", "NULL"),
-            ("", "NULL"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(shown(time(text)), expected, "{text}");
-        }
-        assert_eq!(shown(date_time("20240102030405.5+0100")), "2024-01-02T03:04:05");
-        assert_eq!(shown(date_time("20240102")), "2024-01-02T00:00:00");
-        assert_eq!(shown(date_time("2024")), "NULL");
-    }
-
     #[test]
     fn numbers_are_the_first_value_that_makes_sense() {
-        assert_eq!(integer(first(" 12 ")), Some(12));
-        assert_eq!(integer(first("+7\\8")), Some(7));
-        assert_eq!(integer("3.00"), Some(3));
+        let regular = |value| Some(Parsed::regular(value));
+        assert_eq!(integer(first(" 12 ")), Some(Parsed::regular(12)));
+        assert_eq!(integer(first("+7\\8")), Some(Parsed::regular(7)));
+        assert_eq!(integer("3.00"), Some(Parsed::repaired(3)));
         assert_eq!(integer("3.5"), None);
         assert_eq!(integer("99999999999"), None);
-        assert_eq!(decimal(first("70.5\\71")), Some(70.5));
+        assert_eq!(decimal(first("70.5\\71")), regular(70.5));
         assert_eq!(decimal("1e300"), None);
-        assert_eq!(years("061Y"), Some(61.0));
-        assert_eq!(years("012M"), Some(1.0));
+        assert_eq!(years("061Y"), regular(61.0));
+        assert_eq!(years("012M"), regular(1.0));
+        assert_eq!(years("61y"), Some(Parsed::repaired(61.0)));
         assert_eq!(years("Y"), None);
         assert_eq!(years(&"9".repeat(40)), None);
+    }
+
+    #[test]
+    fn a_decimal_comma_is_read_unless_it_may_separate_thousands() {
+        for (text, value) in [("1,5", 1.5), ("-12,25", -12.25), ("0,125", 0.125), ("1234,567", 1234.567), (",5", 0.5)] {
+            assert_eq!(decimal(text), Some(Parsed::repaired(value)), "{text}");
+        }
+        for text in ["1,500", "999,999", "1,2,3", "1.000,5", "1,000.5", ",", "1,x"] {
+            assert_eq!(decimal(text), None, "{text}");
+        }
     }
 
     #[test]

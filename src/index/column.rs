@@ -1,7 +1,11 @@
 //! A column as the database describes it, and what it can hold.
 
+use std::sync::Arc;
+
 use super::Value;
 use super::columns::Source;
+use super::members::EnumMembers;
+use super::real_type::RealType;
 use super::repertoire::Repertoire;
 
 /// A column as it was found.
@@ -14,6 +18,8 @@ pub struct Found {
     /// The most bytes that it holds; only where characters do not say (TEXT).
     pub bytes: Option<usize>,
     pub repertoire: Repertoire,
+    /// The members of an ENUM or SET.
+    pub members: Option<Arc<EnumMembers>>,
     /// Character set and collation, by which the database compares.
     pub collation: Option<(String, String)>,
     pub nullable: bool,
@@ -35,6 +41,7 @@ impl Default for Found {
             characters: None,
             bytes: None,
             repertoire: Repertoire::Full,
+            members: None,
             collation: None,
             nullable: true,
             must_be_given: false,
@@ -46,29 +53,31 @@ impl Default for Found {
 }
 
 /// What kind of values a column holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     Text,
     Integer {
         least: i64,
         most: i64,
     },
-    /// Numbers of single precision are rounded before they are sent, so that what is read back compares equal.
-    Real {
-        single: bool,
-    },
+    Real(RealType),
     Date,
     Time,
     DateTime,
+    /// A date and time within the years that the server counts in seconds.
+    Timestamp,
     Year,
-    /// An enumeration or a set, whose values are numbered.
+    /// One of the members of the column, which are numbered.
     Enumeration,
+    /// Any number of the members of the column.
+    Set,
     Other,
 }
 
 impl Kind {
-    /// From the type's name, in small letters: `int`, `varchar`, `datetime`.
-    pub fn of(name: &str, is_unsigned: bool) -> Self {
+    /// Reads a type from its name and its declaration, both in lower case: `decimal`, `decimal(5,2) unsigned`.
+    pub fn of(name: &str, declaration: &str) -> Self {
+        let is_unsigned = declaration.contains("unsigned");
         let integer = |bits: u32| match is_unsigned {
             true => Kind::Integer { least: 0, most: if bits == 64 { i64::MAX } else { (1 << bits) - 1 } },
             false if bits == 64 => Kind::Integer { least: i64::MIN, most: i64::MAX },
@@ -80,28 +89,32 @@ impl Kind {
             "mediumint" => integer(24),
             "int" | "integer" => integer(32),
             "bigint" => integer(64),
-            "bit" => Kind::Integer { least: 0, most: 1 },
-            "float" => Kind::Real { single: true },
-            "double" | "real" | "decimal" | "numeric" => Kind::Real { single: false },
+            "bit" => {
+                let bits = declaration.trim_start_matches("bit(").trim_end_matches(')').parse().unwrap_or(1);
+                Kind::Integer { least: 0, most: 1i64.checked_shl(bits).map_or(i64::MAX, |end| end.wrapping_sub(1)) }
+            }
+            "float" | "double" | "real" | "decimal" | "numeric" => Kind::Real(RealType::of(name, declaration)),
             "date" => Kind::Date,
             "time" => Kind::Time,
-            "datetime" | "timestamp" => Kind::DateTime,
+            "datetime" => Kind::DateTime,
+            "timestamp" => Kind::Timestamp,
             "year" => Kind::Year,
-            "enum" | "set" => Kind::Enumeration,
+            "enum" => Kind::Enumeration,
+            "set" => Kind::Set,
             name if ["char", "text", "blob", "binary"].iter().any(|part| name.contains(part)) => Kind::Text,
             _ => Kind::Other,
         }
     }
 
-    /// What stands for no value where NULL is not allowed.
-    pub fn zero(self) -> Value<'static> {
+    /// The value that replaces NULL where a column does not take NULL.
+    fn zero(self) -> Value<'static> {
         match self {
-            Kind::Integer { .. } | Kind::Real { .. } | Kind::Year => Value::Integer(0),
+            Kind::Integer { .. } | Kind::Real(_) | Kind::Year => Value::Integer(0),
             Kind::Date => Value::Text("0000-00-00"),
             Kind::Time => Value::Text("00:00:00"),
-            Kind::DateTime => Value::Text("0000-00-00 00:00:00"),
+            Kind::DateTime | Kind::Timestamp => Value::Text("0000-00-00 00:00:00"),
             Kind::Enumeration => Value::Integer(1),
-            Kind::Text | Kind::Other => Value::Text(""),
+            Kind::Text | Kind::Set | Kind::Other => Value::Text(""),
         }
     }
 }
@@ -118,6 +131,7 @@ pub struct Column {
     pub characters: usize,
     pub bytes: usize,
     pub repertoire: Repertoire,
+    pub members: Option<Arc<EnumMembers>>,
     pub collation: Option<(String, String)>,
     pub nullable: bool,
     /// It links rows or names a file, and is never cut.
@@ -134,13 +148,14 @@ impl Column {
             characters: found.characters.unwrap_or(usize::MAX),
             bytes: found.bytes.unwrap_or(usize::MAX),
             repertoire: found.repertoire,
+            members: found.members.clone(),
             collation: found.collation.clone(),
             nullable: found.nullable,
             exact,
         }
     }
 
-    /// The value as it is written: what stands for no value depends on the column.
+    /// The value to write. A column that does not take NULL gets the zero of its type.
     pub fn blank<'a>(&self, value: Value<'a>) -> Value<'a> {
         match value {
             Value::Null if !self.nullable => self.kind.zero(),
@@ -177,7 +192,13 @@ impl Column {
         match (shown, value) {
             (None, Value::Null) => true,
             (Some(shown), Value::Text(text)) => shown == text,
-            (Some(shown), Value::Integer(number)) => shown.parse() == Ok(number),
+            (Some(shown), Value::Integer(number)) if self.kind == Kind::Enumeration => {
+                self.members.as_ref().is_some_and(|members| members.at(number) == Some(shown))
+            }
+            // A zero may have digits behind the point.
+            (Some(shown), Value::Integer(number)) => {
+                shown.parse() == Ok(number) || shown.parse::<f64>().is_ok_and(|shown| shown == number as f64)
+            }
             // As text a single has six digits.
             (Some(shown), Value::Real(number)) => {
                 shown.parse::<f64>().is_ok_and(|shown| (shown - number).abs() <= number.abs() * 1e-5)
@@ -211,14 +232,19 @@ mod tests {
         assert!(column.shows(Some("1.72"), Value::Real(1.72_f32.into())));
         assert!(!column.shows(Some("1.73"), Value::Real(1.72)));
         assert!(column.shows(Some("007"), Value::Integer(7)));
+        assert!(column.shows(Some("0.00"), Value::Integer(0)));
         assert!(!column.shows(None, Value::Text("")));
         assert!(column.shows(None, Value::Null));
     }
 
     #[test]
     fn integer_types_have_the_ranges_of_the_manual() {
-        assert_eq!(Kind::of("smallint", true), Kind::Integer { least: 0, most: 65_535 });
-        assert_eq!(Kind::of("int", false), Kind::Integer { least: -2_147_483_648, most: 2_147_483_647 });
-        assert_eq!(Kind::of("mediumint", false), Kind::Integer { least: -8_388_608, most: 8_388_607 });
+        let kind = |name, declaration| Kind::of(name, declaration);
+        assert_eq!(kind("smallint", "smallint(5) unsigned"), Kind::Integer { least: 0, most: 65_535 });
+        assert_eq!(kind("int", "int(11)"), Kind::Integer { least: -2_147_483_648, most: 2_147_483_647 });
+        assert_eq!(kind("mediumint", "mediumint"), Kind::Integer { least: -8_388_608, most: 8_388_607 });
+        assert_eq!(kind("bit", "bit(1)"), Kind::Integer { least: 0, most: 1 });
+        assert_eq!(kind("bit", "bit(8)"), Kind::Integer { least: 0, most: 255 });
+        assert_eq!(kind("bit", "bit(64)"), Kind::Integer { least: 0, most: i64::MAX });
     }
 }

@@ -11,7 +11,7 @@ use super::names::Name;
 use super::recorder::FileRecord;
 use crate::archive::FileState;
 use crate::dicom::attributes::position;
-use crate::dicom::{ATTRIBUTES, Instance, Level, Table, value};
+use crate::dicom::{ATTRIBUTES, Instance, Level, Table, date_time};
 
 const NAME: [usize; 3] = [
     position(Table::Patient, "lastname"),
@@ -109,7 +109,7 @@ impl Entry {
             .filter(|(_, attribute)| attribute.table == Table::Patient && attribute.column != "origid");
         let charset = if of_patient.clone().all(is_ascii) { None } else { Some(term) };
         let mut text = String::with_capacity(RECEIVED);
-        value::push_date_time(&mut text, received);
+        date_time::push_date_time(&mut text, received);
         Entry { instance, file, path, received: text, record, charset }
     }
 

@@ -66,7 +66,7 @@ pub fn changes<'a>(
             Some(_) if mode == Mode::Fill || !may_be_refreshed(column) || column.shows(shown.as_deref(), to) => {
                 return None;
             }
-            Some(_) if matches!(column.kind, Kind::Real { .. }) => From::Any,
+            Some(_) if matches!(column.kind, Kind::Real(_)) => From::Any,
             Some(shown) => From::Value(Value::Text(shown)),
         };
         Some(Change { column, from, to })

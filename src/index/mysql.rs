@@ -9,6 +9,7 @@ use super::ask::{self, Answer};
 use super::column::{Found, Kind};
 use super::columns::{self, Engine};
 use super::connection::{connection, within};
+use super::members::EnumMembers;
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
@@ -181,12 +182,15 @@ fn found(row: Vec<Option<String>>) -> Option<Found> {
         return None;
     }
     let is_made_by_server = is(&["auto_increment"]);
+    let whole = whole.unwrap_or_default();
+    let members = EnumMembers::of(&whole, collation.as_deref().unwrap_or("binary")).map(Arc::new);
     let collation = set.clone().zip(collation);
     Some(Found {
         name: name?,
-        kind: Kind::of(&kind, lower(whole).contains("unsigned")),
+        kind: Kind::of(&kind, &whole.to_ascii_lowercase()),
         characters,
         bytes,
+        members,
         collation,
         repertoire: set.map_or(Repertoire::Full, |set| Repertoire::of(&set)),
         nullable,

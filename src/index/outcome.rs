@@ -31,6 +31,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Returns whether the row of the instance names this file.
+    pub fn is_indexed(&self) -> bool {
+        !matches!(self, Outcome::Duplicate { loser: None } | Outcome::Refused(_))
+    }
+
     /// The row names the file since.
     pub fn leads(&self) -> bool {
         matches!(

@@ -10,6 +10,7 @@ use sqlx::sqlite::{
 
 use super::column::{Found, Kind};
 use super::connection::{connection, within};
+use super::real_type::RealType;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
 use super::{Failure, Refusal, Value, init};
@@ -111,9 +112,9 @@ fn options(path: &Path) -> SqliteConnectOptions {
 fn found(row: Vec<Option<String>>) -> Option<Found> {
     let [name, kind, not_null, default] = <[Option<String>; 4]>::try_from(row).ok()?;
     let declared = kind?.to_ascii_lowercase();
-    let kind = match Kind::of(declared.split(['(', ' ']).next()?, declared.contains("unsigned")) {
+    let kind = match Kind::of(declared.split(['(', ' ']).next()?, &declared) {
         // All numbers are of double precision.
-        Kind::Real { .. } => Kind::Real { single: false },
+        Kind::Real(_) => Kind::Real(RealType::DOUBLE),
         kind => kind,
     };
     let nullable = not_null.as_deref() == Some("0");

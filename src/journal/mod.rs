@@ -32,6 +32,7 @@ pub use states::{Fate, State};
 
 use crate::damaged;
 use crate::dicom::ATTRIBUTES;
+use crate::dicom::instance::REVISION;
 use crate::error::{Error, Result};
 use crate::index::ImageRow;
 use crate::sorted::{Cursor, Note, Sorter, Table};
@@ -226,10 +227,11 @@ fn provisional(row: u64) -> u64 {
     !row
 }
 
-/// What records mean depends on the attributes that are read, and on the program that reads them.
+/// A hash of everything that the meaning of a record depends on: the attributes that are read, and the program that
+/// reads them. Records of another meaning are not used.
 fn meaning() -> u64 {
     let attributes: Vec<String> = ATTRIBUTES.iter().map(|attribute| format!("{attribute:?}")).collect();
-    let text = (env!("CARGO_PKG_VERSION"), attributes);
+    let text = (env!("CARGO_PKG_VERSION"), REVISION, attributes);
     xxhash_rust::xxh3::xxh3_64(&encode(&text))
 }
 

@@ -187,6 +187,9 @@ impl Run<'_> {
                 listing.add("conflict", path, "link-differs", "image.seriesuid is not what the file says; it stays");
                 account.conflicts.fetch_add(1, Relaxed);
             }
+            if written.outcome.is_indexed() {
+                account.value_notes.list(listing, path, &entry.instance.flaws);
+            }
             match &written.outcome {
                 // One of a run that is continued is tried again.
                 Outcome::Refused(refusal) if !refusal.code.is_empty() => {

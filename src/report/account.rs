@@ -7,10 +7,12 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::civil::Date;
 
+use super::value_notes::ValueNotes;
 use crate::archive::Stub;
 use crate::archive::locality::Locality;
 use crate::archive::skip::Rule;
 use crate::dicom::Instance;
+use crate::dicom::flaw::Flaw;
 use crate::index::fitting::Fitted;
 
 /// What becomes of a file.
@@ -117,6 +119,12 @@ pub struct Account {
     earlier: Mutex<Option<(u64, Date, Date)>>,
     pub unusable_values: AtomicU64,
     pub undecodable_texts: AtomicU64,
+    /// Values that break the rules of DICOM, and were read because they have one meaning only.
+    pub repaired_values: AtomicU64,
+    /// Values of which a part was lost, or that mix two values.
+    pub partial_values: AtomicU64,
+    /// Files that declare a character set that is not known.
+    pub unknown_charsets: AtomicU64,
     pub cut_texts: AtomicU64,
     pub cut_headers: AtomicU64,
     pub substituted_texts: AtomicU64,
@@ -127,6 +135,8 @@ pub struct Account {
     pub gone: AtomicU64,
     /// Files, and bytes, that a dry run would recall otherwise.
     pub would_recall: (AtomicU64, AtomicU64),
+    /// The notes on values that were listed.
+    pub value_notes: ValueNotes,
     rejections: Mutex<BTreeMap<&'static str, u64>>,
     skips: Mutex<BTreeMap<Rule, u64>>,
     stubs: Mutex<BTreeMap<StubKey, Stubs>>,
@@ -200,8 +210,12 @@ impl Account {
                 counter.fetch_add(by, Relaxed);
             }
         };
-        bump(&self.unusable_values, u64::from(instance.unusable) + u64::from(fitted.unusable));
-        bump(&self.undecodable_texts, instance.undecodable.into());
+        let flaws = &instance.flaws;
+        bump(&self.unusable_values, flaws.of(Flaw::Invalid).len().into());
+        bump(&self.undecodable_texts, flaws.of(Flaw::Undecodable).len().into());
+        bump(&self.repaired_values, flaws.of(Flaw::Repaired).len().into());
+        bump(&self.partial_values, flaws.of(Flaw::Partial).len().into());
+        bump(&self.unknown_charsets, flaws.has_unknown_charset.into());
         bump(&self.cut_headers, instance.cut.into());
         bump(&self.cut_texts, fitted.cut);
         bump(&self.substituted_texts, fitted.substituted.len() as u64);

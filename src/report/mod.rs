@@ -5,3 +5,4 @@ pub mod account;
 pub mod listing;
 mod stubs;
 pub mod summary;
+mod value_notes;

@@ -365,8 +365,11 @@ fn directories(out: &mut String, account: &Account) {
 
 /// Values that are not in the index as they are in the files.
 fn values(out: &mut String, account: &Account) {
-    let notes: [(&AtomicU64, &str); 8] = [
-        (&account.unusable_values, "values that are no date, time, number or UID, stored as NULL"),
+    let notes: [(&AtomicU64, &str); 11] = [
+        (&account.unusable_values, "values that are no date, time, number or UID, or out of range, stored as NULL"),
+        (&account.repaired_values, "values repaired: they break the rules of DICOM, and have one meaning only"),
+        (&account.partial_values, "values stored in part, or two in one: behind a NUL, or more than one value"),
+        (&account.unknown_charsets, "files whose character set (0008,0005) is not known, read as if they had none"),
         (&account.cut_texts, "texts cut to the length of their column"),
         (&account.undecodable_texts, "texts with bytes that their character set does not have"),
         (&account.substituted_texts, "texts with characters that their column cannot hold, substituted by ?"),

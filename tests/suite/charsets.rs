@@ -3,6 +3,7 @@
 //! Names are those of PS3.5 annexes H to K, where these have one; other bytes were made by the codecs of Python.
 
 use pacs_index::dicom::Instance;
+use pacs_index::dicom::flaw::Flaw;
 
 use crate::support::draft::{Draft, PATIENT_NAME, Tag};
 use crate::support::headers::{column, read};
@@ -116,6 +117,73 @@ const WRONG: [Name; 8] = [
     ("\\ISO 2022 IR 87", b"Buc^\x1b!A", "Buc|\u{fffd}!A|-|-"),
 ];
 
+/// Labels of the WHATWG Encoding Standard, and other names of character sets that writers use in place of a defined term.
+const LABELS: [Name; 44] = [
+    ("GB2312", b"\xcd\xf5^\xd0\xa1\xb6\xab", "王|小东|-|-"),
+    ("gb 2312", b"\xcd\xf5^\xd0\xa1\xb6\xab", "王|小东|-|-"),
+    ("GB_2312-80", b"\xcd\xf5^\xd0\xa1\xb6\xab", "王|小东|-|-"),
+    ("ISO 2022 GBK", b"\xcd\xf5^\xd0\xa1\xb6\xab", "王|小东|-|-"),
+    ("cp936", b"\xcd\xf5^\xd0\xa1\xb6\xab", "王|小东|-|-"),
+    ("Windows 1251", b"\xc8\xe2\xe0\xed\xee\xe2^\xdf", "Иванов|Я|-|-"),
+    ("windows1251", b"\xc8\xe2\xe0\xed\xee\xe2^\xdf", "Иванов|Я|-|-"),
+    ("WINDOWS_1251", b"\xc8\xe2\xe0\xed\xee\xe2^\xdf", "Иванов|Я|-|-"),
+    ("CP-1251", b"\xc8\xe2\xe0\xed\xee\xe2^\xdf", "Иванов|Я|-|-"),
+    ("win-1251", b"\xc8\xe2\xe0\xed\xee\xe2^\xdf", "Иванов|Я|-|-"),
+    ("Windows 1250", b"Dvo\xf8\xe1k^\x8aimon", "Dvořák|Šimon|-|-"),
+    ("Windows-1252", b"\x8aimon^J\xe9r\xf4me", "Šimon|Jérôme|-|-"),
+    ("Windows 1253", b"\xc4\xe9\xef\xed", "Διον||-|-"),
+    ("Windows 1256", b"\xde\xc8\xc7\xe4\xed", "قباني||-|-"),
+    ("KOI8-R", b"\xe9\xd7\xc1\xce", "Иван||-|-"),
+    ("koi8 r", b"\xe9\xd7\xc1\xce", "Иван||-|-"),
+    ("KOI8U", b"\xe9\xd7\xc1\xce", "Иван||-|-"),
+    ("IBM 866", b"\x88\xa2\xa0\xad", "Иван||-|-"),
+    ("x mac cyrillic", b"\x88\xe2\xe0\xed", "Иван||-|-"),
+    ("ISO-8859-5", b"\xbb\xee", "Лю||-|-"),
+    ("iso_8859-5:1988", b"\xbb\xee", "Лю||-|-"),
+    ("csISOLatinCyrillic", b"\xbb\xee", "Лю||-|-"),
+    ("ISO 8859 2", b"Wa\xb3\xeasa^\xa6\xe6", "Wałęsa|Ść|-|-"),
+    ("8859-2", b"Wa\xb3\xeasa^\xa6\xe6", "Wałęsa|Ść|-|-"),
+    ("ISO 8859-13", b"B\xe7rzi\xf2\xf0", "Bērziņš||-|-"),
+    ("ISO-IR-157", b"\xba\xaa", "šŠ||-|-"),
+    ("ISO_IR100", b"Buc^J\xe9", "Buc|Jé|-|-"),
+    ("iso ir 100", b"Buc^J\xe9", "Buc|Jé|-|-"),
+    ("ISO 2022 IR100", b"Buc^J\xe9", "Buc|Jé|-|-"),
+    ("ISO2022IR100", b"Buc^J\xe9", "Buc|Jé|-|-"),
+    ("iso-2022-ir-144", b"\xbb\xee", "Лю||-|-"),
+    ("ISO-IR-192", "王^小".as_bytes(), "王|小|-|-"),
+    ("ISO IR192", "王^小".as_bytes(), "王|小|-|-"),
+    ("unicode-1-1-utf-8", "王^小".as_bytes(), "王|小|-|-"),
+    ("utf_8", "王^小".as_bytes(), "王|小|-|-"),
+    ("Shift_JIS", b"\x8eR\x93c^\x91\xbe\x98Y", "山田|太郎|-|-"),
+    ("shift jis", b"\x83\x5c^\x83\x5c", "ソ|ソ|-|-"),
+    ("Windows-31J", b"\x8eR\x93c^\x91\xbe\x98Y", "山田|太郎|-|-"),
+    ("EUC JP", b"\xbb\xb3\xc5\xc4^\xc2\xc0", "山田|太|-|-"),
+    ("ISO-2022-JP", b"\x1b$B;3ED\x1b(B^\x1b$BB@\x1b(B", "山田|太|-|-"),
+    ("EUC-KR", b"\xc8\xab^\xb1\xe6\xb5\xbf", "홍|길동|-|-"),
+    ("ks_c_5601-1987", b"\xc8\xab^\xb1\xe6\xb5\xbf", "홍|길동|-|-"),
+    ("Big5", b"\xa4\xfd^\xa4p", "王|小|-|-"),
+    ("UTF-16LE", b"\x8b\x73^\0\x0f\x5c", "王|小|-|-"),
+];
+
+/// Declarations without a character set that can be used, read as if nothing were declared, and whether the file counts
+/// as one with an unknown set.
+const UNUSABLE: [(Name, bool); 14] = [
+    (("ISO 2022 IR 6\\IS", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), true),
+    (("ISO 2022 IR 6\\IS", b"Buc^J\xe9r\xf4me", "Buc|Jérôme|-|-"), true),
+    (("ISO 2022 IR 6\\", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), false),
+    (("ISO 2022 IR 6\\ISO 2022 IR 6", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), false),
+    (("ISO_IR 6\\ISO 2022", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), true),
+    (("\\IS", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), true),
+    (("IS", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), true),
+    (("ISO_IR 999", b"Buc^J\xe9r\xf4me", "Buc|Jérôme|-|-"), true),
+    (("ISO_IR 6", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), false),
+    (("US-ASCII", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), false),
+    (("UTF-7", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), true),
+    (("x-user-defined", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), true),
+    (("IS\\ISO 2022 IR 144", b"\xbb\xee", "Лю||-|-"), true),
+    (("\\ISO 2022 IR 87", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), false),
+];
+
 /// Descriptions (LO), in which `^` and `=` are signs like others.
 const DESCRIPTIONS: [Text; 6] = [
     ("ISO_IR 100", b"Knie gr\xf6\xdfer", "Knie größer"),
@@ -148,19 +216,35 @@ fn name(instance: &Instance) -> String {
 }
 
 /// Reads a file with a text in a character set, and checks what stands in the columns.
-fn check((set, raw, expected): Text, tag: Tag, vr: &str, stored: impl Fn(&Instance) -> String) {
+fn check((set, raw, expected): Text, tag: Tag, vr: &str, stored: impl Fn(&Instance) -> String) -> Instance {
     let draft = Draft::plain().text((0x0008, 0x0005), "CS", set).element(tag, vr, raw);
     let instance = read(&draft.file()).unwrap();
     let found = stored(&instance);
     println!("{set:<34}{:<42} {}", expected.escape_debug(), found.escape_debug());
     assert_eq!(found, expected, "{set}");
-    assert_eq!(instance.undecodable, u32::from(expected.contains(char::REPLACEMENT_CHARACTER)), "{set}: {expected}");
+    let undecodable = instance.flaws.of(Flaw::Undecodable).len();
+    assert_eq!(undecodable, u32::from(expected.contains(char::REPLACEMENT_CHARACTER)), "{set}: {expected}");
+    instance
 }
 
 #[test]
 fn names_of_every_character_set_stand_in_their_columns() {
     for row in [&SINGLE[..], &EXTENDED, &MISSPELT, &WRONG].concat() {
         check(row, PATIENT_NAME, "PN", name);
+    }
+}
+
+#[test]
+fn a_character_set_is_found_by_any_of_its_labels_however_it_is_spelled() {
+    for row in LABELS {
+        assert!(!check(row, PATIENT_NAME, "PN", name).flaws.has_unknown_charset, "{}", row.0);
+    }
+}
+
+#[test]
+fn a_declaration_without_a_usable_character_set_is_read_as_if_nothing_were_declared() {
+    for (row, is_unknown) in UNUSABLE {
+        assert_eq!(check(row, PATIENT_NAME, "PN", name).flaws.has_unknown_charset, is_unknown, "{}", row.0);
     }
 }
 

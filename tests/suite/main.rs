@@ -40,4 +40,5 @@ mod slices;
 mod state;
 mod stub_mutants;
 mod traits;
+mod value_notes;
 mod virtual_archive;

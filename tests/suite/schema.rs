@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Index, Said, Site, fixture_archive};
+use crate::support::{Index, PASSWORD, Said, Site, fixture_archive};
 
 /// What a page lists: the four tables joined, studies that anybody may see.
 fn listed(index: &Index, key: &str) -> u64 {
@@ -109,4 +109,94 @@ fn columns_of_the_site_s_own_get_the_zero_of_their_type() {
     assert_eq!(index.rows("SELECT a, b, CAST(c AS CHAR), CAST(d AS CHAR), e, f, g, h, i, j, k, l FROM study"), [row]);
     let told = "study.a, study.b, study.c, study.d, study.e, study.f, study.g, study.h, study.i";
     assert!(said.out.contains(told), "{}", said.out);
+}
+
+#[test]
+fn a_value_out_of_range_or_out_of_an_enumeration_is_null_and_counted() {
+    let site = Site::new();
+    site.add(
+        "a",
+        json!({
+            "PatientSex": "X", "PatientWeight": "1000000", "PatientSize": "-1.5", "PatientAge": "999Y",
+            "AcquisitionNumber": "1", "StudyID": "99999999999", "AccessionNumber": "1.5", "Modality": "OT",
+            "BodyPartExamined": "KNEE", "SeriesNumber": "1850", "InstanceNumber": "123456", "Rows": "4",
+            "NumberOfFrames": "3",
+        }),
+    );
+    let index = Index::mariadb(&site);
+    index.execute(
+        "ALTER TABLE patient MODIFY sex ENUM('M', 'F', 'O') NULL, MODIFY weight DECIMAL(5,2) NULL, \
+         MODIFY height FLOAT(4,2) UNSIGNED NULL, MODIFY age DECIMAL(2,0) NOT NULL; \
+         ALTER TABLE study MODIFY id INT NULL, MODIFY accessionnum SMALLINT NULL; \
+         ALTER TABLE series MODIFY modality ENUM('CT', 'MR') NOT NULL, MODIFY bodypart SET('HEAD', 'NECK') NULL, \
+         MODIFY seriesnumber YEAR NULL; \
+         ALTER TABLE image MODIFY instance VARCHAR(4) NULL, MODIFY numrows ENUM('2', '4') NULL, \
+         MODIFY numframes BIT(2) NULL",
+    );
+    let said = site.reindex(&index, &[]).exits(0);
+    assert_eq!(said.figure("inserted"), 1);
+    assert_eq!(index.rows("SELECT sex, weight, height, age FROM patient"), ["-|-|-|0"]);
+    assert_eq!(index.rows("SELECT id, accessionnum FROM study"), ["-|-"]);
+    assert_eq!(index.rows("SELECT modality, bodypart, seriesnumber FROM series"), ["CT|-|-"]);
+    assert_eq!(index.rows("SELECT instance, numrows, numframes + 0 FROM image"), ["-|4|3"]);
+    assert!(said.out.contains("10 values that are no date, time, number or UID"), "{}", said.out);
+}
+
+#[test]
+fn a_value_that_fits_its_column_is_stored_as_the_column_spells_it() {
+    let site = Site::new();
+    site.add(
+        "a",
+        json!({
+            "PatientSex": "m", "PatientWeight": "70.126", "PatientSize": "1.5", "StudyID": "007",
+            "BodyPartExamined": "head,Neck", "SeriesNumber": "1999", "StudyDescription": "12345678901234567",
+        }),
+    );
+    let index = Index::mariadb(&site);
+    index.execute(
+        "ALTER TABLE patient MODIFY sex ENUM('M', 'F', 'O') NULL, MODIFY weight DECIMAL(5,2) NULL, \
+         MODIFY height INT NULL, MODIFY occupation ENUM('it''s, one', 'b') NOT NULL; \
+         ALTER TABLE study MODIFY id INT NULL, MODIFY description BIGINT NULL; \
+         ALTER TABLE series MODIFY bodypart SET('HEAD', 'NECK') NULL, MODIFY seriesnumber YEAR NULL",
+    );
+    let said = site.reindex(&index, &[]).exits(0);
+    assert_eq!(index.rows("SELECT sex, weight, height, occupation FROM patient"), ["M|70.13|2|it's, one"]);
+    assert_eq!(index.rows("SELECT id, description FROM study"), ["7|12345678901234567"]);
+    assert_eq!(index.rows("SELECT bodypart, seriesnumber FROM series"), ["HEAD,NECK|1999"]);
+    assert!(!said.out.contains("values that are no date"), "{}", said.out);
+    // Rows that say what their files say are neither rewritten nor reported.
+    let again = site.reindex(&index, &["--force", "--existing", "refresh"]).exits(0);
+    assert_eq!((again.figure("updated"), again.figure("unchanged")), (0, 1), "{}", again.out);
+    let archive = site.archive().display().to_string();
+    let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info", "--settle", "0s"];
+    let mut audit = site.program(&["audit", &archive, "--index", &index.url]);
+    Said::of(audit.args(check).env("PACS_INDEX_PASSWORD", PASSWORD)).exits(0);
+}
+
+#[test]
+fn a_date_in_a_column_of_another_type_is_converted_or_null_and_never_cut() {
+    let site = Site::new();
+    site.add(
+        "a",
+        json!({
+            "PatientBirthDate": "19500102", "StudyDate": "20211112", "StudyTime": "101530", "ContentDate": "20211113",
+            "ObservationDateTime": "20211114101530", "InstanceCreationDate": "20211115", "StudyDescription": "20211116",
+        }),
+    );
+    let index = Index::mariadb(&site);
+    index.execute(
+        "ALTER TABLE patient MODIFY birthdate TIMESTAMP NULL; \
+         ALTER TABLE study MODIFY studydate DATETIME NULL, MODIFY studytime DATE NULL, MODIFY description DATE NULL; \
+         ALTER TABLE image MODIFY contentdate VARCHAR(8) NULL, MODIFY observationdatetime DATE NULL, \
+         MODIFY instancedate TIMESTAMP NULL",
+    );
+    let said = site.reindex(&index, &[]).exits(0);
+    assert_eq!(index.rows("SELECT CAST(birthdate AS CHAR) FROM patient"), ["-"]);
+    let study = index.rows("SELECT CAST(studydate AS CHAR), CAST(studytime AS CHAR), description FROM study");
+    assert_eq!(study, ["2021-11-12 00:00:00|-|-"]);
+    let image = "SELECT contentdate, CAST(observationdatetime AS CHAR), CAST(instancedate AS CHAR) FROM image";
+    assert_eq!(index.rows(image), ["-|2021-11-14|2021-11-15 00:00:00"]);
+    assert!(said.out.contains("4 values that are no date, time, number or UID"), "{}", said.out);
+    let again = site.reindex(&index, &["--force", "--existing", "refresh"]).exits(0);
+    assert_eq!(again.figure("updated"), 0, "{}", again.out);
 }

@@ -1,5 +1,6 @@
 //! What the header reader says of a file, as text.
 
+use pacs_index::dicom::flaw::Flaw;
 use pacs_index::dicom::instance::Value;
 use pacs_index::dicom::{ATTRIBUTES, HeaderReader, Instance, Rejection};
 
@@ -40,6 +41,11 @@ pub fn columns(instance: &Instance) -> Vec<(String, String)> {
     let first = |i: &usize| !(0..*i).any(|earlier| same(earlier, *i));
     let named = |i: usize| format!("{}.{}", ATTRIBUTES[i].table.name(), ATTRIBUTES[i].column);
     let values = (0..ATTRIBUTES.len()).filter(first).map(|i| (named(i), shown(instance.get(i))));
-    let counted = [("unusable", instance.unusable), ("undecodable", instance.undecodable)];
-    values.chain(counted.map(|(name, count)| (name.to_owned(), count.to_string()))).collect()
+    let flaws = [
+        ("unusable", Flaw::Invalid),
+        ("undecodable", Flaw::Undecodable),
+        ("repaired", Flaw::Repaired),
+        ("partial", Flaw::Partial),
+    ];
+    values.chain(flaws.map(|(name, flaw)| (name.to_owned(), instance.flaws.of(flaw).len().to_string()))).collect()
 }

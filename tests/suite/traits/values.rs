@@ -60,12 +60,45 @@ fn dates() -> Vec<Case> {
     const NONE: Values = &[("study.studydate", "-"), ("unusable", "1")];
     const ABSENT: Values = &[("study.studydate", "-")];
     const OTHER: Values = &[("study.studydate", "1993-04-05")];
+    const REPAIRED: Values = &[("study.studydate", "1993-04-05"), ("repaired", "1")];
     let date = |value| with((8, 0x20), "DA", value);
     vec![
         indexed("a date YYYY.MM.DD", date("1993.04.05"), OTHER),
-        indexed("a date YYYY-MM-DD", date("1993-04-05"), OTHER),
+        indexed("a date YYYY-MM-DD", date("1993-04-05"), REPAIRED),
+        indexed("a date YYYY/MM/DD", date("1993/04/05"), REPAIRED),
+        indexed("a date YYYY/M/D", date("1993/4/5"), REPAIRED),
+        indexed("a date with a time behind it", date("19930405103000"), REPAIRED),
+        indexed("a date with a time of minutes behind it", date("199304051030"), REPAIRED),
+        indexed("a date with a fraction behind it", date("19930405103000.123"), REPAIRED),
+        indexed("a date with a time behind a blank", date("19930405 10:30"), REPAIRED),
+        indexed("a date with a time behind a T", date("1993-04-05T10:30:00"), REPAIRED),
+        indexed("a date with a time and an offset", date("19930405103000+0100"), REPAIRED),
+        indexed("a date with slashes and a time", date("1993/04/05 10:30:00"), REPAIRED),
+        indexed(
+            "a day that can be no month, first",
+            date("25/04/1993"),
+            &[("study.studydate", "1993-04-25"), ("repaired", "1")],
+        ),
+        indexed(
+            "a day that can be no month, second",
+            date("04/25/1993"),
+            &[("study.studydate", "1993-04-25"), ("repaired", "1")],
+        ),
+        indexed("a day that is its month", date("05.05.1993"), &[("study.studydate", "1993-05-05"), ("repaired", "1")]),
+        indexed("a date that is two dates", date("12/01/2019"), NONE),
+        indexed("a dotted date that is two dates", date("12.01.2019"), NONE),
+        indexed("a date with a year of two digits", date("19/01/12"), NONE),
+        indexed("a date with two separators", date("1993/04-05"), NONE),
+        indexed("a date with an impossible time behind it", date("19930405996000"), NONE),
+        indexed("a date with a digit behind it", date("199304051"), NONE),
+        indexed("a date with a word behind it", date("19930405 noon"), NONE),
+        indexed("a date before an open range", date("19930405-"), NONE),
         indexed("a date behind blanks", date("  19930405"), OTHER),
-        indexed("two dates: the first", date("19930405\\20000101"), OTHER),
+        indexed(
+            "two dates: the first",
+            date("19930405\\20000101"),
+            &[("study.studydate", "1993-04-05"), ("partial", "1")],
+        ),
         indexed("a leap day", date("20240229"), &[("study.studydate", "2024-02-29")]),
         indexed("a leap day that was none", date("20230229"), NONE),
         indexed("a date 20051399", date("20051399"), NONE),
@@ -80,6 +113,8 @@ fn dates() -> Vec<Case> {
 
 fn times() -> Vec<Case> {
     const NONE: Values = &[("study.studytime", "-"), ("unusable", "1")];
+    const REPAIRED: Values = &[("study.studytime", "07:08:09"), ("repaired", "1")];
+    const MOMENT: Values = &[("image.observationdatetime", "2024-01-02 03:04:05"), ("repaired", "1")];
     let time = |value| with((8, 0x30), "TM", value);
     let date_time = |value| with((0x40, 0xA032), "DT", value);
     vec![
@@ -90,7 +125,28 @@ fn times() -> Vec<Case> {
         indexed("a time HH:MM:SS", time("07:08:09"), &[("study.studytime", "07:08:09")]),
         indexed("a time HH:MM", time("07:08"), &[("study.studytime", "07:08:00")]),
         indexed("the last second of a day", time("235959"), &[("study.studytime", "23:59:59")]),
-        indexed("a leap second", time("235960"), &[("study.studytime", "23:59:59")]),
+        indexed("a leap second", time("235960"), &[("study.studytime", "23:59:59"), ("repaired", "1")]),
+        indexed("a time HH.MM.SS", time("07.08.09"), REPAIRED),
+        indexed("a time HH.MM.SS.ff", time("07.08.09.50"), REPAIRED),
+        indexed("a time H:MM:SS", time("7:08:09"), REPAIRED),
+        indexed("a time with a comma", time("070809,5"), REPAIRED),
+        indexed("a time HH:MM:SS with a comma", time("07:08:09,5"), REPAIRED),
+        indexed("a time with a dot and no fraction", time("070809."), REPAIRED),
+        indexed("a time with an offset", time("070809.5+0100"), REPAIRED),
+        indexed("a time with its date", time("20211112070809"), REPAIRED),
+        indexed("a time HH:MM:SS.ff", time("07:08:09.50"), &[("study.studytime", "07:08:09")]),
+        indexed("a time of hour and dot", time("10.11"), NONE),
+        indexed("a time of minutes with a fraction", time("1011.5"), NONE),
+        indexed("a time of two separators", time("10:11.12"), NONE),
+        indexed("a time of minutes between dashes", time("10-11-12"), NONE),
+        indexed("a time 24:00", time("24:00"), NONE),
+        indexed("a time of five digits", time("71530"), NONE),
+        indexed("a time of three digits", time("715"), NONE),
+        indexed("a time with stray colons", time("1:0:1:5:3:0"), NONE),
+        indexed("a time with a letter behind", time("101530x"), NONE),
+        indexed("a time with a fraction of letters", time("101530.abc"), NONE),
+        indexed("a time with a zone of its own", time("101530Z"), NONE),
+        indexed("a time with a negative offset or end", time("101530-0500"), NONE),
         indexed("a time 240000", time("240000"), NONE),
         indexed("a time 2380", time("2380"), NONE),
         indexed("a range of times", time("0700-0800"), NONE),
@@ -105,6 +161,14 @@ fn times() -> Vec<Case> {
             date_time("20240102"),
             &[("image.observationdatetime", "2024-01-02 00:00:00")],
         ),
+        indexed("a date and time with separators", date_time("2024-01-02 03:04:05"), MOMENT),
+        indexed("a date and time as in ISO 8601", date_time("2024-01-02T03:04:05Z"), MOMENT),
+        indexed("a date and time with slashes", date_time("2024/01/02 03:04:05"), MOMENT),
+        indexed("a date and time with an offset of hours", date_time("20240102030405+01:00"), MOMENT),
+        indexed("a date and time of 13 digits", date_time("2024010203040"), &[("unusable", "1")]),
+        indexed("a date and time with an impossible offset", date_time("20240102030405+9900"), &[("unusable", "1")]),
+        indexed("a range of dates as date and time", date_time("20240101-20240202"), &[("unusable", "1")]),
+        indexed("a date and the hour 24", date_time("20240102240000"), &[("unusable", "1")]),
         indexed("a year as date and time", date_time("2024"), &[("unusable", "1")]),
     ]
 }
@@ -118,17 +182,21 @@ fn numbers() -> Vec<Case> {
         indexed("an integer with a sign", number("+7"), &[("image.instance", "7")]),
         indexed("a negative integer", number("-7"), &[("image.instance", "-7")]),
         indexed("an integer with leading zeros", number("007"), &[("image.instance", "7")]),
-        indexed("an integer with a fraction of zeros", number("7.000"), &[("image.instance", "7")]),
+        indexed("an integer with a fraction of zeros", number("7.000"), &[("image.instance", "7"), ("repaired", "1")]),
+        indexed("an integer with a comma and zeros", number("7,0"), &[("image.instance", "7"), ("repaired", "1")]),
+        indexed("an integer that may be seven thousand", number("7,000"), NONE),
         indexed("an integer with a fraction", number("7.5"), NONE),
-        indexed("several integers: the first", number("7\\8\\9"), &[("image.instance", "7")]),
+        indexed("several integers: the first", number("7\\8\\9"), &[("image.instance", "7"), ("partial", "1")]),
         indexed("an integer behind none", number("\\8"), NONE),
         indexed("the greatest integer", number("2147483647"), &[("image.instance", "2147483647")]),
         indexed("an integer too great", number("2147483648"), NONE),
         indexed("an integer of words", number("seven"), NONE),
-        indexed("an integer with NUL behind", number("7\0ab"), &[("image.instance", "7")]),
+        indexed("an integer with NUL behind", number("7\0ab"), &[("image.instance", "7"), ("partial", "1")]),
         indexed("the greatest short", Draft::plain().short(ROWS, 65535).file(), &[("image.numrows", "65535")]),
-        indexed("no frame", frames("0"), &[]),
-        indexed("one frame", frames("1"), &[]),
+        indexed("no frame", frames("0"), &[("unusable", "1")]),
+        indexed("fewer frames than none", frames("-1"), &[("unusable", "1")]),
+        indexed("frames of words", frames("many"), &[("unusable", "1")]),
+        indexed("one frame", frames("1"), &[("image.numframes", "1")]),
         indexed("forty-two frames", frames("42"), &[("image.numframes", "42")]),
     ]
 }
@@ -139,12 +207,22 @@ fn decimals() -> Vec<Case> {
     vec![
         indexed("a decimal", weight("70.5"), &[("patient.weight", "70.5")]),
         indexed("a decimal with exponent", weight("7.05E+1"), &[("patient.weight", "70.5")]),
-        indexed("several decimals: the first", weight("70.5\\71.5"), &[("patient.weight", "70.5")]),
+        indexed("several decimals: the first", weight("70.5\\71.5"), &[("patient.weight", "70.5"), ("partial", "1")]),
         indexed("a decimal that no FLOAT holds", weight("1e300"), &[("unusable", "1")]),
         indexed("a decimal that is infinite", weight("inf"), &[("unusable", "1")]),
         indexed("a decimal that is no number", weight("NaN"), &[("unusable", "1")]),
-        indexed("a decimal with a comma", weight("70,5"), &[("unusable", "1")]),
+        indexed("a decimal with a comma", weight("70,5"), &[("patient.weight", "70.5"), ("repaired", "1")]),
+        indexed(
+            "a decimal with a comma and a sign",
+            weight("-0,500"),
+            &[("patient.weight", "-0.5"), ("repaired", "1")],
+        ),
+        indexed("a decimal that may be a thousand", weight("1,500"), &[("unusable", "1")]),
+        indexed("a decimal with two commas", weight("1,500,000"), &[("unusable", "1")]),
+        indexed("a decimal with a comma and a dot", weight("1.500,5"), &[("unusable", "1")]),
+        indexed("a decimal with a unit", weight("70.5 kg"), &[("unusable", "1")]),
         indexed("an age in years", age("061Y"), &[("patient.age", "61")]),
+        indexed("an age without a unit", age("61"), &[("patient.age", "61"), ("repaired", "1")]),
         indexed("an age in months", age("006M"), &[("patient.age", "0.5")]),
         indexed("an age of words", age("old"), &[("unusable", "1")]),
     ]
@@ -153,6 +231,7 @@ fn decimals() -> Vec<Case> {
 fn texts() -> Vec<Case> {
     let description = |value| with((8, 0x1030), "LO", value);
     let name = |value| with((0x10, 0x10), "PN", value);
+    const NOBODY_COUNTED: Values = &[("patient.lastname", ""), ("patient.firstname", ""), ("partial", "1")];
     const FIVE: Values = &[
         ("patient.lastname", "Adams"),
         ("patient.firstname", "John Robert"),
@@ -163,7 +242,34 @@ fn texts() -> Vec<Case> {
     vec![
         indexed("a text between blanks", description("  knee "), &[("study.description", "knee")]),
         indexed("several texts", description("knee\\left"), &[("study.description", "knee\\left")]),
-        indexed("a text with rubbish behind NUL", description("knee\0xyz"), &[("study.description", "knee")]),
+        indexed(
+            "a text with rubbish behind NUL",
+            description("knee\0xyz"),
+            &[("study.description", "knee"), ("partial", "1")],
+        ),
+        indexed("a text with NUL first", description("\0knee"), &[("partial", "1")]),
+        indexed("a name with NUL first", name("\0Adams^John"), NOBODY_COUNTED),
+        indexed("a text with NULs and blanks behind", description("knee \0 \0"), &[("study.description", "knee")]),
+        indexed(
+            "two names of one patient: the first",
+            name("Adams^John\\Baker^Jane"),
+            &[("patient.lastname", "Adams"), ("patient.firstname", "John"), ("partial", "1")],
+        ),
+        indexed(
+            "two names of one physician",
+            with((8, 0x90), "PN", "Adams^John\\Baker^Jane"),
+            &[("study.referringphysician", "Adams^John\\Baker^Jane"), ("partial", "1")],
+        ),
+        indexed(
+            "two operators",
+            with((8, 0x1070), "PN", "Adams^John\\Baker^Jane"),
+            &[("series.operatorname", "Adams^John\\Baker^Jane")],
+        ),
+        indexed(
+            "two modalities: the first",
+            with((8, 0x60), "CS", "MR\\CT"),
+            &[("series.modality", "MR"), ("partial", "1")],
+        ),
         indexed(
             "a comment with leading blanks",
             with((0x10, 0x4000), "LT", "  knee\r\nleft  "),

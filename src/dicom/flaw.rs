@@ -1,0 +1,105 @@
+//! Flaws: the ways in which the stored values of an instance differ from the values in its file.
+
+use super::attributes::ATTRIBUTES;
+
+/// A way in which a stored value differs from the value in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// The value is invalid, or its column cannot store the value: NULL is stored.
+    Invalid,
+    /// Bytes that the character set does not have are replaced by U+FFFD.
+    Undecodable,
+    /// The value breaks the rules of DICOM, and was read because it has one meaning only.
+    Repaired,
+    /// A part of the value is lost, behind a NUL or as a second value, or two values are mixed in one.
+    Partial,
+}
+
+impl Flaw {
+    pub const ALL: [Flaw; 4] = [Flaw::Invalid, Flaw::Undecodable, Flaw::Repaired, Flaw::Partial];
+}
+
+/// Attributes, by their positions in [`ATTRIBUTES`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttributeSet(u128);
+
+const _: () = assert!(ATTRIBUTES.len() <= u128::BITS as usize);
+
+impl AttributeSet {
+    pub fn insert(&mut self, attribute: usize) {
+        self.0 |= 1 << attribute;
+    }
+
+    pub fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..ATTRIBUTES.len()).filter(move |attribute| self.0 >> attribute & 1 == 1)
+    }
+}
+
+/// The flaws of an instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flaws {
+    /// By flaw. Most instances have none, and are moved around much.
+    attributes: Option<Box<[AttributeSet; Flaw::ALL.len()]>>,
+    /// A declared character set is not known.
+    pub has_unknown_charset: bool,
+}
+
+impl Flaws {
+    pub fn add(&mut self, flaw: Flaw, attribute: usize) {
+        self.attributes.get_or_insert_default()[flaw as usize].insert(attribute);
+    }
+
+    /// The attributes that have a flaw.
+    pub fn of(&self, flaw: Flaw) -> AttributeSet {
+        self.attributes.as_ref().map_or(AttributeSet::default(), |attributes| attributes[flaw as usize])
+    }
+
+    /// Appends the flaws, most often none, to a buffer: a byte that says which sets follow.
+    pub(super) fn pack(&self, into: &mut Vec<u8>) {
+        let sets = Flaw::ALL.map(|flaw| self.of(flaw));
+        let present = sets.iter().enumerate().map(|(n, set)| u8::from(!set.is_empty()) << n).sum::<u8>();
+        into.push(present | u8::from(self.has_unknown_charset) << UNKNOWN_CHARSET);
+        into.extend(sets.iter().filter(|set| !set.is_empty()).flat_map(|set| set.0.to_le_bytes()));
+    }
+
+    /// Takes packed flaws from the front of a buffer.
+    pub(super) fn unpack(from: &mut &[u8]) -> Option<Self> {
+        let head = *from.split_off_first()?;
+        let mut flaws = Flaws { has_unknown_charset: head >> UNKNOWN_CHARSET & 1 == 1, attributes: None };
+        for flaw in Flaw::ALL.into_iter().filter(|flaw| head >> *flaw as u8 & 1 == 1) {
+            let packed = from.split_off(..size_of::<u128>())?.try_into().ok()?;
+            flaws.attributes.get_or_insert_default()[flaw as usize] = AttributeSet(u128::from_le_bytes(packed));
+        }
+        Some(flaws)
+    }
+}
+
+/// The bit of the first packed byte behind those of [`Flaw::ALL`].
+const UNKNOWN_CHARSET: usize = Flaw::ALL.len();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_flaws_come_back_whole_or_not_at_all() {
+        let mut flaws = Flaws { has_unknown_charset: true, ..Flaws::default() };
+        flaws.add(Flaw::Repaired, ATTRIBUTES.len() - 1);
+        flaws.add(Flaw::Partial, 0);
+        let mut packed = Vec::new();
+        flaws.pack(&mut packed);
+        assert_eq!(Flaws::unpack(&mut packed.as_slice()), Some(flaws.clone()));
+        assert_eq!(flaws.of(Flaw::Repaired).iter().collect::<Vec<_>>(), [ATTRIBUTES.len() - 1]);
+        for length in 0..packed.len() {
+            assert_eq!(Flaws::unpack(&mut &packed[..length]), None);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Notes on files of which some values are not stored as the file has them. A note names columns, never a value.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::listing::Listing;
+use crate::dicom::ATTRIBUTES;
+use crate::dicom::flaw::{AttributeSet, Flaw, Flaws};
+
+/// The number of lines per reason in one list. A device that writes each of its millions of files with the same fault
+/// would fill the disk; the list then has enough examples, and the summary the whole number.
+const MOST_LINES: u64 = 10_000;
+
+const UNKNOWN_CHARSET: usize = Flaw::ALL.len();
+
+/// The notes that were listed, by reason.
+#[derive(Debug, Default)]
+pub struct ValueNotes {
+    listed: [AtomicU64; Flaw::ALL.len() + 1],
+}
+
+impl ValueNotes {
+    /// Lists a file once for each kind of flaw that its values have.
+    pub fn list(&self, listing: &Listing, path: &Path, flaws: &Flaws) {
+        if flaws.has_unknown_charset {
+            let detail = "Specific Character Set (0008,0005) is not known: text was read as if none were declared";
+            self.add(listing, path, UNKNOWN_CHARSET, "unknown-charset", detail);
+        }
+        for flaw in Flaw::ALL {
+            let attributes = flaws.of(flaw);
+            if !attributes.is_empty() {
+                let (reason, text) = describe(flaw);
+                self.add(listing, path, flaw as usize, reason, &format!("{text}: {}", columns(attributes)));
+            }
+        }
+    }
+
+    fn add(&self, listing: &Listing, path: &Path, kind: usize, reason: &str, detail: &str) {
+        match self.listed[kind].fetch_add(1, Relaxed) + 1 {
+            MOST_LINES => {
+                let detail = format!("{detail}; further files with this reason are only counted in the summary");
+                listing.add("note", path, reason, &detail);
+            }
+            n if n < MOST_LINES => listing.add("note", path, reason, detail),
+            _ => {}
+        }
+    }
+}
+
+/// The reason code of a flaw, and the beginning of its detail.
+fn describe(flaw: Flaw) -> (&'static str, &'static str) {
+    match flaw {
+        Flaw::Invalid => ("invalid-value", "NULL was stored for values that are invalid or out of range"),
+        Flaw::Undecodable => ("undecodable-text", "bytes that the character set does not have became U+FFFD"),
+        Flaw::Repaired => {
+            ("repaired-value", "values that break the rules of DICOM were read, because they have one meaning only")
+        }
+        Flaw::Partial => ("partial-value", "values were stored in part, or two values in one"),
+    }
+}
+
+fn columns(attributes: AttributeSet) -> String {
+    let name = |attribute: usize| format!("{}.{}", ATTRIBUTES[attribute].table.name(), ATTRIBUTES[attribute].column);
+    attributes.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_most_files_have_does_not_fill_the_list() {
+        let directory = tempfile::tempdir().unwrap();
+        let listing = Listing::create(&directory.path().join("list"), false).unwrap();
+        let mut flaws = Flaws::default();
+        flaws.add(Flaw::Repaired, 0);
+        let notes = ValueNotes::default();
+        for _ in 0..MOST_LINES + 5 {
+            notes.list(&listing, Path::new("/a"), &flaws);
+        }
+        flaws.has_unknown_charset = true;
+        notes.list(&listing, Path::new("/b"), &flaws);
+        assert_eq!(listing.lines().unwrap().1, MOST_LINES + 1);
+    }
+}
