@@ -28,6 +28,7 @@ mod images;
 pub mod init;
 pub mod inspect;
 pub mod known;
+mod literal;
 pub mod location;
 mod lookup;
 pub mod mend;

@@ -12,7 +12,7 @@ use super::connection::{connection, within};
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
-use super::{Failure, Refusal, Value};
+use super::{Failure, Refusal, Value, literal};
 
 /// The server's session is set explicitly: what a row must be does not depend on its configuration.
 /// A connection may be idle for as long as a replica lags.
@@ -72,8 +72,12 @@ fn dialect() -> Dialect {
 /// What servers of before 2013 take (MySQL manual, max_allowed_packet).
 const SMALLEST_PACKET: usize = 1 << 20;
 
-/// All that one connection prepares, with room to spare.
-const STATEMENTS: usize = 64;
+/// The capacity of the driver's cache of prepared statements, which closes one when it is full: more than the fixed set
+/// of texts has. A server takes 16,382 by default from all its connections.
+const STATEMENTS: usize = 512;
+
+/// Error 1461: the server's connections together have prepared as many statements as it takes.
+const OUT_OF_STATEMENTS: u16 = 1461;
 
 connection!(MySql, MySqlConnection, MySqlArguments, MySqlRow);
 
@@ -162,6 +166,15 @@ impl MySql {
     pub fn ask(&mut self, sql: &str) -> Result<Answer, Failure> {
         within(LONGEST_ANSWER, &self.runtime, ask::ask(&mut self.connection, sql))?
     }
+}
+
+fn with_values(sql: &str, values: &[Value<'_>]) -> Option<String> {
+    literal::with_values(sql, values)
+}
+
+fn is_out_of_statements(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+    error.is_some_and(|error| error.number() == OUT_OF_STATEMENTS)
 }
 
 /// A column as the catalogue describes it.

@@ -142,6 +142,15 @@ fn text(row: &SqliteRow, column: usize) -> Option<String> {
     sqlx::Row::try_get_unchecked(row, column).ok().flatten()
 }
 
+/// Values are always bound: there is no network between the program and SQLite.
+fn with_values(_: &str, _: &[Value<'_>]) -> Option<String> {
+    None
+}
+
+fn is_out_of_statements(_: &sqlx::Error) -> bool {
+    false
+}
+
 /// Extended result codes of SQLite.
 fn failure(error: sqlx::Error) -> Failure {
     let Some(refused) = error.as_database_error() else { return Failure::Lost(error.to_string()) };

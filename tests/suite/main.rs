@@ -40,3 +40,4 @@ mod slices;
 mod stub_mutants;
 mod traits;
 mod virtual_archive;
+mod wire;

@@ -1,9 +1,8 @@
 //! A database that goes away in mid-run and comes back, or does not.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{sleep, spawn};
@@ -11,45 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{FATES, Index, PASSWORD, ROOT_UID, Said, Site, Small};
-
-/// A server of the test's own, which it may kill.
-struct Server {
-    script: Child,
-    orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-    url: String,
-}
-
-impl Server {
-    fn start() -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server");
-        let mut script = Command::new(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let answers = BufReader::new(script.stdout.take().unwrap());
-        let mut server = Server { orders: script.stdin.take(), script, answers, url: String::new() };
-        server.url = format!("mysql://pacs@127.0.0.1:{}/", server.answer());
-        server
-    }
-
-    fn answer(&mut self) -> String {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "the server does not start: run tests/run, which says what is missing");
-        line.trim().to_owned()
-    }
-
-    fn order(&mut self, order: &str) {
-        writeln!(self.orders.as_ref().unwrap(), "{order}").unwrap();
-        assert_eq!(self.answer(), "done");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.orders = None;
-        let _ = self.script.wait();
-    }
-}
+use crate::support::{FATES, Index, PASSWORD, ROOT_UID, Said, Server, Site, Small};
 
 fn is_long() -> bool {
     std::env::var_os("PACS_INDEX_TEST_LONG").is_some()

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod pacs;
 pub mod pydicom;
 pub mod random;
+mod server;
 mod small;
 pub mod stubs;
 pub mod virtual_archive;
@@ -23,6 +24,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 pub use index::{Connected, Index, TABLES, server_of};
+pub use server::Server;
 pub use small::Small;
 
 pub const ROOT_UID: &str = "1.3.6.1.4.1.32473.7";
