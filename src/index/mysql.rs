@@ -35,6 +35,8 @@ const LOCK_ROWS_ONLY: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMI
 /// A binary log of statements does not go with that: error 1665.
 const LOGS: &str = "SELECT CASE WHEN @@log_bin = 0 THEN 'OFF' ELSE CAST(@@binlog_format AS CHAR) END";
 
+const SEE_OTHER_NODES: &str = "SET SESSION wsrep_sync_wait = 1";
+
 const BEGIN: &str = "START TRANSACTION";
 
 const COLUMNS: &str = "SELECT CAST(COLUMN_NAME AS CHAR) FROM information_schema.COLUMNS \
@@ -96,6 +98,9 @@ impl MySql {
         let packet = database.fetch(&"SELECT CAST(@@max_allowed_packet AS CHAR)".into(), &[])?;
         let packet = packet.first().and_then(|row| row.first()?.as_ref()?.parse::<usize>().ok());
         database.statement_bytes = packet.unwrap_or(SMALLEST_PACKET) / 2;
+        // What a node of a cluster has committed, another node may show later. Servers without Galera lack the variable, or
+        // ignore it.
+        database.ask(SEE_OTHER_NODES)?;
         database.learn_collation()?;
         Ok(database)
     }
@@ -177,6 +182,9 @@ fn is_out_of_statements(error: &sqlx::Error) -> bool {
     error.is_some_and(|error| error.number() == OUT_OF_STATEMENTS)
 }
 
+/// Error 1180: the server has not made a commit.
+const ERROR_DURING_COMMIT: u16 = 1180;
+
 /// A column as the catalogue describes it.
 fn found(row: Vec<Option<String>>) -> Option<Found> {
     let [name, kind, whole, characters, bytes, set, nullable, default, extra, privileges, collation] =
@@ -230,6 +238,11 @@ fn is_away(number: u16) -> bool {
     [&FULL[..], &GOING_DOWN, &CUT, &READ_ONLY, &OF_PROXIES].concat().contains(&number)
 }
 
+/// A Galera node that is not part of a primary component, or is joining it. Elsewhere the number means an unknown command.
+fn is_not_ready(number: u16, message: &str) -> bool {
+    number == 1047 && message.contains("WSREP")
+}
+
 /// Server error numbers and SQL states: the error references of the MySQL and MariaDB manuals. The message of an error
 /// about a row may hold its values: only the name of a column is taken from it.
 pub(super) fn failure(error: sqlx::Error) -> Failure {
@@ -251,7 +264,9 @@ pub(super) fn failure(error: sqlx::Error) -> Failure {
             let detail = column.map_or(format!("error {number}"), |name| format!("error {number} for column `{name}`"));
             Failure::Refused(Refusal { code: "refused-by-index", detail })
         }
-        _ if is_away(number) => Failure::Unreachable(format!("error {number}: {}", refused.message())),
+        // A node that has lost its cluster rolls back; the next statement meets error 1047.
+        (ERROR_DURING_COMMIT, _) => Failure::RolledBack(format!("error {number}: {}", refused.message())),
+        _ if is_away(number) || is_not_ready(number, refused.message()) => Failure::Unreachable(format!("error {number}: {}", refused.message())),
         _ if HARMLESS.contains(&number) => Failure::Lost(format!("error {number}: {}", refused.message())),
         _ => Failure::Lost(format!("error {number}, see the manual of the server")),
     }

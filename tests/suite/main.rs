@@ -14,6 +14,7 @@ mod companions;
 mod conflicts;
 mod edits;
 mod fixtures;
+mod galera;
 mod import;
 mod init;
 mod interruption;

@@ -12,12 +12,12 @@ use serde_json::json;
 
 use crate::support::{FATES, Index, PASSWORD, ROOT_UID, Said, Server, Site, Small};
 
-fn is_long() -> bool {
+pub fn is_long() -> bool {
     std::env::var_os("PACS_INDEX_TEST_LONG").is_some()
 }
 
 /// Studies of two series whose instances disagree, so that the closing step has something to do.
-fn site_with(files: u32) -> Site {
+pub fn site_with(files: u32) -> Site {
     const PER_SERIES: u32 = 250;
     let site = Site::new();
     for n in 0..files {
@@ -34,7 +34,7 @@ fn site_with(files: u32) -> Site {
 }
 
 /// An index in tables that know no transactions.
-fn make_myisam(index: &Index) {
+pub fn make_myisam(index: &Index) {
     for table in ["patient", "study", "series", "image"] {
         index.execute(&format!("ALTER TABLE {table} ENGINE = MyISAM"));
     }
@@ -46,7 +46,7 @@ fn account(said: &Said) -> Vec<String> {
 }
 
 /// Waits until a run has written so many images.
-fn wait_for(index: &Index, images: u64) {
+pub fn wait_for(index: &Index, images: u64) {
     let mut connected = index.connect();
     let deadline = Instant::now() + Duration::from_secs(120);
     let count = |rows: Vec<String>| rows[0].parse::<u64>().unwrap();
@@ -67,7 +67,7 @@ fn cut_connections(index: &Index) {
 
 /// A run through outages ends as one without any, with the same rows.
 #[track_caller]
-fn is_as_without(said: Said, index: &Index, site: &Site, calm: &Index) {
+pub fn is_as_without(said: Said, index: &Index, site: &Site, calm: &Index) {
     let undisturbed = site.reindex(calm, &["--force"]);
     let said = said.exits(undisturbed.exit);
     assert_eq!(account(&said), account(&undisturbed));

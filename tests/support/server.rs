@@ -1,31 +1,71 @@
-//! A database server that belongs to one test.
+//! Database servers that belong to one test.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// A server of the test's own, which the test may kill. `tests/server` starts it and removes it.
+/// A server of the test's own, which the test may kill. `tests/server` starts and removes it.
 pub struct Server {
-    script: Child,
-    orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    script: Script,
     pub url: String,
 }
 
 impl Server {
     pub fn start() -> Self {
-        Self::start_with(&[])
+        let (script, port) = Script::start("tests/server", &[]);
+        Server { script, url: url(&port) }
     }
 
-    /// A server with more options than the default ones.
-    pub fn start_with(options: &[&str]) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server");
-        let mut script = Command::new(script);
-        let mut script = script.args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let answers = BufReader::new(script.stdout.take().unwrap());
-        let mut server = Server { orders: script.stdin.take(), script, answers, url: String::new() };
-        server.url = format!("mysql://pacs@127.0.0.1:{}/", server.answer());
-        server
+    /// Sends one of the commands that `tests/server` lists.
+    pub fn order(&mut self, order: &str) {
+        self.script.order(order);
+    }
+}
+
+/// A Galera cluster of the test's own. `tests/cluster` starts and removes it.
+pub struct Cluster {
+    script: Script,
+    /// A URL for each node.
+    pub nodes: Vec<String>,
+}
+
+impl Cluster {
+    /// Starts a cluster, or prints why the test does not run.
+    pub fn start(nodes: usize) -> Option<Self> {
+        if std::env::var_os("PACS_INDEX_TEST_GALERA").is_none() {
+            println!("*** There is no Galera here (Debian: galera-4): this test DID NOT RUN ***");
+            return None;
+        }
+        let (script, ports) = Script::start("tests/cluster", &[&nodes.to_string()]);
+        Some(Cluster { script, nodes: ports.split(' ').map(url).collect() })
+    }
+
+    /// Sends one of the commands that `tests/cluster` lists.
+    pub fn order(&mut self, order: &str) {
+        self.script.order(order);
+    }
+}
+
+fn url(port: &str) -> String {
+    format!("mysql://pacs@127.0.0.1:{port}/")
+}
+
+/// A script that runs servers until its input ends.
+struct Script {
+    process: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Script {
+    /// Starts a script and returns its first line.
+    fn start(name: &str, arguments: &[&str]) -> (Self, String) {
+        let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
+        let mut process = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        let mut script = Script { orders: process.stdin.take(), process, answers };
+        let first = script.answer();
+        (script, first)
     }
 
     fn answer(&mut self) -> String {
@@ -35,16 +75,15 @@ impl Server {
         line.trim().to_owned()
     }
 
-    /// Sends one of the commands that `tests/server` lists.
-    pub fn order(&mut self, order: &str) {
+    fn order(&mut self, order: &str) {
         writeln!(self.orders.as_ref().unwrap(), "{order}").unwrap();
         assert_eq!(self.answer(), "done");
     }
 }
 
-impl Drop for Server {
+impl Drop for Script {
     fn drop(&mut self) {
         self.orders = None;
-        let _ = self.script.wait();
+        let _ = self.process.wait();
     }
 }
