@@ -13,6 +13,7 @@ mod charsets;
 mod companions;
 mod conflicts;
 mod edits;
+mod equal_servers;
 mod fixtures;
 mod galera;
 mod import;
