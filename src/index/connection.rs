@@ -83,7 +83,9 @@ macro_rules! connection {
             }
 
             fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<u64, Failure> {
-                if keep == Keep::Once && let Some(text) = with_values(sql, values) {
+                if keep == Keep::Once
+                    && let Some(text) = with_values(sql, values)
+                {
                     let query = sqlx::raw_sql(sqlx::AssertSqlSafe(text));
                     let run = sqlx::Executor::execute(&mut self.connection, query);
                     return Ok(within(LONGEST_ANSWER, &self.runtime, run)?.map_err(failure)?.rows_affected());

@@ -266,7 +266,9 @@ pub(super) fn failure(error: sqlx::Error) -> Failure {
         }
         // A node that has lost its cluster rolls back; the next statement meets error 1047.
         (ERROR_DURING_COMMIT, _) => Failure::RolledBack(format!("error {number}: {}", refused.message())),
-        _ if is_away(number) || is_not_ready(number, refused.message()) => Failure::Unreachable(format!("error {number}: {}", refused.message())),
+        _ if is_away(number) || is_not_ready(number, refused.message()) => {
+            Failure::Unreachable(format!("error {number}: {}", refused.message()))
+        }
         _ if HARMLESS.contains(&number) => Failure::Lost(format!("error {number}: {}", refused.message())),
         _ => Failure::Lost(format!("error {number}, see the manual of the server")),
     }

@@ -7,6 +7,9 @@ use super::statements::{self, Dialect};
 use super::{Change, Derive, Existing, Failure, From, ImageRow, Index, Look, Show, Tables, Value, link, names::Name};
 use crate::dicom::{Level, Table};
 
+/// Rows of a query, each value as text.
+pub type Rows = Vec<Vec<Option<String>>>;
+
 /// One connection to a database that takes `?` for a value and backquotes around a name.
 pub trait Database {
     /// Rows per insert, largest first. One fixed size is prepared once and used for most rows; the smaller ones
@@ -20,16 +23,11 @@ pub trait Database {
     /// Returns how many rows a statement matched.
     fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<u64, Failure>;
 
-    /// Returns the rows that a query finds, each value as text.
-    fn fetch_with(
-        &mut self,
-        sql: &Arc<str>,
-        values: &[Value<'_>],
-        keep: Keep,
-    ) -> Result<Vec<Vec<Option<String>>>, Failure>;
+    /// Returns the rows that a query finds.
+    fn fetch_with(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<Rows, Failure>;
 
     /// Returns the rows of a query that is not repeated.
-    fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Rows, Failure> {
         self.fetch_with(sql, values, Keep::Once)
     }
 
@@ -127,12 +125,7 @@ impl<D: Database> SqlIndex<D> {
     }
 
     /// Runs a statement over a list of keys, part by part.
-    fn over_keys(
-        &mut self,
-        verb: Verb,
-        table: impl Into<Table>,
-        keys: &[&str],
-    ) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    fn over_keys(&mut self, verb: Verb, table: impl Into<Table>, keys: &[&str]) -> Result<Rows, Failure> {
         self.over_keys_with(&[], verb, table, keys)
     }
 
@@ -143,14 +136,12 @@ impl<D: Database> SqlIndex<D> {
         verb: Verb,
         table: impl Into<Table>,
         keys: &[&str],
-    ) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    ) -> Result<Rows, Failure> {
         let table = table.into();
         let mut rows = Vec::new();
         for part in keys.chunks(LOOKUP_SIZES[0]) {
             let size = *LOOKUP_SIZES.iter().rfind(|size| **size >= part.len()).unwrap_or(&LOOKUP_SIZES[0]);
-            let filling = std::iter::repeat_n(part.last(), size - part.len());
-            let keys = part.iter().map(Some).chain(filling).flatten().map(|key| Value::Text(key));
-            let values: Vec<Value> = first.iter().copied().chain(keys).collect();
+            let values: Vec<Value> = first.iter().copied().chain(filled(part, size)).collect();
             let sql = self.statement(verb, table, size);
             rows.extend(match verb {
                 Verb::SetModalities | Verb::CountInstances(_) | Verb::TakeBack => {
@@ -224,7 +215,7 @@ impl<D: Database> Index for SqlIndex<D> {
         Ok(rows.into_iter().map(|row| read(table, look.show, fed, row)).collect())
     }
 
-    fn ask(&mut self, sql: &str, values: &[&str]) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    fn ask(&mut self, sql: &str, values: &[&str]) -> Result<Rows, Failure> {
         let values: Vec<Value> = values.iter().map(|value| Value::Text(value)).collect();
         self.database.fetch(&sql.into(), &values)
     }
@@ -263,9 +254,7 @@ impl<D: Database> Index for SqlIndex<D> {
             let size = if part.len() == 1 { 1 } else { FEW };
             let sql = self.statement(Verb::Variants, Level::Patient, size);
             let prefixes: Vec<String> = part.iter().map(|id| statements::escape_like(id) + "[%").collect();
-            let last = prefixes.last().map(|prefix| Value::Text(prefix));
-            let filling = std::iter::repeat_n(last, size - part.len()).flatten();
-            let values: Vec<Value> = prefixes.iter().map(|prefix| Value::Text(prefix)).chain(filling).collect();
+            let values: Vec<Value> = filled(&prefixes, size).collect();
             let rows = self.database.fetch_with(&sql, &values, Keep::Prepared)?;
             variants.extend(rows.into_iter().map(|row| read(Table::Patient, Show::Nothing, 0, row)));
         }
@@ -308,7 +297,7 @@ impl<D: Database> Index for SqlIndex<D> {
         }
         values.push(Value::Text(key));
         values.extend(path.map(Value::Text));
-        // There are as many texts as there are sets of columns.
+        // Each set of columns has a text of its own.
         Ok(self.database.execute(&sql.into(), &values, Keep::Once)? > 0)
     }
 
@@ -372,6 +361,12 @@ impl<D: Database> Index for SqlIndex<D> {
     fn close(self: Box<Self>) {
         self.database.close();
     }
+}
+
+/// Returns texts as values, the last one repeated up to a size.
+fn filled<T: AsRef<str>>(texts: &[T], size: usize) -> impl Iterator<Item = Value<'_>> {
+    let filling = std::iter::repeat_n(texts.last(), size - texts.len()).flatten();
+    texts.iter().chain(filling).map(|text| Value::Text(text.as_ref()))
 }
 
 /// A row as [`statements::find`] lists it.

@@ -142,7 +142,7 @@ fn text(row: &SqliteRow, column: usize) -> Option<String> {
     sqlx::Row::try_get_unchecked(row, column).ok().flatten()
 }
 
-/// Values are always bound: there is no network between the program and SQLite.
+/// Always `None`: values are bound, since SQLite is not behind a network.
 fn with_values(_: &str, _: &[Value<'_>]) -> Option<String> {
     None
 }

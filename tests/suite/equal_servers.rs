@@ -14,7 +14,7 @@ const CORE: [(&str, &str); 4] = [("patient", "origid"), ("study", "uuid"), ("ser
 fn mysql() -> Option<String> {
     let url = std::env::var("PACS_INDEX_TEST_MYSQL").ok();
     if url.is_none() {
-        println!("*** There is no MySQL here (PACS_INDEX_TEST_MYSQL): this test DID NOT RUN ***");
+        println!("*** MySQL is missing (PACS_INDEX_TEST_MYSQL is not set): this test DID NOT RUN ***");
     }
     url
 }
@@ -61,7 +61,8 @@ fn one_of<const N: usize>(values: [&str; N], n: u32) -> Json {
 /// Values that servers may round, pad, fold or order differently.
 fn instance(n: u32) -> Json {
     let (series, study, patient) = (n / 3, n / 7, n / 10);
-    let ids = ["P{}", "p{}", "P-{}", "P_{}", "M\u{fc}ller {}", "Muller {}", "{}", "0{}", "stra\u{df}e {}", "strasse {}"];
+    let ids =
+        ["P{}", "p{}", "P-{}", "P_{}", "M\u{fc}ller {}", "Muller {}", "{}", "0{}", "stra\u{df}e {}", "strasse {}"];
     json!({
         "SpecificCharacterSet": "ISO_IR 192", "SOPInstanceUID": format!("{ROOT_UID}.{study}.{series}.{n}"),
         "StudyInstanceUID": format!("{ROOT_UID}.{study}"), "SeriesInstanceUID": format!("{ROOT_UID}.{study}.{series}"),

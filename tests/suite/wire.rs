@@ -60,7 +60,7 @@ fn prepared_and_closed(index: &Index) -> [u64; 2] {
     })
 }
 
-/// Runs a command and checks that the server closed no statement meanwhile and prepared few.
+/// Runs a command and checks that the server closed no statement for the command and prepared few.
 #[track_caller]
 fn closes_none(index: &Index, what: &str, run: impl FnOnce() -> Said) -> Said {
     let before = prepared_and_closed(index);

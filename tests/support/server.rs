@@ -33,7 +33,7 @@ impl Cluster {
     /// Starts a cluster, or prints why the test does not run.
     pub fn start(nodes: usize) -> Option<Self> {
         if std::env::var_os("PACS_INDEX_TEST_GALERA").is_none() {
-            println!("*** There is no Galera here (Debian: galera-4): this test DID NOT RUN ***");
+            println!("*** Galera is missing (Debian: galera-4): this test DID NOT RUN ***");
             return None;
         }
         let (script, ports) = Script::start("tests/cluster", &[&nodes.to_string()]);
