@@ -1,6 +1,6 @@
 //! Makes a store for measurements: see `store`.
 //!
-//!     cargo run --release --example generate -- DIRECTORY --files 20000 [--per-series 100] [--per-day 2000] [--random-uids]
+//!     cargo run --release --example generate -- DIRECTORY --files 20000 [--per-series 100] [--per-day 2000] [--random-uids] [--disagreeing]
 
 #![allow(clippy::disallowed_methods)]
 #![recursion_limit = "256"]

@@ -26,7 +26,26 @@ pub struct Store {
     /// UIDs of the form 2.25.*, without any order, instead of those of scanners
     #[arg(long)]
     pub random_uids: bool,
+    /// Files of a study that disagree, on a set of attributes of its own
+    #[arg(long)]
+    pub disagreeing: bool,
 }
+
+/// Attributes that files of a study disagree on.
+const DISAGREEING: [(Tag, VR); 12] = [
+    (tags::STUDY_DESCRIPTION, VR::LO),
+    (tags::ACCESSION_NUMBER, VR::SH),
+    (tags::REFERRING_PHYSICIAN_NAME, VR::PN),
+    (tags::STUDY_ID, VR::SH),
+    (tags::NAME_OF_PHYSICIANS_READING_STUDY, VR::PN),
+    (tags::SERIES_DESCRIPTION, VR::LO),
+    (tags::PROTOCOL_NAME, VR::LO),
+    (tags::BODY_PART_EXAMINED, VR::CS),
+    (tags::STATION_NAME, VR::SH),
+    (tags::INSTITUTION_NAME, VR::LO),
+    (tags::OPERATORS_NAME, VR::PN),
+    (tags::INSTITUTIONAL_DEPARTMENT_NAME, VR::LO),
+];
 
 const ROOT: &str = "1.3.6.1.4.1.32473.5";
 
@@ -41,7 +60,7 @@ const KINDS: [(&str, &str, u16, u16, usize, usize); 5] = [
 
 impl Store {
     pub fn of(directory: PathBuf, files: u64) -> Self {
-        Store { directory, files, per_series: 100, per_day: 2000, random_uids: false }
+        Store { directory, files, per_series: 100, per_day: 2000, random_uids: false, disagreeing: false }
     }
 
     /// Writes the files; how many series they are.
@@ -98,11 +117,24 @@ fn make_series(store: &Store, series: u64, first: u64, count: u64) -> std::io::R
         object.put(text(tags::INSTANCE_NUMBER, VR::IS, (n + 1).to_string()));
         object.put(text(tags::IMAGE_POSITION_PATIENT, VR::DS, format!("-170\\-170\\{n}")));
         object.put(text(tags::SLICE_LOCATION, VR::DS, n.to_string()));
+        if store.disagreeing {
+            disagree(&mut object, series, n);
+        }
         let header =
             instance::file(object.clone(), uids::EXPLICIT_VR_LITTLE_ENDIAN, Some("SCANNER"), Default::default());
         instance::write_with_hole(&directory.join(&sop_instance_uid), &header, pixels)?;
     }
     Ok(())
+}
+
+/// Alters the attributes that the files of a series disagree on: each series has its own set of them.
+fn disagree(object: &mut dicom_object::InMemDicomObject, series: u64, n: u64) {
+    let chosen = series.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    for (bit, (tag, vr)) in DISAGREEING.into_iter().enumerate() {
+        if chosen >> bit & 1 == 1 {
+            object.put(DataElement::new(tag, vr, PrimitiveValue::from(format!("TEXT {}", n % 7))));
+        }
+    }
 }
 
 fn private_elements(object: &mut dicom_object::InMemDicomObject, group: u16, count: usize) {

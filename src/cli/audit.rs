@@ -131,6 +131,10 @@ pub struct Repair {
     #[arg(long)]
     pub allow_replica: bool,
 
+    /// Write although a Galera cluster does not replicate tables of the index, which are not InnoDB
+    #[arg(long)]
+    pub allow_unreplicated_tables: bool,
+
     /// Do not ask
     #[arg(long)]
     pub yes: bool,

@@ -173,6 +173,10 @@ pub struct Writing {
     #[arg(long)]
     pub allow_replica: bool,
 
+    /// Write although a Galera cluster does not replicate tables of the index, which are not InnoDB
+    #[arg(long)]
+    pub allow_unreplicated_tables: bool,
+
     /// Wait with writing while this replica lags: mysql://host:port (repeatable)
     #[arg(long = "replica", value_name = "URL")]
     pub replicas: Vec<String>,

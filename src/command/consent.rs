@@ -4,6 +4,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use crate::error::{Error, Result};
+use crate::index::galera;
 use crate::index::location::Access;
 use crate::index::purge::{self, Purging};
 use crate::index::replica::Replica;
@@ -16,6 +17,7 @@ pub fn before_writing(settings: &Reindex) -> Result<Vec<Replica>> {
     let (access, form) = (settings.access, settings.progress);
     if let Some(server) = Server::of(&settings.location)? {
         server.check(access, settings.allow_replica)?;
+        galera::check(&settings.location, access, settings.allow_unreplicated_tables)?;
         // Progress that is not shown is `--quiet`.
         server.doubt().filter(|_| form.is_some()).into_iter().for_each(|doubt| note(form, &doubt));
         if let Some(hint) = unwatched(&server, settings) {

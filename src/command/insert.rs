@@ -118,6 +118,9 @@ pub fn insert(files: &[PathBuf], typed: &cli::Repair) -> Result<Exit> {
     if typed.allow_replica {
         arguments.push("--allow-replica".into());
     }
+    if typed.allow_unreplicated_tables {
+        arguments.push("--allow-unreplicated-tables".into());
+    }
     arguments.push("--".into());
     arguments.extend(typed.roots.iter().map(Into::into));
     let Ok(Cli { command: Command::Reindex(mut reindexing) }) = Cli::try_parse_from(arguments) else {

@@ -19,6 +19,7 @@ use crate::dicom::{Level, Table};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::index::Failure;
+use crate::index::galera;
 use crate::index::location::Access;
 use crate::index::mend::{Mender, SETTABLE, WholeRow};
 use crate::index::server::Server;
@@ -70,6 +71,7 @@ pub fn run(typed: &cli::Repair) -> Result<Exit> {
     }
     if let Some(server) = Server::of(&location)? {
         server.check(Access::Write, typed.allow_replica)?;
+        galera::check(&location, Access::Write, typed.allow_unreplicated_tables)?;
     }
     let tables = location.prepare(Access::Write)?;
     let mut repair = Repair {

@@ -1,7 +1,8 @@
 //! One connection to a database, used by one thread: what is the same for every driver of sqlx.
 //!
 //! A macro, since the driver's bounds cannot be named once for all databases. The file that uses it brings, for its
-//! database, `failure`, which says what an error means, `text`, which reads a value as text, `dialect`, and constants.
+//! database, `failure`, which says what an error means, `text`, which reads a value as text, `dialect`, `with_values`, which
+//! makes a text without parameters of a statement if the database is to get it so, `is_out_of_statements`, and constants.
 
 use std::time::Duration;
 
@@ -82,19 +83,43 @@ macro_rules! connection {
             }
 
             fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<u64, Failure> {
+                if keep == Keep::Once
+                    && let Some(text) = with_values(sql, values)
+                {
+                    let query = sqlx::raw_sql(sqlx::AssertSqlSafe(text));
+                    let run = sqlx::Executor::execute(&mut self.connection, query);
+                    return Ok(within(LONGEST_ANSWER, &self.runtime, run)?.map_err(failure)?.rows_affected());
+                }
                 let query = sqlx::query_with(sqlx::AssertSqlSafe(sql.clone()), Self::arguments(values)?);
-                let query = query.persistent(keep == Keep::Prepared);
-                let done = within(LONGEST_ANSWER, &self.runtime, query.execute(&mut self.connection))?;
-                let done = done.map_err(failure)?;
-                Ok(done.rows_affected())
+                match within(LONGEST_ANSWER, &self.runtime, query.execute(&mut self.connection))? {
+                    Err(error) if is_out_of_statements(&error) => self.execute(sql, values, Keep::Once),
+                    done => Ok(done.map_err(failure)?.rows_affected()),
+                }
             }
 
-            fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Vec<Vec<Option<String>>>, Failure> {
-                let query = sqlx::query_with(sqlx::AssertSqlSafe(sql.clone()), Self::arguments(values)?);
-                let rows = within(LONGEST_ANSWER, &self.runtime, query.fetch_all(&mut self.connection))?;
-                let rows = rows.map_err(failure)?;
+            fn fetch_with(
+                &mut self,
+                sql: &Arc<str>,
+                values: &[Value<'_>],
+                keep: Keep,
+            ) -> Result<Vec<Vec<Option<String>>>, Failure> {
+                let unprepared = (keep == Keep::Once).then(|| with_values(sql, values)).flatten();
+                let rows = match unprepared {
+                    Some(text) => {
+                        let query = sqlx::raw_sql(sqlx::AssertSqlSafe(text));
+                        let run = sqlx::Executor::fetch_all(&mut self.connection, query);
+                        within(LONGEST_ANSWER, &self.runtime, run)?
+                    }
+                    None => {
+                        let query = sqlx::query_with(sqlx::AssertSqlSafe(sql.clone()), Self::arguments(values)?);
+                        within(LONGEST_ANSWER, &self.runtime, query.fetch_all(&mut self.connection))?
+                    }
+                };
+                if keep == Keep::Prepared && rows.as_ref().is_err_and(is_out_of_statements) {
+                    return self.fetch_with(sql, values, Keep::Once);
+                }
                 let texts = |row: &$row| (0..sqlx::Row::len(row)).map(|column| text(row, column)).collect();
-                Ok(rows.iter().map(texts).collect())
+                Ok(rows.map_err(failure)?.iter().map(texts).collect())
             }
 
             fn begin(&mut self) -> Result<(), Failure> {

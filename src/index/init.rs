@@ -18,7 +18,10 @@ pub struct Options {
 }
 
 pub const SQLITE: Options = Options { table: "", patient_id: "VARCHAR(128) COLLATE NOCASE" };
-const MYSQL: Options = Options { table: " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4", patient_id: "VARCHAR(128)" };
+/// Without a collation each server would take its own default, and which Patient IDs are one, and the order of the keys,
+/// would depend on the server. All versions of MySQL and MariaDB have this collation.
+const MYSQL: Options =
+    Options { table: " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci", patient_id: "VARCHAR(128)" };
 
 /// Creates the tables, statement by statement.
 pub fn create(mut run: impl FnMut(&str) -> Result<(), Failure>, options: Options) -> Result<(), Failure> {

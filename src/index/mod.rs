@@ -22,12 +22,14 @@ pub mod existing;
 mod few;
 pub mod fitting;
 mod fold;
+pub mod galera;
 mod gone;
 mod hashes;
 mod images;
 pub mod init;
 pub mod inspect;
 pub mod known;
+mod literal;
 pub mod location;
 mod lookup;
 mod members;
@@ -280,6 +282,8 @@ pub enum Failure {
     Busy(String),
     /// The connection is gone, or the server is going down or full: it may be back soon.
     Unreachable(String),
+    /// The server has rolled back the transaction, as it answered to a commit, and cannot take another one now.
+    RolledBack(String),
     /// The run was told to end while it waited for the database.
     Interrupted,
     /// Anything else: a table, the disk, a privilege.
@@ -298,7 +302,9 @@ impl fmt::Display for Failure {
         match self {
             Failure::Duplicate => write!(f, "a key is there already"),
             Failure::Refused(refusal) => write!(f, "{}", refusal.detail),
-            Failure::Busy(what) | Failure::Unreachable(what) | Failure::Lost(what) => write!(f, "{what}"),
+            Failure::Busy(what) | Failure::Unreachable(what) | Failure::RolledBack(what) | Failure::Lost(what) => {
+                write!(f, "{what}")
+            }
             Failure::Interrupted => write!(f, "interrupted"),
         }
     }

@@ -13,7 +13,7 @@ use super::members::EnumMembers;
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
-use super::{Failure, Refusal, Value};
+use super::{Failure, Refusal, Value, literal};
 
 /// The server's session is set explicitly: what a row must be does not depend on its configuration.
 /// A connection may be idle for as long as a replica lags.
@@ -35,6 +35,8 @@ const LOCK_ROWS_ONLY: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMI
 
 /// A binary log of statements does not go with that: error 1665.
 const LOGS: &str = "SELECT CASE WHEN @@log_bin = 0 THEN 'OFF' ELSE CAST(@@binlog_format AS CHAR) END";
+
+const SEE_OTHER_NODES: &str = "SET SESSION wsrep_sync_wait = 1";
 
 const BEGIN: &str = "START TRANSACTION";
 
@@ -73,8 +75,12 @@ fn dialect() -> Dialect {
 /// What servers of before 2013 take (MySQL manual, max_allowed_packet).
 const SMALLEST_PACKET: usize = 1 << 20;
 
-/// All that one connection prepares, with room to spare.
-const STATEMENTS: usize = 64;
+/// The capacity of the driver's cache of prepared statements, which closes one when it is full: more than the fixed set
+/// of texts has. A server takes 16,382 by default from all its connections.
+const STATEMENTS: usize = 512;
+
+/// Error 1461: the server's connections together have prepared as many statements as it takes.
+const OUT_OF_STATEMENTS: u16 = 1461;
 
 connection!(MySql, MySqlConnection, MySqlArguments, MySqlRow);
 
@@ -93,6 +99,9 @@ impl MySql {
         let packet = database.fetch(&"SELECT CAST(@@max_allowed_packet AS CHAR)".into(), &[])?;
         let packet = packet.first().and_then(|row| row.first()?.as_ref()?.parse::<usize>().ok());
         database.statement_bytes = packet.unwrap_or(SMALLEST_PACKET) / 2;
+        // What a node of a cluster has committed, another node may show later. Servers without Galera lack the variable, or
+        // ignore it.
+        database.ask(SEE_OTHER_NODES)?;
         database.learn_collation()?;
         Ok(database)
     }
@@ -165,6 +174,18 @@ impl MySql {
     }
 }
 
+fn with_values(sql: &str, values: &[Value<'_>]) -> Option<String> {
+    literal::with_values(sql, values)
+}
+
+fn is_out_of_statements(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+    error.is_some_and(|error| error.number() == OUT_OF_STATEMENTS)
+}
+
+/// Error 1180: the server has not made a commit.
+const ERROR_DURING_COMMIT: u16 = 1180;
+
 /// A column as the catalogue describes it.
 fn found(row: Vec<Option<String>>) -> Option<Found> {
     let [name, kind, whole, characters, bytes, set, nullable, default, extra, privileges, collation] =
@@ -221,6 +242,11 @@ fn is_away(number: u16) -> bool {
     [&FULL[..], &GOING_DOWN, &CUT, &READ_ONLY, &OF_PROXIES].concat().contains(&number)
 }
 
+/// A Galera node that is not part of a primary component, or is joining it. Elsewhere the number means an unknown command.
+fn is_not_ready(number: u16, message: &str) -> bool {
+    number == 1047 && message.contains("WSREP")
+}
+
 /// Server error numbers and SQL states: the error references of the MySQL and MariaDB manuals. The message of an error
 /// about a row may hold its values: only the name of a column is taken from it.
 pub(super) fn failure(error: sqlx::Error) -> Failure {
@@ -242,7 +268,11 @@ pub(super) fn failure(error: sqlx::Error) -> Failure {
             let detail = column.map_or(format!("error {number}"), |name| format!("error {number} for column `{name}`"));
             Failure::Refused(Refusal { code: "refused-by-index", detail })
         }
-        _ if is_away(number) => Failure::Unreachable(format!("error {number}: {}", refused.message())),
+        // A node that has lost its cluster rolls back; the next statement meets error 1047.
+        (ERROR_DURING_COMMIT, _) => Failure::RolledBack(format!("error {number}: {}", refused.message())),
+        _ if is_away(number) || is_not_ready(number, refused.message()) => {
+            Failure::Unreachable(format!("error {number}: {}", refused.message()))
+        }
         _ if HARMLESS.contains(&number) => Failure::Lost(format!("error {number}: {}", refused.message())),
         _ => Failure::Lost(format!("error {number}, see the manual of the server")),
     }

@@ -64,7 +64,7 @@ impl Writer {
         let Patience { limit, outages, .. } = self.policy.patience.clone();
         let lost = Instant::now();
         let mut tries = 0;
-        while let Err(Failure::Unreachable(why)) = &done {
+        while let Err(Failure::Unreachable(why) | Failure::RolledBack(why)) = &done {
             // Once at once: a connection that was cut by itself is no outage.
             match tries {
                 0 => {}

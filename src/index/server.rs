@@ -123,7 +123,8 @@ fn master(channel: &NamedRow) -> String {
     format!("{}:{}", text(["Master_Host", "Source_Host"]), text(["Master_Port", "Source_Port"]))
 }
 
-fn variable(database: &mut MySql, name: &str) -> Result<Option<String>, Failure> {
+/// Returns the global value of a variable. `None` if the server has no such variable or does not show it.
+pub(super) fn variable(database: &mut MySql, name: &str) -> Result<Option<String>, Failure> {
     Ok(match database.ask(&format!("SELECT @@global.{name} AS value"))? {
         Answer::Rows(rows) => rows.first().and_then(|row| row.text("value")).map(str::to_owned),
         Answer::Unknown | Answer::Denied => None,

@@ -7,6 +7,9 @@ use super::statements::{self, Dialect};
 use super::{Change, Derive, Existing, Failure, From, ImageRow, Index, Look, Show, Tables, Value, link, names::Name};
 use crate::dicom::{Level, Table};
 
+/// Rows of a query, each value as text.
+pub type Rows = Vec<Vec<Option<String>>>;
+
 /// One connection to a database that takes `?` for a value and backquotes around a name.
 pub trait Database {
     /// Rows per insert, largest first. One fixed size is prepared once and used for most rows; the smaller ones
@@ -20,8 +23,13 @@ pub trait Database {
     /// Returns how many rows a statement matched.
     fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<u64, Failure>;
 
-    /// Rows of texts.
-    fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Vec<Vec<Option<String>>>, Failure>;
+    /// Returns the rows that a query finds.
+    fn fetch_with(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<Rows, Failure>;
+
+    /// Returns the rows of a query that is not repeated.
+    fn fetch(&mut self, sql: &Arc<str>, values: &[Value<'_>]) -> Result<Rows, Failure> {
+        self.fetch_with(sql, values, Keep::Once)
+    }
 
     /// The columns of a table, in their order.
     fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure>;
@@ -35,10 +43,13 @@ pub trait Database {
     fn close(self);
 }
 
-/// Whether a statement comes again, and stays prepared.
+/// Whether a statement is prepared. A connection never closes a statement that it has prepared: the packet that does so
+/// has no answer, and over TCP the next one would wait for a delayed acknowledgement (40 ms).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
+    /// A text out of the fixed set of [`SqlIndex::statement`], which stays prepared as long as the connection lasts.
     Prepared,
+    /// A text that depends on data. MySQL gets it with the values in it, and prepares nothing.
     Once,
 }
 
@@ -68,6 +79,8 @@ enum Verb {
     Find(Look),
     Any,
     RowsAfter,
+    Identities,
+    Variants,
     Edited,
     Modalities(Derive),
     SetModalities,
@@ -90,6 +103,7 @@ impl<D: Database> SqlIndex<D> {
         self.tried.extend(keys);
     }
 
+    /// Returns a statement of the fixed set: about 150 for all verbs, tables and sizes.
     fn statement(&mut self, verb: Verb, table: impl Into<Table>, count: usize) -> Arc<str> {
         let table = table.into();
         let level = table.level();
@@ -99,6 +113,8 @@ impl<D: Database> SqlIndex<D> {
             Verb::Find(look) => statements::find(tables, dialect, table, look, count),
             Verb::Any => format!("SELECT 1 FROM `{}` LIMIT 1", super::table(level)),
             Verb::RowsAfter => statements::rows_after(tables, dialect, count),
+            Verb::Identities => statements::identities(dialect, count),
+            Verb::Variants => statements::variants(tables, dialect, count),
             Verb::Edited => statements::edited(tables, level, count),
             Verb::Modalities(which) => statements::modalities(tables, which, count),
             Verb::SetModalities => statements::set_derived(tables, Level::Study, count),
@@ -109,12 +125,7 @@ impl<D: Database> SqlIndex<D> {
     }
 
     /// Runs a statement over a list of keys, part by part.
-    fn over_keys(
-        &mut self,
-        verb: Verb,
-        table: impl Into<Table>,
-        keys: &[&str],
-    ) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    fn over_keys(&mut self, verb: Verb, table: impl Into<Table>, keys: &[&str]) -> Result<Rows, Failure> {
         self.over_keys_with(&[], verb, table, keys)
     }
 
@@ -125,21 +136,19 @@ impl<D: Database> SqlIndex<D> {
         verb: Verb,
         table: impl Into<Table>,
         keys: &[&str],
-    ) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    ) -> Result<Rows, Failure> {
         let table = table.into();
         let mut rows = Vec::new();
         for part in keys.chunks(LOOKUP_SIZES[0]) {
             let size = *LOOKUP_SIZES.iter().rfind(|size| **size >= part.len()).unwrap_or(&LOOKUP_SIZES[0]);
-            let filling = std::iter::repeat_n(part.last(), size - part.len());
-            let keys = part.iter().map(Some).chain(filling).flatten().map(|key| Value::Text(key));
-            let values: Vec<Value> = first.iter().copied().chain(keys).collect();
+            let values: Vec<Value> = first.iter().copied().chain(filled(part, size)).collect();
             let sql = self.statement(verb, table, size);
             rows.extend(match verb {
                 Verb::SetModalities | Verb::CountInstances(_) | Verb::TakeBack => {
                     self.database.execute(&sql, &values, Keep::Prepared)?;
                     Vec::new()
                 }
-                _ => self.database.fetch(&sql, &values)?,
+                _ => self.database.fetch_with(&sql, &values, Keep::Prepared)?,
             });
         }
         Ok(rows)
@@ -164,7 +173,7 @@ impl<D: Database> Index for SqlIndex<D> {
     fn probe(&mut self, level: Level) -> Result<(), Failure> {
         let probes = self.database.dialect().has_privileges.then(|| statements::probes(&self.tables, level));
         for sql in probes.into_iter().flatten() {
-            self.database.execute(&sql.into(), &[], Keep::Prepared)?;
+            self.database.execute(&sql.into(), &[], Keep::Once)?;
         }
         Ok(())
     }
@@ -191,10 +200,10 @@ impl<D: Database> Index for SqlIndex<D> {
     fn identities(&mut self, patient_ids: &[&str]) -> Result<Vec<String>, Failure> {
         let mut identities = Vec::with_capacity(patient_ids.len());
         for part in patient_ids.chunks(FEW) {
-            let sql: Arc<str> = statements::identities(self.database.dialect(), FEW).into();
+            let sql = self.statement(Verb::Identities, Level::Patient, FEW);
             let filling = std::iter::repeat_n("", FEW - part.len());
             let values: Vec<Value> = part.iter().copied().chain(filling).map(Value::Text).collect();
-            let row = self.database.fetch(&sql, &values)?.pop().unwrap_or_default();
+            let row = self.database.fetch_with(&sql, &values, Keep::Prepared)?.pop().unwrap_or_default();
             identities.extend(row.into_iter().take(part.len()).map(Option::unwrap_or_default));
         }
         Ok(identities)
@@ -206,7 +215,7 @@ impl<D: Database> Index for SqlIndex<D> {
         Ok(rows.into_iter().map(|row| read(table, look.show, fed, row)).collect())
     }
 
-    fn ask(&mut self, sql: &str, values: &[&str]) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    fn ask(&mut self, sql: &str, values: &[&str]) -> Result<Rows, Failure> {
         let values: Vec<Value> = values.iter().map(|value| Value::Text(value)).collect();
         self.database.fetch(&sql.into(), &values)
     }
@@ -230,7 +239,7 @@ impl<D: Database> Index for SqlIndex<D> {
 
     fn rows_after(&mut self, sop_instance_uid: &str) -> Result<Vec<ImageRow>, Failure> {
         let sql = self.statement(Verb::RowsAfter, Level::Instance, PAGE);
-        let rows = self.database.fetch(&sql, &[Value::Text(sop_instance_uid)])?;
+        let rows = self.database.fetch_with(&sql, &[Value::Text(sop_instance_uid)], Keep::Prepared)?;
         let image = |row: Vec<Option<String>>| {
             let [uid, path, series, study, patient] = <[Option<String>; 5]>::try_from(row).unwrap_or_default();
             let [sop_instance_uid, path, series, study] = [uid, path, series, study].map(Option::unwrap_or_default);
@@ -242,10 +251,11 @@ impl<D: Database> Index for SqlIndex<D> {
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure> {
         let mut variants = Vec::new();
         for part in patient_ids.chunks(FEW) {
-            let sql: Arc<str> = statements::variants(&self.tables, self.database.dialect(), part.len()).into();
+            let size = if part.len() == 1 { 1 } else { FEW };
+            let sql = self.statement(Verb::Variants, Level::Patient, size);
             let prefixes: Vec<String> = part.iter().map(|id| statements::escape_like(id) + "[%").collect();
-            let values: Vec<Value> = prefixes.iter().map(|prefix| Value::Text(prefix)).collect();
-            let rows = self.database.fetch(&sql, &values)?;
+            let values: Vec<Value> = filled(&prefixes, size).collect();
+            let rows = self.database.fetch_with(&sql, &values, Keep::Prepared)?;
             variants.extend(rows.into_iter().map(|row| read(Table::Patient, Show::Nothing, 0, row)));
         }
         Ok(variants)
@@ -287,7 +297,8 @@ impl<D: Database> Index for SqlIndex<D> {
         }
         values.push(Value::Text(key));
         values.extend(path.map(Value::Text));
-        Ok(self.database.execute(&sql.into(), &values, Keep::Prepared)? > 0)
+        // Each set of columns has a text of its own.
+        Ok(self.database.execute(&sql.into(), &values, Keep::Once)? > 0)
     }
 
     fn begin(&mut self) -> Result<(), Failure> {
@@ -350,6 +361,12 @@ impl<D: Database> Index for SqlIndex<D> {
     fn close(self: Box<Self>) {
         self.database.close();
     }
+}
+
+/// Returns texts as values, the last one repeated up to a size.
+fn filled<T: AsRef<str>>(texts: &[T], size: usize) -> impl Iterator<Item = Value<'_>> {
+    let filling = std::iter::repeat_n(texts.last(), size - texts.len()).flatten();
+    texts.iter().chain(filling).map(|text| Value::Text(text.as_ref()))
 }
 
 /// A row as [`statements::find`] lists it.

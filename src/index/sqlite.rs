@@ -143,6 +143,15 @@ fn text(row: &SqliteRow, column: usize) -> Option<String> {
     sqlx::Row::try_get_unchecked(row, column).ok().flatten()
 }
 
+/// Always `None`: values are bound, since SQLite is not behind a network.
+fn with_values(_: &str, _: &[Value<'_>]) -> Option<String> {
+    None
+}
+
+fn is_out_of_statements(_: &sqlx::Error) -> bool {
+    false
+}
+
 /// Extended result codes of SQLite.
 fn failure(error: sqlx::Error) -> Failure {
     let Some(refused) = error.as_database_error() else { return Failure::Lost(error.to_string()) };

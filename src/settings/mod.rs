@@ -77,6 +77,8 @@ pub struct Reindex {
     /// Only these files.
     pub files: Option<Vec<PathBuf>>,
     pub allow_replica: bool,
+    /// Tables that a Galera cluster does not replicate are written to.
+    pub allow_unreplicated_tables: bool,
     pub replicas: Vec<Address>,
     pub max_replica_lag: Duration,
     /// How long to wait for a database that was lost.
@@ -155,6 +157,7 @@ impl Reindex {
             finish,
             reads_all: typed.force,
             allow_replica: typed.writing.allow_replica,
+            allow_unreplicated_tables: typed.writing.allow_unreplicated_tables,
             replicas,
             max_replica_lag,
             patience,

@@ -1,9 +1,8 @@
 //! A database that goes away in mid-run and comes back, or does not.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{sleep, spawn};
@@ -11,52 +10,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{FATES, Index, PASSWORD, ROOT_UID, Said, Site, Small};
+use crate::support::{FATES, Index, PASSWORD, ROOT_UID, Said, Server, Site, Small};
 
-/// A server of the test's own, which it may kill.
-struct Server {
-    script: Child,
-    orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-    url: String,
-}
-
-impl Server {
-    fn start() -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server");
-        let mut script = Command::new(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let answers = BufReader::new(script.stdout.take().unwrap());
-        let mut server = Server { orders: script.stdin.take(), script, answers, url: String::new() };
-        server.url = format!("mysql://pacs@127.0.0.1:{}/", server.answer());
-        server
-    }
-
-    fn answer(&mut self) -> String {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "the server does not start: run tests/run, which says what is missing");
-        line.trim().to_owned()
-    }
-
-    fn order(&mut self, order: &str) {
-        writeln!(self.orders.as_ref().unwrap(), "{order}").unwrap();
-        assert_eq!(self.answer(), "done");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.orders = None;
-        let _ = self.script.wait();
-    }
-}
-
-fn is_long() -> bool {
+pub fn is_long() -> bool {
     std::env::var_os("PACS_INDEX_TEST_LONG").is_some()
 }
 
 /// Studies of two series whose instances disagree, so that the closing step has something to do.
-fn site_with(files: u32) -> Site {
+pub fn site_with(files: u32) -> Site {
     const PER_SERIES: u32 = 250;
     let site = Site::new();
     for n in 0..files {
@@ -73,7 +34,7 @@ fn site_with(files: u32) -> Site {
 }
 
 /// An index in tables that know no transactions.
-fn make_myisam(index: &Index) {
+pub fn make_myisam(index: &Index) {
     for table in ["patient", "study", "series", "image"] {
         index.execute(&format!("ALTER TABLE {table} ENGINE = MyISAM"));
     }
@@ -85,7 +46,7 @@ fn account(said: &Said) -> Vec<String> {
 }
 
 /// Waits until a run has written so many images.
-fn wait_for(index: &Index, images: u64) {
+pub fn wait_for(index: &Index, images: u64) {
     let mut connected = index.connect();
     let deadline = Instant::now() + Duration::from_secs(120);
     let count = |rows: Vec<String>| rows[0].parse::<u64>().unwrap();
@@ -106,7 +67,7 @@ fn cut_connections(index: &Index) {
 
 /// A run through outages ends as one without any, with the same rows.
 #[track_caller]
-fn is_as_without(said: Said, index: &Index, site: &Site, calm: &Index) {
+pub fn is_as_without(said: Said, index: &Index, site: &Site, calm: &Index) {
     let undisturbed = site.reindex(calm, &["--force"]);
     let said = said.exits(undisturbed.exit);
     assert_eq!(account(&said), account(&undisturbed));

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod pacs;
 pub mod pydicom;
 pub mod random;
+mod server;
 mod small;
 pub mod stubs;
 pub mod terminal;
@@ -24,6 +25,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 pub use index::{Connected, Index, TABLES, server_of};
+pub use server::{Cluster, Server};
 pub use small::Small;
 
 pub const ROOT_UID: &str = "1.3.6.1.4.1.32473.7";
