@@ -46,10 +46,6 @@ pub const COPY_ENDS: &str = ".part";
 
 const SYSTEM_FILES: [&str; 4] = ["Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store"];
 
-/// Snapshots, thumbnails and waste baskets of storage units. They repeat the archive, or hold what was deleted.
-const SYSTEM_DIRECTORIES: [&str; 8] =
-    [".snapshot", ".snapshots", ".zfs", "#snapshot", "#recycle", "@eaDir", "$RECYCLE.BIN", "System Volume Information"];
-
 /// By name. A sidecar bears the name of its instance, which is a UID: any other file of that ending is looked into.
 pub fn by_name(name: &OsStr) -> Option<Rule> {
     let name = name.to_str()?;
@@ -81,11 +77,6 @@ pub fn by_content(first: &[u8]) -> Option<Rule> {
     let page = text.starts_with(b"<!doctype html") || text.starts_with(b"<html");
     let picture = bitmap || PICTURES.iter().any(|magic| first.starts_with(magic));
     (page || picture).then_some(Rule::PictureOrPage)
-}
-
-/// A directory that is not descended into.
-pub fn is_system_directory(name: &OsStr) -> bool {
-    SYSTEM_DIRECTORIES.iter().any(|directory| name.eq_ignore_ascii_case(directory))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::finding::{Finding, Severity};
 use super::last::{Last, Since};
 use super::replica::{Compared, Difference};
 use crate::archive::Slice;
+use crate::archive::skipped_directories::describe_counts;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::new_file::{self, Readers};
@@ -41,7 +42,10 @@ impl AuditReport<'_> {
         match self.done.interrupted || self.compared.is_some_and(|compared| compared.interrupted) {
             true => Exit::Interrupted,
             false
-                if is_alarm || differs || self.done.findings.iter().any(|finding| finding.severity >= self.fail_on) =>
+                if is_alarm
+                    || differs
+                    || self.done.coverage.unreadable().0 > 0
+                    || self.done.findings.iter().any(|finding| finding.severity >= self.fail_on) =>
             {
                 Exit::Findings
             }
@@ -67,6 +71,17 @@ impl AuditReport<'_> {
         line(String::new());
         let [files, rows, stubs] = [done.files, done.rows, done.stubs].map(text::count);
         line(format!("{files} files and {rows} rows compared in {}; {stubs} stubs", text::duration(self.elapsed)));
+        let (directories, left_out) = done.coverage.unreadable();
+        if directories > 0 {
+            let [directories, left_out] = [directories, left_out].map(text::count);
+            line(format!(
+                "DIRECTORIES UNREADABLE {directories}: {left_out} rows that name files below are not compared"
+            ));
+        }
+        let skipped = done.coverage.skipped();
+        if !skipped.is_empty() {
+            line(format!("directories skipped by rule {}", describe_counts(&skipped, text::count)));
+        }
         if let Some(part) = self.part {
             line(format!("part {part} of the directories, with the rows that name files there"));
         }

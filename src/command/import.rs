@@ -46,7 +46,8 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
             let to = settings.to.as_ref().map(|to| -> Result<Destination> {
                 let state = State { directory: &to.state, key: &to.state_key, busy: run.busy };
                 let ledger = Ledger::open(&state, today, || stop.is_set())?;
-                let filing = Filing { archive: to.archive.clone(), layout: to.layout, day: today };
+                let skipped = run.locator.skipped_directories().clone();
+                let filing = Filing { archive: to.archive.clone(), layout: to.layout, day: today, skipped };
                 Ok(Destination { mark: disk::Mark::of(&to.archive), filing, ledger })
             });
             let rows = Rows::of(&run.location, tables, Access::Write, run.patience, &stop)?;
@@ -95,7 +96,7 @@ fn has_images(settings: &Import) -> Result<bool> {
 fn too_little_room(settings: &Import, to: &To) -> Option<String> {
     let is_new = !Ledger::is_unfinished(&to.state);
     let room = disk::room(&to.archive).filter(|_| is_new && settings.sources.selection.is_all())?;
-    let needed = disk::size_of(settings.sources.roots.paths(), settings.run.walk_threads);
+    let needed = disk::size_of(&settings.sources, settings.run.walk_threads);
     (needed > room).then(|| {
         let [needed, room] = [needed, room].map(text::bytes);
         format!("the sources hold {needed}, and on the disk of {} is room for {room}", to.archive.display())

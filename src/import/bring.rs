@@ -12,7 +12,7 @@ use super::copy::Batch;
 use super::place::Place;
 use super::{Importer, poisoned};
 use crate::archive::skip::Rule;
-use crate::archive::{FoundFile, Roots};
+use crate::archive::{FoundFile, Locator, Roots};
 use crate::dicom::HeaderReader;
 use crate::error::{Error, Result};
 use crate::pipeline::{Bring, Reception};
@@ -144,6 +144,10 @@ impl Importer<'_> {
 impl Bring for Importer<'_> {
     fn sources(&self) -> &Roots {
         &self.plan.sources.roots
+    }
+
+    fn locator(&self) -> &Locator {
+        &self.plan.sources.locator
     }
 
     fn threads(&self) -> usize {

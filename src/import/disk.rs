@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::Sources;
 use crate::archive::walk::{Found, Walk};
 
 /// So much is left free, for the images that come meanwhile: a hundredth of the disk, and no more than this.
@@ -116,8 +117,8 @@ pub fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// How many bytes the files below some directories have.
-pub fn size_of(directories: &[std::path::PathBuf], threads: usize) -> u64 {
+/// The total size in bytes of the files below the sources.
+pub fn size_of(sources: &Sources, threads: usize) -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     let size = AtomicU64::new(0);
@@ -129,6 +130,6 @@ pub fn size_of(directories: &[std::path::PathBuf], threads: usize) -> u64 {
         Ok(())
     };
     // Where it cannot be told, it shows when the disk is full.
-    let _ = Walk::new(directories, threads).run(&add);
+    let _ = Walk::new(sources.roots.paths(), threads, sources.locator.skipped_directories()).run(&add);
     size.into_inner()
 }

@@ -45,7 +45,7 @@ pub struct Contents {
     /// Stubs that are not read, by path, with what they are.
     pub stubs: BTreeMap<PathBuf, String>,
     pub directories_unreadable: BTreeMap<PathBuf, String>,
-    /// Snapshots and waste baskets, which are not looked into.
+    /// Recycle bins, snapshots and the like, each with its kind.
     pub directories_skipped: BTreeMap<PathBuf, String>,
     pub media: Vec<Medium>,
     met: HashSet<u64>,
@@ -187,16 +187,15 @@ impl Plan<'_> {
                 Found::UnreadableDirectory { path, error } => {
                     poisoned(contents).directories_unreadable.insert(path, error.to_string());
                 }
-                Found::SystemDirectory(path) => {
-                    poisoned(contents)
-                        .directories_skipped
-                        .insert(path, "a snapshot or a waste basket, by its name".into());
+                Found::SkippedDirectory { path, reason } => {
+                    poisoned(contents).directories_skipped.insert(path, reason.to_string());
                 }
                 Found::Directory { .. } | Found::Earlier(_) => {}
             }
             if self.stop.is_set() { Err(Enough) } else { Ok(()) }
         };
-        Walk::new(self.sources.roots.paths(), self.threads.min(8)).run(&sink).map_err(|error| {
+        let skipped = self.sources.locator.skipped_directories();
+        Walk::new(self.sources.roots.paths(), self.threads.min(8), skipped).run(&sink).map_err(|error| {
             Error::unfinished(format!("no threads can be started: {error}"), "Set a smaller number of --io-threads.")
         })
     }

@@ -10,13 +10,15 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::read::NoRow;
 use super::{FILES_WAITING, Run, defect};
 use crate::archive::skip::Rule;
-use crate::archive::{FoundFile, Roots, Stub};
+use crate::archive::{FoundFile, Locator, Roots, Stub};
 use crate::dicom::Rejection;
 use crate::error::Result;
 use crate::report::account::{Fate, Outcome};
 
 pub trait Bring: Sync {
     fn sources(&self) -> &Roots;
+
+    fn locator(&self) -> &Locator;
 
     /// So many receive loops run side by side.
     fn threads(&self) -> usize;

@@ -132,7 +132,13 @@ impl Plan<'_> {
     }
 
     fn walk(&self) -> Walk<'_> {
-        Walk::new(self.walked().paths(), self.walk_threads).from_day(self.first_day).of_slice(self.slice)
+        let locator = match self.files {
+            Files::Brought(brings) => brings.locator(),
+            Files::Walked | Files::Named(_) => self.locator,
+        };
+        Walk::new(self.walked().paths(), self.walk_threads, locator.skipped_directories())
+            .from_day(self.first_day)
+            .of_slice(self.slice)
     }
 }
 

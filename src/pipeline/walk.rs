@@ -49,9 +49,9 @@ impl Run<'_> {
                     account.skipped(Rule::Special);
                 }
                 Found::Directory { .. } => count(&account.directories_listed),
-                Found::SystemDirectory(path) => {
-                    count(&account.directories_skipped);
-                    listing.add("directory", &path, "system-directory", "not descended into");
+                Found::SkippedDirectory { path, reason } => {
+                    account.directory_skipped(reason.kind);
+                    listing.add_skipped_directory(&path, &reason);
                 }
                 Found::Earlier(day) => account.not_looked_at(day),
                 Found::Unreadable { path, error } => {

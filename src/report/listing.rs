@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::archive::Stub;
+use crate::archive::skipped_directories::SkipReason;
 use crate::error::{Error, Result};
 use crate::new_file::{self, Readers};
 
@@ -71,6 +72,12 @@ impl Listing {
 
     pub fn add(&self, what: &str, path: &Path, reason: &str, detail: &str) {
         self.write(&Line { what, uid: None, reason, detail, stub: None, ..Line::of(path) });
+    }
+
+    /// Lists a directory that no walk descends into.
+    pub fn add_skipped_directory(&self, path: &Path, reason: &SkipReason) {
+        let detail = format!("{reason}; not searched");
+        self.write(&Line { what: "directory", reason: reason.code(), detail: &detail, ..Line::of(path) });
     }
 
     /// A stub that was not read; its reason is its kind.

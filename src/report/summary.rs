@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::account::{Account, Fate};
 use crate::archive::Slice;
+use crate::archive::skipped_directories::describe_counts;
 use crate::dicom::Table;
 use crate::exit::Exit;
 use crate::index::batch::Parents;
@@ -350,8 +351,9 @@ fn parts<'a>(out: &mut String, parts: impl IntoIterator<Item = (&'a str, u64)>) 
 fn directories(out: &mut String, account: &Account) {
     let count = |counter: &AtomicU64| text::count(counter.load(Relaxed));
     line(out, format_args!("directories listed {}", count(&account.directories_listed)));
-    if account.directories_skipped.load(Relaxed) > 0 {
-        line(out, format_args!("directories skipped by rule {}", count(&account.directories_skipped)));
+    let skipped = account.directories_skipped();
+    if !skipped.is_empty() {
+        line(out, format_args!("directories skipped by rule {}", describe_counts(&skipped, text::count)));
     }
     if let Some((count, first, last)) = account.earlier() {
         let count = text::count(count);

@@ -36,6 +36,7 @@ mod schema;
 mod sequences;
 mod settings;
 mod shell_links;
+mod skipped_directories;
 mod slices;
 mod stub_mutants;
 mod traits;

@@ -2,6 +2,7 @@
 
 mod attacked;
 mod many;
+mod unreadable;
 
 use std::fs;
 use std::os::unix::fs::symlink;
