@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::full_disk;
 
 /// Who may read a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,7 @@ pub enum Readers {
 /// Creates the file. `what` and `option` are for the error; a directory is only made where nobody named the file.
 pub fn create(path: &Path, what: &str, option: &str, is_default: bool, readers: Readers) -> Result<File> {
     let failed = |error: io::Error| {
+        let error = full_disk::named_by_file(path, error);
         Error::usage(
             format!("{what} cannot be created: {}: {error}", path.display()),
             format!("Name a file that does not exist yet, in a directory that you may write to: {option} FILE"),

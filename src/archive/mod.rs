@@ -3,6 +3,7 @@
 
 pub mod breaker;
 pub mod changed;
+pub mod companions;
 pub mod file;
 pub mod filing;
 pub mod layout;

@@ -22,6 +22,10 @@ pub enum Rule {
     UnfinishedCopy,
     /// Not among those that an import was told to bring.
     NotSelected,
+    /// A text on a medium.
+    Text,
+    /// A program on a medium, or a document, a font, a sound or a film that comes with one.
+    Program,
 }
 
 impl Rule {
@@ -34,6 +38,8 @@ impl Rule {
             Rule::Special => "FIFO, socket or device",
             Rule::UnfinishedCopy => "unfinished copy",
             Rule::NotSelected => "not selected",
+            Rule::Text => "text",
+            Rule::Program => "program or document",
         }
     }
 }
@@ -60,7 +66,8 @@ pub fn by_name(name: &OsStr) -> Option<Rule> {
     SYSTEM_FILES.iter().any(|file| name.eq_ignore_ascii_case(file)).then_some(Rule::OperatingSystem)
 }
 
-fn is_uid(stem: &str) -> bool {
+/// Whether a name is that of an instance.
+pub fn is_uid(stem: &str) -> bool {
     stem.contains('.') && stem.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 

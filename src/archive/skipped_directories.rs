@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use super::system_directories::{Name, Place, SYSTEM_DIRECTORIES, SystemDirectory};
+use super::system_directories::{DirectoryName, NameScope, SYSTEM_DIRECTORIES, SystemDirectory};
 
-/// What a skipped directory is used for.
+/// The use of a skipped directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DirectoryKind {
     /// Deleted files.
@@ -83,7 +83,7 @@ pub struct SkippedDirectories {
 }
 
 impl SkippedDirectories {
-    /// Adds the patterns of a site: names of directories, where `*` stands for any characters and `?` for one.
+    /// Adds the patterns of a site: names of directories, where `*` matches any characters and `?` matches one.
     pub fn with_patterns(patterns: &[String]) -> Result<Self, InvalidPattern> {
         let configured = patterns.iter().map(|pattern| regex_of(pattern)).collect::<Result<_, _>>()?;
         Ok(SkippedDirectories { configured })
@@ -95,9 +95,9 @@ impl SkippedDirectories {
         let name = directory.file_name()?;
         self.configured_reason(name).or_else(|| {
             let found = system_directory(name)?;
-            let is_skipped = match found.place {
-                Place::Anywhere => true,
-                Place::BelowRoot => directory.parent() == Some(root) && !is_of_a_patient(directory),
+            let is_skipped = match found.scope {
+                NameScope::Anywhere => true,
+                NameScope::BelowRoot => directory.parent() == Some(root) && !is_of_a_patient(directory),
             };
             is_skipped.then_some(SkipReason { kind: found.kind, source: found.source })
         })
@@ -116,7 +116,7 @@ impl SkippedDirectories {
     /// Whether a new directory of this name would be skipped wherever it is made.
     pub fn are_named(&self, name: &OsStr) -> bool {
         self.configured_reason(name).is_some()
-            || system_directory(name).is_some_and(|found| matches!(found.place, Place::Anywhere))
+            || system_directory(name).is_some_and(|found| matches!(found.scope, NameScope::Anywhere))
     }
 
     fn configured_reason(&self, name: &OsStr) -> Option<SkipReason> {
@@ -135,9 +135,9 @@ fn system_directory(name: &OsStr) -> Option<&'static SystemDirectory> {
         return None;
     }
     SYSTEM_DIRECTORIES.iter().find(|known| match known.name {
-        Name::Exact(exact) => name == exact,
-        Name::IgnoringCase(exact) => name.eq_ignore_ascii_case(exact),
-        Name::Shape(has_shape) => has_shape(name),
+        DirectoryName::Exact(exact) => name == exact,
+        DirectoryName::IgnoringCase(exact) => name.eq_ignore_ascii_case(exact),
+        DirectoryName::Shape(has_shape) => has_shape(name),
     })
 }
 
@@ -185,8 +185,8 @@ mod tests {
     #[test]
     fn each_vendor_and_each_name_is_in_the_table_once() {
         let text = |known: &SystemDirectory| match known.name {
-            Name::Exact(name) | Name::IgnoringCase(name) => name.to_ascii_lowercase(),
-            Name::Shape(_) => known.source.to_owned(),
+            DirectoryName::Exact(name) | DirectoryName::IgnoringCase(name) => name.to_ascii_lowercase(),
+            DirectoryName::Shape(_) => known.source.to_owned(),
         };
         let mut names: Vec<String> = SYSTEM_DIRECTORIES.iter().map(text).collect();
         names.sort();

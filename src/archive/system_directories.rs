@@ -8,7 +8,7 @@ use super::skipped_directories::DirectoryKind::{self, RecoveredFragments, Recycl
 
 /// How the name of a directory is compared.
 #[derive(Clone, Copy)]
-pub enum Name {
+pub enum DirectoryName {
     Exact(&'static str),
     /// For systems that ignore case, and for names with characters that no Patient ID has in either case.
     IgnoringCase(&'static str),
@@ -17,7 +17,7 @@ pub enum Name {
 
 /// Where a name counts.
 #[derive(Clone, Copy)]
-pub enum Place {
+pub enum NameScope {
     Anywhere,
     /// Directly below a root, unless the directory is that of a patient: for plain words.
     BelowRoot,
@@ -25,23 +25,23 @@ pub enum Place {
 
 /// A directory that some system makes.
 pub struct SystemDirectory {
-    pub name: Name,
-    pub place: Place,
+    pub name: DirectoryName,
+    pub scope: NameScope,
     pub kind: DirectoryKind,
     /// Vendor and product.
     pub source: &'static str,
 }
 
 const fn named(name: &'static str, kind: DirectoryKind, source: &'static str) -> SystemDirectory {
-    SystemDirectory { name: Name::IgnoringCase(name), place: Place::Anywhere, kind, source }
+    SystemDirectory { name: DirectoryName::IgnoringCase(name), scope: NameScope::Anywhere, kind, source }
 }
 
 const fn plain_word(name: &'static str, kind: DirectoryKind, source: &'static str) -> SystemDirectory {
-    SystemDirectory { name: Name::Exact(name), place: Place::BelowRoot, kind, source }
+    SystemDirectory { name: DirectoryName::Exact(name), scope: NameScope::BelowRoot, kind, source }
 }
 
 const fn shaped(shape: fn(&str) -> bool, kind: DirectoryKind, source: &'static str) -> SystemDirectory {
-    SystemDirectory { name: Name::Shape(shape), place: Place::Anywhere, kind, source }
+    SystemDirectory { name: DirectoryName::Shape(shape), scope: NameScope::Anywhere, kind, source }
 }
 
 pub const SYSTEM_DIRECTORIES: &[SystemDirectory] = &[

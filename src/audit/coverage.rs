@@ -1,4 +1,4 @@
-//! What an audit cannot see: directories that cannot be listed, with the rows that name files below them, and directories
+//! The limits of an audit: directories that cannot be listed, with the rows that name files below them, and directories
 //! that it skips as a run does.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use super::finding::{Finding, Severity};
 use super::{poisoned, text};
 use crate::archive::skipped_directories::{DirectoryKind, SkippedCounts};
 
-/// The name of the finding that stands for a directory and all rows below it.
+/// The name of the finding for a directory and all rows below it.
 pub const UNREADABLE_DIRECTORY: &str = "unreadable-directory";
 
 #[derive(Debug, Default)]

@@ -16,6 +16,7 @@ use crate::archive::Slice;
 use crate::archive::skipped_directories::describe_counts;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::full_disk;
 use crate::new_file::{self, Readers};
 use crate::progress::text;
 
@@ -160,6 +161,7 @@ impl AuditReport<'_> {
             out.write_all(b"\n")
         });
         written.and_then(|()| out.flush()).map_err(|error| {
+            let error = full_disk::named_by_file(path, error);
             Error::unfinished(
                 format!("--json {}: {error}", path.display()),
                 "The list is not complete. Make room, and run the same command again.",
@@ -195,6 +197,7 @@ pub fn write_for_owner(path: &Path, what: &str, option: &str, text: &str) -> Res
 fn write_for(readers: Readers, path: &Path, what: &str, option: &str, text: &str) -> Result<()> {
     let mut file = new_file::create(path, what, option, false, readers)?;
     file.write_all(text.as_bytes()).map_err(|error| {
+        let error = full_disk::named_by_file(path, error);
         Error::unfinished(
             format!("{option} {}: {error}", path.display()),
             "It is not complete. Make room, and run the same command again.",

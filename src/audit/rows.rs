@@ -16,6 +16,7 @@ use super::{Audit, Depth, MANY, MANY_OF_ALL, Plan, defect, failed, not_kept};
 use crate::archive::file::Location;
 use crate::archive::{FoundFile, Standing, stub};
 use crate::error::Result;
+use crate::full_disk;
 use crate::index::Failure;
 use crate::index::inspect::{AuditedRow, Inspector};
 use crate::sorted::{Sorter, Table};
@@ -93,7 +94,9 @@ impl Audit<'_> {
 
     pub fn suspects(&mut self, files: &Table<FILE>, rows: &Table<ROW>) -> Result<Suspects> {
         let mut unnamed: Sorter<16> = Sorter::new(&self.plan.scratch);
-        let mut out = BufWriter::new(tempfile::tempfile_in(&self.plan.scratch).map_err(not_kept)?);
+        let scratch = &self.plan.scratch;
+        let not_kept = |error| not_kept(full_disk::named(scratch, error));
+        let mut out = BufWriter::new(tempfile::tempfile_in(scratch).map_err(not_kept)?);
         let mut count = 0;
         listed::side_by_side(files, rows, |at| {
             if at.rows.is_empty() {

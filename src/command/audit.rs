@@ -14,6 +14,7 @@ use crate::audit::{self, Plan, csv, html, plan};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::full_disk;
 use crate::index::Location;
 use crate::index::inspect::Inspector;
 use crate::index::location::Access;
@@ -88,6 +89,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     // An alarm, and what was not looked at to its end, say nothing of what was found before.
     if !done.interrupted && done.alarm.is_none() {
         last::write(&settings.last, &done.findings).map_err(|error| {
+            let error = full_disk::named_by_file(&settings.last, error);
             Error::unfinished(
                 format!("what was found cannot be kept for the next audit: {}: {error}", settings.last.display()),
                 "The report is complete. Name another file with --last.",

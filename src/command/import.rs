@@ -10,7 +10,7 @@ use crate::cli;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::import::ledger::{Ledger, State};
-use crate::import::{Destination, Importer, Plan, Rows, disk, list, listing};
+use crate::import::{CopyAccess, Destination, Importer, Plan, Rows, disk, list, listing};
 use crate::index::inspect::Inspector;
 use crate::index::location::Access;
 use crate::pipeline::{Stop, Stored};
@@ -48,7 +48,8 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
                 let ledger = Ledger::open(&state, today, || stop.is_set())?;
                 let skipped = run.locator.skipped_directories().clone();
                 let filing = Filing { archive: to.archive.clone(), layout: to.layout, day: today, skipped };
-                Ok(Destination { mark: disk::Mark::of(&to.archive), filing, ledger })
+                let access = CopyAccess::of_archive(&to.archive, &filing.skipped);
+                Ok(Destination { mark: disk::Mark::of(&to.archive), filing, ledger, access })
             });
             let rows = Rows::of(&run.location, tables, Access::Write, run.patience, &stop)?;
             Importer::new(&plan, rows, to.transpose()?, listing.directory())

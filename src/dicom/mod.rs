@@ -13,6 +13,7 @@ mod inflate;
 pub mod instance;
 pub mod packed;
 pub mod part10;
+pub mod pixel_size;
 pub mod rejection;
 mod scan;
 mod start;

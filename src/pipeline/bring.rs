@@ -146,6 +146,11 @@ impl Reception<'_> {
         self.run.plan.listing.add("conflict", path, reason, detail);
     }
 
+    /// Lists a damaged file that is brought all the same, by the check of an audit that would find it.
+    pub fn report_damage(&self, path: &Path, check: &str, detail: &str) {
+        self.run.plan.listing.add("damaged", path, check, detail);
+    }
+
     /// Something is to be known of a file that is brought all the same.
     pub fn note(&self, path: &Path, reason: &str, detail: &str) {
         self.run.plan.listing.add("note", path, reason, detail);

@@ -29,6 +29,12 @@ use crate::archive::skipped_directories::SkipReason;
 use crate::dicom::{Instance, Rejection};
 use crate::index::Tables;
 
+pub use cut_file::cut;
+
+/// The names of the checks that an import makes too.
+pub const CUT: &str = cut_file::CHECK.name;
+pub const DAMAGED: &str = damaged_file::CHECK.name;
+
 pub const CHECKS: &[Check] = &[
     missing_file::CHECK,
     moved_file::CHECK,

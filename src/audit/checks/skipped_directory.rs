@@ -1,5 +1,5 @@
-//! A row whose file lies in a recycle bin, a snapshot or another directory that no run searches: it was deleted, or goes
-//! when the storage system removes the snapshot.
+//! A row whose file is in a recycle bin, a snapshot or another directory that no run searches: the file was deleted, or
+//! goes when the storage system removes the snapshot.
 
 use super::super::finding::Severity;
 use super::{Asks, AtPath, Check};
@@ -9,7 +9,7 @@ pub const CHECK: Check = Check {
     severity: Severity::Error,
     about: "a row names a file in a recycle bin or a snapshot",
     asks: Asks::Row(|row| match &row.at_path {
-        AtPath::Skipped(reason) => Some(format!("it lies in a directory that every run skips, {reason}")),
+        AtPath::Skipped(reason) => Some(format!("the file is in a directory that every run skips, {reason}")),
         _ => None,
     }),
 };
