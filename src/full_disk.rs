@@ -43,12 +43,12 @@ fn shown(directory: &Path) -> &Path {
 }
 
 /// Whether the disk of a directory has no free block. For errors of libraries that hide the code of the system.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub fn has_no_room(directory: &Path) -> bool {
     rustix::fs::statvfs(shown(directory)).is_ok_and(|disk| disk.f_blocks > 0 && disk.f_bavail == 0)
 }
 
-#[cfg(not(unix))]
+#[cfg(not(target_os = "linux"))]
 pub fn has_no_room(_: &Path) -> bool {
     false
 }

@@ -88,7 +88,7 @@ impl Compared {
         }
     }
 
-    /// Takes back what is missing by its name, and on the medium under another one. Returns the number of instances of
+    /// Removes files from the missing ones that are on the medium under another name. Returns the number of instances of
     /// the medium that no record means.
     pub fn find_renamed(&mut self, instances: &[FoundInstance]) -> u64 {
         let uids: HashSet<u64> = instances.iter().map(|instance| instance.uid).collect();

@@ -25,7 +25,7 @@ pub struct YoungFiles {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccessShortfall {
     pub copies: u64,
-    /// Of these, the number that the owner of the archive cannot read.
+    /// The number of these copies that the owner of the archive cannot read.
     pub unreadable: u64,
     pub owner: u32,
     pub group: u32,
