@@ -2,7 +2,7 @@
 //!
 //! Rooms, from the top floor down; an arrow never points up:
 //! `cli`, `settings` > `command` > `import` > `audit`, `pipeline` > `journal` > `archive`, `index`, `progress`, `report` > `dicom`,
-//! `damaged`, `error`, `exit`, `new_file`, `positioned`, `sorted`.
+//! `damaged`, `error`, `exit`, `full_disk`, `new_file`, `positioned`, `sorted`.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
@@ -14,6 +14,7 @@ pub mod damaged;
 pub mod dicom;
 pub mod error;
 pub mod exit;
+pub mod full_disk;
 pub mod import;
 pub mod index;
 pub mod journal;

@@ -7,11 +7,13 @@ use std::io;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::full_disk;
 
 /// Creates a file that only its owner may read, since paths and values may identify patients. `what` and `option` are for
 /// the error; the directory is created only if the path is the default.
 pub fn create(path: &Path, what: &str, option: &str, is_default: bool) -> Result<File> {
     let failed = |error: io::Error| {
+        let error = full_disk::named_by_file(path, error);
         Error::usage(
             format!("{what} cannot be created: {}: {error}", path.display()),
             format!("Name a file that does not exist yet, in a directory that you may write to: {option} FILE"),

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use crate::full_disk;
 use crate::positioned::read_at;
 
 /// Bytes that are sorted in memory at a time.
@@ -40,7 +41,10 @@ impl<const N: usize> Sorter<N> {
 
     pub fn push(&mut self, record: [u8; N]) -> io::Result<()> {
         self.portion.push(record);
-        if self.portion.len() * N >= PORTION { self.put_aside() } else { Ok(()) }
+        if self.portion.len() * N < PORTION {
+            return Ok(());
+        }
+        self.put_aside().map_err(|error| full_disk::named(&self.directory, error))
     }
 
     fn put_aside(&mut self) -> io::Result<()> {
@@ -56,7 +60,12 @@ impl<const N: usize> Sorter<N> {
 
     /// Writes a table of these records, and of those of other tables, into a file that is empty. Of records that share
     /// a prefix of so many bytes only the last is kept.
-    pub fn finish(mut self, others: &[Table<N>], prefix: usize, note: Note, file: File) -> io::Result<Table<N>> {
+    pub fn finish(self, others: &[Table<N>], prefix: usize, note: Note, file: File) -> io::Result<Table<N>> {
+        let directory = self.directory.clone();
+        self.merge_into(others, prefix, note, file).map_err(|error| full_disk::named(&directory, error))
+    }
+
+    fn merge_into(mut self, others: &[Table<N>], prefix: usize, note: Note, file: File) -> io::Result<Table<N>> {
         self.portion.sort_unstable();
         let mut sources: Vec<Source<N>> = vec![Box::new(self.portion.into_iter().map(Ok))];
         sources.extend(self.put_aside.into_iter().map(|file| Box::new(records(file, u64::MAX)) as Source<N>));

@@ -52,6 +52,7 @@ impl Since {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::SkippedDirectories;
     use crate::archive::walk::{Found, Walk};
     use std::fs;
 
@@ -59,7 +60,8 @@ mod tests {
     fn a_walk_tells_files_that_came_since_and_no_others() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("a/b/c")).unwrap();
-        ["1", "a/1", "a/b/1", "a/b/c/1", "a/b/c/2"]
+        fs::create_dir_all(root.path().join("a/@Recycle")).unwrap();
+        ["1", "a/1", "a/b/1", "a/b/c/1", "a/b/c/2", "a/@Recycle/1"]
             .iter()
             .for_each(|file| fs::write(root.path().join(file), "").unwrap());
         let count = |since: Since| {
@@ -70,7 +72,8 @@ mod tests {
                 }
                 Ok(())
             };
-            Walk::new(&[root.path().to_path_buf()], 2).changed_since(since).run(&sink).unwrap();
+            let skipped = SkippedDirectories::default();
+            Walk::new(&[root.path().to_path_buf()], 2, &skipped).changed_since(since).run(&sink).unwrap();
             found.into_inner()
         };
         assert_eq!(count(Since::now()), 5);

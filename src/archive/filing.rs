@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
-use super::skip;
+use super::{SkippedDirectories, skip};
 use crate::dicom::attributes::position;
 use crate::dicom::{Instance, Table, Value};
 
@@ -56,6 +56,8 @@ pub struct Filing {
     pub archive: PathBuf,
     pub layout: Layout,
     pub day: Date,
+    /// No instance is filed where no run would find it.
+    pub skipped: SkippedDirectories,
 }
 
 /// Why an instance cannot be filed. Holds no value of a patient.
@@ -74,7 +76,10 @@ impl fmt::Display for Unsafe {
 impl Filing {
     /// The path of an instance.
     pub fn place(&self, instance: &Instance) -> Result<PathBuf, Unsafe> {
-        let named = |attribute, text: &str| safe_name(text).map_err(|why| Unsafe { attribute, why });
+        let named = |attribute, text: &str| match safe_name(text) {
+            Ok(name) if self.skipped.are_named(name.as_ref()) => Err(Unsafe { attribute, why: SKIPPED }),
+            name => name.map_err(|why| Unsafe { attribute, why }),
+        };
         let flat_day = || self.day.strftime("%Y-%m-%d-%a").to_string().to_uppercase();
         let study = || named("Study Instance UID (0020,000D)", instance.study_instance_uid());
         let mut path = self.archive.clone();
@@ -100,6 +105,8 @@ fn study_date(instance: &Instance) -> Result<String, Unsafe> {
     }
 }
 
+const SKIPPED: &str = "is the name of a directory that every run skips";
+
 /// File systems take so many bytes.
 const LONGEST: usize = 255;
 
@@ -123,8 +130,8 @@ fn safe_name(text: &str) -> Result<String, &'static str> {
         Err("holds a separator, a control character or one that names of files cannot have everywhere")
     } else if DEVICES.contains(&stem.as_str()) || is_numbered(&stem) {
         Err("is the name of a device on Windows")
-    } else if skip::is_system_directory(text.as_ref()) || skip::by_name(Path::new(text).as_os_str()).is_some() {
-        Err("is a name that archives are not looked into for")
+    } else if skip::by_name(Path::new(text).as_os_str()).is_some() {
+        Err("is the name of a file that every run skips")
     } else {
         Ok(text.to_owned())
     }
@@ -136,7 +143,8 @@ mod tests {
     use super::*;
 
     fn filing(layout: Layout) -> Filing {
-        Filing { archive: "/dicom".into(), layout, day: jiff::civil::date(2021, 11, 12) }
+        let skipped = SkippedDirectories::default();
+        Filing { archive: "/dicom".into(), layout, day: jiff::civil::date(2021, 11, 12), skipped }
     }
 
     #[test]
@@ -166,6 +174,22 @@ mod tests {
     }
 
     #[test]
+    fn a_patient_whose_directory_would_be_skipped_cannot_be_filed() {
+        let place = |id: &str| {
+            let values = [
+                (Table::Image, "uuid", "1.2.3"),
+                (Table::Patient, "origid", id),
+                (Table::Study, "studydate", "2020-01-31"),
+            ];
+            filing(Layout::Patient).place(&Instance::with_texts(&values))
+        };
+        for id in ["@eaDir", "$RECYCLE.BIN", "lost+found", "~snapshot"] {
+            assert_eq!(place(id).unwrap_err().why, SKIPPED, "{id}");
+        }
+        assert!(["recycle", "RECYCLER", "snapshot"].into_iter().all(|id| place(id).is_ok()));
+    }
+
+    #[test]
     fn what_leads_elsewhere_or_cannot_be_stored_everywhere_is_no_name() {
         let long = "1".repeat(256);
         let bad = [
@@ -189,8 +213,6 @@ mod tests {
             "COM²",
             "con ",
             "a*",
-            "@eaDir",
-            "$RECYCLE.BIN",
             "Thumbs.db",
             &long,
         ];

@@ -13,9 +13,10 @@ use super::locality::{Declared, Facts, Locality, Stub};
 use super::mount::Mounts;
 use super::pointer_rule::PointerRule;
 use super::recall::{Permit, Policy};
+use super::skipped_directories::SkipReason;
 use super::stub::{self, Pointer, Target};
 use super::targets::{Targets, There};
-use super::{OpenFile, PathMap, Roots, breaker, path_map};
+use super::{OpenFile, PathMap, Roots, SkippedDirectories, breaker, path_map};
 
 /// By which path the index names what was reached by a link or a pointer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,9 +39,10 @@ impl NamedBy {
     }
 }
 
-/// What a site has settled of stubs.
+/// What a site has settled of stubs, and of directories to skip.
 #[derive(Default)]
 pub struct Rules {
+    pub skipped: SkippedDirectories,
     pub policy: Policy,
     pub declared: Declared,
     /// Beside the roots, where links and pointers may lead.
@@ -91,8 +93,18 @@ const SYMBOLIC_LINK: &str = "symbolic link";
 
 impl Locator {
     pub fn new(roots: &Roots, path_map: &PathMap, rules: Rules) -> Self {
-        let targets = Targets::new(roots, path_map, &rules.target_roots);
+        let targets = Targets::new(roots, path_map, rules.skipped.clone(), &rules.target_roots);
         Locator { mounts: Mounts::new(rules.limits), targets, rules }
+    }
+
+    /// The directories that no walk of these roots descends into.
+    pub fn skipped_directories(&self) -> &SkippedDirectories {
+        &self.rules.skipped
+    }
+
+    /// Why no walk reaches a file, if it lies in a skipped directory.
+    pub fn skip_reason(&self, path: &Path) -> Option<SkipReason> {
+        self.targets.skip_reason(path)
     }
 
     pub fn policy(&self) -> &Policy {

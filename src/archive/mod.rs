@@ -3,6 +3,7 @@
 
 pub mod breaker;
 pub mod changed;
+pub mod companions;
 pub mod file;
 pub mod filing;
 pub mod layout;
@@ -16,8 +17,10 @@ pub mod pointer_rule;
 pub mod recall;
 pub mod roots;
 pub mod skip;
+pub mod skipped_directories;
 pub mod slice;
 pub mod stub;
+mod system_directories;
 mod targets;
 pub mod walk;
 
@@ -27,4 +30,5 @@ pub use locality::Stub;
 pub use locator::{Locator, Seen, Standing};
 pub use path_map::PathMap;
 pub use roots::Roots;
+pub use skipped_directories::SkippedDirectories;
 pub use slice::Slice;

@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
-use super::{mount_table, path_map};
+use super::{SkippedDirectories, mount_table, path_map};
 use crate::error::{Error, Result};
 
 /// Existing, readable directories that hold files and do not contain each other.
@@ -98,9 +98,14 @@ impl Roots {
     }
 }
 
-/// A mount point whose mount is missing is empty, or holds empty directories only.
+/// A mount point whose mount is missing is empty, or holds empty directories only. Recycle bins and snapshots do not
+/// count.
 fn holds_files(root: &Path) -> bool {
-    let mut entries = WalkDir::new(root).into_iter();
+    let skipped = SkippedDirectories::default();
+    let is_searched = |entry: &DirEntry| {
+        entry.depth() == 0 || !entry.file_type().is_dir() || skipped.reason(root, entry.path()).is_none()
+    };
+    let mut entries = WalkDir::new(root).into_iter().filter_entry(is_searched);
     // What cannot be read may hold files; the walk will tell.
     entries.any(|entry| entry.map_or(true, |entry| !entry.file_type().is_dir()))
 }

@@ -22,6 +22,10 @@ pub enum Rule {
     UnfinishedCopy,
     /// Not among those that an import was told to bring.
     NotSelected,
+    /// A text on a medium.
+    Text,
+    /// A program on a medium, or a document, a font, a sound or a film that comes with one.
+    Program,
 }
 
 impl Rule {
@@ -34,6 +38,8 @@ impl Rule {
             Rule::Special => "FIFO, socket or device",
             Rule::UnfinishedCopy => "unfinished copy",
             Rule::NotSelected => "not selected",
+            Rule::Text => "text",
+            Rule::Program => "program or document",
         }
     }
 }
@@ -45,10 +51,6 @@ pub const COPY_BEGINS: &str = ".pacs-index-";
 pub const COPY_ENDS: &str = ".part";
 
 const SYSTEM_FILES: [&str; 4] = ["Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store"];
-
-/// Snapshots, thumbnails and waste baskets of storage units. They repeat the archive, or hold what was deleted.
-const SYSTEM_DIRECTORIES: [&str; 8] =
-    [".snapshot", ".snapshots", ".zfs", "#snapshot", "#recycle", "@eaDir", "$RECYCLE.BIN", "System Volume Information"];
 
 /// By name. A sidecar bears the name of its instance, which is a UID: any other file of that ending is looked into.
 pub fn by_name(name: &OsStr) -> Option<Rule> {
@@ -64,7 +66,8 @@ pub fn by_name(name: &OsStr) -> Option<Rule> {
     SYSTEM_FILES.iter().any(|file| name.eq_ignore_ascii_case(file)).then_some(Rule::OperatingSystem)
 }
 
-fn is_uid(stem: &str) -> bool {
+/// Whether a name is that of an instance.
+pub fn is_uid(stem: &str) -> bool {
     stem.contains('.') && stem.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
@@ -81,11 +84,6 @@ pub fn by_content(first: &[u8]) -> Option<Rule> {
     let page = text.starts_with(b"<!doctype html") || text.starts_with(b"<html");
     let picture = bitmap || PICTURES.iter().any(|magic| first.starts_with(magic));
     (page || picture).then_some(Rule::PictureOrPage)
-}
-
-/// A directory that is not descended into.
-pub fn is_system_directory(name: &OsStr) -> bool {
-    SYSTEM_DIRECTORIES.iter().any(|directory| name.eq_ignore_ascii_case(directory))
 }
 
 #[cfg(test)]

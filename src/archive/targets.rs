@@ -12,11 +12,13 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::locality::Locality;
-use super::{PathMap, Roots, path_map, skip};
+use super::skipped_directories::SkipReason;
+use super::{PathMap, Roots, SkippedDirectories, path_map};
 
 pub struct Targets {
     roots: Roots,
     path_map: PathMap,
+    skipped: SkippedDirectories,
     /// As they were given, and without links.
     allowed: Vec<(PathBuf, PathBuf)>,
     /// The names in directories that were looked through last, the latest in front.
@@ -42,15 +44,22 @@ pub struct There {
 type Not = (Locality, String);
 
 impl Targets {
-    pub fn new(roots: &Roots, path_map: &PathMap, target_roots: &[PathBuf]) -> Self {
+    pub fn new(roots: &Roots, path_map: &PathMap, skipped: SkippedDirectories, target_roots: &[PathBuf]) -> Self {
         let resolved = |root: &PathBuf| Some((root.clone(), root.canonicalize().ok()?));
         let allowed = target_roots.iter().filter_map(resolved).collect();
-        Targets { roots: roots.clone(), path_map: path_map.clone(), allowed, names: Mutex::default() }
+        Targets { roots: roots.clone(), path_map: path_map.clone(), skipped, allowed, names: Mutex::default() }
     }
 
-    /// Whether the walk meets with it: it does not descend into directories of the storage unit's own.
+    /// Whether a walk reaches a path: none descends into recycle bins and snapshots.
     pub fn are_walked(&self, resolved: &Path) -> bool {
-        self.roots.below_resolved(resolved).is_some_and(|below| !below.iter().any(skip::is_system_directory))
+        let root = self.roots.resolved().iter().find(|root| resolved.starts_with(root));
+        root.is_some_and(|root| self.skipped.reason_on_the_way(root, resolved).is_none())
+    }
+
+    /// Why no walk reaches a path below a root, or below another directory that may be read.
+    pub fn skip_reason(&self, path: &Path) -> Option<SkipReason> {
+        let (_, root) = self.place(path)?;
+        self.skipped.reason_on_the_way(root, path.parent()?)
     }
 
     pub fn allow(&self, resolved: &Path) -> bool {

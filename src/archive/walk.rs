@@ -13,9 +13,10 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::changed::{self, Since};
 use super::file::FoundFile;
+use super::layout;
 use super::pending::{Directory, Pending, Rank};
+use super::skipped_directories::{SkipReason, SkippedDirectories};
 use super::slice::Slice;
-use super::{layout, skip};
 
 /// Files travel in messages of this many: more is not faster on a warm disk, and leaves a slow one idle at the end.
 pub const FILES_PER_MESSAGE: usize = 8;
@@ -44,8 +45,11 @@ pub enum Found {
         path: PathBuf,
         error: io::Error,
     },
-    /// A directory of the storage unit's own, not descended into.
-    SystemDirectory(PathBuf),
+    /// A directory that holds no live images, not descended into.
+    SkippedDirectory {
+        path: PathBuf,
+        reason: SkipReason,
+    },
     /// A directory of an earlier day than was asked for, not descended into.
     Earlier(Date),
 }
@@ -56,6 +60,7 @@ pub struct Enough;
 pub struct Walk<'a> {
     roots: &'a [PathBuf],
     threads: usize,
+    skipped: &'a SkippedDirectories,
     pending_limit: usize,
     since: Option<Since>,
     first_day: Option<Date>,
@@ -63,8 +68,8 @@ pub struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(roots: &'a [PathBuf], threads: usize) -> Self {
-        Walk { roots, threads, pending_limit: PENDING_LIMIT, since: None, first_day: None, slice: None }
+    pub fn new(roots: &'a [PathBuf], threads: usize, skipped: &'a SkippedDirectories) -> Self {
+        Walk { roots, threads, skipped, pending_limit: PENDING_LIMIT, since: None, first_day: None, slice: None }
     }
 
     /// Directories that carry an earlier day are passed over. Those that carry none, and the roots, are not.
@@ -138,7 +143,8 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
                     let path = error.path().unwrap_or(&current.path).to_path_buf();
                     let is_directory = path == current.path;
                     current.failed |= is_directory;
-                    if !current.is_held {
+                    // Directories of this slice may lie below one of another.
+                    if !current.is_held && !is_directory {
                         continue;
                     }
                     let error = error.into();
@@ -156,10 +162,10 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
                 if self.is_told(&current, &entry) {
                     self.entry(entry, current.received_on)?;
                 }
-            } else if skip::is_system_directory(entry.file_name()) {
+            } else if let Some(reason) = self.walk.skipped.reason(&self.root, entry.path()) {
                 entries.skip_current_dir();
                 if current.is_held {
-                    (self.sink)(Found::SystemDirectory(entry.into_path()))?;
+                    (self.sink)(Found::SkippedDirectory { path: entry.into_path(), reason })?;
                 }
             } else if let Some(day) = self.earlier_day(entry.path()) {
                 entries.skip_current_dir();
@@ -275,7 +281,8 @@ mod tests {
 
     fn files(root: &Path, threads: usize, pending_limit: usize) -> Vec<PathBuf> {
         let found = Mutex::new(Vec::new());
-        let walk = Walk { roots: &[root.to_path_buf()], threads, pending_limit, ..Walk::new(&[], 1) };
+        let skipped = SkippedDirectories::default();
+        let walk = Walk { roots: &[root.to_path_buf()], threads, pending_limit, ..Walk::new(&[], 1, &skipped) };
         walk.run(&|what| {
             if let Found::Files(files) = what {
                 found.lock().unwrap().extend(files.iter().map(|file| file.path().to_path_buf()));
@@ -316,7 +323,7 @@ mod tests {
             calls.fetch_add(1, Relaxed);
             Err(Enough)
         };
-        Walk::new(&roots, 4).run(&stop).unwrap();
+        Walk::new(&roots, 4, &SkippedDirectories::default()).run(&stop).unwrap();
         assert!(calls.into_inner() <= 4);
     }
 }

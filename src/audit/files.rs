@@ -1,6 +1,7 @@
 //! The archive's side: files are listed with their sizes, and those that no row names are read.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,7 +13,7 @@ use super::headers;
 use super::listed::{self, FILE, ROW};
 use super::one_file::read_header;
 use super::rows::Suspects;
-use super::{Audit, Plan, defect, failed, not_kept, poisoned, text};
+use super::{Audit, Coverage, Plan, defect, failed, not_kept, poisoned, text};
 use crate::archive::walk::{Enough, Found, Walk};
 use crate::archive::{FoundFile, Seen, Standing, Stub, skip};
 use crate::dicom::{Instance, Level, Rejection};
@@ -32,8 +33,10 @@ impl Audit<'_> {
         let (failure, telling) = (Mutex::new(None), Mutex::new(Vec::new()));
         let (count, stubs) = (AtomicU64::new(0), AtomicU64::new(0));
         let plan = self.plan;
-        self.plan.walk(&|found| {
-            let records: Vec<_> = found.iter().filter_map(|file| plan.list(file, &telling, &stubs)).collect();
+        let coverage = Coverage::default();
+        self.plan.walk(&coverage, &|found| {
+            let list = |file| plan.list(file, &coverage, &telling, &stubs);
+            let records: Vec<_> = found.iter().filter_map(list).collect();
             count.fetch_add(records.len() as u64, Relaxed);
             plan.watch.files.fetch_add(found.len() as u64, Relaxed);
             let mut files = poisoned(&files);
@@ -46,6 +49,7 @@ impl Audit<'_> {
         if let Some(error) = failure.into_inner().unwrap_or_default() {
             return Err(not_kept(error));
         }
+        self.done.coverage = coverage;
         (self.done.files, self.done.stubs) = (count.into_inner(), stubs.into_inner());
         self.stubs = telling.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         listed::table(files.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner), &self.plan.scratch)
@@ -114,12 +118,14 @@ impl Audit<'_> {
         let damaged = Mutex::new(Vec::new());
         let plan = self.plan;
         if plan.checks.iter().any(|check| matches!(check.asks, Asks::Whole)) {
-            plan.walk(&|found| {
+            let coverage = Coverage::default();
+            plan.walk(&coverage, &|found| {
                 let of_message = found.into_iter().filter(|file| plan.damage(file).is_some());
                 let of_message: Vec<FoundFile> = of_message.collect();
                 poisoned(&damaged).extend(of_message);
                 true
             })?;
+            self.done.coverage.add(coverage);
         }
         Ok(damaged.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
@@ -145,9 +151,11 @@ impl Audit<'_> {
     ) -> Result<()> {
         let (sender, read) = crossbeam_channel::bounded::<Vec<Read>>(MESSAGES_WAITING);
         let plan = self.plan;
-        std::thread::scope(|scope| {
+        let coverage = Coverage::default();
+        let seen = &coverage;
+        let walked = std::thread::scope(|scope| {
             let walking = scope.spawn(move || {
-                plan.walk(&|found| {
+                plan.walk(seen, &|found| {
                     let mut message = Vec::with_capacity(found.len());
                     for file in found {
                         let mut cursor = Cursor::default();
@@ -180,7 +188,9 @@ impl Audit<'_> {
             drop(read);
             let walked = walking.join().unwrap_or_else(|_| Err(defect()));
             result.and(walked)
-        })
+        });
+        self.done.coverage.add(coverage);
+        walked
     }
 
     /// The paths in the index of the instances of files, by UID.
@@ -259,12 +269,28 @@ impl Plan<'_> {
     }
 
     /// The record of a file that may be an instance. Stubs tell by themselves.
-    fn list(&self, file: &FoundFile, telling: &Mutex<Vec<FoundFile>>, stubs: &AtomicU64) -> Option<[u8; FILE]> {
+    fn list(
+        &self,
+        file: &FoundFile,
+        coverage: &Coverage,
+        telling: &Mutex<Vec<FoundFile>>,
+        stubs: &AtomicU64,
+    ) -> Option<[u8; FILE]> {
         if file.path().file_name().and_then(skip::by_name).is_some() {
             return None;
         }
-        // What has just gone is missing in the index's eyes too.
-        let size = match self.locator.look(file).ok()?.standing {
+        let seen = match self.locator.look(file) {
+            Ok(seen) => seen,
+            // A file that has just gone is missing for the rows, too.
+            Err(error) => {
+                // The directory may be listed and not entered, so that none of its files can be looked at.
+                if let (ErrorKind::PermissionDenied, Some(directory)) = (error.kind(), file.path().parent()) {
+                    coverage.add_unreadable(directory.to_owned(), &error);
+                }
+                return None;
+            }
+        };
+        let size = match seen.standing {
             Standing::Readable(location) => location.state.size,
             Standing::MetElsewhere(_) => listed::STUB,
             Standing::Stub(stub) => {
@@ -278,9 +304,9 @@ impl Plan<'_> {
         Some(listed::file(file.path(), size))
     }
 
-    /// Until `each` wants no more.
-    fn walk(&self, each: &(impl Fn(Vec<FoundFile>) -> bool + Sync)) -> Result<()> {
-        let unreadable = AtomicU64::new(0);
+    /// Lists the files below the roots until `each` returns false.
+    fn walk(&self, coverage: &Coverage, each: &(impl Fn(Vec<FoundFile>) -> bool + Sync)) -> Result<()> {
+        let lost_root = Mutex::new(None);
         let sink = |found: Found| {
             match found {
                 Found::Files(files) => {
@@ -291,22 +317,29 @@ impl Plan<'_> {
                 }
                 // A PACS that purges removes directories too.
                 Found::UnreadableDirectory { error, .. } | Found::Unreadable { error, .. }
-                    if error.kind() == std::io::ErrorKind::NotFound => {}
-                Found::UnreadableDirectory { .. } | Found::Unreadable { .. } => drop(unreadable.fetch_add(1, Relaxed)),
-                _ => {}
+                    if error.kind() == ErrorKind::NotFound => {}
+                // All rows below would seem to be missing.
+                Found::UnreadableDirectory { path, error } if self.roots.paths().contains(&path) => {
+                    poisoned(&lost_root).get_or_insert((path, error));
+                    return Err(Enough);
+                }
+                Found::UnreadableDirectory { path, error } | Found::Unreadable { path, error } => {
+                    coverage.add_unreadable(path, &error);
+                }
+                Found::SkippedDirectory { reason, .. } => coverage.add_skipped(reason.kind),
+                Found::Special(_) | Found::Directory { .. } | Found::Earlier(_) => {}
             }
             if self.stop.is_set() { Err(Enough) } else { Ok(()) }
         };
-        let walk = Walk::new(self.roots.paths(), self.io_threads).of_slice(self.part);
-        walk.run(&sink).map_err(|error| {
+        let walk = Walk::new(self.roots.paths(), self.io_threads, self.locator.skipped_directories());
+        walk.of_slice(self.part).run(&sink).map_err(|error| {
             Error::unfinished(format!("no threads can be started: {error}"), "Set a smaller number of --io-threads.")
         })?;
-        match unreadable.into_inner() {
-            0 => Ok(()),
-            // Their rows would all seem to be missing.
-            some => Err(Error::unfinished(
-                format!("{some} directories below the roots cannot be read"),
-                "Run the audit as a user who may read all of the archive. Nothing was changed.",
+        match lost_root.into_inner().unwrap_or_default() {
+            None => Ok(()),
+            Some((root, error)) => Err(Error::unfinished(
+                format!("the root {} cannot be read: {error}", root.display()),
+                "Is it still mounted? Run the audit as a user who may read the archive. Nothing was changed.",
             )),
         }
     }

@@ -113,7 +113,8 @@ impl Last {
         let now: HashSet<u64> = findings.iter().map(hash).collect();
         let of_made = self.findings.iter().filter(|(check, _)| scope.has_made(check));
         let gone: usize = of_made.map(|(_, hashes)| hashes.difference(&now).count()).sum();
-        since.gone = (scope.is_finished && scope.level >= self.scope.level).then_some(gone as u64);
+        let has_seen_all = scope.is_finished && !scope.has_unreadable_directories && scope.level >= self.scope.level;
+        since.gone = has_seen_all.then_some(gone as u64);
         Some(since)
     }
 }
@@ -170,6 +171,7 @@ mod tests {
             not_made: Vec::new(),
             gaps: Vec::new(),
             is_finished,
+            has_unreadable_directories: false,
         }
     }
 
@@ -196,6 +198,8 @@ mod tests {
         let gone = |scope: &Scope| last.since(&[], scope).unwrap().gone;
         assert_eq!(gone(&scope(Depth::Size, &["missing-file"], false)), None, "interrupted");
         assert_eq!(gone(&scope(Depth::Exists, &["missing-file"], true)), None, "a shallower level");
+        let unreadable = Scope { has_unreadable_directories: true, ..scope(Depth::Size, &["missing-file"], true) };
+        assert_eq!(gone(&unreadable), None, "an unreadable directory");
         assert_eq!(gone(&scope(Depth::Full, &["missing-file"], true)), Some(2));
         assert_eq!(gone(&scope(Depth::Size, &["empty-file"], true)), Some(0), "another check");
     }

@@ -7,6 +7,7 @@
 //! ```
 
 pub mod checks;
+mod coverage;
 pub mod csv;
 mod dated;
 mod files;
@@ -37,6 +38,7 @@ use crate::index::inspect::Inspector;
 use crate::pipeline::Stop;
 use crate::progress::Phase;
 use checks::{Asks, CHECKS, Check};
+pub use coverage::Coverage;
 use finding::Finding;
 use watch::Watch;
 
@@ -92,6 +94,8 @@ pub struct Done {
     pub files: u64,
     pub stubs: u64,
     pub rows: u64,
+    /// What could not be seen of the archive.
+    pub coverage: Coverage,
     /// Checks that this index cannot answer, each with the reason.
     pub not_answered: Vec<(&'static str, String)>,
     /// Everything below the roots seems to be missing: this is told instead of each row.
@@ -124,6 +128,7 @@ pub fn audit(plan: &Plan<'_>, inspector: &mut Inspector) -> Result<Done> {
         && !audit.wait()
     {
         audit.done.interrupted = true;
+        audit.report_unreadable();
         return Ok(audit.done);
     }
     plan.watch.begins(Phase::Comparing);
@@ -134,6 +139,7 @@ pub fn audit(plan: &Plan<'_>, inspector: &mut Inspector) -> Result<Done> {
     audit.look_at_headers()?;
     audit.look_at_damaged(damaged);
     audit.ask_tables_again(asked)?;
+    audit.report_unreadable();
     audit.done.findings.sort();
     audit.done.findings.dedup();
     audit.done.interrupted = plan.stop.is_set();
@@ -150,6 +156,11 @@ struct Audit<'a> {
 }
 
 impl Audit<'_> {
+    fn report_unreadable(&mut self) {
+        let findings = self.done.coverage.findings();
+        self.done.findings.extend(findings);
+    }
+
     /// Until what looked wrong is to be looked at again. False after an interruption.
     fn wait(&self) -> bool {
         self.plan.watch.begins(Phase::Settling);

@@ -17,6 +17,7 @@ use super::finding::{Finding, Severity};
 use super::last::{Last, Since};
 use super::replica::{Compared, Difference};
 use super::scope::Scope;
+use crate::archive::skipped_directories::describe_counts;
 use crate::exit::Exit;
 use crate::progress::text;
 
@@ -47,7 +48,10 @@ impl AuditReport<'_> {
         match self.done.interrupted || self.compared.is_some_and(|compared| compared.interrupted) {
             true => Exit::Interrupted,
             false
-                if is_alarm || differs || self.done.findings.iter().any(|finding| finding.severity >= self.fail_on) =>
+                if is_alarm
+                    || differs
+                    || self.done.coverage.unreadable().0 > 0
+                    || self.done.findings.iter().any(|finding| finding.severity >= self.fail_on) =>
             {
                 Exit::Findings
             }
@@ -76,6 +80,17 @@ impl AuditReport<'_> {
         line(shown(&self.scope.checks()));
         line(shown(&self.scope.place()));
         self.scope.gaps().into_iter().for_each(&mut line);
+        let (directories, left_out) = done.coverage.unreadable();
+        if directories > 0 {
+            let [directories, left_out] = [directories, left_out].map(text::count);
+            line(format!(
+                "DIRECTORIES UNREADABLE {directories}: {left_out} rows that name files below are not compared"
+            ));
+        }
+        let skipped = done.coverage.skipped();
+        if !skipped.is_empty() {
+            line(format!("directories skipped by rule {}", describe_counts(&skipped, text::count)));
+        }
         self.since().into_iter().for_each(&mut line);
         if let Some(alarm) = &done.alarm {
             line(alarm.clone());

@@ -12,6 +12,7 @@ use jiff::Zoned;
 use super::dated::DatedName;
 use super::plan;
 use crate::error::{Error, Result};
+use crate::full_disk;
 
 /// Bytes at the beginning of a file by which a former report is recognized.
 const HEAD: u64 = 4096;
@@ -104,7 +105,7 @@ impl ReportFile {
             Target::Stream(path) => stream(&path, fill),
             Target::File(path) => replace(&path, fill),
         };
-        written.map_err(|error| failed(error.to_string()))
+        written.map_err(|error| failed(full_disk::named_by_file(&self.path, error).to_string()))
     }
 
     /// Whether there is a former report.

@@ -16,6 +16,7 @@ use super::{Audit, Depth, MANY, MANY_OF_ALL, Plan, defect, failed, not_kept};
 use crate::archive::file::Location;
 use crate::archive::{FoundFile, Standing, stub};
 use crate::error::Result;
+use crate::full_disk;
 use crate::index::Failure;
 use crate::index::inspect::{AuditedRow, Inspector};
 use crate::sorted::{Sorter, Table};
@@ -80,7 +81,7 @@ impl Audit<'_> {
             for row in read.iter().flatten() {
                 // A path that cannot be one here stands for itself: no file has it.
                 let path = plan.here(&row.path).unwrap_or_else(|| row.path.clone().into());
-                if plan.is_of_part(&path) {
+                if plan.is_of_part(&path) && !done.coverage.leave_out(&path) {
                     done.rows += 1;
                     rows.push(listed::row(&path, &row.sop_instance_uid, row.least_size)).map_err(not_kept)?;
                 }
@@ -93,7 +94,9 @@ impl Audit<'_> {
 
     pub fn suspects(&mut self, files: &Table<FILE>, rows: &Table<ROW>) -> Result<Suspects> {
         let mut unnamed: Sorter<16> = Sorter::new(&self.plan.scratch);
-        let mut out = BufWriter::new(tempfile::tempfile_in(&self.plan.scratch).map_err(not_kept)?);
+        let scratch = &self.plan.scratch;
+        let not_kept = |error| not_kept(full_disk::named(scratch, error));
+        let mut out = BufWriter::new(tempfile::tempfile_in(scratch).map_err(not_kept)?);
         let mut count = 0;
         listed::side_by_side(files, rows, |at| {
             if at.rows.is_empty() {
@@ -133,6 +136,10 @@ impl Audit<'_> {
             let rows = self.inspector.images(&uids).map_err(|failure| failed(self.plan, failure))?;
             let is_twice: HashMap<&str, bool> = part.iter().map(|(uid, is_twice)| (uid.as_str(), *is_twice)).collect();
             for row in rows {
+                // Its directory became unreadable after the first look.
+                if self.plan.here(&row.path).is_some_and(|file| self.done.coverage.leave_out(&file)) {
+                    continue;
+                }
                 if is_twice.get(row.sop_instance_uid.as_str()) == Some(&true) {
                     twice.entry(row.path.clone()).or_default().push(row);
                     continue;
@@ -250,15 +257,17 @@ impl Plan<'_> {
         let Some(here) = self.here(path).filter(|here| self.locator.place(here).is_some()) else {
             return AtPath::Outside;
         };
-        match self.locator.look(&FoundFile::named(here)) {
-            Ok(seen) => match seen.standing {
+        let skipped = self.locator.skip_reason(&here);
+        match (self.locator.look(&FoundFile::named(here)), skipped) {
+            (Ok(_), Some(reason)) => AtPath::Skipped(reason),
+            (Ok(seen), None) => match seen.standing {
                 // It stands for an image that is elsewhere.
                 Standing::Readable(location) if self.is_pointer(&location) => AtPath::Stub,
                 Standing::Readable(location) => AtPath::File { size: location.state.size },
                 Standing::Stub(_) | Standing::MetElsewhere(_) => AtPath::Stub,
             },
-            Err(error) if error.kind() == ErrorKind::NotFound || is_no_directory(&error) => AtPath::Nothing,
-            Err(error) => AtPath::Unknown(error.to_string()),
+            (Err(error), _) if error.kind() == ErrorKind::NotFound || is_no_directory(&error) => AtPath::Nothing,
+            (Err(error), _) => AtPath::Unknown(error.to_string()),
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Scope {
     pub gaps: Vec<String>,
     /// Whether the audit looked at everything of its part to the end, so that a finding that it does not have is gone.
     pub is_finished: bool,
+    /// Whether directories could not be listed: their findings are not gone for all that this audit knows.
+    pub has_unreadable_directories: bool,
 }
 
 impl Scope {
@@ -32,10 +34,12 @@ impl Scope {
         let not_made = CHECKS.iter().filter_map(|check| Some((check.name.to_owned(), reason(check)?)));
         let made = CHECKS.iter().filter(|check| reason(check).is_none()).map(|check| check.name.to_owned());
         let interrupted = done.interrupted || !compared_to_end;
+        let (unreadable, _) = done.coverage.unreadable();
         let gaps = [
             interrupted.then(|| "interrupted".to_owned()),
             done.alarm.as_ref().map(|_| "rows without a file are not listed one by one".to_owned()),
             plan.part.map(|part| format!("part {part} of the directories")),
+            (unreadable > 0).then(|| format!("directories that cannot be listed: {unreadable}")),
         ];
         Scope {
             index: plan.index.clone(),
@@ -47,6 +51,7 @@ impl Scope {
             not_made: not_made.collect(),
             gaps: gaps.into_iter().flatten().collect(),
             is_finished: !interrupted && done.alarm.is_none(),
+            has_unreadable_directories: unreadable > 0,
         }
     }
 

@@ -224,9 +224,15 @@ pub struct Writing {
     pub quiet: bool,
 }
 
-/// What a site settles of archive stubs.
+/// Settings of the archive's storage: archive stubs, and directories to skip.
 #[derive(Clone, Debug, Args)]
 pub struct Stubs {
+    /// Skip directories of this name; * and ? are wildcards (repeatable)
+    ///
+    /// Recycle bins and snapshots of storage systems are always skipped. A root is read whatever its name is.
+    #[arg(long, value_name = "NAME")]
+    pub skip_dir: Vec<String>,
+
     /// A directory of storage that shows what is on tape or in a cloud as any other file (repeatable)
     #[arg(long, value_name = "DIR")]
     pub nearline: Vec<PathBuf>,

@@ -17,6 +17,7 @@ use crate::audit::{self, Plan, csv, html, plan};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::full_disk;
 use crate::index::Location;
 use crate::index::inspect::Inspector;
 use crate::index::location::Access;
@@ -82,6 +83,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         let old = settings.reports.keep.map(|keep| settings.reports.all().filter_map(move |file| file.prune(keep)));
         notes.extend(old.into_iter().flatten());
         notes.extend(Last::new(made_at, &scope, &done.findings).write(&settings.last).err().map(|error| {
+            let error = full_disk::named_by_file(&settings.last, error);
             format!("the findings cannot be kept for the next audit: {}: {error}", settings.last.display())
         }));
     }

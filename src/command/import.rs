@@ -10,7 +10,7 @@ use crate::cli;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::import::ledger::{Ledger, State};
-use crate::import::{Destination, Importer, Plan, Rows, disk, list, listing};
+use crate::import::{CopyAccess, Destination, Importer, Plan, Rows, disk, list, listing};
 use crate::index::inspect::Inspector;
 use crate::index::location::Access;
 use crate::pipeline::{Stop, Stored};
@@ -47,8 +47,10 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
                 let state = State { directory: &to.state, key: &to.state_key, busy: run.busy };
                 let ledger = Ledger::open(&state, today, || stop.is_set())?;
                 ledger.damaged.iter().for_each(|message| note(run.progress, message));
-                let filing = Filing { archive: to.archive.clone(), layout: to.layout, day: today };
-                Ok(Destination { mark: disk::Mark::of(&to.archive), filing, ledger })
+                let skipped = run.locator.skipped_directories().clone();
+                let filing = Filing { archive: to.archive.clone(), layout: to.layout, day: today, skipped };
+                let access = CopyAccess::of_archive(&to.archive, &filing.skipped);
+                Ok(Destination { mark: disk::Mark::of(&to.archive), filing, ledger, access })
             });
             let rows = Rows::of(&run.location, tables, Access::Write, run.patience, &stop)?;
             Importer::new(&plan, rows, to.transpose()?, listing.directory())
@@ -96,7 +98,7 @@ fn has_images(settings: &Import) -> Result<bool> {
 fn too_little_room(settings: &Import, to: &To) -> Option<String> {
     let is_new = !Ledger::is_unfinished(&to.state);
     let room = disk::room(&to.archive).filter(|_| is_new && settings.sources.selection.is_all())?;
-    let needed = disk::size_of(settings.sources.roots.paths(), settings.run.walk_threads);
+    let needed = disk::size_of(&settings.sources, settings.run.walk_threads);
     (needed > room).then(|| {
         let [needed, room] = [needed, room].map(text::bytes);
         format!("the sources hold {needed}, and on the disk of {} is room for {room}", to.archive.display())

@@ -14,6 +14,7 @@ use crate::cli::{self, Cli, Command};
 use crate::dicom::{HeaderReader, Instance, Table};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::full_disk;
 use crate::index::Failure;
 use crate::index::mend::{Mender, WholeRow};
 
@@ -103,12 +104,12 @@ pub fn undo(before: &Rows, after: &Rows) -> Vec<Undo> {
 
 /// Runs `reindex` over the files.
 pub fn insert(files: &[PathBuf], typed: &cli::Repair) -> Result<Exit> {
-    let scratch = tempfile::tempdir().map_err(|error| scratch_failed(&error))?;
+    let scratch = tempfile::tempdir().map_err(scratch_failed)?;
     let list = scratch.path().join("files");
-    let mut out = std::fs::File::create(&list).map_err(|error| scratch_failed(&error))?;
+    let mut out = std::fs::File::create(&list).map_err(scratch_failed)?;
     for file in files {
         let Some(path) = file.to_str().filter(|path| !path.contains('\n')) else { continue };
-        writeln!(out, "{path}").map_err(|error| scratch_failed(&error))?;
+        writeln!(out, "{path}").map_err(scratch_failed)?;
     }
     let mut arguments: Vec<std::ffi::OsString> =
         vec!["pacs-index".into(), "reindex".into(), "--files".into(), list.into()];
@@ -133,7 +134,8 @@ pub fn insert(files: &[PathBuf], typed: &cli::Repair) -> Result<Exit> {
     reindex::run(&reindexing)
 }
 
-fn scratch_failed(error: &std::io::Error) -> Error {
+fn scratch_failed(error: std::io::Error) -> Error {
+    let error = full_disk::named(&std::env::temp_dir(), error);
     Error::usage(format!("no temporary file can be made: {error}"), "Make room in the directory for them (TMPDIR).")
 }
 

@@ -23,6 +23,7 @@ use crate::journal::Journal;
 use crate::pipeline::key_order::When;
 use crate::pipeline::{self, Files, Outage, Plan, Receipt, Stop, Stored};
 use crate::progress::notice::note;
+use crate::report::details::YoungFiles;
 use crate::report::listing::Listing;
 use crate::report::summary::Summary;
 use crate::settings::{Reindex, StateDirectory};
@@ -177,6 +178,7 @@ pub(super) fn index(
         left_mounts: &settings.locator.mounts.given_up(),
         began_empty: done.began_empty,
         listing: listing.lines(),
+        young: YoungFiles { limit: settle, in_old_directories: done.young_in_old_directories },
     };
     say(&summary.text());
     let exit = summary.exit();

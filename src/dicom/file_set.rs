@@ -97,9 +97,7 @@ impl<S: Source> Reading<'_, S> {
             tags::DIRECTORY_RECORD_SEQUENCE | ITEM_DELIMITATION | SEQUENCE_DELIMITATION => Ok(()),
             tags::REFERENCED_FILE_ID => {
                 let text = self.value(element)?;
-                let components = text.split('\\').map(|name| name.trim().to_owned());
-                let file = components.filter(|name| !name.is_empty()).collect();
-                self.record.get_or_insert_default().file = file;
+                self.record.get_or_insert_default().file = components(&text);
                 Ok(())
             }
             tags::REFERENCED_SOP_INSTANCE_UID_IN_FILE => {
@@ -122,6 +120,16 @@ impl<S: Source> Reading<'_, S> {
     fn record_ends(&mut self) {
         self.set.records.extend(self.record.take().filter(|record| !record.file.is_empty()));
     }
+}
+
+/// The components of a Referenced File ID. Writers of media also separate them with `/`, and begin them with a drive, a
+/// separator, or `.` for the directory of the DICOMDIR.
+fn components(file_id: &str) -> Vec<String> {
+    let names = file_id.split(['\\', '/']).map(|name| name.trim_matches(|c: char| c.is_whitespace() || c == '\0'));
+    let is_drive = |name: &str| matches!(name.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic());
+    let mut names = names.filter(|name| !matches!(*name, "" | ".")).peekable();
+    names.next_if(|name| is_drive(name));
+    names.map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -168,6 +176,16 @@ mod tests {
         }
         item(&mut bytes, 0xE0DD);
         bytes
+    }
+
+    #[test]
+    fn components_are_separated_as_writers_of_media_do() {
+        for file_id in
+            [r"PT0\IM1", "PT0/IM1", r".\PT0\IM1", "./PT0//IM1", r"\PT0\IM1 ", r"d:\PT0\.\IM1", "PT0 \\ IM1\0"]
+        {
+            assert_eq!(components(file_id), ["PT0", "IM1"], "{file_id}");
+        }
+        assert_eq!(components(r"..\IM1"), ["..", "IM1"], "no directory of a medium has this name");
     }
 
     #[test]

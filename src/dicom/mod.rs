@@ -19,6 +19,7 @@ mod nesting;
 mod odd_header;
 pub mod packed;
 pub mod part10;
+pub mod pixel_size;
 pub mod rejection;
 mod scan;
 mod start;

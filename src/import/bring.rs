@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use crossbeam_channel::{Receiver, bounded};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::candidate::{self, Candidate, Met};
+use super::candidate::{self, Candidate, Damage, Met};
 use super::copy::Batch;
 use super::place::Place;
 use super::{Importer, poisoned};
 use crate::archive::skip::Rule;
-use crate::archive::{FoundFile, Roots};
+use crate::archive::{FoundFile, Locator, Roots};
 use crate::dicom::HeaderReader;
 use crate::error::{Error, Result};
 use crate::pipeline::{Bring, Reception};
@@ -77,9 +77,9 @@ impl Importer<'_> {
     /// A damaged file is taken as it is, and told: there may be a better one somewhere.
     fn takes(&self, desk: &mut Desk, candidate: &Candidate, reception: &Reception<'_>) {
         self.taken.fetch_add(1, Relaxed);
-        if let Some(damage) = candidate::damage(&mut desk.reader, &candidate.open) {
+        if let Some(Damage { check, detail }) = candidate::damage(&mut desk.reader, candidate) {
             self.damaged.fetch_add(1, Relaxed);
-            reception.note(&candidate.origin.path, "damaged", &damage);
+            reception.report_damage(&candidate.origin.path, check, &detail);
         }
     }
 
@@ -144,6 +144,10 @@ impl Importer<'_> {
 impl Bring for Importer<'_> {
     fn sources(&self) -> &Roots {
         &self.plan.sources.roots
+    }
+
+    fn locator(&self) -> &Locator {
+        &self.plan.sources.locator
     }
 
     fn threads(&self) -> usize {

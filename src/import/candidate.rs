@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use crate::archive::skip::{self, Rule};
-use crate::archive::{FileState, FoundFile, Locator, OpenFile, Standing, Stub};
+use crate::archive::{FileState, FoundFile, Locator, OpenFile, Standing, Stub, companions};
+use crate::audit::checks;
 use crate::dicom::{HeaderReader, Instance, Rejection};
 
 /// An instance that may be imported, its file open.
@@ -37,6 +38,9 @@ pub enum Met {
 /// A pointer may lead to a pointer, and a file may change while it is looked at.
 const LONGEST_WAY: usize = 8;
 
+/// Files of up to this size in bytes are judged to be texts as a whole, larger ones by their beginning.
+const TEXT: u64 = 4096;
+
 /// Nothing is recalled: what is not online is a stub.
 pub fn look(locator: &Locator, reader: &mut HeaderReader, file: &FoundFile) -> Result<Met, Rejection> {
     let path = file.path();
@@ -67,8 +71,14 @@ pub fn look(locator: &Locator, reader: &mut HeaderReader, file: &FoundFile) -> R
             }
             Err(Rejection::Dicomdir) => return Ok(Met::Skipped(Rule::Dicomdir)),
             Err(Rejection::NotDicom { first_bytes }) => {
+                let head = open.head(TEXT).map_err(Rejection::Unreadable)?;
+                let rule = skip::by_content(&first_bytes);
                 let pointer = locator.pointer(location.path(), &open).map_err(Rejection::Unreadable)?;
-                let Some(pointer) = pointer else { return Err(Rejection::NotDicom { first_bytes }) };
+                let is_program_archive = || companions::rule(path, &head) == Some(Rule::Program);
+                let Some(pointer) = pointer.filter(|pointer| !pointer.is_container || !is_program_archive()) else {
+                    let rule = rule.or_else(|| companions::rule(path, &head));
+                    return rule.map(Met::Skipped).ok_or(Rejection::NotDicom { first_bytes });
+                };
                 seen = locator.follow(&pointer, location.path(), None, seen.state);
             }
             Err(rejection) => return Err(rejection),
@@ -77,12 +87,23 @@ pub fn look(locator: &Locator, reader: &mut HeaderReader, file: &FoundFile) -> R
     Ok(Met::Stub(Stub::too_far()))
 }
 
-/// What is wrong with the rest of an instance, as far as its lengths tell.
-pub fn damage(reader: &mut HeaderReader, open: &OpenFile) -> Option<String> {
-    catch_unwind(AssertUnwindSafe(|| reader.damage(open))).unwrap_or_else(|_| {
+/// Damage that an audit would find in the file of an instance once its row is there.
+pub struct Damage {
+    /// The name of the check.
+    pub check: &'static str,
+    pub detail: String,
+}
+
+/// Reads the file of a candidate to its end, as an audit at the level `full` does.
+pub fn damage(reader: &mut HeaderReader, candidate: &Candidate) -> Option<Damage> {
+    let open = &candidate.open;
+    let damaged = catch_unwind(AssertUnwindSafe(|| reader.damage(open))).unwrap_or_else(|_| {
         *reader = HeaderReader::new();
         Some("the reader fails, which is a defect: please report it".into())
-    })
+    });
+    let cut = || checks::cut(open.state.size, candidate.instance.least_size());
+    let damaged = damaged.map(|detail| Damage { check: checks::DAMAGED, detail });
+    damaged.or_else(|| Some(Damage { check: checks::CUT, detail: cut()? }))
 }
 
 /// A defect of the reader costs the one file.

@@ -17,6 +17,7 @@ use super::{Candidate, Destination, Importer, disk, place};
 use crate::archive::{FileState, skip};
 use crate::dicom::Rejection;
 use crate::error::Error;
+use crate::full_disk;
 use crate::pipeline::Reception;
 use crate::positioned;
 use crate::progress::text;
@@ -114,19 +115,19 @@ impl<'a> Batch<'a> {
             return Err(Failed::Full(format!("the next file takes {size}, and there is room for {room}")));
         }
         self.to.ledger.copies_into(&directory).map_err(|error| failed(&directory, error))?;
-        if let Err(error) = self.to.mark.make_directory(&directory) {
+        if let Err(error) = self.to.mark.make_directory(&directory, &self.to.access) {
             return self.shut_out(&candidate.origin, &directory, error);
         }
         let mut named = tempfile::Builder::new();
+        // Only its owner may read it until it has the access of the archive.
         named.prefix(&self.to.ledger.prefix).suffix(skip::COPY_ENDS);
-        #[cfg(unix)]
-        named.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = match named.tempfile_in(&directory) {
             Ok(file) => file,
             Err(error) => return self.shut_out(&candidate.origin, &directory, error),
         };
         match write(content, file.as_file_mut(), buffer) {
             Ok((hash, written)) if written == size && !candidate.open.may_be_mixed() => {
+                self.to.access.give_file(file.as_file()).map_err(|error| failed(&target, error))?;
                 // Its file is closed: many copies may wait.
                 self.copies.push(Copy { origin: candidate.origin, target, file, hash, size });
             }
@@ -296,11 +297,9 @@ fn forget(file: &File) {
 fn forget(_: &File) {}
 
 fn failed(path: &Path, error: io::Error) -> Failed {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Failed::Full(format!("{}: {error}", path.display()))
-        }
-        _ => Failed::Target(path.to_owned(), error),
+    match full_disk::is_full(&error) {
+        true => Failed::Full(format!("{}: {error}", path.display())),
+        false => Failed::Target(path.to_owned(), error),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::{CopyAccess, Sources};
 use crate::archive::walk::{Found, Walk};
 
 /// So much is left free, for the images that come meanwhile: a hundredth of the disk, and no more than this.
@@ -77,13 +78,16 @@ impl Mark {
         }
     }
 
-    /// Makes a directory below the archive, as long as that is where it was.
-    pub fn make_directory(&self, directory: &Path) -> io::Result<()> {
+    /// Makes a directory below the archive, as long as that is where it was, with the access of the archive.
+    pub fn make_directory(&self, directory: &Path, access: &CopyAccess) -> io::Result<()> {
         self.check()?;
         if directory.is_dir() {
             return Ok(());
         }
+        let is_new = |above: &&Path| *above != self.archive && !above.is_dir();
+        let new: Vec<&Path> = directory.ancestors().take_while(is_new).collect();
         std::fs::create_dir_all(directory)?;
+        new.into_iter().try_for_each(|new| access.give_directory(new))?;
         // The names of those that are new stand in the ones above.
         let mut above = directory.ancestors().skip(1).take_while(|above| above.starts_with(&self.archive));
         above.try_for_each(sync_directory)
@@ -116,8 +120,8 @@ pub fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// How many bytes the files below some directories have.
-pub fn size_of(directories: &[std::path::PathBuf], threads: usize) -> u64 {
+/// The total size in bytes of the files below the sources.
+pub fn size_of(sources: &Sources, threads: usize) -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     let size = AtomicU64::new(0);
@@ -129,6 +133,6 @@ pub fn size_of(directories: &[std::path::PathBuf], threads: usize) -> u64 {
         Ok(())
     };
     // Where it cannot be told, it shows when the disk is full.
-    let _ = Walk::new(directories, threads).run(&add);
+    let _ = Walk::new(sources.roots.paths(), threads, sources.locator.skipped_directories()).run(&add);
     size.into_inner()
 }

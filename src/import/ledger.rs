@@ -20,6 +20,7 @@ use super::poisoned;
 use crate::archive::{FileState, skip};
 use crate::damaged;
 use crate::error::{Error, Result};
+use crate::full_disk;
 use crate::journal::{self, Busy};
 
 pub struct Ledger {
@@ -74,6 +75,7 @@ impl Ledger {
     /// Takes up what a killed import has left, and removes its unfinished copies.
     pub fn open(state: &State<'_>, today: Date, is_interrupted: impl Fn() -> bool) -> Result<Self> {
         let failed = |error: io::Error| {
+            let error = full_disk::named(state.directory, error);
             Error::usage(
                 format!("what the import remembers, in {}, cannot be used: {error}", state.directory.display()),
                 "Name a directory that you may write to, with room: --state DIR",

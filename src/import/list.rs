@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, bounded};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::candidate::{self, Candidate, Met};
-use super::medium::Compared;
+use super::medium::{self, Compared, FoundInstance};
 use super::selection;
 use super::{Rows, Sources, poisoned};
 use crate::archive::FoundFile;
@@ -45,7 +45,7 @@ pub struct Contents {
     /// Stubs that are not read, by path, with what they are.
     pub stubs: BTreeMap<PathBuf, String>,
     pub directories_unreadable: BTreeMap<PathBuf, String>,
-    /// Snapshots and waste baskets, which are not looked into.
+    /// Recycle bins, snapshots and the like, each with its kind.
     pub directories_skipped: BTreeMap<PathBuf, String>,
     pub media: Vec<Medium>,
     met: HashSet<u64>,
@@ -145,7 +145,7 @@ pub fn contents(plan: &Plan<'_>) -> Result<Contents> {
         results.into_iter().collect::<Result<()>>()
     })?;
     let mut contents = contents.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut instances: Vec<PathBuf> = std::mem::take(&mut poisoned(&instances));
+    let mut instances: Vec<FoundInstance> = std::mem::take(&mut poisoned(&instances));
     // What lies below a directory stands together.
     instances.sort();
     let dicomdirs: Vec<PathBuf> = std::mem::take(&mut poisoned(&dicomdirs));
@@ -158,17 +158,20 @@ pub fn contents(plan: &Plan<'_>) -> Result<Contents> {
 struct Gathered<'a> {
     contents: &'a Mutex<Contents>,
     dicomdirs: &'a Mutex<Vec<PathBuf>>,
-    /// The files of all instances, chosen or not.
-    instances: &'a Mutex<Vec<PathBuf>>,
+    /// All instances, chosen or not.
+    instances: &'a Mutex<Vec<FoundInstance>>,
 }
 
-fn medium(plan: &Plan<'_>, dicomdir: PathBuf, instances: &[PathBuf]) -> Medium {
-    let compared = Compared::of(&plan.sources.locator, &dicomdir, plan.stop).map_err(|rejection| rejection.to_string());
+fn medium(plan: &Plan<'_>, dicomdir: PathBuf, instances: &[FoundInstance]) -> Medium {
+    let mut compared =
+        Compared::of(&plan.sources.locator, &dicomdir, plan.stop).map_err(|rejection| rejection.to_string());
     let base = dicomdir.parent().unwrap_or(&dicomdir);
-    let is_named = |file: &&PathBuf| compared.as_ref().is_ok_and(|compared| compared.names(file));
-    let first = instances.partition_point(|file| file.as_path() < base);
-    let below = instances[first..].iter().take_while(|file| file.starts_with(base));
-    let not_named = below.filter(|file| !is_named(file)).count() as u64;
+    let below = &instances[instances.partition_point(|instance| instance.file.as_path() < base)..];
+    let below = &below[..below.partition_point(|instance| instance.file.starts_with(base))];
+    let not_named = match &mut compared {
+        Ok(compared) => compared.find_renamed(below),
+        Err(_) => below.len() as u64,
+    };
     Medium { dicomdir, compared, not_named }
 }
 
@@ -187,16 +190,15 @@ impl Plan<'_> {
                 Found::UnreadableDirectory { path, error } => {
                     poisoned(contents).directories_unreadable.insert(path, error.to_string());
                 }
-                Found::SystemDirectory(path) => {
-                    poisoned(contents)
-                        .directories_skipped
-                        .insert(path, "a snapshot or a waste basket, by its name".into());
+                Found::SkippedDirectory { path, reason } => {
+                    poisoned(contents).directories_skipped.insert(path, reason.to_string());
                 }
                 Found::Directory { .. } | Found::Earlier(_) => {}
             }
             if self.stop.is_set() { Err(Enough) } else { Ok(()) }
         };
-        Walk::new(self.sources.roots.paths(), self.threads.min(8)).run(&sink).map_err(|error| {
+        let skipped = self.sources.locator.skipped_directories();
+        Walk::new(self.sources.roots.paths(), self.threads.min(8), skipped).run(&sink).map_err(|error| {
             Error::unfinished(format!("no threads can be started: {error}"), "Set a smaller number of --io-threads.")
         })
     }
@@ -232,7 +234,8 @@ impl Plan<'_> {
         let contents = || poisoned(gathered.contents);
         match candidate::look(&self.sources.locator, reader, &file) {
             Ok(Met::Instance(candidate)) => {
-                poisoned(gathered.instances).push(file.path().to_owned());
+                let uid = medium::hash(candidate.instance.sop_instance_uid());
+                poisoned(gathered.instances).push(FoundInstance { file: file.path().to_owned(), uid });
                 if self.sources.selection.takes(&candidate.instance) {
                     return Some(candidate);
                 }

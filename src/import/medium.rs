@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::candidate::{self, Met};
 use crate::archive::{FoundFile, Locator, Standing};
 use crate::dicom::file_set::{FileSet, Record};
@@ -34,15 +36,13 @@ pub struct Compared {
     pub others: Vec<(Named, String)>,
     /// Files that it names.
     named: HashSet<PathBuf>,
+    /// The hashes of the UIDs that it names.
+    named_uids: HashSet<u64>,
 }
 
 impl Compared {
     pub fn agrees(&self) -> bool {
         !self.is_cut && self.missing.is_empty() && self.unreadable.is_empty() && self.others.is_empty()
-    }
-
-    pub fn names(&self, file: &Path) -> bool {
-        self.named.contains(file)
     }
 
     pub fn of(locator: &Locator, dicomdir: &Path, stop: &Stop) -> Result<Self, Rejection> {
@@ -56,21 +56,59 @@ impl Compared {
             }
             compared.names += 1;
             let named = Named { file: file.join("/"), sop_instance_uid };
-            let Some(path) = names.find(base, &file) else {
-                compared.missing.push(named);
-                continue;
+            let candidates = names.find(base, &file);
+            let uid_of = |path: &PathBuf| match candidate::look(locator, &mut reader, &FoundFile::named(path.clone())) {
+                Ok(Met::Instance(found)) => Some(found.instance.sop_instance_uid().to_owned()),
+                _ => None,
             };
-            match candidate::look(locator, &mut reader, &FoundFile::named(path.clone())) {
-                Ok(Met::Instance(found)) if found.instance.sop_instance_uid() == named.sop_instance_uid => {}
-                Ok(Met::Instance(found)) => {
-                    compared.others.push((named, found.instance.sop_instance_uid().to_owned()));
-                }
-                _ => compared.unreadable.push(named),
-            }
-            compared.named.insert(path);
+            let uids: Vec<Option<String>> = candidates.iter().map(uid_of).collect();
+            compared.judge(named, candidates, uids);
         }
         Ok(compared)
     }
+
+    /// Compares a record with the instances of the files that it may mean. A record without a UID means any instance.
+    fn judge(&mut self, named: Named, candidates: Vec<PathBuf>, uids: Vec<Option<String>>) {
+        self.named_uids.insert(hash(&named.sop_instance_uid));
+        let is_meant = |uid: &Option<String>| {
+            uid.as_ref().is_some_and(|uid| named.sop_instance_uid.is_empty() || *uid == named.sop_instance_uid)
+        };
+        let meant = uids.iter().position(is_meant);
+        let first = candidates.into_iter().zip(uids).nth(meant.unwrap_or(0));
+        match (first, meant) {
+            (None, _) => self.missing.push(named),
+            (Some((path, _)), Some(_)) => drop(self.named.insert(path)),
+            (Some((path, uid)), None) => {
+                self.named.insert(path);
+                match uid {
+                    Some(uid) => self.others.push((named, uid)),
+                    None => self.unreadable.push(named),
+                }
+            }
+        }
+    }
+
+    /// Removes files from the missing ones that are on the medium under another name. Returns the number of instances of
+    /// the medium that no record means.
+    pub fn find_renamed(&mut self, instances: &[FoundInstance]) -> u64 {
+        let uids: HashSet<u64> = instances.iter().map(|instance| instance.uid).collect();
+        self.missing.retain(|named| !uids.contains(&hash(&named.sop_instance_uid)));
+        let is_named =
+            |instance: &&FoundInstance| self.named_uids.contains(&instance.uid) || self.named.contains(&instance.file);
+        instances.iter().filter(|instance| !is_named(instance)).count() as u64
+    }
+}
+
+/// An instance on a medium.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FoundInstance {
+    pub file: PathBuf,
+    /// The hash of its SOP Instance UID.
+    pub uid: u64,
+}
+
+pub fn hash(uid: &str) -> u64 {
+    xxh3_64(uid.as_bytes())
 }
 
 fn read(locator: &Locator, dicomdir: &Path) -> Result<FileSet, Rejection> {
@@ -83,32 +121,60 @@ fn read(locator: &Locator, dicomdir: &Path) -> Result<FileSet, Rejection> {
     }
 }
 
-/// The names in directories, by the way they are compared: media are mounted in upper or lower case, with or without the
-/// version that ISO 9660 adds.
+/// The names in directories. Media are mounted in upper or lower case, with or without the version that ISO 9660 adds;
+/// and files bear an ending that the File ID of a record must not have (PS3.10 8.2), or the other way round.
 #[derive(Default)]
-struct Names(HashMap<PathBuf, HashMap<String, PathBuf>>);
+struct Names(HashMap<PathBuf, Vec<MediumEntry>>);
+
+struct MediumEntry {
+    path: PathBuf,
+    exact: String,
+    plain: String,
+}
 
 impl Names {
-    fn find(&mut self, base: &Path, components: &[String]) -> Option<PathBuf> {
-        components.iter().try_fold(base.to_owned(), |directory, name| {
-            let names = self.0.entry(directory).or_insert_with_key(|directory| names(directory));
-            names.get(&plain(name)).cloned()
-        })
+    /// The files that a record may mean, the one with the most similar name first.
+    fn find(&mut self, base: &Path, components: &[String]) -> Vec<PathBuf> {
+        let Some((file, above)) = components.split_last() else { return Vec::new() };
+        let directories = above.iter().fold(vec![base.to_owned()], |directories, name| {
+            directories.iter().flat_map(|directory| self.alike(directory, name, plain)).collect()
+        });
+        directories.iter().flat_map(|directory| self.alike(directory, file, without_ending)).collect()
+    }
+
+    fn alike(&mut self, directory: &Path, name: &str, simplify: fn(&str) -> String) -> Vec<PathBuf> {
+        let entries = self.0.entry(directory.to_owned()).or_insert_with_key(|directory| names(directory));
+        let (plain_name, simple) = (plain(name), simplify(name));
+        let mut alike: Vec<&MediumEntry> = entries.iter().filter(|entry| simplify(&entry.plain) == simple).collect();
+        alike.sort_by_key(|entry| (entry.exact != name, entry.plain != plain_name, &entry.path));
+        alike.into_iter().map(|entry| entry.path.clone()).collect()
     }
 }
 
-fn names(directory: &Path) -> HashMap<String, PathBuf> {
+fn names(directory: &Path) -> Vec<MediumEntry> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     // Links to directories are not followed, as in a walk.
     let is_followed = |entry: &DirEntry| {
         !(entry.file_type().is_ok_and(|kind| kind.is_symlink()) && entry.path().metadata().is_ok_and(|to| to.is_dir()))
     };
-    entries.filter(is_followed).map(|entry| (plain(&entry.file_name().to_string_lossy()), entry.path())).collect()
+    let entry = |entry: DirEntry| {
+        let exact = entry.file_name().to_string_lossy().into_owned();
+        MediumEntry { path: entry.path(), plain: plain(&exact), exact }
+    };
+    entries.filter(is_followed).map(entry).collect()
 }
 
 fn plain(name: &str) -> String {
     let name = name.split_once(';').map_or(name, |(name, _)| name);
     name.trim_end_matches('.').to_lowercase()
+}
+
+const ENDINGS: [&str; 4] = [".dcm", ".dicom", ".dic", ".ima"];
+
+fn without_ending(name: &str) -> String {
+    let plain = plain(name);
+    let stem = ENDINGS.iter().find_map(|ending| plain.strip_suffix(ending)).filter(|stem| !stem.is_empty());
+    stem.map_or(plain.clone(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -124,17 +190,17 @@ mod tests {
         }
         let mut names = Names::default();
         let mut found = |name: &str| {
-            let path = names.find(site.path(), &["PT000000".into(), name.into()])?;
-            Some(path.file_name()?.to_str()?.to_owned())
+            let found = names.find(site.path(), &["PT000000".into(), name.into()]);
+            Some(found.first()?.file_name()?.to_str()?.to_owned())
         };
         assert_eq!(found("IM000001").as_deref(), Some("im000001.;1"));
         assert_eq!(found("IM000002").as_deref(), Some("IM000002"));
         assert_eq!(found("IM000003"), None);
-        assert_eq!(names.find(site.path(), &["..".into(), "x".into()]), None, "nothing is looked for elsewhere");
+        assert!(names.find(site.path(), &["..".into(), "x".into()]).is_empty(), "nothing is looked for elsewhere");
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink("/", site.path().join("LINK")).unwrap();
-            assert_eq!(Names::default().find(site.path(), &["LINK".into(), "etc".into()]), None);
+            assert!(Names::default().find(site.path(), &["LINK".into(), "etc".into()]).is_empty());
         }
     }
 }

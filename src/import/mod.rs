@@ -8,6 +8,7 @@
 //! Nothing in the archive is overwritten, and no source is touched, unless it is to be moved: then it is removed last,
 //! once its copy is verified and its row is committed.
 
+pub mod access;
 mod bring;
 mod candidate;
 mod compare;
@@ -33,6 +34,7 @@ use crate::error::Result;
 use crate::pipeline::{Stop, Stored};
 use crate::report::listing::Listing;
 use crate::report::summary::Imported;
+pub use access::CopyAccess;
 use candidate::Candidate;
 pub use ledger::Ledger;
 use medium::{Compared, Named};
@@ -66,6 +68,7 @@ pub struct Destination {
     pub filing: Filing,
     pub ledger: Ledger,
     pub mark: disk::Mark,
+    pub access: CopyAccess,
 }
 
 pub struct Importer<'a> {
@@ -176,6 +179,7 @@ impl<'a> Importer<'a> {
             damaged: self.damaged.load(Relaxed),
             fits_nothing: !self.plan.sources.selection.is_all() && self.taken.load(Relaxed) == 0,
             not_on_medium: ended.not_on_medium,
+            shortfall: self.to.as_ref().and_then(|to| to.access.shortfall()),
             removed: ended.removed.map(|removed| (removed.files, removed.left)),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::location::Access;
 use super::{Existing, Failure, Index, Location, Look, Show, Tables, View};
+use crate::dicom::pixel_size;
 use crate::dicom::{Level, Table};
 use crate::error::Result;
 
@@ -32,13 +33,6 @@ pub struct Inspector {
 
 /// Rows of a page.
 const PAGE: usize = 5000;
-
-/// Uncompressed (PS3.5 A.1 to A.4); deflated data sets are smaller.
-const NATIVE: [&str; 3] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"];
-
-/// What the size of pixel data is made of (PS3.3 C.7.6.3).
-const OF_SIZE: [&str; 7] =
-    ["xfersyntax", "numrows", "numcolumns", "samplesperpixel", "bitsallocated", "numframes", "photometric"];
 
 impl Inspector {
     pub fn new(location: &Location, tables: &Arc<Tables>) -> Result<Self> {
@@ -252,7 +246,7 @@ impl Inspector {
     fn select(&self, with_sizes: bool) -> String {
         let image = self.tables.of(Level::Instance);
         let text = self.index.text_type();
-        let of_size = OF_SIZE.iter().map(|known| match image.column(known) {
+        let of_size = pixel_size::COLUMNS.iter().map(|known| match image.column(known) {
             Some(column) => format!("CAST(`{}` AS {text})", column.name),
             None => "NULL".into(),
         });
@@ -273,34 +267,6 @@ fn row(columns: Vec<Option<String>>) -> Option<AuditedRow> {
     let mut columns = columns.into_iter();
     let sop_instance_uid = columns.next()??;
     let path = columns.next()?.unwrap_or_default();
-    let least_size = least_size(&columns.collect::<Vec<_>>()).unwrap_or(0);
+    let least_size = pixel_size::least_size(&columns.collect::<Vec<_>>()).unwrap_or(0);
     Some(AuditedRow { sop_instance_uid, path, least_size })
-}
-
-/// Where any of it is missing nothing can be said.
-fn least_size(of_size: &[Option<String>]) -> Option<u64> {
-    let number = |n: usize| of_size.get(n)?.as_deref()?.trim().parse::<u64>().ok();
-    of_size.first()?.as_deref().filter(|syntax| NATIVE.contains(syntax))?;
-    // Where colours are subsampled (PS3.3 C.7.6.3.1.2), and where it is not known whether they are, there are two a pixel.
-    let is_whole =
-        of_size.get(6).and_then(Option::as_deref).is_some_and(|named| matches!(named.trim(), "RGB" | "YBR_FULL"));
-    let samples = number(3).unwrap_or(1);
-    let samples = if samples == 3 && !is_whole { 2 } else { samples };
-    let bits = number(1)?.checked_mul(number(2)?)?.checked_mul(samples)?.checked_mul(number(4)?)?;
-    Some(bits.checked_mul(number(5).unwrap_or(1).max(1))? / 8)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uncompressed_pixel_data_tell_how_large_a_file_is_at_least() {
-        let size = |values: [&str; 7]| least_size(&values.map(|value| Some(value.to_owned()).filter(|v| v != "-")));
-        assert_eq!(size(["1.2.840.10008.1.2.1", "512", "512", "1", "16", "-", "-"]), Some(524_288));
-        assert_eq!(size(["1.2.840.10008.1.2", "10", "10", "3", "8", "7", "RGB"]), Some(2100));
-        assert_eq!(size(["1.2.840.10008.1.2.4.50", "512", "512", "1", "8", "-", "-"]), None, "JPEG");
-        assert_eq!(size(["1.2.840.10008.1.2.1", "-", "512", "1", "16", "-", "-"]), None);
-        assert_eq!(size(["1.2.840.10008.1.2.1", "10", "10", "3", "8", "-", "YBR_FULL_422"]), Some(200));
-    }
 }

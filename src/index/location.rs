@@ -14,6 +14,7 @@ use super::sql::{Database, SqlIndex};
 use super::sqlite::Sqlite;
 use super::{Failure, Index, Tables};
 use crate::error::{Error, Result};
+use crate::full_disk;
 
 /// The user and the password, from wherever they came.
 #[derive(Clone, Default)]
@@ -167,6 +168,12 @@ impl Location {
                 "Is the server running and reachable, and are user, password and database right? \
                  The password comes from PACS_INDEX_PASSWORD, --password-file or --defaults-file."
             }
+        };
+        // SQLite does not tell a full disk from a broken one while it opens a file.
+        let directory = self.file().and_then(Path::parent).filter(|directory| full_disk::has_no_room(directory));
+        let failure = match directory {
+            Some(directory) => format!("the disk of {} is full ({failure})", directory.display()),
+            None => failure.to_string(),
         };
         Error::usage(format!("the index {} cannot be opened: {failure}", self.shown()), advice)
     }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{Failure, Value};
 use crate::dicom::Table;
 use crate::error::Result;
+use crate::full_disk;
 use crate::new_file;
 
 pub struct Undo {
@@ -67,7 +68,7 @@ impl Undo {
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let written = state.0.write_all(lines.as_bytes()).and_then(|()| state.0.sync_data());
-        written.map_err(|error| self.failed(&error))?;
+        written.map_err(|error| self.failed(&full_disk::named_by_file(&self.path, error)))?;
         state.1 += lines.lines().count() as u64;
         Ok(())
     }

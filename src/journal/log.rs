@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::full_disk;
 use crate::positioned::{read_at, write_at};
 
 /// A file of another kind, or of another version of this program, is not read.
@@ -211,7 +212,10 @@ impl Log {
 
     /// What kept it from being written, if anything did.
     pub fn failure(&self) -> Option<String> {
-        self.lock().failed.as_ref().map(ToString::to_string)
+        self.lock().failed.as_ref().map(|error| match full_disk::is_full(error) {
+            true => format!("the disk is full: {error}"),
+            false => error.to_string(),
+        })
     }
 
     pub fn sync(&self) {

@@ -34,6 +34,7 @@ use crate::damaged;
 use crate::dicom::ATTRIBUTES;
 use crate::dicom::instance::REVISION;
 use crate::error::{Error, Result};
+use crate::full_disk;
 use crate::index::ImageRow;
 use crate::sorted::{Cursor, Note, Sorter, Table};
 
@@ -84,6 +85,7 @@ impl Journal {
     /// Opens the journal in a directory, which is made if it is missing. `key` says of what it is.
     pub fn open(directory: &Path, key: &str, busy: Busy, is_interrupted: impl Fn() -> bool) -> Result<Self> {
         let failed = |error: io::Error| {
+            let error = full_disk::named(directory, error);
             Error::usage(
                 format!("the journal in {} cannot be used: {error}", directory.display()),
                 "Name a directory that you may write to, with room: --state DIR",

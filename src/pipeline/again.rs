@@ -12,9 +12,11 @@ use std::io;
 use std::mem::take;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam_channel::Sender;
+use jiff::civil::Date;
 
 use super::spool::Spool;
 use super::{Run, no_threads};
@@ -35,11 +37,25 @@ pub struct Again {
     /// The hash of each path that the first walk has found: eight bytes a file, on disk.
     found: Spool,
     young: Mutex<Vec<FoundFile>>,
+    /// The number of young files outside of the directories of today and yesterday.
+    pub in_old_directories: AtomicU64,
+    yesterday: Date,
 }
 
 impl Again {
-    pub fn new(directory: &Path) -> io::Result<Self> {
-        Ok(Again { since: Since::now(), found: Spool::create(directory)?, young: Mutex::default() })
+    /// `today` is the day by the clock of the PACS.
+    pub fn new(directory: &Path, today: Date) -> io::Result<Self> {
+        Ok(Again {
+            since: Since::now(),
+            found: Spool::create(directory)?,
+            young: Mutex::default(),
+            in_old_directories: AtomicU64::new(0),
+            yesterday: today.yesterday().unwrap_or(today),
+        })
+    }
+
+    fn is_old_directory(&self, file: &FoundFile) -> bool {
+        file.received_on.is_none_or(|day| day < self.yesterday)
     }
 
     pub fn found(&self, files: &[FoundFile]) {
@@ -48,6 +64,7 @@ impl Again {
 
     /// A file was left as too young.
     pub fn left(&self, file: FoundFile) {
+        self.in_old_directories.fetch_add(self.is_old_directory(&file).into(), Relaxed);
         let mut young = self.young.lock().unwrap_or_else(PoisonError::into_inner);
         if young.len() < YOUNG {
             young.push(file);
@@ -110,6 +127,8 @@ impl Run<'_> {
                 return;
             }
             self.account.take_back(Fate::TooYoung, part.len());
+            let old = part.iter().filter(|file| self.again.is_old_directory(file)).count() as u64;
+            self.again.in_old_directories.fetch_sub(old, Relaxed);
             self.send(part, files);
         }
     }

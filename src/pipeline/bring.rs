@@ -10,13 +10,15 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::read::NoRow;
 use super::{FILES_WAITING, Run, defect};
 use crate::archive::skip::Rule;
-use crate::archive::{FoundFile, Roots, Stub};
+use crate::archive::{FoundFile, Locator, Roots, Stub};
 use crate::dicom::Rejection;
 use crate::error::Result;
 use crate::report::account::{Fate, Outcome};
 
 pub trait Bring: Sync {
     fn sources(&self) -> &Roots;
+
+    fn locator(&self) -> &Locator;
 
     /// So many receive loops run side by side.
     fn threads(&self) -> usize;
@@ -142,6 +144,11 @@ impl Reception<'_> {
     pub fn conflicts(&self, path: &Path, reason: &str, detail: &str) {
         self.run.account.add(Fate::Duplicate, 1);
         self.run.plan.listing.add("conflict", path, reason, detail);
+    }
+
+    /// Lists a damaged file that is brought all the same, by the check of an audit that would find it.
+    pub fn report_damage(&self, path: &Path, check: &str, detail: &str) {
+        self.run.plan.listing.add("damaged", path, check, detail);
     }
 
     /// Something is to be known of a file that is brought all the same.

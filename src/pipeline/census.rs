@@ -32,7 +32,7 @@ impl Census {
                     self.directories_known.fetch_add(put_aside as u64, Relaxed);
                     self.directories_listed.fetch_add(1, Relaxed)
                 }
-                Found::UnreadableDirectory { .. } | Found::SystemDirectory(_) | Found::Earlier(_) => 0,
+                Found::UnreadableDirectory { .. } | Found::SkippedDirectory { .. } | Found::Earlier(_) => 0,
             };
             if plan.stop.is_set() { Err(Enough) } else { Ok(()) }
         };

@@ -50,7 +50,6 @@ pub use received::Receipt;
 pub use stop::Stop;
 pub use stored::Stored;
 
-use crate::archive::walk::Walk;
 use crate::archive::{FoundFile, Locator, PathMap, Roots, Slice};
 use crate::error::{Error, Result};
 use crate::index::batch::{Parents, Writer};
@@ -122,20 +121,6 @@ pub struct Plan<'a> {
     pub max_replica_lag: Duration,
 }
 
-impl Plan<'_> {
-    /// The directories that are walked.
-    fn walked(&self) -> &Roots {
-        match self.files {
-            Files::Brought(brings) => brings.sources(),
-            Files::Walked | Files::Named(_) => self.roots,
-        }
-    }
-
-    fn walk(&self) -> Walk<'_> {
-        Walk::new(self.walked().paths(), self.walk_threads).from_day(self.first_day).of_slice(self.slice)
-    }
-}
-
 /// What a run did.
 pub struct Done {
     pub account: Account,
@@ -159,6 +144,8 @@ pub struct Done {
     pub began_empty: bool,
     /// What kept the journal from being written, if anything did.
     pub journal_failure: Option<String>,
+    /// The number of files that are left as too young, outside of the directories of today and yesterday.
+    pub young_in_old_directories: u64,
     /// What kept the run from its end, if anything did.
     pub failure: Option<Error>,
 }
@@ -264,7 +251,7 @@ impl<'a> Run<'a> {
             journal: OnceLock::new(),
             account: Account::default(),
             census: Census::default(),
-            again: again::Again::new(scratch).map_err(again::spool_failed)?,
+            again: again::Again::new(scratch, plan.receipt.today()).map_err(again::spool_failed)?,
             led: plan.watch_rows.then(|| gone::Led::new(scratch)).transpose().map_err(again::spool_failed)?,
             watch: watch::Watch::default(),
             gate: gate::Gate::new(lags, plan.max_replica_lag),
@@ -288,6 +275,7 @@ impl<'a> Run<'a> {
             waited: self.gate.waited(),
             waited_for_database: self.plan.outage.waited(),
             counted_ahead: self.census.total(),
+            young_in_old_directories: self.again.in_old_directories.into_inner(),
             account: self.account,
             began_empty: journal.as_ref().map_or(began_empty, |journal| journal.began_with_empty_index()),
             continued: journal.as_ref().is_some_and(|journal| journal.is_continued()),
@@ -323,7 +311,7 @@ impl<'a> Run<'a> {
     ) -> (Vec<Writer>, Vec<Error>) {
         let put_by = match PutBy::new(self.plan.listing.directory(), writers.len()) {
             Ok(put_by) => put_by,
-            Err(error) => return (writers, vec![write::not_kept(error)]),
+            Err(error) => return (writers, vec![self.not_kept(error)]),
         };
         let put_by = &put_by;
         let (files, files_to_read) = bounded::<Vec<FoundFile>>(FILES_WAITING);

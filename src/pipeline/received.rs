@@ -55,6 +55,11 @@ impl Receipt {
         Receipt { order, zone, implausible: AtomicU64::new(0), modified: Mutex::default() }
     }
 
+    /// The day by the clock of the PACS.
+    pub fn today(&self) -> Date {
+        self.zone.to_datetime(Timestamp::now()).date()
+    }
+
     /// Whether a file is so young, when it is opened, that the PACS may still be at it.
     pub fn is_younger(&self, modified: Option<Timestamp>, than: SignedDuration) -> bool {
         let age = modified.map(|at| Timestamp::now().duration_since(at));

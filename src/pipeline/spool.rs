@@ -6,12 +6,15 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::full_disk;
 
 pub struct Spool(Mutex<State>);
 
 struct State {
+    directory: PathBuf,
     out: BufWriter<File>,
     last: Vec<u8>,
     /// The first error. It is told at the end: files are still worth indexing.
@@ -20,8 +23,10 @@ struct State {
 
 impl Spool {
     pub fn create(directory: &Path) -> io::Result<Self> {
-        let out = BufWriter::new(tempfile::tempfile_in(directory)?);
-        Ok(Spool(Mutex::new(State { out, last: Vec::new(), failed: None })))
+        let file = tempfile::tempfile_in(directory).map_err(|error| full_disk::named(directory, error))?;
+        let state =
+            State { directory: directory.to_owned(), out: BufWriter::new(file), last: Vec::new(), failed: None };
+        Ok(Spool(Mutex::new(state)))
     }
 
     pub fn append<T: AsRef<[u8]>>(&self, records: impl IntoIterator<Item = T>) {
@@ -30,7 +35,7 @@ impl Spool {
             if state.failed.is_none()
                 && let Err(error) = state.append(record.as_ref())
             {
-                state.failed = Some(error);
+                state.failed = Some(full_disk::named(&state.directory, error));
             }
         }
     }
@@ -40,7 +45,7 @@ impl Spool {
         let mut state = self.lock();
         match state.failed.take() {
             Some(error) => Err(error),
-            None => state.replay(each),
+            None => state.replay(each).map_err(|error| full_disk::named(&state.directory, error)),
         }
     }
 

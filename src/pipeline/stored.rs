@@ -51,6 +51,10 @@ impl Archive for Stored {
 
     fn is_stale(&self, path: &str, sop_instance_uid: &str) -> bool {
         let Some((file, _)) = self.below_a_root(path) else { return false };
+        // No run looks there again: what lies in a snapshot or a recycle bin goes with it.
+        if self.locator.skip_reason(&file).is_some() {
+            return true;
+        }
         let metadata = match std::fs::symlink_metadata(&file) {
             Ok(metadata) => metadata,
             // A root that is gone says nothing of what lay below.

@@ -5,12 +5,32 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_channel::Sender;
 
-use super::{Files, Run, no_threads};
-use crate::archive::FoundFile;
+use super::{Files, Plan, Run, no_threads};
 use crate::archive::skip::Rule;
-use crate::archive::walk::{Enough, FILES_PER_MESSAGE, Found};
+use crate::archive::walk::{Enough, FILES_PER_MESSAGE, Found, Walk};
+use crate::archive::{FoundFile, Roots};
 use crate::error::Result;
 use crate::report::account::Fate;
+
+impl Plan<'_> {
+    /// The directories that are walked.
+    pub(super) fn walked(&self) -> &Roots {
+        match self.files {
+            Files::Brought(brings) => brings.sources(),
+            Files::Walked | Files::Named(_) => self.roots,
+        }
+    }
+
+    pub(super) fn walk(&self) -> Walk<'_> {
+        let locator = match self.files {
+            Files::Brought(brings) => brings.locator(),
+            Files::Walked | Files::Named(_) => self.locator,
+        };
+        Walk::new(self.walked().paths(), self.walk_threads, locator.skipped_directories())
+            .from_day(self.first_day)
+            .of_slice(self.slice)
+    }
+}
 
 impl Run<'_> {
     pub(super) fn send(&self, found: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) {
@@ -49,9 +69,9 @@ impl Run<'_> {
                     account.skipped(Rule::Special);
                 }
                 Found::Directory { .. } => count(&account.directories_listed),
-                Found::SystemDirectory(path) => {
-                    count(&account.directories_skipped);
-                    listing.add("directory", &path, "system-directory", "not descended into");
+                Found::SkippedDirectory { path, reason } => {
+                    account.directory_skipped(reason.kind);
+                    listing.add_skipped_directory(&path, &reason);
                 }
                 Found::Earlier(day) => account.not_looked_at(day),
                 Found::Unreadable { path, error } => {

@@ -10,6 +10,7 @@ use super::Run;
 use super::key_order::{Contributor, PutBy, When, is_random};
 use crate::dicom::Level;
 use crate::error::{Error, Result};
+use crate::full_disk;
 use crate::index::batch::Writer;
 use crate::index::outcome::{Outcome, Written};
 use crate::index::{Entry, Failure};
@@ -127,7 +128,8 @@ impl Run<'_> {
         if self.plan.stop.is_set() {
             return Ok(false);
         }
-        let mut taken = hand.put_by.take(BATCH, self.plan.tables.charset_term()).map_err(not_kept)?;
+        let mut taken =
+            hand.put_by.take(BATCH, self.plan.tables.charset_term()).map_err(|error| self.not_kept(error))?;
         if taken.is_empty() {
             return Ok(false);
         }
@@ -224,9 +226,12 @@ impl Run<'_> {
     }
 }
 
-pub(super) fn not_kept(error: std::io::Error) -> Error {
-    Error::unfinished(
-        format!("what was read could not be put by on disk: {error}"),
-        "See to the directory of the list of rejected files (--rejected), and run the same command again.",
-    )
+impl Run<'_> {
+    pub(super) fn not_kept(&self, error: std::io::Error) -> Error {
+        let error = full_disk::named(self.plan.listing.directory(), error);
+        Error::unfinished(
+            format!("entries could not be buffered on disk: {error}"),
+            "See to the directory of the list of rejected files (--rejected), and run the same command again.",
+        )
+    }
 }

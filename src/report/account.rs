@@ -11,6 +11,7 @@ use super::value_notes::ValueNotes;
 use crate::archive::Stub;
 use crate::archive::locality::Locality;
 use crate::archive::skip::Rule;
+use crate::archive::skipped_directories::{DirectoryKind, SkippedCounts};
 use crate::dicom::Instance;
 use crate::dicom::flaw::Flaw;
 use crate::index::fitting::Fitted;
@@ -114,7 +115,7 @@ pub struct Account {
     pub bytes: AtomicU64,
     pub directories_listed: AtomicU64,
     pub directories_unreadable: AtomicU64,
-    pub directories_skipped: AtomicU64,
+    directories_skipped: Mutex<SkippedCounts>,
     /// How many directories of earlier days than were asked for, and the first and last of these days.
     earlier: Mutex<Option<(u64, Date, Date)>>,
     pub unusable_values: AtomicU64,
@@ -164,6 +165,14 @@ impl Account {
     pub fn skipped(&self, rule: Rule) {
         self.add(Fate::Skipped, 1);
         *self.skips.lock().unwrap_or_else(PoisonError::into_inner).entry(rule).or_default() += 1;
+    }
+
+    pub fn directory_skipped(&self, kind: DirectoryKind) {
+        *self.directories_skipped.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default() += 1;
+    }
+
+    pub fn directories_skipped(&self) -> SkippedCounts {
+        self.directories_skipped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn stub(&self, stub: &Stub, outcome: Outcome) {

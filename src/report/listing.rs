@@ -1,6 +1,6 @@
 //! The list of rejected files, and of others that somebody should look at: JSON Lines, one file a line.
 //!
-//! A line has `what` (`rejected`, `unreadable`, `stub`, `duplicate`, `directory`, `conflict`, `note`), the `path` of a file
+//! A line has `what` (`rejected`, `unreadable`, `stub`, `duplicate`, `directory`, `conflict`, `damaged`, `note`), the `path` of a file
 //! or the `uid` of a row, a stable `reason` code and a `detail` in words. No line holds a value of a patient. A path that is not UTF-8 stands in `path` with replacement
 //! characters, and in `path_hex` byte by byte.
 
@@ -12,8 +12,19 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::archive::Stub;
+use crate::archive::skipped_directories::SkipReason;
 use crate::error::{Error, Result};
+use crate::full_disk;
 use crate::new_file;
+
+/// The number of lines of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListCounts {
+    /// Lines that someone should look at.
+    pub findings: u64,
+    /// Lines of the kind `note`, and skipped directories: worth knowing, and no reason to act.
+    pub notes: u64,
+}
 
 pub struct Listing {
     path: PathBuf,
@@ -23,7 +34,7 @@ pub struct Listing {
 struct State {
     /// Not buffered: what a killed run has listed is there.
     out: File,
-    lines: u64,
+    lines: ListCounts,
     /// The first error. It is reported at the end: files are still worth indexing.
     failed: Option<io::Error>,
 }
@@ -59,7 +70,7 @@ impl Listing {
     pub fn create(path: &Path, make_directory: bool) -> Result<Self> {
         let what = "the list of rejected files";
         let file = new_file::create(path, what, "--rejected", make_directory)?;
-        let state = State { out: file, lines: 0, failed: None };
+        let state = State { out: file, lines: ListCounts::default(), failed: None };
         Ok(Listing { path: path.to_path_buf(), state: Mutex::new(state) })
     }
 
@@ -70,7 +81,13 @@ impl Listing {
     }
 
     pub fn add(&self, what: &str, path: &Path, reason: &str, detail: &str) {
-        self.write(&Line { what, uid: None, reason, detail, stub: None, ..Line::of(path) });
+        self.write(&Line { what, uid: None, reason, detail, stub: None, ..Line::of(path) }, what == "note");
+    }
+
+    /// Lists a directory that no walk descends into.
+    pub fn add_skipped_directory(&self, path: &Path, reason: &SkipReason) {
+        let detail = format!("{reason}; not searched");
+        self.write(&Line { what: "directory", reason: reason.code(), detail: &detail, ..Line::of(path) }, true);
     }
 
     /// A stub that was not read; its reason is its kind.
@@ -82,28 +99,35 @@ impl Listing {
             target: stub.target.as_deref(),
             claimed_size: stub.claimed_size,
         };
-        self.write(&Line { what: "stub", reason: stub.kind, detail: &stub.why, stub: Some(told), ..Line::of(path) });
+        self.write(
+            &Line { what: "stub", reason: stub.kind, detail: &stub.why, stub: Some(told), ..Line::of(path) },
+            false,
+        );
     }
 
     /// Lists a row by its UID.
     pub fn add_row(&self, what: &str, uid: &str, reason: &str, detail: &str) {
-        self.write(&Line { what, path: None, path_hex: None, uid: Some(uid), reason, detail, stub: None });
+        self.write(
+            &Line { what, path: None, path_hex: None, uid: Some(uid), reason, detail, stub: None },
+            what == "note",
+        );
     }
 
-    fn write(&self, line: &Line<'_>) {
+    fn write(&self, line: &Line<'_>, is_note: bool) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let text = serde_json::to_string(line).map_err(io::Error::from);
         let written = text.and_then(|text| state.out.write_all((text + "\n").as_bytes()));
-        state.lines += 1;
+        let counter = if is_note { &mut state.lines.notes } else { &mut state.lines.findings };
+        *counter += 1;
         if let Err(error) = written {
-            state.failed.get_or_insert(error);
+            state.failed.get_or_insert(full_disk::named_by_file(&self.path, error));
         }
     }
 
-    /// Where the list is, and its length; `None` if it is empty.
-    pub fn lines(&self) -> Option<(&Path, u64)> {
+    /// The path of the list and the number of its lines; `None` if it is empty.
+    pub fn lines(&self) -> Option<(&Path, ListCounts)> {
         let lines = self.state.lock().unwrap_or_else(PoisonError::into_inner).lines;
-        (lines > 0).then_some((self.path.as_path(), lines))
+        (lines != ListCounts::default()).then_some((self.path.as_path(), lines))
     }
 
     /// Whether all lines could be written.
@@ -160,12 +184,15 @@ mod tests {
         let listing = Listing::create(&path, false).unwrap();
         listing.add("rejected", Path::new("/a/b"), "not-dicom", "no DICOM");
         assert!(Listing::create(&path, false).is_err());
-        assert_eq!(listing.lines(), Some((path.as_path(), 1)));
+        assert_eq!(listing.lines(), Some((path.as_path(), ListCounts { findings: 1, notes: 0 })));
+        listing.add_row("note", "1.2.3", "path-corrected", "");
+        assert_eq!(listing.lines(), Some((path.as_path(), ListCounts { findings: 1, notes: 1 })));
         drop(listing);
         let line = std::fs::read_to_string(path).unwrap();
         assert_eq!(
             line,
-            "{\"what\":\"rejected\",\"path\":\"/a/b\",\"reason\":\"not-dicom\",\"detail\":\"no DICOM\"}\n"
+            "{\"what\":\"rejected\",\"path\":\"/a/b\",\"reason\":\"not-dicom\",\"detail\":\"no DICOM\"}\n\
+             {\"what\":\"note\",\"uid\":\"1.2.3\",\"reason\":\"path-corrected\",\"detail\":\"\"}\n"
         );
     }
 }

@@ -2,6 +2,7 @@
 //! files that somebody should look at, and the summary.
 
 pub mod account;
+pub mod details;
 pub mod listing;
 mod stubs;
 pub mod summary;

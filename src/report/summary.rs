@@ -1,12 +1,12 @@
 //! The summary on standard output: the account, whose parts add up, and what an administrator does next.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::account::{Account, Fate};
+use super::details::{AccessShortfall, YoungFiles, directories, line, values};
+use super::listing::ListCounts;
 use crate::archive::Slice;
 use crate::dicom::Table;
 use crate::exit::Exit;
@@ -70,8 +70,10 @@ pub struct Summary<'a> {
     pub interrupted: bool,
     /// The index held no image before.
     pub began_empty: bool,
-    /// The list of files to look at, and its length.
-    pub listing: Option<(&'a Path, u64)>,
+    /// The list of files to look at, and the number of its lines.
+    pub listing: Option<(&'a Path, ListCounts)>,
+    /// The files that are left to the PACS.
+    pub young: YoungFiles,
 }
 
 /// What an import did beside indexing.
@@ -86,13 +88,17 @@ pub struct Imported {
     pub fits_nothing: bool,
     /// Files that a DICOMDIR names, and that are neither on its medium nor in the index.
     pub not_on_medium: u64,
+    /// Copies that could not be given to the owner of the archive.
+    pub shortfall: Option<AccessShortfall>,
     /// Of a move, once it came to its end: sources removed, and sources left.
     pub removed: Option<(u64, u64)>,
 }
 
 impl Imported {
     fn has_findings(&self) -> bool {
-        self.not_on_medium + self.damaged > 0 || self.removed.is_some_and(|(_, left)| left > 0)
+        self.not_on_medium + self.damaged > 0
+            || self.shortfall.is_some_and(|shortfall| shortfall.unreadable > 0)
+            || self.removed.is_some_and(|(_, left)| left > 0)
     }
 }
 
@@ -105,6 +111,7 @@ impl Summary<'_> {
         } else if self.interrupted {
             Exit::Interrupted
         } else if directories
+            || self.young.are_most(account)
             || account.conflicts.load(Relaxed) + account.gone.load(Relaxed) > 0
             || self.imported.as_ref().is_some_and(Imported::has_findings)
             || Fate::ALL.into_iter().any(|fate| self.is_finding(fate) && account.count(fate) > 0)
@@ -153,6 +160,7 @@ impl Summary<'_> {
         line(&mut out, format_args!(""));
         self.account(&mut out);
         line(&mut out, format_args!(""));
+        self.young.describe(&mut out, account);
         self.imported(&mut out);
         self.stubs(&mut out);
         directories(&mut out, account);
@@ -204,7 +212,7 @@ impl Summary<'_> {
             line(&mut out, format_args!("the journal could not be kept, so that the next run reads more: {why}"));
         }
         if let Some((path, lines)) = &self.listing {
-            line(&mut out, format_args!("files to look at, one a line: {} ({})", path.display(), text::count(*lines)));
+            lines.describe(&mut out, path);
         }
         if self.began_empty && !self.dry_run && self.imported.is_none() && account.count(Fate::Inserted) > 0 {
             out.push_str(NOT_IN_FILES);
@@ -213,11 +221,9 @@ impl Summary<'_> {
     }
 
     fn imported(&self, out: &mut String) {
-        let Some(Imported { copies: (files, bytes), in_conflict, damaged, fits_nothing, not_on_medium, removed }) =
-            &self.imported
-        else {
-            return;
-        };
+        let Some(imported) = &self.imported else { return };
+        let Imported { copies: (files, bytes), in_conflict, damaged, fits_nothing, not_on_medium, removed, .. } =
+            imported;
         let (files, bytes) = (text::count(*files), text::bytes(*bytes));
         line(out, format_args!("copied into the archive and verified {files} files, {bytes}"));
         if *fits_nothing {
@@ -228,6 +234,7 @@ impl Summary<'_> {
                 ),
             );
         }
+        imported.shortfall.iter().for_each(|shortfall| shortfall.describe(out));
         let notes = [
             (
                 in_conflict,
@@ -344,48 +351,4 @@ fn parts<'a>(out: &mut String, parts: impl IntoIterator<Item = (&'a str, u64)>) 
     for (what, count) in parts {
         line(out, format_args!("    {what:<22}{:>14}", text::count(count)));
     }
-}
-
-/// Directories, and what may lie unseen below them.
-fn directories(out: &mut String, account: &Account) {
-    let count = |counter: &AtomicU64| text::count(counter.load(Relaxed));
-    line(out, format_args!("directories listed {}", count(&account.directories_listed)));
-    if account.directories_skipped.load(Relaxed) > 0 {
-        line(out, format_args!("directories skipped by rule {}", count(&account.directories_skipped)));
-    }
-    if let Some((count, first, last)) = account.earlier() {
-        let count = text::count(count);
-        line(out, format_args!("directories not looked at {count}, of {first} to {last}: before --since"));
-    }
-    if account.directories_unreadable.load(Relaxed) > 0 {
-        let unreadable = count(&account.directories_unreadable);
-        line(out, format_args!("DIRECTORIES UNREADABLE {unreadable}: what lies below them is not in the account"));
-    }
-}
-
-/// Values that are not in the index as they are in the files.
-fn values(out: &mut String, account: &Account) {
-    let notes: [(&AtomicU64, &str); 11] = [
-        (&account.unusable_values, "values that are no date, time, number or UID, or out of range, stored as NULL"),
-        (&account.repaired_values, "values repaired: they break the rules of DICOM, and have one meaning only"),
-        (&account.partial_values, "values stored in part, or two in one: behind a NUL, or more than one value"),
-        (&account.unknown_charsets, "files whose character set (0008,0005) is not known, read as if they had none"),
-        (&account.cut_texts, "texts cut to the length of their column"),
-        (&account.undecodable_texts, "texts with bytes that their character set does not have"),
-        (&account.substituted_texts, "texts with characters that their column cannot hold, substituted by ?"),
-        (&account.gone, "files that have gone since they were indexed, each listed; their rows stay"),
-        (&account.conflicts, "conflicts, each listed"),
-        (&account.disagreements, "columns on which the instances of a row disagree: the last instance counts, listed"),
-        (&account.cut_headers, "files that end within their header, indexed with what they have"),
-    ];
-    for (counter, what) in notes {
-        let count = counter.load(Relaxed);
-        if count > 0 {
-            line(out, format_args!("{} {what}", text::count(count)));
-        }
-    }
-}
-
-fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
-    let _ = writeln!(out, "{text}");
 }

@@ -80,6 +80,6 @@ mod tests {
         }
         flaws.has_unknown_charset = true;
         notes.list(&listing, Path::new("/b"), &flaws);
-        assert_eq!(listing.lines().unwrap().1, MOST_LINES + 1);
+        assert_eq!(listing.lines().unwrap().1.notes, MOST_LINES + 1);
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::archive::locality::Declared;
 use crate::archive::locator::{NamedBy, Rules};
 use crate::archive::recall::{Budget, Policy};
-use crate::archive::{Roots, breaker, path_map};
+use crate::archive::skipped_directories::InvalidPattern;
+use crate::archive::{Roots, SkippedDirectories, breaker, path_map};
 use crate::cli;
 use crate::error::{Error, Result};
 
@@ -20,6 +21,7 @@ pub fn rules(typed: &cli::Stubs, policy: Policy, roots: &Roots) -> Result<Rules>
     let target_roots = directories("--target-root", &typed.target_root)?;
     let declared = |option, named: &[PathBuf]| declared(option, named, roots, &target_roots);
     Ok(Rules {
+        skipped: skipped_directories(&typed.skip_dir)?,
         policy,
         declared: Declared {
             nearline: declared("--nearline", &typed.nearline)?,
@@ -33,6 +35,15 @@ pub fn rules(typed: &cli::Stubs, policy: Policy, roots: &Roots) -> Result<Rules>
             cli::StubPath::Target => NamedBy::Target,
         },
         limits: breaker::Limits { slow, ..breaker::Limits::default() },
+    })
+}
+
+fn skipped_directories(patterns: &[String]) -> Result<SkippedDirectories> {
+    SkippedDirectories::with_patterns(patterns).map_err(|InvalidPattern { pattern, why }| {
+        Error::usage(
+            format!("--skip-dir {pattern:?}: {why}"),
+            "Write the name of a directory, for example old-versions, or backup-* for all names that begin so.",
+        )
     })
 }
 

@@ -2,6 +2,7 @@
 
 pub mod description;
 pub mod draft;
+pub mod file_set;
 pub mod headers;
 mod index;
 pub mod instance;

@@ -8,9 +8,12 @@ pub const CHECK: Check = Check {
     severity: Severity::Error,
     about: "the file of a row is smaller than its pixel data (--level size)",
     asks: Asks::Row(|row| match row.at_path {
-        AtPath::File { size } if size > 0 && size < row.least_size => {
-            Some(format!("{size} bytes, and its pixel data have {}", row.least_size))
-        }
+        AtPath::File { size } => cut(size, row.least_size),
         _ => None,
     }),
 };
+
+/// Describes a file that is smaller than its pixel data.
+pub fn cut(size: u64, least_size: u64) -> Option<String> {
+    (size > 0 && size < least_size).then(|| format!("{size} bytes, and its pixel data have {least_size}"))
+}

@@ -13,6 +13,7 @@ mod moved_file;
 mod orphans;
 mod other_instance;
 mod outside_roots;
+mod skipped_directory;
 mod two_files;
 mod two_rows;
 mod unindexed_file;
@@ -24,8 +25,15 @@ use std::path::PathBuf;
 use super::Depth;
 use super::finding::Severity;
 use crate::archive::Stub;
+use crate::archive::skipped_directories::SkipReason;
 use crate::dicom::{Instance, Rejection};
 use crate::index::Tables;
+
+pub use cut_file::cut;
+
+/// The names of the checks that an import makes too.
+pub const CUT: &str = cut_file::CHECK.name;
+pub const DAMAGED: &str = damaged_file::CHECK.name;
 
 pub const CHECKS: &[Check] = &[
     missing_file::CHECK,
@@ -42,6 +50,7 @@ pub const CHECKS: &[Check] = &[
     other_instance::CHECK,
     damaged_file::CHECK,
     outside_roots::CHECK,
+    skipped_directory::CHECK,
     dangling_stub::CHECK,
     orphans::IMAGES,
     orphans::SERIES,
@@ -120,6 +129,8 @@ pub enum AtPath {
     Unknown(String),
     /// It lies below no root.
     Outside,
+    /// It lies in a directory that no walk descends into.
+    Skipped(SkipReason),
 }
 
 /// A file that no row names.

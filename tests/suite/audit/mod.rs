@@ -4,6 +4,7 @@ mod attacked;
 mod many;
 mod report_files;
 mod scope;
+mod unreadable;
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,12 +1,16 @@
 //! Bringing media and restored folders into an archive.
 
+mod access;
 mod chosen;
+mod companions;
 mod damaged;
+mod file_names;
 mod full;
 mod killed;
 mod media;
 mod moved;
 mod refused;
+mod same_judgement;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,126 @@
+//! Files that media hold beside their images: texts, and viewers with all that belongs to them. An import skips them. In
+//! an archive they are findings, since nothing but images belongs there.
+
+use std::path::Path;
+
+use super::skip::{Rule, is_uid};
+
+/// Endings that writers of media give to images.
+const IMAGE_ENDINGS: [&str; 4] = ["dcm", "dicom", "dic", "ima"];
+
+/// Archives of Java and of office programs are ZIP files, which could hold images.
+const PROGRAM_ARCHIVES: [&str; 8] = ["jar", "war", "apk", "xpi", "docx", "xlsx", "pptx", "odt"];
+
+/// The beginnings of programs, and of documents, fonts, sounds and films.
+const PROGRAMS: [&[u8]; 37] = [
+    b"MZ",
+    b"\x7FELF",
+    b"\xCF\xFA\xED\xFE",
+    b"\xCE\xFA\xED\xFE",
+    b"\xFE\xED\xFA\xCE",
+    b"\xFE\xED\xFA\xCF",
+    b"\xCA\xFE\xBA\xBE",
+    b"%PDF-",
+    b"ITSF",
+    b"?_\x03\0",
+    b"MSCF",
+    b"ISc(",
+    b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1",
+    b"\0\0\x01\0",
+    b"\0\0\x02\0",
+    b"\0\x01\0\0",
+    b"OTTO",
+    b"true",
+    b"ttcf",
+    b"wOFF",
+    b"wOF2",
+    b"ID3",
+    b"OggS",
+    b"FLV",
+    b"FWS",
+    b"CWS",
+    b"ZWS",
+    b"bplist00",
+    b"icns",
+    b"8BPS",
+    b"SQLite format 3\0",
+    b"\x1A\x45\xDF\xA3",
+    b"\0\0\x01\xBA",
+    b"\0\0\x01\xB3",
+    b"\xDE\x12\x04\x95",
+    b"\x95\x04\x12\xDE",
+    b"\x3C\xB8\x64\x18",
+];
+
+/// The rule by which an import skips a file without DICOM, from its name and its first bytes. A file that is named as an
+/// image should be one, whatever it holds.
+pub fn rule(path: &Path, head: &[u8]) -> Option<Rule> {
+    if is_named_as_image(path) {
+        None
+    } else if is_program(path, head) {
+        Some(Rule::Program)
+    } else {
+        is_text(head).then_some(Rule::Text)
+    }
+}
+
+fn is_named_as_image(path: &Path) -> bool {
+    let is_image_ending = |ending: &&str| IMAGE_ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known));
+    path.extension().and_then(|ending| ending.to_str()).filter(is_image_ending).is_some()
+        || path.file_name().and_then(|name| name.to_str()).is_some_and(is_uid)
+}
+
+fn is_program(path: &Path, head: &[u8]) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let is_program_archive = || PROGRAM_ARCHIVES.iter().any(|known| ending.eq_ignore_ascii_case(known));
+    let is_film = head.get(4..8) == Some(b"ftyp") || head.starts_with(b"RIFF");
+    PROGRAMS.iter().any(|magic| head.starts_with(magic))
+        || is_film
+        || head.starts_with(b"PK\x03\x04") && is_program_archive()
+}
+
+/// Whether bytes are text in UTF-16 with its mark, in UTF-8, or in another character set that contains ASCII.
+fn is_text(head: &[u8]) -> bool {
+    if let [0xFF, 0xFE, rest @ ..] | [0xFE, 0xFF, rest @ ..] = head {
+        return !rest.is_empty() && rest.as_chunks().0.iter().all(|pair| *pair != [0, 0]);
+    }
+    // Ctrl-Z ends a text of DOS, and ISO 2022 switches character sets with ESC.
+    let is_control = |byte: &u8| byte.is_ascii_control() && !b"\t\n\r\x0C\x1A\x1B".contains(byte);
+    let ascii = head.iter().filter(|byte| byte.is_ascii_graphic()).count();
+    // Erased storage reads as one value throughout.
+    ascii > 0 && !head.iter().any(is_control) && (std::str::from_utf8(head).is_ok() || ascii * 4 >= head.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_recognised_in_any_character_set() {
+        let texts: [&[u8]; 6] = [
+            b"plain\r\n",
+            "Größe 日本\n".as_bytes(),
+            b"\xFF\xFEa\0b\0",
+            b"caf\xE9 au lait",
+            b"\x1B$B%F%9%H\x1B(B",
+            b"end\x1A",
+        ];
+        for text in texts {
+            assert_eq!(rule(Path::new("README"), text), Some(Rule::Text), "{text:?}");
+        }
+        let others: [&[u8]; 5] = [b"", b"\0\0\0\0", b"\xFF\xFF\xFF\xFF", b"abc\0def", b"\x08\x00\x05\x00"];
+        for other in others {
+            assert_eq!(rule(Path::new("IM000001"), other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_named_as_an_image_is_never_skipped() {
+        for name in ["1.2.840.113619.2", "x.dcm", "X.DCM", "x.IMA"] {
+            assert_eq!(rule(Path::new(name), b"MZ\x90\0"), None, "{name}");
+            assert_eq!(rule(Path::new(name), b"404 Not Found"), None, "{name}");
+        }
+        assert_eq!(rule(Path::new("viewer.jar"), b"PK\x03\x04"), Some(Rule::Program));
+        assert_eq!(rule(Path::new("study.zip"), b"PK\x03\x04\0"), None, "it may hold images");
+    }
+}

@@ -1,0 +1,123 @@
+//! A disk that is full, and its name in the message.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::{PASSWORD, Said, Site, Small};
+
+/// Fills a file system to its last block.
+fn fill(directory: &Path) {
+    let mut file = fs::File::create(directory.join("filler")).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
+}
+
+fn small(site: &Site) -> Option<Small> {
+    let small = Small::mount(site.path("small"));
+    if small.is_none() {
+        println!("*** No file system can be mounted here: the test of a full disk DID NOT RUN ***");
+    }
+    small
+}
+
+/// A site with images, and files that are no images, so that each list has lines.
+fn site() -> Site {
+    let site = Site::new();
+    for study in 1..=3 {
+        site.add_series("2021-11-12-FRI", study, 1, 40);
+    }
+    site.write("2021-11-12-FRI/no image", &[7; 100]);
+    site
+}
+
+#[track_caller]
+fn assert_names(said: &Said, directory: &Path) {
+    println!("{}", said.err.trim_end());
+    let line = said.err.lines().find(|line| line.contains("full"));
+    let line = line.unwrap_or_else(|| panic!("no word of a full disk, exit {}: {}\n{}", said.exit, said.err, said.out));
+    assert!(line.contains(&directory.display().to_string()), "{line}");
+    assert!(matches!(said.exit, 2 | 3), "{}", said.err);
+}
+
+#[test]
+fn a_full_disk_of_the_list_is_named() {
+    let site = site();
+    let Some(small) = small(&site) else { return };
+    fill(&small.0);
+    let list = small.0.join("list.jsonl").display().to_string();
+    let command = ["reindex", "archive", "--quiet", "--settle", "0s", "--index", "sqlite:x.db", "--rejected", &list];
+    assert_names(&site.run(&command), &small.0);
+}
+
+#[test]
+fn a_full_disk_of_the_sqlite_index_is_named() {
+    let site = site();
+    let Some(small) = small(&site) else { return };
+    let index = crate::support::Index::sqlite(small.0.join("index.db"));
+    site.add_series("2021-11-13-SAT", 9, 1, 1);
+    site.reindex_root(&site.archive().join("2021-11-13-SAT"), &index, &[]).exits(0);
+    fill(&small.0);
+    let said = site.reindex(&index, &[]);
+    assert_names(&said, &small.0);
+}
+
+#[test]
+fn a_full_disk_for_what_an_audit_sorts_is_named() {
+    let site = site();
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(1);
+    let Some(small) = small(&site) else { return };
+    fill(&small.0);
+    let mut audit = site.program(&["audit", "archive", "--quiet", "--settle", "0s", "--index", &index.url]);
+    assert_names(&Said::of(audit.env("TMPDIR", &small.0)), &small.0);
+}
+
+#[test]
+fn a_full_disk_of_a_report_is_named() {
+    let site = site();
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(1);
+    fs::remove_file(site.archive().join("2021-11-12-FRI").join(format!("{}.1.1.1", crate::support::ROOT_UID))).unwrap();
+    let Some(small) = small(&site) else { return };
+    fill(&small.0);
+    for option in ["--json", "--csv", "--html", "--plan"] {
+        let report = small.0.join(option).display().to_string();
+        let command = ["audit", "archive", "--quiet", "--settle", "0s", "--index", &index.url, option, &report];
+        assert_names(&site.run(&command), &small.0);
+    }
+    let last = small.0.join("last").display().to_string();
+    let command = ["audit", "archive", "--quiet", "--settle", "0s", "--index", &index.url, "--last", &last];
+    assert_names(&site.run(&command), &small.0);
+}
+
+#[test]
+fn a_full_disk_of_the_journal_costs_time_and_is_named() {
+    let site = site();
+    let Some(small) = small(&site) else { return };
+    fs::create_dir(small.0.join("state")).unwrap();
+    fs::write(small.0.join("state/.keep"), "").unwrap();
+    let index = site.sqlite();
+    let state = small.0.join("state").display().to_string();
+    site.reindex_root(&site.archive(), &index, &["--state", &state]).exits(1);
+    fs::remove_file(site.path("index.db")).unwrap();
+    site.add_series("2021-11-14-SUN", 4, 1, 200);
+    fill(&small.0);
+    let said = site.reindex(&index, &["--state", &state]);
+    let words = format!("{}{}", said.out, said.err);
+    let line = words.lines().find(|line| line.contains("full")).unwrap_or_else(|| panic!("{words}"));
+    assert!(line.contains(&small.0.display().to_string()), "{line}");
+}
+
+#[test]
+fn a_full_disk_of_the_archive_is_named() {
+    let site = site();
+    let Some(small) = small(&site) else { return };
+    let large = json!({"SOPInstanceUID": "1.2.3", "PixelData": {"hex": "00".repeat(3_000_000)}});
+    site.add("large", large);
+    let archive = small.0.display().to_string();
+    let mut import =
+        site.program(&["import", "archive", "--quiet", "--yes", "--index", "sqlite:y.db", "--archive", &archive]);
+    assert_names(&Said::of(import.args(["--rejected", "r.jsonl"]).env("PACS_INDEX_PASSWORD", PASSWORD)), &small.0);
+}
