@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::archive::{FoundFile, Locator, PathMap, Roots, Slice};
+use crate::archive::{FoundFile, Locator, Naming, Roots, Slice};
 use crate::error::{Error, Result};
 use crate::index::Failure;
 use crate::index::inspect::Inspector;
@@ -50,7 +50,7 @@ pub enum Depth {
 
 pub struct Plan<'a> {
     pub roots: &'a Roots,
-    pub path_map: &'a PathMap,
+    pub naming: &'a Naming,
     pub locator: &'a Locator,
     pub depth: Depth,
     /// Only this part of the directories, with the rows that name files there.

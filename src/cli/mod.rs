@@ -162,6 +162,10 @@ pub struct Writing {
     #[arg(long, value_name = "FROM=TO")]
     pub path_map: Vec<String>,
 
+    /// Store paths that are in no archive directory of the PACS and like no path in the index
+    #[arg(long)]
+    pub allow_unmapped_paths: bool,
+
     /// Fail if the archive lies on the system's own disk: is it mounted?
     #[arg(long)]
     pub require_mount: bool,

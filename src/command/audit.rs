@@ -6,6 +6,7 @@ use jiff::Zoned;
 
 use super::interrupt::stop_on_interrupt;
 use super::say;
+use crate::archive::Naming;
 use crate::audit::last::{self, Last};
 use crate::audit::replica::{self, Compared, Servers};
 use crate::audit::report::{self, AuditReport};
@@ -14,9 +15,9 @@ use crate::audit::{self, Plan, csv, html, plan};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::index::Location;
 use crate::index::inspect::Inspector;
 use crate::index::location::Access;
+use crate::index::{Location, pacsone};
 use crate::pipeline::Stop;
 use crate::progress;
 use crate::settings::audit::Audit;
@@ -26,13 +27,17 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     let stop = Stop::default();
     stop_on_interrupt(&stop)?;
     let tables = settings.location.prepare(Access::DryRun)?;
+    let naming = Naming {
+        path_map: settings.path_map.clone(),
+        directories: pacsone::configured(&settings.location)?.directories,
+    };
     let mut inspector = Inspector::new(&settings.location, &tables)?;
     let begun = Instant::now();
     let watch = Watch::default();
     let mut observer = progress::observer(settings.progress);
     let to_do = Plan {
         roots: &settings.roots,
-        path_map: &settings.path_map,
+        naming: &naming,
         locator: &settings.locator,
         depth: settings.depth,
         part: settings.part,
@@ -66,7 +71,9 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     };
     report.write_json()?;
     if let (Some(path), None) = (&settings.plan, &done.alarm) {
-        let steps = plan::text(&settings.location.shown(), &done.findings).map_err(|error| defect(&error))?;
+        let (roots, path_map) = (settings.roots.paths().to_vec(), settings.path_map.texts());
+        let head = plan::Head::new(settings.location.shown(), roots, path_map);
+        let steps = plan::text(&head, &done.findings).map_err(|error| defect(&error))?;
         report::write_for_owner(path, "the plan", "--plan", &steps)?;
     }
     let failed = |failure| {

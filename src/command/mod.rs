@@ -4,10 +4,10 @@ pub mod audit;
 mod consent;
 pub mod import;
 pub mod init;
-mod insert;
 mod interrupt;
 pub mod reindex;
 pub mod repair;
+mod stored_paths;
 
 use std::io::Write;
 

@@ -37,6 +37,7 @@ pub mod names;
 mod order;
 pub mod outcome;
 pub mod pacsone;
+pub mod path_sample;
 pub mod patience;
 pub mod purge;
 pub mod recorder;

@@ -37,6 +37,7 @@ mod sequences;
 mod settings;
 mod shell_links;
 mod slices;
+mod stored_paths;
 mod stub_mutants;
 mod traits;
 mod virtual_archive;

@@ -16,6 +16,7 @@ mod outside_roots;
 mod two_files;
 mod two_rows;
 mod unindexed_file;
+mod unmapped_path;
 mod unreadable_file;
 mod user_data;
 
@@ -42,6 +43,7 @@ pub const CHECKS: &[Check] = &[
     other_instance::CHECK,
     damaged_file::CHECK,
     outside_roots::CHECK,
+    unmapped_path::CHECK,
     dangling_stub::CHECK,
     orphans::IMAGES,
     orphans::SERIES,
@@ -106,6 +108,8 @@ pub struct Row {
     pub least_size: u64,
     /// Its file was found there instead.
     pub moved_to: Option<PathBuf>,
+    /// The path by which the PACS knows the file, where the row has one that the PACS does not know.
+    pub unmapped: Option<String>,
 }
 
 /// What stands at a path.

@@ -143,14 +143,14 @@ fn the_pacs_says_where_copies_belong_and_another_place_is_asked_about() {
     fs::create_dir(site.path("other")).unwrap();
     let other = site.path("other").display().to_string();
     let none: [&str; 0] = [];
-    for (more, told) in [
-        (["--archive", other.as_str()], "if that is the same directory, say so: --path-map"),
-        (["--layout", "flat"], "the PACS files by the layout combination, and this import by flat"),
+    for (more, told, advice) in [
+        (["--archive", other.as_str()], "if that is the same directory, add --path-map", "--allow-unmapped-paths"),
+        (["--layout", "flat"], "the PACS files by the layout combination, and this import by flat", "--yes"),
     ] {
         let mut command = site.program(&["import", "cd", "--index", &index.url, "--quiet"]);
         command.args(more).env("PACS_INDEX_PASSWORD", crate::support::PASSWORD);
         let said = crate::support::Said::of(&mut command).exits(2);
-        assert!(said.err.contains(told) && said.err.contains("--yes"), "{}", said.err);
+        assert!(said.err.contains(told) && said.err.contains(advice), "{}", said.err);
         assert_eq!(index.dump(), none);
     }
     let mut command = site.program(&["import", "cd", "--index", &index.url, "--quiet", "--yes"]);
