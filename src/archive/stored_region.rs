@@ -42,6 +42,11 @@ impl StoredRegion {
         Some(StoredRegion { directory: directory.into(), mapped: mapped.map(Path::to_owned), stored, files })
     }
 
+    /// Whether all files of the region are known.
+    pub fn is_complete(&self) -> bool {
+        self.files.len() < SAMPLE
+    }
+
     /// A stored path of the region, as far as it shows no data of patients: up to a date in the names of directories.
     pub fn example(&self) -> String {
         let dated = |file: &PathBuf| {

@@ -31,18 +31,19 @@ pub fn before_writing(settings: &Reindex, files: Option<&[PathBuf]>) -> Result<C
             note(form, &hint);
         }
     }
+    let purging = purge::rules(&settings.location)?;
+    tell(&purging).iter().for_each(|line| note(form, line));
     let paths = stored_paths::check(&stored_paths::Request {
         location: &settings.location,
         roots: &settings.roots,
         path_map: &settings.path_map,
         files,
+        locator: &settings.locator,
         access,
         allow_unmapped: settings.allow_unmapped_paths,
         progress: form,
     })?;
     let replicas = settings.replicas.iter().cloned().map(Replica::connect).collect::<Result<Vec<_>>>()?;
-    let purging = purge::rules(&settings.location)?;
-    tell(&purging).iter().for_each(|line| note(form, line));
     // A rehearsal writes nothing that a replica would have to follow, or the PACS would purge.
     if access == Access::DryRun {
         replicas.into_iter().for_each(Replica::close);

@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod consent;
+mod content;
 pub mod import;
 pub mod init;
 mod interrupt;

@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 
 use super::consent;
+use super::content::Content;
 use crate::archive::path_map::is_of_windows;
-use crate::archive::{ArchiveDirectories, PathMap, Roots, StoredRegion, stored_region};
+use crate::archive::{ArchiveDirectories, Locator, PathMap, Roots, StoredRegion, stored_region};
 use crate::error::Result;
 use crate::index::location::Access;
 use crate::index::{Location, pacsone, path_sample};
@@ -19,6 +20,7 @@ pub struct Request<'a> {
     pub path_map: &'a PathMap,
     /// These files alone; `None` for all below the roots.
     pub files: Option<&'a [PathBuf]>,
+    pub locator: &'a Locator,
     pub access: Access,
     pub allow_unmapped: bool,
     pub progress: Option<Form>,
@@ -46,14 +48,34 @@ pub fn check(request: &Request<'_>) -> Result<StoredPaths> {
     let names: Vec<&str> = files.filter_map(|file| file.file_name()?.to_str()).collect();
     let rows = path_sample::image_paths(request.location, &names)?;
     let evidence = Evidence { directories: &configured.directories, rows: &rows, path_map: request.path_map };
-    let doubts: Vec<String> =
-        regions.iter().filter(|region| !evidence.confirms(region)).map(|region| evidence.doubt(region)).collect();
+    let is_right = |region: &StoredRegion| evidence.confirms(region);
+    let regions: Vec<StoredRegion> =
+        regions.into_iter().filter(|region| is_right(region) || request.stores_files_of(region)).collect();
+    let wrong_targets = request.targets().into_iter().filter(|region| evidence.is_foreign(region));
+    let doubtful = regions.iter().filter(|region| !is_right(region)).map(|region| evidence.doubt(region));
+    let doubts: Vec<String> = doubtful.chain(wrong_targets.map(|region| evidence.doubt(&region))).collect();
     let examples: Vec<String> = regions.iter().map(StoredRegion::example).collect();
     if request.progress.is_some() {
         examples.iter().for_each(|example| note(request.progress, &line(example)));
     }
     consent::to_unmapped(&doubts, request)?;
     Ok(StoredPaths { examples, directories: configured.directories })
+}
+
+impl Request<'_> {
+    /// The directories beside the roots that pointer files may lead to, by whose paths the index then names the files.
+    fn targets(&self) -> Vec<StoredRegion> {
+        match self.locator.named_by().is_target(true) {
+            true => stored_region::regions(self.locator.target_roots(), self.path_map, None),
+            false => Vec::new(),
+        }
+    }
+
+    /// False for a region of a few files that are read and hold no instance, like the notes beside an archive.
+    fn stores_files_of(&self, region: &StoredRegion) -> bool {
+        let holds_none = |file: &PathBuf| matches!(Content::of(file, self.locator), Content::Other);
+        self.files.is_some() || !region.is_complete() || !region.files.iter().all(holds_none)
+    }
 }
 
 /// A stored path, as users read it.
@@ -95,6 +117,12 @@ impl Evidence<'_> {
             |row: &&String| self.path_map.covering(row).map(|(directory, _)| directory) == region.mapped.as_deref();
         let exists = |row: &String| self.path_map.from_index(row).is_some_and(|file| file.symlink_metadata().is_ok());
         self.rows.iter().filter(is_same_map).any(|row| stored.hold(row) || exists(row))
+    }
+
+    /// Whether the PACS runs on Windows and the paths of a region are those of Unix, or the reverse.
+    fn is_foreign(&self, region: &StoredRegion) -> bool {
+        let names = self.directories.names();
+        !names.is_empty() && names.iter().all(|name| is_of_windows(name) != is_of_windows(&region.stored))
     }
 
     /// The question about a region. Paths of rows may hold data of patients, and are not part of it.

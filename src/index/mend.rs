@@ -57,7 +57,8 @@ impl Mender {
     /// The number of images of a series.
     pub fn count_images(&mut self, series: &str) -> Result<u64, Failure> {
         let link = self.tables.of(Level::Instance).name("seriesuid");
-        let rows = self.index.ask(&format!("SELECT COUNT(*) FROM `image` WHERE `{link}` = ?"), &[series])?;
+        let count = format!("CAST(COUNT(*) AS {})", self.index.text_type());
+        let rows = self.index.ask(&format!("SELECT {count} FROM `image` WHERE `{link}` = ?"), &[series])?;
         Ok(rows.into_iter().flatten().flatten().next().and_then(|count| count.parse().ok()).unwrap_or(0))
     }
 

@@ -11,6 +11,7 @@ use std::io::{self, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use super::consent::agrees;
+use super::content::Content;
 use super::{say, stored_paths};
 use crate::audit::plan;
 use crate::dicom::{Level, Table};
@@ -24,7 +25,7 @@ use crate::new_file::{self, Readers};
 use crate::settings::repair::Scope;
 use crate::{cli, settings};
 use insert::Keys;
-use step::{Content, Step, objection};
+use step::{Step, objection};
 use undo::{Revert, Undo};
 
 #[derive(Default)]
@@ -116,6 +117,7 @@ impl Repair {
             path_map: &scope.path_map,
             files: Some(&files),
             access: Access::Write,
+            locator: &scope.locator,
             allow_unmapped: typed.allow_unmapped_paths,
             progress: None,
         })?;

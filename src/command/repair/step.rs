@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::archive::{FoundFile, Locator, PathMap, Standing};
+use super::super::content::Content;
+use crate::archive::{Locator, PathMap};
 use crate::audit::plan::Action;
-use crate::dicom::{HeaderReader, Instance, Table};
+use crate::dicom::Table;
 use crate::index::mend::SETTABLE;
 use crate::settings::repair::Scope;
 
@@ -107,31 +108,6 @@ fn is_below(file: &Path, scope: &Scope) -> bool {
     !has_dots
         && is_within(scope.roots.paths(), file)
         && directory.is_none_or(|directory| resolved_roots.iter().any(|root| directory.starts_with(root)))
-}
-
-/// The content of a file, as far as it may be read.
-pub enum Content {
-    Instance(Box<Instance>),
-    /// A stub, which is not recalled for a repair.
-    Stub,
-    /// No instance, or no file.
-    Other,
-}
-
-impl Content {
-    pub fn of(file: &Path, locator: &Locator) -> Self {
-        let found = FoundFile::named(file.into());
-        let location = match locator.look(&found).map(|seen| seen.standing) {
-            Ok(Standing::Readable(location)) => location,
-            Ok(Standing::Stub(_) | Standing::MetElsewhere(_)) => return Content::Stub,
-            Err(_) => return Content::Other,
-        };
-        let Ok(Some(open)) = location.open() else { return Content::Other };
-        match HeaderReader::new().read(&open).and_then(Instance::from_header) {
-            Ok(instance) => Content::Instance(Box::new(instance)),
-            Err(_) => Content::Other,
-        }
-    }
 }
 
 /// Why a row must not name a file, if it must not. A stub may only be named as it is already, by another path.

@@ -121,6 +121,9 @@ fn files_beside_a_mapped_directory_are_unmapped() {
     fs::create_dir(site.path("mnt/lost+found")).unwrap();
     let root = site.path("mnt");
     site.reindex_root(&root, &index, &["--path-map", &map, "--dry-run"]).exits(0);
+    fs::write(site.path("mnt/notes.txt"), "moved in 2019").unwrap();
+    let said = site.reindex_root(&root, &index, &["--path-map", &map, "--dry-run"]);
+    assert_eq!(said.err, "", "files that are no instances get no row");
     put(&site, "mnt/beside/1.2.3", json!({"SOPInstanceUID": "1.2.3"}));
     let said = site.reindex_root(&root, &index, &["--path-map", &map]).exits(2);
     assert!(said.err.contains(&root.display().to_string()), "{}", said.err);
@@ -185,6 +188,18 @@ fn a_patient_id_in_a_path_is_not_shown() {
     site.add("2019/01/12/1.2.5", json!({"SOPInstanceUID": "1.2.5"}));
     let said = site.reindex(&index, &["--path-map", &map]);
     assert!(said.out.contains("paths are stored as D:/DICOM/2019/01/12/...\n"), "{}", said.out);
+}
+
+#[test]
+fn the_targets_of_pointer_files_need_a_path_map_as_well() {
+    let (site, index) = windows_pacs();
+    put(&site, "tier2/1.2.3", json!({"SOPInstanceUID": "1.2.3"}));
+    let (archive, tier2) = (map(&site, "archive", "D:/DICOM"), map(&site, "tier2", "Z:/TIER2"));
+    let more = ["--target-root", "tier2", "--path-map", &archive];
+    let said = site.reindex(&index, &more).exits(2);
+    assert!(said.err.contains(&site.path("tier2").display().to_string()), "{}", said.err);
+    site.reindex(&index, &[&more[..], &["--stub-path", "link"]].concat()).exits(0);
+    site.reindex(&index, &[&more[..], &["--path-map", &tier2]].concat()).exits(0);
 }
 
 #[test]
