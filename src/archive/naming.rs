@@ -22,13 +22,13 @@ impl ArchiveDirectories {
         &self.0
     }
 
-    /// Whether a stored path is one of them or lies below one, whatever its case and slashes.
+    /// Whether a stored path is one of the directories or below one, regardless of case and slashes.
     pub fn hold(&self, stored: &str) -> bool {
         let stored = ServerPath::new(stored);
         self.0.iter().any(|name| stored.below_ignoring_case(&ServerPath::new(name)).is_some())
     }
 
-    /// The configured directories below a stored path, each by the components that lead there.
+    /// The configured directories below a stored path, each as its components relative to that path.
     pub fn below(&self, stored: &str) -> Vec<Vec<&str>> {
         let above = ServerPath::new(stored);
         let below = self.0.iter().filter_map(|name| Some(ServerPath::new(name).below_ignoring_case(&above)?.to_vec()));
@@ -59,8 +59,8 @@ impl Naming {
         stored.is_empty() || self.directories.hold(stored) || self.path_map.covering(stored).is_some()
     }
 
-    /// Whether a stored path differs from a mapped one by its directory alone, which is none of the PACS, while the
-    /// mapped one is in a directory of the PACS.
+    /// Whether a stored path differs from a mapped one by its directory alone, where the PACS has the directory of the mapped
+    /// path and does not have the other one.
     pub fn differs_by_directory(&self, stored: &str, mapped: &str) -> bool {
         let Some((_, names)) = self.path_map.covering(mapped).filter(|_| !self.is_of_the_pacs(stored)) else {
             return false;
@@ -75,7 +75,7 @@ impl Naming {
     }
 }
 
-/// Whether two stored paths are one, but for the slashes and, on Windows, the case.
+/// Whether two stored paths are equal, regardless of slashes and, on Windows, of case.
 pub fn is_same(stored: &str, other: &str) -> bool {
     ServerPath::new(stored).is_same(&ServerPath::new(other))
 }

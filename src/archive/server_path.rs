@@ -40,13 +40,13 @@ impl<'a> ServerPath<'a> {
         ServerPath { separators, components }
     }
 
-    /// The components that lead from a directory down to this path. Case counts only in the paths of Unix: a path that
-    /// begins with a drive or a server is one of Windows.
+    /// The components of this path relative to a directory above it. Case counts only in the paths of Unix: a path that
+    /// begins with a drive or a server belongs to Windows.
     pub fn below(&self, directory: &ServerPath<'_>) -> Option<&[&'a str]> {
         self.strip(directory, self.separators != 1)
     }
 
-    /// The same, whatever the case.
+    /// The same, regardless of case.
     pub fn below_ignoring_case(&self, directory: &ServerPath<'_>) -> Option<&[&'a str]> {
         self.strip(directory, true)
     }
@@ -55,7 +55,7 @@ impl<'a> ServerPath<'a> {
         self.below(other).is_some_and(<[&str]>::is_empty)
     }
 
-    /// Whether these are the last components, whatever the case.
+    /// Whether these are the last components, regardless of case.
     pub fn ends_with(&self, names: &[&str]) -> bool {
         let skipped = self.components.len().checked_sub(names.len());
         skipped.is_some_and(|skipped| self.components[skipped..].iter().zip(names).all(|(a, b)| is_same(a, b, true)))

@@ -58,7 +58,7 @@ impl StoredRegion {
         format!("{}/{}...", self.stored, self.files.iter().find_map(dated).unwrap_or_default())
     }
 
-    /// The path of a directory below this one, whatever the case of its name, if it exists.
+    /// The path of a directory below this one, regardless of the case of its name, if it exists.
     pub fn directory_below(&self, names: &[&str]) -> Option<PathBuf> {
         names.iter().try_fold(self.directory.clone(), |directory, name| {
             let exact = directory.join(name);
@@ -74,7 +74,7 @@ impl StoredRegion {
     }
 }
 
-/// The files below a directory, but for those below others.
+/// The files below a directory, except for those below other directories.
 fn files_in<'d>(directory: &'d Path, others: &'d [&Path]) -> impl Iterator<Item = PathBuf> + 'd {
     let is_walked = |entry: &DirEntry| {
         let is_system = entry.depth() > 0 && entry.file_type().is_dir() && skip::is_system_directory(entry.file_name());

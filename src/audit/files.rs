@@ -202,7 +202,7 @@ impl Audit<'_> {
             let row = match uid.as_ref().and_then(|uid| rows.get(uid)) {
                 // Its row has come, or spells its path otherwise.
                 Some(named) if self.plan.is_named(named, &path) => continue,
-                // The row names this file by a directory that is none of the PACS.
+                // The row names this file in a directory that the PACS does not have.
                 Some(named) if self.plan.mapped_name(named, &path).is_some() => {
                     moved.extend(uid.map(|uid| (uid, path)));
                     continue;

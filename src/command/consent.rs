@@ -13,7 +13,7 @@ use crate::index::server::Server;
 use crate::progress::notice::note;
 use crate::settings::Reindex;
 
-/// What a run needs once its user has agreed to it.
+/// The outcome of the checks and questions before a run.
 pub struct Consent {
     /// The replicas that the run waits for.
     pub replicas: Vec<Replica>,

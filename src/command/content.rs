@@ -19,8 +19,9 @@ impl Content {
         let found = FoundFile::named(file.into());
         let location = match locator.look(&found).map(|seen| seen.standing) {
             Ok(Standing::Readable(location)) => location,
-            Ok(Standing::Stub(_) | Standing::MetElsewhere(_)) => return Content::Stub,
-            Err(_) => return Content::Other,
+            Ok(Standing::Stub(_)) => return Content::Stub,
+            // A link to another file below the roots gets no row.
+            Ok(Standing::MetElsewhere(_)) | Err(_) => return Content::Other,
         };
         let Ok(Some(open)) = location.open() else { return Content::Other };
         // A defect of the reader is left to the run, which reports it.

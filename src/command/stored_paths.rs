@@ -63,7 +63,7 @@ pub fn check(request: &Request<'_>) -> Result<StoredPaths> {
 }
 
 impl Request<'_> {
-    /// The directories beside the roots that pointer files may lead to, by whose paths the index then names the files.
+    /// The directories outside the roots that pointer files may point to. The index stores the paths of their targets.
     fn targets(&self) -> Vec<StoredRegion> {
         match self.locator.named_by().is_target(true) {
             true => stored_region::regions(self.locator.target_roots(), self.path_map, None),
@@ -83,7 +83,7 @@ pub fn line(example: &str) -> String {
     format!("paths are stored as {example}")
 }
 
-/// What is known of the names that the PACS has for its files.
+/// The known names that the PACS has for its files.
 struct Evidence<'a> {
     directories: &'a ArchiveDirectories,
     /// Paths of existing rows.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 const DIRECTORIES: [(&str, &str); 4] =
     [("config", "archivedir"), ("config", "longtermdir"), ("applentity", "archivedir"), ("applentity", "longtermdir")];
 
-/// How the PACS files what it receives.
+/// The archive settings of the PACS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configured {
     /// All directories of the archive, each once.

@@ -198,7 +198,7 @@ impl Run<'_> {
                     listing.add("note", path, "path-corrected", &detail);
                 }
                 Outcome::PathMapped { former } => {
-                    let detail = format!("the index named {former}, which is no path of the PACS");
+                    let detail = format!("the index named {former}, a path that the PACS does not know");
                     listing.add("note", path, "path-corrected", &detail);
                 }
                 Outcome::Duplicate { loser } => {

@@ -1,4 +1,4 @@
-//! From what was typed, and from the head of a plan, to the settings of a repair.
+//! The settings of a repair, from the command line and from the head of its plan.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// The roots and path maps of a plan. What was typed may repeat them, and must not contradict them.
+    /// Returns the roots and path maps of a plan. Options may repeat them, and must not contradict them.
     pub fn resolve(typed: &cli::Repair, plan: &Path, head: &Head) -> Result<Self> {
         let shown = plan.display();
         let typed_map = archive::path_map(&typed.path_map)?;

@@ -1,4 +1,4 @@
-//! `pacs-index repair`: applies the plan of an audit, or takes a repair back. Each row must still be what the plan has seen.
+//! `pacs-index repair`: applies the plan of an audit, or reverts a repair. A row that has changed since then is skipped.
 
 #![allow(clippy::disallowed_methods, reason = "plans and undo files")]
 
@@ -105,7 +105,7 @@ impl Repair {
         if files.is_empty() { Ok(()) } else { self.insert(files, &scope, typed, &mut undo) }
     }
 
-    /// Compares the paths that the steps store with what the PACS calls its archive.
+    /// Compares the paths that the steps store with the archive directories of the PACS.
     fn compare_paths(&self, steps: &[Step], scope: &Scope, typed: &cli::Repair) -> Result<()> {
         let files: Vec<PathBuf> = steps.iter().filter_map(Step::stored_file).cloned().collect();
         if files.is_empty() {
@@ -187,7 +187,7 @@ impl Repair {
         to: Option<String>,
         undo: &mut File,
     ) -> Result<()> {
-        let skipped = format!("{} {key}: {column} is not what the plan has seen", table.name());
+        let skipped = format!("{} {key}: {column} has changed since the audit", table.name());
         let index = self.index.clone();
         let failed = |failure: Failure| failed(&index, &failure);
         if self.mender.value(table, key, column).map_err(failed)? != Some(from.clone()) {
@@ -224,7 +224,7 @@ impl Repair {
         undo::note(undo, &Undo::PutBack { table: "image".into(), row })?;
         match self.mender.remove_image(&key, path).map_err(failed)? {
             true => self.did.removed += 1,
-            false => self.did.skipped.push(format!("image {key}: its path is not what the plan has seen")),
+            false => self.did.skipped.push(format!("image {key}: its path has changed since the audit")),
         }
         Ok(())
     }
@@ -233,7 +233,7 @@ impl Repair {
     fn take_back(&mut self, file: &Path, yes: bool) -> Result<()> {
         let index = self.index.clone();
         let reverts = undo::read(file, &mut self.mender, |failure| failed(&index, &failure))?;
-        say(&format!("{} changes to take back\n", reverts.len()));
+        say(&format!("{} changes to revert\n", reverts.len()));
         ask(yes)?;
         reverts.into_iter().try_for_each(|revert| self.revert(revert))
     }
@@ -255,7 +255,7 @@ impl Repair {
             (Revert::Remove { .. }, true) => did.removed += 1,
             (Revert::Restore { columns, .. }, true) => did.set += columns.len() as u64,
             (Revert::Set { table, key, column, .. }, false) => {
-                did.skipped.push(format!("{} {key}: {column} is not what the repair has set", table.name()));
+                did.skipped.push(format!("{} {key}: {column} has changed since the repair", table.name()));
             }
             (Revert::PutBack { .. }, false) => did.skipped.push("a row that was removed is there again".into()),
             (Revert::Remove { table, key, .. } | Revert::Restore { table, key, .. }, false) => {
@@ -280,7 +280,7 @@ impl Repair {
 fn failed(index: &str, failure: &Failure) -> Error {
     Error::unfinished(
         format!("the index {index} cannot be written: {failure}"),
-        "The undo file has what was done until then. Mend the database, audit it, and go on with a new plan.",
+        "The undo file lists all changes up to that point. Repair the database, audit it, and continue with a new plan.",
     )
 }
 
@@ -297,7 +297,7 @@ fn announcement(enabled: &[Step], all: usize) -> String {
 /// The key of a patient is a patient's data.
 fn skipped(table: Table, key: &str) -> String {
     let key = if table.level() == Level::Patient { "(of a patient)" } else { key };
-    format!("{} {key}: its row is not what the repair has left, or rows hang below it", table.name())
+    format!("{} {key}: its row has changed since the repair, or has rows below it", table.name())
 }
 
 fn ask(yes: bool) -> Result<()> {
@@ -305,5 +305,5 @@ fn ask(yes: bool) -> Result<()> {
     if yes || can_ask && agrees(&mut io::stdin().lock(), &mut io::stderr()) {
         return Ok(());
     }
-    Err(Error::usage("nobody has agreed; nothing was written", "Read the plan, and add --yes."))
+    Err(Error::usage("not confirmed; nothing was written", "Read the plan, and add --yes."))
 }

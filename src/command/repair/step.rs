@@ -15,9 +15,9 @@ pub enum Step {
     SetPath { key: String, from: Option<String>, to: String, file: PathBuf },
     /// The count of a series becomes the number of its images.
     SetCount { key: String, from: Option<String>, to: String },
-    /// A flag of a study becomes the one of a study that nobody has touched.
+    /// A flag of a study gets its initial value.
     SetFlag { column: &'static str, key: String, from: Option<String>, to: Option<String> },
-    /// The row of an image goes, whose file is missing below the roots.
+    /// The row of an image is removed, because its file is missing.
     RemoveImage { key: String, path: String, file: PathBuf },
     /// The instance of a file gets its rows.
     Insert { key: String, file: PathBuf },
@@ -110,7 +110,7 @@ fn is_below(file: &Path, scope: &Scope) -> bool {
         && directory.is_none_or(|directory| resolved_roots.iter().any(|root| directory.starts_with(root)))
 }
 
-/// Why a row must not name a file, if it must not. A stub may only be named as it is already, by another path.
+/// The reason why a row must not name a file, if there is one. A row may name a stub only if it names that file already.
 pub fn objection(
     uid: &str,
     file: &Path,

@@ -1,4 +1,4 @@
-//! Before a run writes, the paths that it would store are compared with what the PACS and its rows call the archive.
+//! Before a run writes, the paths that it would store are compared with the archive directories of the PACS and with rows.
 
 use std::fs;
 
@@ -47,7 +47,7 @@ fn unmapped_paths_are_stored_only_on_request() {
     let said = site.reindex(&index, &["--allow-unmapped-paths"]).exits(0);
     assert!(said.err.contains("D:/DICOM"), "{}", said.err);
     assert_eq!(images_below(&index, &site.archive().display().to_string()), 5);
-    // Rows that were made so are no reason to make more.
+    // Rows of such a run do not justify another one.
     site.add_series("2019-01-15-TUE", 3, 1, 1);
     site.reindex(&index, &[]).exits(2);
     site.reindex(&index, &["--yes"]).exits(2);
@@ -123,7 +123,7 @@ fn files_beside_a_mapped_directory_are_unmapped() {
     site.reindex_root(&root, &index, &["--path-map", &map, "--dry-run"]).exits(0);
     fs::write(site.path("mnt/notes.txt"), "moved in 2019").unwrap();
     let said = site.reindex_root(&root, &index, &["--path-map", &map, "--dry-run"]);
-    assert_eq!(said.err, "", "files that are no instances get no row");
+    assert_eq!(said.err, "", "files without an instance get no row");
     put(&site, "mnt/beside/1.2.3", json!({"SOPInstanceUID": "1.2.3"}));
     let said = site.reindex_root(&root, &index, &["--path-map", &map]).exits(2);
     assert!(said.err.contains(&root.display().to_string()), "{}", said.err);
@@ -157,7 +157,7 @@ fn an_index_that_knows_no_path_is_not_asked_about() {
     site.add_series("2019-01-12-SAT", 1, 1, 3);
     assert_eq!(site.reindex(&site.sqlite(), &[]).exits(0).err, "");
     assert_eq!(site.reindex(&Index::pacsone(), &[]).exits(0).err, "");
-    // Further directories of this system are no news to an index that calls them by their names here.
+    // The index already names files by their local paths, so another local directory is not in doubt.
     put(&site, "second/1.2.3", json!({"SOPInstanceUID": "1.2.3"}));
     assert_eq!(site.reindex_root(&site.path("second"), &site.sqlite(), &[]).exits(0).err, "");
 }

@@ -159,12 +159,12 @@ fn a_plan_sets_nothing_that_no_audit_would_plan() {
         (remove("D:/OTHER/x"), "below no root"),
         (json!({"enabled": true, "check": "x", "action": "drop", "table": "image"}), ""),
     ];
-    for (step, told) in cases {
+    for (step, expected) in cases {
         for enabled in [true, false] {
             let lines = [head.clone(), to_path(&path), with(step.clone(), "enabled", json!(enabled))];
             write(&site, "plan.jsonl", &lines);
             let said = repair(&site, &index, &APPLY).exits(2);
-            assert!(said.err.contains("line 3: ") && said.err.contains(told), "{step}: {}", said.err);
+            assert!(said.err.contains("line 3: ") && said.err.contains(expected), "{step}: {}", said.err);
             assert!(!site.path("undo.jsonl").exists());
         }
     }
@@ -204,10 +204,10 @@ fn values_that_the_archive_and_the_tables_do_not_confirm_are_skipped() {
         (set("series", &series, "instances", json!("9"), json!("4")), "another number of images"),
         (insert(&file(&format!("{UID}.1.1.2"))), "does not hold this instance"),
     ];
-    for (step, told) in steps {
+    for (step, expected) in steps {
         write(&site, "plan.jsonl", &[head.clone(), step]);
         let said = repair(&site, &index, &APPLY).exits(1);
-        assert!(said.out.contains(told), "{told}: {}", said.out);
+        assert!(said.out.contains(expected), "{expected}: {}", said.out);
         assert_eq!(fs::read_to_string(site.path("undo.jsonl")).unwrap(), "");
         fs::remove_file(site.path("undo.jsonl")).unwrap();
     }
