@@ -122,6 +122,7 @@ fn files_beside_a_mapped_directory_are_unmapped() {
     let root = site.path("mnt");
     site.reindex_root(&root, &index, &["--path-map", &map, "--dry-run"]).exits(0);
     fs::write(site.path("mnt/notes.txt"), "moved in 2019").unwrap();
+    std::os::unix::fs::symlink("dicom", site.path("mnt/current")).unwrap();
     let said = site.reindex_root(&root, &index, &["--path-map", &map, "--dry-run"]);
     assert_eq!(said.err, "", "files without an instance get no row");
     put(&site, "mnt/beside/1.2.3", json!({"SOPInstanceUID": "1.2.3"}));
