@@ -31,7 +31,7 @@ pub enum Command {
     #[command(after_help = AUDIT_EXIT_CODES)]
     Audit(Box<Audit>),
     /// Apply the plan of an audit, row by row, with an undo file
-    Repair(Repair),
+    Repair(Box<Repair>),
     /// Copy instances into the archive, verify them, and index them
     #[command(after_help = EXIT_CODES)]
     Import(Box<Import>),
