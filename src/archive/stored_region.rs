@@ -83,7 +83,7 @@ fn files_in<'d>(directory: &'d Path, others: &'d [&Path]) -> impl Iterator<Item 
     // Links to directories are not followed.
     let is_directory =
         |entry: &DirEntry| entry.file_type().is_dir() || entry.path_is_symlink() && entry.path().is_dir();
-    let is_file = |entry: &DirEntry| !is_directory(entry) && skip::by_name(entry.file_name()).is_none();
+    let is_file = move |entry: &DirEntry| !is_directory(entry) && skip::by_name(entry.file_name()).is_none();
     let entries = WalkDir::new(directory).follow_root_links(true).into_iter().filter_entry(is_walked).flatten();
     entries.filter(is_file).map(DirEntry::into_path)
 }
