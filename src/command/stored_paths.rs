@@ -1,7 +1,7 @@
 //! The paths that a command would store, compared with the archive directories of the PACS and with the paths of existing
 //! rows before anything is written. A forgotten `--path-map` would otherwise ruin an index.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::consent;
 use super::content::Content;
@@ -12,6 +12,9 @@ use crate::index::location::Access;
 use crate::index::{Location, pacsone, path_sample};
 use crate::progress::Form;
 use crate::progress::notice::note;
+
+/// The minimum number of different paths in rows that can contradict a path: one alone may be an exception.
+const LEAST_ROWS: usize = 2;
 
 /// The paths that a command is about to store.
 pub struct Request<'a> {
@@ -97,7 +100,7 @@ impl Evidence<'_> {
         self.directories.hold(&region.stored)
             || self.holds_an_archive(region)
             || self.rows_confirm(region)
-            || self.directories.is_empty() && self.rows.is_empty()
+            || self.directories.is_empty() && self.rows.len() < LEAST_ROWS
     }
 
     /// Whether an archive directory of the PACS is below the region, and exists at that place here.
@@ -108,14 +111,19 @@ impl Evidence<'_> {
     /// Whether existing rows were named in the same way as the region. Rows by unmapped paths prove nothing where the PACS
     /// has other directories, or where other rows are of another system: a run without its path map may have made them.
     fn rows_confirm(&self, region: &StoredRegion) -> bool {
-        let is_foreign = |row: &String| is_of_windows(row) != is_of_windows(&region.stored);
+        let is_foreign =
+            |row: &String| is_of_windows(row) != is_of_windows(&region.stored) && self.path_map.covering(row).is_none();
         if region.mapped.is_none() && (!self.directories.is_empty() || self.rows.iter().any(is_foreign)) {
             return false;
         }
         let stored = ArchiveDirectories::new(vec![region.stored.clone()]);
         let is_same_map =
             |row: &&String| self.path_map.covering(row).map(|(directory, _)| directory) == region.mapped.as_deref();
-        let exists = |row: &String| self.path_map.from_index(row).is_some_and(|file| file.symlink_metadata().is_ok());
+        // The PACS may have moved or purged the file itself.
+        let exists = |row: &String| {
+            let file = self.path_map.from_index(row);
+            file.is_some_and(|file| file.symlink_metadata().is_ok() || file.parent().is_some_and(Path::is_dir))
+        };
         self.rows.iter().filter(is_same_map).any(|row| stored.hold(row) || exists(row))
     }
 

@@ -195,7 +195,7 @@ fn a_row_is_led_to_its_file_only_when_the_old_one_is_gone() {
         assert_eq!(site.findings("note"), ["path-corrected 1.2.3"]);
         // A path of another machine cannot be judged from here.
         index.execute("UPDATE image SET path = 'D:/DICOM/1.2.3'");
-        let said = site.reindex(index, &["--allow-unmapped-paths"]).exits(1);
+        let said = site.reindex(index, &[]).exits(1);
         assert_eq!((said.figure("updated"), said.figure("duplicates")), (0, 1));
         // A file of another instance where it was.
         index.execute(&format!("UPDATE image SET path = '{}'", old.display()));
