@@ -74,20 +74,30 @@ impl fmt::Display for Unsafe {
 }
 
 impl Filing {
+    /// The directory of all instances of the day, in the layouts that have one; else the archive.
+    pub fn day_directory(&self) -> PathBuf {
+        match self.layout {
+            Layout::Flat | Layout::Combination => self.archive.join(self.flat_day()),
+            Layout::Hierarchical => self.archive.join(self.day.strftime("%Y/%m/%d").to_string()),
+            Layout::Study | Layout::Patient => self.archive.clone(),
+        }
+    }
+
+    fn flat_day(&self) -> String {
+        self.day.strftime("%Y-%m-%d-%a").to_string().to_uppercase()
+    }
+
     /// The path of an instance.
     pub fn place(&self, instance: &Instance) -> Result<PathBuf, Unsafe> {
         let named = |attribute, text: &str| match safe_name(text) {
             Ok(name) if self.skipped.are_named(name.as_ref()) => Err(Unsafe { attribute, why: SKIPPED }),
             name => name.map_err(|why| Unsafe { attribute, why }),
         };
-        let flat_day = || self.day.strftime("%Y-%m-%d-%a").to_string().to_uppercase();
         let study = || named("Study Instance UID (0020,000D)", instance.study_instance_uid());
-        let mut path = self.archive.clone();
+        let mut path = self.day_directory();
         match self.layout {
-            Layout::Flat => path.push(flat_day()),
-            Layout::Hierarchical => path.push(self.day.strftime("%Y/%m/%d").to_string()),
-            Layout::Study => path.push(study()?),
-            Layout::Combination => path.extend([flat_day(), study()?]),
+            Layout::Flat | Layout::Hierarchical => {}
+            Layout::Study | Layout::Combination => path.push(study()?),
             Layout::Patient => {
                 path.push(named("Patient ID (0010,0020)", instance.patient_id())?);
                 path.push(study_date(instance)?);

@@ -55,6 +55,15 @@ fn dated(root: &Path, directory: &Path) -> Option<Dated> {
     None
 }
 
+/// The number of names in front that are a day of receipt: one, or three for a year, a month and a day.
+pub fn leading_date(names: &[&str]) -> usize {
+    match names {
+        [day, ..] if flat_day(day).is_some() => 1,
+        [year, month, day, ..] if day.len() == 2 && hierarchical_day(year, month, day).is_some() => 3,
+        _ => 0,
+    }
+}
+
 /// `2021-11-12-FRI`, `2021-11-12-FRIDAY`.
 fn flat_day(name: &str) -> Option<Date> {
     let (day, weekday) = name.split_at_checked(11)?;

@@ -111,6 +111,11 @@ impl Locator {
         &self.rules.policy
     }
 
+    /// The directories of `--target-root`.
+    pub fn target_roots(&self) -> &[PathBuf] {
+        &self.rules.target_roots
+    }
+
     pub fn named_by(&self) -> NamedBy {
         self.rules.named_by
     }

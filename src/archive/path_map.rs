@@ -7,6 +7,9 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
+use super::server_path::ServerPath;
+pub use super::server_path::is_of_windows;
+
 /// One `FROM=TO`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
@@ -33,6 +36,14 @@ impl FromStr for Mapping {
     }
 }
 
+/// As it can be typed.
+impl fmt::Display for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let to = if self.to.is_empty() { "/" } else { &self.to };
+        write!(f, "{}={to}", self.from.display())
+    }
+}
+
 /// All maps of a run, longest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathMap(Vec<Mapping>);
@@ -47,6 +58,22 @@ impl PathMap {
     pub fn fits_none_of(&self, roots: &[PathBuf]) -> Option<&Path> {
         let fits = |from: &Path| roots.iter().any(|root| root.starts_with(from) || from.starts_with(root));
         self.0.iter().map(|mapping| mapping.from.as_path()).find(|from| !fits(from))
+    }
+
+    /// The maps, each as it can be typed.
+    pub fn texts(&self) -> Vec<String> {
+        self.0.iter().map(Mapping::to_string).collect()
+    }
+
+    /// The mapped directories below a directory.
+    pub fn directories_below<'m>(&'m self, directory: &'m Path) -> impl Iterator<Item = &'m Path> {
+        let directories = self.0.iter().map(|mapping| mapping.from.as_path());
+        directories.filter(move |from| *from != directory && from.starts_with(directory))
+    }
+
+    /// The mapped directory whose map names a path of this system.
+    pub fn directory_of(&self, path: &Path) -> Option<&Path> {
+        self.0.iter().map(|mapping| mapping.from.as_path()).find(|from| path.starts_with(from))
     }
 
     /// Whether a path lies in a directory that is mapped.
@@ -72,9 +99,18 @@ impl PathMap {
 
     /// The directory here that the PACS calls so: by the map whose `TO` is the longest that fits, or else as it stands.
     pub fn from_index(&self, text: &str) -> Option<PathBuf> {
+        self.locate(text).map(|(path, _)| path)
+    }
+
+    /// The same, and whether a map covers the text.
+    pub fn locate(&self, text: &str) -> Option<(PathBuf, bool)> {
         match self.covering(text) {
-            Some((directory, rest)) => Some(rest.iter().fold(directory.to_path_buf(), |path, name| path.join(name))),
-            None => Some(Path::new(text)).filter(|path| path.is_absolute()).map(|path| path.components().collect()),
+            Some((directory, rest)) => {
+                Some((rest.iter().fold(directory.to_path_buf(), |path, name| path.join(name)), true))
+            }
+            None => {
+                Some(Path::new(text)).filter(|path| path.is_absolute()).map(|path| (path.components().collect(), false))
+            }
         }
     }
 
@@ -84,43 +120,6 @@ impl PathMap {
         let fits = self.0.iter().filter_map(|mapping| Some((mapping, path.below(&ServerPath::new(&mapping.to))?)));
         let (mapping, rest) = fits.min_by_key(|(_, rest)| rest.len())?;
         Some((&mapping.from, rest.to_vec()))
-    }
-}
-
-/// Whether a path begins with a drive or a server.
-pub fn is_of_windows(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    let is_separator = |byte: &u8| matches!(byte, b'/' | b'\\');
-    matches!(bytes, [letter, b':', ..] if letter.is_ascii_alphabetic())
-        || matches!(bytes, [first, second, ..] if is_separator(first) && is_separator(second))
-        || bytes.first() == Some(&b'\\')
-}
-
-/// A path as the PACS server names it, with `/` or `\`.
-struct ServerPath<'a> {
-    /// One leads to the root, two to another server (UNC).
-    separators: usize,
-    components: Vec<&'a str>,
-}
-
-impl<'a> ServerPath<'a> {
-    fn new(text: &'a str) -> Self {
-        let is_separator = |c: char| c == '/' || c == '\\';
-        // The root itself stands in a map without its separator.
-        let separators = if text.is_empty() { 1 } else { text.chars().take_while(|c| is_separator(*c)).count().min(2) };
-        ServerPath { separators, components: text.split(is_separator).filter(|name| !name.is_empty()).collect() }
-    }
-
-    /// What leads from a directory down to this path. A path that begins with a drive or a server is one of Windows,
-    /// which knows no case.
-    fn below(&self, directory: &ServerPath<'_>) -> Option<&[&'a str]> {
-        let same = |(a, b): (&&str, &&str)| match self.separators {
-            1 => a == b,
-            _ => a.to_lowercase() == b.to_lowercase(),
-        };
-        let (above, rest) = self.components.split_at_checked(directory.components.len())?;
-        let fits = self.separators == directory.separators && above.iter().zip(&directory.components).all(same);
-        fits.then_some(rest)
     }
 }
 

@@ -212,6 +212,11 @@ impl Audit<'_> {
             let row = match uid.as_ref().and_then(|uid| rows.get(uid)) {
                 // Its row has come, or spells its path otherwise.
                 Some(named) if self.plan.is_named(named, &path) => continue,
+                // The row names this file in a directory that the PACS does not have.
+                Some(named) if self.plan.mapped_name(named, &path).is_some() => {
+                    moved.extend(uid.map(|uid| (uid, path)));
+                    continue;
+                }
                 Some(named) => {
                     let at_path = self.plan.at_path(named);
                     // Where its file has moved, that is the one beside which this is a second.

@@ -13,7 +13,8 @@ const HASH: usize = 16;
 const UID: usize = 72;
 
 pub const FILE: usize = HASH + 8;
-pub const ROW: usize = HASH + 8 + UID;
+/// Hash of the path, least size, whether the path is unmapped, UID.
+pub const ROW: usize = HASH + 8 + 1 + UID;
 
 /// A size that no file has: what stands there is a stub.
 pub const STUB: u64 = u64::MAX;
@@ -31,18 +32,19 @@ pub fn file(path: &Path, size: u64) -> [u8; FILE] {
     record
 }
 
-pub fn row(path: &Path, uid: &str, least_size: u64) -> [u8; ROW] {
+pub fn row(path: &Path, uid: &str, least_size: u64, is_unmapped: bool) -> [u8; ROW] {
     let mut record = [0; ROW];
     record[..HASH].copy_from_slice(&hash(path));
     record[HASH..HASH + 8].copy_from_slice(&least_size.to_be_bytes());
+    record[HASH + 8] = u8::from(is_unmapped);
     let uid = &uid.as_bytes()[..uid.len().min(UID)];
-    record[HASH + 8..][..uid.len()].copy_from_slice(uid);
+    record[HASH + 9..][..uid.len()].copy_from_slice(uid);
     record
 }
 
 /// The UID of a row.
 pub fn uid(row: &[u8; ROW]) -> String {
-    let uid = row[HASH + 8..].split(|byte| *byte == 0).next().unwrap_or_default();
+    let uid = row[HASH + 9..].split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(uid).into_owned()
 }
 
@@ -51,8 +53,15 @@ pub struct AtOnePath {
     pub hash: Hash,
     /// The size of the file, if there is one.
     pub size: Option<u64>,
-    /// UID and least size.
-    pub rows: Vec<(String, u64)>,
+    pub rows: Vec<ListedRow>,
+}
+
+/// A row that names a path.
+pub struct ListedRow {
+    pub uid: String,
+    pub least_size: u64,
+    /// The PACS knows the file by another path.
+    pub is_unmapped: bool,
 }
 
 /// Files and rows of the same path together, path by path.
@@ -79,7 +88,7 @@ pub fn side_by_side(
         while let Some(row) = rows.next_if(|row| row.as_ref().is_ok_and(|row| row[..HASH] == hash)) {
             let row = row?;
             let least_size = u64::from_be_bytes(row[HASH..HASH + 8].try_into().expect("eight bytes"));
-            at.rows.push((uid(&row), least_size));
+            at.rows.push(ListedRow { uid: uid(&row), least_size, is_unmapped: row[HASH + 8] != 0 });
         }
         each(at)?;
     }
@@ -104,17 +113,18 @@ mod tests {
                 files.push(file(path.as_ref(), n)).unwrap();
             }
             if n % 5 != 0 {
-                rows.push(row(path.as_ref(), &format!("1.2.{n}"), 7)).unwrap();
+                rows.push(row(path.as_ref(), &format!("1.2.{n}"), 7, n == 1)).unwrap();
             }
         }
-        rows.push(row("/archive/1".as_ref(), "1.2.3.4", 7)).unwrap();
+        rows.push(row("/archive/1".as_ref(), "1.2.3.4", 7, false)).unwrap();
         let (files, rows) = (table(files, directory.path()).unwrap(), table(rows, directory.path()).unwrap());
         let mut counts = [0; 4];
         side_by_side(&files, &rows, |at| {
-            let uids: Vec<&str> = at.rows.iter().map(|(uid, _)| uid.as_str()).collect();
-            counts[usize::from(at.size.is_some()) + 2 * usize::from(!uids.is_empty())] += 1;
+            counts[usize::from(at.size.is_some()) + 2 * usize::from(!at.rows.is_empty())] += 1;
             if at.hash == hash("/archive/1".as_ref()) {
-                assert_eq!(uids, ["1.2.1", "1.2.3.4"]);
+                let mut told: Vec<_> = at.rows.iter().map(|row| (row.uid.as_str(), row.is_unmapped)).collect();
+                told.sort();
+                assert_eq!(told, [("1.2.1", true), ("1.2.3.4", false)]);
             }
             Ok(())
         })

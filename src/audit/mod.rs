@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::archive::{FoundFile, Locator, PathMap, Roots, Slice};
+use crate::archive::{FoundFile, Locator, Naming, Roots, Slice};
 use crate::error::{Error, Result};
 use crate::index::Failure;
 use crate::index::inspect::Inspector;
@@ -69,7 +69,7 @@ impl Depth {
 
 pub struct Plan<'a> {
     pub roots: &'a Roots,
-    pub path_map: &'a PathMap,
+    pub naming: &'a Naming,
     pub locator: &'a Locator,
     pub depth: Depth,
     /// Only this part of the directories, with the rows that name files there.

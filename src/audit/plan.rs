@@ -5,6 +5,7 @@ use std::io::{self, BufRead};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::finding::{Finding, Mend};
@@ -17,9 +18,30 @@ pub struct Head {
     pub plan: u32,
     /// The index that was audited.
     pub index: String,
+    /// The roots that were audited. Plans of the first form do not name them.
+    #[serde(default)]
+    pub roots: Vec<PathBuf>,
+    /// The path maps of the audit.
+    #[serde(default, rename = "path-map")]
+    pub path_map: Vec<String>,
     /// A hash of the whole plan without this field, which shows whether the plan was edited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<String>,
+}
+
+impl Head {
+    pub fn new(index: String, roots: Vec<PathBuf>, path_map: Vec<String>) -> Self {
+        Head { plan: FORM, index, roots, path_map, checksum: None }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match (self.plan, self.roots.is_empty(), self.path_map.is_empty()) {
+            (FORM, false, _) | (FORM_WITHOUT_ROOTS, true, true) => Ok(()),
+            (FORM, true, _) => Err("the plan names no roots".into()),
+            (FORM_WITHOUT_ROOTS, ..) => Err("a plan of this form names no roots and no path maps".into()),
+            _ => Err("this is the plan of another version".into()),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,12 +63,26 @@ pub enum Action {
     Insert { key: String, file: PathBuf },
 }
 
-pub const FORM: u32 = 1;
+impl Action {
+    /// The keys of its line beside those of every line.
+    fn keys(&self) -> &'static [&'static str] {
+        match self {
+            Action::Set { .. } => &["table", "key", "column", "from", "to"],
+            Action::RemoveImage { .. } => &["key", "path"],
+            Action::Insert { .. } => &["key", "file"],
+        }
+    }
+}
+
+pub const FORM: u32 = 2;
+
+/// The form of plans before roots and path maps were part of them.
+pub const FORM_WITHOUT_ROOTS: u32 = 1;
 
 /// A path that has moved and a number that is derived are mended by whoever runs the plan; user state and rows that would
 /// go are for a person to enable.
 fn is_enabled(finding: &Finding) -> bool {
-    matches!(finding.check, "moved-file" | "instances-differ" | "unindexed-file")
+    matches!(finding.check, "moved-file" | "unmapped-path" | "instances-differ" | "unindexed-file")
 }
 
 pub fn step(finding: &Finding) -> Option<Step> {
@@ -59,12 +95,12 @@ pub fn step(finding: &Finding) -> Option<Step> {
     Some(Step { enabled: is_enabled(finding), check: finding.check.to_owned(), action })
 }
 
-pub fn text(index: &str, findings: &[Finding]) -> serde_json::Result<String> {
+pub fn text(head: Head, findings: &[Finding]) -> serde_json::Result<String> {
     let mut steps = String::new();
     for step in findings.iter().filter_map(step) {
         steps += &(serde_json::to_string(&step)? + "\n");
     }
-    sealed(Head { plan: FORM, index: index.to_owned(), checksum: None }, &steps)
+    sealed(head, &steps)
 }
 
 /// A plan with its checksum.
@@ -82,22 +118,34 @@ pub fn is_unedited(text: &str) -> bool {
     head.and_then(|head| sealed(head, steps)).is_ok_and(|sealed| sealed == text)
 }
 
-/// Head and steps. An error names the line.
-pub fn read(from: impl BufRead) -> Result<(Head, Vec<Step>), String> {
+/// Head and steps, each with the number of its line. An error names the line.
+pub fn read(from: impl BufRead) -> Result<(Head, Vec<(usize, Step)>), String> {
     let mut lines =
-        from.lines().enumerate().filter(|(_, line)| line.as_ref().is_ok_and(|line| !line.trim().is_empty()));
+        from.lines().enumerate().filter(|(_, line)| line.as_ref().map_or(true, |line| !line.trim().is_empty()));
     let mut next = || lines.next().map(|(n, line): (usize, io::Result<String>)| (n + 1, line));
     let wrong = |n: usize, error: &dyn std::fmt::Display| format!("line {n}: {error}");
     let (n, head) = next().ok_or("it is empty")?;
     let head: Head =
         serde_json::from_str(&head.map_err(|error| wrong(n, &error))?).map_err(|error| wrong(n, &error))?;
-    if head.plan != FORM {
-        return Err(wrong(n, &"this is the plan of another version"));
-    }
+    head.check().map_err(|error| wrong(n, &error))?;
     let mut steps = Vec::new();
     while let Some((n, line)) = next() {
         let line = line.map_err(|error| wrong(n, &error))?;
-        steps.push(serde_json::from_str(&line).map_err(|error| wrong(n, &error))?);
+        steps.push((n, parse(&line).map_err(|error| wrong(n, &error))?));
     }
     Ok((head, steps))
+}
+
+/// The step of a line that has all keys of its action, and no others.
+fn parse(line: &str) -> Result<Step, String> {
+    let step: Step = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let found: Map<String, Value> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let keys = [&["enabled", "check", "action"], step.action.keys()].concat();
+    if let Some(unknown) = found.keys().find(|key| !keys.contains(&key.as_str())) {
+        return Err(format!("the key `{unknown}` is unknown"));
+    }
+    match keys.iter().find(|key| !found.contains_key(**key)) {
+        Some(missing) => Err(format!("the key `{missing}` is missing")),
+        None => Ok(step),
+    }
 }

@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 
 use super::checks::{Asks, AtPath, Check, Row};
 use super::finding::{Finding, Mend};
-use super::listed::{self, FILE, ROW};
+use super::listed::{self, FILE, ListedRow, ROW};
 use super::{Audit, Depth, MANY, MANY_OF_ALL, Plan, defect, failed, not_kept};
 use crate::archive::file::Location;
 use crate::archive::{FoundFile, Standing, stub};
@@ -80,10 +80,12 @@ impl Audit<'_> {
             let reading = scope.spawn(move || pages_of(plan, inspector, &pages));
             for row in read.iter().flatten() {
                 // A path that cannot be one here stands for itself: no file has it.
-                let path = plan.here(&row.path).unwrap_or_else(|| row.path.clone().into());
+                let (path, is_covered) = plan.locate(&row.path).unwrap_or_else(|| (row.path.clone().into(), false));
                 if plan.is_of_part(&path) && !done.coverage.leave_out(&path) {
                     done.rows += 1;
-                    rows.push(listed::row(&path, &row.sop_instance_uid, row.least_size)).map_err(not_kept)?;
+                    let is_unmapped = !is_covered && plan.naming.mapped(&row.path).is_some();
+                    let listed = listed::row(&path, &row.sop_instance_uid, row.least_size, is_unmapped);
+                    rows.push(listed).map_err(not_kept)?;
                 }
             }
             drop(read);
@@ -103,9 +105,9 @@ impl Audit<'_> {
                 return if at.size == Some(listed::STUB) { Ok(()) } else { unnamed.push(at.hash) };
             }
             let is_twice = at.rows.len() > 1;
-            for (uid, least_size) in &at.rows {
+            for ListedRow { uid, least_size, is_unmapped } in &at.rows {
                 let is_small = at.size.is_some_and(|size| size == 0 || size < *least_size);
-                if at.size.is_none() || is_small || is_twice {
+                if at.size.is_none() || is_small || is_twice || *is_unmapped {
                     count += 1;
                     // A UID has no line feed: one that does is none, and is not found again.
                     writeln!(out, "{}{}", if is_twice { 2 } else { 1 }, uid.replace('\n', " "))?;
@@ -175,18 +177,23 @@ impl Audit<'_> {
     /// Returns whether it has no file.
     fn tell_row(&mut self, row: &AuditedRow, rows_of_path: usize, moved_to: Option<PathBuf>) -> bool {
         let least_size = if self.plan.depth >= Depth::Size { row.least_size } else { 0 };
-        let looked = Row { at_path: self.plan.at_path(&row.path), rows_of_path, least_size, moved_to };
+        let at_path = self.plan.at_path(&row.path);
+        let unmapped = self.plan.mapped_path(row, &at_path, moved_to.as_deref());
+        let moved_to = moved_to.filter(|_| unmapped.is_none());
+        let looked = Row { at_path, rows_of_path, least_size, moved_to, unmapped };
+        let set_path = |to: String| Mend::Set {
+            table: "image".into(),
+            column: "path".into(),
+            from: Some(row.path.clone()),
+            to: Some(to),
+        };
         for (check, tells) in self.plan.of_rows() {
             if let Some(detail) = tells(&looked) {
                 let mend = match &looked {
                     Row { moved_to: Some(to), .. } if check.name == "moved-file" => {
-                        self.plan.path_map.to_index(to).ok().map(|to| Mend::Set {
-                            table: "image".into(),
-                            column: "path".into(),
-                            from: Some(row.path.clone()),
-                            to: Some(to),
-                        })
+                        self.plan.naming.path_map.to_index(to).ok().map(set_path)
                     }
+                    Row { unmapped: Some(to), .. } if check.name == "unmapped-path" => Some(set_path(to.clone())),
                     Row { at_path: AtPath::Nothing, .. } if check.name == "missing-file" => Some(Mend::RemoveImage),
                     _ => None,
                 };
@@ -201,7 +208,7 @@ impl Audit<'_> {
                 });
             }
         }
-        matches!(looked.at_path, AtPath::Nothing) && looked.moved_to.is_none()
+        matches!(looked.at_path, AtPath::Nothing) && looked.moved_to.is_none() && looked.unmapped.is_none()
     }
 
     pub fn ask_tables(&mut self) -> Result<Asked> {
@@ -273,13 +280,34 @@ impl Plan<'_> {
 
     /// A path of the index as it is called here, below a root as it was given, by whatever links it is named.
     pub fn here(&self, path: &str) -> Option<PathBuf> {
-        let here = self.path_map.from_index(path)?;
+        self.locate(path).map(|(here, _)| here)
+    }
+
+    /// The same, and whether a path map covers the path of the index.
+    fn locate(&self, path: &str) -> Option<(PathBuf, bool)> {
+        let (here, is_covered) = self.naming.path_map.locate(path)?;
         if self.root_of(&here).is_some() {
-            return Some(here);
+            return Some((here, is_covered));
         }
         let mut roots = self.roots.paths().iter().zip(self.roots.resolved());
         let given = roots.find_map(|(given, resolved)| Some(given.join(here.strip_prefix(resolved).ok()?)));
-        Some(given.unwrap_or(here))
+        Some((given.unwrap_or(here), is_covered))
+    }
+
+    /// The path by which the PACS knows the file of a row, if the row has another one. `elsewhere` is the file that holds
+    /// the instance of a row whose own path names no file.
+    fn mapped_path(&self, row: &AuditedRow, at_path: &AtPath, elsewhere: Option<&Path>) -> Option<String> {
+        match (elsewhere, at_path) {
+            (Some(file), _) => self.mapped_name(&row.path, file),
+            (None, AtPath::File { .. } | AtPath::Stub) => self.naming.mapped(&row.path),
+            _ => None,
+        }
+    }
+
+    /// The mapped path of a file, if the path in a row differs from that by its directory alone.
+    pub fn mapped_name(&self, path: &str, file: &Path) -> Option<String> {
+        let mapped = self.naming.path_map.to_index(file).ok()?;
+        self.naming.differs_by_directory(path, &mapped).then_some(mapped)
     }
 
     /// Read only where a small file stands for an image that should be larger.

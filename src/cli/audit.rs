@@ -108,16 +108,27 @@ pub struct Repair {
     #[arg(required_unless_present = "undo")]
     pub plan: Option<PathBuf>,
 
-    /// A directory of the archive, where instances are inserted (repeatable)
-    #[arg(long = "root", value_name = "ROOT")]
+    /// A TOML file with settings, named like the options; `roots` are those of --root, and keys of other commands are ignored
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// A root of the archive, for a plan that does not name its roots (repeatable) [default: the roots of the plan]
+    #[arg(long = "root", alias = "roots", value_name = "ROOT")]
     pub roots: Vec<PathBuf>,
 
     #[command(flatten)]
     pub index: Index,
 
-    /// How the PACS calls a directory of this system, e.g. /mnt/dicom=D:/DICOM (repeatable)
+    /// The name of a local directory on the PACS server, e.g. /mnt/dicom=D:/DICOM (repeatable) [default: those of the plan]
     #[arg(long, value_name = "FROM=TO")]
     pub path_map: Vec<String>,
+
+    /// Store paths that are in no archive directory of the PACS and like no path in the index
+    #[arg(long)]
+    pub allow_unmapped_paths: bool,
+
+    #[command(flatten)]
+    pub stubs: Stubs,
 
     /// A new file for what takes the changes back
     #[arg(long, value_name = "FILE", required_unless_present = "undo")]

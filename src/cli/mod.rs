@@ -31,7 +31,7 @@ pub enum Command {
     #[command(after_help = AUDIT_EXIT_CODES)]
     Audit(Box<Audit>),
     /// Apply the plan of an audit, row by row, with an undo file
-    Repair(Repair),
+    Repair(Box<Repair>),
     /// Copy instances into the archive, verify them, and index them
     #[command(after_help = EXIT_CODES)]
     Import(Box<Import>),
@@ -164,6 +164,10 @@ pub struct Writing {
     /// How the PACS calls a directory of this system, e.g. /mnt/dicom=D:/DICOM (repeatable)
     #[arg(long, value_name = "FROM=TO")]
     pub path_map: Vec<String>,
+
+    /// Store paths that are in no archive directory of the PACS and like no path in the index
+    #[arg(long)]
+    pub allow_unmapped_paths: bool,
 
     /// Fail if the archive lies on the system's own disk: is it mounted?
     #[arg(long)]

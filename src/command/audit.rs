@@ -7,6 +7,7 @@ use jiff::{Timestamp, Zoned};
 
 use super::interrupt::stop_on_interrupt;
 use super::say;
+use crate::archive::Naming;
 use crate::audit::last::Last;
 use crate::audit::replica::{self, Compared, Servers};
 use crate::audit::report::AuditReport;
@@ -18,9 +19,9 @@ use crate::cli;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::full_disk;
-use crate::index::Location;
 use crate::index::inspect::Inspector;
 use crate::index::location::Access;
+use crate::index::{Location, pacsone};
 use crate::pipeline::Stop;
 use crate::progress;
 use crate::progress::notice::note;
@@ -33,13 +34,17 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     stop_on_interrupt(&stop)?;
     let tables = settings.location.prepare(Access::DryRun)?;
     settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make)?;
+    let naming = Naming {
+        path_map: settings.path_map.clone(),
+        directories: pacsone::configured(&settings.location)?.directories,
+    };
     let mut inspector = Inspector::new(&settings.location, &tables)?;
     let (begun, made_at) = (Instant::now(), now());
     let watch = Watch::default();
     let mut observer = progress::observer(settings.progress);
     let to_do = Plan {
         roots: &settings.roots,
-        path_map: &settings.path_map,
+        naming: &naming,
         locator: &settings.locator,
         depth: settings.depth,
         part: settings.part,
@@ -61,7 +66,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     let compared =
         settings.replica.as_ref().map(|replica| compare(replica, &settings, &mut inspector, &stop)).transpose()?;
     let compared_to_end = compared.as_ref().is_none_or(|compared| !compared.interrupted);
-    let scope = Scope::of(&to_do, &done, &settings.path_maps, compared_to_end);
+    let scope = Scope::of(&to_do, &done, &settings.path_map.texts(), compared_to_end);
     let (last, damage) = Last::read(&settings.last);
     let mut report = AuditReport {
         done: &done,
@@ -75,7 +80,9 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         json: settings.reports.json.as_ref().map(|file| file.path.clone()),
         not_replaced: Vec::new(),
     };
-    report.not_replaced = write_reports(&settings.reports, &report, &mut inspector)?;
+    let (roots, path_map) = (settings.roots.paths().to_vec(), settings.path_map.texts());
+    let head = plan::Head::new(settings.location.shown(), roots, path_map);
+    report.not_replaced = write_reports(&settings.reports, &report, head, &mut inspector)?;
     report.json = report.json.filter(|path| !report.not_replaced.contains(path));
     say(&report.text());
     let mut notes = Vec::from_iter(damage);
@@ -97,7 +104,12 @@ fn now() -> Timestamp {
 }
 
 /// Writes the files that were named. An audit that is interrupted leaves former reports, which are complete; returns these.
-fn write_reports(files: &ReportFiles, report: &AuditReport<'_>, inspector: &mut Inspector) -> Result<Vec<PathBuf>> {
+fn write_reports(
+    files: &ReportFiles,
+    report: &AuditReport<'_>,
+    head: plan::Head,
+    inspector: &mut Inspector,
+) -> Result<Vec<PathBuf>> {
     let ReportFiles { json, plan: steps, csv: studies, html: page, .. } = files;
     let is_interrupted = report.exit() == Exit::Interrupted;
     let (to_write, left): (Vec<&ReportFile>, Vec<&ReportFile>) =
@@ -113,7 +125,7 @@ fn write_reports(files: &ReportFiles, report: &AuditReport<'_>, inspector: &mut 
         file.replace(|out| report.write_json(out))?;
     }
     if let (Some(file), None) = (steps.as_ref().filter(is_written), &report.done.alarm) {
-        let steps = plan::text(&report.index, &report.done.findings).map_err(|error| defect(&error))?;
+        let steps = plan::text(head, &report.done.findings).map_err(|error| defect(&error))?;
         file.replace(|out| out.write_all(steps.as_bytes()))?;
     }
     if let Some(file) = studies.as_ref().filter(is_written) {

@@ -2,7 +2,9 @@
 //! what will the PACS do with the studies that come back?
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 
+use super::stored_paths::{self, StoredPaths};
 use crate::error::{Error, Result};
 use crate::index::galera;
 use crate::index::location::Access;
@@ -12,8 +14,16 @@ use crate::index::server::Server;
 use crate::progress::notice::note;
 use crate::settings::Reindex;
 
-/// The replicas that the run has to wait for. An error if it had better not begin.
-pub fn before_writing(settings: &Reindex) -> Result<Vec<Replica>> {
+/// The outcome of the checks and questions before a run.
+pub struct Consent {
+    /// The replicas that the run waits for.
+    pub replicas: Vec<Replica>,
+    pub paths: StoredPaths,
+}
+
+/// Checks and asks all that has to be clear before a run. `files` are the ones whose paths will be stored, where they are
+/// known. An error if the run must not begin.
+pub fn before_writing(settings: &Reindex, files: Option<&[PathBuf]>) -> Result<Consent> {
     let (access, form) = (settings.access, settings.progress);
     if let Some(server) = Server::of(&settings.location)? {
         server.check(access, settings.allow_replica)?;
@@ -24,18 +34,28 @@ pub fn before_writing(settings: &Reindex) -> Result<Vec<Replica>> {
             note(form, &hint);
         }
     }
-    let replicas = settings.replicas.iter().cloned().map(Replica::connect).collect::<Result<Vec<_>>>()?;
     let purging = purge::rules(&settings.location)?;
     tell(&purging).iter().for_each(|line| note(form, line));
+    let paths = stored_paths::check(&stored_paths::Request {
+        location: &settings.location,
+        roots: &settings.roots,
+        path_map: &settings.path_map,
+        files,
+        locator: &settings.locator,
+        access,
+        allow_unmapped: settings.allow_unmapped_paths,
+        progress: form,
+    })?;
+    let replicas = settings.replicas.iter().cloned().map(Replica::connect).collect::<Result<Vec<_>>>()?;
     // A rehearsal writes nothing that a replica would have to follow, or the PACS would purge.
     if access == Access::DryRun {
         replicas.into_iter().for_each(Replica::close);
-        return Ok(Vec::new());
+        return Ok(Consent { replicas: Vec::new(), paths });
     }
     if !purging.rules.is_empty() && !settings.yes {
-        consent(can_ask(), &PURGES)?;
+        agree_or_fail(can_ask(), PURGES)?;
     }
-    Ok(replicas)
+    Ok(Consent { replicas, paths })
 }
 
 /// A server with a binary log may have replicas that nobody named. Worth a line for whoever watches.
@@ -65,7 +85,8 @@ fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// What is asked about, and what to do where nobody agrees.
+/// A question, as the error that it ends with where the answer is not yes.
+#[derive(Clone, Copy)]
 struct Question {
     what: &'static str,
     advice: &'static str,
@@ -76,18 +97,33 @@ const PURGES: Question = Question {
     advice: "Switch these rules off in PacsOne until you have looked at the reindexed studies, or add --yes.",
 };
 
-const GOES_ELSEWHERE: Question = Question {
+const LOOKS_WRONG: Question = Question {
     what: "the import may be a mistake, for what is said above; nothing was written",
     advice: "Correct that, or add --yes.",
 };
 
+const UNMAPPED: Question = Question {
+    what: "the PACS may not find files by the paths that would be stored; nothing was written",
+    advice: "Map the directories to their names on the PACS server (--path-map FROM=TO). If the paths above are right, \
+             add --allow-unmapped-paths.",
+};
+
+/// Reports paths that would be stored and that the PACS may not know, and asks whether to store them.
+pub fn to_unmapped(doubts: &[String], request: &stored_paths::Request<'_>) -> Result<()> {
+    doubts.iter().for_each(|doubt| note(request.progress, doubt));
+    match doubts.is_empty() || request.allow_unmapped || request.access == Access::DryRun {
+        true => Ok(()),
+        false => agree_or_fail(can_ask(), UNMAPPED),
+    }
+}
+
 /// Whether an import that looks like a mistake is none.
 pub fn to_import(doubts: &[String], settings: &Reindex) -> Result<()> {
     doubts.iter().for_each(|doubt| note(settings.progress, doubt));
-    if doubts.is_empty() || settings.yes { Ok(()) } else { consent(can_ask(), &GOES_ELSEWHERE) }
+    if doubts.is_empty() || settings.yes { Ok(()) } else { agree_or_fail(can_ask(), LOOKS_WRONG) }
 }
 
-fn consent(can_ask: bool, question: &Question) -> Result<()> {
+fn agree_or_fail(can_ask: bool, question: Question) -> Result<()> {
     if can_ask && agrees(&mut std::io::stdin().lock(), &mut std::io::stderr()) {
         return Ok(());
     }
@@ -115,7 +151,7 @@ mod tests {
 
     #[test]
     fn without_a_terminal_nobody_is_asked() {
-        let error = consent(false, &PURGES).unwrap_err().to_string();
+        let error = agree_or_fail(false, PURGES).unwrap_err().to_string();
         assert!(error.contains("--yes") && error.contains("nothing was written"), "{error}");
     }
 }

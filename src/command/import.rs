@@ -4,7 +4,6 @@ use jiff::Zoned;
 
 use super::interrupt::stop_on_interrupt;
 use super::{consent, reindex, say};
-use crate::archive::Filing;
 use crate::audit::watch::Watch;
 use crate::cli;
 use crate::error::Result;
@@ -24,7 +23,11 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
     }
     let settings = Import::resolve(typed)?;
     may_open_many_files();
-    let replicas = consent::before_writing(&settings.run)?;
+    let today = Zoned::now().with_time_zone(settings.run.time_zone.clone()).date();
+    let skipped = settings.run.locator.skipped_directories();
+    let filing = |to: &To| to.filing(today, skipped.clone());
+    let filed = settings.to.as_ref().map(|to| vec![filing(to).day_directory().join("instance")]);
+    let consent = consent::before_writing(&settings.run, filed.as_deref())?;
     consent::to_import(&doubts(&settings)?, &settings.run)?;
     let stop = Stop::default();
     stop_on_interrupt(&stop)?;
@@ -32,23 +35,21 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
     let plan = Plan {
         sources: &settings.sources,
         path_map: &run.path_map,
-        stored: Stored { roots: run.roots.clone(), path_map: run.path_map.clone(), locator: run.locator.clone() },
+        stored: Stored::new(run.roots.clone(), reindex::naming(run, &consent.paths), run.locator.clone()),
         moves: settings.moves,
         completes: settings.completes,
         copies_at_a_time: settings.copies_at_a_time,
     };
-    let today = Zoned::now().with_time_zone(run.time_zone.clone()).date();
     reindex::index(
         run,
-        replicas,
+        consent,
         &stop,
         Some(&|tables, listing| {
             let to = settings.to.as_ref().map(|to| -> Result<Destination> {
                 let state = State { directory: &to.state, key: &to.state_key, busy: run.busy };
                 let ledger = Ledger::open(&state, today, || stop.is_set())?;
                 ledger.damaged.iter().for_each(|message| note(run.progress, message));
-                let skipped = run.locator.skipped_directories().clone();
-                let filing = Filing { archive: to.archive.clone(), layout: to.layout, day: today, skipped };
+                let filing = filing(to);
                 let access = CopyAccess::of_archive(&to.archive, &filing.skipped);
                 Ok(Destination { mark: disk::Mark::of(&to.archive), filing, ledger, access })
             });

@@ -2,12 +2,13 @@
 
 pub mod audit;
 mod consent;
+mod content;
 pub mod import;
 pub mod init;
-mod insert;
 mod interrupt;
 pub mod reindex;
 pub mod repair;
+mod stored_paths;
 
 use std::io::Write;
 

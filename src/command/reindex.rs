@@ -7,8 +7,11 @@ use std::thread::ScopedJoinHandle;
 
 use jiff::SignedDuration;
 
+use super::consent::{self, Consent};
 use super::interrupt::stop_on_interrupt;
-use super::{complain, consent, say};
+use super::stored_paths::StoredPaths;
+use super::{complain, say};
+use crate::archive::Naming;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::import::{Ended, Importer};
@@ -17,7 +20,6 @@ use crate::index::batch::{Policy, Writer};
 use crate::index::known::Known;
 use crate::index::location::Access;
 use crate::index::patience::Patience;
-use crate::index::replica::Replica;
 use crate::index::undo::Undo;
 use crate::journal::Journal;
 use crate::pipeline::key_order::When;
@@ -35,23 +37,19 @@ const SETTLE: SignedDuration = SignedDuration::from_mins(15);
 pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     let settings = Reindex::resolve(typed)?;
     // An interrupt ends a question at once, so that signals are caught after it.
-    let replicas = consent::before_writing(&settings)?;
+    let consent = consent::before_writing(&settings, settings.files.as_deref())?;
     let stop = Stop::default();
     stop_on_interrupt(&stop)?;
-    index(&settings, replicas, &stop, None)
+    index(&settings, consent, &stop, None)
 }
 
 /// What makes an importer, once all else is there that it needs.
 pub(super) type Imports<'i> = &'i dyn Fn(&Arc<Tables>, &Listing) -> Result<Importer<'i>>;
 
 /// Brings the index up to date with the archive, or with what is imported.
-pub(super) fn index(
-    settings: &Reindex,
-    replicas: Vec<Replica>,
-    stop: &Stop,
-    imports: Option<Imports<'_>>,
-) -> Result<Exit> {
+pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: Option<Imports<'_>>) -> Result<Exit> {
     let (location, access) = (&settings.location, settings.access);
+    let Consent { replicas, paths } = consent;
     let make_state_directory = || settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make);
     if settings.rejected_is_default {
         make_state_directory()?;
@@ -76,15 +74,12 @@ pub(super) fn index(
         settings.undo.as_ref().map(|path| Undo::create(path, settings.undo_is_default).map(Arc::new)).transpose()?;
     let outage = Arc::new(Outage::new(settings.patience, stop.clone()));
     let outages = outage.clone();
+    let stored = Stored::new(settings.roots.clone(), naming(settings, &paths), settings.locator.clone());
     let policy = Policy {
         mode: settings.existing,
         choice: settings.duplicates,
         conflicts: settings.patient_conflicts,
-        archive: Arc::new(Stored {
-            roots: settings.roots.clone(),
-            path_map: settings.path_map.clone(),
-            locator: settings.locator.clone(),
-        }),
+        archive: Arc::new(stored),
         in_slice: settings.slice.is_some(),
         undo: undo.clone(),
         patience: Patience { limit: settings.patience, allow_replica: settings.allow_replica, outages },
@@ -170,6 +165,7 @@ pub(super) fn index(
         slices,
         journal_failure: done.journal_failure.as_deref(),
         index: location.shown(),
+        stored_paths: &paths.examples,
         named_roots: if settings.roots_from_index { settings.roots.paths() } else { &[] },
         dry_run: access == Access::DryRun,
         imported: importer.as_ref().map(|importer| importer.did(ended)),
@@ -185,6 +181,11 @@ pub(super) fn index(
     failure.iter().for_each(complain);
     listing.check()?;
     Ok(exit)
+}
+
+/// By which paths the PACS knows its files.
+pub(super) fn naming(settings: &Reindex, paths: &StoredPaths) -> Naming {
+    Naming { path_map: settings.path_map.clone(), directories: paths.directories.clone() }
 }
 
 fn defect() -> Error {

@@ -48,8 +48,8 @@ impl<const N: usize> From<[(&str, &str); N]> for NamedRow {
     }
 }
 
-/// SQL syntax, system variable, table: the error references of the MySQL and MariaDB manuals.
-const UNKNOWN: [u16; 3] = [1064, 1146, 1193];
+/// Column, SQL syntax, table, system variable: the error references of the MySQL and MariaDB manuals.
+const UNKNOWN: [u16; 4] = [1054, 1064, 1146, 1193];
 /// Database, table, column, a privilege of the server.
 const DENIED: [u16; 4] = [1044, 1142, 1143, 1227];
 

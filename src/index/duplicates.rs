@@ -38,6 +38,12 @@ pub trait Archive: Send + Sync {
     /// Whether two paths in the index name one file.
     fn are_one(&self, path: &str, other: &str) -> bool;
 
+    /// Whether the PACS does not know a path in the index, although a path map gives a name to the file of `mapped`.
+    fn is_unmapped(&self, path: &str, mapped: &str) -> bool;
+
+    /// Whether a path in the index differs from a mapped one by its directory alone, which the PACS does not have.
+    fn differs_by_directory(&self, path: &str, mapped: &str) -> bool;
+
     /// The path lies below a root that is there, is no stub, and there is no file or one of another instance.
     fn is_stale(&self, path: &str, sop_instance_uid: &str) -> bool;
 }

@@ -20,7 +20,9 @@ impl Writer {
             };
             // A row may spell the path of its file otherwise: `\` for `/`, or by a link.
             let names = |entry: &Entry| entry.path == row.path || self.policy.archive.are_one(&row.path, &entry.path);
+            let is_misnamed = |entry: &Entry| !is_inserted && self.is_misnamed(&row, entry);
             let own = members.iter().copied().find(|member| names(&batch.entries[*member]));
+            let own = own.or_else(|| members.iter().copied().find(|member| is_misnamed(&batch.entries[*member])));
             if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
                 let outcome = self.update_image(batch, own, &row)?;
                 // A file that is read once more in a run that is continued was inserted by it.
@@ -42,13 +44,30 @@ impl Writer {
         let entry = &batch.entries[member];
         let mode = self.mode_of(batch, member);
         let tables = self.index.tables();
-        let changes = existing::changes(&tables, Table::Image, row, mode, |column| entry.value(column.source));
+        let mut changes = existing::changes(&tables, Table::Image, row, mode, |column| entry.value(column.source));
+        let path = tables.of(Level::Instance).column("path").filter(|_| self.is_misnamed(row, entry));
+        changes.extend(path.map(|column| Change { column, from: From::Any, to: Value::Text(&entry.path) }));
         if changes.is_empty() {
             return Ok(Outcome::Unchanged);
         }
         let applied = existing::update(&mut *self.index, &mut self.pending, Table::Image, row, &changes)?;
         self.note_refused(Table::Image, &row.key, &applied);
-        Ok(if applied.changed { Outcome::Updated { corrected: None } } else { Outcome::Unchanged })
+        Ok(match (applied.changed, path) {
+            (false, _) => Outcome::Unchanged,
+            (true, None) => Outcome::Updated { corrected: None },
+            (true, Some(_)) => Outcome::PathMapped { former: row.path.clone() },
+        })
+    }
+
+    /// Whether a row names the file of an entry by a path that the PACS does not know: one of this system, or one that an
+    /// earlier path map gave it.
+    fn is_misnamed(&self, row: &Existing, entry: &Entry) -> bool {
+        let (archive, stored) = (&self.policy.archive, row.path.as_str());
+        stored != entry.path
+            && archive.is_unmapped(stored, &entry.path)
+            && (archive.are_one(stored, &entry.path)
+                || archive.differs_by_directory(stored, &entry.path)
+                || self.recorder.as_ref().is_some_and(|recorder| recorder.was_named(entry, stored)))
     }
 
     /// What may be written of an image, or of what belongs to it.

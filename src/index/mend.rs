@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::existing::FACTS;
 use super::location::Access;
 use super::{Failure, Index, Location, Tables, link};
 use crate::dicom::{Level, Table};
@@ -53,6 +54,38 @@ impl Mender {
         Ok(self.index.execute(&sql, &[to, Some(key), from])? > 0)
     }
 
+    /// The number of images of a series.
+    pub fn count_images(&mut self, series: &str) -> Result<u64, Failure> {
+        let link = self.tables.of(Level::Instance).name("seriesuid");
+        let count = format!("CAST(COUNT(*) AS {})", self.index.text_type());
+        let rows = self.index.ask(&format!("SELECT {count} FROM `image` WHERE `{link}` = ?"), &[series])?;
+        Ok(rows.into_iter().flatten().flatten().next().and_then(|count| count.parse().ok()).unwrap_or(0))
+    }
+
+    /// The name of the key column of a table.
+    pub fn key(&self, table: Table) -> &str {
+        self.tables.key(table)
+    }
+
+    /// The columns of a table, in their order.
+    pub fn columns(&mut self, table: Table) -> Result<Vec<String>, Failure> {
+        self.index.column_names(table.name())
+    }
+
+    /// Whether inserting instances may change a column of a row that exists: a tag-fed or derived one, or a fact of the file.
+    pub fn may_restore(&self, table: Table, name: &str) -> bool {
+        let written = self.tables.of(table);
+        let mut facts = written.columns.iter().filter(|column| FACTS.contains(&column.known));
+        written.fed().any(|column| column.name == name)
+            || facts.any(|column| column.name == name)
+            || written.derived.as_ref().is_some_and(|column| column.name == name)
+    }
+
+    /// Whether a path fits the column.
+    pub fn holds_path(&self, path: &str) -> bool {
+        self.tables.of(Table::Image).column("path").is_none_or(|column| column.holds(path))
+    }
+
     /// All of a row.
     pub fn row(&mut self, table: Table, key: &str) -> Result<Option<WholeRow>, Failure> {
         let names = self.index.column_names(table.name())?;
@@ -82,8 +115,11 @@ impl Mender {
         if self.row(table, key)?.as_ref() != Some(row) || self.has_rows_below(table, key)? {
             return Ok(false);
         }
-        let sql = format!("DELETE FROM `{}` WHERE `{}` = ?", table.name(), self.tables.key(table));
-        Ok(self.index.execute(&sql, &[Some(key)])? > 0)
+        let names: Vec<&str> = row.keys().map(String::as_str).collect();
+        let conditions = self.conditions(&names);
+        let sql = format!("DELETE FROM `{}` WHERE `{}` = ?{conditions}", table.name(), self.tables.key(table));
+        let values: Vec<Option<&str>> = [Some(key)].into_iter().chain(row.values().map(Option::as_deref)).collect();
+        Ok(self.index.execute(&sql, &values)? > 0)
     }
 
     fn has_rows_below(&mut self, table: Table, key: &str) -> Result<bool, Failure> {
@@ -110,11 +146,18 @@ impl Mender {
             return Ok(false);
         }
         let sets: Vec<String> = columns.keys().map(|name| format!("`{}` = ?", name.replace('`', ""))).collect();
-        let sql = format!("UPDATE `{}` SET {} WHERE `{}` = ?", table.name(), sets.join(", "), self.tables.key(table));
-        let values: Vec<Option<&str>> =
-            columns.values().map(|[_, before]| before.as_deref()).chain([Some(key)]).collect();
-        self.index.execute(&sql, &values)?;
-        Ok(true)
+        let names: Vec<&str> = columns.keys().map(String::as_str).collect();
+        let (key_column, conditions) = (self.tables.key(table), self.conditions(&names));
+        let sql = format!("UPDATE `{}` SET {} WHERE `{key_column}` = ?{conditions}", table.name(), sets.join(", "));
+        let values = columns.values().map(|[_, before]| before.as_deref()).chain([Some(key)]);
+        let values: Vec<Option<&str>> = values.chain(columns.values().map(|[now, _]| now.as_deref())).collect();
+        Ok(self.index.execute(&sql, &values)? > 0)
+    }
+
+    /// Conditions that columns show the values that follow in the statement.
+    fn conditions(&self, names: &[&str]) -> String {
+        let (text, equal) = (self.index.text_type(), self.index.equal());
+        names.iter().map(|name| format!(" AND CAST(`{}` AS {text}) {equal} ?", name.replace('`', ""))).collect()
     }
 
     /// Puts a row back that was removed. Returns whether its key was free.

@@ -40,6 +40,7 @@ pub mod names;
 mod order;
 pub mod outcome;
 pub mod pacsone;
+pub mod path_sample;
 pub mod patience;
 pub mod purge;
 mod real_type;

@@ -20,6 +20,10 @@ pub enum Outcome {
         /// The path that the row had, if that was corrected.
         corrected: Option<String>,
     },
+    /// The existing row named the file by a path that the PACS does not know, and has the mapped path now.
+    PathMapped {
+        former: String,
+    },
     /// Its row was there, and names this file.
     Unchanged,
     /// One of the files of its instance, this or that of the path, is not the indexed one.
@@ -40,7 +44,10 @@ impl Outcome {
     pub fn leads(&self) -> bool {
         matches!(
             self,
-            Outcome::Inserted | Outcome::Updated { corrected: Some(_) } | Outcome::Duplicate { loser: Some(_) }
+            Outcome::Inserted
+                | Outcome::Updated { corrected: Some(_) }
+                | Outcome::PathMapped { .. }
+                | Outcome::Duplicate { loser: Some(_) }
         )
     }
 }

@@ -1,80 +1,75 @@
-//! What a PacsOne database says of the PACS itself, in tables other than those of the index (pacsone-index.md, 3.5).
+//! The configuration of a PacsOne server, from tables of its database other than those of the index (pacsone-index.md, 3.5).
 
 use super::Failure;
+use super::ask::Answer;
 use super::location::Location;
 use super::mysql::MySql;
 use super::sql::Database;
+use crate::archive::ArchiveDirectories;
 use crate::error::{Error, Result};
 
-/// Where the directories of the archive stand: of the PACS as a whole, and of single source AEs.
+/// The columns that name directories of the archive: of the PACS as a whole, and of single source AEs.
 const DIRECTORIES: [(&str, &str); 4] =
     [("config", "archivedir"), ("config", "longtermdir"), ("applentity", "archivedir"), ("applentity", "longtermdir")];
 
-/// The archive directories that the database names, as the PACS calls them, each once.
-pub fn archive_directories(location: &Location) -> Result<Vec<String>> {
-    let Location::MySql { options, .. } = location else {
-        return Err(Error::usage(
-            format!("{} does not say where the archive is: only the database of a PACS does", location.shown()),
-            "Name the directories of the archive themselves, or the database: --index mysql://user@host:port/database",
-        ));
-    };
-    let failed = |failure| location.unreachable(failure);
-    let mut database = MySql::connect(options).map_err(failed)?;
-    let directories = directories(&mut database).map_err(failed);
-    database.close();
-    directories
-}
-
-/// How the PACS itself files what it receives.
+/// The archive settings of the PACS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configured {
-    /// As the PACS calls it.
+    /// All directories of the archive, each once.
+    pub directories: ArchiveDirectories,
+    /// `config.archivedir`, the directory for new instances.
     pub archive: Option<String>,
-    /// Its `archiveformat`.
+    /// `config.archiveformat`.
     pub format: Option<usize>,
+    /// The tables with columns that the user may not read.
+    pub hidden: Vec<&'static str>,
 }
 
-/// What the table `config` says. `None` where there is none, or the user may not see it.
-pub fn configured(location: &Location) -> Result<Option<Configured>> {
-    let Location::MySql { options, .. } = location else { return Ok(None) };
+/// The configuration in the database of an index. Empty where the index has no such tables.
+pub fn configured(location: &Location) -> Result<Configured> {
+    let Location::MySql { options, .. } = location else { return Ok(Configured::default()) };
     let failed = |failure| location.unreachable(failure);
     let mut database = MySql::connect(options).map_err(failed)?;
-    let mut value = |column: &str| -> Result<Option<String>> {
-        let catalogue = format!(
-            "SELECT CAST(COLUMN_NAME AS CHAR) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
-             AND TABLE_NAME = 'config' AND COLUMN_NAME = '{column}'"
-        );
-        if database.fetch(&catalogue.into(), &[]).map_err(failed)?.is_empty() {
-            return Ok(None);
-        }
-        let sql = format!("SELECT CAST(`{column}` AS CHAR) FROM `config` LIMIT 1");
-        let rows = database.fetch(&sql.into(), &[]).map_err(failed)?;
-        let text = rows.into_iter().flatten().flatten().next();
-        Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
-    };
-    let (archive, format) = (value("archivedir")?, value("archiveformat")?);
+    let configured = read(&mut database).map_err(failed);
     database.close();
-    let format = format.and_then(|format| format.parse().ok());
-    Ok((archive.is_some() || format.is_some()).then_some(Configured { archive, format }))
+    configured
 }
 
-/// A column that is not there, or that the user may not see, names nothing.
-fn directories(database: &mut MySql) -> Result<Vec<String>, Failure> {
-    let catalogue = "SELECT CAST(TABLE_NAME AS CHAR), LOWER(CAST(COLUMN_NAME AS CHAR)) FROM information_schema.COLUMNS \
-                     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ('config', 'applentity')";
-    let columns = database.fetch(&catalogue.into(), &[])?;
-    let mut found: Vec<String> = Vec::new();
-    for (table, column) in DIRECTORIES {
-        if !columns.iter().any(|row| row.iter().flatten().eq([table, column])) {
-            continue;
-        }
-        let sql = format!("SELECT DISTINCT CAST(`{column}` AS CHAR) FROM `{table}` ORDER BY 1");
-        for directory in database.fetch(&sql.into(), &[])?.iter().flatten().flatten() {
-            let directory = directory.trim();
-            if !directory.is_empty() && !found.iter().any(|other| other == directory) {
-                found.push(directory.to_owned());
+/// The archive directories that the database names, as the PACS calls them, each once.
+pub fn archive_directories(location: &Location) -> Result<Vec<String>> {
+    match location {
+        Location::MySql { .. } => Ok(configured(location)?.directories.names().to_vec()),
+        Location::Sqlite(_) => Err(Error::usage(
+            format!("{} does not say where the archive is: only the database of a PACS does", location.shown()),
+            "Name the directories of the archive themselves, or the database: --index mysql://user@host:port/database",
+        )),
+    }
+}
+
+fn read(database: &mut MySql) -> Result<Configured, Failure> {
+    let mut hidden = Vec::new();
+    let mut values = |(table, column): (&'static str, &str)| -> Result<Vec<String>, Failure> {
+        let sql = format!("SELECT DISTINCT CAST(`{column}` AS CHAR) AS value FROM `{table}` ORDER BY 1");
+        let rows = match database.ask(&sql)? {
+            Answer::Rows(rows) => rows,
+            Answer::Unknown => Vec::new(),
+            Answer::Denied => {
+                if !hidden.contains(&table) {
+                    hidden.push(table);
+                }
+                Vec::new()
             }
+        };
+        Ok(rows.iter().filter_map(|row| row.text("value")).map(str::to_owned).collect())
+    };
+    let named = DIRECTORIES.into_iter().map(&mut values).collect::<Result<Vec<_>, _>>()?;
+    let format = values(("config", "archiveformat"))?.first().and_then(|format| format.parse().ok());
+    let archive = named[0].first().cloned();
+    let mut directories: Vec<String> = Vec::new();
+    for name in named.into_iter().flatten() {
+        if !directories.contains(&name) {
+            directories.push(name);
         }
     }
-    Ok(found)
+    Ok(Configured { directories: ArchiveDirectories::new(directories), archive, format, hidden })
 }

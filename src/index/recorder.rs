@@ -20,4 +20,7 @@ pub trait Recorder: Send + Sync {
 
     /// It is.
     fn is_committed(&self, writer: u32);
+
+    /// Whether an earlier run recorded that the row of an entry's instance names the file of the entry by this path.
+    fn was_named(&self, entry: &Entry, stored: &str) -> bool;
 }

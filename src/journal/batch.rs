@@ -36,6 +36,15 @@ impl Recorder for Journal {
     fn is_committed(&self, writer: u32) {
         self.log.append(Kind::Committed, &writer.to_le_bytes());
     }
+
+    fn was_named(&self, entry: &Entry, stored: &str) -> bool {
+        let uids = [Level::Instance, Level::Series, Level::Study].map(|level| entry.key(level));
+        let names_the_file = |state: &State| {
+            matches!(state.fate, Fate::Inserted | Fate::Updated | Fate::Unchanged | Fate::Won)
+                && state.row == states::row(uids, stored)
+        };
+        self.state(&entry.file.path, &mut Cursors::default()).as_ref().is_some_and(names_the_file)
+    }
 }
 
 impl Journal {
@@ -86,9 +95,11 @@ fn state(path: &Path, record: &FileRecord, fate: Fate, row: u64) -> State {
 
 fn fate(attempt: &Attempt, entry: usize) -> Fate {
     match &attempt.outcomes[entry] {
-        Outcome::Updated { .. } | Outcome::Unchanged if !attempt.reach[entry].series => Fate::LinkDiffers,
+        Outcome::Updated { .. } | Outcome::PathMapped { .. } | Outcome::Unchanged if !attempt.reach[entry].series => {
+            Fate::LinkDiffers
+        }
         Outcome::Inserted => Fate::Inserted,
-        Outcome::Updated { .. } => Fate::Updated,
+        Outcome::Updated { .. } | Outcome::PathMapped { .. } => Fate::Updated,
         Outcome::Unchanged => Fate::Unchanged,
         Outcome::Duplicate { loser: None } => Fate::Duplicate,
         Outcome::Duplicate { loser: Some(_) } => Fate::Won,

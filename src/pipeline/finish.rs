@@ -137,7 +137,7 @@ impl Run<'_> {
             match outcome {
                 Outcome::Refused(_) => self.account.rejected("refused-by-index"),
                 Outcome::Inserted => self.account.add(Fate::Inserted, 1),
-                Outcome::Updated { .. } => self.account.add(Fate::Updated, 1),
+                Outcome::Updated { .. } | Outcome::PathMapped { .. } => self.account.add(Fate::Updated, 1),
                 Outcome::Unchanged => self.account.add(Fate::Unchanged, 1),
                 Outcome::Duplicate { .. } => self.account.add(Fate::Duplicate, 1),
             }

@@ -4,22 +4,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::archive::{FoundFile, Locator, PathMap, Roots, Standing};
+use crate::archive::{FoundFile, Locator, Naming, Roots, Standing};
 use crate::dicom::{HeaderReader, Instance};
 use crate::index::duplicates::Archive;
 use crate::index::entry::StoredFile;
 
 pub struct Stored {
     pub roots: Roots,
-    pub path_map: PathMap,
+    naming: Naming,
     pub locator: Arc<Locator>,
 }
 
 impl Stored {
+    pub fn new(roots: Roots, naming: Naming, locator: Arc<Locator>) -> Self {
+        Stored { roots, naming, locator }
+    }
+
     /// The file of a path in the index, as it is called here, and the root that it lies below, or the directory that
     /// pointers may lead to.
     fn below_a_root(&self, path: &str) -> Option<(PathBuf, usize)> {
-        let file = self.path_map.from_index(path)?;
+        let file = self.naming.path_map.from_index(path)?;
         let (root, _) = self.locator.place(&file)?;
         Some((file, root))
     }
@@ -41,12 +45,22 @@ impl Archive for Stored {
     }
 
     fn are_one(&self, path: &str, other: &str) -> bool {
-        let [Some(file), Some(other)] = [path, other].map(|path| self.path_map.from_index(path)) else { return false };
+        let [Some(file), Some(other)] = [path, other].map(|path| self.naming.path_map.from_index(path)) else {
+            return false;
+        };
         // Only what has the same name can be the same file by another way, unless one is a link.
         let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
         file == other
             || (file.file_name() == other.file_name() || is_link(&file) || is_link(&other))
                 && file.canonicalize().is_ok_and(|file| other.canonicalize().is_ok_and(|other| file == other))
+    }
+
+    fn is_unmapped(&self, path: &str, mapped: &str) -> bool {
+        self.naming.is_mapped(mapped) && !self.naming.is_of_the_pacs(path)
+    }
+
+    fn differs_by_directory(&self, path: &str, mapped: &str) -> bool {
+        self.naming.differs_by_directory(path, mapped)
     }
 
     fn is_stale(&self, path: &str, sop_instance_uid: &str) -> bool {

@@ -167,7 +167,7 @@ impl Run<'_> {
             match written.outcome {
                 Outcome::Inserted => self.account.add(Fate::Inserted, 1),
                 Outcome::Unchanged => self.account.add(Fate::Unchanged, 1),
-                Outcome::Updated { .. } => self.account.add(Fate::Updated, 1),
+                Outcome::Updated { .. } | Outcome::PathMapped { .. } => self.account.add(Fate::Updated, 1),
                 Outcome::Duplicate { .. } => self.account.add(Fate::Duplicate, 1),
                 Outcome::Refused(refusal) => self.account.rejected(refusal.code),
             }
@@ -200,6 +200,10 @@ impl Run<'_> {
                 _ if in_slice => {}
                 Outcome::Updated { corrected: Some(former) } => {
                     let detail = format!("the index named {former}, which is not there or another instance");
+                    listing.add("note", path, "path-corrected", &detail);
+                }
+                Outcome::PathMapped { former } => {
+                    let detail = format!("the index named {former}, a path that the PACS does not know");
                     listing.add("note", path, "path-corrected", &detail);
                 }
                 Outcome::Duplicate { loser } => {

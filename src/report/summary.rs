@@ -56,6 +56,8 @@ pub struct Summary<'a> {
     /// What kept the journal from being written.
     pub journal_failure: Option<&'a str>,
     pub index: String,
+    /// A stored path of each directory that has a name of its own in the index.
+    pub stored_paths: &'a [String],
     /// The roots, where the index named them.
     pub named_roots: &'a [PathBuf],
     pub dry_run: bool,
@@ -153,6 +155,9 @@ impl Summary<'_> {
         if self.slices > 0 {
             let settled = "each with its own account of links, of unreadable and of young files";
             line(&mut out, format_args!("settled {} slices, {settled}", self.slices));
+        }
+        for path in self.stored_paths {
+            line(&mut out, format_args!("paths are stored as {}", text::path(Path::new(path))));
         }
         for root in self.named_roots {
             line(&mut out, format_args!("archive directory, as the index names it: {}", root.display()));

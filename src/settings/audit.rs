@@ -23,7 +23,6 @@ pub struct Audit {
     pub replica: Option<Location>,
     pub path_map: PathMap,
     /// Path maps in the form that the user typed.
-    pub path_maps: Vec<String>,
     pub locator: Locator,
     pub depth: Depth,
     pub part: Option<Slice>,
@@ -146,7 +145,6 @@ impl Audit {
                 .map_err(|_| Error::usage("--settle is negative", "Write 0s, or 15m."))?,
             fail_on: typed.fail_on,
             reports: ReportFiles::resolve(typed)?,
-            path_maps: typed.path_map.clone(),
             progress: super::progress(typed.quiet, typed.progress),
             io_threads: typed.io_threads.map_or_else(default_io_threads, usize::from),
             roots,

@@ -56,9 +56,9 @@ impl<'a> Settings<'a> {
             Error::usage(format!("--config {}: {error}", file.display()), "Name a TOML file that you may read.")
         })?;
         let table: Table = text.parse().map_err(|error| no_toml(file, &text, &error))?;
-        let all = table.iter().map(|(key, value)| {
-            let argument = arguments(command).find(|argument| key_of(argument) == *key);
-            let argument = argument.ok_or_else(|| unknown(file, key, command))?;
+        let is_read = |(key, _): &(&String, &Value)| find(command, key).is_some() || !is_ignored(command, key);
+        let all = table.iter().filter(is_read).map(|(key, value)| {
+            let argument = find(command, key).ok_or_else(|| unknown(file, key, command))?;
             let typed = as_typed(argument, value).map_err(|wanted| {
                 Error::usage(format!("{}: the value of `{key}` must be {wanted}", file.display()), "Correct it there.")
             })?;
@@ -100,6 +100,20 @@ impl<'a> Settings<'a> {
 
 fn arguments(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|argument| !NOT_IN_A_FILE.contains(&argument.get_id().as_str()))
+}
+
+/// The argument of a command that a key of the file sets, by its name or an alias.
+fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
+    let has_alias = |argument: &Arg| argument.get_all_aliases().is_some_and(|aliases| aliases.contains(&key));
+    arguments(command).find(|argument| key_of(argument) == key || has_alias(argument))
+}
+
+/// Whether a key means nothing to a command and something to others. A repair shares the file of a site with the commands
+/// whose work it repairs, and has few options of theirs.
+fn is_ignored(command: &Command, key: &str) -> bool {
+    let program = Cli::command();
+    let others = ["reindex", "audit", "import"].into_iter().filter_map(|name| program.find_subcommand(name));
+    command.get_name() == "repair" && others.into_iter().any(|other| find(other, key).is_some())
 }
 
 fn key_of(argument: &Arg) -> String {

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::civil::Date;
+
 use super::{Reindex, StateDirectory, archive, index, slices, stubs};
 use crate::archive::recall::Policy;
-use crate::archive::{Layout, Locator, PathMap, Roots, path_map};
+use crate::archive::{Filing, Layout, Locator, PathMap, Roots, SkippedDirectories, path_map};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::import::Sources;
@@ -76,7 +78,7 @@ impl Import {
     pub fn resolve(typed: &cli::Import) -> Result<Self> {
         let sources = sources(typed)?;
         let (to, doubts, directories) = match typed.in_place {
-            true => (None, in_place(typed)?, typed.sources.clone()),
+            true => (None, Vec::new(), typed.sources.clone()),
             false => {
                 let (to, doubts) = To::resolve(typed, &sources.roots)?;
                 let archive = to.archive.clone();
@@ -116,17 +118,22 @@ fn slowest<'d>(directories: impl Iterator<Item = &'d PathBuf>) -> usize {
 }
 
 impl To {
+    /// How instances that are received on a day are filed.
+    pub fn filing(&self, day: Date, skipped: SkippedDirectories) -> Filing {
+        Filing { archive: self.archive.clone(), layout: self.layout, day, skipped }
+    }
+
     /// And what else the PACS is configured with: an import must not go elsewhere unasked.
     fn resolve(typed: &cli::Import, sources: &Roots) -> Result<(Self, Vec<String>)> {
         let path_map = archive::path_map(&typed.writing.path_map)?;
         let location = index::location(&typed.writing.index)?;
         let configured = pacsone::configured(&location)?;
         let mut doubts = Vec::new();
-        let archive = archive_of(typed, &path_map, configured.as_ref(), &mut doubts)?;
+        let archive = archive_of(typed, &path_map, &configured)?;
         let archive = path_map::absolute(&archive).map_err(|error| {
             Error::usage(format!("{}: {error}", archive.display()), "Name the directory of the archive.")
         })?;
-        let layout = layout_of(typed, &location, configured.as_ref(), &mut doubts)?;
+        let layout = layout_of(typed, &location, &configured, &mut doubts)?;
         apart(&archive, sources)?;
         let mut names: Vec<String> =
             sources.paths().iter().map(|path| format!("source {}\n", path.display())).collect();
@@ -139,38 +146,11 @@ impl To {
     }
 }
 
-/// Sources that lie in none of the directories of the PACS: it may not find them there.
-fn in_place(typed: &cli::Import) -> Result<Vec<String>> {
-    let location = index::location(&typed.writing.index)?;
-    let Some(Configured { archive: Some(named), .. }) = pacsone::configured(&location)? else { return Ok(Vec::new()) };
-    let path_map = archive::path_map(&typed.writing.path_map)?;
-    let directories = pacsone::archive_directories(&location)?;
-    let here: Vec<PathBuf> =
-        directories.iter().filter_map(|named| path_map.from_index(named)?.canonicalize().ok()).collect();
-    let is_known =
-        |source: &PathBuf| source.canonicalize().is_ok_and(|source| here.iter().any(|it| source.starts_with(it)));
-    let unknown = typed.sources.iter().filter(|source| !is_known(source));
-    Ok(unknown.map(|source| elsewhere(&named, source, &path_map)).collect())
-}
-
-fn archive_of(
-    typed: &cli::Import,
-    path_map: &PathMap,
-    configured: Option<&Configured>,
-    doubts: &mut Vec<String>,
-) -> Result<PathBuf> {
-    let named = configured.and_then(|configured| configured.archive.as_deref());
+fn archive_of(typed: &cli::Import, path_map: &PathMap, configured: &Configured) -> Result<PathBuf> {
+    let named = configured.archive.as_deref();
     let here = named.and_then(|named| path_map.from_index(named));
     match (&typed.archive, named, here) {
-        (Some(typed), Some(named), here) => {
-            let is_same =
-                |here: &PathBuf| here.canonicalize().is_ok_and(|it| typed.canonicalize().is_ok_and(|t| t == it));
-            if !here.as_ref().is_some_and(is_same) {
-                doubts.push(elsewhere(named, typed, path_map));
-            }
-            Ok(typed.clone())
-        }
-        (Some(typed), None, _) => Ok(typed.clone()),
+        (Some(typed), ..) => Ok(typed.clone()),
         (None, Some(_), Some(here)) if here.is_dir() => Ok(here),
         (None, Some(named), _) => Err(Error::usage(
             format!("the PACS archives in {named}, which is no directory of this system"),
@@ -183,24 +163,13 @@ fn archive_of(
     }
 }
 
-/// Rows of what is indexed there name paths that the PACS may not know.
-fn elsewhere(named: &str, directory: &Path, path_map: &PathMap) -> String {
-    let absolute = path_map::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-    let indexed = path_map.to_index(&absolute).unwrap_or_else(|_| absolute.to_string_lossy().into_owned());
-    format!(
-        "the PACS archives in {named}, and rows of this import would name files below {indexed}: if that is the same \
-         directory, say so: --path-map {}={named}",
-        absolute.display()
-    )
-}
-
 fn layout_of(
     typed: &cli::Import,
     location: &Location,
-    configured: Option<&Configured>,
+    configured: &Configured,
     doubts: &mut Vec<String>,
 ) -> Result<Layout> {
-    let configured = configured.and_then(|configured| Layout::of_pacsone(configured.format?));
+    let configured = configured.format.and_then(Layout::of_pacsone);
     match (typed.layout, configured) {
         (Some(typed), Some(configured)) if typed != configured => {
             let (typed_name, name) = (typed.name(), configured.name());
@@ -234,7 +203,7 @@ fn apart(archive: &Path, sources: &Roots) -> Result<()> {
 }
 
 /// What a site has declared of directories that some roots have to do with.
-fn below(typed: &cli::Stubs, roots: &Roots) -> cli::Stubs {
+pub(super) fn below(typed: &cli::Stubs, roots: &Roots) -> cli::Stubs {
     let holds = |directory: &&PathBuf| {
         let resolved = directory.canonicalize().unwrap_or_else(|_| (*directory).clone());
         roots.resolved().iter().any(|root| root.starts_with(&resolved) || resolved.starts_with(root))

@@ -8,6 +8,7 @@ pub mod file;
 pub mod import;
 mod index;
 mod pacsone_ini;
+pub mod repair;
 mod slices;
 mod state;
 mod stubs;
@@ -34,7 +35,6 @@ use crate::journal::Busy;
 use crate::pipeline::key_order::When;
 use crate::pipeline::received::Origin;
 use crate::progress::Form;
-pub use archive::path_map;
 pub use index::location;
 pub use state::StateDirectory;
 
@@ -94,6 +94,8 @@ pub struct Reindex {
     pub finish: Vec<(PathBuf, String)>,
     /// Files that are as they were are read all the same.
     pub reads_all: bool,
+    /// Paths that the PACS may not know are stored.
+    pub allow_unmapped_paths: bool,
     /// What would be asked is answered.
     pub yes: bool,
     /// `None` shows nothing.
@@ -161,6 +163,7 @@ impl Reindex {
             replicas,
             max_replica_lag,
             patience,
+            allow_unmapped_paths: typed.writing.allow_unmapped_paths,
             yes: typed.writing.yes,
             locator: Arc::new(Locator::new(&roots, &path_map, rules)),
             stub_path: typed.writing.stubs.stub_path,

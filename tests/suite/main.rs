@@ -43,6 +43,7 @@ mod shell_links;
 mod skipped_directories;
 mod slices;
 mod state;
+mod stored_paths;
 mod stub_mutants;
 mod traits;
 mod value_notes;

@@ -17,14 +17,15 @@ fn a_pacs_that_purges_is_told_of_and_asked_about() {
         "autopurge is on for D:/DICOM: studies received more than 365 days ago are deleted",
         "studies received more than 90 days ago are moved to E:/LONGTERM",
     ];
-    let said = site.reindex(&index, &[]).exits(2);
+    let map = format!("{}=E:/LONGTERM", site.archive().display());
+    let said = site.reindex(&index, &["--path-map", &map]).exits(2);
     assert!(told.iter().all(|line| said.err.contains(line)), "{}", said.err);
     assert!(said.err.contains("--yes") && !said.err.contains("F:/OFF"), "{}", said.err);
     assert_eq!((index.count("image"), index.count("patient")), (0, 0));
     assert!(!site.path("rejected.jsonl").exists());
-    let said = site.reindex(&index, &["--dry-run"]).exits(0);
+    let said = site.reindex(&index, &["--path-map", &map, "--dry-run"]).exits(0);
     assert!(told.iter().all(|line| said.err.contains(line)), "{}", said.err);
-    let said = site.reindex(&index, &["--yes"]).exits(0);
+    let said = site.reindex(&index, &["--path-map", &map, "--yes"]).exits(0);
     assert!(told.iter().all(|line| said.err.contains(line)), "{}", said.err);
     assert_eq!(index.count("image"), 3);
 }

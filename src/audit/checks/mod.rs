@@ -17,6 +17,7 @@ mod skipped_directory;
 mod two_files;
 mod two_rows;
 mod unindexed_file;
+mod unmapped_path;
 mod unreadable_file;
 mod user_data;
 
@@ -51,6 +52,7 @@ pub const CHECKS: &[Check] = &[
     damaged_file::CHECK,
     outside_roots::CHECK,
     skipped_directory::CHECK,
+    unmapped_path::CHECK,
     dangling_stub::CHECK,
     orphans::IMAGES,
     orphans::SERIES,
@@ -115,6 +117,8 @@ pub struct Row {
     pub least_size: u64,
     /// Its file was found there instead.
     pub moved_to: Option<PathBuf>,
+    /// The path by which the PACS knows the file, where the row has one that the PACS does not know.
+    pub unmapped: Option<String>,
 }
 
 /// What stands at a path.

@@ -7,5 +7,7 @@ pub const CHECK: Check = Check {
     name: "outside-roots",
     severity: Severity::Warning,
     about: "a row names a path below no root",
-    asks: Asks::Row(|row| matches!(row.at_path, AtPath::Outside).then(|| "it lies below no root".into())),
+    asks: Asks::Row(|row| {
+        (matches!(row.at_path, AtPath::Outside) && row.unmapped.is_none()).then(|| "it lies below no root".into())
+    }),
 };

@@ -3,20 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::reindex;
-use super::repair::Undo;
-use crate::archive::{FoundFile, Locator, Standing};
+use super::super::reindex;
+use super::undo::Undo;
 use crate::cli::{self, Cli, Command};
-use crate::dicom::{HeaderReader, Instance, Table};
+use crate::dicom::{Instance, Table};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::full_disk;
 use crate::index::Failure;
 use crate::index::mend::{Mender, WholeRow};
+use crate::settings::repair::Scope;
 
 /// Rows that an insert may touch, by table and key.
 type Rows = BTreeMap<(u8, String), Option<WholeRow>>;
@@ -40,10 +40,9 @@ pub struct Keys {
 }
 
 impl Keys {
-    pub fn of(files: &[PathBuf], locator: &Locator) -> Self {
+    pub fn of<'i>(instances: impl Iterator<Item = &'i Instance>) -> Self {
         let (mut patients, mut others) = (BTreeSet::new(), BTreeSet::new());
-        for file in files {
-            let Some(instance) = instance_of(file, locator) else { continue };
+        for instance in instances {
             patients.insert(instance.patient_id().to_owned());
             let keys = [
                 (1, instance.sop_instance_uid()),
@@ -72,12 +71,6 @@ impl Keys {
     }
 }
 
-fn instance_of(file: &Path, locator: &Locator) -> Option<Instance> {
-    let found = FoundFile::named(file.into());
-    let Standing::Readable(location) = locator.look(&found).ok()?.standing else { return None };
-    HeaderReader::new().read(&location.open().ok()??).and_then(Instance::from_header).ok()
-}
-
 /// What takes a change back, in the order in which that can be done.
 pub fn undo(before: &Rows, after: &Rows) -> Vec<Undo> {
     let mut undo = Vec::new();
@@ -103,19 +96,20 @@ pub fn undo(before: &Rows, after: &Rows) -> Vec<Undo> {
 }
 
 /// Runs `reindex` over the files.
-pub fn insert(files: &[PathBuf], typed: &cli::Repair) -> Result<Exit> {
+pub fn insert(files: &[PathBuf], scope: &Scope, typed: &cli::Repair) -> Result<Exit> {
     let scratch = tempfile::tempdir().map_err(scratch_failed)?;
     let list = scratch.path().join("files");
     let mut out = std::fs::File::create(&list).map_err(scratch_failed)?;
     for file in files {
-        let Some(path) = file.to_str().filter(|path| !path.contains('\n')) else { continue };
-        writeln!(out, "{path}").map_err(scratch_failed)?;
+        writeln!(out, "{}", file.display()).map_err(scratch_failed)?;
     }
     let mut arguments: Vec<std::ffi::OsString> =
         vec!["pacs-index".into(), "reindex".into(), "--files".into(), list.into()];
     arguments.extend(["--rejected".into(), scratch.path().join("rejected").into()]);
     arguments.extend(["--yes", "--quiet", "--settle", "0s"].map(Into::into));
-    typed.path_map.iter().for_each(|map| arguments.extend(["--path-map".into(), map.into()]));
+    // The paths have been compared.
+    arguments.push("--allow-unmapped-paths".into());
+    scope.path_map.texts().into_iter().for_each(|map| arguments.extend(["--path-map".into(), map.into()]));
     if typed.allow_replica {
         arguments.push("--allow-replica".into());
     }
@@ -123,7 +117,7 @@ pub fn insert(files: &[PathBuf], typed: &cli::Repair) -> Result<Exit> {
         arguments.push("--allow-unreplicated-tables".into());
     }
     arguments.push("--".into());
-    arguments.extend(typed.roots.iter().map(Into::into));
+    arguments.extend(scope.roots.paths().iter().map(Into::into));
     let Ok(Cli { command: Command::Reindex(mut reindexing) }) = Cli::try_parse_from(arguments) else {
         return Err(Error::usage(
             "the files cannot be inserted, which is a defect of this program",
@@ -131,6 +125,7 @@ pub fn insert(files: &[PathBuf], typed: &cli::Repair) -> Result<Exit> {
         ));
     };
     reindexing.writing.index = typed.index.clone();
+    reindexing.writing.stubs = scope.stubs.clone();
     reindex::run(&reindexing)
 }
 

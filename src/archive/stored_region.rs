@@ -1,0 +1,132 @@
+//! The paths that a run would store: the regions that path maps make of its roots, with some files of each.
+
+use std::path::{Path, PathBuf};
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::{PathMap, SkippedDirectories, layout, skip};
+
+/// The maximum number of files that are looked at in a region: enough for a look at their rows, and few on any disk.
+const SAMPLE: usize = 50;
+
+/// A directory whose files all get their paths from the same path map, or from none.
+#[derive(Debug)]
+pub struct StoredRegion {
+    pub directory: PathBuf,
+    /// The path that the index stores for the directory.
+    pub stored: String,
+    /// The directory of the path map.
+    pub mapped: Option<PathBuf>,
+    /// Some of its files. A region without files is not made.
+    pub files: Vec<PathBuf>,
+}
+
+/// The regions of roots that hold files, or of these files alone.
+pub fn regions(
+    roots: &[PathBuf],
+    path_map: &PathMap,
+    skipped: &SkippedDirectories,
+    files: Option<&[PathBuf]>,
+) -> Vec<StoredRegion> {
+    let directories =
+        roots.iter().flat_map(|root| std::iter::once(root.as_path()).chain(path_map.directories_below(root)));
+    directories.filter_map(|directory| StoredRegion::new(directory, path_map, skipped, files)).collect()
+}
+
+impl StoredRegion {
+    fn new(
+        directory: &Path,
+        path_map: &PathMap,
+        skipped: &SkippedDirectories,
+        files: Option<&[PathBuf]>,
+    ) -> Option<Self> {
+        let others: Vec<&Path> = path_map.directories_below(directory).collect();
+        let is_here = |path: &Path| path.starts_with(directory) && !others.iter().any(|other| path.starts_with(other));
+        let files: Vec<PathBuf> = match files {
+            Some(files) => files.iter().filter(|file| is_here(file)).take(SAMPLE).cloned().collect(),
+            None => files_in(directory, &others, skipped).take(SAMPLE).collect(),
+        };
+        // A path that is not valid UTF-8 is rejected later, file by file.
+        let stored = path_map.to_index(directory).ok().filter(|_| !files.is_empty())?;
+        let mapped = path_map.directory_of(directory).filter(|_| Path::new(&stored) != directory);
+        Some(StoredRegion { directory: directory.into(), mapped: mapped.map(Path::to_owned), stored, files })
+    }
+
+    /// Whether all files of the region are known.
+    pub fn is_complete(&self) -> bool {
+        self.files.len() < SAMPLE
+    }
+
+    /// A stored path of the region, as far as it shows no data of patients: up to a date in the names of directories.
+    pub fn example(&self) -> String {
+        let dated = |file: &PathBuf| {
+            let below = file.strip_prefix(&self.directory).ok()?.parent()?;
+            let names: Vec<&str> = below.iter().filter_map(|name| name.to_str()).collect();
+            let dated = layout::leading_date(&names);
+            (dated > 0).then(|| names[..dated].join("/") + "/")
+        };
+        format!("{}/{}...", self.stored, self.files.iter().find_map(dated).unwrap_or_default())
+    }
+
+    /// The path of a directory below this one, regardless of the case of its name, if it exists.
+    pub fn directory_below(&self, names: &[&str]) -> Option<PathBuf> {
+        names.iter().try_fold(self.directory.clone(), |directory, name| {
+            let exact = directory.join(name);
+            if exact.is_dir() {
+                return Some(exact);
+            }
+            let mut entries = std::fs::read_dir(&directory).ok()?.flatten();
+            let is_named = |entry: &std::fs::DirEntry| {
+                entry.file_name().to_str().is_some_and(|other| other.to_lowercase() == name.to_lowercase())
+            };
+            entries.find(is_named).map(|entry| entry.path()).filter(|path| path.is_dir())
+        })
+    }
+}
+
+/// The files below a directory, except for those below other directories.
+fn files_in<'d>(
+    directory: &'d Path,
+    others: &'d [&Path],
+    skipped: &'d SkippedDirectories,
+) -> impl Iterator<Item = PathBuf> + 'd {
+    let is_walked = |entry: &DirEntry| {
+        let is_skipped =
+            entry.depth() > 0 && entry.file_type().is_dir() && skipped.reason(directory, entry.path()).is_some();
+        !is_skipped && !others.contains(&entry.path())
+    };
+    // Links to directories are not followed.
+    let is_directory =
+        |entry: &DirEntry| entry.file_type().is_dir() || entry.path_is_symlink() && entry.path().is_dir();
+    let is_file = move |entry: &DirEntry| !is_directory(entry) && skip::by_name(entry.file_name()).is_none();
+    let entries = WalkDir::new(directory).follow_root_links(true).into_iter().filter_entry(is_walked).flatten();
+    entries.filter(is_file).map(DirEntry::into_path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_map_below_a_root_makes_a_region_of_its_own() {
+        let site = tempfile::tempdir().unwrap();
+        let path = |name: &str| site.path().join(name);
+        for file in ["dicom/2019-01-12-SAT/1.2", "dicom/lost+found.txt", "beside/4711/1.3"] {
+            std::fs::create_dir_all(path(file).parent().unwrap()).unwrap();
+            std::fs::write(path(file), "x").unwrap();
+        }
+        let map = |from: &str, to: &str| format!("{}={to}", path(from).display()).parse().unwrap();
+        let path_map = PathMap::new(vec![map("dicom", "D:/DICOM"), map("none", "E:/")]);
+        let roots = [site.path().to_owned()];
+        let found = regions(&roots, &path_map, &SkippedDirectories::default(), None);
+        let stored: Vec<&str> = found.iter().map(|region| region.stored.as_str()).collect();
+        assert_eq!(stored, [site.path().to_str().unwrap(), "D:/DICOM"]);
+        assert_eq!(found[0].files, [path("beside/4711/1.3")]);
+        assert_eq!(found[0].example(), format!("{}/...", site.path().display()));
+        assert_eq!(found[1].example(), "D:/DICOM/2019-01-12-SAT/...");
+        let named = regions(&roots, &path_map, &SkippedDirectories::default(), Some(&[path("dicom/x")]));
+        assert_eq!((named.len(), named[0].stored.as_str()), (1, "D:/DICOM"));
+        assert_eq!(found[0].directory_below(&["DICOM", "2019-01-12-sat"]), Some(path("dicom/2019-01-12-SAT")));
+    }
+}

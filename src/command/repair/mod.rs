@@ -1,0 +1,310 @@
+//! `pacs-index repair`: applies the plan of an audit, or reverts a repair. A row that has changed since then is skipped.
+
+#![allow(clippy::disallowed_methods, reason = "plans and undo files")]
+
+mod insert;
+mod step;
+mod undo;
+
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use super::consent::agrees;
+use super::content::Content;
+use super::{say, stored_paths};
+use crate::audit::plan;
+use crate::dicom::{Level, Table};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::index::galera;
+use crate::index::location::Access;
+use crate::index::mend::Mender;
+use crate::index::server::Server;
+use crate::index::{Failure, Location};
+use crate::settings::repair::Scope;
+use crate::{cli, new_file, settings};
+use insert::Keys;
+use step::{Step, objection};
+use undo::{Revert, Undo};
+
+#[derive(Default)]
+struct Did {
+    set: u64,
+    removed: u64,
+    put_back: u64,
+    inserted: u64,
+    skipped: Vec<String>,
+}
+
+pub fn run(typed: &cli::Repair) -> Result<Exit> {
+    let location = settings::location(&typed.index)?;
+    if location.file().is_some_and(|file| !file.exists()) {
+        return Err(Error::usage(format!("the index {} is not there", location.shown()), "Name it with --index."));
+    }
+    if let Some(server) = Server::of(&location)? {
+        server.check(Access::Write, typed.allow_replica)?;
+        galera::check(&location, Access::Write, typed.allow_unreplicated_tables)?;
+    }
+    let tables = location.prepare(Access::Write)?;
+    let mut repair = Repair {
+        mender: Mender::new(&location, &tables)?,
+        did: Did::default(),
+        index: location.shown(),
+        location,
+        tables: tables.names(),
+    };
+    match (&typed.plan, &typed.undo_file, &typed.undo) {
+        (_, _, Some(undo)) => repair.take_back(undo, typed.yes)?,
+        (Some(plan), Some(undo_file), _) => repair.apply(plan, undo_file, typed)?,
+        _ => return Err(Error::usage("neither a plan nor an undo file is named", "Name PLAN and --undo-file FILE.")),
+    }
+    Ok(repair.tell())
+}
+
+struct Repair {
+    mender: Mender,
+    did: Did,
+    location: Location,
+    /// The name of the index in messages.
+    index: String,
+    /// The names of those that the index has.
+    tables: Vec<String>,
+}
+
+impl Repair {
+    fn apply(&mut self, plan: &Path, undo_file: &Path, typed: &cli::Repair) -> Result<()> {
+        let unusable = |why: String| {
+            Error::usage(format!("{}: {why}", plan.display()), "Name a plan that audit --plan has written.")
+        };
+        let file = File::open(plan).map_err(|error| unusable(error.to_string()))?;
+        let (head, steps) = plan::read(BufReader::new(file)).map_err(unusable)?;
+        if head.index != self.index {
+            return Err(unusable(format!("it is for the index {}, and not for {}", head.index, self.index)));
+        }
+        let scope = Scope::resolve(typed, plan, &head)?;
+        let all = steps.len();
+        let mut enabled = Vec::new();
+        for (line, step) in steps {
+            let checked = Step::check(step.action, &scope).map_err(|why| unusable(format!("line {line}: {why}")))?;
+            enabled.extend(Some(checked).filter(|_| step.enabled));
+        }
+        say(&announcement(&enabled, all));
+        if enabled.is_empty() {
+            return Ok(());
+        }
+        self.compare_paths(&enabled, &scope, typed)?;
+        ask(typed.yes)?;
+        let mut undo = new_file::create(undo_file, "the undo file", "--undo-file", false)?;
+        let mut files = Vec::new();
+        for step in enabled {
+            match step {
+                Step::Insert { key, file } => files.push((key, file)),
+                step => self.step(step, &scope, &mut undo)?,
+            }
+        }
+        if files.is_empty() { Ok(()) } else { self.insert(files, &scope, typed, &mut undo) }
+    }
+
+    /// Compares the paths that the steps store with the archive directories of the PACS.
+    fn compare_paths(&self, steps: &[Step], scope: &Scope, typed: &cli::Repair) -> Result<()> {
+        let files: Vec<PathBuf> = steps.iter().filter_map(Step::stored_file).cloned().collect();
+        if files.is_empty() {
+            return Ok(());
+        }
+        let paths = stored_paths::check(&stored_paths::Request {
+            location: &self.location,
+            roots: &scope.roots,
+            path_map: &scope.path_map,
+            files: Some(&files),
+            access: Access::Write,
+            locator: &scope.locator,
+            allow_unmapped: typed.allow_unmapped_paths,
+            progress: None,
+        })?;
+        paths.examples.iter().for_each(|example| say(&format!("{}\n", stored_paths::line(example))));
+        Ok(())
+    }
+
+    /// Inserts the instances of files, all at once.
+    fn insert(
+        &mut self,
+        files: Vec<(String, PathBuf)>,
+        scope: &Scope,
+        typed: &cli::Repair,
+        undo: &mut File,
+    ) -> Result<()> {
+        let mut instances = Vec::new();
+        for (key, file) in files {
+            match Content::of(&file, &scope.locator) {
+                Content::Instance(instance) if instance.sop_instance_uid() == key => instances.push((file, *instance)),
+                _ => self.did.skipped.push(format!("image {key}: its file does not hold this instance")),
+            }
+        }
+        if instances.is_empty() {
+            return Ok(());
+        }
+        let keys = Keys::of(instances.iter().map(|(_, instance)| instance));
+        let files: Vec<PathBuf> = instances.into_iter().map(|(file, _)| file).collect();
+        let index = self.index.clone();
+        let failed = |failure: Failure| failed(&index, &failure);
+        let before = keys.rows(&mut self.mender, &self.tables).map_err(failed)?;
+        insert::insert(&files, scope, typed)?;
+        let after = keys.rows(&mut self.mender, &self.tables).map_err(failed)?;
+        let lines = insert::undo(&before, &after);
+        self.did.inserted +=
+            lines.iter().filter(|line| matches!(line, Undo::Remove { table, .. } if table == "image")).count() as u64;
+        lines.iter().try_for_each(|line| undo::note(undo, line))
+    }
+
+    fn step(&mut self, step: Step, scope: &Scope, undo: &mut File) -> Result<()> {
+        match step {
+            Step::SetPath { key, from, to, file } => {
+                match objection(&key, &file, from.as_deref(), &scope.path_map, &scope.locator) {
+                    Some(why) => self.did.skipped.push(format!("image {key}: {why}")),
+                    None => self.set((Table::Image, "path"), &key, from, Some(to), undo)?,
+                }
+            }
+            Step::SetCount { key, from, to } => {
+                let count = self.mender.count_images(&key).map_err(|failure| failed(&self.index, &failure))?;
+                match count.to_string() == to {
+                    true => self.set((Table::Series, "instances"), &key, from, Some(to), undo)?,
+                    false => self.did.skipped.push(format!("series {key}: it has another number of images")),
+                }
+            }
+            Step::SetFlag { column, key, from, to } => self.set((Table::Study, column), &key, from, to, undo)?,
+            Step::RemoveImage { key, path, file } => self.remove(key, &path, &file, undo)?,
+            Step::Insert { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Sets a column of a row that holds the value which the audit saw.
+    fn set(
+        &mut self,
+        (table, column): (Table, &'static str),
+        key: &str,
+        from: Option<String>,
+        to: Option<String>,
+        undo: &mut File,
+    ) -> Result<()> {
+        let skipped = format!("{} {key}: {column} has changed since the audit", table.name());
+        let index = self.index.clone();
+        let failed = |failure: Failure| failed(&index, &failure);
+        if self.mender.value(table, key, column).map_err(failed)? != Some(from.clone()) {
+            self.did.skipped.push(skipped);
+            return Ok(());
+        }
+        // The line comes first: to revert a change that was not made does nothing.
+        let (key_of_line, column_of_line) = (key.to_owned(), column.to_owned());
+        let line = Undo::Set {
+            table: table.name().to_owned(),
+            key: key_of_line,
+            column: column_of_line,
+            from: to.clone(),
+            to: from.clone(),
+        };
+        undo::note(undo, &line)?;
+        match self.mender.set(table, key, column, from.as_deref(), to.as_deref()).map_err(failed)? {
+            true => self.did.set += 1,
+            false => self.did.skipped.push(skipped),
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, key: String, path: &str, file: &Path, undo: &mut File) -> Result<()> {
+        let index = self.index.clone();
+        let failed = |failure: Failure| failed(&index, &failure);
+        // Only a file that is known to be missing may lose its row.
+        let is_gone = file.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let row = self.mender.row(Table::Image, &key).map_err(failed)?;
+        let Some(row) = row.filter(|_| is_gone) else {
+            self.did.skipped.push(format!("image {key}: its row is gone, or its file is there"));
+            return Ok(());
+        };
+        undo::note(undo, &Undo::PutBack { table: "image".into(), row })?;
+        match self.mender.remove_image(&key, path).map_err(failed)? {
+            true => self.did.removed += 1,
+            false => self.did.skipped.push(format!("image {key}: its path has changed since the audit")),
+        }
+        Ok(())
+    }
+
+    /// Reverts a repair, the last change first.
+    fn take_back(&mut self, file: &Path, yes: bool) -> Result<()> {
+        let index = self.index.clone();
+        let reverts = undo::read(file, &mut self.mender, |failure| failed(&index, &failure))?;
+        say(&format!("{} changes to revert\n", reverts.len()));
+        ask(yes)?;
+        reverts.into_iter().try_for_each(|revert| self.revert(revert))
+    }
+
+    fn revert(&mut self, revert: Revert) -> Result<()> {
+        let (mender, did) = (&mut self.mender, &mut self.did);
+        let done = match &revert {
+            Revert::Set { table, key, column, from, to } => {
+                mender.set(*table, key, column, from.as_deref(), to.as_deref())
+            }
+            Revert::PutBack { row } => mender.put_back(Table::Image, row),
+            Revert::Remove { table, key, row } => mender.remove(*table, key, row),
+            Revert::Restore { table, key, columns } => mender.restore(*table, key, columns),
+        };
+        let is_done = done.map_err(|failure| failed(&self.index, &failure))?;
+        match (revert, is_done) {
+            (Revert::Set { .. }, true) => did.set += 1,
+            (Revert::PutBack { .. }, true) => did.put_back += 1,
+            (Revert::Remove { .. }, true) => did.removed += 1,
+            (Revert::Restore { columns, .. }, true) => did.set += columns.len() as u64,
+            (Revert::Set { table, key, column, .. }, false) => {
+                did.skipped.push(format!("{} {key}: {column} has changed since the repair", table.name()));
+            }
+            (Revert::PutBack { .. }, false) => did.skipped.push("a row that was removed is there again".into()),
+            (Revert::Remove { table, key, .. } | Revert::Restore { table, key, .. }, false) => {
+                did.skipped.push(skipped(table, &key));
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self) -> Exit {
+        let Did { set, removed, put_back, inserted, skipped } = &self.did;
+        let mut text = format!(
+            "{inserted} images inserted, {set} values set, {removed} rows removed, {put_back} rows put back, {} steps skipped\n",
+            skipped.len()
+        );
+        skipped.iter().for_each(|why| text += &format!("  skipped: {why}\n"));
+        say(&text);
+        if skipped.is_empty() { Exit::Clean } else { Exit::Findings }
+    }
+}
+
+fn failed(index: &str, failure: &Failure) -> Error {
+    Error::unfinished(
+        format!("the index {index} cannot be written: {failure}"),
+        "The undo file lists all changes up to that point. Repair the database, audit it, and continue with a new plan.",
+    )
+}
+
+/// The enabled steps of a plan, by kind.
+fn announcement(enabled: &[Step], all: usize) -> String {
+    let removes = enabled.iter().filter(|step| matches!(step, Step::RemoveImage { .. })).count();
+    let inserts = enabled.iter().filter(|step| matches!(step, Step::Insert { .. })).count();
+    let (enabled, sets) = (enabled.len(), enabled.len() - removes - inserts);
+    format!(
+        "{enabled} of {all} steps are enabled: {sets} values to set, {removes} rows to remove, {inserts} instances to insert\n"
+    )
+}
+
+/// The key of a patient is a patient's data.
+fn skipped(table: Table, key: &str) -> String {
+    let key = if table.level() == Level::Patient { "(of a patient)" } else { key };
+    format!("{} {key}: its row has changed since the repair, or has rows below it", table.name())
+}
+
+fn ask(yes: bool) -> Result<()> {
+    let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
+    if yes || can_ask && agrees(&mut io::stdin().lock(), &mut io::stderr()) {
+        return Ok(());
+    }
+    Err(Error::usage("not confirmed; nothing was written", "Read the plan, and add --yes."))
+}

@@ -1,0 +1,128 @@
+//! Steps of a plan that may be done. A plan may be edited by hand: each value is checked before anything is written.
+
+use std::path::{Path, PathBuf};
+
+use super::super::content::Content;
+use crate::archive::{Locator, PathMap};
+use crate::audit::plan::Action;
+use crate::dicom::Table;
+use crate::index::mend::SETTABLE;
+use crate::settings::repair::Scope;
+
+/// A step whose values are among those that a repair may write.
+pub enum Step {
+    /// The path of an image becomes the one of this file.
+    SetPath { key: String, from: Option<String>, to: String, file: PathBuf },
+    /// The count of a series becomes the number of its images.
+    SetCount { key: String, from: Option<String>, to: String },
+    /// A flag of a study gets its initial value.
+    SetFlag { column: &'static str, key: String, from: Option<String>, to: Option<String> },
+    /// The row of an image is removed, because its file is missing.
+    RemoveImage { key: String, path: String, file: PathBuf },
+    /// The instance of a file gets its rows.
+    Insert { key: String, file: PathBuf },
+}
+
+impl Step {
+    pub fn check(action: Action, scope: &Scope) -> Result<Self, String> {
+        match action {
+            Action::Set { table, key, column, from, to } => {
+                Self::check_set(settable(&table, &column)?, key, from, to, scope)
+            }
+            Action::RemoveImage { key, path } => {
+                let file = below_roots(&path, scope)?;
+                Ok(Step::RemoveImage { key, path, file })
+            }
+            Action::Insert { key, file } => {
+                let is_text = file.to_str().is_some_and(|text| !text.contains('\n'));
+                if !is_text || !is_below(&file, scope) {
+                    return Err("`file` is below no root of the plan".into());
+                }
+                Ok(Step::Insert { key, file })
+            }
+        }
+    }
+
+    fn check_set(
+        (table, column): (Table, &'static str),
+        key: String,
+        from: Option<String>,
+        to: Option<String>,
+        scope: &Scope,
+    ) -> Result<Self, String> {
+        match (table, column) {
+            (Table::Image, _) => {
+                let to = to.ok_or("`image.path` cannot be set to NULL")?;
+                let file = below_roots(&to, scope)?;
+                match scope.path_map.to_index(&file) {
+                    Ok(path) if path == to => Ok(Step::SetPath { key, from, to, file }),
+                    _ => Err("`image.path` is not the path that the path maps of the plan give the file".into()),
+                }
+            }
+            (Table::Series, _) => {
+                let to = to.filter(|to| is_count(to)).ok_or("`series.instances` can only be set to a number")?;
+                Ok(Step::SetCount { key, from, to })
+            }
+            (_, "private") if from.is_some() || to.as_deref() != Some("0") => {
+                Err("`study.private` can only be set from NULL to 0".into())
+            }
+            (_, "reviewed") if to.is_some() || from.as_ref().is_none_or(|from| !from.trim().is_empty()) => {
+                Err("`study.reviewed` can only be set from an empty text to NULL".into())
+            }
+            _ => Ok(Step::SetFlag { column, key, from, to }),
+        }
+    }
+
+    /// The file whose path the step stores.
+    pub fn stored_file(&self) -> Option<&PathBuf> {
+        match self {
+            Step::SetPath { file, .. } | Step::Insert { file, .. } => Some(file),
+            _ => None,
+        }
+    }
+}
+
+/// A column that a repair may set.
+pub fn settable(table: &str, column: &str) -> Result<(Table, &'static str), String> {
+    let known = SETTABLE.into_iter().find(|(known, settable)| known.name() == table && *settable == column);
+    known.ok_or_else(|| format!("`{table}.{column}` is nothing that a repair may set"))
+}
+
+/// A number as the database counts.
+pub fn is_count(text: &str) -> bool {
+    text.parse::<u32>().is_ok_and(|count| count.to_string() == text)
+}
+
+/// The file here of a stored path that is below a root.
+fn below_roots(stored: &str, scope: &Scope) -> Result<PathBuf, String> {
+    let file = scope.path_map.from_index(stored).filter(|file| is_below(file, scope));
+    file.ok_or_else(|| "the path is below no root of the plan".into())
+}
+
+/// Whether a file is below a root by its text and, where it exists, without links as well.
+fn is_below(file: &Path, scope: &Scope) -> bool {
+    let has_dots = file.components().any(|component| component == std::path::Component::ParentDir);
+    let is_within = |roots: &[PathBuf], file: &Path| roots.iter().any(|root| file != root && file.starts_with(root));
+    let directory = file.parent().and_then(|directory| directory.canonicalize().ok());
+    let resolved_roots = scope.roots.resolved();
+    !has_dots
+        && is_within(scope.roots.paths(), file)
+        && directory.is_none_or(|directory| resolved_roots.iter().any(|root| directory.starts_with(root)))
+}
+
+/// The reason why a row must not name a file, if there is one. A row may name a stub only if it names that file already.
+pub fn objection(
+    uid: &str,
+    file: &Path,
+    former: Option<&str>,
+    path_map: &PathMap,
+    locator: &Locator,
+) -> Option<&'static str> {
+    match Content::of(file, locator) {
+        Content::Instance(instance) if instance.sop_instance_uid() == uid => None,
+        Content::Instance(_) => Some("the file holds another instance"),
+        Content::Stub if former.and_then(|former| path_map.from_index(former)).as_deref() == Some(file) => None,
+        Content::Stub => Some("the file is a stub, so that its instance is not known"),
+        Content::Other => Some("the file is missing or holds no instance"),
+    }
+}

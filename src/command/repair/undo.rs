@@ -1,0 +1,154 @@
+//! The undo file of a repair: JSON Lines, each of which reverts one change of a row that still is as the repair left it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::insert;
+use super::step::{is_count, settable};
+use crate::dicom::Table;
+use crate::error::{Error, Result};
+use crate::index::Failure;
+use crate::index::mend::{Mender, WholeRow};
+
+/// A line of an undo file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "undo", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Undo {
+    Set {
+        table: String,
+        key: String,
+        column: String,
+        from: Option<String>,
+        to: Option<String>,
+    },
+    PutBack {
+        table: String,
+        row: WholeRow,
+    },
+    /// A row that was inserted, with its values at that time.
+    Remove {
+        table: String,
+        key: String,
+        row: WholeRow,
+    },
+    /// Columns, each with the value that the repair left and the one before.
+    Restore {
+        table: String,
+        key: String,
+        columns: BTreeMap<String, [Option<String>; 2]>,
+    },
+}
+
+/// A line whose values a repair can have written.
+pub enum Revert {
+    Set { table: Table, key: String, column: &'static str, from: Option<String>, to: Option<String> },
+    PutBack { row: WholeRow },
+    Remove { table: Table, key: String, row: WholeRow },
+    Restore { table: Table, key: String, columns: BTreeMap<String, [Option<String>; 2]> },
+}
+
+/// Writes a line so that it survives a crash of the machine.
+pub fn note(undo: &mut File, line: &Undo) -> Result<()> {
+    let text = serde_json::to_string(line).map_err(io::Error::from);
+    let written = text.and_then(|text| undo.write_all((text + "\n").as_bytes())).and_then(|()| undo.sync_data());
+    written.map_err(|error| {
+        Error::unfinished(
+            format!("the undo file cannot be written: {error}"),
+            "The repair changes nothing that it cannot record there. Make room, audit again, and go on with a new plan.",
+        )
+    })
+}
+
+/// The lines of an undo file, the last change first. An error names the line that no repair can have written.
+pub fn read(file: &Path, mender: &mut Mender, failed: impl Fn(Failure) -> Error) -> Result<Vec<Revert>> {
+    let unusable =
+        |why: String| Error::usage(format!("--undo {}: {why}", file.display()), "Name the undo file of a repair.");
+    let lines = BufReader::new(File::open(file).map_err(|error| unusable(error.to_string()))?).lines();
+    let mut reverts = Vec::new();
+    for (n, line) in lines.enumerate() {
+        let line = line.map_err(|error| unusable(error.to_string()))?;
+        let wrong = |why: &dyn std::fmt::Display| unusable(format!("line {}: {why}", n + 1));
+        let undo: Undo = serde_json::from_str(&line).map_err(|error| wrong(&error))?;
+        reverts.push(check(undo, mender).map_err(&failed)?.map_err(|why| wrong(&why))?);
+    }
+    reverts.reverse();
+    Ok(reverts)
+}
+
+fn check(undo: Undo, mender: &mut Mender) -> Result<Result<Revert, String>, Failure> {
+    Ok(match undo {
+        Undo::Set { table, key, column, from, to } => check_set(&table, &column, key, from, to, mender),
+        Undo::PutBack { table, row } => match known(&table) {
+            Ok(Table::Image) => check_row(Table::Image, None, &row, mender)?.map(|()| Revert::PutBack { row }),
+            Ok(_) => Err(format!("a repair does not remove rows of `{table}`")),
+            Err(why) => Err(why),
+        },
+        Undo::Remove { table, key, row } => match known(&table) {
+            Ok(table) => check_row(table, Some(&key), &row, mender)?.map(|()| Revert::Remove { table, key, row }),
+            Err(why) => Err(why),
+        },
+        Undo::Restore { table, key, columns } => {
+            known(&table).and_then(|table| match columns.keys().find(|name| !mender.may_restore(table, name)) {
+                Some(column) => Err(format!("a repair does not set `{}.{column}`", table.name())),
+                None if columns.is_empty() => Err("`columns` is empty".into()),
+                None => Ok(Revert::Restore { table, key, columns }),
+            })
+        }
+    })
+}
+
+fn known(table: &str) -> Result<Table, String> {
+    insert::table(table).ok_or_else(|| format!("the table `{table}` is unknown"))
+}
+
+/// A value that a repair writes, and one that can have been there before.
+fn check_set(
+    table: &str,
+    column: &str,
+    key: String,
+    from: Option<String>,
+    to: Option<String>,
+    mender: &Mender,
+) -> Result<Revert, String> {
+    let (table, column) = settable(table, column)?;
+    let is_possible = match (table, column) {
+        (Table::Image, _) => {
+            from.as_ref().is_some_and(|path| !path.is_empty()) && to.as_ref().is_none_or(|path| is_path(path, mender))
+        }
+        (Table::Series, _) => from.as_deref().is_some_and(is_count) && to.as_deref().is_none_or(is_count),
+        (_, "private") => from.as_deref() == Some("0") && to.is_none(),
+        _ => from.is_none() && to.as_ref().is_some_and(|to| to.trim().is_empty()),
+    };
+    match is_possible {
+        true => Ok(Revert::Set { table, key, column, from, to }),
+        false => Err(format!("no repair has set `{}.{column}` from and to these values", table.name())),
+    }
+}
+
+/// A text that can have been in the column. The earlier path may be any: it is the one that the repair found wrong.
+fn is_path(path: &str, mender: &Mender) -> bool {
+    !path.chars().any(char::is_control) && mender.holds_path(path)
+}
+
+/// The columns of the table, and no others, with the key of the line.
+fn check_row(
+    table: Table,
+    key: Option<&str>,
+    row: &WholeRow,
+    mender: &mut Mender,
+) -> Result<Result<(), String>, Failure> {
+    let columns = mender.columns(table)?;
+    if let Some(unknown) = row.keys().find(|name| !columns.contains(name)) {
+        return Ok(Err(format!("the column `{}.{unknown}` is unknown", table.name())));
+    }
+    let found = row.get(mender.key(table)).and_then(Option::as_deref);
+    Ok(match (found, key) {
+        (None | Some(""), _) => Err("the row has no key".into()),
+        (Some(found), Some(key)) if found != key => Err("the row has another key".into()),
+        _ => Ok(()),
+    })
+}

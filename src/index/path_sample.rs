@@ -1,0 +1,60 @@
+//! A bounded sample of the paths that rows hold, read in the order of the primary key: `image.path` has no index, and a
+//! search in it would read all of a table of ten million rows.
+
+use std::path::Path;
+
+use super::location::{Access, Location};
+use super::sql::Database;
+use super::sqlite::Sqlite;
+use crate::dicom::Level;
+use crate::error::Result;
+
+/// Rows from each end of the key order, and from each place within.
+const ROWS: usize = 100;
+
+/// Places in the key order: the first arcs of UIDs that manufacturers have, and of UIDs that are made from UUIDs.
+const WITHIN: [&str; 6] = ["1.2.8", "1.2.840.113619.", "1.3.", "1.3.46.", "2.", "2.25.5"];
+
+/// Paths of existing rows, those of the instances with these UIDs among them.
+pub fn image_paths(location: &Location, uids: &[&str]) -> Result<Vec<String>> {
+    if !has_images(location)? {
+        return Ok(Vec::new());
+    }
+    let tables = location.prepare(Access::DryRun)?;
+    let mut index = location.connect(&tables, Access::DryRun)?;
+    let (key, path) = (tables.key(Level::Instance), tables.of(Level::Instance).name("path"));
+    let failed = |failure| location.unreachable(failure);
+    let mut paths: Vec<String> = Vec::new();
+    let mut add = |rows: Vec<Vec<Option<String>>>| paths.extend(rows.into_iter().flatten().flatten());
+    for order in ["", " DESC"] {
+        let sql = format!("SELECT `{path}` FROM `image` ORDER BY `{key}`{order} LIMIT {ROWS}");
+        add(index.ask(&sql, &[]).map_err(failed)?);
+    }
+    let sql = format!("SELECT `{path}` FROM `image` WHERE `{key}` > ? ORDER BY `{key}` LIMIT {ROWS}");
+    for place in WITHIN {
+        add(index.ask(&sql, &[place]).map_err(failed)?);
+    }
+    for part in uids.chunks(ROWS) {
+        let marks = vec!["?"; part.len()].join(",");
+        let sql = format!("SELECT `{path}` FROM `image` WHERE `{key}` IN ({marks})");
+        add(index.ask(&sql, part).map_err(failed)?);
+    }
+    index.close();
+    paths.retain(|path| !path.trim().is_empty());
+    paths.sort();
+    paths.dedup();
+    Ok(paths)
+}
+
+/// False for an SQLite file that does not exist, or has no tables yet. Nothing is created.
+fn has_images(location: &Location) -> Result<bool> {
+    let Location::Sqlite(path) = location else { return Ok(true) };
+    if !Path::exists(path) {
+        return Ok(false);
+    }
+    let failed = |failure| location.unreachable(failure);
+    let mut database = Sqlite::read_only(path).map_err(failed)?;
+    let names = database.table_names().map_err(failed);
+    database.close();
+    Ok(names?.iter().any(|name| name == "image"))
+}

@@ -1,0 +1,84 @@
+//! The settings of a repair, from the command line and from the head of its plan.
+
+use std::path::{Path, PathBuf};
+
+use super::{archive, import, stubs};
+use crate::archive::path_map::absolute;
+use crate::archive::recall::Policy;
+use crate::archive::{Locator, PathMap, Roots};
+use crate::audit::plan::Head;
+use crate::cli;
+use crate::error::{Error, Result};
+
+/// The archive that a plan was made of.
+pub struct Scope {
+    pub roots: Roots,
+    pub path_map: PathMap,
+    pub locator: Locator,
+    /// The declarations of the site about directories of these roots.
+    pub stubs: cli::Stubs,
+}
+
+impl Scope {
+    /// Returns the roots and path maps of a plan. Options may repeat them, and must not contradict them.
+    pub fn resolve(typed: &cli::Repair, plan: &Path, head: &Head) -> Result<Self> {
+        let shown = plan.display();
+        let typed_map = archive::path_map(&typed.path_map)?;
+        let (roots, path_map) = match head.roots.as_slice() {
+            [] if typed.roots.is_empty() => {
+                return Err(Error::usage(
+                    format!(
+                        "{shown}: an earlier version made this plan, and it does not name the roots of the archive"
+                    ),
+                    "Name them as for the audit, with --root ROOT and --path-map FROM=TO, or make a new plan.",
+                ));
+            }
+            [] => (typed.roots.clone(), typed_map),
+            roots => {
+                let maps = head.path_map.iter().map(|text| text.parse());
+                let maps = maps.collect::<std::result::Result<Vec<_>, String>>();
+                let path_map = PathMap::new(maps.map_err(|why| {
+                    Error::usage(format!("{shown}: line 1: path-map: {why}"), "Make a new plan with audit --plan.")
+                })?);
+                same_roots(&typed.roots, roots)?;
+                if !typed.path_map.is_empty() {
+                    same_names(&typed_map, &path_map, roots)?;
+                }
+                (roots.to_vec(), path_map)
+            }
+        };
+        let roots = Roots::check(&roots, false)?;
+        let stubs = import::below(&typed.stubs, &roots);
+        let rules = stubs::rules(&stubs, Policy::OnlineOnly, &roots)?;
+        archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
+        Ok(Scope { locator: Locator::new(&roots, &path_map, rules), roots, path_map, stubs })
+    }
+}
+
+/// Roots that are typed are those of the plan, or more.
+fn same_roots(typed: &[PathBuf], planned: &[PathBuf]) -> Result<()> {
+    let typed: Vec<PathBuf> = typed.iter().map(|root| absolute(root).unwrap_or_else(|_| root.clone())).collect();
+    match planned.iter().find(|root| !typed.is_empty() && !typed.contains(root)) {
+        None => Ok(()),
+        Some(root) => Err(Error::usage(
+            format!("the plan was made of the root {}, and --root names another one", root.display()),
+            "Leave out --root: the plan names its roots. For other directories make a plan of their own.",
+        )),
+    }
+}
+
+/// Path maps that are typed give the directories of the plan the names that its own maps give them.
+fn same_names(typed: &PathMap, planned: &PathMap, roots: &[PathBuf]) -> Result<()> {
+    let below = |root| [typed, planned].into_iter().flat_map(move |map: &PathMap| map.directories_below(root));
+    let mut directories = roots.iter().flat_map(|root| std::iter::once(root.as_path()).chain(below(root)));
+    match directories.find(|directory| typed.to_index(directory) != planned.to_index(directory)) {
+        None => Ok(()),
+        Some(directory) => {
+            let directory = directory.display();
+            Err(Error::usage(
+                format!("--path-map gives {directory} another name than the path maps of the plan do"),
+                "Leave out --path-map: the plan has its own. If these are wrong, make a new plan.",
+            ))
+        }
+    }
+}
