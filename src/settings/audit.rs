@@ -22,7 +22,6 @@ pub struct Audit {
     pub location: Location,
     pub replica: Option<Location>,
     pub path_map: PathMap,
-    /// Path maps in the form that the user typed.
     pub locator: Locator,
     pub depth: Depth,
     pub part: Option<Slice>,
