@@ -5,6 +5,7 @@ use std::io::{self, BufRead};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 
 use super::finding::{Finding, Mend};
 
@@ -63,6 +64,15 @@ pub fn text(index: &str, findings: &[Finding]) -> serde_json::Result<String> {
     Ok(text)
 }
 
+/// Describes why a line of a plan or an undo file cannot be read. The parser's own text may repeat what the line holds.
+pub fn not_json(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Data => "it lacks a field, or has one with another value than this program writes".into(),
+        Category::Eof => "it is cut off".into(),
+        Category::Syntax | Category::Io => format!("it is not JSON from column {} on", error.column()),
+    }
+}
+
 /// Head and steps. An error names the line.
 pub fn read(from: impl BufRead) -> Result<(Head, Vec<Step>), String> {
     let mut lines =
@@ -71,14 +81,14 @@ pub fn read(from: impl BufRead) -> Result<(Head, Vec<Step>), String> {
     let wrong = |n: usize, error: &dyn std::fmt::Display| format!("line {n}: {error}");
     let (n, head) = next().ok_or("it is empty")?;
     let head: Head =
-        serde_json::from_str(&head.map_err(|error| wrong(n, &error))?).map_err(|error| wrong(n, &error))?;
+        serde_json::from_str(&head.map_err(|error| wrong(n, &error))?).map_err(|error| wrong(n, &not_json(&error)))?;
     if head.plan != FORM {
         return Err(wrong(n, &"this is the plan of another version"));
     }
     let mut steps = Vec::new();
     while let Some((n, line)) = next() {
         let line = line.map_err(|error| wrong(n, &error))?;
-        steps.push(serde_json::from_str(&line).map_err(|error| wrong(n, &error))?);
+        steps.push(serde_json::from_str(&line).map_err(|error| wrong(n, &not_json(&error)))?);
     }
     Ok((head, steps))
 }

@@ -25,6 +25,10 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     let settings = Audit::resolve(typed)?;
     let stop = Stop::default();
     stop_on_interrupt(&stop)?;
+    if settings.progress.is_some() {
+        let servers = [Some(&settings.location), settings.replica.as_ref()];
+        super::warn_of_unverified(settings.progress, servers.into_iter().flatten().map(Location::tls_warning));
+    }
     let tables = settings.location.prepare(Access::DryRun)?;
     let mut inspector = Inspector::new(&settings.location, &tables)?;
     let begun = Instant::now();

@@ -6,7 +6,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use crate::error::{Error, Result};
 use crate::index::location::Access;
 use crate::index::purge::{self, Purging};
-use crate::index::replica::Replica;
+use crate::index::replica::{Address, Replica};
 use crate::index::server::Server;
 use crate::progress::notice::note;
 use crate::settings::Reindex;
@@ -14,6 +14,10 @@ use crate::settings::Reindex;
 /// The replicas that the run has to wait for. An error if it had better not begin.
 pub fn before_writing(settings: &Reindex) -> Result<Vec<Replica>> {
     let (access, form) = (settings.access, settings.progress);
+    if form.is_some() {
+        let replicas = settings.replicas.iter().map(Address::tls_warning);
+        super::warn_of_unverified(form, replicas.chain([settings.location.tls_warning()]));
+    }
     if let Some(server) = Server::of(&settings.location)? {
         server.check(access, settings.allow_replica)?;
         server.doubt().into_iter().for_each(|doubt| note(form, &doubt));

@@ -67,8 +67,7 @@ pub(super) fn index(
     let importer = imports.map(|make| make(&tables, &listing)).transpose()?;
     // A dry run sees duplicates only through one memory.
     let connections = if access == Access::DryRun { 1 } else { location.writers() };
-    let failed =
-        |failure| Error::usage(format!("{}: {failure}", location.shown()), "May you read and write its tables?");
+    let failed = |failure| location.unreachable(failure);
     let undo = match (settings.existing, access) {
         (Mode::Refresh, Access::Write) => Some(Arc::new(Undo::create(&settings.undo, settings.undo_is_default)?)),
         _ => None,

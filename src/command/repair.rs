@@ -69,6 +69,7 @@ pub fn run(typed: &cli::Repair) -> Result<Exit> {
     if location.file().is_some_and(|file| !file.exists()) {
         return Err(Error::usage(format!("the index {} is not there", location.shown()), "Name it with --index."));
     }
+    super::warn_of_unverified(None, [location.tls_warning()]);
     if let Some(server) = Server::of(&location)? {
         server.check(Access::Write, typed.allow_replica)?;
     }
@@ -203,7 +204,7 @@ impl Repair {
         let lines = BufReader::new(File::open(file).map_err(|error| unusable(error.to_string()))?).lines();
         let lines = lines.enumerate().map(|(n, line)| {
             let line = line.map_err(|error| unusable(error.to_string()))?;
-            serde_json::from_str(&line).map_err(|error| unusable(format!("line {}: {error}", n + 1)))
+            serde_json::from_str(&line).map_err(|error| unusable(format!("line {}: {}", n + 1, plan::not_json(&error))))
         });
         let lines: Vec<Undo> = lines.collect::<Result<_>>()?;
         say(&format!("{} changes to take back\n", lines.len()));

@@ -14,6 +14,7 @@ mod column;
 pub mod columns;
 pub mod companion_rows;
 mod companions;
+mod connect;
 mod connection;
 pub mod dry_run;
 pub mod duplicates;
@@ -32,7 +33,9 @@ pub mod location;
 mod lookup;
 pub mod mend;
 mod missing;
+mod missing_right;
 mod mysql;
+mod mysql_url;
 pub mod names;
 mod order;
 pub mod outcome;
@@ -44,10 +47,14 @@ mod repertoire;
 pub mod replay;
 pub mod replica;
 pub mod server;
+mod session;
 pub mod settlement;
+#[cfg(unix)]
+mod socket_login;
 pub mod sql;
 mod sqlite;
 mod statements;
+pub mod tls;
 mod transaction;
 pub mod undo;
 
@@ -59,6 +66,7 @@ use serde::{Deserialize, Serialize};
 pub use columns::Tables;
 pub use entry::Entry;
 pub use location::Location;
+pub use missing_right::MissingRight;
 
 pub use crate::dicom::instance::Value;
 use crate::dicom::{Level, Table};
@@ -280,7 +288,9 @@ pub enum Failure {
     Unreachable(String),
     /// The run was told to end while it waited for the database.
     Interrupted,
-    /// Anything else: a table, the disk, a privilege.
+    /// The user of the index may not run the statement.
+    Denied(MissingRight),
+    /// Anything else: a table, the disk.
     Lost(String),
 }
 
@@ -297,6 +307,7 @@ impl fmt::Display for Failure {
             Failure::Duplicate => write!(f, "a key is there already"),
             Failure::Refused(refusal) => write!(f, "{}", refusal.detail),
             Failure::Busy(what) | Failure::Unreachable(what) | Failure::Lost(what) => write!(f, "{what}"),
+            Failure::Denied(right) => write!(f, "{right}: {}", right.grant()),
             Failure::Interrupted => write!(f, "interrupted"),
         }
     }

@@ -3,20 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow};
+use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlRow};
 
 use super::ask::{self, Answer};
 use super::column::{Found, Kind};
 use super::columns::{self, Engine};
+use super::connect::{ConnectError, Login};
 use super::connection::{connection, within};
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
-use super::{Failure, Refusal, Value};
-
-/// The server's session is set explicitly: what a row must be does not depend on its configuration.
-/// A connection may be idle for as long as a replica lags.
-const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', wait_timeout = 1000000";
+use super::{Failure, MissingRight, Refusal, Value};
 
 const CONNECTING: Duration = Duration::from_secs(10);
 
@@ -31,6 +28,9 @@ const INSERT_SIZES: &[usize] = &[100, 20, 4, 1];
 /// On a small table the server reads all rows for a list of keys. Under its default isolation, REPEATABLE READ, it would then
 /// lock the gaps between them as well, and the PACS, which inserts there, would run into deadlocks.
 const LOCK_ROWS_ONLY: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
+/// A server may have another default.
+const DEFAULT_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 
 /// A binary log of statements does not go with that: error 1665.
 const LOGS: &str = "SELECT CASE WHEN @@log_bin = 0 THEN 'OFF' ELSE CAST(@@binlog_format AS CHAR) END";
@@ -73,21 +73,17 @@ fn dialect() -> Dialect {
 const SMALLEST_PACKET: usize = 1 << 20;
 
 /// All that one connection prepares, with room to spare.
-const STATEMENTS: usize = 64;
+pub(super) const STATEMENTS: usize = 64;
 
 connection!(MySql, MySqlConnection, MySqlArguments, MySqlRow);
 
 impl MySql {
-    /// A session keeps the server's time zone: `received` is local time.
-    pub fn connect(options: &MySqlConnectOptions) -> Result<Self, Failure> {
-        let options = options.clone().timezone(None).pipes_as_concat(false).no_engine_substitution(false);
-        let mut database = Self::connected(options.statement_cache_capacity(STATEMENTS))?;
-        database.run(SESSION)?;
+    pub fn connect(login: &Login) -> Result<Self, ConnectError> {
+        let mut database = Self::connected(login.open())?;
         let logs = database.fetch(&LOGS.into(), &[]).unwrap_or_default();
         let logs = logs.first().and_then(|row| row.first()?.as_deref());
-        if logs.is_some_and(|logs| !logs.eq_ignore_ascii_case("STATEMENT")) {
-            database.run(LOCK_ROWS_ONLY)?;
-        }
+        let is_row_based = logs.is_some_and(|logs| !logs.eq_ignore_ascii_case("STATEMENT"));
+        database.run(if is_row_based { LOCK_ROWS_ONLY } else { DEFAULT_ISOLATION })?;
         // A statement that is larger than a packet ends the connection. Values are half of one at the most.
         let packet = database.fetch(&"SELECT CAST(@@max_allowed_packet AS CHAR)".into(), &[])?;
         let packet = packet.first().and_then(|row| row.first()?.as_ref()?.parse::<usize>().ok());
@@ -156,6 +152,14 @@ impl MySql {
                    AND TABLE_NAME IN ('patient', 'study', 'series', 'image')";
         let engines = self.fetch(&sql.into(), &[])?;
         Ok(engines.iter().flatten().flatten().all(|engine| engine.eq_ignore_ascii_case("InnoDB")))
+    }
+
+    /// The account as GRANT names it, for example `'pacs'@'%'`.
+    pub fn account(&mut self) -> Option<String> {
+        let rows = self.fetch(&"SELECT CAST(CURRENT_USER() AS CHAR)".into(), &[]).ok()?;
+        let account = rows.into_iter().flatten().flatten().next()?;
+        let (user, host) = account.rsplit_once('@')?;
+        Some(format!("'{user}'@'{host}'"))
     }
 
     /// Asks the server about itself.
@@ -238,6 +242,10 @@ pub(super) fn failure(error: sqlx::Error) -> Failure {
             let detail = column.map_or(format!("error {number}"), |name| format!("error {number} for column `{name}`"));
             Failure::Refused(Refusal { code: "refused-by-index", detail })
         }
+        (1142 | 1143 | 1227, _) => match MissingRight::parse(refused.message()) {
+            Some(right) => Failure::Denied(right),
+            None => Failure::Lost(format!("error {number}: {}", refused.message())),
+        },
         _ if is_away(number) => Failure::Unreachable(format!("error {number}: {}", refused.message())),
         _ if HARMLESS.contains(&number) => Failure::Lost(format!("error {number}: {}", refused.message())),
         _ => Failure::Lost(format!("error {number}, see the manual of the server")),

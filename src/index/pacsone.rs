@@ -12,14 +12,14 @@ const DIRECTORIES: [(&str, &str); 4] =
 
 /// The archive directories that the database names, as the PACS calls them, each once.
 pub fn archive_directories(location: &Location) -> Result<Vec<String>> {
-    let Location::MySql { options, .. } = location else {
+    let Location::MySql { login, .. } = location else {
         return Err(Error::usage(
             format!("{} does not say where the archive is: only the database of a PACS does", location.shown()),
             "Name the directories of the archive themselves, or the database: --index mysql://user@host:port/database",
         ));
     };
     let failed = |failure| location.unreachable(failure);
-    let mut database = MySql::connect(options).map_err(failed)?;
+    let mut database = location.mysql(login)?;
     let directories = directories(&mut database).map_err(failed);
     database.close();
     directories
@@ -36,9 +36,9 @@ pub struct Configured {
 
 /// What the table `config` says. `None` where there is none, or the user may not see it.
 pub fn configured(location: &Location) -> Result<Option<Configured>> {
-    let Location::MySql { options, .. } = location else { return Ok(None) };
+    let Location::MySql { login, .. } = location else { return Ok(None) };
     let failed = |failure| location.unreachable(failure);
-    let mut database = MySql::connect(options).map_err(failed)?;
+    let mut database = location.mysql(login)?;
     let mut value = |column: &str| -> Result<Option<String>> {
         let catalogue = format!(
             "SELECT CAST(COLUMN_NAME AS CHAR) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
