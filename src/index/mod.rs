@@ -15,6 +15,7 @@ pub mod columns;
 pub mod companion_rows;
 mod companions;
 mod connect;
+mod connect_error;
 mod connection;
 pub mod dry_run;
 pub mod duplicates;

@@ -8,7 +8,8 @@ use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlRow}
 use super::ask::{self, Answer};
 use super::column::{Found, Kind};
 use super::columns::{self, Engine};
-use super::connect::{ConnectError, Login};
+use super::connect::Login;
+use super::connect_error::ConnectError;
 use super::connection::{connection, within};
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};

@@ -15,7 +15,7 @@ const PARAMETERS: &str = "socket, ssl-mode, ssl-ca, ssl-cert and ssl-key";
 pub(super) struct ServerUrl(Url);
 
 impl ServerUrl {
-    /// Reads a URL, or returns what is wrong with it.
+    /// Reads a URL, or returns the mistake in it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| error.to_string())?;
         match ["mysql", "mariadb"].contains(&url.scheme()) {
@@ -80,7 +80,7 @@ impl ServerUrl {
     }
 
     fn ssl_mode(&self, text: &str) -> Result<SslMode> {
-        let unknown = || self.unusable(&format!("`{text}` is no value of ssl-mode"));
+        let unknown = || self.unusable(&format!("`{text}` is not a value of ssl-mode"));
         SslMode::parse(text).ok_or_else(unknown)
     }
 

@@ -6,11 +6,12 @@ use super::Failure;
 use super::ask::{Answer, ask};
 
 /// Variables that every supported server has. They come first, since they limit the answers to all later questions.
-/// `max_join_size` resets `sql_big_selects`, which therefore follows. A connection may be idle for as long as a replica
+/// `max_join_size` resets `sql_big_selects`, which therefore follows. MariaDB alone runs the code in the comment. A connection may be idle for as long as a replica
 /// lags.
 const ON_EVERY_SERVER: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
                                wait_timeout = 1000000, sql_select_limit = 18446744073709551615, \
-                               max_join_size = 18446744073709551615, sql_big_selects = 1";
+                               max_join_size = 18446744073709551615, sql_big_selects = 1 \
+                               /*M! , max_statement_time = 0 */";
 
 /// Further variables and their values, each set where the server has the variable. Variables that an administrator sets
 /// for all sessions on purpose are left alone: `sql_log_bin`, the time zone, the optimizer's switches.
@@ -21,7 +22,7 @@ const WHERE_PRESENT: [(&str, &str); 19] = [
     // Two names of one switch: MariaDB before 11.1, and all others.
     ("tx_read_only", "0"),
     ("transaction_read_only", "0"),
-    // Limits on the duration of a statement, on MySQL and on MariaDB; 0 is none.
+    // Limits on the duration of a statement, on MySQL and on MariaDB; 0 means unlimited.
     ("max_execution_time", "0"),
     ("max_statement_time", "0"),
     // Seconds, the default. A statement must end within the 300 s that the program waits for an answer.
@@ -55,7 +56,7 @@ pub async fn prepare(connection: &mut MySqlConnection) -> Result<(), Failure> {
     if settings.is_empty() || run(connection, &format!("SET SESSION {}", settings.join(", "))).await.is_ok() {
         return Ok(());
     }
-    // A hosted server may reserve one of them for its administrator. The others are set all the same.
+    // A hosted server may reserve one of them for its administrator. The others are set one by one.
     for setting in &settings {
         match run(connection, &format!("SET SESSION {setting}")).await {
             Err(failure @ (Failure::Unreachable(_) | Failure::Interrupted)) => return Err(failure),

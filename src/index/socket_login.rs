@@ -1,9 +1,10 @@
 //! A login over a Unix socket with `caching_sha2_password`.
 //!
-//! A server that has the hash of a password in its cache verifies a login by a challenge. Otherwise it asks for the password
-//! itself, which over a Unix socket is sent as it is, since no network is involved (MySQL manual, "Caching SHA-2 Pluggable
-//! Authentication"). The driver does not know that a socket is secure, and asks for a public key, which the server takes for
-//! a wrong password. The login below fills the server's cache; the next login of the driver then succeeds.
+//! A server that has the hash of a password in its cache verifies a login by a challenge. Otherwise the server asks for the
+//! password itself, which a client sends in clear text over a Unix socket, since no network is involved (MySQL manual,
+//! "Caching SHA-2 Pluggable Authentication"). The driver does not know that a socket is secure, and asks for a public key;
+//! the server takes that request for a wrong password. The login below fills the server's cache, so that the next login of
+//! the driver succeeds.
 //!
 //! The packets: MySQL Internals, "Connection Phase".
 
@@ -101,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that greets, answers each packet of the client with the next of `answers`, and returns what it received.
+    /// A server that greets, answers each packet of the client with the next of `answers`, and returns the packets that it received.
     fn against(answers: Vec<Vec<u8>>) -> (Result<bool>, Vec<Vec<u8>>) {
         let (mut server, client) = UnixStream::pair().unwrap();
         let served = thread::spawn(move || {

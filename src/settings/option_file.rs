@@ -84,7 +84,7 @@ impl Options {
             (None, _) => None,
         };
         let mode = match self.text("ssl-mode") {
-            Some(text) => Some(SslMode::parse(&text).ok_or_else(|| format!("`{text}` is no value of ssl-mode"))?),
+            Some(text) => Some(SslMode::parse(&text).ok_or_else(|| format!("`{text}` is not a value of ssl-mode"))?),
             None => switches,
         };
         Ok(TlsOptions { mode, ca: self.file("ssl-ca"), cert: self.file("ssl-cert"), key: self.file("ssl-key") })

@@ -86,7 +86,11 @@ fn the_mode_comes_from_the_url_an_option_file_or_the_settings_too() {
     assert!(log_in(&site, &format!("{unknown}?ssl-mode=verify-ca"), &["--ssl-mode", "required"]).contains(LOGGED_IN));
     fs::write(site.path("my.cnf"), "[client]\nssl-ca=ca.pem\nssl-verify-server-cert\n").unwrap();
     assert!(log_in(&site, &unknown, &["--defaults-file", "my.cnf"]).contains(untrusted));
-    fs::write(site.path("site.toml"), format!("index = '{unknown}'\nssl-mode = 'verify-identity'\nssl-ca = 'ca.pem'\n")).unwrap();
+    fs::write(
+        site.path("site.toml"),
+        format!("index = '{unknown}'\nssl-mode = 'verify-identity'\nssl-ca = 'ca.pem'\n"),
+    )
+    .unwrap();
     let said = site.run(&["reindex", "archive", "--config", "site.toml"]).exits(2);
     assert!(said.err.contains(untrusted), "{}", said.err);
 }
@@ -111,7 +115,7 @@ fn a_server_without_tls_or_with_an_old_one_gets_an_error_that_says_what_to_set()
 fn an_unverified_server_across_the_network_is_mentioned_once() {
     let site = Site::new();
     site.add("1.2.3", serde_json::json!({}));
-    // Addresses of documentation (RFC 5737) are no servers; the warning comes before the connection.
+    // The warning comes before the connection, so that the host need not exist.
     let run = |url: &str, more: &[&str]| {
         let mut command = site.program(&["reindex", "archive", "--index", url]);
         Said::of(command.args(more).env("PACS_INDEX_PASSWORD", PASSWORD)).exits(2).err

@@ -6,16 +6,26 @@ use super::fake_server::{self, Behaviour};
 use crate::support::{Index, PASSWORD, Said, Site, server_of};
 
 /// Words of the driver, of its libraries and of Rust.
-const INTERNALS: [&str; 9] =
-    ["error with configuration", "mysql-rsa", "os error", "error returned from", "Protocol", "rustls", "serde", "sqlx", "0x"];
+const INTERNALS: [&str; 9] = [
+    "error with configuration",
+    "mysql-rsa",
+    "os error",
+    "error returned from",
+    "Protocol",
+    "rustls",
+    "serde",
+    "sqlx",
+    "0x",
+];
 
 fn reindex(site: &Site, url: &str, password: Option<&str>) -> String {
     let mut command = site.program(&["reindex", "archive", "--quiet", "--index", url]);
     password.map(|password| command.env("PACS_INDEX_PASSWORD", password));
     let error = Said::of(&mut command).exits(2).err;
     assert!(INTERNALS.iter().all(|word| !error.contains(word)), "{error}");
+    let error = &error[error.find("pacs-index: ").unwrap()..];
     assert_eq!(error.lines().count(), 2, "a cause and an advice: {error}");
-    error
+    error.to_owned()
 }
 
 #[test]
@@ -31,7 +41,11 @@ fn a_connection_that_fails_names_one_cause() {
         (&empty.url, None, &["`pacs`", "without a password", "PACS_INDEX_PASSWORD"]),
         ("mysql://pacs@no-such-host.invalid/dicom", Some("x"), &["unknown host `no-such-host.invalid`"]),
         ("mysql://pacs@127.0.0.1:1/dicom", Some("x"), &["connection refused by 127.0.0.1:1"]),
-        ("mysql://pacs@localhost/dicom?socket=/nowhere/mysqld.sock", Some("x"), &["/nowhere/mysqld.sock does not exist"]),
+        (
+            "mysql://pacs@localhost/dicom?socket=/nowhere/mysqld.sock",
+            Some("x"),
+            &["/nowhere/mysqld.sock does not exist"],
+        ),
         (&format!("{server}no_such_database"), Some(PASSWORD), &["no database `no_such_database`", "URL"]),
         (&empty.url, Some(PASSWORD), &["no table `patient`", "pacs-index init"]),
         (&format!("mysql://pacs@127.0.0.1:{method}/dicom"), Some("x"), &["`client_ed25519`", "not supported"]),

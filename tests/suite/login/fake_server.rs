@@ -8,7 +8,7 @@ use std::thread::spawn;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// What the server does once it has greeted.
+/// The conduct of the server after its greeting.
 #[derive(Clone)]
 pub enum Behaviour {
     /// Offers no TLS.
@@ -19,7 +19,7 @@ pub enum Behaviour {
     Alert(u8),
     /// Asks for another login method.
     Method(&'static str),
-    /// Is no MySQL server.
+    /// Speaks another protocol.
     Foreign,
 }
 
@@ -49,7 +49,7 @@ pub fn with_certificate(certificate: CertificateDer<'static>, key: PrivateKeyDer
 
 fn serve(mut stream: TcpStream, behaviour: &Behaviour) -> std::io::Result<()> {
     if let Behaviour::Foreign = behaviour {
-        stream.write_all(b"SSH-2.0-OpenSSH_9.2 and more that is no packet\r\n")?;
+        stream.write_all(b"SSH-2.0-OpenSSH_9.2 and further text\r\n")?;
         return read_packet(&mut stream).map(drop);
     }
     let offers_tls = matches!(behaviour, Behaviour::Tls(_) | Behaviour::Alert(_));

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::support::{Index, PASSWORD, Said, Site};
 
-/// The server, for one test at a time: what the tests are about is a cache of the whole server.
+/// The server, for one test at a time, since its cache of passwords belongs to all sessions.
 struct Server {
     url: String,
     socket: String,

@@ -36,7 +36,9 @@ fn limits_that_a_server_sets_for_sessions_do_not_change_the_index() {
     let limits: Vec<String> = LIMITS
         .iter()
         .filter_map(|limit| limit.split_once(" = "))
-        .map(|(name, value)| format!("@@session.{name} = IF(CURRENT_USER() LIKE '{user}@%', {value}, @@session.{name})"))
+        .map(|(name, value)| {
+            format!("@@session.{name} = IF(CURRENT_USER() LIKE '{user}@%', {value}, @@session.{name})")
+        })
         .collect();
     index.execute(&format!("SET GLOBAL init_connect = \"SET {}\"", limits.join(", ")));
     let url = index.url.replace("pacs@", &format!("{user}@"));
