@@ -47,10 +47,9 @@ impl Login {
     /// Connects, logs in and prepares the session.
     pub(super) async fn open(&self) -> Result<MySqlConnection, ConnectError> {
         let mut connected = self.options.connect().await;
-        if let Err(error) = &connected {
-            if number(error) == Some(ACCESS_DENIED) && self.filled_password_cache() {
-                connected = self.options.connect().await;
-            }
+        let is_denied = connected.as_ref().is_err_and(|error| number(error) == Some(ACCESS_DENIED));
+        if is_denied && self.filled_password_cache() {
+            connected = self.options.connect().await;
         }
         let mut connection =
             connected.map_err(|error| ConnectError::new(error, &self.options, self.password.as_deref()))?;

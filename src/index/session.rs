@@ -50,22 +50,53 @@ pub async fn prepare(connection: &mut MySqlConnection) -> Result<(), Failure> {
     let names: Vec<String> = WHERE_PRESENT.iter().map(|(name, _)| format!("'{name}'")).collect();
     let present = format!("SHOW SESSION VARIABLES WHERE Variable_name IN ({})", names.join(","));
     let Answer::Rows(rows) = ask(connection, &present).await? else { return Ok(()) };
-    let is_present = |name: &str| rows.iter().any(|row| row.get("Variable_name") == Some(name));
-    let settings = WHERE_PRESENT.iter().filter(|(name, _)| is_present(name));
-    let settings: Vec<String> = settings.map(|(name, value)| format!("{name} = {value}")).collect();
+    // A read-only server rejects some assignments that change nothing.
+    let differs = |(name, value): &&(&str, &str)| {
+        rows.iter().any(|row| row.get("Variable_name") == Some(name) && !is_set(row.get("Value").unwrap_or(""), value))
+    };
+    let settings: Vec<String> =
+        WHERE_PRESENT.iter().filter(differs).map(|(name, value)| format!("{name} = {value}")).collect();
     if settings.is_empty() || run(connection, &format!("SET SESSION {}", settings.join(", "))).await.is_ok() {
         return Ok(());
     }
-    // A hosted server may reserve one of them for its administrator. The others are set one by one.
+    // A hosted server may reserve one of them for its administrator. The others are set one by one. A connection that is
+    // lost meanwhile fails at the next statement of its user.
     for setting in &settings {
-        match run(connection, &format!("SET SESSION {setting}")).await {
-            Err(failure @ (Failure::Unreachable(_) | Failure::Interrupted)) => return Err(failure),
-            _ => {}
-        }
+        let _ = run(connection, &format!("SET SESSION {setting}")).await;
     }
     Ok(())
 }
 
+/// Whether a variable, as the server shows it, has a value.
+fn is_set(shown: &str, value: &str) -> bool {
+    let shown = match shown {
+        "OFF" => "0",
+        "ON" => "1",
+        other => other,
+    };
+    shown == value.trim_matches('\'')
+}
+
 async fn run(connection: &mut MySqlConnection, sql: &str) -> Result<(), Failure> {
     ask(connection, sql).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_has_its_value_is_not_set_again() {
+        for (shown, value, expected) in [
+            ("OFF", "0", true),
+            ("ON", "0", false),
+            ("1", "1", true),
+            ("NO_CHAIN", "'NO_CHAIN'", true),
+            ("", "''", true),
+            ("50", "50", true),
+            ("51", "50", false),
+        ] {
+            assert_eq!(is_set(shown, value), expected, "{shown} {value}");
+        }
+    }
 }

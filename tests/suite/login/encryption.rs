@@ -106,7 +106,7 @@ fn a_server_without_tls_or_with_an_old_one_gets_an_error_that_says_what_to_set()
     for alert in [40, 70, 71] {
         let old = url(fake_server::start(Behaviour::Alert(alert)));
         let error = log_in(&site, &old, &[]);
-        assert!(error.contains("no longer secure") && error.contains("--ssl-mode disabled"), "{error}");
+        assert!(error.contains("only insecure versions") && error.contains("--ssl-mode disabled"), "{error}");
         assert!(log_in(&site, &old, &["--ssl-mode", "disabled"]).contains(LOGGED_IN));
     }
 }
