@@ -76,7 +76,8 @@ impl From<ConnectError> for Failure {
 
 impl From<Failure> for ConnectError {
     fn from(failure: Failure) -> Self {
-        let advice = "Is the server running, and does a firewall let connections to it pass?";
+        let advice =
+            "Are host and port those of the server, is it running, and does a firewall let connections to it pass?";
         ConnectError { failure, advice: advice.into() }
     }
 }
