@@ -5,6 +5,7 @@ use std::io::{self, BufRead};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -118,6 +119,15 @@ pub fn is_unedited(text: &str) -> bool {
     head.and_then(|head| sealed(head, steps)).is_ok_and(|sealed| sealed == text)
 }
 
+/// Describes why a line of a plan or an undo file cannot be read. The parser's own text may repeat what the line holds.
+pub fn not_json(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Data => "it lacks a field, or has one with another value than this program writes".into(),
+        Category::Eof => "it is cut off".into(),
+        Category::Syntax | Category::Io => format!("it is not JSON from column {} on", error.column()),
+    }
+}
+
 /// Head and steps, each with the number of its line. An error names the line.
 pub fn read(from: impl BufRead) -> Result<(Head, Vec<(usize, Step)>), String> {
     let mut lines =
@@ -126,7 +136,7 @@ pub fn read(from: impl BufRead) -> Result<(Head, Vec<(usize, Step)>), String> {
     let wrong = |n: usize, error: &dyn std::fmt::Display| format!("line {n}: {error}");
     let (n, head) = next().ok_or("it is empty")?;
     let head: Head =
-        serde_json::from_str(&head.map_err(|error| wrong(n, &error))?).map_err(|error| wrong(n, &error))?;
+        serde_json::from_str(&head.map_err(|error| wrong(n, &error))?).map_err(|error| wrong(n, &not_json(&error)))?;
     head.check().map_err(|error| wrong(n, &error))?;
     let mut steps = Vec::new();
     while let Some((n, line)) = next() {
@@ -138,8 +148,8 @@ pub fn read(from: impl BufRead) -> Result<(Head, Vec<(usize, Step)>), String> {
 
 /// The step of a line that has all keys of its action, and no others.
 fn parse(line: &str) -> Result<Step, String> {
-    let step: Step = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let found: Map<String, Value> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let step: Step = serde_json::from_str(line).map_err(|error| not_json(&error))?;
+    let found: Map<String, Value> = serde_json::from_str(line).map_err(|error| not_json(&error))?;
     let keys = [&["enabled", "check", "action"], step.action.keys()].concat();
     if let Some(unknown) = found.keys().find(|key| !keys.contains(&key.as_str())) {
         return Err(format!("the key `{unknown}` is unknown"));

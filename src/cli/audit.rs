@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
-use super::{Index, Progress, Stubs};
+use super::{Index, Progress, Stubs, values};
 use crate::audit::finding::Severity;
 
 /// Compares an archive and its index.
@@ -35,7 +35,7 @@ pub struct Audit {
     pub check: Vec<String>,
 
     /// What looks wrong is looked at again after this time, since a PACS goes on receiving; 0s at once
-    #[arg(long, value_name = "TIME", default_value = "15m")]
+    #[arg(long, value_parser = values::duration, value_name = "TIME", default_value = "15m")]
     pub settle: SignedDuration,
 
     /// The least severity of a finding that makes the exit code 1

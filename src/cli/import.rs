@@ -7,7 +7,7 @@ use clap::{Args, Parser};
 use jiff::SignedDuration;
 use jiff::civil::Date;
 
-use super::{Reindex, Writing};
+use super::{Reindex, Writing, values};
 use crate::archive::Layout;
 
 /// Each option is a key of the settings file too.
@@ -71,7 +71,7 @@ pub struct Import {
     pub modality: Vec<String>,
 
     /// Only instances of studies from this Study Date on, e.g. 2021-11-12
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_parser = values::date, value_name = "DATE")]
     pub since: Option<Date>,
 
     #[command(flatten)]

@@ -2,6 +2,8 @@
 
 mod audit;
 mod import;
+mod index;
+mod values;
 
 use std::path::PathBuf;
 
@@ -11,6 +13,7 @@ use jiff::civil::Date;
 
 pub use audit::{Audit, Depth, Repair};
 pub use import::Import;
+pub use index::Index;
 
 use crate::archive::Slice;
 
@@ -123,11 +126,11 @@ pub struct Reindex {
     pub received_from: Vec<ReceivedFrom>,
 
     /// Leave younger files to the PACS [default: 15m on the database of a PACS, else 0s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_parser = values::duration, value_name = "TIME")]
     pub settle: Option<SignedDuration>,
 
     /// Look only at dated directories from this day on, and at those without a date
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_parser = values::date, value_name = "DATE")]
     pub since: Option<Date>,
 
     /// Only the files that this list names, one a line, and nothing else below the roots
@@ -186,11 +189,11 @@ pub struct Writing {
     pub replicas: Vec<String>,
 
     /// How far a replica may be behind, e.g. 10s, 15m
-    #[arg(long, value_name = "TIME", default_value = "10s", requires = "replicas")]
+    #[arg(long, value_parser = values::duration, value_name = "TIME", default_value = "10s", requires = "replicas")]
     pub max_replica_lag: SignedDuration,
 
     /// How long to wait for a database that cannot be reached any more, e.g. 30s, 10m; 0s ends the run
-    #[arg(long, value_name = "TIME", default_value = "10m")]
+    #[arg(long, value_parser = values::duration, value_name = "TIME", default_value = "10m")]
     pub patience: SignedDuration,
 
     #[command(flatten)]
@@ -258,7 +261,7 @@ pub struct Stubs {
     pub stub_path: StubPath,
 
     /// Reading a file that takes longer is slow; a mount on which it happens three times in a minute is left. 0s: never
-    #[arg(long, value_name = "TIME", default_value = "2s")]
+    #[arg(long, value_parser = values::duration, value_name = "TIME", default_value = "2s")]
     pub slow_read: SignedDuration,
 }
 
@@ -270,30 +273,6 @@ pub struct Init {
     /// On MySQL: make eight of the hundred tables of PacsOne, for a test server
     #[arg(long)]
     pub not_the_pacsone_installer: bool,
-}
-
-/// Where the index is, and how to get in.
-#[derive(Clone, Debug, Args)]
-pub struct Index {
-    /// sqlite:FILE or mysql://user@host:port/database
-    #[arg(long = "index", value_name = "URL", default_value = "sqlite:pacs-index.db")]
-    pub url: String,
-
-    /// The INI file of the PACS, which says where its database is
-    #[arg(long, value_name = "FILE", conflicts_with = "url")]
-    pub pacsone_ini: Option<PathBuf>,
-
-    /// A file whose first line is the password [otherwise: the environment variable PACS_INDEX_PASSWORD]
-    #[arg(long, value_name = "FILE")]
-    pub password_file: Option<PathBuf>,
-
-    /// A MySQL option file (my.cnf) with user and password
-    #[arg(long, value_name = "FILE")]
-    pub defaults_file: Option<PathBuf>,
-
-    /// The section of the option file
-    #[arg(long, value_name = "NAME", default_value = "client", requires = "defaults_file")]
-    pub defaults_section: String,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

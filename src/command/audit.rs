@@ -32,6 +32,10 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     let settings = Audit::resolve(typed)?;
     let stop = Stop::default();
     stop_on_interrupt(&stop)?;
+    if settings.progress.is_some() {
+        let servers = [Some(&settings.location), settings.replica.as_ref()];
+        super::warn_of_unverified(settings.progress, servers.into_iter().flatten().map(Location::tls_warning));
+    }
     let tables = settings.location.prepare(Access::DryRun)?;
     settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make)?;
     let naming = Naming {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::index::galera;
 use crate::index::location::Access;
 use crate::index::purge::{self, Purging};
-use crate::index::replica::Replica;
+use crate::index::replica::{Address, Replica};
 use crate::index::server::Server;
 use crate::progress::notice::note;
 use crate::settings::Reindex;
@@ -25,6 +25,10 @@ pub struct Consent {
 /// known. An error if the run must not begin.
 pub fn before_writing(settings: &Reindex, files: Option<&[PathBuf]>) -> Result<Consent> {
     let (access, form) = (settings.access, settings.progress);
+    if form.is_some() {
+        let replicas = settings.replicas.iter().map(Address::tls_warning);
+        super::warn_of_unverified(form, replicas.chain([settings.location.tls_warning()]));
+    }
     if let Some(server) = Server::of(&settings.location)? {
         server.check(access, settings.allow_replica)?;
         galera::check(&settings.location, access, settings.allow_unreplicated_tables)?;

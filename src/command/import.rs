@@ -117,6 +117,9 @@ fn list(typed: &cli::Import) -> Result<Exit> {
             &format!("the index {} is not there yet: everything is new to it", settings.location.shown()),
         );
     }
+    if settings.progress.is_some() {
+        super::warn_of_unverified(settings.progress, [settings.location.tls_warning()]);
+    }
     let tables = settings.location.prepare(Access::DryRun)?;
     let rows = Rows::of(&settings.location, &tables, Access::DryRun, settings.patience, &stop)?;
     let (watch, mut observer) = (Watch::default(), progress::observer(settings.progress));

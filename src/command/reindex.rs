@@ -68,8 +68,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
     let importer = imports.map(|make| make(&tables, &listing)).transpose()?;
     // A dry run sees duplicates only through one memory.
     let connections = if access == Access::DryRun { 1 } else { location.writers() };
-    let failed =
-        |failure| Error::usage(format!("{}: {failure}", location.shown()), "May you read and write its tables?");
+    let failed = |failure| location.unreachable(failure);
     let undo =
         settings.undo.as_ref().map(|path| Undo::create(path, settings.undo_is_default).map(Arc::new)).transpose()?;
     let outage = Arc::new(Outage::new(settings.patience, stop.clone()));

@@ -31,11 +31,10 @@ macro_rules! connection {
         }
 
         impl $name {
-            fn connected(options: impl sqlx::ConnectOptions<Connection = $connection>) -> Result<Self, Failure> {
+            fn connected<E: From<Failure>>(opened: impl Future<Output = Result<$connection, E>>) -> Result<Self, E> {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.map_err(|error| Failure::Lost(error.to_string()))?;
-                let options = options.disable_statement_logging();
-                let connection = within(CONNECTING, &runtime, options.connect())?.map_err(failure)?;
+                let connection = within(CONNECTING, &runtime, opened)??;
                 Ok($name { connection, runtime, statement_bytes: usize::MAX, dialect: dialect() })
             }
 

@@ -10,12 +10,12 @@ use crate::error::{Error, Result};
 
 /// Refuses an index on a Galera cluster if it has tables that the cluster does not replicate, unless they are allowed.
 pub fn check(location: &Location, access: Access, allow_unreplicated: bool) -> Result<()> {
-    let Location::MySql { options, .. } = location else { return Ok(()) };
+    let Location::MySql { login, .. } = location else { return Ok(()) };
     if access == Access::DryRun || allow_unreplicated {
         return Ok(());
     }
     let failed = |failure| location.unreachable(failure);
-    let mut database = MySql::connect(options).map_err(failed)?;
+    let mut database = location.mysql(login)?;
     let unreplicated = unreplicated(&mut database).map_err(failed);
     database.close();
     match unreplicated?.as_slice() {
@@ -32,7 +32,9 @@ pub fn check(location: &Location, access: Access, allow_unreplicated: bool) -> R
 /// Returns the tables of an index that a cluster does not replicate, each with its engine. None if the server is not a
 /// node of a cluster.
 fn unreplicated(database: &mut MySql) -> Result<Vec<String>, Failure> {
-    let setting = |name: &str, database: &mut MySql| Ok(variable(database, name)?.unwrap_or_default());
+    let setting = |name: &str, database: &mut MySql| -> Result<String, Failure> {
+        Ok(variable(database, name)?.unwrap_or_default())
+    };
     let (is_on, provider) = (setting("wsrep_on", database)?, setting("wsrep_provider", database)?);
     if !(is_on == "1" || is_on.eq_ignore_ascii_case("ON")) || matches!(provider.as_str(), "" | "none") {
         return Ok(Vec::new());

@@ -1,6 +1,5 @@
 //! The tables of an index in an empty database: for embedded indexes, and for test servers.
 
-use super::mysql::MySql;
 use super::sql::Database;
 use super::sqlite::Sqlite;
 use super::{Failure, Location};
@@ -53,8 +52,8 @@ pub fn init(location: &Location, not_the_pacsone_installer: bool) -> Result<()> 
                  For a test server add --not-the-pacsone-installer.",
             ));
         }
-        Location::MySql { options, .. } => {
-            let mut database = MySql::connect(options).map_err(failed)?;
+        Location::MySql { login, .. } => {
+            let mut database = location.mysql(login)?;
             refuse_unless_empty(location, database.table_names().map_err(failed)?.len())?;
             create(|sql| database.run(sql), MYSQL).map_err(failed)?;
             database.close();

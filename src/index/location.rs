@@ -1,32 +1,37 @@
 //! Where an index lies: `sqlite:FILE` or `mysql://user@host:port/database`. A database is added here.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
-use sqlx::mysql::MySqlConnectOptions;
-
+use super::ask::Answer;
 use super::columns::Engine;
+use super::connect::Login;
 use super::dry_run::DryRun;
 use super::mysql::MySql;
+use super::mysql_url::ServerUrl;
 use super::server::Server;
 use super::sql::{Database, SqlIndex};
 use super::sqlite::Sqlite;
-use super::{Failure, Index, Tables};
+use super::tls::TlsOptions;
+use super::{Failure, Index, LEVELS, MissingRight, Tables};
 use crate::error::{Error, Result};
 use crate::full_disk;
 
-/// The user and the password, from wherever they came.
+/// User, password and TLS settings, other than those of a URL.
 #[derive(Clone, Default)]
 pub struct Credentials {
     pub user: Option<String>,
     pub password: Option<String>,
+    /// The settings of the command line, which win over those of a URL.
+    pub tls: TlsOptions,
+    /// The settings of an option file, which a URL overrides.
+    pub file_tls: TlsOptions,
 }
 
 #[derive(Clone)]
 pub enum Location {
     Sqlite(PathBuf),
-    MySql { options: Box<MySqlConnectOptions>, shown: String },
+    MySql { login: Box<Login>, shown: String },
 }
 
 /// What a run may do to the index.
@@ -53,25 +58,36 @@ impl Location {
     }
 
     fn parse_mysql(url: &str, credentials: &Credentials) -> Result<Self> {
-        let parsed = url::Url::parse(url).map_err(|error| bad_url("mysql://...", &error.to_string()))?;
-        if parsed.password().is_some() {
+        let parsed = ServerUrl::parse(url).map_err(|why| bad_url("mysql://...", &why))?;
+        if parsed.has_password() {
             return Err(Error::usage(
                 "the index URL holds a password, which every user of this system can see",
                 "Leave it out, and set the environment variable PACS_INDEX_PASSWORD or name a --password-file.",
             ));
         }
-        let shown = parsed.to_string();
-        if parsed.path().trim_matches('/').is_empty() {
+        let shown = parsed.shown();
+        if !parsed.has_database() {
             return Err(bad_url(&shown, "the database is missing"));
         }
-        let mut options = MySqlConnectOptions::from_str(url).map_err(|error| bad_url(&shown, &error.to_string()))?;
-        if let Some(user) = credentials.user.as_ref().filter(|_| parsed.username().is_empty()) {
-            options = options.username(user);
+        let login = Login::new(parsed.options(credentials)?, credentials.password.clone());
+        Ok(Location::MySql { login: Box::new(login), shown })
+    }
+
+    /// The same tables on a replica. The user of the index logs in there unless the URL names another.
+    pub fn replica(&self, url: &str, credentials: &Credentials) -> Result<Self> {
+        let user = match self {
+            Location::MySql { login, .. } => Some(login.user().to_owned()),
+            Location::Sqlite(_) => None,
+        };
+        Self::parse(url, &Credentials { user, ..credentials.clone() })
+    }
+
+    /// A warning if another machine could pose as the server of this index.
+    pub fn tls_warning(&self) -> Option<String> {
+        match self {
+            Location::MySql { login, .. } => login.tls_warning(),
+            Location::Sqlite(_) => None,
         }
-        if let Some(password) = &credentials.password {
-            options = options.password(password);
-        }
-        Ok(Location::MySql { options: Box::new(options), shown })
     }
 
     /// The file of an embedded index.
@@ -113,13 +129,19 @@ impl Location {
                     database.close();
                     database = Sqlite::open(path).map_err(failed)?;
                 }
+                let names = database.table_names().map_err(failed)?;
+                let is_there = |table: &&str| names.iter().any(|name| name.eq_ignore_ascii_case(table));
+                if let Some(missing) = LEVELS.map(super::table).iter().find(|table| !is_there(table)) {
+                    return Err(no_index(&self.shown(), missing));
+                }
                 let engine = Engine { is_transactional: true, ..Engine::default() };
                 let tables = Tables::new(engine, |table| database.columns(table).map_err(failed));
                 database.close();
                 tables
             }
-            Location::MySql { options, .. } => {
-                let mut database = MySql::connect(options).map_err(failed)?;
+            Location::MySql { login, .. } => {
+                let mut database = self.mysql(login)?;
+                self.check_tables(&mut database)?;
                 let engine = database.engine().map_err(failed)?;
                 let tables = Tables::new(engine, |table| database.columns(table).map_err(failed));
                 database.close();
@@ -144,12 +166,12 @@ impl Location {
                 let database = open(false).map_err(failed)?;
                 Ok(seen_by(access, SqlIndex::new(database, Box::new(open), tables)))
             }
-            Location::MySql { options, shown } => {
-                let database = MySql::connect(options).map_err(failed)?;
-                let (options, shown) = (options.clone(), shown.clone());
+            Location::MySql { login, shown } => {
+                let database = self.mysql(login)?;
+                let (login, shown) = (login.clone(), shown.clone());
                 // Another server may answer by now, or the former master as a replica.
                 let connect = move |allow_replica| {
-                    let mut database = MySql::connect(&options)?;
+                    let mut database = MySql::connect(&login)?;
                     let server = Server::ask(&mut database, shown.clone())?;
                     match server.objection(access, allow_replica) {
                         Some((what, _)) => Err(Failure::Lost(what)),
@@ -161,13 +183,21 @@ impl Location {
         }
     }
 
+    /// A connection to the server of this index.
+    pub(super) fn mysql(&self, login: &Login) -> Result<MySql> {
+        MySql::connect(login).map_err(|error| {
+            Error::usage(format!("the index {} cannot be opened: {error}", self.shown()), error.advice())
+        })
+    }
+
     pub fn unreachable(&self, failure: Failure) -> Error {
+        let failure = match failure {
+            Failure::Denied(right) => return self.denied(right),
+            failure => failure,
+        };
         let advice = match self {
             Location::Sqlite(_) => "Is the directory there, may you write to it, and is the file an SQLite database?",
-            Location::MySql { .. } => {
-                "Is the server running and reachable, and are user, password and database right? \
-                 The password comes from PACS_INDEX_PASSWORD, --password-file or --defaults-file."
-            }
+            Location::MySql { .. } => "Is the server running and reachable, and is the database that of a PACS?",
         };
         // SQLite does not tell a full disk from a broken one while it opens a file.
         let directory = self.file().and_then(Path::parent).filter(|directory| full_disk::has_no_room(directory));
@@ -177,6 +207,36 @@ impl Location {
         };
         Error::usage(format!("the index {} cannot be opened: {failure}", self.shown()), advice)
     }
+
+    /// An error with the statement that gives the missing right to the account of the index.
+    fn denied(&self, right: MissingRight) -> Error {
+        let right = match self {
+            Location::MySql { login, .. } => {
+                let account = self.mysql(login).ok().and_then(|mut database| database.account());
+                right.complete(login.database().unwrap_or_default(), account)
+            }
+            Location::Sqlite(_) => right,
+        };
+        Error::usage(
+            format!("the index {} cannot be used: {right}", self.shown()),
+            format!("An administrator of the server grants it: {}", right.grant()),
+        )
+    }
+
+    /// The tables of an index are there, and the user may read them.
+    fn check_tables(&self, database: &mut MySql) -> Result<()> {
+        for level in LEVELS {
+            let table = super::table(level);
+            // The catalogue does not show tables that the user may not read.
+            let asked = database.ask(&format!("SELECT 1 FROM `{table}` LIMIT 0"));
+            match asked.map_err(|failure| self.unreachable(failure))? {
+                Answer::Rows(_) => {}
+                Answer::Unknown => return Err(no_index(&self.shown(), table)),
+                Answer::Denied => return Err(self.denied(MissingRight::on_table("SELECT", table))),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A dry run looks at an index through a memory of its own.
@@ -185,6 +245,13 @@ fn seen_by(access: Access, index: impl Index + Send + 'static) -> Box<dyn Index 
         Access::Write => Box::new(index),
         Access::DryRun => Box::new(DryRun::new(index)),
     }
+}
+
+fn no_index(shown: &str, table: &str) -> Error {
+    Error::usage(
+        format!("{shown} holds no index: it has no table `{table}`"),
+        "Name the database of the PACS. An empty database becomes an index by: pacs-index init",
+    )
 }
 
 fn bad_url(url: &str, why: &str) -> Error {

@@ -14,6 +14,8 @@ mod column;
 pub mod columns;
 pub mod companion_rows;
 mod companions;
+mod connect;
+mod connect_error;
 mod connection;
 pub mod dry_run;
 pub mod duplicates;
@@ -35,7 +37,9 @@ mod lookup;
 mod members;
 pub mod mend;
 mod missing;
+mod missing_right;
 mod mysql;
+mod mysql_url;
 pub mod names;
 mod order;
 pub mod outcome;
@@ -49,10 +53,14 @@ mod repertoire;
 pub mod replay;
 pub mod replica;
 pub mod server;
+mod session;
 pub mod settlement;
+#[cfg(unix)]
+mod socket_login;
 pub mod sql;
 mod sqlite;
 mod statements;
+pub mod tls;
 mod transaction;
 pub mod undo;
 
@@ -64,6 +72,7 @@ use serde::{Deserialize, Serialize};
 pub use columns::Tables;
 pub use entry::Entry;
 pub use location::Location;
+pub use missing_right::MissingRight;
 
 pub use crate::dicom::instance::Value;
 use crate::dicom::{Level, Table};
@@ -287,7 +296,9 @@ pub enum Failure {
     RolledBack(String),
     /// The run was told to end while it waited for the database.
     Interrupted,
-    /// Anything else: a table, the disk, a privilege.
+    /// The user of the index may not run the statement.
+    Denied(MissingRight),
+    /// Anything else: a table, the disk.
     Lost(String),
 }
 
@@ -306,6 +317,7 @@ impl fmt::Display for Failure {
             Failure::Busy(what) | Failure::Unreachable(what) | Failure::RolledBack(what) | Failure::Lost(what) => {
                 write!(f, "{what}")
             }
+            Failure::Denied(right) => write!(f, "{right}: {}", right.grant()),
             Failure::Interrupted => write!(f, "interrupted"),
         }
     }

@@ -3,21 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow};
+use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlRow};
 
 use super::ask::{self, Answer};
 use super::column::{Found, Kind};
 use super::columns::{self, Engine};
+use super::connect::Login;
+use super::connect_error::ConnectError;
 use super::connection::{connection, within};
 use super::members::EnumMembers;
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
-use super::{Failure, Refusal, Value, literal};
-
-/// The server's session is set explicitly: what a row must be does not depend on its configuration.
-/// A connection may be idle for as long as a replica lags.
-const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', wait_timeout = 1000000";
+use super::{Failure, MissingRight, Refusal, Value, literal};
 
 const CONNECTING: Duration = Duration::from_secs(10);
 
@@ -32,6 +30,9 @@ const INSERT_SIZES: &[usize] = &[100, 20, 4, 1];
 /// On a small table the server reads all rows for a list of keys. Under its default isolation, REPEATABLE READ, it would then
 /// lock the gaps between them as well, and the PACS, which inserts there, would run into deadlocks.
 const LOCK_ROWS_ONLY: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
+/// A server may have another default.
+const DEFAULT_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 
 /// A binary log of statements does not go with that: error 1665.
 const LOGS: &str = "SELECT CASE WHEN @@log_bin = 0 THEN 'OFF' ELSE CAST(@@binlog_format AS CHAR) END";
@@ -77,7 +78,7 @@ const SMALLEST_PACKET: usize = 1 << 20;
 
 /// The capacity of the driver's cache of prepared statements, which closes one when it is full: more than the fixed set
 /// of texts has. A server takes 16,382 by default from all its connections.
-const STATEMENTS: usize = 512;
+pub(super) const STATEMENTS: usize = 512;
 
 /// Error 1461: the server's connections together have prepared as many statements as it takes.
 const OUT_OF_STATEMENTS: u16 = 1461;
@@ -85,16 +86,12 @@ const OUT_OF_STATEMENTS: u16 = 1461;
 connection!(MySql, MySqlConnection, MySqlArguments, MySqlRow);
 
 impl MySql {
-    /// A session keeps the server's time zone: `received` is local time.
-    pub fn connect(options: &MySqlConnectOptions) -> Result<Self, Failure> {
-        let options = options.clone().timezone(None).pipes_as_concat(false).no_engine_substitution(false);
-        let mut database = Self::connected(options.statement_cache_capacity(STATEMENTS))?;
-        database.run(SESSION)?;
+    pub fn connect(login: &Login) -> Result<Self, ConnectError> {
+        let mut database = Self::connected(login.open())?;
         let logs = database.fetch(&LOGS.into(), &[]).unwrap_or_default();
         let logs = logs.first().and_then(|row| row.first()?.as_deref());
-        if logs.is_some_and(|logs| !logs.eq_ignore_ascii_case("STATEMENT")) {
-            database.run(LOCK_ROWS_ONLY)?;
-        }
+        let is_row_based = logs.is_some_and(|logs| !logs.eq_ignore_ascii_case("STATEMENT"));
+        database.run(if is_row_based { LOCK_ROWS_ONLY } else { DEFAULT_ISOLATION })?;
         // A statement that is larger than a packet ends the connection. Values are half of one at the most.
         let packet = database.fetch(&"SELECT CAST(@@max_allowed_packet AS CHAR)".into(), &[])?;
         let packet = packet.first().and_then(|row| row.first()?.as_ref()?.parse::<usize>().ok());
@@ -166,6 +163,14 @@ impl MySql {
                    AND TABLE_NAME IN ('patient', 'study', 'series', 'image')";
         let engines = self.fetch(&sql.into(), &[])?;
         Ok(engines.iter().flatten().flatten().all(|engine| engine.eq_ignore_ascii_case("InnoDB")))
+    }
+
+    /// The account as GRANT names it, for example `'pacs'@'%'`.
+    pub fn account(&mut self) -> Option<String> {
+        let rows = self.fetch(&"SELECT CAST(CURRENT_USER() AS CHAR)".into(), &[]).ok()?;
+        let account = rows.into_iter().flatten().flatten().next()?;
+        let (user, host) = account.rsplit_once('@')?;
+        Some(format!("'{user}'@'{host}'"))
     }
 
     /// Asks the server about itself.
@@ -270,6 +275,10 @@ pub(super) fn failure(error: sqlx::Error) -> Failure {
         }
         // A node that has lost its cluster rolls back; the next statement meets error 1047.
         (ERROR_DURING_COMMIT, _) => Failure::RolledBack(format!("error {number}: {}", refused.message())),
+        (1142 | 1143 | 1227, _) => match MissingRight::parse(refused.message()) {
+            Some(right) => Failure::Denied(right),
+            None => Failure::Lost(format!("error {number}: {}", refused.message())),
+        },
         _ if is_away(number) || is_not_ready(number, refused.message()) => {
             Failure::Unreachable(format!("error {number}: {}", refused.message()))
         }

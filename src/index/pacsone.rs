@@ -27,9 +27,9 @@ pub struct Configured {
 
 /// The configuration in the database of an index. Empty where the index has no such tables.
 pub fn configured(location: &Location) -> Result<Configured> {
-    let Location::MySql { options, .. } = location else { return Ok(Configured::default()) };
+    let Location::MySql { login, .. } = location else { return Ok(Configured::default()) };
     let failed = |failure| location.unreachable(failure);
-    let mut database = MySql::connect(options).map_err(failed)?;
+    let mut database = location.mysql(login)?;
     let configured = read(&mut database).map_err(failed);
     database.close();
     configured

@@ -30,9 +30,9 @@ pub struct Purging {
 
 /// The rules of the PACS whose database an index is.
 pub fn rules(location: &Location) -> Result<Purging> {
-    let Location::MySql { options, .. } = location else { return Ok(Purging::default()) };
+    let Location::MySql { login, .. } = location else { return Ok(Purging::default()) };
     let failed = |failure| location.unreachable(failure);
-    let mut database = MySql::connect(options).map_err(failed)?;
+    let mut database = location.mysql(login)?;
     let purging = read(&mut database).map_err(failed);
     database.close();
     purging
@@ -40,7 +40,7 @@ pub fn rules(location: &Location) -> Result<Purging> {
 
 fn read(database: &mut MySql) -> Result<Purging, Failure> {
     let mut hidden = Vec::new();
-    let mut rows = |(table, wanted): (&'static str, &[&str])| {
+    let mut rows = |(table, wanted): (&'static str, &[&str])| -> Result<Vec<NamedRow>, Failure> {
         let columns = columns(database, table, wanted)?;
         // Of a table that the user may not read the catalogue says nothing.
         let sql = match columns.is_empty() {

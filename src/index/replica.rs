@@ -4,16 +4,17 @@
 
 use std::fmt;
 use std::pin::pin;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::Connection;
+use sqlx::mysql::MySqlConnection;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::ask::{Answer, NamedRow, ask};
+use super::connect::Login;
 use super::location::{Credentials, Location};
+use super::mysql_url::ServerUrl;
 use super::{Failure, server};
 use crate::error::{Error, Result};
 
@@ -26,7 +27,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Where a replica is, and how to get in.
 #[derive(Clone)]
 pub struct Address {
-    options: MySqlConnectOptions,
+    login: Login,
     /// `host:port`.
     shown: String,
 }
@@ -34,7 +35,7 @@ pub struct Address {
 impl Address {
     /// `mysql://host:port`, with the user and the password of the index unless another user is named.
     pub fn parse(url: &str, credentials: &Credentials, index: &Location) -> Result<Self> {
-        let Location::MySql { options: of_index, .. } = index else {
+        let Location::MySql { login: of_index, .. } = index else {
             return Err(Error::usage(
                 format!("--replica: {} is a file, which has no replica", index.shown()),
                 "Leave --replica out, or name a server with --index mysql://user@host:port/database.",
@@ -43,22 +44,21 @@ impl Address {
         let unusable = |why: &str| {
             Error::usage(format!("--replica cannot be used: {why}"), "Write mysql://host:port, and no password.")
         };
-        let parsed = url::Url::parse(url).map_err(|error| unusable(&error.to_string()))?;
-        if !["mysql", "mariadb"].contains(&parsed.scheme()) || parsed.host_str().is_none_or(str::is_empty) {
+        let parsed = ServerUrl::parse(url).map_err(|why| unusable(&why))?;
+        if !parsed.has_host() {
             return Err(unusable("it names no server"));
         }
-        if parsed.password().is_some() {
+        if parsed.has_password() {
             return Err(unusable("the URL holds a password, which every user of this system can see"));
         }
-        let mut options = MySqlConnectOptions::from_str(url).map_err(|error| unusable(&error.to_string()))?;
-        if parsed.username().is_empty() {
-            options = options.username(of_index.get_username());
-        }
-        if let Some(password) = &credentials.password {
-            options = options.password(password);
-        }
-        let shown = format!("{}:{}", options.get_host(), options.get_port());
-        Ok(Address { options: options.timezone(None).disable_statement_logging(), shown })
+        let credentials = Credentials { user: Some(of_index.user().to_owned()), ..credentials.clone() };
+        let login = Login::new(parsed.options(&credentials)?, credentials.password);
+        Ok(Address { shown: login.server(), login })
+    }
+
+    /// A warning if another machine could pose as the replica.
+    pub fn tls_warning(&self) -> Option<String> {
+        self.login.tls_warning()
     }
 }
 
@@ -127,8 +127,7 @@ impl Replica {
     fn channels(&mut self, worth_while: &dyn Fn() -> bool) -> Result<Option<Vec<NamedRow>>, Failure> {
         let Replica { address, link, runtime, .. } = self;
         if link.is_none() {
-            let connected = runtime.block_on(patiently(address.options.connect(), worth_while))?;
-            *link = Some(connected.map_err(super::mysql::failure)?);
+            *link = Some(runtime.block_on(patiently(address.login.open(), worth_while))??);
         }
         let Some(link) = link else { return Ok(None) };
         server::channels(|sql| -> Result<Answer, Failure> { runtime.block_on(patiently(ask(link, sql), worth_while))? })
@@ -194,10 +193,9 @@ mod tests {
 
     #[test]
     fn a_replica_is_asked_as_the_user_of_the_index() {
-        let credentials = Credentials { user: None, password: Some("secret".into()) };
+        let credentials = Credentials { password: Some("secret".into()), ..Credentials::default() };
         let index = Location::parse("mysql://pacs@db1/dicom", &credentials).unwrap();
-        let user =
-            |url| Address::parse(url, &credentials, &index).map(|a| (a.options.get_username().to_owned(), a.shown));
+        let user = |url| Address::parse(url, &credentials, &index).map(|a| (a.login.user().to_owned(), a.shown));
         assert_eq!(user("mysql://db2:3307").unwrap(), ("pacs".into(), "db2:3307".into()));
         assert_eq!(user("mysql://monitor@db2").unwrap(), ("monitor".into(), "db2:3306".into()));
         for url in ["db2", "sqlite:x", "mysql://", "mysql://a:secret@db2"] {

@@ -42,9 +42,9 @@ pub enum Replication {
 impl Server {
     /// Asks the server of an index. An embedded index has none.
     pub fn of(location: &Location) -> Result<Option<Server>> {
-        let Location::MySql { options, .. } = location else { return Ok(None) };
+        let Location::MySql { login, .. } = location else { return Ok(None) };
         let failed = |failure| location.unreachable(failure);
-        let mut database = MySql::connect(options).map_err(failed)?;
+        let mut database = location.mysql(login)?;
         let server = Self::ask(&mut database, location.shown()).map_err(failed);
         database.close();
         server.map(Some)

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sqlx::ConnectOptions;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
 };
@@ -66,7 +67,7 @@ impl Sqlite {
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let options = options(path).create_if_missing(true).busy_timeout(BUSY_TIMEOUT);
         let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
-        let mut database = patiently(|| Self::connected(options.clone()))?;
+        let mut database = patiently(|| Self::connected(opened(options.clone())))?;
         if database.table_names()?.is_empty() {
             database.create()?;
         }
@@ -75,7 +76,7 @@ impl Sqlite {
 
     /// Opens a file that exists, and leaves it as it is.
     pub fn read_only(path: &Path) -> Result<Self, Failure> {
-        patiently(|| Self::connected(options(path).read_only(true)))
+        patiently(|| Self::connected(opened(options(path).read_only(true))))
     }
 
     fn create(&mut self) -> Result<(), Failure> {
@@ -89,7 +90,7 @@ impl Sqlite {
 
     /// An index that is gone with the run.
     pub fn in_memory() -> Result<Self, Failure> {
-        let mut database = Self::connected(SqliteConnectOptions::new().in_memory(true))?;
+        let mut database = Self::connected(opened(SqliteConnectOptions::new().in_memory(true)))?;
         database.create()?;
         Ok(database)
     }
@@ -102,6 +103,10 @@ impl Sqlite {
         let is_unique = |found: &Found| unique.contains(&found.name);
         Ok(rows.into_iter().filter_map(found).map(|found| Found { is_unique: is_unique(&found), ..found }).collect())
     }
+}
+
+async fn opened(options: SqliteConnectOptions) -> Result<SqliteConnection, Failure> {
+    options.disable_statement_logging().connect().await.map_err(failure)
 }
 
 /// Rows come from a thread of their own, so many at a time.

@@ -86,7 +86,7 @@ impl ReportFiles {
 impl Audit {
     pub fn resolve(typed: &cli::Audit) -> Result<Self> {
         let (location, credentials) = index::location_and_credentials(&typed.index)?;
-        let replica = typed.replica.as_deref().map(|url| Location::parse(url, &credentials)).transpose()?;
+        let replica = typed.replica.as_deref().map(|url| location.replica(url, &credentials)).transpose()?;
         if [Some(&location), replica.as_ref()].into_iter().flatten().any(|one| one.file().is_some())
             && replica.is_some()
         {

@@ -7,7 +7,7 @@ use std::any::TypeId;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory};
 use toml::{Table, Value};
@@ -47,6 +47,7 @@ fn only_in_a_file(matches: &ArgMatches) -> Result<()> {
 /// Each setting of the file with what could have been typed instead.
 struct Settings<'a> {
     file: &'a Path,
+    text: String,
     all: Vec<(&'a Arg, Vec<String>)>,
 }
 
@@ -58,26 +59,48 @@ impl<'a> Settings<'a> {
         let table: Table = text.parse().map_err(|error| no_toml(file, &text, &error))?;
         let is_read = |(key, _): &(&String, &Value)| find(command, key).is_some() || !is_ignored(command, key);
         let all = table.iter().filter(is_read).map(|(key, value)| {
-            let argument = find(command, key).ok_or_else(|| unknown(file, key, command))?;
+            let place = place(file, &text, key);
+            let argument = find(command, key).ok_or_else(|| unknown(&place, key, command))?;
             let typed = as_typed(argument, value).map_err(|wanted| {
-                Error::usage(format!("{}: the value of `{key}` must be {wanted}", file.display()), "Correct it there.")
+                Error::usage(format!("{place}: the value of `{key}` must be {wanted}"), "Correct the file.")
             })?;
             Ok((argument, typed))
         });
-        Ok(Settings { file, all: all.collect::<Result<_>>()? })
+        let all = all.collect::<Result<_>>()?;
+        Ok(Settings { file, text, all })
     }
 
     /// The file by itself: an error in it is its own, and not of what was typed.
     fn check(&self, typed: &[OsString], command: &str) -> Result<()> {
         let alone = self.added_to(typed.iter().take(1).cloned().chain([command.into()]).collect(), command, |_| false);
         match Cli::command().try_get_matches_from(alone) {
-            Err(error) if error.kind() != ErrorKind::MissingRequiredArgument => {
-                let text = error.to_string();
-                let what = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
-                Err(Error::usage(format!("{}: {what}", self.file.display()), "Correct it there."))
-            }
+            Err(error) if error.kind() != ErrorKind::MissingRequiredArgument => Err(self.unusable(&error)),
             _ => Ok(()),
         }
+    }
+
+    /// An error of the command line, in terms of the file's settings.
+    fn unusable(&self, error: &clap::Error) -> Error {
+        let context = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
+        let keys = [ContextKind::InvalidArg, ContextKind::PriorArg].map(|kind| {
+            let option = context(kind);
+            option.split([' ', '=']).next().unwrap_or_default().trim_start_matches("--").to_owned()
+        });
+        let [key, other] = &keys;
+        let value = context(ContextKind::InvalidValue);
+        let place = place(self.file, &self.text, key);
+        let what = match error.kind() {
+            ErrorKind::InvalidValue => {
+                format!("`{key}` cannot be `{value}`; possible values: {}", context(ContextKind::ValidValue))
+            }
+            ErrorKind::ValueValidation => {
+                let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+                format!("`{key}` cannot be `{value}`: {why}")
+            }
+            ErrorKind::ArgumentConflict => format!("`{key}` cannot be used with `{other}`"),
+            _ => format!("`{key}` cannot be used"),
+        };
+        Error::usage(format!("{place}: {what}"), "Correct the file.")
     }
 
     fn added_to(&self, mut typed: Vec<OsString>, command: &str, is_settled: impl Fn(&Arg) -> bool) -> Vec<OsString> {
@@ -156,27 +179,47 @@ fn scalar(argument: &Arg, value: &Value) -> Result<String, &'static str> {
     }
 }
 
-fn unknown(file: &Path, key: &str, command: &Command) -> Error {
+/// The file and the line of a setting, or the file alone.
+fn place(file: &Path, text: &str, key: &str) -> String {
+    let is_key = |line: &str| key_in(line) == Some(key) || line.trim().trim_matches(['[', ']']) == key;
+    match text.lines().position(|line| !key.is_empty() && is_key(line)) {
+        Some(n) => format!("{}, line {}", file.display(), n + 1),
+        None => file.display().to_string(),
+    }
+}
+
+/// The key that a line begins with.
+fn key_in(line: &str) -> Option<&str> {
+    let key = line.split_once('=')?.0.trim().trim_matches(['"', '\'']);
+    let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    is_key.then_some(key)
+}
+
+fn unknown(place: &str, key: &str, command: &Command) -> Error {
     if key == "password" {
         return Error::usage(
-            format!("{}: `password` is no setting: a password has no place among settings", file.display()),
+            format!("{place}: `password` is no setting: a password has no place among settings"),
             "It comes from the environment variable PACS_INDEX_PASSWORD, a password-file or a defaults-file.",
         );
     }
     let distance = |known: &String| strsim::damerau_levenshtein(known, key);
     let nearest = arguments(command).map(key_of).min_by_key(distance).unwrap_or_default();
     Error::usage(
-        format!("{}: `{key}` is no setting", file.display()),
+        format!("{place}: `{key}` is no setting"),
         format!("Did you mean `{nearest}`? Settings are called like the options of {}.", command.get_name()),
     )
 }
 
-/// The message of the parser without the line that it is about, which may hold anything.
+/// Names the line and its key. The value, and the parser's message about it, may hold a secret.
 fn no_toml(file: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    let line = before.map_or(String::new(), |before| format!(", line {}", before.matches('\n').count() + 1));
-    let what = error.message().replace('\n', ", ");
-    Error::usage(format!("{}{line}: {what}", file.display()), "Write it as TOML, for example: io-threads = 64")
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let number = before.matches('\n').count();
+    let key = text.lines().nth(number).and_then(key_in).map_or(String::new(), |key| format!(" `{key}`"));
+    let (what, advice) = match error.message().contains("duplicate key") {
+        true => ("is set before", "Remove one of the two lines."),
+        false => ("is not written as TOML", "Write a setting a line, for example: index = \"sqlite:index.db\""),
+    };
+    Error::usage(format!("{}, line {}: the setting{key} {what}", file.display(), number + 1), advice)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod file;
 pub mod import;
 mod index;
+mod option_file;
 mod pacsone_ini;
 pub mod repair;
 mod slices;

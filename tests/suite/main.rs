@@ -23,6 +23,7 @@ mod interruption;
 mod journal;
 mod killed;
 mod living;
+mod login;
 mod mutants;
 mod oddities;
 mod oracles;

@@ -158,6 +158,6 @@ fn a_user_who_may_not_change_rows_is_refused_before_one_is_written() {
     let url = index.url.replace("pacs@", "only_insert@");
     let arguments = ["reindex", "archive", "--quiet", "--index", &url];
     let said = crate::support::Said::of(site.program(&arguments).env("PACS_INDEX_PASSWORD", "pacs-test")).exits(2);
-    assert!(said.err.contains("May you read and write"), "{}", said.err);
+    assert!(said.err.contains("GRANT UPDATE ON"), "{}", said.err);
     assert_eq!(index.count("patient"), 0);
 }

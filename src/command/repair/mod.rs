@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::consent::agrees;
 use super::content::Content;
-use super::{say, stored_paths};
+use super::{say, stored_paths, warn_of_unverified};
 use crate::audit::plan;
 use crate::dicom::{Level, Table};
 use crate::error::{Error, Result};
@@ -42,6 +42,7 @@ pub fn run(typed: &cli::Repair) -> Result<Exit> {
     if location.file().is_some_and(|file| !file.exists()) {
         return Err(Error::usage(format!("the index {} is not there", location.shown()), "Name it with --index."));
     }
+    warn_of_unverified(None, [location.tls_warning()]);
     if let Some(server) = Server::of(&location)? {
         server.check(Access::Write, typed.allow_replica)?;
         galera::check(&location, Access::Write, typed.allow_unreplicated_tables)?;

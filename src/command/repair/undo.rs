@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::insert;
 use super::step::{is_count, settable};
+use crate::audit::plan;
 use crate::dicom::Table;
 use crate::error::{Error, Result};
 use crate::index::Failure;
@@ -72,7 +73,7 @@ pub fn read(file: &Path, mender: &mut Mender, failed: impl Fn(Failure) -> Error)
     for (n, line) in lines.enumerate() {
         let line = line.map_err(|error| unusable(error.to_string()))?;
         let wrong = |why: &dyn std::fmt::Display| unusable(format!("line {}: {why}", n + 1));
-        let undo: Undo = serde_json::from_str(&line).map_err(|error| wrong(&error))?;
+        let undo: Undo = serde_json::from_str(&line).map_err(|error| wrong(&plan::not_json(&error)))?;
         reverts.push(check(undo, mender).map_err(&failed)?.map_err(|why| wrong(&why))?);
     }
     reverts.reverse();

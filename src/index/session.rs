@@ -1,0 +1,102 @@
+//! Session variables: results and limits do not depend on the configuration of the server.
+
+use sqlx::mysql::MySqlConnection;
+
+use super::Failure;
+use super::ask::{Answer, ask};
+
+/// Variables that every supported server has. They come first, since they limit the answers to all later questions.
+/// `max_join_size` resets `sql_big_selects`, which therefore follows. MariaDB alone runs the code in the comment. A connection may be idle for as long as a replica
+/// lags.
+const ON_EVERY_SERVER: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+                               wait_timeout = 1000000, sql_select_limit = 18446744073709551615, \
+                               max_join_size = 18446744073709551615, sql_big_selects = 1 \
+                               /*M! , max_statement_time = 0 */";
+
+/// Further variables and their values, each set where the server has the variable. Variables that an administrator sets
+/// for all sessions on purpose are left alone: `sql_log_bin`, the time zone, the optimizer's switches.
+const WHERE_PRESENT: [(&str, &str); 19] = [
+    // An open transaction would keep the ones below from being set.
+    ("autocommit", "1"),
+    ("completion_type", "'NO_CHAIN'"),
+    // Two names of one switch: MariaDB before 11.1, and all others.
+    ("tx_read_only", "0"),
+    ("transaction_read_only", "0"),
+    // Limits on the duration of a statement, on MySQL and on MariaDB; 0 means unlimited.
+    ("max_execution_time", "0"),
+    ("max_statement_time", "0"),
+    // Seconds, the default. A statement must end within the 300 s that the program waits for an answer.
+    ("innodb_lock_wait_timeout", "50"),
+    // Seconds. The defaults of 30 and 60 cut off a client on a busy machine.
+    ("net_read_timeout", "600"),
+    ("net_write_timeout", "600"),
+    ("sql_safe_updates", "0"),
+    ("sql_auto_is_null", "0"),
+    ("sql_buffer_result", "0"),
+    ("foreign_key_checks", "1"),
+    ("unique_checks", "1"),
+    // Bytes, the defaults. Keys are longer than the smallest values that a server allows.
+    ("max_sort_length", "1024"),
+    ("group_concat_max_len", "1048576"),
+    ("div_precision_increment", "4"),
+    ("old_mode", "''"),
+    // Messages name columns, and are read for these.
+    ("lc_messages", "'en_US'"),
+];
+
+/// Sets the variables of a new session.
+pub async fn prepare(connection: &mut MySqlConnection) -> Result<(), Failure> {
+    run(connection, ON_EVERY_SERVER).await?;
+    let names: Vec<String> = WHERE_PRESENT.iter().map(|(name, _)| format!("'{name}'")).collect();
+    let present = format!("SHOW SESSION VARIABLES WHERE Variable_name IN ({})", names.join(","));
+    let Answer::Rows(rows) = ask(connection, &present).await? else { return Ok(()) };
+    // A read-only server rejects some assignments that change nothing.
+    let differs = |(name, value): &&(&str, &str)| {
+        rows.iter().any(|row| row.get("Variable_name") == Some(name) && !is_set(row.get("Value").unwrap_or(""), value))
+    };
+    let settings: Vec<String> =
+        WHERE_PRESENT.iter().filter(differs).map(|(name, value)| format!("{name} = {value}")).collect();
+    if settings.is_empty() || run(connection, &format!("SET SESSION {}", settings.join(", "))).await.is_ok() {
+        return Ok(());
+    }
+    // A hosted server may reserve one of them for its administrator. The others are set one by one. A connection that is
+    // lost meanwhile fails at the next statement of its user.
+    for setting in &settings {
+        let _ = run(connection, &format!("SET SESSION {setting}")).await;
+    }
+    Ok(())
+}
+
+/// Whether a variable, as the server shows it, has a value.
+fn is_set(shown: &str, value: &str) -> bool {
+    let shown = match shown {
+        "OFF" => "0",
+        "ON" => "1",
+        other => other,
+    };
+    shown == value.trim_matches('\'')
+}
+
+async fn run(connection: &mut MySqlConnection, sql: &str) -> Result<(), Failure> {
+    ask(connection, sql).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_has_its_value_is_not_set_again() {
+        for (shown, value, expected) in [
+            ("OFF", "0", true),
+            ("ON", "0", false),
+            ("1", "1", true),
+            ("NO_CHAIN", "'NO_CHAIN'", true),
+            ("", "''", true),
+            ("50", "50", true),
+            ("51", "50", false),
+        ] {
+            assert_eq!(is_set(shown, value), expected, "{shown} {value}");
+        }
+    }
+}

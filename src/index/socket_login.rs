@@ -1,0 +1,146 @@
+//! A login over a Unix socket with `caching_sha2_password`.
+//!
+//! A server that has the hash of a password in its cache verifies a login by a challenge. Otherwise the server asks for the
+//! password itself, which a client sends in clear text over a Unix socket, since no network is involved (MySQL manual,
+//! "Caching SHA-2 Pluggable Authentication"). The driver does not know that a socket is secure, and asks for a public key;
+//! the server takes that request for a wrong password. The login below fills the server's cache, so that the next login of
+//! the driver succeeds.
+//!
+//! The packets: MySQL Internals, "Connection Phase".
+
+use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+const PLUGIN: &str = "caching_sha2_password";
+
+/// Capabilities: the protocol of 4.1 and later, its form of passwords, and the name of a plugin.
+const CAPABILITIES: u32 = 0x0000_0200 | 0x0000_8000 | 0x0008_0000;
+const MAX_PACKET_BYTES: u32 = 1 << 20;
+const UTF8MB4_GENERAL_CI: u8 = 45;
+
+/// The size of an answer to the challenge. It is sent empty of meaning, so that the server asks for the password.
+const SCRAMBLE_BYTES: usize = 32;
+
+/// A server answers at once; a password that is wrong may be delayed on purpose.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+const OK: u8 = 0x00;
+const MORE_DATA: u8 = 0x01;
+const SWITCH_PLUGIN: u8 = 0xfe;
+const FULL_AUTHENTICATION: u8 = 0x04;
+
+/// Logs in with the password itself, and leaves. Returns whether the server accepted the login.
+pub(super) fn fill_password_cache(socket: &Path, user: &str, password: &str) -> Result<bool> {
+    let stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    log_in(stream, user, password)
+}
+
+fn log_in(mut stream: impl Read + Write, user: &str, password: &str) -> Result<bool> {
+    let (mut number, greeting) = receive(&mut stream)?;
+    // Version 10 of the protocol; an error comes instead if the server takes no login.
+    if greeting.first() != Some(&10) {
+        return Ok(false);
+    }
+    let mut reply = login_request(user);
+    loop {
+        send(&mut stream, number.wrapping_add(1), &reply)?;
+        let mut packet = receive(&mut stream)?;
+        // "The challenge was met" is followed by OK.
+        while matches!(packet.1.as_slice(), [MORE_DATA, other, ..] if *other != FULL_AUTHENTICATION) {
+            packet = receive(&mut stream)?;
+        }
+        number = packet.0;
+        reply = match packet.1.as_slice() {
+            [OK, ..] => return Ok(true),
+            [MORE_DATA, FULL_AUTHENTICATION, ..] => [password.as_bytes(), &[0]].concat(),
+            [SWITCH_PLUGIN, plugin @ ..] if plugin.starts_with(PLUGIN.as_bytes()) => vec![0; SCRAMBLE_BYTES],
+            _ => return Ok(false),
+        };
+    }
+}
+
+fn login_request(user: &str) -> Vec<u8> {
+    let mut packet = Vec::new();
+    packet.extend(CAPABILITIES.to_le_bytes());
+    packet.extend(MAX_PACKET_BYTES.to_le_bytes());
+    packet.push(UTF8MB4_GENERAL_CI);
+    packet.extend([0; 23]);
+    packet.extend(user.as_bytes());
+    packet.extend([0, SCRAMBLE_BYTES as u8]);
+    packet.extend([0; SCRAMBLE_BYTES]);
+    packet.extend(PLUGIN.as_bytes());
+    packet.push(0);
+    packet
+}
+
+/// Reads a packet and its sequence number.
+fn receive(stream: &mut impl Read) -> Result<(u8, Vec<u8>)> {
+    let mut header = [0; 4];
+    stream.read_exact(&mut header)?;
+    let [a, b, c, number] = header;
+    let bytes = u32::from_le_bytes([a, b, c, 0]);
+    if bytes == 0 || bytes > MAX_PACKET_BYTES {
+        return Err(Error::from(ErrorKind::InvalidData));
+    }
+    let mut payload = vec![0; bytes as usize];
+    stream.read_exact(&mut payload)?;
+    Ok((number, payload))
+}
+
+fn send(stream: &mut impl Write, number: u8, payload: &[u8]) -> Result<()> {
+    let [a, b, c, _] = (payload.len() as u32).to_le_bytes();
+    stream.write_all(&[&[a, b, c, number], payload].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// A server that greets, answers each packet of the client with the next of `answers`, and returns the packets that it received.
+    fn against(answers: Vec<Vec<u8>>) -> (Result<bool>, Vec<Vec<u8>>) {
+        let (mut server, client) = UnixStream::pair().unwrap();
+        let served = thread::spawn(move || {
+            let mut received = Vec::new();
+            send(&mut server, 0, &[10, b'9', 0]).unwrap();
+            for answer in answers {
+                let (number, packet) = receive(&mut server).unwrap();
+                received.push(packet);
+                send(&mut server, number + 1, &answer).unwrap();
+            }
+            received
+        });
+        let outcome = log_in(client, "pacs", "secret");
+        (outcome, served.join().unwrap())
+    }
+
+    #[test]
+    fn the_password_is_sent_when_the_server_asks_for_it_and_not_before() {
+        let (outcome, received) = against(vec![vec![MORE_DATA, FULL_AUTHENTICATION], vec![OK, 0]]);
+        assert!(outcome.unwrap());
+        assert!(!received[0].windows(6).any(|part| part == b"secret"));
+        assert_eq!(received[1], b"secret\0");
+    }
+
+    #[test]
+    fn a_server_that_switches_to_the_plugin_is_followed_and_to_another_is_left() {
+        let switch = |plugin: &str| [&[SWITCH_PLUGIN], plugin.as_bytes(), &[0; 22]].concat();
+        let (outcome, received) = against(vec![switch(PLUGIN), vec![MORE_DATA, FULL_AUTHENTICATION], vec![OK]]);
+        assert!(outcome.unwrap());
+        assert_eq!(received[1], [0; SCRAMBLE_BYTES]);
+        let (outcome, received) = against(vec![switch("mysql_clear_password")]);
+        assert!(!outcome.unwrap());
+        assert_eq!(received.len(), 1, "no password is sent");
+    }
+
+    #[test]
+    fn a_refusal_and_a_server_that_hangs_up_are_no_login() {
+        assert!(!against(vec![vec![0xff, 0x15, 0x04]]).0.unwrap());
+        assert!(against(vec![vec![MORE_DATA, FULL_AUTHENTICATION]]).0.is_err());
+    }
+}

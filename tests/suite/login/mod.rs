@@ -1,0 +1,7 @@
+//! How the program gets into a server: logins, encryption, sessions, and the errors where it does not get in.
+
+mod encryption;
+mod errors;
+mod fake_server;
+mod mysql;
+mod session;

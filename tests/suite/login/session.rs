@@ -1,0 +1,52 @@
+//! Sessions whose server limits results.
+
+use crate::support::{Index, PASSWORD, Said, Site};
+
+/// Defaults of a server that change results, cut them off or end statements, for users of one name only.
+const LIMITS: [&str; 12] = [
+    "sql_select_limit = 1",
+    "max_join_size = 1",
+    "sql_big_selects = 0",
+    "max_statement_time = 0.000001",
+    "sql_safe_updates = 1",
+    "sql_auto_is_null = 1",
+    "autocommit = 0",
+    "completion_type = 'CHAIN'",
+    "tx_read_only = 1",
+    "max_sort_length = 64",
+    "collation_connection = 'utf8mb4_bin'",
+    "lc_messages = 'de_DE'",
+];
+
+#[test]
+fn limits_that_a_server_sets_for_sessions_do_not_change_the_index() {
+    let site = Site::new();
+    for study in 1..=3 {
+        site.add_series("2021-11-12-FRI", study, 1, 20);
+    }
+    let expected = Index::mariadb(&site);
+    site.reindex(&expected, &[]).exits(0);
+    let index = Index::mariadb(&site);
+    let user = format!("limited_{}", index.name());
+    index.execute(&format!(
+        "CREATE USER {user}@'%' IDENTIFIED BY '{PASSWORD}'; GRANT SELECT, INSERT, UPDATE ON {}.* TO {user}@'%'",
+        index.name()
+    ));
+    // The server runs it at each login of a user without administrative rights. Other tests have such users, too.
+    let limits: Vec<String> = LIMITS
+        .iter()
+        .filter_map(|limit| limit.split_once(" = "))
+        .map(|(name, value)| {
+            format!("@@session.{name} = IF(CURRENT_USER() LIKE '{user}@%', {value}, @@session.{name})")
+        })
+        .collect();
+    index.execute(&format!("SET GLOBAL init_connect = \"SET {}\"", limits.join(", ")));
+    let url = index.url.replace("pacs@", &format!("{user}@"));
+    let mut command = site.program(&["reindex", "archive", "--quiet", "--index", &url, "--settle", "0s"]);
+    command.env("PACS_INDEX_PASSWORD", PASSWORD);
+    let runs = [Said::of(&mut command), Said::of(command.arg("--force"))];
+    index.execute(&format!("SET GLOBAL init_connect = ''; DROP USER {user}@'%'"));
+    let [first, second] = runs.map(|said| said.exits(0));
+    assert_eq!((first.figure("inserted"), second.figure("unchanged")), (60, 60));
+    assert_eq!(index.dump(), expected.dump());
+}
