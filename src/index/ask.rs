@@ -5,7 +5,7 @@ use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
 use sqlx::{AssertSqlSafe, Column, Executor, Row};
 
 use super::Failure;
-use super::mysql::{failure, text};
+use super::mysql_error::failure;
 
 #[derive(Debug)]
 pub enum Answer {
@@ -46,6 +46,12 @@ impl<const N: usize> From<[(&str, &str); N]> for NamedRow {
     fn from(columns: [(&str, &str); N]) -> Self {
         NamedRow(columns.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect())
     }
+}
+
+/// The text of a value. Columns may have a binary collation, which the driver does not take for text.
+pub(super) fn text(row: &sqlx::mysql::MySqlRow, column: usize) -> Option<String> {
+    let bytes: Option<Vec<u8>> = row.try_get_unchecked(column).ok().flatten();
+    bytes.map(|bytes| String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
 
 /// Column, SQL syntax, table, system variable: the error references of the MySQL and MariaDB manuals.

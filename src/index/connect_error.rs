@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError};
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
 
 use super::Failure;
-use super::mysql::failure;
+use super::mysql_error::failure;
 
 /// The error of a wrong user or password.
 pub(super) const ACCESS_DENIED: u16 = 1045;

@@ -39,6 +39,7 @@ pub mod mend;
 mod missing;
 mod missing_right;
 mod mysql;
+mod mysql_error;
 mod mysql_url;
 pub mod names;
 mod order;

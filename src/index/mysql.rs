@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlRow};
+use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlRow};
 
-use super::ask::{self, Answer};
+use super::ask::{self, Answer, text};
 use super::column::{Found, Kind};
-use super::columns::{self, Engine};
+use super::columns::Engine;
 use super::connect::Login;
 use super::connect_error::ConnectError;
 use super::connection::{connection, within};
 use super::members::EnumMembers;
+use super::mysql_error::{failure, is_out_of_statements};
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
-use super::{Failure, MissingRight, Refusal, Value, literal};
+use super::{Failure, Value, literal};
 
 const CONNECTING: Duration = Duration::from_secs(10);
 
@@ -75,13 +76,6 @@ fn dialect() -> Dialect {
 
 /// What servers of before 2013 take (MySQL manual, max_allowed_packet).
 const SMALLEST_PACKET: usize = 1 << 20;
-
-/// The capacity of the driver's cache of prepared statements, which closes one when it is full: more than the fixed set
-/// of texts has. A server takes 16,382 by default from all its connections.
-pub(super) const STATEMENTS: usize = 512;
-
-/// Error 1461: the server's connections together have prepared as many statements as it takes.
-const OUT_OF_STATEMENTS: u16 = 1461;
 
 connection!(MySql, MySqlConnection, MySqlArguments, MySqlRow);
 
@@ -183,14 +177,6 @@ fn with_values(sql: &str, values: &[Value<'_>]) -> Option<String> {
     literal::with_values(sql, values)
 }
 
-fn is_out_of_statements(error: &sqlx::Error) -> bool {
-    let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
-    error.is_some_and(|error| error.number() == OUT_OF_STATEMENTS)
-}
-
-/// Error 1180: the server has not made a commit.
-const ERROR_DURING_COMMIT: u16 = 1180;
-
 /// A column as the catalogue describes it.
 fn found(row: Vec<Option<String>>) -> Option<Found> {
     let [name, kind, whole, characters, bytes, set, nullable, default, extra, privileges, collation] =
@@ -225,87 +211,4 @@ fn found(row: Vec<Option<String>>) -> Option<Found> {
         is_unique: false,
         is_read_only: may("select") && !(may("insert") && may("update")),
     })
-}
-
-/// Columns may have a binary collation, which the driver does not take for text.
-pub(super) fn text(row: &MySqlRow, column: usize) -> Option<String> {
-    let bytes: Option<Vec<u8>> = sqlx::Row::try_get_unchecked(row, column).ok().flatten();
-    bytes.map(|bytes| String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
-}
-
-/// Errors that say nothing of a row: access, database, table, disk.
-const HARMLESS: [u16; 12] = [1021, 1044, 1045, 1049, 1114, 1130, 1142, 1143, 1146, 1153, 1665, 1698];
-
-/// The server is going down or full, or has cut the connection or the statement; or a proxy has lost it. One that has
-/// become read-only may be about to hand over to another: the next connection tells.
-fn is_away(number: u16) -> bool {
-    const FULL: [u16; 3] = [1040, 1203, 1226];
-    const GOING_DOWN: [u16; 5] = [1053, 1077, 1078, 1079, 1080];
-    const CUT: [u16; 11] = [1152, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 3168, 3169, 4031];
-    const READ_ONLY: [u16; 3] = [1290, 1792, 1836];
-    const OF_PROXIES: [u16; 5] = [2002, 2003, 2006, 2013, 9001];
-    [&FULL[..], &GOING_DOWN, &CUT, &READ_ONLY, &OF_PROXIES].concat().contains(&number)
-}
-
-/// A Galera node that is not part of a primary component, or is joining it. Elsewhere the number means an unknown command.
-fn is_not_ready(number: u16, message: &str) -> bool {
-    number == 1047 && message.contains("WSREP")
-}
-
-/// Server error numbers and SQL states: the error references of the MySQL and MariaDB manuals. The message of an error
-/// about a row may hold its values: only the name of a column is taken from it.
-pub(super) fn failure(error: sqlx::Error) -> Failure {
-    let Some(refused) = error.as_database_error().and_then(|e| e.try_downcast_ref::<MySqlDatabaseError>()) else {
-        return match error {
-            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-                Failure::Unreachable(error.to_string())
-            }
-            _ => Failure::Lost(error.to_string()),
-        };
-    };
-    let number = refused.number();
-    let class = refused.code().unwrap_or_default().get(..2).unwrap_or_default();
-    match (number, class) {
-        (1062 | 1586, _) => Failure::Duplicate,
-        (1020 | 1205 | 1213, _) => Failure::Busy(format!("error {number}")),
-        (_, "22" | "23" | "44" | "45") | (1264 | 1265 | 1364 | 1366 | 1406 | 1411 | 1526 | 3819 | 4025, _) => {
-            let column = column_of(refused.message());
-            let detail = column.map_or(format!("error {number}"), |name| format!("error {number} for column `{name}`"));
-            Failure::Refused(Refusal { code: "refused-by-index", detail })
-        }
-        // A node that has lost its cluster rolls back; the next statement meets error 1047.
-        (ERROR_DURING_COMMIT, _) => Failure::RolledBack(format!("error {number}: {}", refused.message())),
-        (1142 | 1143 | 1227, _) => match MissingRight::parse(refused.message()) {
-            Some(right) => Failure::Denied(right),
-            None => Failure::Lost(format!("error {number}: {}", refused.message())),
-        },
-        _ if is_away(number) || is_not_ready(number, refused.message()) => {
-            Failure::Unreachable(format!("error {number}: {}", refused.message()))
-        }
-        _ if HARMLESS.contains(&number) => Failure::Lost(format!("error {number}: {}", refused.message())),
-        _ => Failure::Lost(format!("error {number}, see the manual of the server")),
-    }
-}
-
-/// The column in "... for column 'x' at row 3" or "... for column `db`.`table`.`x` at row 3".
-fn column_of(message: &str) -> Option<&str> {
-    let name = message.rsplit_once("column ")?.1.split(" at row").next()?;
-    let name = name.trim_matches(['\'', '`']).rsplit(['.', '`']).next()?;
-    // A value could read like such a phrase: only a column's name is passed on.
-    columns::is_known(name).then_some(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_s_message_gives_away_the_column_and_nothing_else() {
-        assert_eq!(column_of("Data too long for column 'origid' at row 1"), Some("origid"));
-        assert_eq!(
-            column_of("Incorrect string value: '\\xE4' for column `p`.`patient`.`lastname` at row 7"),
-            Some("lastname")
-        );
-        assert_eq!(column_of("Incorrect date value: 'Doe column Jane'"), None);
-    }
 }
