@@ -236,19 +236,16 @@ pub fn is_random(uid: &str) -> bool {
 mod tests {
     use super::*;
     use crate::archive::FileState;
-    use crate::dicom::{ATTRIBUTES, Instance, packed};
-    use crate::index::Value;
+    use crate::dicom::{Instance, Table};
     use crate::index::entry::StoredFile;
     use crate::index::recorder::FileRecord;
 
+    const CORE: [Table; 4] = [Table::Patient, Table::Study, Table::Series, Table::Image];
+
     fn entry(n: u32) -> Entry {
         let uid = format!("2.25.{}", u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let mut bytes = vec![0; 12];
-        for attribute in ATTRIBUTES {
-            let key = attribute.column == attribute.table.key() && attribute.table.is_core();
-            packed::put(if key { Value::Text(&uid) } else { Value::Null }, &mut bytes);
-        }
-        let instance = Instance::unpack(&mut bytes.as_slice()).unwrap();
+        let keys: Vec<_> = CORE.iter().map(|table| (*table, table.key(), uid.as_str())).collect();
+        let instance = Instance::with_texts(&keys);
         let file = StoredFile { path: format!("/store/{n}").into(), modified: -5, root: 1 };
         let state = FileState { size: 7, modified: 3 };
         let received = jiff::civil::date(2021, 11, 12).at(1, 2, 3, 0);

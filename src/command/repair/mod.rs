@@ -23,10 +23,10 @@ use crate::index::mend::Mender;
 use crate::index::server::Server;
 use crate::index::{Failure, Location};
 use crate::settings::repair::Scope;
-use crate::{cli, new_file, settings};
+use crate::{cli, settings};
 use insert::Keys;
 use step::{Step, objection};
-use undo::{Revert, Undo};
+use undo::{Revert, Undo, UndoFile};
 
 #[derive(Default)]
 struct Did {
@@ -96,7 +96,7 @@ impl Repair {
         }
         self.compare_paths(&enabled, &scope, typed)?;
         ask(typed.yes)?;
-        let mut undo = new_file::create(undo_file, "the undo file", "--undo-file", false)?;
+        let mut undo = UndoFile::create(undo_file)?;
         let mut files = Vec::new();
         for step in enabled {
             match step {
@@ -133,7 +133,7 @@ impl Repair {
         files: Vec<(String, PathBuf)>,
         scope: &Scope,
         typed: &cli::Repair,
-        undo: &mut File,
+        undo: &mut UndoFile,
     ) -> Result<()> {
         let mut instances = Vec::new();
         for (key, file) in files {
@@ -155,10 +155,10 @@ impl Repair {
         let lines = insert::undo(&before, &after);
         self.did.inserted +=
             lines.iter().filter(|line| matches!(line, Undo::Remove { table, .. } if table == "image")).count() as u64;
-        lines.iter().try_for_each(|line| undo::note(undo, line))
+        lines.iter().try_for_each(|line| undo.record(line))
     }
 
-    fn step(&mut self, step: Step, scope: &Scope, undo: &mut File) -> Result<()> {
+    fn step(&mut self, step: Step, scope: &Scope, undo: &mut UndoFile) -> Result<()> {
         match step {
             Step::SetPath { key, from, to, file } => {
                 match objection(&key, &file, from.as_deref(), &scope.path_map, &scope.locator) {
@@ -187,7 +187,7 @@ impl Repair {
         key: &str,
         from: Option<String>,
         to: Option<String>,
-        undo: &mut File,
+        undo: &mut UndoFile,
     ) -> Result<()> {
         let skipped = format!("{} {key}: {column} has changed since the audit", table.name());
         let index = self.index.clone();
@@ -205,7 +205,7 @@ impl Repair {
             from: to.clone(),
             to: from.clone(),
         };
-        undo::note(undo, &line)?;
+        undo.record(&line)?;
         match self.mender.set(table, key, column, from.as_deref(), to.as_deref()).map_err(failed)? {
             true => self.did.set += 1,
             false => self.did.skipped.push(skipped),
@@ -213,7 +213,7 @@ impl Repair {
         Ok(())
     }
 
-    fn remove(&mut self, key: String, path: &str, file: &Path, undo: &mut File) -> Result<()> {
+    fn remove(&mut self, key: String, path: &str, file: &Path, undo: &mut UndoFile) -> Result<()> {
         let index = self.index.clone();
         let failed = |failure: Failure| failed(&index, &failure);
         // Only a file that is known to be missing may lose its row.
@@ -223,7 +223,7 @@ impl Repair {
             self.did.skipped.push(format!("image {key}: its row is gone, or its file is there"));
             return Ok(());
         };
-        undo::note(undo, &Undo::PutBack { table: "image".into(), row })?;
+        undo.record(&Undo::PutBack { table: "image".into(), row })?;
         match self.mender.remove_image(&key, path).map_err(failed)? {
             true => self.did.removed += 1,
             false => self.did.skipped.push(format!("image {key}: its path has changed since the audit")),

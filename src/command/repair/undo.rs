@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +12,10 @@ use super::step::{is_count, settable};
 use crate::audit::plan;
 use crate::dicom::Table;
 use crate::error::{Error, Result};
+use crate::full_disk;
 use crate::index::Failure;
 use crate::index::mend::{Mender, WholeRow};
+use crate::new_file;
 
 /// A line of an undo file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,16 +54,30 @@ pub enum Revert {
     Restore { table: Table, key: String, columns: BTreeMap<String, [Option<String>; 2]> },
 }
 
-/// Writes a line so that it survives a crash of the machine.
-pub fn note(undo: &mut File, line: &Undo) -> Result<()> {
-    let text = serde_json::to_string(line).map_err(io::Error::from);
-    let written = text.and_then(|text| undo.write_all((text + "\n").as_bytes())).and_then(|()| undo.sync_data());
-    written.map_err(|error| {
-        Error::unfinished(
-            format!("the undo file cannot be written: {error}"),
-            "The repair changes nothing that it cannot record there. Make room, audit again, and go on with a new plan.",
-        )
-    })
+/// The file of a repair's undo lines. Each line survives a crash of the machine.
+pub struct UndoFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl UndoFile {
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = new_file::create(path, "the undo file", "--undo-file", false)?;
+        Ok(UndoFile { path: path.to_owned(), file })
+    }
+
+    /// Writes a line, which is on the disk when this returns.
+    pub fn record(&mut self, line: &Undo) -> Result<()> {
+        let text = serde_json::to_string(line).map_err(io::Error::from);
+        let written = text.and_then(|text| self.file.write_all((text + "\n").as_bytes()));
+        written.and_then(|()| self.file.sync_data()).map_err(|error| {
+            let error = full_disk::named_by_file(&self.path, error);
+            Error::unfinished(
+                format!("the undo file cannot be written: {error}"),
+                "The repair changes nothing that it cannot record there. Make room, audit again, and go on with a new plan.",
+            )
+        })
+    }
 }
 
 /// The lines of an undo file, the last change first. An error names the line that no repair can have written.
