@@ -65,6 +65,20 @@ galera_node() {
     mariadb_ready "node$1"
 }
 
+# galera_choose_ports COUNT: sets GALERA_BASE, below the ports that the system gives to connections, so that the ports of
+# all nodes are free.
+galera_choose_ports() {
+    local n is_free
+    while :; do
+        GALERA_BASE=$((10000 + RANDOM % 9000))
+        is_free=1
+        for n in $(seq 0 $((10 * $1))); do
+            if (exec 3<>"/dev/tcp/127.0.0.1/$((GALERA_BASE + n))") 2>/dev/null; then is_free=; fi
+        done
+        if [ -n "$is_free" ]; then return; fi
+    done
+}
+
 # galera_start COUNT: starts a cluster of COUNT nodes, named node0, node1 and so on.
 galera_start() {
     local n nodes=""
@@ -72,7 +86,7 @@ galera_start() {
     # The users are created on each node by itself, so that all have equal data.
     sed -i '1i SET SESSION wsrep_on = OFF;' "$MARIADB_DIR/init.sql"
     galera_write_transfer
-    GALERA_BASE=$((40000 + RANDOM % 10000))
+    galera_choose_ports "$1"
     # The first node's data, once they hold the cluster's position, are the data of all nodes.
     galera_node 0 gcomm://
     mariadb_end node0

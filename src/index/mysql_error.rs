@@ -17,7 +17,7 @@ pub(super) fn is_out_of_statements(error: &sqlx::Error) -> bool {
 }
 
 /// Errors that say nothing of a row: access, database, table, disk.
-const HARMLESS: [u16; 12] = [1021, 1044, 1045, 1049, 1114, 1130, 1142, 1143, 1146, 1153, 1665, 1698];
+const HARMLESS: [u16; 13] = [1021, 1044, 1045, 1049, 1054, 1114, 1130, 1142, 1143, 1146, 1153, 1665, 1698];
 
 /// The server is going down or full, or has cut the connection or the statement; or a proxy has lost it. One that has
 /// become read-only may be about to hand over to another: the next connection tells.

@@ -82,7 +82,13 @@ pub fn outcome(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> (Ve
     let text = fs::read_to_string(site.path("rejected.jsonl")).unwrap();
     let mut listed: Vec<String> = text.lines().map(str::to_owned).collect();
     listed.sort();
-    let account = said.out.lines().skip(1).filter(|line| !line.contains("covered in")).collect::<Vec<_>>().join("\n");
+    let account = said
+        .out
+        .lines()
+        .skip(1)
+        .filter(|line| !line.contains("covered in") && !line.starts_with("paths are stored as"))
+        .collect::<Vec<_>>()
+        .join("\n");
     (index.dump(), listed, account)
 }
 

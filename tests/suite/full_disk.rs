@@ -89,7 +89,9 @@ fn a_full_disk_of_a_report_is_named() {
     }
     let last = small.0.join("last").display().to_string();
     let command = ["audit", "archive", "--quiet", "--settle", "0s", "--index", &index.url, "--last", &last];
-    assert_names(&site.run(&command), &small.0);
+    // The audit itself is complete.
+    let said = site.run(&command).exits(1);
+    assert!(said.err.contains(&format!("the disk of {} is full", small.0.display())), "{}", said.err);
 }
 
 #[test]

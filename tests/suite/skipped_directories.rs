@@ -130,7 +130,8 @@ fn audit(site: &Site, root: &str, index: &Index, more: &[&str]) -> Said {
 
 fn findings(site: &Site) -> Vec<(String, String)> {
     let text = fs::read_to_string(site.path("findings.jsonl")).unwrap_or_default();
-    let lines = text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    // The first line states the scope of the audit.
+    let lines = text.lines().skip(1).map(|line| serde_json::from_str::<Json>(line).unwrap());
     let text = |line: &Json, key: &str| line[key].as_str().unwrap_or_default().to_owned();
     lines.map(|line| (text(&line, "check"), text(&line, "uid"))).collect()
 }

@@ -23,7 +23,8 @@ fn audited(site: &Site, url: &str) -> BTreeSet<String> {
     let mut audit = site.program(&["audit", &archive, "--index", url, "--quiet", "--settle", "0s"]);
     Said::of(audit.args(["--level", "full", "--json", "findings.jsonl"]));
     let text = fs::read_to_string(site.path("findings.jsonl")).unwrap_or_default();
-    let lines = text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    // The first line states the scope of the audit.
+    let lines = text.lines().skip(1).map(|line| serde_json::from_str::<Json>(line).unwrap());
     lines.map(|line| line["uid"].as_str().unwrap().to_owned()).collect()
 }
 
