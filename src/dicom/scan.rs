@@ -33,6 +33,9 @@ pub struct Scan<'s, 'b, S> {
 /// and those of undefined length can only be passed over by reading.
 const FOR_RETIRED: u64 = 256 * 1024;
 
+/// The number of bytes of the next element that a look ahead takes.
+const LOOKED_AHEAD: u64 = 8;
+
 /// A wanted sequence that the scan stands in, or an item of it.
 #[derive(Clone, Copy)]
 struct Nest {
@@ -95,6 +98,10 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                 Err(end) => return Err(end),
             };
             if element.tag > self.wanted.last_in_use && !self.out_of_order && self.header.is_whole() {
+                if self.is_damaged(&element, encoding)? {
+                    self.elements.skip(&element, encoding)?;
+                    continue;
+                }
                 if element.tag > self.wanted.last {
                     return Ok(());
                 }
@@ -116,6 +123,15 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                 _ => self.take_or_skip(&element, encoding)?,
             }
         }
+    }
+
+    /// Whether the tag of an element is damaged, as far as the bytes at hand show: the element behind continues the order
+    /// of those before.
+    fn is_damaged(&mut self, element: &Element, encoding: Encoding) -> Result<bool, End> {
+        let has_read = |length: &u64| self.elements.window.has_read(length.saturating_add(LOOKED_AHEAD));
+        let Some(length) = element.length.filter(has_read) else { return Ok(false) };
+        let next = self.elements.tag_ahead(length, encoding)?;
+        Ok(next.is_some_and(|next| self.previous < next && next <= self.wanted.last_in_use))
     }
 
     fn take_or_skip(&mut self, element: &Element, encoding: Encoding) -> Result<(), End> {

@@ -127,6 +127,11 @@ impl<'b, S: Source> Window<'b, S> {
         self.position = self.position.saturating_add(n);
     }
 
+    /// Whether `n` more bytes were read already.
+    pub fn has_read(&self, n: u64) -> bool {
+        self.at_hand(self.position) as u64 >= n
+    }
+
     /// True if `n` more bytes are known to lie beyond the end.
     pub fn ends_within(&self, n: u64) -> bool {
         self.source.size().is_some_and(|size| self.position.saturating_add(n) > size)

@@ -11,7 +11,7 @@ const NO_NUMBER: Values = &[("series.seriesnumber", "-")];
 const WITHOUT_ROWS: Values = &[("image.numrows", "-"), ("image.numcolumns", "-"), ("image.bitsstored", "-")];
 
 pub fn cases() -> Vec<Case> {
-    [group_0000(), first_tag(), zeros()].into_iter().flatten().collect()
+    [later_tags(), first_tag(), zeros()].into_iter().flatten().collect()
 }
 
 /// A tag that has become another one.
@@ -22,7 +22,7 @@ fn damaged(draft: Draft, tag: Tag, to: Tag) -> Draft {
     draft.raw(tag, writer.element(to, vr, value))
 }
 
-fn group_0000() -> Vec<Case> {
+fn later_tags() -> Vec<Case> {
     let plain = Draft::plain;
     let (implicit, big) = (|| Draft::of(uids::IMPLICIT_VR_LITTLE_ENDIAN), || Draft::of(BIG_ENDIAN));
     const IMPLICIT: Values = &[("series.seriesnumber", "-"), ("image.xfersyntax", "1.2.840.10008.1.2")];
@@ -30,6 +30,7 @@ fn group_0000() -> Vec<Case> {
     const NO_ROWS: Values = &[("image.numrows", "-")];
     const NAMELESS: Values = &[("patient.lastname", ""), ("patient.firstname", "")];
     let number = |draft: Draft, element| damaged(draft, SERIES_NUMBER, (0, element)).file();
+    let high = |draft: Draft, tag| damaged(draft, SERIES_NUMBER, tag).file();
     let nameless = plain().raw(PATIENT_NAME, Writer::EXPLICIT.text((0, 0x10), "PN", "Testmann^Theo"));
     let large = plain().before(ROWS, &Writer::EXPLICIT.element((0, 0x1001), "OB", &[0; 70_000]));
     let empty = plain().before(ROWS, &Writer::EXPLICIT.element((0, 0), "LO", b""));
@@ -39,6 +40,12 @@ fn group_0000() -> Vec<Case> {
         indexed("a tag of group 0000 behind the UIDs, implicit", number(implicit(), 0x11), IMPLICIT),
         indexed("a tag (0000,0000) behind the UIDs, implicit", number(implicit(), 0), IMPLICIT),
         indexed("a tag of group 0000 behind the UIDs, big endian", number(big(), 0x11), BIG),
+        indexed("a tag of group FF20 behind the UIDs", high(plain(), (0xFF20, 0x11)), NO_NUMBER),
+        indexed("a tag of a private high group behind the UIDs", high(plain(), (0x8021, 0x11)), NO_NUMBER),
+        indexed("a number with the tag of Pixel Data", high(plain(), (0x7FE0, 0x10)), NO_NUMBER),
+        indexed("a number with the tag of a delimiter", high(plain(), (0xFFFE, 0xE00D)), NO_NUMBER),
+        indexed("a tag of group FF20 behind the UIDs, implicit", high(implicit(), (0xFF20, 0x11)), IMPLICIT),
+        indexed("a tag of group FF20 behind the UIDs, big endian", high(big(), (0xFF20, 0x11)), BIG),
         indexed("rows of group 0000", damaged(plain(), ROWS, (0, 0x10)).file(), NO_ROWS),
         indexed("a name of group 0000", nameless.file(), NAMELESS),
         indexed("a large element of group 0000", large.file(), &[]),
