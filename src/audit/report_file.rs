@@ -113,13 +113,16 @@ impl ReportFile {
         self.path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0)
     }
 
-    /// Deletes all files of this dated name but the newest ones. Returns a message about those that cannot be deleted.
+    /// Deletes all reports of this dated name but the newest ones. A file that is no report, and a plan that was edited, are
+    /// kept. Returns a message about reports that cannot be deleted.
     pub fn prune(&self, keep: u32) -> Option<String> {
         let dated = self.dated.as_ref().filter(|_| self.has_date())?;
         // This report is the newest one, whatever date another name has.
         let is_other = |path: &PathBuf| path.file_name() != self.path.file_name();
+        let is_report = |path: &PathBuf| self.is_former(path).unwrap_or(false);
         let files = dated.files_in(directory(&self.path));
-        let old = files.map(|files| files.into_iter().filter(is_other).skip(keep.saturating_sub(1) as usize));
+        let reports = files.map(|files| files.into_iter().filter(is_other).filter(is_report));
+        let old = reports.map(|reports| reports.skip(keep.saturating_sub(1) as usize));
         let pruned = old.and_then(|mut old| old.try_for_each(std::fs::remove_file));
         pruned.err().map(|error| format!("{}: older reports cannot be deleted: {error}", self.shown()))
     }

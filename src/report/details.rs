@@ -49,7 +49,8 @@ impl YoungFiles {
                 out,
                 format_args!(
                     "MOST FILES ARE YOUNG: {left} were modified less than {limit:#} ago and are not indexed. If the archive \
-                     was restored or copied just now, run the same command again with --settle 0s"
+                     was restored or copied just now, run the same command again with --settle 0s; its files may have lost their \
+                     times, so for an empty index add --received-from path,study-date,mtime"
                 ),
             ),
             false => line(

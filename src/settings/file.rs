@@ -202,13 +202,21 @@ fn unknown(place: &str, key: &str, command: &Command) -> Error {
             "It comes from the environment variable PACS_INDEX_PASSWORD, a password-file or a defaults-file.",
         );
     }
+    let name = command.get_name();
     let distance = |known: &String| strsim::damerau_levenshtein(known, key);
-    let nearest = arguments(command).map(key_of).min_by_key(distance).unwrap_or_default();
+    let nearest = arguments(command).map(key_of).min_by_key(distance);
+    let hint = match nearest.filter(|nearest| distance(nearest) <= MISTYPED.min(key.chars().count() / 2)) {
+        Some(nearest) => format!("Did you mean `{nearest}`? "),
+        None => String::new(),
+    };
     Error::usage(
-        format!("{place}: `{key}` is no setting"),
-        format!("Did you mean `{nearest}`? Settings are called like the options of {}.", command.get_name()),
+        format!("{place}: `{key}` is not a setting of {name}"),
+        format!("{hint}Settings are called like the options of {name}; see pacs-index {name} --help."),
     )
 }
+
+/// The maximum number of letters by which a key differs from the setting that was meant.
+const MISTYPED: usize = 3;
 
 /// Names the line and its key. The value, and the parser's message about it, may hold a secret.
 fn no_toml(file: &Path, text: &str, error: &toml::de::Error) -> Error {

@@ -95,7 +95,7 @@ fn recalling_takes_two_who_want_it() {
     }
     fs::write(site.path("site.toml"), "recall = 'allow'\nallow-recall = true").unwrap();
     let said = site.reindex(&index, &["--config", "site.toml"]).exits(2);
-    assert!(said.err.contains("`allow-recall` is no setting"), "{}", said.err);
+    assert!(said.err.contains("`allow-recall` is not a setting of"), "{}", said.err);
 }
 
 /// A gateway that shows what is on tape as any other file, and takes its time.

@@ -200,6 +200,20 @@ fn reports_of_each_kind_are_dated_and_pruned_by_the_time_in_their_names() {
 }
 
 #[test]
+fn keep_deletes_neither_an_edited_plan_nor_a_file_that_is_no_report() {
+    let (site, index) = indexed();
+    let notes = site.path("reports/audit-2025-12-30.jsonl");
+    fs::write(&notes, "notes of a person\n").unwrap();
+    audited(&site, &index, &["--plan", "reports/plan-2025-12-30.jsonl"]);
+    let edited = site.path("reports/plan-2025-12-30.jsonl");
+    let plan = fs::read_to_string(&edited).unwrap();
+    fs::write(&edited, plan + "\n").unwrap();
+    let reports = ["--json", "reports/audit-%F.jsonl", "--plan", "reports/plan-%F.jsonl", "--keep", "1"];
+    audited(&site, &index, &reports).exits(0);
+    assert!(notes.exists() && edited.exists());
+}
+
+#[test]
 fn keep_needs_a_report_with_a_date() {
     let (site, index) = indexed();
     let refused: [&[&str]; 6] = [

@@ -96,7 +96,7 @@ fn the_settings_file_of_a_site_serves_a_repair() {
     assert_eq!(index.count("image"), 0);
     fs::write(site.path("site.toml"), settings + "path-maps = []\n").unwrap();
     let said = Said::of(&mut site.program(&["repair", "--config", "site.toml", "plan.jsonl"])).exits(2);
-    assert!(said.err.contains("`path-maps` is no setting"), "{}", said.err);
+    assert!(said.err.contains("`path-maps` is not a setting of repair"), "{}", said.err);
 }
 
 /// The five rows, and the head of a plan.
