@@ -36,6 +36,8 @@ const FOR_RETIRED: u64 = 256 * 1024;
 /// The number of bytes of the next element that a look ahead takes.
 const LOOKED_AHEAD: u64 = 8;
 
+const PIXEL_DATA_GROUP: u16 = 0x7FE0;
+
 /// A wanted sequence that the scan stands in, or an item of it.
 #[derive(Clone, Copy)]
 struct Nest {
@@ -97,6 +99,13 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                 Err(End::Reached) => return Ok(()),
                 Err(end) => return Err(end),
             };
+            // An item or a delimiter that belongs to no sequence: its tag is no step in the order of the data set.
+            if element.tag.group() == ITEM.group() {
+                if element.tag == ITEM {
+                    self.elements.skip(&element, encoding)?;
+                }
+                continue;
+            }
             if element.tag > self.wanted.last_in_use && !self.out_of_order && self.header.is_whole() {
                 if self.is_damaged(&element, encoding)? {
                     self.elements.skip(&element, encoding)?;
@@ -118,18 +127,19 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                     }
                     self.elements.skip(&element, encoding)?;
                 }
-                // A delimiter that closes nothing.
-                ITEM_DELIMITATION | SEQUENCE_DELIMITATION => {}
                 _ => self.take_or_skip(&element, encoding)?,
             }
         }
     }
 
-    /// Whether the tag of an element is damaged, as far as the bytes at hand show: the element behind continues the order
-    /// of those before.
+    /// Whether the tag of an element is damaged: the element behind continues the order of those before. Behind Pixel Data,
+    /// which ends most files, only bytes at hand are looked at.
     fn is_damaged(&mut self, element: &Element, encoding: Encoding) -> Result<bool, End> {
-        let has_read = |length: &u64| self.elements.window.has_read(length.saturating_add(LOOKED_AHEAD));
-        let Some(length) = element.length.filter(has_read) else { return Ok(false) };
+        let Some(length) = element.length else { return Ok(false) };
+        let is_at_hand = self.elements.window.has_read(length.saturating_add(LOOKED_AHEAD));
+        if !is_at_hand && element.tag.group() == PIXEL_DATA_GROUP {
+            return Ok(false);
+        }
         let next = self.elements.tag_ahead(length, encoding)?;
         Ok(next.is_some_and(|next| self.previous < next && next <= self.wanted.last_in_use))
     }

@@ -33,6 +33,8 @@ fn later_tags() -> Vec<Case> {
     let high = |draft: Draft, tag| damaged(draft, SERIES_NUMBER, tag).file();
     let nameless = plain().raw(PATIENT_NAME, Writer::EXPLICIT.text((0, 0x10), "PN", "Testmann^Theo"));
     let large = plain().before(ROWS, &Writer::EXPLICIT.element((0, 0x1001), "OB", &[0; 70_000]));
+    let before_rows = |bytes: &[u8]| plain().before(ROWS, bytes).file();
+    let long_high = plain().before(ROWS, &Writer::EXPLICIT.element((0xFF20, 0x1001), "OB", &[0; 70_000]));
     let empty = plain().before(ROWS, &Writer::EXPLICIT.element((0, 0), "LO", b""));
     vec![
         indexed("a tag of group 0000 behind the UIDs", number(plain(), 0x11), NO_NUMBER),
@@ -49,6 +51,9 @@ fn later_tags() -> Vec<Case> {
         indexed("a name of group 0000", nameless.file(), NAMELESS),
         indexed("a large element of group 0000", large.file(), &[]),
         indexed("an empty element (0000,0000)", empty.file(), &[]),
+        indexed("a delimiter of no sequence", before_rows(b"\xFE\xFF\xDD\xE0\0\0\0\0"), &[]),
+        indexed("an item of no sequence", before_rows(b"\xFE\xFF\x00\xE0\x04\0\0\0abcd"), &[]),
+        indexed("a long element of group FF20", long_high.file(), &[]),
         indexed("eight zeros between elements", plain().before(ROWS, &[0; 8]).file(), &[]),
         indexed(
             "eight zeros between elements, big endian",
