@@ -6,11 +6,14 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{EUC_JP, EUC_KR, Encoding, GBK, UTF_16BE, UTF_16LE};
+use encoding_rs::{EUC_JP, EUC_KR, Encoding, GBK, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE};
 
 use super::charset_term::{G1, Term, single_byte};
 
 const ESC: u8 = 0x1B;
+
+/// The byte order mark of UTF-8, which no text of another character set begins with.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What bytes below 0x80 mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +41,16 @@ enum Repertoire {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Charset {
     repertoire: Repertoire,
+    /// UTF-8 is declared behind a set of single bytes, where PS3.3 does not allow UTF-8. Few texts in such a set are
+    /// valid UTF-8.
+    may_be_utf8: bool,
     /// Every declared term is known.
     pub is_understood: bool,
 }
 
 impl Default for Charset {
     fn default() -> Self {
-        Charset { repertoire: Repertoire::Undeclared, is_understood: true }
+        Charset { repertoire: Repertoire::Undeclared, may_be_utf8: false, is_understood: true }
     }
 }
 
@@ -68,7 +74,8 @@ impl Charset {
         let declared = String::from_utf8_lossy(raw);
         let terms: Vec<Term> = declared.split('\\').map(Term::parse).collect();
         let is_understood = !terms.iter().any(|term| matches!(term, Term::Unknown));
-        Charset { repertoire: Repertoire::of(&terms), is_understood }
+        let may_be_utf8 = terms.iter().any(|term| matches!(term, Term::Whole(encoding) if *encoding == UTF_8));
+        Charset { repertoire: Repertoire::of(&terms), may_be_utf8, is_understood }
     }
 
     /// Returns whether text may be UTF-16, in which a NUL is half a character.
@@ -81,8 +88,20 @@ impl Charset {
             let text = str::from_utf8(raw).expect("ASCII is UTF-8");
             return Decoded { text: Cow::Borrowed(text), damaged: false };
         }
+        if let Some(marked) = raw.strip_prefix(BYTE_ORDER_MARK)
+            && str::from_utf8(marked).is_ok()
+            && !(self.is_wide() && raw.contains(&0))
+        {
+            return Charset { repertoire: Repertoire::Whole(UTF_8), ..*self }.decode(marked, kind);
+        }
         match self.repertoire {
+            Repertoire::Whole(encoding) if raw.contains(&ESC) && !has_own_escapes(encoding) => {
+                segments(raw, G1::Whole(encoding), kind)
+            }
             Repertoire::Whole(encoding) => decode_whole(encoding, raw),
+            Repertoire::Extended(_) if self.may_be_utf8 && !raw.contains(&ESC) && str::from_utf8(raw).is_ok() => {
+                decode_whole(UTF_8, raw)
+            }
             Repertoire::Undeclared if !raw.contains(&ESC) => {
                 let text = match str::from_utf8(raw) {
                     Ok(text) => Cow::Borrowed(text),
@@ -127,6 +146,11 @@ impl Repertoire {
 
 fn is_utf16(encoding: &'static Encoding) -> bool {
     encoding == UTF_16LE || encoding == UTF_16BE
+}
+
+/// Returns whether the byte of ESC is a part of the encoding, and no escape sequence of ISO 2022 around the encoding.
+fn has_own_escapes(encoding: &'static Encoding) -> bool {
+    is_utf16(encoding) || encoding == ISO_2022_JP
 }
 
 /// Decodes text of one encoding. A data set that declares UTF-16 holds text in ASCII or UTF-8, too.
@@ -212,6 +236,12 @@ fn segments(raw: &[u8], initial: G1, kind: Kind) -> Decoded<'static> {
                 damaged |= push_kanji(&mut text, g0, byte, after.first().copied());
                 2
             }
+            // Here a byte that looks like a delimiter may end a character.
+            0x80.. if g0 == G0::Ascii && matches!(g1, G1::Whole(_)) => {
+                let run = rest.iter().take_while(|b| **b >= 0x20).count();
+                damaged |= push_g1(&mut text, g1, &rest[..run]);
+                run
+            }
             0x80.. => {
                 let run = rest.iter().take_while(|b| **b >= 0x80).count();
                 damaged |= push_g1(&mut text, g1, &rest[..run]);
@@ -255,7 +285,7 @@ fn push_g1(text: &mut String, set: G1, run: &[u8]) -> bool {
             text.extend(run.iter().map(katakana));
             run.iter().any(|byte| !(0xA1..=0xDF).contains(byte))
         }
-        G1::Table(encoding) => {
+        G1::Table(encoding) | G1::Whole(encoding) => {
             let (decoded, damaged) = encoding.decode_without_bom_handling(run);
             text.push_str(&decoded);
             damaged

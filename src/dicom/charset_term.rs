@@ -18,6 +18,8 @@ pub(super) enum G1 {
     /// JIS X 0201 (IR 13).
     Katakana,
     Table(&'static Encoding),
+    /// An encoding without code extensions, in a text that has escape sequences.
+    Whole(&'static Encoding),
 }
 
 /// One value of (0008,0005).

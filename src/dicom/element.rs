@@ -94,9 +94,7 @@ impl<'b, S: Source> Elements<'b, S> {
         let tag = bytes.tag();
         let (vr, length, size) = match bytes.vr() {
             // Implicit VR, and items and delimiters in every encoding (PS3.5 7.5).
-            _ if encoding == Encoding::ImplicitLittle || tag.group() == ITEM.group() => {
-                (VR::UN, Some(bytes.u32_at(4)), 8)
-            }
+            _ if encoding == Encoding::ImplicitLittle || is_delimiting(tag) => (VR::UN, Some(bytes.u32_at(4)), 8),
             Some(vr) if !is_long(vr) => (vr, Some(bytes.u16_at(6).into()), 8),
             Some(vr) if bytes.is_long_form() => (vr, bytes.long_length(), 12),
             _ => return self.odd_header(encoding),
@@ -110,7 +108,7 @@ impl<'b, S: Source> Elements<'b, S> {
     pub fn skip(&mut self, element: &Element, encoding: Encoding) -> Result<(), End> {
         match element.length {
             Some(length) => self.skip_bytes(length),
-            None if element.may_nest(encoding) => self.skip_items(element, encoding),
+            None if self.has_items(element, encoding)? => self.skip_items(element, encoding),
             None => Err(End::Cut),
         }
     }
@@ -235,6 +233,12 @@ impl<'a> Bytes<'a> {
     fn long(&self, four: [u8; 4]) -> u32 {
         if self.is_big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
     }
+}
+
+/// Whether a tag is that of an item or a delimiter, which have no VR. Other tags of their group are damaged ones.
+#[inline]
+pub(super) fn is_delimiting(tag: Tag) -> bool {
+    tag.group() == ITEM.group() && matches!(tag, ITEM | ITEM_DELIMITATION | SEQUENCE_DELIMITATION)
 }
 
 const LETTERS: usize = 26;

@@ -30,6 +30,10 @@ impl AttributeSet {
         self.0 |= 1 << attribute;
     }
 
+    pub fn remove(&mut self, attribute: usize) {
+        self.0 &= !(1 << attribute);
+    }
+
     pub fn len(self) -> u32 {
         self.0.count_ones()
     }
@@ -53,8 +57,14 @@ pub struct Flaws {
 }
 
 impl Flaws {
+    /// Adds a flaw. A value that is invalid is not stored, and so has neither been repaired nor lost a part.
     pub fn add(&mut self, flaw: Flaw, attribute: usize) {
-        self.attributes.get_or_insert_default()[flaw as usize].insert(attribute);
+        let sets = self.attributes.get_or_insert_default();
+        sets[flaw as usize].insert(attribute);
+        if flaw == Flaw::Invalid {
+            sets[Flaw::Repaired as usize].remove(attribute);
+            sets[Flaw::Partial as usize].remove(attribute);
+        }
     }
 
     /// The attributes that have a flaw.
@@ -88,6 +98,17 @@ const UNKNOWN_CHARSET: usize = Flaw::ALL.len();
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_that_is_not_stored_counts_as_invalid_alone() {
+        let mut flaws = Flaws::default();
+        flaws.add(Flaw::Repaired, 3);
+        flaws.add(Flaw::Partial, 3);
+        flaws.add(Flaw::Repaired, 4);
+        flaws.add(Flaw::Invalid, 3);
+        let found = Flaw::ALL.map(|flaw| flaws.of(flaw).iter().collect::<Vec<_>>());
+        assert_eq!(found, [vec![3], vec![], vec![4], vec![]]);
+    }
 
     #[test]
     fn packed_flaws_come_back_whole_or_not_at_all() {

@@ -14,7 +14,7 @@ use super::wanted::WANTED;
 
 /// The revision of what an instance says of a file, and of its packed form. A number that is raised with each change, so
 /// that instances packed by an older program are not used.
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 /// PS3.5 9.1.
 const UID_LENGTH: usize = 64;
@@ -187,7 +187,9 @@ impl Instance {
 
     /// A UID that is none stays NULL; for a key that is the end of the instance.
     fn uid(&mut self, attribute: usize, raw: &[u8]) -> Cell {
-        let valid = raw.len() <= UID_LENGTH && raw.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+        let mut components = raw.split(|byte| *byte == b'.');
+        let valid = raw.len() <= UID_LENGTH
+            && components.all(|component| !component.is_empty() && component.iter().all(u8::is_ascii_digit));
         match str::from_utf8(raw) {
             Ok("") => Cell::Null,
             Ok(uid) if valid => self.push(uid),

@@ -5,6 +5,7 @@
 //! door to the dicom-rs crates. Where files lie and what becomes of an instance is left to others.
 
 pub mod attributes;
+mod binary_number;
 pub mod charset;
 mod charset_term;
 pub mod date_time;

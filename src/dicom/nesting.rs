@@ -2,7 +2,7 @@
 
 use dicom_core::VR;
 
-use super::element::{Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION};
+use super::element::{Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION, is_delimiting};
 use super::encoding::{GUESSED, guess};
 use super::uid;
 use super::window::Source;
@@ -39,6 +39,7 @@ impl<S: Source> Elements<'_, S> {
     /// Moves past a value of undefined length.
     pub(super) fn skip_items(&mut self, outer: &Element, mut encoding: Encoding) -> Result<(), End> {
         let declared = encoding;
+        let has_fragments = matches!(outer.vr, VR::OB | VR::OW);
         let mut levels = Levels::new(outer);
         // PS3.5 6.2.2 (CP-246): the content of UN with undefined length is implicit VR little endian. Writers that
         // only renamed a sequence left its content unchanged, so its first element has the last word.
@@ -68,12 +69,17 @@ impl<S: Source> Elements<'_, S> {
                 (ITEM, length) if levels.is_item() && levels.depth > 1 => {
                     levels.close();
                     match length {
-                        Some(length) => self.skip_bytes(length)?,
-                        None => levels.open(&element),
+                        Some(length) if self.skip_item(length, encoding)? => {}
+                        _ => levels.open(&element),
+                    }
+                }
+                (ITEM, Some(length)) if !levels.is_item() && !has_fragments => {
+                    if !self.skip_item(length, encoding)? {
+                        levels.open(&element);
                     }
                 }
                 (_, Some(length)) => self.skip_bytes(length)?,
-                (_, None) if element.may_nest(encoding) => {
+                (_, None) if self.has_items(&element, encoding)? => {
                     levels.open(&element);
                     if is_renamed(&element, encoding) {
                         (encoding, implicit_since, untried) = (Encoding::ImplicitLittle, Some(levels.depth), true);
@@ -86,6 +92,39 @@ impl<S: Source> Elements<'_, S> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a value of undefined length has items: by its VR, or because an item or the end of the items follows.
+    pub(super) fn has_items(&mut self, element: &Element, encoding: Encoding) -> Result<bool, End> {
+        Ok(element.may_nest(encoding) || matches!(self.tag_ahead(0, encoding)?, Some(ITEM | SEQUENCE_DELIMITATION)))
+    }
+
+    /// Moves past the content of an item, and returns whether its declared length is right. Behind an item, another one or
+    /// a delimiter follows. If not, the position is that of the content: only the elements show where the item ends.
+    fn skip_item(&mut self, length: u64, encoding: Encoding) -> Result<bool, End> {
+        let content = self.window.position();
+        if !self.holds(length) || self.window.ends_within(length) {
+            return Ok(false);
+        }
+        self.window.advance(length);
+        let is_right = self.tag_ahead(0, encoding)?.is_none_or(is_delimiting);
+        Ok(is_right || !self.window.return_to(content))
+    }
+
+    /// Moves past an item of a sequence that the caller has entered.
+    pub(super) fn skip_whole_item(&mut self, item: &Element, encoding: Encoding) -> Result<(), End> {
+        match item.length {
+            Some(length) if self.skip_item(length, encoding)? => Ok(()),
+            _ => self.skip_items(&Element { length: None, ..*item }, encoding),
+        }
+    }
+
+    /// Returns the declared length of an item. `None`: the length is undefined, or neither an item nor a delimiter
+    /// follows where the item would end.
+    pub(super) fn item_length(&mut self, item: &Element, encoding: Encoding) -> Result<Option<u64>, End> {
+        let Some(length) = item.length else { return Ok(None) };
+        let is_right = self.tag_ahead(length, encoding)?.is_none_or(is_delimiting);
+        Ok(item.length.filter(|_| is_right))
     }
 
     /// Whether a sequence delimiter that was read in an item closes the sequence too, because its writer does not close

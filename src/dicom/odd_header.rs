@@ -46,6 +46,10 @@ impl<S: Source> Elements<'_, S> {
             if evidence > best.map(|(evidence, _)| evidence) {
                 best = evidence.map(|evidence| (evidence, form));
             }
+            // No other form can have more, and a look ahead can cost a read.
+            if evidence == Some(Evidence::Conclusive) {
+                break;
+            }
         }
         let (_, HeaderForm { size, length }) = best.ok_or(End::Cut)?;
         self.window.advance(size);

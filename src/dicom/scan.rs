@@ -8,6 +8,7 @@
 use dicom_core::{Tag, VR};
 
 use super::attributes::Item;
+use super::binary_number;
 use super::element::{Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, NO_END, SEQUENCE_DELIMITATION};
 use super::encoding::{self, GUESSED, guess};
 use super::header::Header;
@@ -184,8 +185,11 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
             if value.len() < kept {
                 return Err(End::Cut);
             }
-            if is_binary(element.vr) || (self.wanted.binary[slot] && !is_text(element.vr)) {
-                keep_number(self.header, slot, value, encoding);
+            let is_number = self.wanted.numbers[slot] && binary_number::is_signed_or_real(element.vr);
+            if is_number || is_binary(element.vr) || (self.wanted.binary[slot] && !is_text(element.vr)) {
+                if let Some(digits) = binary_number::digits(element.vr, value, encoding) {
+                    self.header.keep(slot, digits.as_bytes());
+                }
             } else {
                 self.header.keep(slot, value);
             }
@@ -267,9 +271,10 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
             open.push(sequence);
         }
         if !self.counts(sequence.sequence) {
-            return self.elements.skip(item, sequence.encoding);
+            return self.elements.skip_whole_item(item, sequence.encoding);
         }
-        let (is_delimited, end) = (item.length.is_none(), self.elements.end_of(item));
+        let item = Element { length: self.elements.item_length(item, sequence.encoding)?, ..*item };
+        let (is_delimited, end) = (item.length.is_none(), self.elements.end_of(&item));
         open.push(Nest { is_item: true, is_delimited, end, ..sequence });
         Ok(())
     }
@@ -305,25 +310,4 @@ fn is_text(vr: VR) -> bool {
 /// A writer that gives a number in text a binary VR means that.
 fn is_binary(vr: VR) -> bool {
     matches!(vr, VR::US | VR::UL)
-}
-
-/// The first number of a binary value, as digits.
-fn keep_number(header: &mut Header, slot: usize, value: &[u8], encoding: Encoding) {
-    let big = encoding == Encoding::ExplicitBig;
-    let number = match *value {
-        [a, b, c, d] if !is_pair(&[a, b, c, d], big) => {
-            let four = [a, b, c, d];
-            if big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }
-        }
-        [a, b, ..] => u32::from(if big { u16::from_be_bytes([a, b]) } else { u16::from_le_bytes([a, b]) }),
-        [a] => u32::from(a),
-        [] => return,
-    };
-    header.keep(slot, number.to_string().as_bytes());
-}
-
-/// Four bytes are two shorts, unless the higher half is zero, as in a long.
-fn is_pair(four: &[u8; 4], big: bool) -> bool {
-    let high = if big { &four[..2] } else { &four[2..] };
-    high != [0, 0]
 }

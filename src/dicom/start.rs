@@ -58,7 +58,7 @@ pub fn not_dicom(first: &[u8]) -> Rejection {
 /// of which one reaches across the letters, and continues with another element behind. If that element is beyond the
 /// bytes at hand, a file meta group behind the letters decides.
 fn is_within_a_value(first: &[u8]) -> bool {
-    if !looks_like_front(first) {
+    if !looks_like_front(first) || begins_meta(&first[PREFIXED..]) {
         return false;
     }
     let mut buffer = Vec::new();
@@ -129,6 +129,13 @@ fn looks_like_meta(bytes: &[u8]) -> bool {
         Some(_) => bytes.len() >= 8 && bytes[3] <= 1 && (vr_at_4(bytes) || is_implicit_meta(bytes)),
         None => false,
     }
+}
+
+/// Whether a file meta group begins, and is not continued, behind the letters DICM. In a file without preamble, whose meta
+/// group reaches across the letters, they end a text, and the first one of the group is (0002,0013).
+fn begins_meta(bytes: &[u8]) -> bool {
+    let tag = || Bytes::of(bytes, meta_encoding(bytes)?).map(|bytes| bytes.tag());
+    looks_like_meta(bytes) && tag().is_some_and(|tag| tag.element() <= 0x0013)
 }
 
 /// A file meta group as PS3.10 7.1 demands.

@@ -59,6 +59,8 @@ pub struct Wanted {
     pub slots: Vec<usize>,
     /// Whether the slot's value is binary.
     pub binary: Vec<bool>,
+    /// Whether the slot's value is a number, in text or binary.
+    pub numbers: Vec<bool>,
     /// How much of the slot's value is kept.
     pub limits: Vec<usize>,
     /// A scan may stop after this top-level tag.
@@ -79,9 +81,11 @@ pub static WANTED: LazyLock<Wanted> = LazyLock::new(|| {
     let slot = |place: Place| places.binary_search(&place).expect("every place is in the list");
     let slots: Vec<usize> = ATTRIBUTES.iter().map(|a| slot(place(a))).collect();
     let mut binary = vec![false; places.len()];
+    let mut numbers = vec![false; places.len()];
     let mut limits = vec![VALUE_LIMIT; places.len()];
     for (a, slot) in ATTRIBUTES.iter().zip(&slots) {
         binary[*slot] = a.form == Form::Unsigned;
+        numbers[*slot] = matches!(a.form, Form::Integer | Form::Unsigned | Form::Frames | Form::Decimal);
         limits[*slot] = if a.form == Form::LongText { LONG_VALUE_LIMIT } else { VALUE_LIMIT };
     }
     let paths = paths();
@@ -101,6 +105,7 @@ pub static WANTED: LazyLock<Wanted> = LazyLock::new(|| {
         sequences: paths.iter().map(|(path, item)| Sequence { item: *item, elements: elements(path) }).collect(),
         slots,
         binary,
+        numbers,
         limits,
     }
 });

@@ -190,7 +190,7 @@ impl Run<'_> {
                 account.conflicts.fetch_add(1, Relaxed);
             }
             if written.outcome.is_indexed() {
-                account.value_notes.list(listing, path, &entry.instance.flaws);
+                account.value_notes.list(listing, path, &entry.instance);
             }
             match &written.outcome {
                 // One of a run that is continued is tried again.

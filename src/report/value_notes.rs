@@ -1,27 +1,34 @@
-//! Notes on files of which some values are not stored as the file has them. A note names columns, never a value.
+//! Notes on files that end within their header, or of which some values are not stored as the file has them. A note names columns, never a value.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::listing::Listing;
-use crate::dicom::ATTRIBUTES;
-use crate::dicom::flaw::{AttributeSet, Flaw, Flaws};
+use crate::dicom::flaw::{AttributeSet, Flaw};
+use crate::dicom::{ATTRIBUTES, Instance};
 
 /// The number of lines per reason in one list. A device that writes each of its millions of files with the same fault
 /// would fill the disk; the list then has enough examples, and the summary the whole number.
 const MOST_LINES: u64 = 10_000;
 
 const UNKNOWN_CHARSET: usize = Flaw::ALL.len();
+const CUT_HEADER: usize = UNKNOWN_CHARSET + 1;
 
 /// The notes that were listed, by reason.
 #[derive(Debug, Default)]
 pub struct ValueNotes {
-    listed: [AtomicU64; Flaw::ALL.len() + 1],
+    listed: [AtomicU64; CUT_HEADER + 1],
 }
 
 impl ValueNotes {
-    /// Lists a file once for each kind of flaw that its values have.
-    pub fn list(&self, listing: &Listing, path: &Path, flaws: &Flaws) {
+    /// Lists a file if it ends within its header, and once for each kind of flaw that its values have.
+    pub fn list(&self, listing: &Listing, path: &Path, instance: &Instance) {
+        if instance.cut {
+            let detail = "the file ends within its header, or the header cannot be read to its end: NULL was stored for \
+                          the values behind";
+            self.add(listing, path, CUT_HEADER, "cut-header", detail);
+        }
+        let flaws = &instance.flaws;
         if flaws.has_unknown_charset {
             let detail = "Specific Character Set (0008,0005) is not known: text was read as if none were declared";
             self.add(listing, path, UNKNOWN_CHARSET, "unknown-charset", detail);
@@ -72,14 +79,14 @@ mod tests {
     fn a_reason_that_most_files_have_does_not_fill_the_list() {
         let directory = tempfile::tempdir().unwrap();
         let listing = Listing::create(&directory.path().join("list"), false).unwrap();
-        let mut flaws = Flaws::default();
-        flaws.add(Flaw::Repaired, 0);
+        let mut instance = Instance::with_texts(&[]);
+        instance.flaws.add(Flaw::Repaired, 0);
         let notes = ValueNotes::default();
         for _ in 0..MOST_LINES + 5 {
-            notes.list(&listing, Path::new("/a"), &flaws);
+            notes.list(&listing, Path::new("/a"), &instance);
         }
-        flaws.has_unknown_charset = true;
-        notes.list(&listing, Path::new("/b"), &flaws);
+        instance.flaws.has_unknown_charset = true;
+        notes.list(&listing, Path::new("/b"), &instance);
         assert_eq!(listing.lines().unwrap().1.notes, MOST_LINES + 1);
     }
 }

@@ -105,6 +105,51 @@ const MISSPELT: [Name; 16] = [
     ("\\ISO 2022 IR 149", b"\xc8\xab^\xb1\xe6\xb5\xbf", "홍|길동|-|-"),
 ];
 
+/// Escape sequences where the first set has no code extensions: each part is read in the set that is active there.
+const MIXED: [Name; 12] = [
+    ("GB18030\\ISO 2022 IR 58", b"Li^Ming=\x1b$)A\xc0\xee^\x1b$)A\xc3\xf7=", "Li|Ming|李^明|-"),
+    ("GBK\\ISO 2022 IR 58", b"\x1b$)A\xc0\xee\xc3\xf7", "李明||-|-"),
+    ("GB2312", b"\x1b$)A\xc0\xee\xc3\xf7", "李明||-|-"),
+    ("GB18030", b"\x81\x5c^\x1b$)A\xc3\xf7=\x81\x5c", "乗|明|乗|-"),
+    ("ISO_IR 192\\ISO 2022 IR 87", b"Yamada=\x1b$B;3ED\x1b(B", "Yamada||山田|-"),
+    ("ISO_IR 192", b"J\xc3\xa9=\x1b$B;3ED\x1b(B=\xe5\xb1\xb1", "Jé||山田|山"),
+    ("ISO_IR 192", b"\x1b-A\xe9^\xc3\xa9", "é|é|-|-"),
+    ("\\ISO_IR 192", b"\x1b$B;3ED\x1b(B^\xe5\xb1\xb1", "山田|山|-|-"),
+    ("Big5", b"\xa7\xf5\xa5\x5c^\x1b$)A\xc3\xf7", "李功|明|-|-"),
+    ("Shift_JIS", b"\x8e\x52=\x1b$B;3ED\x1b(B", "山||山田|-"),
+    ("EUC-JP", b"\xbb\xb3=\x1b$B;3ED\x1b(B", "山||山田|-"),
+    ("iso-2022-jp", b"Yamada=\x1b$B;3ED\x1b(B", "Yamada||山田|-"),
+];
+
+/// UTF-8 with a byte order mark, or after a set that cannot be meant.
+const MARKED: [Name; 9] = [
+    ("", "\u{feff}Müller^Jürgen".as_bytes(), "Müller|Jürgen|-|-"),
+    ("", b"\xef\xbb\xbfDoe^Jane", "Doe|Jane|-|-"),
+    ("ISO_IR 192", "\u{feff}Müller".as_bytes(), "Müller||-|-"),
+    ("ISO_IR 100", "\u{feff}Müller".as_bytes(), "Müller||-|-"),
+    ("ISO 2022 IR 6\\ISO 2022 IR 87", "\u{feff}Müller".as_bytes(), "Müller||-|-"),
+    ("utf-16", "\u{feff}Müller".as_bytes(), "Müller||-|-"),
+    ("GB18030", "\u{feff}Müller".as_bytes(), "Müller||-|-"),
+    ("ISO_IR 100\\ISO_IR 192", "Müller".as_bytes(), "Müller||-|-"),
+    ("ISO_IR 100\\ISO_IR 192", b"M\xfcller", "Müller||-|-"),
+];
+
+#[test]
+fn a_name_is_read_in_each_set_that_its_escape_sequences_name_and_without_its_byte_order_mark() {
+    for row in [&MIXED[..], &MARKED].concat() {
+        check(row, PATIENT_NAME, "PN", name);
+    }
+}
+
+#[test]
+fn an_escape_sequence_that_nothing_defines_is_counted_whatever_the_character_set() {
+    for set in ["", "ISO_IR 192", "GB18030", "GBK", "Big5", "Shift_JIS", "EUC-JP", "iso-2022-jp", "ISO_IR 100"] {
+        let draft = Draft::plain().text((0x0008, 0x0005), "CS", set);
+        let instance = read(&draft.element(PATIENT_NAME, "PN", b"A\x1b%yB").file()).unwrap();
+        assert!(!instance.flaws.of(Flaw::Undecodable).is_empty(), "{set}");
+    }
+}
+
 /// What is not declared is UTF-8 if it can be, else ISO 8859-1; what is declared and wrong is replaced.
 const WRONG: [Name; 8] = [
     ("", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"),

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::support::draft::{Draft, PATIENT_NAME};
+use crate::support::draft::{Draft, PATIENT_NAME, ROWS};
 use crate::support::{Said, Site};
 
 const CHARACTER_SET: (u16, u16) = (0x0008, 0x0005);
@@ -63,6 +63,19 @@ fn values_that_are_repaired_lost_or_not_understood_are_counted_and_listed_withou
         assert!(!said.out.contains(secret) && !said.err.contains(secret), "{secret} in {}{}", said.out, said.err);
         assert!(!listing.contains(secret), "{secret} in {listing}");
     }
+}
+
+#[test]
+fn a_file_that_ends_within_its_header_is_named_in_the_list() {
+    let site = Site::new();
+    let plain = Draft::plain();
+    site.write("whole", &plain.text((0x0008, 0x0018), "UI", "1.2.1").file());
+    site.write("truncated", &Draft::plain().cut_in(ROWS, 5));
+    let said = site.reindex(&site.sqlite(), &[]).exits(0);
+    assert_eq!(said.figure("inserted"), 2, "{}", said.out);
+    assert_reports(&said, &["1 files that end within their header"]);
+    assert_eq!(reasons(&site, "truncated"), ["cut-header"]);
+    assert!(reasons(&site, "whole").is_empty());
 }
 
 #[test]

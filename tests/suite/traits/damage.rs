@@ -3,7 +3,7 @@
 use dicom_dictionary_std::uids;
 
 use super::{Case, Values, cut_short, indexed};
-use crate::support::draft::{Draft, PATIENT_NAME, ROWS, Tag};
+use crate::support::draft::{Draft, PATIENT_NAME, ROWS, STUDY_INSTANCE_UID, Tag};
 use crate::support::writer::{BIG_ENDIAN, Writer};
 
 const SERIES_NUMBER: Tag = (0x0020, 0x0011);
@@ -32,6 +32,12 @@ fn later_tags() -> Vec<Case> {
     let number = |draft: Draft, element| damaged(draft, SERIES_NUMBER, (0, element)).file();
     let high = |draft: Draft, tag| damaged(draft, SERIES_NUMBER, tag).file();
     let nameless = plain().raw(PATIENT_NAME, Writer::EXPLICIT.text((0, 0x10), "PN", "Testmann^Theo"));
+    let delimiting = |draft: Draft| {
+        let element = draft.writer.text((0xFFFE, 0x0010), "LO", "EXAMPLE");
+        draft.before(STUDY_INSTANCE_UID, &element)
+    };
+    let item = Writer::UNDEFINED.text((0xFFFE, 0x0010), "LO", "EXAMPLE");
+    let in_item = plain().before(PATIENT_NAME, &Writer::UNDEFINED.sequence((0x0008, 0x1140), &[item]));
     let large = plain().before(ROWS, &Writer::EXPLICIT.element((0, 0x1001), "OB", &[0; 70_000]));
     let before_rows = |bytes: &[u8]| plain().before(ROWS, bytes).file();
     let long_high = plain().before(ROWS, &Writer::EXPLICIT.element((0xFF20, 0x1001), "OB", &[0; 70_000]));
@@ -47,6 +53,13 @@ fn later_tags() -> Vec<Case> {
         indexed("a number with the tag of Pixel Data", high(plain(), (0x7FE0, 0x10)), NO_NUMBER),
         indexed("a tag of group FF20 behind the UIDs, implicit", high(implicit(), (0xFF20, 0x11)), IMPLICIT),
         indexed("a tag of group FF20 behind the UIDs, big endian", high(big(), (0xFF20, 0x11)), BIG),
+        indexed("a tag of group FFFE before the UIDs", delimiting(plain()).file(), &[]),
+        indexed(
+            "a tag of group FFFE before the UIDs, big endian",
+            delimiting(big()).file(),
+            &[("image.xfersyntax", BIG_ENDIAN)],
+        ),
+        indexed("a tag of group FFFE in an item", in_item.file(), &[]),
         indexed("rows of group 0000", damaged(plain(), ROWS, (0, 0x10)).file(), NO_ROWS),
         indexed("a name of group 0000", nameless.file(), NAMELESS),
         indexed("a large element of group 0000", large.file(), &[]),

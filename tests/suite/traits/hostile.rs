@@ -43,6 +43,8 @@ fn many() -> Vec<Case> {
     };
     let with = |tag| Draft::plain().raw(tag, empty_items(tag)).file();
     let tiny = writer.element(PRIVATE, "CS", b"").repeat(2_100_000);
+    // The value has two bytes, or half a million, or 154,000: nothing near decides.
+    let doubtful = [&writer.tag(PRIVATE)[..], b"ZZ\x02\0\0\x10"].concat().repeat(300_000);
     vec![
         indexed("300,000 empty items", with(PRIVATE), &[]),
         indexed("300,000 empty items, of which the first counts", with((0x10, 0x2202)), &[]),
@@ -50,6 +52,11 @@ fn many() -> Vec<Case> {
         rejected(
             "2,100,000 elements before the UIDs",
             Draft::plain().before(PATIENT_NAME, &tiny).file(),
+            "header-too-large",
+        ),
+        rejected(
+            "300,000 elements that each need a look far ahead",
+            Draft::plain().before(PATIENT_NAME, &doubtful).file(),
             "header-too-large",
         ),
         cut_short("2,100,000 elements behind the UIDs", Draft::plain().before(ROWS, &tiny).file(), WITHOUT_ROWS),

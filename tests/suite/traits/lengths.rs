@@ -5,7 +5,7 @@ use dicom_dictionary_std::uids;
 use super::{Case, Values, cut_short, indexed, rejected};
 use crate::support::draft::{Draft, PATIENT_NAME, PIXEL_DATA, ROWS, STUDY_INSTANCE_UID};
 use crate::support::headers::{read, verdict};
-use crate::support::writer::{BIG_ENDIAN, ITEM_DELIMITATION, SEQUENCE_DELIMITATION, Writer};
+use crate::support::writer::{BIG_ENDIAN, ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION, UNDEFINED, Writer};
 
 const PRIVATE: (u16, u16) = (0x0009, 0x1001);
 const COMMENTS: (u16, u16) = (0x0010, 0x4000);
@@ -14,7 +14,7 @@ const MORE_THAN_4_GB: u32 = 0xFFFF_FFF0;
 const WITHOUT_ROWS: Values = &[("image.numrows", "-"), ("image.numcolumns", "-"), ("image.bitsstored", "-")];
 
 pub fn cases() -> Vec<Case> {
-    [order(), odd(), vrs(), padding(), cut(), beyond_the_end()].into_iter().flatten().collect()
+    [order(), odd(), vrs(), padding(), cut(), beyond_the_end(), items(), undefined()].into_iter().flatten().collect()
 }
 
 fn order() -> Vec<Case> {
@@ -150,4 +150,68 @@ fn a_blank_vr_is_read_wherever_the_window_ends() {
         let draft = Draft::plain().raw(PRIVATE, blank.concat()).element(PIXEL_DATA, "OW", &vec![0; 3_000_000]);
         assert_eq!(verdict(&read(&draft.file())), "indexed", "{filler}");
     }
+}
+
+/// Items whose declared length is not that of their content.
+fn items() -> Vec<Case> {
+    let of = |syntax, tag, lengths: &[i32], is_closed: bool| {
+        let draft = Draft::of(syntax);
+        let writer = Writer { defined: !is_closed, ..draft.writer };
+        let content = [writer.text((0x08, 0x100), "SH", "CODE"), writer.text((0x08, 0x104), "LO", "meaning")].concat();
+        let item = |wrong: &i32| {
+            let length = (content.len() as i32 + wrong) as u32;
+            [&writer.tag(ITEM)[..], &writer.length(length), &content].concat()
+        };
+        let items: Vec<u8> = lengths.iter().flat_map(item).collect();
+        let (length, end) = match is_closed {
+            true => (UNDEFINED, writer.delimiter(SEQUENCE_DELIMITATION)),
+            false => (items.len() as u32, Vec::new()),
+        };
+        draft.before(STUDY_INSTANCE_UID, &[writer.header(tag, "SQ", length), items, end].concat()).file()
+    };
+    let (explicit, implicit) = (uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN);
+    const IMPLICIT: Values = &[("image.xfersyntax", "1.2.840.10008.1.2")];
+    const BIG: Values = &[("image.xfersyntax", BIG_ENDIAN)];
+    const SPECIES: Values = &[("patientspeciescode.value", "CODE"), ("patientspeciescode.meaning", "meaning")];
+    let (passed, entered) = ((0x10, 0x1002), (0x10, 0x2202));
+    vec![
+        indexed("an item 4 bytes longer than declared", of(explicit, passed, &[-4], true), &[]),
+        indexed("an item 4 bytes longer than declared, implicit", of(implicit, passed, &[-4], true), IMPLICIT),
+        indexed("an item 4 bytes longer than declared, big endian", of(BIG_ENDIAN, passed, &[-4], true), BIG),
+        indexed("an item 4 bytes shorter than declared", of(explicit, passed, &[4], true), &[]),
+        indexed("an item 10 bytes longer than declared, another behind", of(explicit, passed, &[-10, 0], true), &[]),
+        indexed("two items longer than declared", of(explicit, passed, &[-4, -2], true), &[]),
+        indexed("a wanted item 4 bytes longer than declared", of(explicit, entered, &[-4], true), SPECIES),
+        indexed("a wanted item 4 bytes shorter than declared", of(explicit, entered, &[4], true), SPECIES),
+        indexed("two wanted items longer than declared", of(explicit, entered, &[-4, -2], true), SPECIES),
+        indexed(
+            "an item longer than declared in a sequence of defined length",
+            of(explicit, entered, &[-4, 0], false),
+            SPECIES,
+        ),
+    ]
+}
+
+/// Values of undefined length with a VR that has none, in items as a sequence has them.
+fn undefined() -> Vec<Case> {
+    let writer = Writer::UNDEFINED;
+    let fragments =
+        [writer.tag(ITEM), writer.length(4).to_vec(), b"ABCD".to_vec(), writer.delimiter(SEQUENCE_DELIMITATION)]
+            .concat();
+    let of = |vr: &str, value: &[u8]| {
+        let header = [&writer.tag((0x27, 0x1010))[..], vr.as_bytes(), &[0, 0], &writer.length(UNDEFINED)].concat();
+        Draft::plain().before(ROWS, &[&header[..], value].concat()).file()
+    };
+    let in_item = [&writer.tag((0x27, 0x1010))[..], b"UT\0\0", &writer.length(UNDEFINED), &fragments].concat();
+    let in_item = Draft::plain().before(ROWS, &writer.sequence((0x27, 0x1009), &[in_item])).file();
+    vec![
+        indexed("UT of undefined length", of("UT", &fragments), &[]),
+        indexed("UC of undefined length", of("UC", &fragments), &[]),
+        indexed("UR of undefined length", of("UR", &fragments), &[]),
+        indexed("OF of undefined length", of("OF", &fragments), &[]),
+        indexed("OV of undefined length", of("OV", &fragments), &[]),
+        indexed("UT of undefined length, empty", of("UT", &writer.delimiter(SEQUENCE_DELIMITATION)), &[]),
+        indexed("UT of undefined length in an item", in_item, &[]),
+        cut_short("UT of undefined length without items", of("UT", b"some text "), WITHOUT_ROWS),
+    ]
 }

@@ -24,6 +24,14 @@ fn with_a_preamble() -> Vec<Case> {
         file[..start.len()].copy_from_slice(start);
         file
     };
+    // The element ends where the data set, or an element of the meta group, begins.
+    let header = |length: usize| [&[8, 0, 8, 0][..], b"OB\0\0", &(length as u32).to_le_bytes()].concat();
+    let data_set_at = draft.file().len() - draft.data_set().len();
+    let up_to_data_set = header(data_set_at - 12);
+    let long_element = header(100_000);
+    let mut without_length = part10(&draft.meta(|_| None), &draft.data_set());
+    let up_to = header(without_length.len() - draft.data_set().len() - 12);
+    without_length[..12].copy_from_slice(&up_to);
     let meta_length = |length| part10(&draft.meta(|_| length), &draft.data_set());
     let implicit = Writer { syntax: uids::IMPLICIT_VR_LITTLE_ENDIAN, defined: true };
     let command: Vec<u8> = [
@@ -37,6 +45,9 @@ fn with_a_preamble() -> Vec<Case> {
         indexed("preamble, no meta group", part10(&[], &draft.data_set()), NO_META),
         indexed("a preamble that is a TIFF header", preamble(b"II*\0\x08\0\0\0"), &[]),
         indexed("a preamble that looks like a data set", preamble(b"\x08\0\x05\0CS\x0a\0ISO_IR 100"), &[]),
+        indexed("a preamble that is the beginning of a long element", preamble(&long_element), &[]),
+        indexed("a preamble that is a value up to the data set", preamble(&up_to_data_set), &[]),
+        indexed("a preamble that is a value up to the data set, no group length", without_length, &[]),
         indexed("a preamble that looks like a meta group", preamble(b"\x02\0\0\0UL\x04\0\0\0\0\0"), &[]),
         indexed("a meta group length of zero", meta_length(Some(0)), &[]),
         indexed("a meta group length of 4 GB", meta_length(Some(0xFFFF_FFF0)), &[]),

@@ -2,6 +2,7 @@
 
 use super::{Case, Values, indexed, rejected};
 use crate::support::draft::{Draft, ROWS, STUDY_INSTANCE_UID, Tag};
+use crate::support::writer::BIG_ENDIAN;
 
 const SOP_CLASS: Tag = (0x0008, 0x0016);
 const SOP_INSTANCE_UID: Tag = (0x0008, 0x0018);
@@ -9,7 +10,10 @@ const SERIES_INSTANCE_UID: Tag = (0x0020, 0x000E);
 const STUDY_UID: &[u8] = b"1.3.6.1.4.1.32473.7.1";
 
 pub fn cases() -> Vec<Case> {
-    [missing_uids(), uids(), dates(), times(), numbers(), decimals(), texts()].into_iter().flatten().collect()
+    [missing_uids(), uids(), dates(), times(), numbers(), binary_numbers(), decimals(), texts()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn with(tag: Tag, vr: &str, value: &str) -> Vec<u8> {
@@ -47,6 +51,16 @@ fn uids() -> Vec<Case> {
         rejected("a UID with a letter", study(b"1.2.x3"), "invalid-uid"),
         rejected("a UID with a blank inside", study(b"1.2 .3"), "invalid-uid"),
         rejected("a UID with bytes beyond ASCII", study(b"1.2.\xe43"), "invalid-uid"),
+        rejected("a UID of one dot", study(b"."), "invalid-uid"),
+        rejected("a UID with an empty component", study(b"1..2"), "invalid-uid"),
+        rejected("a UID with a dot at the end", study(b"1.2.3."), "invalid-uid"),
+        rejected("a UID with a dot first", study(b".1.2.3"), "invalid-uid"),
+        indexed("a UID with leading zeros", study(b"1.02.003"), &[("study.uuid", "1.02.003")]),
+        indexed(
+            "a SOP Class UID with an empty component",
+            with(SOP_CLASS, "UI", "1.2..840"),
+            &[("image.sopclass", "-"), ("unusable", "1")],
+        ),
         rejected("two UIDs", study(b"1.2\\1.3 "), "invalid-uid"),
         indexed(
             "a SOP Class UID that is none",
@@ -198,6 +212,56 @@ fn numbers() -> Vec<Case> {
         indexed("frames of words", frames("many"), &[("unusable", "1")]),
         indexed("one frame", frames("1"), &[("image.numframes", "1")]),
         indexed("forty-two frames", frames("42"), &[("image.numframes", "42")]),
+    ]
+}
+
+/// Numbers with a binary VR other than that of the attribute.
+fn binary_numbers() -> Vec<Case> {
+    let big = |tag, vr, value: &[u8]| Draft::of(BIG_ENDIAN).element(tag, vr, value).file();
+    let of = |tag, vr, value: &[u8]| Draft::plain().element(tag, vr, value).file();
+    let (instance, frames, weight) = ((0x20, 0x13), (0x28, 0x08), (0x10, 0x1030));
+    const NUMBER: Values = &[("image.instance", "300")];
+    const NEGATIVE: Values = &[("image.instance", "-3")];
+    const FRAMES: Values = &[("image.numframes", "300")];
+    const NO_ROWS: Values = &[("image.numrows", "-"), ("unusable", "1")];
+    const NO_NUMBER: Values = &[("image.instance", "-"), ("unusable", "1")];
+    const WEIGHT: Values = &[("patient.weight", "70.5")];
+    let rows = |vr, value: &[u8]| of(ROWS, vr, value);
+    vec![
+        indexed("an instance number as US", of(instance, "US", &300u16.to_le_bytes()), NUMBER),
+        indexed("an instance number as SS", of(instance, "SS", &(-3i16).to_le_bytes()), NEGATIVE),
+        indexed("an instance number as SL", of(instance, "SL", &(-3i32).to_le_bytes()), NEGATIVE),
+        indexed("an instance number as SL of two bytes", of(instance, "SL", &[3, 0]), NO_NUMBER),
+        indexed("an instance number as FL", of(instance, "FL", &300f32.to_le_bytes()), NUMBER),
+        indexed("an instance number as FD with a fraction", of(instance, "FD", &7.5f64.to_le_bytes()), NO_NUMBER),
+        indexed("several instance numbers as SS: the first", of(instance, "SS", &[44, 1, 7, 0]), NUMBER),
+        indexed("frames as SL", of(frames, "SL", &300i32.to_le_bytes()), FRAMES),
+        indexed("frames as SS", of(frames, "SS", &300i16.to_le_bytes()), FRAMES),
+        indexed("frames as FD", of(frames, "FD", &300f64.to_le_bytes()), FRAMES),
+        indexed("frames as SV", of(frames, "SV", &300i64.to_le_bytes()), FRAMES),
+        indexed("a weight as FL", of(weight, "FL", &70.5f32.to_le_bytes()), WEIGHT),
+        indexed("a weight as FD", of(weight, "FD", &70.5f64.to_le_bytes()), WEIGHT),
+        indexed(
+            "a weight that is infinite as FD",
+            of(weight, "FD", &f64::INFINITY.to_le_bytes()),
+            &[("unusable", "1")],
+        ),
+        indexed("rows as FL", rows("FL", &300f32.to_le_bytes()), &[("image.numrows", "300")]),
+        indexed("rows as FD", rows("FD", &300f64.to_le_bytes()), &[("image.numrows", "300")]),
+        indexed("rows as FL with a fraction", rows("FL", &300.5f32.to_le_bytes()), NO_ROWS),
+        indexed("rows as UV", rows("UV", &300u64.to_le_bytes()), &[("image.numrows", "300")]),
+        indexed("rows as UV, too great", rows("UV", &u64::MAX.to_le_bytes()), NO_ROWS),
+        indexed(
+            "rows as FL, big endian",
+            big(ROWS, "FL", &300f32.to_be_bytes()),
+            &[("image.numrows", "300"), ("image.xfersyntax", BIG_ENDIAN)],
+        ),
+        indexed(
+            "an instance number as SL, big endian",
+            big(instance, "SL", &(-3i32).to_be_bytes()),
+            &[("image.instance", "-3"), ("image.xfersyntax", BIG_ENDIAN)],
+        ),
+        indexed("a Patient ID with the VR FD", of((0x10, 0x20), "FD", b"T1234567"), &[("patient.origid", "T1234567")]),
     ]
 }
 
