@@ -91,7 +91,7 @@ fn is_damage(error: &io::Error) -> bool {
 }
 
 /// Moves anything aside that is not a regular file: a FIFO would block, and a link may point to a file of the user.
-/// Returns a message about what was moved.
+/// Returns a message about the file that was moved.
 fn set_aside_special(path: &Path) -> io::Result<Option<String>> {
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_file() => Ok(None),

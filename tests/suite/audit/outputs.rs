@@ -1,4 +1,4 @@
-//! The files that an audit is told to write, where they are the user's own or cannot be written.
+//! Output files of an audit that are files of the user, or that cannot be written.
 
 use super::*;
 
@@ -44,7 +44,7 @@ fn findings_that_an_audit_kept_are_replaced_and_an_empty_file_is_filled() {
     fs::write(site.path("last"), b"").unwrap();
     assert!(!audited(&site, &index, &["--last", "last"]).exits(1).out.contains("still there"));
     assert!(audited(&site, &index, &["--last", "last"]).exits(1).out.contains("0 new, 1 still there"));
-    // Findings that are damaged, or of another version, are no loss.
+    // Damaged findings cost the comparison only.
     let mut bytes = fs::read(site.path("last")).unwrap();
     bytes.truncate(bytes.len() - 5);
     fs::write(site.path("last"), bytes).unwrap();
