@@ -52,7 +52,7 @@ pub fn message(path: &Path, aside: &Path) -> String {
 }
 
 /// The first bytes of a regular file; `None` for a directory or a special file, which might block.
-fn head(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub fn head(path: &Path) -> io::Result<Option<Vec<u8>>> {
     if !path.metadata()?.is_file() {
         return Ok(None);
     }

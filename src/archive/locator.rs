@@ -16,7 +16,7 @@ use super::recall::{Permit, Policy};
 use super::skipped_directories::SkipReason;
 use super::stub::{self, Pointer, Target};
 use super::targets::{Targets, There};
-use super::{OpenFile, PathMap, Roots, SkippedDirectories, breaker, path_map};
+use super::{OpenFile, PathMap, Roots, SkippedDirectories, breaker, real_path};
 
 /// By which path the index names what was reached by a link or a pointer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,11 +53,10 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Whether a file that would be made lies below a directory of `--target-root`.
+    /// Whether a file that exists, or would be created, is below a directory of `--target-root`.
     pub fn hold(&self, file: &Path) -> bool {
-        let directory = path_map::absolute(file).ok().and_then(|path| path.parent()?.canonicalize().ok());
-        let mut roots = self.target_roots.iter().filter_map(|root| root.canonicalize().ok());
-        directory.is_some_and(|directory| roots.any(|root| directory.starts_with(root)))
+        let roots = self.target_roots.iter().filter_map(|root| root.canonicalize().ok());
+        real_path::is_within(file, &Vec::from_iter(roots))
     }
 }
 

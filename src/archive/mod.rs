@@ -15,6 +15,7 @@ pub mod naming;
 pub mod path_map;
 mod pending;
 pub mod pointer_rule;
+pub mod real_path;
 pub mod recall;
 pub mod roots;
 mod server_path;

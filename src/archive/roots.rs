@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::{SkippedDirectories, mount_table, path_map};
+use super::{SkippedDirectories, mount_table, path_map, real_path};
 use crate::error::{Error, Result};
 
 /// Existing, readable directories that hold files and do not contain each other.
@@ -91,10 +91,9 @@ impl Roots {
         roots.find_map(|(given, resolved)| Some(resolved.join(path.strip_prefix(given).ok()?)))
     }
 
-    /// Whether a file that is there, or would be made, lies below a root.
+    /// Whether a file that exists, or would be created, is below a root.
     pub fn hold(&self, file: &Path) -> bool {
-        let directory = path_map::absolute(file).ok().and_then(|path| path.parent()?.canonicalize().ok());
-        directory.is_some_and(|directory| self.resolved.iter().any(|root| directory.starts_with(root)))
+        real_path::is_within(file, &self.resolved)
     }
 }
 

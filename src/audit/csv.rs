@@ -52,10 +52,11 @@ pub fn by_study(findings: &[Finding], limit: Option<&str>, inspector: &mut Inspe
 /// Injection).
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 
-/// A cell with a text. An apostrophe in front makes a spreadsheet show a formula instead of running it.
+/// A cell with a text. An apostrophe in front makes a spreadsheet show a formula instead of running it. A text with any
+/// character at which spreadsheets split cells is quoted, so that none of its parts becomes a cell.
 fn cell(text: &str) -> String {
     let apostrophe = if text.starts_with(FORMULA) { "'" } else { "" };
-    match text.contains([',', ';', '"', '\r', '\n']) {
+    match text.contains([',', ';', '\t', '"', '\r', '\n']) {
         true => format!("\"{apostrophe}{}\"", text.replace('"', "\"\"")),
         false => format!("{apostrophe}{text}"),
     }
@@ -75,7 +76,8 @@ mod tests {
             ("+1", "'+1"),
             ("-1", "'-1"),
             ("@x", "'@x"),
-            ("\tx", "'\tx"),
+            ("\tx", "\"'\tx\""),
+            ("1.2\t=1+1", "\"1.2\t=1+1\""),
             ("\r=x", "\"'\r=x\""),
             ("\n=x", "\"'\n=x\""),
             ("\u{ff20}x", "'\u{ff20}x"),

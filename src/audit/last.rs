@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::finding::Finding;
 use super::scope::Scope;
 use crate::damaged;
+use crate::error::{Error, Result};
 
 /// How findings compare with those of the audit before. Only what both audits covered is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,45 @@ pub struct Since {
     pub gone: Option<u64>,
     /// Findings that the audit before did not look for.
     pub not_compared: u64,
+}
+
+/// The file that keeps the findings of an audit for the next one.
+pub enum FindingsFile {
+    /// A file in the state directory. One that is damaged is moved aside.
+    Kept(PathBuf),
+    /// A file that the user has named. Only one that an audit wrote there, or an empty one, is replaced.
+    Named(PathBuf),
+}
+
+impl FindingsFile {
+    pub fn path(&self) -> &Path {
+        match self {
+            FindingsFile::Kept(path) | FindingsFile::Named(path) => path,
+        }
+    }
+
+    /// Checks before the work begins that the file may be replaced.
+    pub fn check(&self) -> Result<()> {
+        let refused = |why| {
+            Error::usage(
+                format!("--last {}: {why}", self.path().display()),
+                "Name a new file, or one that --last has written before.",
+            )
+        };
+        self.obstacle().map_or(Ok(()), |why| Err(refused(why)))
+    }
+
+    /// The reason why a file of the user must not be replaced.
+    fn obstacle(&self) -> Option<String> {
+        let FindingsFile::Named(path) = self else { return None };
+        match damaged::head(path) {
+            Ok(Some(head)) if head.is_empty() || head.starts_with(MAGIC) => None,
+            Ok(Some(_)) => Some("does not contain the findings of an audit, and is not replaced".into()),
+            Ok(None) => Some("is not a regular file, and is not replaced".into()),
+            Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => None,
+            Err(error) => Some(error.to_string()),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,16 +89,23 @@ impl Last {
         Last { made_at: made_at.as_second(), scope: scope.clone(), findings: hashes }
     }
 
-    /// Reads the findings of the audit before, if there was one, and returns a message if they are damaged. A file that is
-    /// none of this program's is moved aside.
-    pub fn read(file: &Path) -> (Option<Self>, Option<String>) {
+    /// Reads the findings of the audit before, if there was one, and returns a message if they are damaged. In the state
+    /// directory, a file of another kind is moved aside.
+    pub fn read(file: &FindingsFile) -> (Option<Self>, Option<String>) {
         let lost = |why: String| format!("the findings of the last audit cannot be used: {why}");
-        match damaged::set_aside_unless(file, |head| head.is_empty() || damaged::begins_with(head, MAGIC)) {
+        let has_format = |head: &[u8]| head.is_empty() || damaged::begins_with(head, MAGIC);
+        let checked = match file {
+            FindingsFile::Kept(path) => damaged::set_aside_unless(path, has_format),
+            FindingsFile::Named(_) => file.obstacle().map_or(Ok(None), |why| Err(io::Error::other(why))),
+        };
+        let file = file.path();
+        match checked {
             Err(error) => return (None, Some(lost(format!("{}: {error}", file.display())))),
             Ok(Some(message)) => return (None, Some(lost(message))),
             Ok(None) => {}
         }
         match std::fs::read(file) {
+            Ok(bytes) if bytes.is_empty() => (None, None),
             Err(error) if error.kind() == ErrorKind::NotFound => (None, None),
             Err(error) => (None, Some(lost(format!("{}: {error}", file.display())))),
             Ok(bytes) => match decode(&bytes) {
@@ -70,7 +117,9 @@ impl Last {
     }
 
     /// Replaces the findings of the audit before.
-    pub fn write(&self, file: &Path) -> io::Result<()> {
+    pub fn write(&self, file: &FindingsFile) -> io::Result<()> {
+        file.obstacle().map_or(Ok(()), |why| Err(io::Error::other(why)))?;
+        let file = file.path();
         let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(directory)?;
         let body = postcard::to_stdvec(self).map_err(io::Error::other)?;
@@ -124,7 +173,7 @@ enum Unusable {
     Damaged,
 }
 
-fn decode(bytes: &[u8]) -> Result<Last, Unusable> {
+fn decode(bytes: &[u8]) -> std::result::Result<Last, Unusable> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(Unusable::Damaged)?;
     let rest = rest.strip_prefix(VERSION).ok_or(Unusable::OfOtherVersion)?;
     let (checksum, body) = rest.split_at_checked(CHECKSUM).ok_or(Unusable::Damaged)?;
@@ -183,7 +232,7 @@ mod tests {
     #[test]
     fn findings_are_new_still_there_or_gone() {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("made/audit");
+        let file = FindingsFile::Kept(directory.path().join("made/audit"));
         assert!(matches!(Last::read(&file), (None, None)));
         before(Depth::Exists, &["missing-file"]).write(&file).unwrap();
         let (Some(last), None) = Last::read(&file) else { panic!("it can be read") };
@@ -238,7 +287,7 @@ mod tests {
     fn each_flipped_bit_is_noticed() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("audit");
-        before(Depth::Exists, &["missing-file"]).write(&file).unwrap();
+        before(Depth::Exists, &["missing-file"]).write(&FindingsFile::Kept(file.clone())).unwrap();
         let whole = std::fs::read(&file).unwrap();
         for at in MAGIC.len() + VERSION.len()..whole.len() {
             let mut bytes = whole.clone();

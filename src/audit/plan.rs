@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::finding::{Finding, Mend};
 
 /// The first line.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
     /// Of the form of the lines.

@@ -68,6 +68,14 @@ impl ReportFile {
         Ok(ReportFile { kind, path: typed.with_file_name(name), dated: Some(dated) })
     }
 
+    pub fn kind(&self) -> ReportKind {
+        self.kind
+    }
+
+    pub fn option(&self) -> &'static str {
+        self.kind.option()
+    }
+
     /// Whether older files of this name can be found by the date in theirs.
     pub fn has_date(&self) -> bool {
         let name = self.path.file_name().and_then(|name| name.to_str());
@@ -91,13 +99,13 @@ impl ReportFile {
 
     /// Writes the report. The former one stays until all of this one is on the disk.
     pub fn replace(&self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-        let failed = |why: String| {
-            Error::unfinished(
-                format!("{}: {why}", self.shown()),
-                "A former report was left unchanged. Correct this, and run the same command again.",
-            )
+        let failed_with = |why: String, former: &str| {
+            let advice = format!("{former}Correct this, and run the same command again.");
+            Error::unfinished(format!("{}: {why}", self.shown()), advice)
         };
+        let failed = |why| failed_with(why, "A former report was left unchanged. ");
         let target = self.target().map_err(|error| failed(error.to_string()))?;
+        let is_stream = matches!(target, Target::Stream(_));
         if let Some(obstacle) = self.obstacle(&target) {
             return Err(failed(obstacle.into()));
         }
@@ -105,7 +113,10 @@ impl ReportFile {
             Target::Stream(path) => stream(&path, fill),
             Target::File(path) => replace(&path, fill),
         };
-        written.map_err(|error| failed(full_disk::named_by_file(&self.path, error).to_string()))
+        written.map_err(|error| match is_stream {
+            true => failed_with(error.to_string(), ""),
+            false => failed(full_disk::named_by_file(&self.path, error).to_string()),
+        })
     }
 
     /// Whether there is a former report.

@@ -6,12 +6,12 @@ use std::time::Instant;
 use jiff::{Timestamp, Zoned};
 
 use super::interrupt::stop_on_interrupt;
-use super::say;
+use super::{complain, say};
 use crate::archive::Naming;
 use crate::audit::last::Last;
 use crate::audit::replica::{self, Compared, Servers};
 use crate::audit::report::AuditReport;
-use crate::audit::report_file::ReportFile;
+use crate::audit::report_file::{ReportFile, ReportKind};
 use crate::audit::scope::Scope;
 use crate::audit::watch::Watch;
 use crate::audit::{self, Plan, csv, html, plan};
@@ -86,20 +86,38 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     };
     let (roots, path_map) = (settings.roots.paths().to_vec(), settings.path_map.texts());
     let head = plan::Head::new(settings.location.shown(), roots, path_map);
-    report.not_replaced = write_reports(&settings.reports, &report, head, &mut inspector)?;
-    report.json = report.json.filter(|path| !report.not_replaced.contains(path));
+    let written = write_reports(&settings.reports, &report, head, &mut inspector);
+    report.not_replaced = written.not_replaced;
+    let has_failed = |path: &PathBuf| written.failed.iter().any(|(failed, _)| failed == path);
+    report.json = report.json.filter(|path| !report.not_replaced.contains(path) && !has_failed(path));
     say(&report.text());
     let mut notes = Vec::from_iter(damage);
     if scope.is_finished {
-        let old = settings.reports.keep.map(|keep| settings.reports.all().filter_map(move |file| file.prune(keep)));
+        let keep = settings.reports.keep.filter(|_| written.failed.is_empty());
+        let old = keep.map(|keep| settings.reports.all().filter_map(move |file| file.prune(keep)));
         notes.extend(old.into_iter().flatten());
         notes.extend(Last::new(made_at, &scope, &done.findings).write(&settings.last).err().map(|error| {
-            let error = full_disk::named_by_file(&settings.last, error);
-            format!("the findings cannot be kept for the next audit: {}: {error}", settings.last.display())
+            let error = full_disk::named_by_file(settings.last.path(), error);
+            format!("the findings cannot be kept for the next audit: {}: {error}", settings.last.path().display())
         }));
     }
     notes.iter().for_each(|message| note(settings.progress, message));
-    Ok(report.exit())
+    match written.failed.is_empty() {
+        true => Ok(report.exit()),
+        false => {
+            written.failed.iter().for_each(|(_, error)| complain(error));
+            Ok(Exit::Unfinished)
+        }
+    }
+}
+
+/// The outcome of writing reports.
+#[derive(Default)]
+struct WrittenReports {
+    /// Former reports, which are complete, and which an interrupted audit leaves.
+    not_replaced: Vec<PathBuf>,
+    /// Reports that could not be written.
+    failed: Vec<(PathBuf, Error)>,
 }
 
 /// The time, in whole seconds.
@@ -107,42 +125,57 @@ fn now() -> Timestamp {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
 }
 
-/// Writes the files that were named. An audit that is interrupted leaves former reports, which are complete; returns these.
+/// Writes the reports, each whatever becomes of the others. An audit that is interrupted leaves former reports.
 fn write_reports(
     files: &ReportFiles,
     report: &AuditReport<'_>,
     head: plan::Head,
     inspector: &mut Inspector,
-) -> Result<Vec<PathBuf>> {
-    let ReportFiles { json, plan: steps, csv: studies, html: page, .. } = files;
+) -> WrittenReports {
     let is_interrupted = report.exit() == Exit::Interrupted;
-    let (to_write, left): (Vec<&ReportFile>, Vec<&ReportFile>) =
-        files.all().partition(|file| !is_interrupted || !file.exists());
-    let is_written = |file: &&ReportFile| to_write.iter().any(|written| written.path == file.path);
+    let mut written = WrittenReports::default();
+    for file in files.all() {
+        if is_interrupted && file.exists() {
+            written.not_replaced.push(file.path.clone());
+        } else if let Err(error) = write_report(file, report, &head, inspector) {
+            written.failed.push((file.path.clone(), error));
+        }
+    }
+    written
+}
+
+fn write_report(
+    file: &ReportFile,
+    report: &AuditReport<'_>,
+    head: &plan::Head,
+    inspector: &mut Inspector,
+) -> Result<()> {
     let failed = |failure| {
         Error::unfinished(
-            format!("the index {} cannot be read: {failure}", report.index),
-            "The list of findings is complete; the table or the page is not there. Run the same command again.",
+            format!("{} {}: the index {} cannot be read: {failure}", file.option(), file.path.display(), report.index),
+            "This report was not written. Run the same command again.",
         )
     };
-    if let Some(file) = json.as_ref().filter(is_written) {
-        file.replace(|out| report.write_json(out))?;
+    match file.kind() {
+        ReportKind::Findings => file.replace(|out| report.write_json(out)),
+        // Steps of an audit that raises an alarm would do harm.
+        ReportKind::Plan if report.done.alarm.is_some() => Ok(()),
+        ReportKind::Plan => {
+            let steps = plan::text(head.clone(), &report.done.findings).map_err(|error| defect(&error))?;
+            file.replace(|out| out.write_all(steps.as_bytes()))
+        }
+        ReportKind::Studies => {
+            let limit = report.scope.limit();
+            let table = csv::by_study(&report.done.findings, limit.as_deref(), inspector).map_err(failed)?;
+            file.replace(|out| out.write_all(table.as_bytes()))
+        }
+        ReportKind::Page => {
+            let census = inspector.census().map_err(failed)?;
+            let made_at = Zoned::now().strftime("%Y-%m-%d %H:%M").to_string();
+            let page = html::page(report, &census, &made_at);
+            file.replace(|out| out.write_all(page.as_bytes()))
+        }
     }
-    if let (Some(file), None) = (steps.as_ref().filter(is_written), &report.done.alarm) {
-        let steps = plan::text(head, &report.done.findings).map_err(|error| defect(&error))?;
-        file.replace(|out| out.write_all(steps.as_bytes()))?;
-    }
-    if let Some(file) = studies.as_ref().filter(is_written) {
-        let table = csv::by_study(&report.done.findings, report.scope.limit().as_deref(), inspector).map_err(failed)?;
-        file.replace(|out| out.write_all(table.as_bytes()))?;
-    }
-    if let Some(file) = page.as_ref().filter(is_written) {
-        let census = inspector.census().map_err(failed)?;
-        let made_at = Zoned::now().strftime("%Y-%m-%d %H:%M").to_string();
-        let page = html::page(report, &census, &made_at);
-        file.replace(|out| out.write_all(page.as_bytes()))?;
-    }
-    Ok(left.into_iter().map(|file| file.path.clone()).collect())
 }
 
 fn compare(replica: &Location, settings: &Audit, master: &mut Inspector, stop: &Stop) -> Result<Compared> {

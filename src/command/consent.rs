@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::stored_paths::{self, StoredPaths};
 use crate::error::{Error, Result};
+use crate::index::Location;
 use crate::index::galera;
 use crate::index::location::Access;
 use crate::index::purge::{self, Purging};
@@ -39,7 +40,7 @@ pub fn before_writing(settings: &Reindex, files: Option<&[PathBuf]>) -> Result<C
         }
     }
     let purging = purge::rules(&settings.location)?;
-    tell(&purging).iter().for_each(|line| note(form, line));
+    describe(&purging, &settings.location).iter().for_each(|line| note(form, line));
     let paths = stored_paths::check(&stored_paths::Request {
         location: &settings.location,
         roots: &settings.roots,
@@ -71,15 +72,16 @@ fn unwatched(server: &Server, settings: &Reindex) -> Option<String> {
     })
 }
 
-fn tell(purging: &Purging) -> Vec<String> {
+/// Lines about the rules by which the PACS purges or moves old studies, and about tables of rules that the user may not read.
+fn describe(purging: &Purging, location: &Location) -> Vec<String> {
     let mut lines = Vec::new();
     if !purging.rules.is_empty() {
         lines.push("Once studies are visible again, the PACS will purge or move old ones by itself:".to_owned());
         lines.extend(purging.rules.iter().map(|rule| format!("  {rule}")));
     }
     if !purging.hidden.is_empty() {
-        let tables = purging.hidden.join(", ");
-        lines.push(format!("whether the PACS purges old studies could not be told: grant SELECT on {tables}"));
+        let grants = location.grants_to_read(&purging.hidden);
+        lines.push(format!("the user of the index cannot read whether the PACS purges old studies: {grants}"));
     }
     lines
 }

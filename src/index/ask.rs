@@ -61,6 +61,11 @@ const DENIED: [u16; 4] = [1044, 1142, 1143, 1227];
 
 /// Asks one question. The text protocol takes statements that cannot be prepared.
 pub async fn ask(connection: &mut MySqlConnection, sql: &str) -> Result<Answer, Failure> {
+    answer(connection, sql).await.map_err(failure)
+}
+
+/// Asks one question. An error that is not an answer remains an error of the driver, with its number.
+pub(super) async fn answer(connection: &mut MySqlConnection, sql: &str) -> Result<Answer, sqlx::Error> {
     let rows = match connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await {
         Ok(rows) => rows,
         Err(error) => {
@@ -68,7 +73,7 @@ pub async fn ask(connection: &mut MySqlConnection, sql: &str) -> Result<Answer, 
             return match refused.map(MySqlDatabaseError::number) {
                 Some(number) if UNKNOWN.contains(&number) => Ok(Answer::Unknown),
                 Some(number) if DENIED.contains(&number) => Ok(Answer::Denied),
-                _ => Err(failure(error)),
+                _ => Err(error),
             };
         }
     };

@@ -56,6 +56,10 @@ impl Login {
         }
         let mut connection =
             connected.map_err(|error| ConnectError::new(error, &self.options, self.password.as_deref()))?;
+        // The first statement shows whether the password has expired: such an account can log in and do nothing.
+        session::lift_limits(&mut connection)
+            .await
+            .map_err(|error| ConnectError::new(error, &self.options, self.password.as_deref()))?;
         session::prepare(&mut connection).await?;
         Ok(connection)
     }

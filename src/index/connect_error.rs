@@ -123,7 +123,10 @@ fn refused(number: u16, message: Option<&str>, options: &MySqlConnectOptions, pa
         }
         ACCESS_DENIED | 1698 => Cause::permanent(
             format!("wrong user or password: the server denies access to the account {account}"),
-            format!("{SOURCES} An account is valid only for the host that it names, and may require a certificate."),
+            format!(
+                "{SOURCES} An account is valid only for the host that it names. One with REQUIRE SSL needs --ssl-mode \
+                 required, and one with REQUIRE X509 also --ssl-cert."
+            ),
         ),
         1044 => Cause::permanent(
             format!("the user `{user}` has no right on the database `{database}`"),
@@ -258,7 +261,8 @@ fn untrusted(error: &CertificateError, server: &ServerName<'_>) -> Cause {
         Revoked => ("is revoked", "Renew the certificate of the server."),
         _ => (
             "is not valid",
-            "The server needs a certificate of X.509 version 3 that its authority has signed for a server.",
+            "The server needs a certificate of X.509 version 3 that its authority has signed for a server. To connect \
+             without encryption: --ssl-mode disabled.",
         ),
     };
     Cause::permanent(format!("the certificate of {server} {why}"), advice)

@@ -51,10 +51,10 @@ impl Location {
             }
             return Ok(Location::Sqlite(path.into()));
         }
-        if url.starts_with("mysql://") || url.starts_with("mariadb://") {
+        if ServerUrl::has_scheme(url) {
             return Self::parse_mysql(url, credentials);
         }
-        Err(bad_url(url, "the kind of database is not known"))
+        Err(bad_url(&without_secrets(url), "the kind of database is not known"))
     }
 
     fn parse_mysql(url: &str, credentials: &Credentials) -> Result<Self> {
@@ -67,7 +67,7 @@ impl Location {
         }
         let shown = parsed.shown();
         if !parsed.has_database() {
-            return Err(bad_url(&shown, "the database is missing"));
+            return Err(bad_url(&parsed.server(), "the database is missing"));
         }
         let login = Login::new(parsed.options(credentials)?, credentials.password.clone());
         Ok(Location::MySql { login: Box::new(login), shown })
@@ -144,6 +144,8 @@ impl Location {
                 self.check_tables(&mut database)?;
                 let engine = database.engine().map_err(failed)?;
                 let tables = Tables::new(engine, |table| database.columns(table).map_err(failed));
+                // The catalogue hides columns that the user may not read, which then seem to be missing.
+                let tables = tables.or_else(|error| Err(self.hidden_columns(&mut database).unwrap_or(error)));
                 database.close();
                 tables
             }
@@ -208,15 +210,29 @@ impl Location {
         Error::usage(format!("the index {} cannot be opened: {failure}", self.shown()), advice)
     }
 
+    /// The statements that let the account of the index read tables.
+    pub fn grants_to_read(&self, tables: &[&str]) -> String {
+        let account = self.account();
+        let right = |table: &&str| self.completed(MissingRight::on_table("SELECT", table), account.clone());
+        tables.iter().map(|table| right(table).grant()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The account of the index as the server's tables of rights hold it.
+    fn account(&self) -> Option<String> {
+        let Location::MySql { login, .. } = self else { return None };
+        self.mysql(login).ok()?.account()
+    }
+
+    fn completed(&self, right: MissingRight, account: Option<String>) -> MissingRight {
+        match self {
+            Location::MySql { login, .. } => right.complete(login.database().unwrap_or_default(), account),
+            Location::Sqlite(_) => right,
+        }
+    }
+
     /// An error with the statement that gives the missing right to the account of the index.
     fn denied(&self, right: MissingRight) -> Error {
-        let right = match self {
-            Location::MySql { login, .. } => {
-                let account = self.mysql(login).ok().and_then(|mut database| database.account());
-                right.complete(login.database().unwrap_or_default(), account)
-            }
-            Location::Sqlite(_) => right,
-        };
+        let right = self.completed(right, self.account());
         Error::usage(
             format!("the index {} cannot be used: {right}", self.shown()),
             format!("An administrator of the server grants it: {}", right.grant()),
@@ -237,6 +253,14 @@ impl Location {
         }
         Ok(())
     }
+
+    /// An error if the user may read only some columns of a table.
+    fn hidden_columns(&self, database: &mut MySql) -> Option<Error> {
+        let mut tables = LEVELS.map(super::table).into_iter();
+        let hidden = tables
+            .find(|table| matches!(database.ask(&format!("SELECT * FROM `{table}` LIMIT 0")), Ok(Answer::Denied)))?;
+        Some(self.denied(MissingRight::on_table("SELECT", hidden)))
+    }
 }
 
 /// A dry run looks at an index through a memory of its own.
@@ -252,6 +276,18 @@ fn no_index(shown: &str, table: &str) -> Error {
         format!("{shown} holds no index: it has no table `{table}`"),
         "Name the database of the PACS. An empty database becomes an index by: pacs-index init",
     )
+}
+
+/// The text of a URL of an unknown kind as far as it cannot contain a password: a plain name, or the name before the first
+/// colon.
+fn without_secrets(url: &str) -> String {
+    const NOT_PLAIN: [char; 7] = ['@', '=', ';', '?', '&', '#', ' '];
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    match (scheme.contains(NOT_PLAIN), rest.is_empty()) {
+        (true, _) => "...".into(),
+        (false, true) => url.into(),
+        (false, false) => format!("{scheme}:..."),
+    }
 }
 
 fn bad_url(url: &str, why: &str) -> Error {

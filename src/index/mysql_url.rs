@@ -11,6 +11,11 @@ use crate::error::{Error, Result};
 /// The parameters that a URL may have.
 const PARAMETERS: &str = "socket, ssl-mode, ssl-ca, ssl-cert and ssl-key";
 
+const SCHEMES: [&str; 2] = ["mysql", "mariadb"];
+
+/// The maximum length of a name or a value in an error, in bytes. A known one is shorter, and so is a slip of the hand.
+const LONGEST_SHOWN: usize = 32;
+
 /// A URL that names a server, without a password.
 pub(super) struct ServerUrl(Url);
 
@@ -18,14 +23,29 @@ impl ServerUrl {
     /// Reads a URL, or returns the mistake in it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| error.to_string())?;
-        match ["mysql", "mariadb"].contains(&url.scheme()) {
+        match SCHEMES.contains(&url.scheme()) {
             true => Ok(ServerUrl(url)),
             false => Err("it names no MySQL or MariaDB server".into()),
         }
     }
 
+    /// Whether the URL names a server of MySQL or MariaDB, in any case and after any blanks.
+    pub fn has_scheme(text: &str) -> bool {
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme.trim_start());
+        scheme.is_some_and(|scheme| SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)))
+    }
+
+    /// Whether the URL holds a password, or a text that may be one: a password with a slash, a question mark or a number
+    /// sign in it ends the name of the server early.
     pub fn has_password(&self) -> bool {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().to_ascii_lowercase();
+        let query = decoded(self.0.query().unwrap_or_default());
         self.0.password().is_some()
+            || decoded(self.0.username()).contains(':')
+            || self.0.path().contains('@')
+            || self.0.fragment().is_some_and(|fragment| fragment.contains('@'))
+            || self.0.query_pairs().any(|(name, _)| name.contains('@'))
+            || ["password", "passwd", "pwd"].iter().any(|name| query.contains(&format!("{name}=")))
     }
 
     pub fn has_host(&self) -> bool {
@@ -41,9 +61,20 @@ impl ServerUrl {
         self.0.to_string()
     }
 
+    /// The URL without its parameters, for errors: a mistyped parameter may hold a password.
+    pub fn server(&self) -> String {
+        let mut url = self.0.clone();
+        url.set_query(None);
+        url.set_fragment(None);
+        url.to_string()
+    }
+
     /// The settings of a connection. The URL's user and TLS settings win over those of an option file, and options on the
     /// command line win over the URL.
     pub fn options(&self, credentials: &Credentials) -> Result<MySqlConnectOptions> {
+        if self.0.fragment().is_some() {
+            return Err(self.unusable("it has a `#`, which is written as %23 in a name"));
+        }
         let mut options = MySqlConnectOptions::new();
         // An IPv6 address is in brackets in a URL, and nowhere else.
         if let Some(host) = self.0.host_str().map(|host| host.trim_matches(['[', ']'])).filter(|host| !host.is_empty())
@@ -58,7 +89,7 @@ impl ServerUrl {
             options = options.username(user);
         }
         if self.has_database() {
-            options = options.database(&self.decoded(self.0.path().trim_start_matches('/'))?);
+            options = options.database(&self.decoded(self.0.path().trim_matches('/'))?);
         }
         if let Some(password) = &credentials.password {
             options = options.password(password);
@@ -66,6 +97,7 @@ impl ServerUrl {
         let mut tls = TlsOptions::default();
         for (name, value) in self.0.query_pairs() {
             match &*name {
+                "socket" if value.is_empty() => return Err(self.unusable("the parameter `socket` is empty")),
                 "socket" => options = options.socket(&*value),
                 "ssl-mode" | "sslmode" => tls.mode = Some(self.ssl_mode(&value)?),
                 "ssl-ca" | "sslca" => tls.ca = Some((&*value).into()),
@@ -73,14 +105,18 @@ impl ServerUrl {
                 "ssl-key" | "sslkey" => tls.key = Some((&*value).into()),
                 // Other programs need the setting in a URL that is shared with them.
                 "charset" if value.eq_ignore_ascii_case("utf8mb4") => {}
-                unknown => return Err(self.unusable(&format!("the parameter `{unknown}` is unknown"))),
+                // A text without a value may be anything.
+                unknown => {
+                    let name = if value.is_empty() { harmless("?") } else { harmless(unknown) };
+                    return Err(self.unusable(&format!("the parameter {name} is unknown")));
+                }
             }
         }
-        credentials.tls.clone().or(tls).or(credentials.file_tls.clone()).apply(options)
+        credentials.tls.clone().or(tls.or(credentials.file_tls.clone())).apply(options)
     }
 
     fn ssl_mode(&self, text: &str) -> Result<SslMode> {
-        let unknown = || self.unusable(&format!("`{text}` is not a value of ssl-mode"));
+        let unknown = || self.unusable(&format!("{} is not a value of ssl-mode", harmless(text)));
         SslMode::parse(text).ok_or_else(unknown)
     }
 
@@ -91,13 +127,19 @@ impl ServerUrl {
 
     fn unusable(&self, why: &str) -> Error {
         Error::usage(
-            format!("the URL {} cannot be used: {why}", self.0),
+            format!("the URL {} cannot be used: {why}", self.server()),
             format!(
                 "A URL may have the parameters {PARAMETERS}; ssl-mode is disabled, preferred, required, verify-ca or \
                  verify-identity."
             ),
         )
     }
+}
+
+/// A mistyped name or value in backquotes, or three dots for a text that no slip of the hand makes of a known one.
+fn harmless(text: &str) -> String {
+    let is_plain = text.len() <= LONGEST_SHOWN && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    format!("`{}`", if is_plain { text } else { "..." })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use sqlx::mysql::MySqlConnection;
 
 use super::Failure;
-use super::ask::{Answer, ask};
+use super::ask::{Answer, answer, ask};
 
 /// Variables that every supported server has. They come first, since they limit the answers to all later questions.
 /// `max_join_size` resets `sql_big_selects`, which therefore follows. MariaDB alone runs the code in the comment. A connection may be idle for as long as a replica
@@ -44,9 +44,13 @@ const WHERE_PRESENT: [(&str, &str); 19] = [
     ("lc_messages", "'en_US'"),
 ];
 
-/// Sets the variables of a new session.
+/// Sets the variables of a new session that limit the answers to all later questions.
+pub async fn lift_limits(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    answer(connection, ON_EVERY_SERVER).await.map(drop)
+}
+
+/// Sets the other variables of a new session.
 pub async fn prepare(connection: &mut MySqlConnection) -> Result<(), Failure> {
-    run(connection, ON_EVERY_SERVER).await?;
     let names: Vec<String> = WHERE_PRESENT.iter().map(|(name, _)| format!("'{name}'")).collect();
     let present = format!("SHOW SESSION VARIABLES WHERE Variable_name IN ({})", names.join(","));
     let Answer::Rows(rows) = ask(connection, &present).await? else { return Ok(()) };

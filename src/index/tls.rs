@@ -6,14 +6,17 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use rustls::RootCertStore;
+use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 
 use crate::error::{Error, Result};
 
-/// The value of `--ssl-mode`, with the names of MySQL's clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// The value of `--ssl-mode`, with the names of MySQL's clients, from the least strict to the strictest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum SslMode {
     /// No encryption
     Disabled,
@@ -58,30 +61,41 @@ pub struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// Takes from `other` each setting that is missing here.
-    pub fn or(self, other: TlsOptions) -> Self {
-        TlsOptions {
-            mode: self.mode.or(other.mode),
-            ca: self.ca.or(other.ca),
-            cert: self.cert.or(other.cert),
-            key: self.key.or(other.key),
-        }
+    /// Takes settings that are missing here from a source of lower rank. An authority that a source names, without a mode of
+    /// its own, makes any mode of a lower source at least `verify-ca`. A certificate and its key are taken together.
+    pub fn or(self, lower: TlsOptions) -> Self {
+        let (cert, key) = match (&self.cert, &self.key) {
+            (None, None) => (lower.cert.clone(), lower.key.clone()),
+            _ => (self.cert.clone(), self.key.clone()),
+        };
+        let mode = match (self.own_mode(), lower.own_mode()) {
+            (Some(own), Some(lower)) if self.mode.is_none() => Some(own.max(lower)),
+            (own, lower) => own.or(lower),
+        };
+        TlsOptions { mode, ca: self.ca.or(lower.ca), cert, key }
+    }
+
+    /// The mode that this source asks for. As with MySQL's clients, an authority is named in order to verify the certificate.
+    fn own_mode(&self) -> Option<SslMode> {
+        self.mode.or_else(|| self.ca.as_ref().map(|_| SslMode::VerifyCa))
     }
 
     /// Adds the settings to those of a connection. The files are read now, so that a mistake in one ends the program before
     /// any work, and a reconnect does not depend on them.
     pub(super) fn apply(&self, options: MySqlConnectOptions) -> Result<MySqlConnectOptions> {
-        // As with MySQL's clients, an authority is named in order to verify the certificate.
-        let default = if self.ca.is_some() { SslMode::VerifyCa } else { SslMode::Preferred };
-        let mut options = options.ssl_mode(self.mode.unwrap_or(default).into());
+        let mode = self.own_mode().unwrap_or(SslMode::Preferred);
+        let mut options = options.ssl_mode(mode.into());
+        if mode == SslMode::Disabled {
+            return Ok(options);
+        }
         if let Some(file) = &self.ca {
-            options = options.ssl_ca_from_pem(certificates("ssl-ca", file)?);
+            options = options.ssl_ca_from_pem(authorities("ssl-ca", file)?);
         }
         match (&self.cert, &self.key) {
             (None, None) => Ok(options),
             (Some(cert), Some(key)) => {
-                let options = options.ssl_client_cert_from_pem(certificates("ssl-cert", cert)?);
-                Ok(options.ssl_client_key_from_pem(private_key("ssl-key", key)?))
+                let (cert, key) = identity(cert, key)?;
+                Ok(options.ssl_client_cert_from_pem(cert).ssl_client_key_from_pem(key))
             }
             (Some(_), None) => Err(Error::usage("ssl-cert is set without ssl-key", "Name the key of the certificate.")),
             (None, Some(_)) => Err(Error::usage("ssl-key is set without ssl-cert", "Name the certificate of the key.")),
@@ -89,29 +103,55 @@ impl TlsOptions {
     }
 }
 
-fn certificates(option: &str, file: &Path) -> Result<Vec<u8>> {
-    let text = read(option, file)?;
-    let found: Option<Vec<_>> = CertificateDer::pem_slice_iter(&text).map(Result::ok).collect();
-    match found.is_some_and(|found| !found.is_empty()) {
-        true => Ok(text),
-        false => Err(unusable(option, file, "it holds no certificate in PEM form")),
+const PEM: &str = "Name a PEM file that you may read.";
+
+/// The text of a file of authorities, each of which can be used.
+fn authorities(option: &str, file: &Path) -> Result<Vec<u8>> {
+    let (text, found) = certificates(option, file)?;
+    let mut store = RootCertStore::empty();
+    match found.into_iter().try_for_each(|authority| store.add(authority)) {
+        Ok(()) => Ok(text),
+        Err(_) => Err(unusable(option, file, "a certificate in it is damaged", "Copy the certificate again.")),
     }
 }
 
-fn private_key(option: &str, file: &Path) -> Result<Vec<u8>> {
+/// The texts of the files of a certificate and its key, which belong together.
+fn identity(cert: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
+    let (cert_text, chain) = certificates("ssl-cert", cert)?;
+    let key_text = read("ssl-key", key)?;
+    let private = PrivateKeyDer::from_pem_slice(&key_text).map_err(|_| {
+        unusable("ssl-key", key, "it holds no private key in PEM form, or one behind a passphrase", PEM)
+    })?;
+    match CertifiedKey::from_der(chain, private, &default_provider()) {
+        Ok(_) => Ok((cert_text, key_text)),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            let why = format!("it is not the key of the certificate in {}", cert.display());
+            Err(unusable("ssl-key", key, &why, "Name the two files that were made together."))
+        }
+        Err(rustls::Error::InvalidCertificate(_)) => {
+            let advice = "Make one of version 3, for example with openssl x509 -req and -extfile.";
+            Err(unusable("ssl-cert", cert, "the certificate is damaged, or not of X.509 version 3", advice))
+        }
+        Err(_) => Err(unusable("ssl-key", key, "the key is damaged, or of an unknown kind", PEM)),
+    }
+}
+
+/// The text of a file with certificates, and these.
+fn certificates(option: &str, file: &Path) -> Result<(Vec<u8>, Vec<CertificateDer<'static>>)> {
     let text = read(option, file)?;
-    match PrivateKeyDer::from_pem_slice(&text) {
-        Ok(_) => Ok(text),
-        Err(_) => Err(unusable(option, file, "it holds no private key in PEM form, or one behind a passphrase")),
+    let found: Option<Vec<_>> = CertificateDer::pem_slice_iter(&text).map(Result::ok).collect();
+    match found.filter(|found| !found.is_empty()) {
+        Some(found) => Ok((text, found)),
+        None => Err(unusable(option, file, "it holds no certificate in PEM form", PEM)),
     }
 }
 
 fn read(option: &str, file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file).map_err(|error| unusable(option, file, &error.to_string()))
+    std::fs::read(file).map_err(|error| unusable(option, file, &error.to_string(), PEM))
 }
 
-fn unusable(option: &str, file: &Path, why: &str) -> Error {
-    Error::usage(format!("{option} {}: {why}", file.display()), "Name a PEM file that you may read.")
+fn unusable(option: &str, file: &Path, why: &str, advice: &str) -> Error {
+    Error::usage(format!("{option} {}: {why}", file.display()), advice)
 }
 
 /// A warning if a server across the network can be impersonated. `None` if the server is local, its certificate is

@@ -71,9 +71,11 @@ fn enter(
     is_interrupted: impl Fn() -> bool,
 ) -> std::result::Result<Claim, Refusal> {
     make_private(directory).map_err(Refusal::Io)?;
-    let lock = lock(directory, busy, is_interrupted)?;
-    let damaged = check_key(directory, key).map_err(Refusal::Io)?;
-    Ok(Claim { lock, damaged })
+    let path = directory.join(LOCK);
+    let damaged_lock = set_aside_special(&path).map_err(Refusal::Io)?;
+    let lock = lock(&path, directory, busy, is_interrupted)?;
+    let damaged_note = check_key(directory, key).map_err(Refusal::Io)?;
+    Ok(Claim { lock, damaged: damaged_lock.or(damaged_note) })
 }
 
 /// Whether an error shows damage, and not a full disk or a file system that is read-only or gone.
@@ -88,8 +90,24 @@ fn is_damage(error: &io::Error) -> bool {
     )
 }
 
-fn lock(directory: &Path, busy: Busy, is_interrupted: impl Fn() -> bool) -> std::result::Result<File, Refusal> {
-    let path = directory.join(LOCK);
+/// Moves anything aside that is not a regular file: a FIFO would block, and a link may point to a file of the user.
+/// Returns a message about the file that was moved.
+fn set_aside_special(path: &Path) -> io::Result<Option<String>> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(None),
+        Ok(_) => damaged::set_aside(path).map(|aside| Some(damaged::message(path, &aside))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Locks a file of a directory, and waits for another run if asked to.
+fn lock(
+    path: &Path,
+    directory: &Path,
+    busy: Busy,
+    is_interrupted: impl Fn() -> bool,
+) -> std::result::Result<File, Refusal> {
     let lock = private().create(true).truncate(false).write(true).open(path).map_err(Refusal::Io)?;
     loop {
         match lock.try_lock() {

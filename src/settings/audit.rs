@@ -1,15 +1,17 @@
 //! From what was typed to the settings of an audit.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Zoned;
 
 use super::{StateDirectory, archive, default_io_threads, index, stubs};
+use crate::archive::real_path::real_path;
 use crate::archive::recall::Policy;
 use crate::archive::{Locator, PathMap, Roots, Slice};
 use crate::audit::checks::Check;
 use crate::audit::finding::Severity;
+use crate::audit::last::FindingsFile;
 use crate::audit::report_file::{ReportFile, ReportKind};
 use crate::audit::{self, Depth};
 use crate::cli;
@@ -27,7 +29,7 @@ pub struct Audit {
     pub part: Option<Slice>,
     pub max_rate: Option<u32>,
     /// The file with the findings of the last audit.
-    pub last: PathBuf,
+    pub last: FindingsFile,
     /// The state directory; `None` if this audit keeps nothing there.
     pub kept_in: Option<StateDirectory>,
     pub checks: Vec<&'static Check>,
@@ -64,11 +66,8 @@ impl ReportFiles {
             keep: typed.keep,
         };
         files.all().try_for_each(ReportFile::check)?;
-        let paths: Vec<&PathBuf> = files.all().map(|file| &file.path).collect();
-        if let Some(path) = paths.iter().enumerate().find_map(|(n, path)| paths[..n].contains(path).then_some(path)) {
-            let what = format!("two reports are to be written to {}", path.display());
-            return Err(Error::usage(what, "Name a file of its own for each report."));
-        }
+        let last = typed.last.as_deref().map(|path| ("--last", path));
+        check_apart(files.all().map(|file| (file.option(), &*file.path)).chain(last))?;
         if files.keep.is_some() && !files.all().any(ReportFile::has_date) {
             return Err(Error::usage(
                 "--keep: no report has a date in its name, by which older ones could be found",
@@ -80,6 +79,41 @@ impl ReportFiles {
 
     pub fn all(&self) -> impl Iterator<Item = &ReportFile> {
         [&self.json, &self.plan, &self.csv, &self.html].into_iter().flatten()
+    }
+}
+
+/// Refuses two outputs that are one file, however its name is written.
+fn check_apart<'f>(outputs: impl Iterator<Item = (&'static str, &'f Path)>) -> Result<()> {
+    let mut seen: Vec<(&str, PathBuf)> = Vec::new();
+    for (option, path) in outputs {
+        let real = real_path(path).unwrap_or_else(|_| path.to_owned());
+        if let Some((other, _)) = seen.iter().find(|(_, other)| *other == real) {
+            return Err(Error::usage(
+                format!("{other} and {option} are to be written to one file, {}", path.display()),
+                "Name a different file for each.",
+            ));
+        }
+        seen.push((option, real));
+    }
+    Ok(())
+}
+
+/// Refuses to keep findings where SQLite keeps the transactions of the index.
+fn check_apart_from_index(last: &Path, index: Option<&Path>) -> Result<()> {
+    let last_real = real_path(last).unwrap_or_else(|_| last.to_owned());
+    let is_of_index = index.and_then(|index| real_path(index).ok()).is_some_and(|index| {
+        ["", "-journal", "-wal", "-shm"].iter().any(|suffix| {
+            let mut name = index.clone().into_os_string();
+            name.push(suffix);
+            last_real.as_os_str() == name
+        })
+    });
+    match is_of_index {
+        false => Ok(()),
+        true => Err(Error::usage(
+            format!("--last {}: is a file of the index", last.display()),
+            "Name a new file, or one that --last has written before.",
+        )),
     }
 }
 
@@ -131,11 +165,16 @@ impl Audit {
         }
         let key =
             || format!("{} {:?} {:?} {:?} {:?}", location.shown(), roots.paths(), typed.part, typed.level, typed.check);
-        let last = kept_in.as_ref().map(|directory| directory.keyed("audit", &key()));
+        let last = match (&kept_in, &typed.last) {
+            (Some(directory), _) => FindingsFile::Kept(directory.keyed("audit", &key())),
+            (None, named) => FindingsFile::Named(named.clone().unwrap_or_default()),
+        };
+        last.check()?;
+        check_apart_from_index(last.path(), location.file())?;
         Ok(Audit {
             locator: Locator::new(&roots, &path_map, rules),
             depth,
-            last: last.or_else(|| typed.last.clone()).unwrap_or_default(),
+            last,
             kept_in,
             part: typed.part.as_deref().map(part).transpose()?,
             max_rate: typed.max_rate,

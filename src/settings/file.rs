@@ -14,6 +14,7 @@ use toml::{Table, Value};
 
 use crate::cli::{Cli, Recall};
 use crate::error::{Error, Result};
+use crate::index::tls::SslMode;
 
 /// Names that no file can give a meaning to.
 const NOT_IN_A_FILE: [&str; 4] = ["config", "help", "version", "allow_recall"];
@@ -30,7 +31,9 @@ pub fn complete(typed: Vec<OsString>) -> Result<Vec<OsString>> {
     let Some(command) = program.find_subcommand(name) else { return Ok(typed) };
     let settings = Settings::read(path, command)?;
     settings.check(&typed, name)?;
-    Ok(settings.added_to(typed, name, |argument| is_settled(command, matches, argument)))
+    Ok(settings.added_to(typed, name, |argument, texts| {
+        is_settled(command, matches, argument) || is_less_than_typed(matches, argument, texts)
+    }))
 }
 
 /// That anything is recalled is settled by whoever writes the settings of a site, and never by a slip of the hand.
@@ -72,7 +75,8 @@ impl<'a> Settings<'a> {
 
     /// The file by itself: an error in it is its own, and not of what was typed.
     fn check(&self, typed: &[OsString], command: &str) -> Result<()> {
-        let alone = self.added_to(typed.iter().take(1).cloned().chain([command.into()]).collect(), command, |_| false);
+        let alone =
+            self.added_to(typed.iter().take(1).cloned().chain([command.into()]).collect(), command, |_, _| false);
         match Cli::command().try_get_matches_from(alone) {
             Err(error) if error.kind() != ErrorKind::MissingRequiredArgument => Err(self.unusable(&error)),
             _ => Ok(()),
@@ -103,9 +107,14 @@ impl<'a> Settings<'a> {
         Error::usage(format!("{place}: {what}"), "Correct the file.")
     }
 
-    fn added_to(&self, mut typed: Vec<OsString>, command: &str, is_settled: impl Fn(&Arg) -> bool) -> Vec<OsString> {
+    fn added_to(
+        &self,
+        mut typed: Vec<OsString>,
+        command: &str,
+        is_settled: impl Fn(&Arg, &[String]) -> bool,
+    ) -> Vec<OsString> {
         let (mut options, mut positional) = (Vec::<OsString>::new(), Vec::new());
-        for (argument, texts) in self.all.iter().filter(|(argument, _)| !is_settled(argument)) {
+        for (argument, texts) in self.all.iter().filter(|(argument, texts)| !is_settled(argument, texts)) {
             let added = if argument.is_positional() { &mut positional } else { &mut options };
             added.extend(texts.iter().map(OsString::from));
         }
@@ -141,6 +150,16 @@ fn is_ignored(command: &Command, key: &str) -> bool {
 
 fn key_of(argument: &Arg) -> String {
     argument.get_long().map_or_else(|| argument.get_id().as_str().replace('_', "-"), str::to_owned)
+}
+
+/// Whether a mode of encryption in the file is less strict than the mode that a typed `--ssl-ca` implies. Such a mode is
+/// ignored, so that the authority is used.
+fn is_less_than_typed(matches: &ArgMatches, argument: &Arg, texts: &[String]) -> bool {
+    let is_typed = |id: &str| {
+        matches.try_contains_id(id).unwrap_or(false) && matches.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    let mode = || SslMode::parse(texts.first()?.split_once('=')?.1);
+    argument.get_id() == "ssl_mode" && is_typed("ssl_ca") && mode().is_some_and(|mode| mode < SslMode::VerifyCa)
 }
 
 /// It was typed, or something that excludes it.

@@ -1,5 +1,7 @@
 //! Where the index is, and how to get in.
 
+use std::env::VarError;
+
 use super::{option_file, pacsone_ini};
 use crate::cli;
 use crate::error::{Error, Result};
@@ -17,10 +19,13 @@ pub fn location(typed: &cli::Index) -> Result<Location> {
 /// The same, and what gets in there.
 pub fn location_and_credentials(typed: &cli::Index) -> Result<(Location, Credentials)> {
     let mut credentials = Credentials::default();
+    let mut including = None;
     if let Some(path) = &typed.defaults_file {
-        credentials = option_file::read(path, &typed.defaults_section)?;
+        let file = option_file::read(path, &typed.defaults_section)?;
+        credentials = file.credentials;
+        including = file.has_includes.then_some(path);
     }
-    if let Ok(password) = std::env::var(PASSWORD_VARIABLE) {
+    if let Some(password) = password_variable()? {
         credentials.password = Some(password);
     }
     // What is typed has the last word.
@@ -28,7 +33,14 @@ pub fn location_and_credentials(typed: &cli::Index) -> Result<(Location, Credent
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::usage(format!("--password-file {}: {error}", path.display()), "Name a file that you may read.")
         })?;
-        credentials.password = Some(text.lines().next().unwrap_or_default().to_owned());
+        credentials.password = Some(text.trim_start_matches('\u{feff}').lines().next().unwrap_or_default().to_owned());
+    }
+    if let (Some(path), None) = (including, &credentials.password) {
+        let (file, section) = (path.display(), &typed.defaults_section);
+        return Err(Error::usage(
+            format!("--defaults-file {file}: section [{section}] has no password{}", option_file::NOT_FOLLOWED),
+            format!("Or set the environment variable {PASSWORD_VARIABLE}, or name a --password-file."),
+        ));
     }
     let (ca, cert, key) = (typed.ssl_ca.clone(), typed.ssl_cert.clone(), typed.ssl_key.clone());
     credentials.tls = TlsOptions { mode: typed.ssl_mode, ca, cert, key };
@@ -37,4 +49,16 @@ pub fn location_and_credentials(typed: &cli::Index) -> Result<(Location, Credent
         None => typed.url.clone(),
     };
     Ok((Location::parse(&url, &credentials)?, credentials))
+}
+
+/// The password in the environment. An empty variable counts as unset, as it does for the state directory.
+fn password_variable() -> Result<Option<String>> {
+    match std::env::var(PASSWORD_VARIABLE) {
+        Ok(password) => Ok(Some(password).filter(|password| !password.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Error::usage(
+            format!("{PASSWORD_VARIABLE} is not UTF-8"),
+            "Set it in a terminal whose encoding is UTF-8, or name a --password-file.",
+        )),
+    }
 }

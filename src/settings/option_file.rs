@@ -1,78 +1,99 @@
 //! `--defaults-file FILE`: a login and TLS settings from a MySQL option file, such as my.cnf.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-
-use configparser::ini::Ini;
 
 use crate::error::{Error, Result};
 use crate::index::location::Credentials;
 use crate::index::tls::{SslMode, TlsOptions};
 
+/// The settings in a section of an option file.
+pub struct OptionFile {
+    pub credentials: Credentials,
+    /// Whether the file names others with `!include` or `!includedir`, which are not read.
+    pub has_includes: bool,
+}
+
 /// Reads user, password and TLS settings from a section.
-pub fn read(path: &Path, section: &str) -> Result<Credentials> {
+pub fn read(path: &Path, section: &str) -> Result<OptionFile> {
     let unusable = |why: String| {
         Error::usage(
             format!("--defaults-file {}: {why}", path.display()),
             format!("Name an option file of MySQL with a section [{section}] that holds user and password."),
         )
     };
-    let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
-    let mut ini = Ini::new_cs();
-    // A password may hold a colon or a semicolon; a comment is on a line of its own.
-    ini.set_inline_comment_symbols(Some(&[]));
-    let text: String =
-        text.lines().filter(|line| !line.trim_start().starts_with('!')).flat_map(|l| [l, "\n"]).collect();
-    let mut syntax = ini.defaults();
-    syntax.delimiters = vec!['='];
-    ini.load_defaults(syntax);
-    // The parser's own message repeats the line, which may hold the password.
-    let sections = ini.read(text).map_err(|_| unusable("a line is neither a section nor an option".into()))?;
-    let found = sections.get(section).ok_or_else(|| unusable(format!("there is no section [{section}]")))?;
-    let options = Options::new(found);
+    let bytes = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let has_includes = text.lines().any(|line| line.trim_start().starts_with('!'));
+    let options = Options::parse(&text, section).map_err(unusable)?;
+    let options = options.ok_or_else(|| {
+        let ignored = if has_includes { NOT_FOLLOWED } else { "" };
+        unusable(format!("there is no section [{section}]{ignored}"))
+    })?;
+    if let Some(name) = options.replaced().filter(|_| std::str::from_utf8(&bytes).is_err()) {
+        return Err(unusable(format!("[{section}]: the value of `{name}` is not UTF-8")));
+    }
     let file_tls = options.tls().map_err(|why| unusable(format!("[{section}]: {why}")))?;
-    Ok(Credentials {
-        user: options.text("user"),
-        password: options.text("password"),
-        file_tls,
-        ..Credentials::default()
-    })
+    let (user, password) = (options.text("user"), options.text("password"));
+    Ok(OptionFile { credentials: Credentials { user, password, file_tls, ..Credentials::default() }, has_includes })
 }
 
-/// The options of a section. MySQL reads `-` and `_` as the same, and `loose-` as "if you know this option".
-struct Options(HashMap<String, Option<String>>);
+/// The end of an error about a text that an included file may contain.
+pub const NOT_FOLLOWED: &str =
+    "; `!include` and `!includedir` are not supported, so name the file with the login itself";
+
+/// The options of a section, in the order of the file. MySQL reads `-` and `_` as the same, `loose-` as "if you know this
+/// option", and of several values the last.
+struct Options(Vec<(String, Option<String>)>);
 
 impl Options {
-    fn new(section: &HashMap<String, Option<String>>) -> Self {
-        let name = |name: &str| {
-            let name = name.replace('_', "-");
-            name.strip_prefix("loose-").map(str::to_owned).unwrap_or(name)
-        };
-        let value = |value: &Option<String>| {
-            let text = value.as_deref()?.trim();
-            let quoted = ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
-            Some(quoted.unwrap_or(text).to_owned())
-        };
-        Options(section.iter().map(|(key, text)| (name(key), value(text))).collect())
+    /// Reads a section, which may be in several parts; `None` if the file lacks the section. The error names the line and not its text,
+    /// which may hold the password.
+    fn parse(text: &str, section: &str) -> Result<Option<Self>, String> {
+        let (mut options, mut is_found, mut is_inside) = (Vec::new(), false, false);
+        for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with(['#', ';', '!']) {
+                continue;
+            }
+            if let Some(name) = line.strip_prefix('[') {
+                let name = name.split_once(']').map(|(name, _)| name.trim());
+                let name = name.ok_or_else(|| format!("line {}: the name of a section lacks its `]`", number + 1))?;
+                is_inside = name == section;
+                is_found |= is_inside;
+            } else if is_inside {
+                options.push(option(without_comment(line)));
+            }
+        }
+        Ok(is_found.then_some(Options(options)))
     }
 
+    /// The last value of an option.
     fn text(&self, name: &str) -> Option<String> {
-        self.0.get(name)?.clone()
+        self.0.iter().rfind(|(known, _)| known == name)?.1.clone()
     }
 
     fn file(&self, name: &str) -> Option<PathBuf> {
         self.text(name).filter(|text| !text.is_empty()).map(PathBuf::from)
     }
 
+    /// The name of an option whose value has characters that could not be decoded.
+    fn replaced(&self) -> Option<&str> {
+        let is_replaced = |value: &Option<String>| value.as_ref().is_some_and(|value| value.contains('\u{fffd}'));
+        self.0.iter().find(|(_, value)| is_replaced(value)).map(|(name, _)| name.as_str())
+    }
+
     /// A switch: `ssl`, `ssl=0`, `skip-ssl` or `disable-ssl`. `None` if the section does not have the switch.
     fn switch(&self, name: &str) -> Option<bool> {
-        let is_off = ["skip-", "disable-"].iter().any(|prefix| self.0.contains_key(&format!("{prefix}{name}")));
-        let value = self.0.get(name).or_else(|| self.0.get(&format!("enable-{name}")));
+        let prefix = |option: &str| option.strip_suffix(name).map(str::to_owned);
         let is_on = |text: &Option<String>| {
             let text = text.as_deref().unwrap_or("1");
             !["0", "off", "false", "no"].iter().any(|off| text.eq_ignore_ascii_case(off))
         };
-        if is_off { Some(false) } else { value.map(is_on) }
+        self.0.iter().rev().find_map(|(option, text)| match prefix(option)?.as_str() {
+            "" | "enable-" => Some(is_on(text)),
+            "skip-" | "disable-" => Some(false),
+            _ => None,
+        })
     }
 
     /// `ssl-mode` is MySQL's; the switches are MariaDB's, and those of older MySQL.
@@ -80,15 +101,65 @@ impl Options {
         let switches = match (self.switch("ssl"), self.switch("ssl-verify-server-cert")) {
             (Some(false), _) => Some(SslMode::Disabled),
             (_, Some(true)) => Some(SslMode::VerifyIdentity),
-            (Some(true), _) => Some(SslMode::Required),
-            (None, _) => None,
+            // An authority asks for more, and so the mode is left to it.
+            (Some(true), _) if self.file("ssl-ca").is_none() => Some(SslMode::Required),
+            _ => None,
         };
         let mode = match self.text("ssl-mode") {
             Some(text) => Some(SslMode::parse(&text).ok_or_else(|| format!("`{text}` is not a value of ssl-mode"))?),
             None => switches,
         };
+        if self.file("ssl-capath").is_some() && self.file("ssl-ca").is_none() && mode != Some(SslMode::Disabled) {
+            return Err("ssl-capath is not supported: name the file of the authority with ssl-ca".into());
+        }
         Ok(TlsOptions { mode, ca: self.file("ssl-ca"), cert: self.file("ssl-cert"), key: self.file("ssl-key") })
     }
+}
+
+/// The name and the value of a line. An option without `=` has no value.
+fn option(line: &str) -> (String, Option<String>) {
+    let (name, value) = line.split_once('=').map_or((line, None), |(name, value)| (name, Some(value)));
+    let name = name.trim().replace('_', "-");
+    let name = name.strip_prefix("loose-").map(str::to_owned).unwrap_or(name);
+    let unquoted = |text: &str| {
+        let inside =
+            ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote).map(str::to_owned));
+        inside.unwrap_or_else(|| text.to_owned())
+    };
+    (name, value.map(|value| unescaped(&unquoted(value.trim()))))
+}
+
+/// A line up to its comment, which a `#` outside of quotes begins. In quotes, a backslash protects a quote.
+fn without_comment(line: &str) -> &str {
+    let (mut quote, mut is_escaped) = (None, false);
+    for (at, c) in line.char_indices() {
+        match (c, quote) {
+            ('#', None) => return line[..at].trim_end(),
+            ('"' | '\'', None) => quote = Some(c),
+            (c, Some(open)) if c == open && !is_escaped => quote = None,
+            _ => {}
+        }
+        is_escaped = quote.is_some() && c == '\\' && !is_escaped;
+    }
+    line
+}
+
+/// A value without the escapes of option files: `\s` is a blank. Other characters keep their backslash.
+fn unescaped(value: &str) -> String {
+    let mut text = String::new();
+    let mut characters = value.chars();
+    while let Some(c) = characters.next() {
+        match (c, if c == '\\' { characters.next() } else { None }) {
+            ('\\', Some('n')) => text.push('\n'),
+            ('\\', Some('t')) => text.push('\t'),
+            ('\\', Some('r')) => text.push('\r'),
+            ('\\', Some('b')) => text.push('\u{8}'),
+            ('\\', Some('s')) => text.push(' '),
+            ('\\', Some(quoted @ ('\\' | '"' | '\''))) => text.push(quoted),
+            (c, next) => text.extend([Some(c), next].into_iter().flatten()),
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -99,7 +170,62 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("my.cnf");
         std::fs::write(&path, text).unwrap();
-        read(&path, "client")
+        read(&path, "client").map(|file| file.credentials)
+    }
+
+    fn password(line: &str) -> Option<String> {
+        read_text(&format!("[client]\n{line}\n")).unwrap().password
+    }
+
+    #[test]
+    fn values_are_read_as_mysql_reads_them() {
+        for (line, expected) in [
+            ("password=secret # comment", "secret"),
+            ("password=secret#comment", "secret"),
+            ("password = 'a#b' # \"comment\"", "a#b"),
+            ("password=\"a\\\"#b\" # c", "a\"#b"),
+            ("password=a;b", "a;b"),
+            (r#"password="a\\b""#, r"a\b"),
+            (r"password=a\sb\\c", r"a b\c"),
+            (r#"password='\t\n\r\b\'\"'"#, "\t\n\r\u{8}'\""),
+            (r"password=\d+\", r"\d+\"),
+            ("password=first\npassword=last", "last"),
+            ("loose_password=first\n[other]\npassword=no\n[client] # again\npassword=last", "last"),
+        ] {
+            assert_eq!(password(line).as_deref(), Some(expected), "{line}");
+        }
+        let found = read_text("\u{feff}[client]\r\nuser=pacs # x\r\npassword=a=b\r\n").unwrap();
+        assert_eq!((found.user.as_deref(), found.password.as_deref()), (Some("pacs"), Some("a=b")));
+    }
+
+    #[test]
+    fn of_two_spellings_of_an_option_the_last_wins() {
+        let mode = |lines: &str| read_text(&format!("[client]\n{lines}\n")).unwrap().file_tls.mode;
+        for _ in 0..20 {
+            assert_eq!(mode("ssl-mode=required\nssl_mode=disabled"), Some(SslMode::Disabled));
+            assert_eq!(mode("ssl_mode=disabled\nssl-mode=required"), Some(SslMode::Required));
+        }
+        assert_eq!(mode("skip-ssl\nssl"), Some(SslMode::Required));
+        assert_eq!(mode("ssl\nskip_ssl"), Some(SslMode::Disabled));
+    }
+
+    #[test]
+    fn a_comment_may_have_any_encoding_and_a_value_has_utf_8() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("my.cnf");
+        std::fs::write(&path, b"# f\xfcr uns\n[client]\nuser=pacs # f\xfcr\npassword=secret\n").unwrap();
+        assert_eq!(read(&path, "client").unwrap().credentials.password.as_deref(), Some("secret"));
+        std::fs::write(&path, b"[client]\npassword=f\xfcr\n").unwrap();
+        let error = read(&path, "client").err().unwrap().to_string();
+        assert!(error.contains("`password` is not UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_includes_others_without_a_login_of_its_own_is_named() {
+        let error = read_text("!includedir /etc/mysql/conf.d\n").err().unwrap().to_string();
+        assert!(error.contains("no section [client]") && error.contains("`!include`"), "{error}");
+        let error = read_text("[client\npassword=secret\n").err().unwrap().to_string();
+        assert!(error.contains("line 1") && !error.contains("secret"), "{error}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod attacked;
 mod many;
+mod outputs;
 mod report_files;
 mod scope;
 mod unreadable;

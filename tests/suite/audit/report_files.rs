@@ -281,7 +281,7 @@ fn a_table_of_studies_cannot_run_a_formula_in_a_spreadsheet() {
         "'+1,1,1,0\r\n",
         "'-1+1,1,1,0\r\n",
         "\"'@SUM(1,2)\",1,1,0\r\n",
-        "'\tx,1,1,0\r\n",
+        "\"'\tx\",1,1,0\r\n",
         "\"'\rx\",1,1,0\r\n",
         "\"1,2\",1,1,0\r\n",
         "\"a\"\"b\",1,1,0\r\n",

@@ -134,3 +134,54 @@ fn an_unverified_server_across_the_network_is_mentioned_once() {
         assert!(!said.contains("is not verified"), "{url} {more:?}: {said}");
     }
 }
+
+#[test]
+fn an_authority_that_is_named_is_used_unless_the_same_source_or_a_higher_one_asks_for_less() {
+    let authority = Authority::new();
+    let site = site_that_trusts(&authority);
+    let elsewhere = url(authority.server("db1.example", 2090));
+    let unknown = url(Authority::new().server("localhost", 2090));
+    let untrusted = "authority that is not trusted";
+    let typed: &[&str] = &["--ssl-ca", "ca.pem"];
+    let with_mode = |mode: &'static str| [typed, &["--ssl-mode", mode]].concat();
+    let (none, required, disabled) = ("", with_mode("required"), with_mode("disabled"));
+    let cases: [(&str, &str, &[&str], &str); 16] = [
+        ("ssl\nssl-ca=ca.pem", none, &[], untrusted),
+        ("ssl-ca=ca.pem", none, &[], untrusted),
+        ("ssl\nssl-ca=ca.pem\nskip-ssl-verify-server-cert", none, &[], untrusted),
+        ("ssl-capath=/etc/ssl/certs", none, &[], "ssl-capath"),
+        ("ssl-mode=PREFERRED", none, typed, untrusted),
+        ("ssl-mode=DISABLED", none, typed, untrusted),
+        ("skip-ssl", none, typed, untrusted),
+        ("", "?ssl-mode=disabled", typed, untrusted),
+        ("", "?ssl-mode=required", typed, untrusted),
+        ("ssl-mode=REQUIRED", "?ssl-ca=ca.pem", &[], untrusted),
+        ("ssl-mode=REQUIRED\nssl-ca=ca.pem", none, &[], LOGGED_IN),
+        ("skip-ssl\nssl-ca=missing.pem", none, &[], LOGGED_IN),
+        ("ssl-ca=ca.pem", "?ssl-mode=required", &[], LOGGED_IN),
+        ("ssl-ca=ca.pem", none, &["--ssl-mode", "required"], LOGGED_IN),
+        ("", "?ssl-mode=verify-ca", &required, LOGGED_IN),
+        ("", "?ssl-mode=verify-ca", &disabled, LOGGED_IN),
+    ];
+    for (lines, query, more, expected) in cases {
+        fs::write(site.path("my.cnf"), format!("[client]\n{lines}\n")).unwrap();
+        let error = log_in(&site, &format!("{unknown}{query}"), &[&["--defaults-file", "my.cnf"], more].concat());
+        assert!(error.contains(expected), "{lines} {query} {more:?}: {error}");
+    }
+    // The authority of a higher source takes nothing away from a stricter mode of a lower one.
+    fs::write(site.path("my.cnf"), "[client]\nssl-mode=VERIFY_IDENTITY\n").unwrap();
+    let error = log_in(&site, &elsewhere, &[&["--defaults-file", "my.cnf"], typed].concat());
+    assert!(error.contains("names another host"), "{error}");
+    // A settings file is a lower source than the command line.
+    let run = |setting: &str, url: &str| {
+        fs::write(site.path("site.toml"), format!("index = '{url}'\n{setting}\n")).unwrap();
+        site.run(&["reindex", "archive", "--config", "site.toml", "--ssl-ca", "ca.pem"]).exits(2).err
+    };
+    site.add("1.2.3", serde_json::json!({}));
+    for mode in ["preferred", "disabled", "REQUIRED"] {
+        let error = run(&format!("ssl-mode = '{mode}'"), &unknown);
+        assert!(error.contains(untrusted), "{mode}: {error}");
+    }
+    let error = run("ssl-mode = 'verify-identity'", &elsewhere);
+    assert!(error.contains("names another host"), "{error}");
+}

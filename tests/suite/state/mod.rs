@@ -1,6 +1,7 @@
 //! The state directory: where it is, and how the program copes with damaged files in it.
 
 mod damaged;
+mod locks;
 mod places;
 
 use std::fs;

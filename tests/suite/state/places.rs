@@ -161,3 +161,44 @@ fn finish_finds_the_slices_in_the_directories_of_state() {
     let failed = site.run(&["reindex", "--index", &index.url, "--finish", "nowhere"]).exits(2);
     assert!(failed.err.contains("nowhere"), "{}", failed.err);
 }
+
+#[test]
+fn a_state_directory_within_the_archive_is_refused_however_many_parents_are_missing() {
+    let site = Site::new();
+    archive(&site);
+    std::os::unix::fs::symlink(site.archive(), site.path("link")).unwrap();
+    std::os::unix::fs::symlink(site.path("archive/absent"), site.path("dangling")).unwrap();
+    let index = site.sqlite();
+    let root = site.archive().display().to_string();
+    let within = [
+        "archive",
+        "archive/new",
+        "archive/new/state",
+        "archive/new/2026/state",
+        "link/new/state",
+        "archive/../archive/new/state",
+        "absent/../archive/new/state",
+        "archive/new/../other/state",
+        "dangling",
+        "dangling/state",
+    ];
+    let refused = |arguments: &[&str], named: &str| {
+        let said = site.run(&[arguments, &["--index", &index.url, "--quiet", "--settle", "0s"]].concat()).exits(2);
+        assert!(said.err.contains(named) && said.err.contains("lies in the archive"), "{arguments:?}: {}", said.err);
+        assert_eq!(names(site.archive()), ["2021"], "{arguments:?}");
+    };
+    for directory in within {
+        refused(&["reindex", "archive", "--state", directory], directory);
+    }
+    refused(&["reindex", "archive", "--rejected", "archive/new/2026/list"], "--rejected");
+    refused(&["reindex", "archive", "--rejected", "dangling"], "--rejected");
+    said(&mut reindexing(&site, &index, &[])).exits(0);
+    for directory in within {
+        refused(&["audit", &root, "--state", directory], directory);
+    }
+    refused(&["audit", &root, "--last", "archive/new/2026/last"], "--last");
+    // Outside of the archive, missing parents are made.
+    for directory in ["archive/../new/2026/state", "archive-2/new/state"] {
+        said(&mut reindexing(&site, &index, &["--state", directory])).exits(0);
+    }
+}
