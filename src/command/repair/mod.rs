@@ -151,7 +151,7 @@ impl Repair {
                 Content::Instance(instance) if instance.sop_instance_uid() == key => {
                     match self.mender.row(Table::Image, &key).map_err(failed)? {
                         None => instances.push((file, *instance)),
-                        Some(_) => self.did.skipped.push(format!("image {key}: it has a row by now")),
+                        Some(_) => self.did.skipped.push(format!("image {key}: it already has a row")),
                     }
                 }
                 _ => self.did.skipped.push(format!("image {key}: its file does not hold this instance")),

@@ -107,7 +107,7 @@ fn a_plan_names_no_file_in_a_recycle_bin() {
 }
 
 #[test]
-fn an_instance_that_has_a_row_by_now_is_a_skipped_step() {
+fn an_instance_that_already_has_a_row_is_a_skipped_step() {
     let (site, index, head) = indexed();
     let before = index.dump();
     let image = format!("{UID}.1.1.1");
@@ -115,7 +115,7 @@ fn an_instance_that_has_a_row_by_now_is_a_skipped_step() {
     fs::copy(site.archive().join("2019-01-12-SAT").join(&image), &copy).unwrap();
     write(&site, "plan.jsonl", &[head, insert(&image, &copy)]);
     let said = repair(&site, &index, &APPLY).exits(1);
-    assert!(said.out.contains("1 steps skipped") && said.out.contains("has a row by now"), "{}", said.out);
+    assert!(said.out.contains("1 steps skipped") && said.out.contains("already has a row"), "{}", said.out);
     assert!(!said.out.contains("files to look at"), "{}", said.out);
     forget_undo(&site);
     assert_eq!(index.dump(), before);

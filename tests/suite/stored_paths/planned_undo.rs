@@ -1,4 +1,4 @@
-//! An undo file is exactly what a repair has written: any edit is refused before a row changes.
+//! An undo file holds exactly the lines that a repair has written: any edit is refused before a row changes.
 
 use std::fs;
 
