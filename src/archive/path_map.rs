@@ -31,6 +31,12 @@ impl FromStr for Mapping {
         if !to.starts_with('/') && !drive {
             return Err(format!("`{to}` must be an absolute directory of the PACS server, like D:/DICOM or /dicom"));
         }
+        if to.starts_with("//?/") || to.starts_with("//./") {
+            return Err(format!("write `{to}` without the prefix for the system, like D:/DICOM or //nas/share"));
+        }
+        if to.split('/').any(|name| matches!(name, "." | "..")) {
+            return Err(format!("write `{to}` without `.` and `..`, as the PACS has its archive directory"));
+        }
         let from = Path::new(from).components().collect();
         Ok(Mapping { from, to: to.trim_end_matches('/').to_owned() })
     }
@@ -146,6 +152,19 @@ mod tests {
 
     fn map(mappings: &[&str]) -> PathMap {
         PathMap::new(mappings.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn a_name_that_the_pacs_would_have_to_resolve_is_refused() {
+        let to = |to: &str| format!("/mnt/dicom={to}").parse::<Mapping>();
+        for refused in
+            ["D:/X/../DICOM", "D:/X/..", "/data/./dicom", r"D:\.\DICOM", r"\\?\D:\DICOM", "//?/D:/DICOM", r"\\.\D:\X"]
+        {
+            assert!(to(refused).unwrap_err().contains("without"), "{refused}");
+        }
+        for accepted in ["D:/DICOM", "D:/", "/", "//nas/share", r"\\nas\share\..x", "/data/.dicom", "D:/a.b/..c/d."] {
+            assert!(to(accepted).is_ok(), "{accepted}");
+        }
     }
 
     #[test]

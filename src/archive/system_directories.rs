@@ -19,7 +19,7 @@ pub enum DirectoryName {
 #[derive(Clone, Copy)]
 pub enum NameScope {
     Anywhere,
-    /// Directly below a root, unless the directory is that of a patient: for plain words.
+    /// Directly below a root, unless the directory is that of a patient: for names that a Patient ID can be.
     BelowRoot,
 }
 
@@ -38,6 +38,11 @@ const fn named(name: &'static str, kind: DirectoryKind, source: &'static str) ->
 
 const fn plain_word(name: &'static str, kind: DirectoryKind, source: &'static str) -> SystemDirectory {
     SystemDirectory { name: DirectoryName::Exact(name), scope: NameScope::BelowRoot, kind, source }
+}
+
+/// For names that Patient IDs can be, on systems that ignore case.
+const fn top_level(name: &'static str, kind: DirectoryKind, source: &'static str) -> SystemDirectory {
+    SystemDirectory { name: DirectoryName::IgnoringCase(name), scope: NameScope::BelowRoot, kind, source }
 }
 
 const fn shaped(shape: fn(&str) -> bool, kind: DirectoryKind, source: &'static str) -> SystemDirectory {
@@ -71,10 +76,16 @@ pub const SYSTEM_DIRECTORIES: &[SystemDirectory] = &[
     named("System Volume Information", SystemData, "Windows, shadow copies and indexes of a volume"),
     named("$Extend", SystemData, "Windows, metadata of NTFS"),
     named("DfsrPrivate", SystemData, "Windows DFS Replication, conflicts and deleted files"),
-    shaped(is_found_by_chkdsk, RecoveredFragments, "Windows CHKDSK"),
+    SystemDirectory {
+        name: DirectoryName::Shape(is_found_by_chkdsk),
+        scope: NameScope::BelowRoot,
+        kind: RecoveredFragments,
+        source: "Windows CHKDSK, at the top of a volume",
+    },
     shaped(is_previous_version, Snapshot, "Windows and Samba, previous version of a share"),
     named("~snapshot", Snapshot, "NetApp ONTAP and Hitachi NAS over SMB, snapshot directory"),
     named(".snapshot", Snapshot, "NetApp ONTAP, Dell Isilon, Qumulo, Pure FlashBlade, VAST, snapshot directory"),
+    named(".snaps", Snapshot, "GlusterFS, snapshot directory of a volume"),
     named(".snapshots", Snapshot, "snapper (btrfs), IBM Storage Scale (GPFS), Dell FluidFS, WEKA, snapshot directory"),
     named(".ckpt", Snapshot, "Dell EMC Celerra and VNX, checkpoints"),
     named(".snap", Snapshot, "CephFS and FreeBSD UFS, snapshot directory"),
@@ -85,7 +96,7 @@ pub const SYSTEM_DIRECTORIES: &[SystemDirectory] = &[
     named(".SpaceMan", SystemData, "IBM Storage Protect for Space Management, metadata"),
     named(".mmSharedTmpDir", SystemData, "IBM Storage Scale (GPFS), temporary files"),
     named(".ADIC_INTERNAL_DO_NOT_USE", SystemData, "Quantum StorNext, metadata"),
-    named("DELETED.SAV", RecycleBin, "Novell NetWare, salvageable files"),
+    top_level("DELETED.SAV", RecycleBin, "Novell NetWare, salvageable files at the top of a volume"),
     named(".Trashes", RecycleBin, "macOS, trash of a volume"),
     plain_word("Network Trash Folder", RecycleBin, "Mac OS and Netatalk, trash of a share"),
     named(".TemporaryItems", SystemData, "macOS, temporary files"),
@@ -101,10 +112,9 @@ pub const SYSTEM_DIRECTORIES: &[SystemDirectory] = &[
     named(".dropbox.cache", SystemData, "Dropbox, deleted files and cache"),
 ];
 
-/// `.Trash-1000`: the number is that of the user.
+/// `.Trash-1000`, and `.Trash-alice` of desktops that are older than the specification.
 fn is_trash_of_a_user(name: &str) -> bool {
-    let user = name.strip_prefix(".Trash-").unwrap_or_default();
-    !user.is_empty() && are_digits(user)
+    name.strip_prefix(".Trash-").is_some_and(|user| !user.is_empty())
 }
 
 /// `FOUND.000`

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::coverage::UNREADABLE_DIRECTORY;
 use super::finding::Finding;
 use super::scope::Scope;
 use crate::damaged;
@@ -138,12 +139,13 @@ impl Last {
 
     /// Whether a finding is new; `None` if the audit before did not look for it.
     pub fn is_new(&self, finding: &Finding, scope: &Scope) -> Option<bool> {
-        if !self.scope.is_of_same_place(scope) || !self.scope.has_made(finding.check) {
+        if !self.scope.is_of_same_place(scope) || !self.scope.has_looked_for(finding.check) {
             return None;
         }
         let had = self.findings.get(finding.check).is_some_and(|hashes| hashes.contains(&hash(finding)));
-        // A deeper look detects older damage.
-        (had || self.scope.level >= scope.level).then_some(!had)
+        // A deeper look detects older damage; directories are listed at any level.
+        let is_of_any_level = finding.check == UNREADABLE_DIRECTORY;
+        (had || is_of_any_level || self.scope.level >= scope.level).then_some(!had)
     }
 
     /// Compares this audit with the one before; `None` if that looked at other rows and files.
@@ -160,7 +162,7 @@ impl Last {
             } += 1;
         }
         let now: HashSet<u64> = findings.iter().map(hash).collect();
-        let of_made = self.findings.iter().filter(|(check, _)| scope.has_made(check));
+        let of_made = self.findings.iter().filter(|(check, _)| scope.has_looked_for(check));
         let gone: usize = of_made.map(|(_, hashes)| hashes.difference(&now).count()).sum();
         let has_seen_all = scope.is_finished && !scope.has_unreadable_directories && scope.level >= self.scope.level;
         since.gone = has_seen_all.then_some(gone as u64);

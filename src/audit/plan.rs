@@ -9,6 +9,7 @@ use serde_json::error::Category;
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::checks::CHECKS;
 use super::finding::{Finding, Mend};
 
 /// The first line.
@@ -135,8 +136,10 @@ pub fn read(from: impl BufRead) -> Result<(Head, Vec<(usize, Step)>), String> {
     let mut next = || lines.next().map(|(n, line): (usize, io::Result<String>)| (n + 1, line));
     let wrong = |n: usize, error: &dyn std::fmt::Display| format!("line {n}: {error}");
     let (n, head) = next().ok_or("it is empty")?;
-    let head: Head =
-        serde_json::from_str(&head.map_err(|error| wrong(n, &error))?).map_err(|error| wrong(n, &not_json(&error)))?;
+    let head = head.map_err(|error| wrong(n, &error))?;
+    // Editors on Windows save a byte order mark.
+    let head = head.strip_prefix('\u{feff}').unwrap_or(&head);
+    let head: Head = serde_json::from_str(head).map_err(|error| wrong(n, &not_json(&error)))?;
     head.check().map_err(|error| wrong(n, &error))?;
     let mut steps = Vec::new();
     while let Some((n, line)) = next() {
@@ -153,6 +156,9 @@ fn parse(line: &str) -> Result<Step, String> {
     let keys = [&["enabled", "check", "action"], step.action.keys()].concat();
     if let Some(unknown) = found.keys().find(|key| !keys.contains(&key.as_str())) {
         return Err(format!("the key `{unknown}` is unknown"));
+    }
+    if !CHECKS.iter().any(|check| check.name == step.check) {
+        return Err(format!("the check `{}` is unknown", step.check));
     }
     match keys.iter().find(|key| !found.contains_key(**key)) {
         Some(missing) => Err(format!("the key `{missing}` is missing")),

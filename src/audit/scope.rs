@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::checks::{Asks, CHECKS, Check};
+use super::coverage::UNREADABLE_DIRECTORY;
 use super::{Depth, Done, Plan};
 
 /// The maximum number of checks that a line names one by one.
@@ -67,8 +68,9 @@ impl Scope {
         place(self) == place(other)
     }
 
-    pub fn has_made(&self, check: &str) -> bool {
-        self.made.iter().any(|made| made == check)
+    /// Whether the audit would have had the findings of a check. Every audit reports unreadable directories.
+    pub fn has_looked_for(&self, check: &str) -> bool {
+        check == UNREADABLE_DIRECTORY || self.made.iter().any(|made| made == check)
     }
 
     /// `nothing found`, or by which checks.

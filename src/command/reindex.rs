@@ -162,6 +162,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
         continued: done.continued,
         slice: settings.slice,
         slices,
+        slices_have_no_file: done.slices_have_no_file,
         journal_failure: done.journal_failure.as_deref(),
         index: location.shown(),
         stored_paths: &paths.examples,

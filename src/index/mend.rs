@@ -160,6 +160,15 @@ impl Mender {
         names.iter().map(|name| format!(" AND CAST(`{}` AS {text}) {equal} ?", name.replace('`', ""))).collect()
     }
 
+    /// Whether the series of an image exists.
+    pub fn has_series(&mut self, image: &WholeRow) -> Result<bool, Failure> {
+        let link = self.tables.of(Level::Instance).name("seriesuid").to_owned();
+        match image.get(&link).and_then(Option::as_deref) {
+            Some(series) => Ok(self.row(Table::Series, series)?.is_some()),
+            None => Ok(false),
+        }
+    }
+
     /// Puts a row back that was removed. Returns whether its key was free.
     pub fn put_back(&mut self, table: Table, row: &WholeRow) -> Result<bool, Failure> {
         let names: Vec<String> = row.keys().map(|name| format!("`{}`", name.replace('`', ""))).collect();

@@ -56,7 +56,10 @@ pub fn finish(
         run.watch.end();
         (closed, failure)
     });
-    Ok(run.done(closed, failure, started, false))
+    let is_whole = failure.is_none() && !plan.stop.is_set();
+    let slices_have_no_file = is_whole && journals.iter().all(|journal| journal.known_files() == 0);
+    let done = run.done(closed, failure, started, false);
+    Ok(Done { slices_have_no_file, ..done })
 }
 
 /// Each slice has ended, and they had the settings of this command.

@@ -146,6 +146,8 @@ pub struct Done {
     pub journal_failure: Option<String>,
     /// The number of files that are left as too young, outside of the directories of today and yesterday.
     pub young_in_old_directories: u64,
+    /// The slices that were settled have no file, because they left all of theirs as too young.
+    pub slices_have_no_file: bool,
     /// What kept the run from its end, if anything did.
     pub failure: Option<Error>,
 }
@@ -277,6 +279,7 @@ impl<'a> Run<'a> {
             counted_ahead: self.census.total(),
             young_in_old_directories: self.again.in_old_directories.into_inner(),
             account: self.account,
+            slices_have_no_file: false,
             began_empty: journal.as_ref().map_or(began_empty, |journal| journal.began_with_empty_index()),
             continued: journal.as_ref().is_some_and(|journal| journal.is_continued()),
             journal_failure: journal.and_then(|journal| journal.failure()),

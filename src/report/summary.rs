@@ -51,6 +51,8 @@ pub struct Summary<'a> {
     pub slice: Option<Slice>,
     /// So many parts were settled.
     pub slices: usize,
+    /// The slices that were settled have no file.
+    pub slices_have_no_file: bool,
     /// The run went on with one that was killed or interrupted.
     pub continued: bool,
     /// What kept the journal from being written.
@@ -113,6 +115,7 @@ impl Summary<'_> {
         } else if self.interrupted {
             Exit::Interrupted
         } else if directories
+            || self.slices_have_no_file
             || self.young.are_most(account)
             || account.conflicts.load(Relaxed) + account.gone.load(Relaxed) > 0
             || self.imported.as_ref().is_some_and(Imported::has_findings)
@@ -155,6 +158,10 @@ impl Summary<'_> {
         if self.slices > 0 {
             let settled = "each with its own account of links, of unreadable and of young files";
             line(&mut out, format_args!("settled {} slices, {settled}", self.slices));
+        }
+        if self.slices_have_no_file {
+            let advice = "run the slices again, and with --settle 0s if the archive was restored or copied just now";
+            line(&mut out, format_args!("NO FILE IN THE SLICES: each of them left all of its files; {advice}"));
         }
         for path in self.stored_paths {
             line(&mut out, format_args!("paths are stored as {}", text::path(Path::new(path))));

@@ -9,7 +9,7 @@ use crate::support::{Index, PASSWORD, Said, Site};
 const DAY: &str = "2021-11-12-FRI";
 
 /// Directories as vendors name them, each with the words that the summary uses for their kind.
-const VENDOR_DIRECTORIES: [(&str, &str); 54] = [
+const VENDOR_DIRECTORIES: [(&str, &str); 59] = [
     // QNAP
     ("@Recycle", "recycle bin"),
     ("@Recently-Snapshot", "snapshot"),
@@ -29,6 +29,8 @@ const VENDOR_DIRECTORIES: [(&str, &str); 54] = [
     (".Trash-1000/files", "recycle bin"),
     (".Trash-0", "recycle bin"),
     (".Trash-4294967294", "recycle bin"),
+    (".Trash-root/files", "recycle bin"),
+    ("share/.Trash-john.doe", "recycle bin"),
     (".trash", "recycle bin"),
     (".trashcan", "recycle bin"),
     ("trashbox", "recycle bin"),
@@ -40,6 +42,7 @@ const VENDOR_DIRECTORIES: [(&str, &str); 54] = [
     ("System Volume Information", "system data"),
     ("SYSTEM VOLUME INFORMATION", "system data"),
     ("$Extend", "system data"),
+    ("deleted.sav", "recycle bin"),
     ("DfsrPrivate", "system data"),
     ("FOUND.000", "recovered fragments"),
     ("found.017", "recovered fragments"),
@@ -49,6 +52,8 @@ const VENDOR_DIRECTORIES: [(&str, &str); 54] = [
     ("~Snapshot", "snapshot"),
     (".snapshot/nightly.0", "snapshot"),
     (".snapshots/1/snapshot", "snapshot"),
+    (".snaps/daily", "snapshot"),
+    ("deep/volume/.snaps/daily", "snapshot"),
     (".zfs/snapshot/daily", "snapshot"),
     (".ckpt", "snapshot"),
     (".snap/daily", "snapshot"),
@@ -75,7 +80,7 @@ const VENDOR_DIRECTORIES: [(&str, &str); 54] = [
 ];
 
 /// Directories that a PACS or an administrator makes, however much their names look like those above.
-const ARCHIVE_DIRECTORIES: [&str; 26] = [
+const ARCHIVE_DIRECTORIES: [&str; 29] = [
     "recycle",
     "snapshot",
     "Recycled",
@@ -92,8 +97,11 @@ const ARCHIVE_DIRECTORIES: [&str; 26] = [
     "@Recycle2",
     "my@Recycle",
     "Trash-1000",
-    ".Trash-a1",
     ".Trash-",
+    "Trash-john",
+    ".snaps2",
+    "sub/FOUND.001",
+    "sub/DELETED.SAV",
     "@GMT-P4711",
     "@GMT-2021.11.12",
     "found",
@@ -103,6 +111,10 @@ const ARCHIVE_DIRECTORIES: [&str; 26] = [
     "stowrs",
     "1.2.840.113619.2",
 ];
+
+/// Patient IDs that are also names of system directories.
+const PATIENT_IDS: [&str; 7] =
+    ["RECYCLER", "trashbox", "Recycle Bin", "Network Trash Folder", "FOUND.001", "found.123", "DELETED.SAV"];
 
 fn uid(n: usize) -> String {
     format!("1.2.3.{n}")
@@ -194,12 +206,12 @@ fn a_patient_id_or_a_directory_of_the_pacs_is_never_taken_for_a_recycle_bin() {
         add(&site, directory, &uid(n));
     }
     // The layout by Patient ID, where the ID is a plain word that a vendor uses too.
-    for (n, id) in ["RECYCLER", "trashbox", "Recycle Bin", "Network Trash Folder"].into_iter().enumerate() {
+    for (n, id) in PATIENT_IDS.into_iter().enumerate() {
         add(&site, &format!("{id}/20211112"), &format!("1.2.4.{n}"));
         add(&site, &format!("{id}/20191231"), &format!("1.2.5.{n}"));
     }
     let said = site.reindex(&index, &[]).exits(0);
-    assert_eq!(index.count("image") as usize, ARCHIVE_DIRECTORIES.len() + 8, "{}", said.out);
+    assert_eq!(index.count("image") as usize, ARCHIVE_DIRECTORIES.len() + 2 * PATIENT_IDS.len(), "{}", said.out);
     assert!(!said.out.contains("skipped by rule 1") && !said.out.contains("directories skipped"), "{}", said.out);
     audit(&site, "archive", &index, &["--fail-on", "info"]).exits(0);
 }

@@ -95,9 +95,16 @@ pub fn undo(before: &Rows, after: &Rows) -> Vec<Undo> {
     undo
 }
 
-/// Runs `reindex` over the files.
+/// The UIDs of images that have no row.
+pub fn images_without_row(rows: &Rows) -> impl Iterator<Item = &str> {
+    let images = rows.iter().filter(|((table, _), row)| TABLES[usize::from(*table)] == Table::Image && row.is_none());
+    images.map(|((_, key), _)| key.as_str())
+}
+
+/// Runs `reindex` over the files. Its list of rejected files is kept if there are any.
 pub fn insert(files: &[PathBuf], scope: &Scope, typed: &cli::Repair) -> Result<Exit> {
-    let scratch = tempfile::tempdir().map_err(scratch_failed)?;
+    let mut scratch = tempfile::tempdir().map_err(scratch_failed)?;
+    let rejected = scratch.path().join("rejected");
     let list = scratch.path().join("files");
     let mut out = std::fs::File::create(&list).map_err(scratch_failed)?;
     for file in files {
@@ -105,7 +112,7 @@ pub fn insert(files: &[PathBuf], scope: &Scope, typed: &cli::Repair) -> Result<E
     }
     let mut arguments: Vec<std::ffi::OsString> =
         vec!["pacs-index".into(), "reindex".into(), "--files".into(), list.into()];
-    arguments.extend(["--rejected".into(), scratch.path().join("rejected").into()]);
+    arguments.extend(["--rejected".into(), rejected.clone().into()]);
     arguments.extend(["--yes", "--quiet", "--settle", "0s"].map(Into::into));
     // The paths have been compared.
     arguments.push("--allow-unmapped-paths".into());
@@ -126,7 +133,9 @@ pub fn insert(files: &[PathBuf], scope: &Scope, typed: &cli::Repair) -> Result<E
     };
     reindexing.writing.index = typed.index.clone();
     reindexing.writing.stubs = scope.stubs.clone();
-    reindex::run(&reindexing)
+    let exit = reindex::run(&reindexing);
+    scratch.disable_cleanup(rejected.metadata().is_ok_and(|list| list.len() > 0));
+    exit
 }
 
 fn scratch_failed(error: std::io::Error) -> Error {

@@ -5,6 +5,7 @@
 mod insert;
 mod step;
 mod undo;
+mod undo_file;
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal};
@@ -25,8 +26,9 @@ use crate::index::{Failure, Location};
 use crate::settings::repair::Scope;
 use crate::{cli, settings};
 use insert::Keys;
-use step::{Step, objection};
-use undo::{Revert, Undo, UndoFile};
+use step::{Step, objection, objection_to_removal};
+use undo::{Revert, Undo};
+use undo_file::UndoFile;
 
 #[derive(Default)]
 struct Did {
@@ -34,6 +36,8 @@ struct Did {
     removed: u64,
     put_back: u64,
     inserted: u64,
+    /// The exit code of the run that inserts instances.
+    insert_exit: Option<Exit>,
     skipped: Vec<String>,
 }
 
@@ -96,7 +100,7 @@ impl Repair {
         }
         self.compare_paths(&enabled, &scope, typed)?;
         ask(typed.yes)?;
-        let mut undo = UndoFile::create(undo_file)?;
+        let mut undo = UndoFile::create(undo_file, &self.index)?;
         let mut files = Vec::new();
         for step in enabled {
             match step {
@@ -107,23 +111,27 @@ impl Repair {
         if files.is_empty() { Ok(()) } else { self.insert(files, &scope, typed, &mut undo) }
     }
 
-    /// Compares the paths that the steps store with the archive directories of the PACS.
+    /// Compares the paths that the steps store with the archive directories of the PACS. Before rows are removed, those
+    /// of all files below the roots: a file is missing only where its archive is.
     fn compare_paths(&self, steps: &[Step], scope: &Scope, typed: &cli::Repair) -> Result<()> {
         let files: Vec<PathBuf> = steps.iter().filter_map(Step::stored_file).cloned().collect();
-        if files.is_empty() {
-            return Ok(());
+        let removes = steps.iter().any(|step| matches!(step, Step::RemoveImage { .. }));
+        let named = (!files.is_empty()).then_some(Some(files.as_slice()));
+        for files in removes.then_some(None).into_iter().chain(named) {
+            let paths = stored_paths::check(&stored_paths::Request {
+                location: &self.location,
+                roots: &scope.roots,
+                path_map: &scope.path_map,
+                files,
+                access: Access::Write,
+                locator: &scope.locator,
+                allow_unmapped: typed.allow_unmapped_paths,
+                progress: None,
+            })?;
+            if files.is_some() {
+                paths.examples.iter().for_each(|example| say(&format!("{}\n", stored_paths::line(example))));
+            }
         }
-        let paths = stored_paths::check(&stored_paths::Request {
-            location: &self.location,
-            roots: &scope.roots,
-            path_map: &scope.path_map,
-            files: Some(&files),
-            access: Access::Write,
-            locator: &scope.locator,
-            allow_unmapped: typed.allow_unmapped_paths,
-            progress: None,
-        })?;
-        paths.examples.iter().for_each(|example| say(&format!("{}\n", stored_paths::line(example))));
         Ok(())
     }
 
@@ -135,10 +143,17 @@ impl Repair {
         typed: &cli::Repair,
         undo: &mut UndoFile,
     ) -> Result<()> {
+        let index = self.index.clone();
+        let failed = |failure: Failure| failed(&index, &failure);
         let mut instances = Vec::new();
         for (key, file) in files {
             match Content::of(&file, &scope.locator) {
-                Content::Instance(instance) if instance.sop_instance_uid() == key => instances.push((file, *instance)),
+                Content::Instance(instance) if instance.sop_instance_uid() == key => {
+                    match self.mender.row(Table::Image, &key).map_err(failed)? {
+                        None => instances.push((file, *instance)),
+                        Some(_) => self.did.skipped.push(format!("image {key}: it already has a row")),
+                    }
+                }
                 _ => self.did.skipped.push(format!("image {key}: its file does not hold this instance")),
             }
         }
@@ -147,14 +162,14 @@ impl Repair {
         }
         let keys = Keys::of(instances.iter().map(|(_, instance)| instance));
         let files: Vec<PathBuf> = instances.into_iter().map(|(file, _)| file).collect();
-        let index = self.index.clone();
-        let failed = |failure: Failure| failed(&index, &failure);
         let before = keys.rows(&mut self.mender, &self.tables).map_err(failed)?;
-        insert::insert(&files, scope, typed)?;
+        self.did.insert_exit = Some(insert::insert(&files, scope, typed)?);
         let after = keys.rows(&mut self.mender, &self.tables).map_err(failed)?;
         let lines = insert::undo(&before, &after);
         self.did.inserted +=
             lines.iter().filter(|line| matches!(line, Undo::Remove { table, .. } if table == "image")).count() as u64;
+        let rejected = insert::images_without_row(&after);
+        self.did.skipped.extend(rejected.map(|key| format!("image {key}: it was not inserted")));
         lines.iter().try_for_each(|line| undo.record(line))
     }
 
@@ -174,7 +189,7 @@ impl Repair {
                 }
             }
             Step::SetFlag { column, key, from, to } => self.set((Table::Study, column), &key, from, to, undo)?,
-            Step::RemoveImage { key, path, file } => self.remove(key, &path, &file, undo)?,
+            Step::RemoveImage { key, path, file } => self.remove(key, &path, &file, scope, undo)?,
             Step::Insert { .. } => {}
         }
         Ok(())
@@ -213,17 +228,19 @@ impl Repair {
         Ok(())
     }
 
-    fn remove(&mut self, key: String, path: &str, file: &Path, undo: &mut UndoFile) -> Result<()> {
+    fn remove(&mut self, key: String, path: &str, file: &Path, scope: &Scope, undo: &mut UndoFile) -> Result<()> {
         let index = self.index.clone();
         let failed = |failure: Failure| failed(&index, &failure);
-        // Only a file that is known to be missing may lose its row.
-        let is_gone = file.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-        let row = self.mender.row(Table::Image, &key).map_err(failed)?;
-        let Some(row) = row.filter(|_| is_gone) else {
-            self.did.skipped.push(format!("image {key}: its row is gone, or its file is there"));
+        if let Some(why) = objection_to_removal(file, scope) {
+            self.did.skipped.push(format!("image {key}: {why}"));
+            return Ok(());
+        }
+        let Some(row) = self.mender.row(Table::Image, &key).map_err(failed)? else {
+            self.did.skipped.push(format!("image {key}: its row is gone"));
             return Ok(());
         };
-        undo.record(&Undo::PutBack { table: "image".into(), row })?;
+        let orphan = !self.mender.has_series(&row).map_err(failed)?;
+        undo.record(&Undo::PutBack { table: "image".into(), row, orphan })?;
         match self.mender.remove_image(&key, path).map_err(failed)? {
             true => self.did.removed += 1,
             false => self.did.skipped.push(format!("image {key}: its path has changed since the audit")),
@@ -234,7 +251,7 @@ impl Repair {
     /// Reverts a repair, the last change first.
     fn take_back(&mut self, file: &Path, yes: bool) -> Result<()> {
         let index = self.index.clone();
-        let reverts = undo::read(file, &mut self.mender, |failure| failed(&index, &failure))?;
+        let reverts = undo::read(file, &index, &mut self.mender, |failure| failed(&index, &failure))?;
         say(&format!("{} changes to revert\n", reverts.len()));
         ask(yes)?;
         reverts.into_iter().try_for_each(|revert| self.revert(revert))
@@ -242,11 +259,17 @@ impl Repair {
 
     fn revert(&mut self, revert: Revert) -> Result<()> {
         let (mender, did) = (&mut self.mender, &mut self.did);
+        if let Revert::PutBack { row, orphan: false } = &revert
+            && !mender.has_series(row).map_err(|failure| failed(&self.index, &failure))?
+        {
+            did.skipped.push("a row that was removed is not put back: its series is missing".into());
+            return Ok(());
+        }
         let done = match &revert {
             Revert::Set { table, key, column, from, to } => {
                 mender.set(*table, key, column, from.as_deref(), to.as_deref())
             }
-            Revert::PutBack { row } => mender.put_back(Table::Image, row),
+            Revert::PutBack { row, .. } => mender.put_back(Table::Image, row),
             Revert::Remove { table, key, row } => mender.remove(*table, key, row),
             Revert::Restore { table, key, columns } => mender.restore(*table, key, columns),
         };
@@ -268,14 +291,18 @@ impl Repair {
     }
 
     fn tell(&self) -> Exit {
-        let Did { set, removed, put_back, inserted, skipped } = &self.did;
+        let Did { set, removed, put_back, inserted, insert_exit, skipped } = &self.did;
         let mut text = format!(
             "{inserted} images inserted, {set} values set, {removed} rows removed, {put_back} rows put back, {} steps skipped\n",
             skipped.len()
         );
         skipped.iter().for_each(|why| text += &format!("  skipped: {why}\n"));
         say(&text);
-        if skipped.is_empty() { Exit::Clean } else { Exit::Findings }
+        match insert_exit {
+            None | Some(Exit::Clean) if skipped.is_empty() => Exit::Clean,
+            None | Some(Exit::Clean) => Exit::Findings,
+            Some(exit) => *exit,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Steps of a plan that may be done. A plan may be edited by hand: each value is checked before anything is written.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::content::Content;
@@ -38,6 +39,7 @@ impl Step {
                 if !is_text || !is_below(&file, scope) {
                     return Err("`file` is below no root of the plan".into());
                 }
+                check_searched(&file, scope)?;
                 Ok(Step::Insert { key, file })
             }
         }
@@ -54,6 +56,7 @@ impl Step {
             (Table::Image, _) => {
                 let to = to.ok_or("`image.path` cannot be set to NULL")?;
                 let file = below_roots(&to, scope)?;
+                check_searched(&file, scope)?;
                 match scope.path_map.to_index(&file) {
                     Ok(path) if path == to => Ok(Step::SetPath { key, from, to, file }),
                     _ => Err("`image.path` is not the path that the path maps of the plan give the file".into()),
@@ -108,6 +111,33 @@ fn is_below(file: &Path, scope: &Scope) -> bool {
     !has_dots
         && is_within(scope.roots.paths(), file)
         && directory.is_none_or(|directory| resolved_roots.iter().any(|root| directory.starts_with(root)))
+}
+
+/// Refuses a file in a directory that no walk descends into, whether its path names that directory or a link to it.
+fn check_searched(file: &Path, scope: &Scope) -> Result<(), String> {
+    let directory = file.parent().and_then(|directory| directory.canonicalize().ok());
+    let without_links = directory.into_iter().flat_map(|directory| {
+        let roots = scope.roots.paths().iter().zip(scope.roots.resolved());
+        let below = roots.filter_map(|(root, resolved)| Some(root.join(directory.strip_prefix(resolved).ok()?)));
+        below.map(|directory| directory.join(file.file_name().unwrap_or_default())).collect::<Vec<_>>()
+    });
+    let reason =
+        std::iter::once(file.to_owned()).chain(without_links).find_map(|file| scope.locator.skip_reason(&file));
+    reason.map_or(Ok(()), |reason| Err(format!("the file is in a skipped directory ({reason})")))
+}
+
+/// The reason why the row of a missing file must be kept, if there is one. A file whose directories are missing as well may
+/// be on a storage unit that is not mounted.
+pub fn objection_to_removal(file: &Path, scope: &Scope) -> Option<&'static str> {
+    match file.symlink_metadata() {
+        Ok(_) => return Some("its file is there"),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Some("its file cannot be looked at"),
+        Err(_) => {}
+    }
+    let is_root = |directory: &Path| scope.roots.paths().iter().any(|root| root == directory);
+    let has_parent = file.parent().is_some_and(Path::is_dir);
+    let mut above = file.ancestors().skip(1).take_while(|directory| !is_root(directory));
+    (!has_parent && !above.any(Path::is_dir)).then_some("its directory is missing, too: is the archive mounted?")
 }
 
 /// The reason why a row must not name a file, if there is one. A row may name a stub only if it names that file already.

@@ -1,21 +1,17 @@
-//! The undo file of a repair: JSON Lines, each of which reverts one change of a row that still is as the repair left it.
+//! The lines of an undo file: each reverts one change of a row, if the row still holds what the repair left there.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::insert;
 use super::step::{is_count, settable};
+use super::{insert, undo_file};
 use crate::audit::plan;
 use crate::dicom::Table;
 use crate::error::{Error, Result};
-use crate::full_disk;
 use crate::index::Failure;
 use crate::index::mend::{Mender, WholeRow};
-use crate::new_file;
 
 /// A line of an undo file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +27,9 @@ pub enum Undo {
     PutBack {
         table: String,
         row: WholeRow,
+        /// The row belonged to no series, and still may.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        orphan: bool,
     },
     /// A row that was inserted, with its values at that time.
     Remove {
@@ -49,46 +48,18 @@ pub enum Undo {
 /// A line whose values a repair can have written.
 pub enum Revert {
     Set { table: Table, key: String, column: &'static str, from: Option<String>, to: Option<String> },
-    PutBack { row: WholeRow },
+    PutBack { row: WholeRow, orphan: bool },
     Remove { table: Table, key: String, row: WholeRow },
     Restore { table: Table, key: String, columns: BTreeMap<String, [Option<String>; 2]> },
 }
 
-/// The file of a repair's undo lines. Each line survives a crash of the machine.
-pub struct UndoFile {
-    path: PathBuf,
-    file: File,
-}
-
-impl UndoFile {
-    pub fn create(path: &Path) -> Result<Self> {
-        let file = new_file::create(path, "the undo file", "--undo-file", false)?;
-        Ok(UndoFile { path: path.to_owned(), file })
-    }
-
-    /// Writes a line, which is on the disk when this returns.
-    pub fn record(&mut self, line: &Undo) -> Result<()> {
-        let text = serde_json::to_string(line).map_err(io::Error::from);
-        let written = text.and_then(|text| self.file.write_all((text + "\n").as_bytes()));
-        written.and_then(|()| self.file.sync_data()).map_err(|error| {
-            let error = full_disk::named_by_file(&self.path, error);
-            Error::unfinished(
-                format!("the undo file cannot be written: {error}"),
-                "The repair changes nothing that it cannot record there. Make room, audit again, and go on with a new plan.",
-            )
-        })
-    }
-}
-
-/// The lines of an undo file, the last change first. An error names the line that no repair can have written.
-pub fn read(file: &Path, mender: &mut Mender, failed: impl Fn(Failure) -> Error) -> Result<Vec<Revert>> {
+/// The changes that an undo file records, the last one first. An error names the line that no repair can have written.
+pub fn read(file: &Path, index: &str, mender: &mut Mender, failed: impl Fn(Failure) -> Error) -> Result<Vec<Revert>> {
     let unusable =
         |why: String| Error::usage(format!("--undo {}: {why}", file.display()), "Name the undo file of a repair.");
-    let lines = BufReader::new(File::open(file).map_err(|error| unusable(error.to_string()))?).lines();
     let mut reverts = Vec::new();
-    for (n, line) in lines.enumerate() {
-        let line = line.map_err(|error| unusable(error.to_string()))?;
-        let wrong = |why: &dyn std::fmt::Display| unusable(format!("line {}: {why}", n + 1));
+    for (n, line) in undo_file::read(file, index).map_err(unusable)? {
+        let wrong = |why: &dyn std::fmt::Display| unusable(format!("line {n}: {why}"));
         let undo: Undo = serde_json::from_str(&line).map_err(|error| wrong(&plan::not_json(&error)))?;
         reverts.push(check(undo, mender).map_err(&failed)?.map_err(|why| wrong(&why))?);
     }
@@ -99,8 +70,8 @@ pub fn read(file: &Path, mender: &mut Mender, failed: impl Fn(Failure) -> Error)
 fn check(undo: Undo, mender: &mut Mender) -> Result<Result<Revert, String>, Failure> {
     Ok(match undo {
         Undo::Set { table, key, column, from, to } => check_set(&table, &column, key, from, to, mender),
-        Undo::PutBack { table, row } => match known(&table) {
-            Ok(Table::Image) => check_row(Table::Image, None, &row, mender)?.map(|()| Revert::PutBack { row }),
+        Undo::PutBack { table, row, orphan } => match known(&table) {
+            Ok(Table::Image) => check_row(Table::Image, None, &row, mender)?.map(|()| Revert::PutBack { row, orphan }),
             Ok(_) => Err(format!("a repair does not remove rows of `{table}`")),
             Err(why) => Err(why),
         },

@@ -143,3 +143,29 @@ fn files_that_no_row_names_are_found_beside_an_unreadable_directory() {
     assert_eq!(checks, ["unindexed-file", "unreadable-directory"], "{}", said.out);
     assert!(deep.starts_with(site.archive()));
 }
+
+#[test]
+fn an_unreadable_directory_is_new_then_still_there_then_gone() {
+    let site = Site::new();
+    archive(&site);
+    site.add_series("closed/2021-11-13-SAT", 5, 1, 7);
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    let closed = site.archive().join("closed");
+    audit_as_nobody(&site, &index, &[]).exits(0);
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    let audited = |more: &[&str], expected: &str| {
+        let said = audit_as_nobody(&site, &index, more);
+        assert!(said.out.contains(expected), "{expected}: {}", said.out);
+        assert!(!said.out.contains("checks that it did not make"), "{}", said.out);
+    };
+    audited(&[], "1 new, 0 still there");
+    audited(&[], "0 new, 1 still there");
+    // The number of rows that are left out is no part of the comparison, nor is the level.
+    index.execute(&format!("DELETE FROM image WHERE uuid = '{UID}.5.1.1'"));
+    index.execute(&format!("UPDATE series SET instances = 6 WHERE uuid = '{UID}.5.1'"));
+    audited(&[], "0 new, 1 still there");
+    audited(&["--level", "header"], "0 new, 1 still there");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+    audited(&["--level", "header"], "0 still there, 1 gone");
+}

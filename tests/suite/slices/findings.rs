@@ -282,3 +282,26 @@ fn slices_give_images_and_animals_the_titles_and_codes_of_one_run() {
         }
     }
 }
+
+#[test]
+fn slices_whose_files_were_all_young_do_not_end_as_a_clean_run() {
+    let site = Site::new();
+    for n in 1..=2 {
+        crate::import::put(&site, &format!("a/{}/1", directory_of(n)), instance(n as u32, 1));
+    }
+    let index = site.sqlite();
+    for n in 1..=2 {
+        let said = slice(&site, &index, n, &["a"], &["--settle", "48h"]).exits(1);
+        assert!(said.out.contains("MOST FILES ARE YOUNG"), "{}", said.out);
+    }
+    let said = finish(&site, &index, &[]).exits(1);
+    assert!(said.out.contains("complete, with findings") && said.out.contains("--settle 0s"), "{}", said.out);
+    assert_eq!(index.count("image"), 0);
+    for round in 1..=2 {
+        (1..=2).for_each(|n| drop(slice(&site, &index, n, &["a"], &[]).exits(0)));
+        // The second time all files are unchanged.
+        let said = finish(&site, &index, &[]).exits(0);
+        assert!(!said.out.contains("NO FILE"), "{round}: {}", said.out);
+        assert_eq!(index.count("image"), 2);
+    }
+}

@@ -34,7 +34,8 @@ pub fn command(site: &Site, index: &Index, list: &str, more: &[&str]) -> Said {
 
 pub fn slice(site: &Site, index: &Index, n: u32, roots: &[&str], more: &[&str]) -> Said {
     let (part, state) = (format!("{n}/2"), format!("slice-{n}"));
-    let options = ["--settle", "0s", "--slice", &part, "--state", &state];
+    let settle: &[&str] = if more.contains(&"--settle") { &[] } else { &["--settle", "0s"] };
+    let options = [settle, &["--slice", &part, "--state", &state]].concat();
     let roots: Vec<PathBuf> = roots.iter().map(|root| site.path(root)).collect();
     let roots: Vec<&str> = roots.iter().map(|root| root.to_str().unwrap()).collect();
     command(site, index, &format!("list-{n}"), &[&options, more, &["--"], &roots].concat())

@@ -3,6 +3,8 @@
 mod compared;
 mod corrected;
 mod planned;
+mod planned_limits;
+mod planned_undo;
 
 use std::fs;
 

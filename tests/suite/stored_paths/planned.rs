@@ -3,27 +3,42 @@
 use std::fs;
 
 use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
 
 use super::{audit, images_below, map, repair, windows_pacs};
 use crate::import::put;
 use crate::support::{Index, PASSWORD, ROOT_UID as UID, Said, Site};
 
 /// A plan that inserts five instances, made with a path map.
-fn planned() -> (Site, Index) {
+pub(super) fn planned() -> (Site, Index) {
     let (site, index) = windows_pacs();
     let map = map(&site, "archive", "D:/DICOM");
     audit(&site, &index, &["--path-map", &map, "--plan", "plan.jsonl"]).exits(1);
     (site, index)
 }
 
-const APPLY: [&str; 4] = ["plan.jsonl", "--undo-file", "undo.jsonl", "--yes"];
+pub(super) const APPLY: [&str; 4] = ["plan.jsonl", "--undo-file", "undo.jsonl", "--yes"];
 
-fn lines(site: &Site, file: &str) -> Vec<Json> {
+pub(super) fn lines(site: &Site, file: &str) -> Vec<Json> {
     let text = fs::read_to_string(site.path(file)).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn write(site: &Site, file: &str, lines: &[Json]) {
+/// Writes an undo file with the hashes that a repair would give these lines.
+fn write_sealed(site: &Site, index: &Index, lines: &[Json]) {
+    let mut text = String::new();
+    let mut hash = String::new();
+    for line in [&[json!({"undo-file": 2, "index": index.url})], lines].concat() {
+        let open = line.to_string();
+        let open = open.strip_suffix('}').unwrap();
+        let digest = Sha256::digest(format!("{hash}{open}"));
+        hash = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        text += &format!("{open},\"checksum\":\"{hash}\"}}\n");
+    }
+    fs::write(site.path("undo.jsonl"), text).unwrap();
+}
+
+pub(super) fn write(site: &Site, file: &str, lines: &[Json]) {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     fs::write(site.path(file), text).unwrap();
 }
@@ -100,7 +115,7 @@ fn the_settings_file_of_a_site_serves_a_repair() {
 }
 
 /// The five rows, and the head of a plan.
-fn indexed() -> (Site, Index, Json) {
+pub(super) fn indexed() -> (Site, Index, Json) {
     let (site, index) = planned();
     repair(&site, &index, &APPLY).exits(0);
     fs::remove_file(site.path("undo.jsonl")).unwrap();
@@ -108,12 +123,12 @@ fn indexed() -> (Site, Index, Json) {
     (site, index, head)
 }
 
-fn set(table: &str, key: &str, column: &str, from: Json, to: Json) -> Json {
-    json!({"enabled": true, "check": "x", "action": "set", "table": table, "key": key, "column": column,
+pub(super) fn set(table: &str, key: &str, column: &str, from: Json, to: Json) -> Json {
+    json!({"enabled": true, "check": "moved-file", "action": "set", "table": table, "key": key, "column": column,
            "from": from, "to": to})
 }
 
-fn with(mut line: Json, key: &str, value: Json) -> Json {
+pub(super) fn with(mut line: Json, key: &str, value: Json) -> Json {
     line[key] = value;
     line
 }
@@ -128,9 +143,9 @@ fn a_plan_sets_nothing_that_no_audit_would_plan() {
     let to_path = |to: &str| set("image", &image, "path", json!(path), json!(to));
     let outside = site.path("outside/1.2.3").display().to_string();
     let literal = site.archive().join(format!("2019-01-12-SAT/{image}")).display().to_string();
-    let insert = |file: &str| json!({"enabled": true, "check": "x", "action": "insert", "key": image, "file": file});
-    let remove =
-        |path: &str| json!({"enabled": true, "check": "x", "action": "remove-image", "key": image, "path": path});
+    let insert =
+        |file: &str| json!({"enabled": true, "check": "moved-file", "action": "insert", "key": image, "file": file});
+    let remove = |path: &str| json!({"enabled": true, "check": "moved-file", "action": "remove-image", "key": image, "path": path});
     let mut without_from = to_path(&path);
     without_from.as_object_mut().unwrap().remove("from");
     let cases = [
@@ -157,7 +172,7 @@ fn a_plan_sets_nothing_that_no_audit_would_plan() {
         (insert(&outside), "below no root"),
         (insert(&format!("{}/../outside/1.2.3", site.archive().display())), "below no root"),
         (remove("D:/OTHER/x"), "below no root"),
-        (json!({"enabled": true, "check": "x", "action": "drop", "table": "image"}), ""),
+        (json!({"enabled": true, "check": "moved-file", "action": "drop", "table": "image"}), ""),
     ];
     for (step, expected) in cases {
         for enabled in [true, false] {
@@ -195,7 +210,8 @@ fn values_that_the_archive_and_the_tables_do_not_confirm_are_skipped() {
     let before = index.dump();
     let to = |to: &str| set("image", &image, "path", json!(path), json!(to));
     let file = |name: &str| format!("{}/2019-01-12-SAT/{name}", site.archive().display());
-    let insert = |file: &str| json!({"enabled": true, "check": "x", "action": "insert", "key": image, "file": file});
+    let insert =
+        |file: &str| json!({"enabled": true, "check": "moved-file", "action": "insert", "key": image, "file": file});
     let steps = [
         (to(&format!("D:/DICOM/2019-01-12-SAT/{UID}.1.1.2")), "the file holds another instance"),
         (to("D:/DICOM/2019-01-12-SAT/text"), "holds no instance"),
@@ -208,7 +224,7 @@ fn values_that_the_archive_and_the_tables_do_not_confirm_are_skipped() {
         write(&site, "plan.jsonl", &[head.clone(), step]);
         let said = repair(&site, &index, &APPLY).exits(1);
         assert!(said.out.contains(expected), "{expected}: {}", said.out);
-        assert_eq!(fs::read_to_string(site.path("undo.jsonl")).unwrap(), "");
+        assert_eq!(lines(&site, "undo.jsonl").len(), 1, "only the line that names the index");
         fs::remove_file(site.path("undo.jsonl")).unwrap();
     }
     assert_eq!(index.dump(), before);
@@ -247,16 +263,13 @@ fn an_undo_file_reverts_nothing_that_no_repair_has_done() {
     ];
     let right = set("image", &image, "path", json!("D:/DICOM/other"), json!("D:/x"));
     for line in cases {
-        write(&site, "undo.jsonl", &[right.clone(), line.clone()]);
+        write_sealed(&site, &index, &[right.clone(), line.clone()]);
         let said = repair(&site, &index, &["--undo", "undo.jsonl", "--yes"]).exits(2);
-        assert!(said.err.contains("line 2: "), "{line}: {}", said.err);
+        assert!(said.err.contains("line 3: "), "{line}: {}", said.err);
     }
     // A value that the repair has not left stays.
-    write(
-        &site,
-        "undo.jsonl",
-        &[right, json!({"undo": "remove", "table": "image", "key": image, "row": {"uuid": image}})],
-    );
+    let remove = json!({"undo": "remove", "table": "image", "key": image, "row": {"uuid": image}});
+    write_sealed(&site, &index, &[right, remove]);
     repair(&site, &index, &["--undo", "undo.jsonl", "--yes"]).exits(1);
     assert_eq!(index.dump(), before);
 }
