@@ -2,6 +2,7 @@
 
 mod compared;
 mod corrected;
+mod misleading;
 mod planned;
 
 use std::fs;
