@@ -67,7 +67,10 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         watch.end();
         done
     })?;
-    done.findings.extend(unmapped_regions(doubts, &settings));
+    // If most rows have no file, rows are no evidence, and the alarm mentions the path maps.
+    if done.alarm.is_none() {
+        done.findings.extend(unmapped_regions(doubts, &settings));
+    }
     let compared =
         settings.replica.as_ref().map(|replica| compare(replica, &settings, &mut inspector, &stop)).transpose()?;
     let compared_to_end = compared.as_ref().is_none_or(|compared| !compared.interrupted);

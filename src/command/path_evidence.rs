@@ -1,7 +1,7 @@
 //! Evidence for the paths of a region: the archive directories of the PACS, and a sample of rows. The rule is in
 //! [`super::stored_paths`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::archive::naming::{LEAST_NAMES, ends_with, is_same};
 use crate::archive::path_map::is_of_windows;
@@ -76,9 +76,12 @@ impl Evidence<'_> {
         if region.mapped.is_none() && self.rows.iter().any(is_foreign) {
             return false;
         }
+        // Rows may name the archive by a link, or by the directory that it points to.
+        let archives = [Some(region.archive().to_owned()), region.archive().canonicalize().ok()];
+        let is_in_archive = |file: PathBuf| archives.iter().flatten().any(|archive| file.starts_with(archive));
         let is_of_region = |row: &&String| match &region.mapped {
             Some(mapped) => self.path_map.covering(row).is_some_and(|(directory, _)| directory == mapped),
-            None => self.path_map.from_index(row).is_some_and(|file| file.starts_with(region.archive())),
+            None => self.path_map.from_index(row).is_some_and(is_in_archive),
         };
         self.rows.iter().filter(is_of_region).any(|row| self.exists(row, region))
     }

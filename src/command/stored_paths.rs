@@ -60,7 +60,7 @@ pub struct Doubt {
     pub text: String,
 }
 
-/// The outcome of a comparison, before anybody is asked.
+/// The outcome of a comparison, before the question.
 pub struct Comparison {
     pub paths: StoredPaths,
     pub doubts: Vec<Doubt>,
@@ -102,7 +102,7 @@ pub fn compare(request: &Request<'_>) -> Result<Comparison> {
         examined.filter(|(objection, region)| objection.is_none() || request.stores_files_of(region)).collect();
     let targets = request.targets(&configured.directories);
     let wrong_targets = targets.iter().filter(|region| evidence.is_foreign(region));
-    let doubtful = stored.iter().filter_map(|(objection, region)| Some((objection.as_ref().copied()?, region)));
+    let doubtful = stored.iter().filter_map(|(objection, region)| Some(((*objection)?, region)));
     let doubtful = doubtful.chain(wrong_targets.map(|region| (Objection::Unknown, region)));
     let doubt = |(objection, region): (Objection, &StoredRegion)| Doubt {
         directory: region.directory.clone(),

@@ -65,9 +65,10 @@ fn a_copy_of_a_row_in_another_directory_is_a_duplicate_unless_it_has_the_same_pl
     indexed(&site, &index, "D:/DICOM");
     index.execute("UPDATE image SET path = REPLACE(path, 'D:/DICOM/', 'E:/LT2015/2018/x/')");
     let rows = index.dump();
-    let copies = fs::read_dir(site.archive().join("2019-01-12-SAT")).unwrap().flatten().map(|entry| entry.path());
     fs::create_dir(site.path("usb")).unwrap();
-    copies.for_each(|copy| drop(fs::copy(&copy, site.path("usb").join(copy.file_name().unwrap())).unwrap()));
+    for copy in crate::support::walk(&site.archive().join("2019-01-12-SAT")) {
+        fs::copy(&copy, site.path("usb").join(copy.file_name().unwrap())).unwrap();
+    }
     let usb = map(&site, "usb", "D:/DICOM/usb");
     let said = import(&site, "usb", &index, &["--in-place", "--path-map", &usb, "--yes"]);
     assert_eq!((said.figure("updated"), index.dump() == rows), (0, true), "{}", said.out);
@@ -94,7 +95,7 @@ fn rows_of_one_root_do_not_confirm_the_paths_of_another() {
         assert!(said.err.contains(&format!("files below {}", lt.display())), "{}", said.err);
         site.reindex_root(&lt, &index, &[]).exits(2);
         assert_eq!(index.count("image"), 3);
-        // The next directory of the same archive is no other archive.
+        // Another day of the same archive needs no question.
         site.add_series("2019-01-15-TUE", 3, 1, 1);
         let said = site.reindex_root(&site.archive().join("2019-01-15-TUE"), &index, &[]).exits(0);
         assert_eq!((said.figure("inserted"), said.err.as_str()), (1, ""));
