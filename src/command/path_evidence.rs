@@ -76,14 +76,17 @@ impl Evidence<'_> {
         if region.mapped.is_none() && self.rows.iter().any(is_foreign) {
             return false;
         }
-        // Rows may name the archive by a link, or by the directory that it points to.
-        let archives = [Some(region.archive().to_owned()), region.archive().canonicalize().ok()];
+        let Some(mapped) = &region.mapped else { return self.rows_name(region.archive()) };
+        let is_of_map = |row: &&String| self.path_map.covering(row).is_some_and(|(directory, _)| directory == mapped);
+        self.rows.iter().filter(is_of_map).any(|row| self.exists(row, region))
+    }
+
+    /// Whether a row names a file of an archive without a path map: by the name of the archive, or by the directory that a link
+    /// to the archive points to.
+    fn rows_name(&self, archive: &Path) -> bool {
+        let archives = [Some(archive.to_owned()), archive.canonicalize().ok()];
         let is_in_archive = |file: PathBuf| archives.iter().flatten().any(|archive| file.starts_with(archive));
-        let is_of_region = |row: &&String| match &region.mapped {
-            Some(mapped) => self.path_map.covering(row).is_some_and(|(directory, _)| directory == mapped),
-            None => self.path_map.from_index(row).is_some_and(is_in_archive),
-        };
-        self.rows.iter().filter(is_of_region).any(|row| self.exists(row, region))
+        self.rows.iter().filter_map(|row| self.path_map.from_index(row)).any(is_in_archive)
     }
 
     /// Whether the file of a row exists here, or its directory below that of the region: the PACS may have moved or purged the

@@ -8,8 +8,9 @@
 //!    elsewhere confirm nothing, because a run with a wrong map may have made them.
 //! 2. Rows of the very files of a mapped region can object. If at least two of them give the same files another place in the
 //!    same archive directory, where nothing is found, the map is for a directory above or below the region.
-//! 3. If the configuration is unknown, rows decide: one of them must name, by the same map, a file or a directory that
-//!    exists in the region or in the archive around it. An index without rows confirms everything.
+//! 3. If the configuration is unknown, rows decide. Without a map, one of them must name a file in the region or in the
+//!    archive around it. With a map, that file or its directory must exist, because a wrong map gives a name to every row.
+//!    An index without rows confirms everything.
 //!
 //! The user is asked about all other paths. An audit reports them.
 
