@@ -64,6 +64,18 @@ pub fn leading_date(names: &[&str]) -> usize {
     }
 }
 
+/// The directory above the day, the month or the year of receipt that a directory is named after; otherwise the directory.
+pub fn above_date(directory: &Path) -> &Path {
+    let names: Vec<&str> = directory.iter().rev().take(3).map(|name| name.to_str().unwrap_or_default()).collect();
+    let is_date = |count: &usize| {
+        let named = names[..*count].iter().rev().copied();
+        let padded: Vec<&str> = named.chain(std::iter::repeat_n("01", 3 - count)).collect();
+        leading_date(&padded) == 3 || *count == 1 && leading_date(&padded) == 1
+    };
+    let count = (1..=names.len()).rev().find(is_date).unwrap_or(0);
+    directory.ancestors().nth(count).unwrap_or(directory)
+}
+
 /// `2021-11-12-FRI`, `2021-11-12-FRIDAY`.
 fn flat_day(name: &str) -> Option<Date> {
     let (day, weekday) = name.split_at_checked(11)?;
@@ -97,6 +109,16 @@ fn ymd(year: &str, month: &str, day: &str) -> Option<Date> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_archive_is_above_the_directories_of_a_date() {
+        for directory in ["/dicom/2021-11-12-FRI", "/dicom/2021/11/12", "/dicom/2021/11", "/dicom/2021", "/dicom"] {
+            assert_eq!(above_date(Path::new(directory)), Path::new("/dicom"), "{directory}");
+        }
+        for directory in ["/dicom/4711", "/", "/dicom/2021/x", "/dicom/11/12"] {
+            assert_eq!(above_date(Path::new(directory)), Path::new(directory));
+        }
+    }
 
     #[test]
     fn the_day_of_receipt_is_found_in_the_layouts_that_carry_it() {

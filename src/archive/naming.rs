@@ -5,6 +5,9 @@ use std::path::Path;
 use super::PathMap;
 use super::server_path::ServerPath;
 
+/// The minimum number of names at the end of a path that identify a place in an archive: a directory and a file.
+pub const LEAST_NAMES: usize = 2;
+
 /// The directories that the PACS is configured with, as the PACS calls them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArchiveDirectories(Vec<String>);
@@ -26,6 +29,21 @@ impl ArchiveDirectories {
     pub fn hold(&self, stored: &str) -> bool {
         let stored = ServerPath::new(stored);
         self.0.iter().any(|name| stored.below_ignoring_case(&ServerPath::new(name)).is_some())
+    }
+
+    /// Whether one of the directories holds both stored paths.
+    pub fn hold_both(&self, stored: &str, other: &str) -> bool {
+        let [stored, other] = [stored, other].map(ServerPath::new);
+        let holds = |name: &ServerPath<'_>, path: &ServerPath<'_>| path.below_ignoring_case(name).is_some();
+        self.0.iter().map(|name| ServerPath::new(name)).any(|name| holds(&name, &stored) && holds(&name, &other))
+    }
+
+    /// The names of a stored path below the innermost directory that holds it.
+    fn place_of<'t>(&self, stored: &'t str) -> Option<Vec<&'t str>> {
+        let stored = ServerPath::new(stored);
+        let places =
+            self.0.iter().filter_map(|name| Some(stored.below_ignoring_case(&ServerPath::new(name))?.to_vec()));
+        places.min_by_key(Vec::len)
     }
 
     /// The configured directories below a stored path, each as its components relative to that path.
@@ -59,13 +77,15 @@ impl Naming {
         stored.is_empty() || self.directories.hold(stored) || self.path_map.covering(stored).is_some()
     }
 
-    /// Whether a stored path differs from a mapped one by its directory alone, where the PACS has the directory of the mapped
-    /// path and does not have the other one.
+    /// Whether a stored path and a mapped one have the same place in different archives: the PACS has the directory of the
+    /// mapped path and does not have the other one, and both paths end with the same directories and file name. A file name
+    /// alone proves nothing.
     pub fn differs_by_directory(&self, stored: &str, mapped: &str) -> bool {
-        let Some((_, names)) = self.path_map.covering(mapped).filter(|_| !self.is_of_the_pacs(stored)) else {
+        if self.path_map.covering(mapped).is_none() || self.is_of_the_pacs(stored) {
             return false;
-        };
-        !names.is_empty() && self.directories.hold(mapped) && ServerPath::new(stored).ends_with(&names)
+        }
+        let names = self.directories.place_of(mapped);
+        names.is_some_and(|names| names.len() >= LEAST_NAMES && ServerPath::new(stored).ends_with(&names))
     }
 
     /// Whether a path map gave a stored path to its file, and another name than the file has here.
@@ -78,6 +98,16 @@ impl Naming {
 /// Whether two stored paths are equal, regardless of slashes and, on Windows, of case.
 pub fn is_same(stored: &str, other: &str) -> bool {
     ServerPath::new(stored).is_same(&ServerPath::new(other))
+}
+
+/// Whether a stored path ends with these names.
+pub fn ends_with(stored: &str, names: &[&str]) -> bool {
+    // Most paths differ in their last name. The text shows that before the path is split.
+    let has_end = |name: &&str| {
+        let end = stored.len().checked_sub(name.len()).and_then(|start| stored.as_bytes().get(start..));
+        !name.is_ascii() || end.is_some_and(|end| end.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    names.last().is_none_or(has_end) && ServerPath::new(stored).ends_with(names)
 }
 
 #[cfg(test)]
@@ -114,5 +144,8 @@ mod tests {
             assert!(!differs(other), "{other}");
         }
         assert!(!naming.differs_by_directory("D:/OLD/a/1.2", "F:/a/1.2"));
+        assert!(!naming.differs_by_directory("D:/OLD/a/1.2", "D:/DICOM/1.2"), "a file name alone");
+        let usb = self::naming(&["/mnt/usb=D:/DICOM/usb"], &["D:/DICOM"]);
+        assert!(!usb.differs_by_directory("E:/OLD/x/1.2", "D:/DICOM/usb/1.2"));
     }
 }

@@ -71,10 +71,36 @@ impl PathMap {
         self.0.iter().map(Mapping::to_string).collect()
     }
 
+    /// The mapped directories.
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(|mapping| mapping.from.as_path())
+    }
+
     /// The mapped directories below a directory.
     pub fn directories_below<'m>(&'m self, directory: &'m Path) -> impl Iterator<Item = &'m Path> {
-        let directories = self.0.iter().map(|mapping| mapping.from.as_path());
-        directories.filter(move |from| *from != directory && from.starts_with(directory))
+        self.directories().filter(move |from| *from != directory && from.starts_with(directory))
+    }
+
+    /// Two directories here that have one name on the PACS server: a mapped directory, or one of `roots` without a map, and
+    /// the place that another map gives to its name. Empty directories have no files to confuse.
+    pub fn clash(&self, roots: &[PathBuf]) -> Option<(PathBuf, PathBuf)> {
+        let roots = roots.iter().filter(|root| !self.holds(root)).map(PathBuf::as_path);
+        let named: Vec<(&Path, String)> = self
+            .directories()
+            .chain(roots)
+            .filter_map(|directory| Some((directory, self.to_index(directory).ok()?)))
+            .collect();
+        let place = |stored: &str, (directory, name): &(&Path, String)| {
+            let path = ServerPath::new(stored);
+            let names = path.below(&ServerPath::new(name))?;
+            let place = names.iter().fold(directory.to_path_buf(), |path, name| path.join(name));
+            let has_name = self.to_index(&place).is_ok_and(|other| path.is_same(&ServerPath::new(&other)));
+            has_name.then_some(place)
+        };
+        named.iter().find_map(|(directory, stored)| {
+            let mut places = named.iter().filter_map(|other| place(stored, other));
+            places.find(|place| are_two(directory, place)).map(|place| (directory.to_path_buf(), place))
+        })
     }
 
     /// The mapped directory whose map names a path of this system.
@@ -144,6 +170,13 @@ impl fmt::Display for NotText {
 pub fn absolute(path: &Path) -> std::io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     if path.components().any(|component| component == Component::ParentDir) { path.canonicalize() } else { Ok(path) }
+}
+
+/// Whether two paths are different directories that both have entries.
+fn are_two(directory: &Path, other: &Path) -> bool {
+    let has_entries = |path: &Path| path.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    let is_same = || directory.canonicalize().is_ok_and(|directory| other.canonicalize().is_ok_and(|o| o == directory));
+    directory != other && has_entries(directory) && has_entries(other) && !is_same()
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The paths that a run would store: the regions that path maps make of its roots, with some files of each.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::{PathMap, SkippedDirectories, layout, skip};
+use super::{ArchiveDirectories, PathMap, SkippedDirectories, layout, skip};
 
 /// The maximum number of files that are looked at in a region: enough for a look at their rows, and few on any disk.
 const SAMPLE: usize = 50;
@@ -19,28 +20,47 @@ pub struct StoredRegion {
     pub mapped: Option<PathBuf>,
     /// Some of its files. A region without files is not made.
     pub files: Vec<PathBuf>,
+    /// The directories below it that are regions of their own.
+    others: Vec<PathBuf>,
 }
 
-/// The regions of roots that hold files, or of these files alone.
+/// The regions of roots that hold files, or of these files alone. A configured directory below another directory is a region
+/// of its own, so that files beside it are not taken for part of the archive.
 pub fn regions(
     roots: &[PathBuf],
     path_map: &PathMap,
+    configured: &ArchiveDirectories,
     skipped: &SkippedDirectories,
     files: Option<&[PathBuf]>,
 ) -> Vec<StoredRegion> {
-    let directories =
-        roots.iter().flat_map(|root| std::iter::once(root.as_path()).chain(path_map.directories_below(root)));
-    directories.filter_map(|directory| StoredRegion::new(directory, path_map, skipped, files)).collect()
+    let is_inside = |directory: &Path| roots.iter().any(|root| directory.starts_with(root));
+    let mut directories: Vec<PathBuf> = roots.to_vec();
+    directories.extend(path_map.directories().filter(|directory| is_inside(directory)).map(Path::to_owned));
+    let archives: Vec<PathBuf> = directories
+        .iter()
+        .filter_map(|directory| Some((directory, path_map.to_index(directory).ok()?)))
+        .filter(|(_, stored)| !configured.hold(stored))
+        .flat_map(|(directory, stored)| {
+            configured.below(&stored).iter().filter_map(|names| named_below(directory, names)).collect::<Vec<_>>()
+        })
+        .collect();
+    directories.extend(archives);
+    let mut seen = HashSet::new();
+    directories.retain(|directory| seen.insert(directory.clone()));
+    let region = |directory: &PathBuf| StoredRegion::new(directory, &directories, path_map, skipped, files);
+    directories.iter().filter_map(region).collect()
 }
 
 impl StoredRegion {
     fn new(
         directory: &Path,
+        directories: &[PathBuf],
         path_map: &PathMap,
         skipped: &SkippedDirectories,
         files: Option<&[PathBuf]>,
     ) -> Option<Self> {
-        let others: Vec<&Path> = path_map.directories_below(directory).collect();
+        let is_other = |other: &&PathBuf| *other != directory && other.starts_with(directory);
+        let others: Vec<PathBuf> = directories.iter().filter(is_other).cloned().collect();
         let is_here = |path: &Path| path.starts_with(directory) && !others.iter().any(|other| path.starts_with(other));
         let files: Vec<PathBuf> = match files {
             Some(files) => files.iter().filter(|file| is_here(file)).take(SAMPLE).cloned().collect(),
@@ -49,12 +69,17 @@ impl StoredRegion {
         // A path that is not valid UTF-8 is rejected later, file by file.
         let stored = path_map.to_index(directory).ok().filter(|_| !files.is_empty())?;
         let mapped = path_map.directory_of(directory).filter(|_| Path::new(&stored) != directory);
-        Some(StoredRegion { directory: directory.into(), mapped: mapped.map(Path::to_owned), stored, files })
+        Some(StoredRegion { directory: directory.into(), mapped: mapped.map(Path::to_owned), stored, files, others })
     }
 
-    /// Whether all files of the region are known.
-    pub fn is_complete(&self) -> bool {
-        self.files.len() < SAMPLE
+    /// All files of the region on disk.
+    pub fn all_files<'r>(&'r self, skipped: &'r SkippedDirectories) -> impl Iterator<Item = PathBuf> + 'r {
+        files_in(&self.directory, &self.others, skipped)
+    }
+
+    /// The directory of the archive that the region belongs to. Days of receipt are below it.
+    pub fn archive(&self) -> &Path {
+        layout::above_date(&self.directory)
     }
 
     /// A stored path of the region, as far as it shows no data of patients: up to a date in the names of directories.
@@ -67,33 +92,33 @@ impl StoredRegion {
         };
         format!("{}/{}...", self.stored, self.files.iter().find_map(dated).unwrap_or_default())
     }
+}
 
-    /// The path of a directory below this one, regardless of the case of its name, if it exists.
-    pub fn directory_below(&self, names: &[&str]) -> Option<PathBuf> {
-        names.iter().try_fold(self.directory.clone(), |directory, name| {
-            let exact = directory.join(name);
-            if exact.is_dir() {
-                return Some(exact);
-            }
-            let mut entries = std::fs::read_dir(&directory).ok()?.flatten();
-            let is_named = |entry: &std::fs::DirEntry| {
-                entry.file_name().to_str().is_some_and(|other| other.to_lowercase() == name.to_lowercase())
-            };
-            entries.find(is_named).map(|entry| entry.path()).filter(|path| path.is_dir())
-        })
-    }
+/// The path of a directory below another, regardless of the case of its name, if it exists.
+fn named_below(directory: &Path, names: &[&str]) -> Option<PathBuf> {
+    names.iter().try_fold(directory.to_owned(), |directory, name| {
+        let exact = directory.join(name);
+        if exact.is_dir() {
+            return Some(exact);
+        }
+        let mut entries = std::fs::read_dir(&directory).ok()?.flatten();
+        let is_named = |entry: &std::fs::DirEntry| {
+            entry.file_name().to_str().is_some_and(|other| other.to_lowercase() == name.to_lowercase())
+        };
+        entries.find(is_named).map(|entry| entry.path()).filter(|path| path.is_dir())
+    })
 }
 
 /// The files below a directory, except for those below other directories.
 fn files_in<'d>(
     directory: &'d Path,
-    others: &'d [&Path],
+    others: &'d [PathBuf],
     skipped: &'d SkippedDirectories,
 ) -> impl Iterator<Item = PathBuf> + 'd {
     let is_walked = |entry: &DirEntry| {
         let is_skipped =
             entry.depth() > 0 && entry.file_type().is_dir() && skipped.reason(directory, entry.path()).is_some();
-        !is_skipped && !others.contains(&entry.path())
+        !is_skipped && !others.iter().any(|other| other == entry.path())
     };
     // Links to directories are not followed.
     let is_directory =
@@ -118,15 +143,20 @@ mod tests {
         }
         let map = |from: &str, to: &str| format!("{}={to}", path(from).display()).parse().unwrap();
         let path_map = PathMap::new(vec![map("dicom", "D:/DICOM"), map("none", "E:/")]);
-        let roots = [site.path().to_owned()];
-        let found = regions(&roots, &path_map, &SkippedDirectories::default(), None);
+        let (roots, configured) = ([site.path().to_owned()], ArchiveDirectories::default());
+        let found = regions(&roots, &path_map, &configured, &SkippedDirectories::default(), None);
         let stored: Vec<&str> = found.iter().map(|region| region.stored.as_str()).collect();
         assert_eq!(stored, [site.path().to_str().unwrap(), "D:/DICOM"]);
         assert_eq!(found[0].files, [path("beside/4711/1.3")]);
         assert_eq!(found[0].example(), format!("{}/...", site.path().display()));
         assert_eq!(found[1].example(), "D:/DICOM/2019-01-12-SAT/...");
-        let named = regions(&roots, &path_map, &SkippedDirectories::default(), Some(&[path("dicom/x")]));
+        let listed = [path("dicom/x")];
+        let named = regions(&roots, &path_map, &configured, &SkippedDirectories::default(), Some(&listed));
         assert_eq!((named.len(), named[0].stored.as_str()), (1, "D:/DICOM"));
-        assert_eq!(found[0].directory_below(&["DICOM", "2019-01-12-sat"]), Some(path("dicom/2019-01-12-SAT")));
+        assert_eq!(named_below(&roots[0], &["DICOM", "2019-01-12-sat"]), Some(path("dicom/2019-01-12-SAT")));
+        let beside = ArchiveDirectories::new(vec![path("BESIDE").display().to_string()]);
+        let found = regions(&roots, &path_map, &beside, &SkippedDirectories::default(), None);
+        let directories: Vec<&PathBuf> = found.iter().map(|region| &region.directory).collect();
+        assert_eq!(directories, [&path("dicom"), &path("beside")], "no file is beside them");
     }
 }

@@ -93,6 +93,10 @@ pub struct Audit {
     #[arg(long, value_name = "FROM=TO")]
     pub path_map: Vec<String>,
 
+    /// Do not report paths that are in no archive directory of the PACS and like no path in the index
+    #[arg(long)]
+    pub allow_unmapped_paths: bool,
+
     /// Fail if a root lies on the system's own disk: is the archive mounted?
     #[arg(long)]
     pub require_mount: bool,

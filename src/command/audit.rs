@@ -6,8 +6,10 @@ use std::time::Instant;
 use jiff::{Timestamp, Zoned};
 
 use super::interrupt::stop_on_interrupt;
+use super::stored_paths::{self, Comparison, Doubt};
 use super::{complain, say};
 use crate::archive::Naming;
+use crate::audit::finding::Finding;
 use crate::audit::last::Last;
 use crate::audit::replica::{self, Compared, Servers};
 use crate::audit::report::AuditReport;
@@ -19,9 +21,9 @@ use crate::cli;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::full_disk;
+use crate::index::Location;
 use crate::index::inspect::Inspector;
 use crate::index::location::Access;
-use crate::index::{Location, pacsone};
 use crate::pipeline::Stop;
 use crate::progress;
 use crate::progress::notice::note;
@@ -38,10 +40,8 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     }
     let tables = settings.location.prepare(Access::DryRun)?;
     settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make)?;
-    let naming = Naming {
-        path_map: settings.path_map.clone(),
-        directories: pacsone::configured(&settings.location)?.directories,
-    };
+    let Comparison { paths, doubts, .. } = compare_paths(&settings)?;
+    let naming = Naming { path_map: settings.path_map.clone(), directories: paths.directories };
     let mut inspector = Inspector::new(&settings.location, &tables)?;
     let (begun, made_at) = (Instant::now(), now());
     let watch = Watch::default();
@@ -61,12 +61,16 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         watch: &watch,
         index: settings.location.shown(),
     };
-    let done = std::thread::scope(|scope| {
+    let mut done = std::thread::scope(|scope| {
         scope.spawn(|| watch.show(observer.as_mut()));
         let done = audit::audit(&to_do, &mut inspector);
         watch.end();
         done
     })?;
+    // If most rows have no file, rows are no evidence, and the alarm mentions the path maps.
+    if done.alarm.is_none() {
+        done.findings.extend(unmapped_regions(doubts, &settings));
+    }
     let compared =
         settings.replica.as_ref().map(|replica| compare(replica, &settings, &mut inspector, &stop)).transpose()?;
     let compared_to_end = compared.as_ref().is_none_or(|compared| !compared.interrupted);
@@ -118,6 +122,39 @@ struct WrittenReports {
     not_replaced: Vec<PathBuf>,
     /// Reports that could not be written.
     failed: Vec<(PathBuf, Error)>,
+}
+
+/// Compares the paths by which the PACS would know the files below the roots with its configuration and with rows.
+fn compare_paths(settings: &Audit) -> Result<Comparison> {
+    stored_paths::compare(&stored_paths::Request {
+        location: &settings.location,
+        roots: &settings.roots,
+        path_map: &settings.path_map,
+        files: None,
+        locator: &settings.locator,
+        access: Access::DryRun,
+        allow_unmapped: settings.allow_unmapped_paths,
+        progress: settings.progress,
+    })
+}
+
+/// A finding for each region whose paths the PACS does not know. Without it, an audit that lacks a path map would agree with
+/// rows that lack the map as well. In an audit of parts, the first part reports the findings.
+fn unmapped_regions(doubts: Vec<Doubt>, settings: &Audit) -> impl Iterator<Item = Finding> {
+    let is_first = settings.part.is_none_or(|part| part.number() == 1);
+    let check = settings.checks.iter().find(|check| check.name == "unmapped-path").copied();
+    let check = check.filter(|_| is_first && !settings.allow_unmapped_paths);
+    doubts.into_iter().filter_map(move |doubt| {
+        let check = check?;
+        Some(Finding {
+            check: check.name,
+            severity: check.severity,
+            uid: None,
+            path: Some(doubt.directory.display().to_string()),
+            detail: doubt.text,
+            mend: None,
+        })
+    })
 }
 
 /// The time, in whole seconds.

@@ -6,6 +6,7 @@ mod content;
 pub mod import;
 pub mod init;
 mod interrupt;
+mod path_evidence;
 pub mod reindex;
 pub mod repair;
 mod stored_paths;

@@ -1,11 +1,24 @@
 //! The paths that a command would store, compared with the archive directories of the PACS and with the paths of existing
 //! rows before anything is written. A forgotten `--path-map` would otherwise ruin an index.
+//!
+//! The files of a command are divided into regions: directories whose files get their paths from the same path map, or from
+//! none. A configured archive directory below a root is a region of its own. The rule for the paths of a region is:
+//!
+//! 1. If the configuration of the PACS is known, it decides: the paths must be in one of its archive directories. Rows
+//!    elsewhere confirm nothing, because a run with a wrong map may have made them.
+//! 2. Rows of the very files of a mapped region can object. If at least two of them give the same files another place in the
+//!    same archive directory, where nothing is found, the map is for a directory above or below the region.
+//! 3. If the configuration is unknown, rows decide. Without a map, one of them must name a file in the region or in the
+//!    archive around it. With a map, that file or its directory must exist, because a wrong map gives a name to every row.
+//!    An index without rows confirms everything.
+//!
+//! The user is asked about all other paths. An audit reports them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::consent;
 use super::content::Content;
-use crate::archive::path_map::is_of_windows;
+use super::path_evidence::{Evidence, Objection};
 use crate::archive::{ArchiveDirectories, Locator, PathMap, Roots, StoredRegion, stored_region};
 use crate::error::Result;
 use crate::index::location::Access;
@@ -13,8 +26,11 @@ use crate::index::{Location, pacsone, path_sample};
 use crate::progress::Form;
 use crate::progress::notice::note;
 
-/// The minimum number of different paths in rows that can contradict a path: one alone may be an exception.
-const LEAST_ROWS: usize = 2;
+/// The maximum number of headers of a region that are read for its UIDs: enough for two rows, and quick on any disk.
+const FILES_READ: usize = 20;
+
+/// The maximum number of files beside an archive that are searched for an instance. Beyond it, there may be one.
+const MAX_FILES_BESIDE: usize = 5_000;
 
 /// The paths that a command is about to store.
 pub struct Request<'a> {
@@ -38,118 +54,110 @@ pub struct StoredPaths {
     pub directories: ArchiveDirectories,
 }
 
+/// A region whose paths the PACS may not know.
+pub struct Doubt {
+    pub directory: PathBuf,
+    /// The question. Contains no data of patients.
+    pub text: String,
+}
+
+/// The outcome of a comparison, before the question.
+pub struct Comparison {
+    pub paths: StoredPaths,
+    pub doubts: Vec<Doubt>,
+    /// The tables of the PACS that the user may not read.
+    hidden: Vec<&'static str>,
+}
+
 /// Prints how paths are stored, and asks about those that the PACS may not know. An error if they must not be stored.
 pub fn check(request: &Request<'_>) -> Result<StoredPaths> {
-    let regions = request.regions(request.roots.paths(), request.files);
-    let configured = pacsone::configured(request.location)?;
-    if !configured.hidden.is_empty() {
-        let tables = configured.hidden.join(", ");
+    let Comparison { paths, doubts, hidden } = compare(request)?;
+    if !hidden.is_empty() {
+        let tables = hidden.join(", ");
         let line = format!("the archive directories of the PACS cannot be read: grant SELECT on {tables}");
         note(request.progress, &line);
     }
-    let files = regions.iter().flat_map(|region| &region.files);
-    let names: Vec<&str> = files.filter_map(|file| file.file_name()?.to_str()).collect();
-    let rows = path_sample::image_paths(request.location, &names)?;
-    let evidence = Evidence { directories: &configured.directories, rows: &rows, path_map: request.path_map };
-    let is_right = |region: &StoredRegion| evidence.confirms(region);
-    let regions: Vec<StoredRegion> =
-        regions.into_iter().filter(|region| is_right(region) || request.stores_files_of(region)).collect();
-    let wrong_targets = request.targets().into_iter().filter(|region| evidence.is_foreign(region));
-    let doubtful = regions.iter().filter(|region| !is_right(region)).map(|region| evidence.doubt(region));
-    let doubts: Vec<String> = doubtful.chain(wrong_targets.map(|region| evidence.doubt(&region))).collect();
-    let examples: Vec<String> = regions.iter().map(StoredRegion::example).collect();
     if request.progress.is_some() {
-        examples.iter().for_each(|example| note(request.progress, &line(example)));
+        paths.examples.iter().for_each(|example| note(request.progress, &line(example)));
     }
+    let doubts: Vec<String> = doubts.into_iter().map(|doubt| doubt.text).collect();
     consent::to_unmapped(&doubts, request)?;
-    Ok(StoredPaths { examples, directories: configured.directories })
+    Ok(paths)
+}
+
+/// Compares the paths of all regions with the configuration of the PACS and with existing rows.
+pub fn compare(request: &Request<'_>) -> Result<Comparison> {
+    let configured = pacsone::configured(request.location)?;
+    let regions = request.regions(request.roots.paths(), &configured.directories, request.files);
+    let uids: Vec<String> = regions.iter().flat_map(|region| request.uids(region)).collect();
+    let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
+    let rows = path_sample::image_paths(request.location, &uids)?;
+    let evidence = Evidence {
+        directories: &configured.directories,
+        is_whole: configured.hidden.is_empty(),
+        rows: &rows,
+        path_map: request.path_map,
+    };
+    let examined = regions.into_iter().map(|region| (evidence.objection(&region), region));
+    let stored: Vec<(Option<Objection>, StoredRegion)> =
+        examined.filter(|(objection, region)| objection.is_none() || request.stores_files_of(region)).collect();
+    let targets = request.targets(&configured.directories);
+    let wrong_targets = targets.iter().filter(|region| evidence.is_foreign(region));
+    let doubtful = stored.iter().filter_map(|(objection, region)| Some(((*objection)?, region)));
+    let doubtful = doubtful.chain(wrong_targets.map(|region| (Objection::Unknown, region)));
+    let doubt = |(objection, region): (Objection, &StoredRegion)| Doubt {
+        directory: region.directory.clone(),
+        text: evidence.question(objection, region),
+    };
+    let doubts = doubtful.map(doubt).collect();
+    let examples = stored.iter().map(|(_, region)| region.example()).collect();
+    let paths = StoredPaths { examples, directories: configured.directories.clone() };
+    Ok(Comparison { paths, doubts, hidden: configured.hidden })
 }
 
 impl Request<'_> {
-    fn regions(&self, directories: &[PathBuf], files: Option<&[PathBuf]>) -> Vec<StoredRegion> {
-        stored_region::regions(directories, self.path_map, self.locator.skipped_directories(), files)
+    fn regions(
+        &self,
+        roots: &[PathBuf],
+        configured: &ArchiveDirectories,
+        files: Option<&[PathBuf]>,
+    ) -> Vec<StoredRegion> {
+        stored_region::regions(roots, self.path_map, configured, self.locator.skipped_directories(), files)
     }
 
     /// The directories outside the roots that pointer files may point to. The index stores the paths of their targets.
-    fn targets(&self) -> Vec<StoredRegion> {
+    fn targets(&self, configured: &ArchiveDirectories) -> Vec<StoredRegion> {
         match self.locator.named_by().is_target(true) {
-            true => self.regions(self.locator.target_roots(), None),
+            true => self.regions(self.locator.target_roots(), configured, None),
             false => Vec::new(),
         }
     }
 
-    /// False for a region of a few files that are read and hold no instance, like the notes beside an archive.
+    /// The instances of some files of a region. A PACS names its files by them; other files are read, except stubs.
+    fn uids(&self, region: &StoredRegion) -> Vec<String> {
+        let is_uid = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let named = region.files.iter().filter_map(|file| file.file_name()?.to_str()).filter(|name| is_uid(name));
+        let mut uids: Vec<String> = named.map(str::to_owned).collect();
+        if uids.is_empty() {
+            let contents = region.files.iter().take(FILES_READ).map(|file| Content::of(file, self.locator));
+            uids.extend(contents.filter_map(|content| match content {
+                Content::Instance(instance) => Some(instance.sop_instance_uid().to_owned()),
+                Content::Stub | Content::Other => None,
+            }));
+        }
+        uids
+    }
+
+    /// False for a region of files that are read and hold no instance, like the notes and logs beside an archive.
     fn stores_files_of(&self, region: &StoredRegion) -> bool {
-        let holds_none = |file: &PathBuf| matches!(Content::of(file, self.locator), Content::Other);
-        self.files.is_some() || !region.is_complete() || !region.files.iter().all(holds_none)
+        let holds_none = |file: PathBuf| matches!(Content::of(&file, self.locator), Content::Other);
+        let skipped = self.locator.skipped_directories();
+        let mut files = region.all_files(skipped).take(MAX_FILES_BESIDE).enumerate();
+        self.files.is_some() || files.any(|(n, file)| n + 1 == MAX_FILES_BESIDE || !holds_none(file))
     }
 }
 
 /// A stored path, as users read it.
 pub fn line(example: &str) -> String {
     format!("paths are stored as {example}")
-}
-
-/// The known names that the PACS has for its files.
-struct Evidence<'a> {
-    directories: &'a ArchiveDirectories,
-    /// Paths of existing rows.
-    rows: &'a [String],
-    path_map: &'a PathMap,
-}
-
-impl Evidence<'_> {
-    /// Whether the PACS knows the paths of a region, or nothing is known that contradicts them.
-    fn confirms(&self, region: &StoredRegion) -> bool {
-        self.directories.hold(&region.stored)
-            || self.holds_an_archive(region)
-            || self.rows_confirm(region)
-            || self.directories.is_empty() && self.rows.len() < LEAST_ROWS
-    }
-
-    /// Whether an archive directory of the PACS is below the region, and exists at that place here.
-    fn holds_an_archive(&self, region: &StoredRegion) -> bool {
-        self.directories.below(&region.stored).iter().any(|names| region.directory_below(names).is_some())
-    }
-
-    /// Whether existing rows were named in the same way as the region. Rows by unmapped paths prove nothing where the PACS
-    /// has other directories, or where other rows are of another system: a run without its path map may have made them.
-    fn rows_confirm(&self, region: &StoredRegion) -> bool {
-        let is_foreign =
-            |row: &String| is_of_windows(row) != is_of_windows(&region.stored) && self.path_map.covering(row).is_none();
-        if region.mapped.is_none() && (!self.directories.is_empty() || self.rows.iter().any(is_foreign)) {
-            return false;
-        }
-        let stored = ArchiveDirectories::new(vec![region.stored.clone()]);
-        let is_same_map =
-            |row: &&String| self.path_map.covering(row).map(|(directory, _)| directory) == region.mapped.as_deref();
-        // The PACS may have moved or purged the file itself.
-        let exists = |row: &String| {
-            let file = self.path_map.from_index(row);
-            file.is_some_and(|file| file.symlink_metadata().is_ok() || file.parent().is_some_and(Path::is_dir))
-        };
-        self.rows.iter().filter(is_same_map).any(|row| stored.hold(row) || exists(row))
-    }
-
-    /// Whether the PACS runs on Windows and the paths of a region are those of Unix, or the reverse.
-    fn is_foreign(&self, region: &StoredRegion) -> bool {
-        let names = self.directories.names();
-        !names.is_empty() && names.iter().all(|name| is_of_windows(name) != is_of_windows(&region.stored))
-    }
-
-    /// The question about a region. Paths of rows may hold data of patients, and are not part of it.
-    fn doubt(&self, region: &StoredRegion) -> String {
-        let (directory, example) = (region.directory.display(), region.example());
-        match self.directories.names() {
-            [] => format!(
-                "files below {directory} would be stored as {example}, and no row in the index has such a path: if the PACS \
-                 has another name for this directory, add --path-map {directory}=NAME"
-            ),
-            [first, ..] => format!(
-                "files below {directory} would be stored as {example}, which is in no archive directory of the PACS ({}): if \
-                 that is the same directory, add --path-map {directory}={first}",
-                self.directories.names().join(", ")
-            ),
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use super::batch::Writer;
 use super::existing::{self, FACTS, Mode};
+use super::fold::is_empty;
 use super::lookup::Batch;
 use super::outcome::Outcome;
 use super::{Change, Entry, Existing, Failure, From, Look, Show, Tables, Value, View};
@@ -20,9 +21,11 @@ impl Writer {
             };
             // A row may spell the path of its file otherwise: `\` for `/`, or by a link.
             let names = |entry: &Entry| entry.path == row.path || self.policy.archive.are_one(&row.path, &entry.path);
-            let is_misnamed = |entry: &Entry| !is_inserted && self.is_misnamed(&row, entry);
             let own = members.iter().copied().find(|member| names(&batch.entries[*member]));
-            let own = own.or_else(|| members.iter().copied().find(|member| is_misnamed(&batch.entries[*member])));
+            let own = match own {
+                None if !is_inserted => self.misnamed(batch, &members, &row)?,
+                own => own,
+            };
             if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
                 let outcome = self.update_image(batch, own, &row)?;
                 // A file that is read once more in a run that is continued was inserted by it.
@@ -45,7 +48,8 @@ impl Writer {
         let mode = self.mode_of(batch, member);
         let tables = self.index.tables();
         let mut changes = existing::changes(&tables, Table::Image, row, mode, |column| entry.value(column.source));
-        let path = tables.of(Level::Instance).column("path").filter(|_| self.is_misnamed(row, entry));
+        let is_misnamed = self.is_misnamed(row, entry)?;
+        let path = tables.of(Level::Instance).column("path").filter(|_| is_misnamed);
         changes.extend(path.map(|column| Change { column, from: From::Any, to: Value::Text(&entry.path) }));
         if changes.is_empty() {
             return Ok(Outcome::Unchanged);
@@ -59,15 +63,39 @@ impl Writer {
         })
     }
 
+    /// The first file that a row names by a path that the PACS does not know.
+    fn misnamed(&mut self, batch: &Batch<'_>, members: &[usize], row: &Existing) -> Result<Option<usize>, Failure> {
+        for member in members {
+            if self.is_misnamed(row, &batch.entries[*member])? {
+                return Ok(Some(*member));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether a row names the file of an entry by a path that the PACS does not know: one of this system, or one that an
     /// earlier path map gave it.
-    fn is_misnamed(&self, row: &Existing, entry: &Entry) -> bool {
+    fn is_misnamed(&mut self, row: &Existing, entry: &Entry) -> Result<bool, Failure> {
         let (archive, stored) = (&self.policy.archive, row.path.as_str());
-        stored != entry.path
-            && archive.is_unmapped(stored, &entry.path)
-            && (archive.are_one(stored, &entry.path)
-                || archive.differs_by_directory(stored, &entry.path)
-                || self.recorder.as_ref().is_some_and(|recorder| recorder.was_named(entry, stored)))
+        if stored == entry.path || !archive.is_unmapped(stored, &entry.path) {
+            return Ok(false);
+        }
+        let is_known = archive.are_one(stored, &entry.path)
+            || self.recorder.as_ref().is_some_and(|recorder| recorder.was_named(entry, stored));
+        Ok(is_known || archive.differs_by_directory(stored, &entry.path) && self.has_facts_of(row, entry)?)
+    }
+
+    /// Whether no fact of the stored file in a row contradicts a file. Two copies of an instance may be encoded differently.
+    fn has_facts_of(&mut self, row: &Existing, entry: &Entry) -> Result<bool, Failure> {
+        let look = Look { view: View::Now, show: Show::Values };
+        let Some(row) = self.index.find(Table::Image, &[&row.key], look)?.pop() else { return Ok(false) };
+        let tables = self.index.tables();
+        let facts = tables.of(Table::Image).fed().zip(&row.shown).filter(|(column, _)| FACTS.contains(&column.known));
+        let is_contradicted = |(column, shown): (&super::column::Column, &Option<String>)| {
+            let value = entry.value(column.source);
+            shown.is_some() && !is_empty(value) && !column.shows(shown.as_deref(), value)
+        };
+        Ok(!facts.into_iter().any(is_contradicted))
     }
 
     /// What may be written of an image, or of what belongs to it.

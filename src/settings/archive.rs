@@ -13,14 +13,24 @@ pub fn path_map(typed: &[String]) -> Result<PathMap> {
     Ok(PathMap::new(mappings.collect::<Result<_>>()?))
 }
 
-/// A map of a directory that nothing is looked for in is a mistake.
+/// Checks that every map belongs to one of the directories that are read, and that no two directories get one name.
 pub fn check_maps(path_map: &PathMap, directories: &[PathBuf]) -> Result<()> {
-    match path_map.fits_none_of(directories) {
-        None => Ok(()),
-        Some(directory) => Err(Error::usage(
+    if let Some(directory) = path_map.fits_none_of(directories) {
+        return Err(Error::usage(
             format!("--path-map {}=...: no root lies there", directory.display()),
             "Check its spelling, links included: rows would hold paths that the PACS does not know. Where pointer files \
              lead there, name it with --target-root too.",
+        ));
+    }
+    match path_map.clash(directories) {
+        None => Ok(()),
+        Some((directory, other)) => Err(Error::usage(
+            format!(
+                "--path-map: two directories, {} and {}, would have one name on the PACS server",
+                directory.display(),
+                other.display()
+            ),
+            "Map each directory to its own name on the PACS server.",
         )),
     }
 }

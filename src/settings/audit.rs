@@ -33,6 +33,7 @@ pub struct Audit {
     /// The state directory; `None` if this audit keeps nothing there.
     pub kept_in: Option<StateDirectory>,
     pub checks: Vec<&'static Check>,
+    pub allow_unmapped_paths: bool,
     pub settle: Duration,
     pub fail_on: Severity,
     pub reports: ReportFiles,
@@ -179,6 +180,7 @@ impl Audit {
             part: typed.part.as_deref().map(part).transpose()?,
             max_rate: typed.max_rate,
             checks: audit::named(&typed.check, depth)?,
+            allow_unmapped_paths: typed.allow_unmapped_paths,
             settle: Duration::try_from(typed.settle)
                 .map_err(|_| Error::usage("--settle is negative", "Write 0s, or 15m."))?,
             fail_on: typed.fail_on,

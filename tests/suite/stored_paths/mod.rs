@@ -2,6 +2,7 @@
 
 mod compared;
 mod corrected;
+mod misleading;
 mod planned;
 mod planned_limits;
 mod planned_undo;

@@ -176,7 +176,7 @@ fn rows_of_another_store_are_told_as_such_and_hide_no_lost_file() {
         fs::write(site.path(&format!("second/{n}")), instance_file(json!({"SOPInstanceUID": format!("1.2.{n}")})))
             .unwrap();
     }
-    site.reindex_root(&site.path("second"), &index, &[]).exits(0);
+    site.reindex_root(&site.path("second"), &index, &["--allow-unmapped-paths"]).exits(0);
     fs::remove_file(file(&site, "1.1.1")).unwrap();
     audit(&site, &index, &[]);
     let missing: Vec<_> = found(&site).into_iter().filter(|(check, _)| check == "missing-file").collect();
