@@ -56,11 +56,8 @@ impl Login {
         }
         let mut connection =
             connected.map_err(|error| ConnectError::new(error, &self.options, self.password.as_deref()))?;
-        // The first statement shows whether the password has expired: such an account can log in and do nothing.
-        session::lift_limits(&mut connection)
-            .await
-            .map_err(|error| ConnectError::new(error, &self.options, self.password.as_deref()))?;
-        session::prepare(&mut connection).await?;
+        let prepared = session::prepare(&mut connection).await;
+        prepared.map_err(|error| ConnectError::new(error, &self.options, self.password.as_deref()))?;
         Ok(connection)
     }
 

@@ -145,7 +145,7 @@ impl Location {
                 let engine = database.engine().map_err(failed)?;
                 let tables = Tables::new(engine, |table| database.columns(table).map_err(failed));
                 // The catalogue hides columns that the user may not read, which then seem to be missing.
-                let tables = tables.or_else(|error| Err(self.hidden_columns(&mut database).unwrap_or(error)));
+                let tables = tables.map_err(|error| self.hidden_columns(&mut database).unwrap_or(error));
                 database.close();
                 tables
             }

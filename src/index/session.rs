@@ -2,8 +2,7 @@
 
 use sqlx::mysql::MySqlConnection;
 
-use super::Failure;
-use super::ask::{Answer, answer, ask};
+use super::ask::{Answer, answer};
 
 /// Variables that every supported server has. They come first, since they limit the answers to all later questions.
 /// `max_join_size` resets `sql_big_selects`, which therefore follows. MariaDB alone runs the code in the comment. A connection may be idle for as long as a replica
@@ -44,16 +43,13 @@ const WHERE_PRESENT: [(&str, &str); 19] = [
     ("lc_messages", "'en_US'"),
 ];
 
-/// Sets the variables of a new session that limit the answers to all later questions.
-pub async fn lift_limits(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-    answer(connection, ON_EVERY_SERVER).await.map(drop)
-}
-
-/// Sets the other variables of a new session.
-pub async fn prepare(connection: &mut MySqlConnection) -> Result<(), Failure> {
+/// Sets the variables of a new session. An error remains one of the driver, with its number: a user whose password has
+/// expired can log in, and is then denied most statements.
+pub async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    answer(connection, ON_EVERY_SERVER).await?;
     let names: Vec<String> = WHERE_PRESENT.iter().map(|(name, _)| format!("'{name}'")).collect();
     let present = format!("SHOW SESSION VARIABLES WHERE Variable_name IN ({})", names.join(","));
-    let Answer::Rows(rows) = ask(connection, &present).await? else { return Ok(()) };
+    let Answer::Rows(rows) = answer(connection, &present).await? else { return Ok(()) };
     // A read-only server rejects some assignments that change nothing.
     let differs = |(name, value): &&(&str, &str)| {
         rows.iter().any(|row| row.get("Variable_name") == Some(name) && !is_set(row.get("Value").unwrap_or(""), value))
@@ -81,8 +77,8 @@ fn is_set(shown: &str, value: &str) -> bool {
     shown == value.trim_matches('\'')
 }
 
-async fn run(connection: &mut MySqlConnection, sql: &str) -> Result<(), Failure> {
-    ask(connection, sql).await.map(drop)
+async fn run(connection: &mut MySqlConnection, sql: &str) -> Result<(), sqlx::Error> {
+    answer(connection, sql).await.map(drop)
 }
 
 #[cfg(test)]

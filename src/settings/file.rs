@@ -303,7 +303,7 @@ mod tests {
     fn a_mistake_is_told_with_the_file_and_the_key() {
         let cases = [
             ("io_threads = 7", "`io_threads`", "`io-threads`"),
-            ("config = 'other'", "`config`", "no setting"),
+            ("config = 'other'", "`config`", "not a setting"),
             ("password = 'secret'", "`password`", "PACS_INDEX_PASSWORD"),
             ("roots = 'a'", "`roots`", "a list"),
             ("roots = [1]", "`roots`", "a list of texts"),

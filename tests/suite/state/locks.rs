@@ -24,6 +24,9 @@ fn within_limit(command: &mut Command) -> Said {
     Said::new(child.wait_with_output().unwrap())
 }
 
+/// A name, and a function that creates something at a path.
+type Other = (&'static str, fn(&Path));
+
 fn fifo(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
@@ -36,7 +39,7 @@ fn a_lock_that_is_a_fifo_or_a_link_ends_no_run() {
     let reindex = || within_limit(&mut reindexing(&site, &index, &["--state", "kept"]));
     reindex().exits(0);
     fs::write(site.path("mine"), b"mine").unwrap();
-    let others: [(&str, fn(&Path)); 5] = [
+    let others: [Other; 5] = [
         ("a FIFO", fifo),
         ("a link to itself", |lock| symlink(lock, lock).unwrap()),
         ("a dangling link", |lock| symlink("nowhere/at/all", lock).unwrap()),
