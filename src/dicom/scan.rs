@@ -9,7 +9,9 @@ use dicom_core::{Tag, VR};
 
 use super::attributes::Item;
 use super::binary_number;
-use super::element::{Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, NO_END, SEQUENCE_DELIMITATION};
+use super::element::{
+    Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, NO_END, SEQUENCE_DELIMITATION, is_delimiting,
+};
 use super::encoding::{self, GUESSED, guess};
 use super::header::Header;
 use super::wanted::{self, Aim, WANTED, Wanted};
@@ -101,7 +103,7 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                 Err(end) => return Err(end),
             };
             // An item or a delimiter that belongs to no sequence: its tag is no step in the order of the data set.
-            if element.tag.group() == ITEM.group() {
+            if is_delimiting(element.tag) {
                 if element.tag == ITEM {
                     self.elements.skip(&element, encoding)?;
                 }

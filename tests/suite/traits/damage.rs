@@ -51,6 +51,7 @@ fn later_tags() -> Vec<Case> {
         indexed("a tag of group FF20 behind the UIDs", high(plain(), (0xFF20, 0x11)), NO_NUMBER),
         indexed("a tag of a private high group behind the UIDs", high(plain(), (0x8021, 0x11)), NO_NUMBER),
         indexed("a number with the tag of Pixel Data", high(plain(), (0x7FE0, 0x10)), NO_NUMBER),
+        indexed("a tag of the group of delimiters behind the UIDs", high(plain(), (0xFFFE, 0x11)), NO_NUMBER),
         indexed("a tag of group FF20 behind the UIDs, implicit", high(implicit(), (0xFF20, 0x11)), IMPLICIT),
         indexed("a tag of group FF20 behind the UIDs, big endian", high(big(), (0xFF20, 0x11)), BIG),
         indexed("a tag of group FFFE before the UIDs", delimiting(plain()).file(), &[]),
