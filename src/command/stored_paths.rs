@@ -65,18 +65,11 @@ pub struct Doubt {
 pub struct Comparison {
     pub paths: StoredPaths,
     pub doubts: Vec<Doubt>,
-    /// The tables of the PACS that the user may not read.
-    hidden: Vec<&'static str>,
 }
 
 /// Prints how paths are stored, and asks about those that the PACS may not know. An error if they must not be stored.
 pub fn check(request: &Request<'_>) -> Result<StoredPaths> {
-    let Comparison { paths, doubts, hidden } = compare(request)?;
-    if !hidden.is_empty() {
-        let tables = hidden.join(", ");
-        let line = format!("the archive directories of the PACS cannot be read: grant SELECT on {tables}");
-        note(request.progress, &line);
-    }
+    let Comparison { paths, doubts } = compare(request)?;
     if request.progress.is_some() {
         paths.examples.iter().for_each(|example| note(request.progress, &line(example)));
     }
@@ -85,9 +78,14 @@ pub fn check(request: &Request<'_>) -> Result<StoredPaths> {
     Ok(paths)
 }
 
-/// Compares the paths of all regions with the configuration of the PACS and with existing rows.
+/// Compares the paths of all regions with the configuration of the PACS and with existing rows. Prints which rights are
+/// missing to read the configuration.
 pub fn compare(request: &Request<'_>) -> Result<Comparison> {
     let configured = pacsone::configured(request.location)?;
+    if !configured.hidden.is_empty() {
+        let grants = request.location.grants_to_read(&configured.hidden);
+        note(request.progress, &format!("the archive directories of the PACS cannot be read: {grants}"));
+    }
     let regions = request.regions(request.roots.paths(), &configured.directories, request.files);
     let uids: Vec<String> = regions.iter().flat_map(|region| request.uids(region)).collect();
     let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
@@ -112,7 +110,7 @@ pub fn compare(request: &Request<'_>) -> Result<Comparison> {
     let doubts = doubtful.map(doubt).collect();
     let examples = stored.iter().map(|(_, region)| region.example()).collect();
     let paths = StoredPaths { examples, directories: configured.directories.clone() };
-    Ok(Comparison { paths, doubts, hidden: configured.hidden })
+    Ok(Comparison { paths, doubts })
 }
 
 impl Request<'_> {
