@@ -87,9 +87,8 @@ pub fn compare(request: &Request<'_>) -> Result<Comparison> {
         note(request.progress, &format!("the archive directories of the PACS cannot be read: {grants}"));
     }
     let regions = request.regions(request.roots.paths(), &configured.directories, request.files);
-    let uids: Vec<String> = regions.iter().flat_map(|region| request.uids(region)).collect();
-    let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
-    let rows = path_sample::image_paths(request.location, &uids)?;
+    let uids = || regions.iter().flat_map(|region| request.uids(region)).collect();
+    let rows = path_sample::image_paths(request.location, uids)?;
     let evidence = Evidence {
         directories: &configured.directories,
         is_whole: configured.hidden.is_empty(),

@@ -15,8 +15,8 @@ const ROWS: usize = 100;
 /// Places in the key order: the first arcs of UIDs that manufacturers have, and of UIDs that are made from UUIDs.
 const WITHIN: [&str; 6] = ["1.2.8", "1.2.840.113619.", "1.3.", "1.3.46.", "2.", "2.25.5"];
 
-/// Paths of existing rows, those of the instances with these UIDs among them.
-pub fn image_paths(location: &Location, uids: &[&str]) -> Result<Vec<String>> {
+/// Paths of existing rows, those of the instances with these UIDs among them. An index without rows is asked for no UIDs.
+pub fn image_paths(location: &Location, uids: impl FnOnce() -> Vec<String>) -> Result<Vec<String>> {
     if !has_images(location)? {
         return Ok(Vec::new());
     }
@@ -25,19 +25,20 @@ pub fn image_paths(location: &Location, uids: &[&str]) -> Result<Vec<String>> {
     let (key, path) = (tables.key(Level::Instance), tables.of(Level::Instance).name("path"));
     let failed = |failure| location.unreachable(failure);
     let mut paths: Vec<String> = Vec::new();
-    let mut add = |rows: Vec<Vec<Option<String>>>| paths.extend(rows.into_iter().flatten().flatten());
     for order in ["", " DESC"] {
         let sql = format!("SELECT `{path}` FROM `image` ORDER BY `{key}`{order} LIMIT {ROWS}");
-        add(index.ask(&sql, &[]).map_err(failed)?);
+        paths.extend(index.ask(&sql, &[]).map_err(failed)?.into_iter().flatten().flatten());
     }
     let sql = format!("SELECT `{path}` FROM `image` WHERE `{key}` > ? ORDER BY `{key}` LIMIT {ROWS}");
     for place in WITHIN {
-        add(index.ask(&sql, &[place]).map_err(failed)?);
+        paths.extend(index.ask(&sql, &[place]).map_err(failed)?.into_iter().flatten().flatten());
     }
+    let uids = if paths.is_empty() { Vec::new() } else { uids() };
+    let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
     for part in uids.chunks(ROWS) {
         let marks = vec!["?"; part.len()].join(",");
         let sql = format!("SELECT `{path}` FROM `image` WHERE `{key}` IN ({marks})");
-        add(index.ask(&sql, part).map_err(failed)?);
+        paths.extend(index.ask(&sql, part).map_err(failed)?.into_iter().flatten().flatten());
     }
     index.close();
     paths.retain(|path| !path.trim().is_empty());
