@@ -1,7 +1,7 @@
 //! Directories below a root that hold no live images: recycle bins, snapshots, and the private data of storage systems.
 //! Files there repeat the archive, or were deleted from it, so that no walk descends into them.
 //!
-//! The names come from a table of vendors ([`SYSTEM_DIRECTORIES`]) and from the setting `--skip-dir`. A root is read
+//! The names come from a table of vendors (`SYSTEM_DIRECTORIES`) and from the setting `--skip-dir`. A root is read
 //! whatever its own name is, and names above a root do not matter.
 
 use std::collections::BTreeMap;

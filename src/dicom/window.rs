@@ -1,7 +1,7 @@
 //! A small window over a file: the bytes at hand, and a position that can move past values without reading them.
 //!
 //! Memory is bounded by [`PEEK_LIMIT`], whatever lengths a file declares. [`READ_LIMIT`] bounds the number of bytes that
-//! are read of a file, and, with [`READ_COST`], the number of system calls.
+//! are read of a file, and, with `READ_COST`, the number of system calls.
 
 use std::io;
 

@@ -47,7 +47,7 @@ pub trait Database {
 /// has no answer, and over TCP the next one would wait for a delayed acknowledgement (40 ms).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// A text out of the fixed set of [`SqlIndex::statement`], which stays prepared as long as the connection lasts.
+    /// A text out of the fixed set of `SqlIndex::statement`, which stays prepared as long as the connection lasts.
     Prepared,
     /// A text that depends on data. MySQL gets it with the values in it, and prepares nothing.
     Once,
