@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::checks::CHECKS;
 use super::finding::{Finding, Mend};
+use super::scope::Scope;
 
 /// The first line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,14 +27,25 @@ pub struct Head {
     /// The path maps of the audit.
     #[serde(default, rename = "path-map")]
     pub path_map: Vec<String>,
+    /// Why the plan may lack steps: the audit was interrupted, or compared a part of the archive. Empty if the audit was complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incomplete_because: Vec<String>,
     /// A hash of the whole plan without this field, which shows whether the plan was edited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<String>,
 }
 
 impl Head {
-    pub fn new(index: String, roots: Vec<PathBuf>, path_map: Vec<String>) -> Self {
-        Head { plan: FORM, index, roots, path_map, checksum: None }
+    /// The first line of the plan of an audit with this scope.
+    pub fn new(scope: &Scope, roots: Vec<PathBuf>) -> Self {
+        Head {
+            plan: FORM,
+            index: scope.index.clone(),
+            roots,
+            path_map: scope.path_maps.clone(),
+            incomplete_because: scope.gaps.clone(),
+            checksum: None,
+        }
     }
 
     fn check(&self) -> Result<(), String> {

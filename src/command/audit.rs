@@ -88,8 +88,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         json: settings.reports.json.as_ref().map(|file| file.path.clone()),
         not_replaced: Vec::new(),
     };
-    let (roots, path_map) = (settings.roots.paths().to_vec(), settings.path_map.texts());
-    let head = plan::Head::new(settings.location.shown(), roots, path_map);
+    let head = plan::Head::new(&scope, settings.roots.paths().to_vec());
     let written = write_reports(&settings.reports, &report, head, &mut inspector);
     report.not_replaced = written.not_replaced;
     let has_failed = |path: &PathBuf| written.failed.iter().any(|(failed, _)| failed == path);

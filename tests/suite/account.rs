@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use serde_json::json;
@@ -41,16 +40,8 @@ fn a_directory_that_cannot_be_read_is_a_finding_and_not_the_end() {
     set("open/unreadable", 0o000);
     // Nobody may be kept out but by a user other than root.
     let index = site.sqlite();
-    let mut command = site.reindexing(&site.archive(), &index, &[]);
-    if unsafe { libc::geteuid() } == 0 {
-        let program = site.path("pacs-index");
-        fs::copy(env!("CARGO_BIN_EXE_pacs-index"), &program).unwrap();
-        fs::set_permissions(site.path("."), fs::Permissions::from_mode(0o777)).unwrap();
-        let mut as_nobody = Command::new(program);
-        as_nobody.args(command.get_args()).args(["--state", "state"]).current_dir(site.path(".")).uid(65534).gid(65534);
-        command = as_nobody;
-    }
-    let output = command.output().unwrap();
+    let arguments = site.reindexing(&site.archive(), &index, &["--state", "state"]);
+    let output = site.program_as_nobody(&[]).args(arguments.get_args()).output().unwrap();
     set("closed", 0o755);
     let out = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{out}{}", String::from_utf8_lossy(&output.stderr));

@@ -113,6 +113,20 @@ fn a_full_disk_of_the_journal_costs_time_and_is_named() {
 }
 
 #[test]
+fn a_disk_of_the_journal_that_is_full_at_the_start_is_named_and_nothing_is_written() {
+    let site = site();
+    let Some(small) = small(&site) else { return };
+    fill(&small.0);
+    let index = site.sqlite();
+    let state = small.0.join("state").display().to_string();
+    assert_names(&site.reindex(&index, &["--state", &state]).exits(2), &small.0);
+    assert!(!site.path("index.db").exists(), "the index was created");
+    // Another directory is the way on.
+    site.reindex(&index, &["--state", "state"]).exits(1);
+    assert_eq!(index.count("image"), 120);
+}
+
+#[test]
 fn a_full_disk_of_the_archive_is_named() {
     let site = site();
     let Some(small) = small(&site) else { return };

@@ -94,6 +94,9 @@ impl Repair {
             let checked = Step::check(step.action, &scope).map_err(|why| unusable(format!("line {line}: {why}")))?;
             enabled.extend(Some(checked).filter(|_| step.enabled));
         }
+        if !head.incomplete_because.is_empty() {
+            say(&format!("the audit of this plan was not complete: {}\n", head.incomplete_because.join("; ")));
+        }
         say(&announcement(&enabled, all));
         if enabled.is_empty() {
             return Ok(());

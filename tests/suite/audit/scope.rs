@@ -93,7 +93,7 @@ fn a_part_of_the_archive_is_not_reported_as_all_of_it() {
 fn an_interrupted_audit_calls_no_finding_gone_and_says_that_it_is_not_complete() {
     let (site, index) = with_lost_files(3);
     audit(&site, &index, &[]).exits(1);
-    let files = ["--json", "new.jsonl", "--html", "new.html", "--csv", "new.csv"];
+    let files = ["--json", "new.jsonl", "--html", "new.html", "--csv", "new.csv", "--plan", "new.plan"];
     let stopped = interrupted(&site, &index, &files);
     assert!(!stopped.out.contains("gone"), "{}", stopped.out);
     assert!(stopped.out.contains("not complete: interrupted"), "{}", stopped.out);
@@ -103,6 +103,11 @@ fn an_interrupted_audit_calls_no_finding_gone_and_says_that_it_is_not_complete()
         let text = fs::read_to_string(site.path(name)).unwrap();
         assert!(text.contains("not complete: interrupted") && !text.contains("Nothing was found"), "{name}: {text}");
     }
+    let plan = fs::read_to_string(site.path("new.plan")).unwrap();
+    let head: Json = serde_json::from_str(plan.lines().next().unwrap()).unwrap();
+    assert_eq!(head["incomplete_because"], json!(["interrupted"]));
+    let repaired = site.run(&["repair", "new.plan", "--index", &index.url, "--undo-file", "undo", "--yes"]);
+    assert!(repaired.out.contains("the audit of this plan was not complete: interrupted"), "{}", repaired.out);
     // The audit before is still the last whole one.
     let said = audit(&site, &index, &[]).exits(1);
     assert!(said.out.contains("0 new, 3 still there, 0 gone"), "{}", said.out);

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,15 +16,7 @@ fn audit_as_nobody(site: &Site, index: &Index, more: &[&str]) -> Said {
     let archive = site.archive().display().to_string();
     let own =
         ["audit", &archive, "--index", &index.url, "--settle", "0s", "--json", "findings.jsonl", "--last", "last"];
-    let mut command = site.program(&own);
-    if unsafe { libc::geteuid() } == 0 {
-        let program = site.path("pacs-index");
-        fs::copy(env!("CARGO_BIN_EXE_pacs-index"), &program).unwrap();
-        fs::set_permissions(site.path("."), fs::Permissions::from_mode(0o777)).unwrap();
-        command = Command::new(program);
-        command.args(own).current_dir(site.path(".")).uid(65534).gid(65534);
-    }
-    Said::of(command.args(more).env("PACS_INDEX_PASSWORD", crate::support::PASSWORD))
+    Said::of(site.program_as_nobody(&own).args(more))
 }
 
 /// Check, path and detail of each finding.

@@ -2,9 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 
 use super::{import, importing, medium, site_and_index};
 use crate::support::{Said, Site, walk};
@@ -107,13 +105,8 @@ fn what_cannot_be_given_to_the_pacs_is_reported_and_kept_private() {
     archive_of_a_pacs(&site, 0o640, 0o750);
     set(&site.archive(), (1234, 2345, 0o777));
     medium(&site, 2);
-    let program = site.path("pacs-index");
-    fs::copy(env!("CARGO_BIN_EXE_pacs-index"), &program).unwrap();
-    fs::set_permissions(site.path("."), fs::Permissions::from_mode(0o777)).unwrap();
     let command = importing(&site, "cd", &index, &["--state", "state"]);
-    let mut as_nobody = Command::new(program);
-    as_nobody.args(command.get_args()).current_dir(site.path(".")).uid(65534).gid(65534);
-    let said = Said::of(&mut as_nobody);
+    let said = Said::of(site.program_as_nobody(&[]).args(command.get_args()));
     println!("{}{}", said.out, said.err);
     assert_eq!(said.exit, 1, "{}{}", said.out, said.err);
     assert!(said.out.contains("owner") && said.out.contains("1234"), "{}", said.out);
@@ -135,13 +128,8 @@ fn what_everybody_may_read_is_no_finding_where_the_owner_is_another() {
     archive_of_a_pacs(&site, 0o644, 0o755);
     set(&site.archive(), (1234, 2345, 0o777));
     medium(&site, 2);
-    let program = site.path("pacs-index");
-    fs::copy(env!("CARGO_BIN_EXE_pacs-index"), &program).unwrap();
-    fs::set_permissions(site.path("."), fs::Permissions::from_mode(0o777)).unwrap();
     let command = importing(&site, "cd", &index, &["--state", "state"]);
-    let mut as_nobody = Command::new(program);
-    as_nobody.args(command.get_args()).current_dir(site.path(".")).uid(65534).gid(65534);
-    let said = Said::of(&mut as_nobody);
+    let said = Said::of(site.program_as_nobody(&[]).args(command.get_args()));
     assert_eq!(said.exit, 0, "{}{}", said.out, said.err);
     assert!(said.out.contains("1234"), "{}", said.out);
     copies(&site).iter().for_each(|copy| assert_eq!(access(copy).2, 0o644));
