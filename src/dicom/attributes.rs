@@ -307,6 +307,22 @@ pub const fn position(table: Table, column: &str) -> usize {
     panic!("no such column in the table of indexed attributes")
 }
 
+/// Returns the position of the first column that is part of the same value: the components and groups of a name are one
+/// value, and so is a date with its time.
+pub fn value_of(position: usize) -> usize {
+    let attribute = &ATTRIBUTES[position];
+    let is_same_value = |other: &Attribute| match attribute.form {
+        NameComponent(_) | NameGroup(_) => other.tag == attribute.tag && other.within == attribute.within,
+        Time => {
+            let stem = attribute.column.strip_suffix("time");
+            other.form == Date && stem.is_some() && other.column.strip_suffix("date") == stem
+        }
+        _ => false,
+    };
+    let first = ATTRIBUTES.iter().position(|other| other.table == attribute.table && is_same_value(other));
+    first.unwrap_or(position)
+}
+
 const fn same(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len() != b.len() {

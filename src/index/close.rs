@@ -5,7 +5,7 @@
 //! modalities of its series, `series.instances` their number: derived below which this run inserted something, or could
 //! have in another order of files, and where they are NULL, as a run that was killed leaves them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::batch::{Parents, Writer};
@@ -17,7 +17,7 @@ use super::fold::Fold;
 use super::known::Row;
 use super::patience::Redone;
 use super::settlement::{Finding, PatientRow, Settlement, State, needs_charset};
-use super::{Change, Derive, Existing, Failure, From, Look, Show, Value, View};
+use super::{Change, Derive, Existing, Expected, Failure, Look, Show, Value, View};
 use crate::dicom::attributes::Form;
 use crate::dicom::{ATTRIBUTES, Level, Table, packed};
 
@@ -84,31 +84,26 @@ impl Writer {
         let shape = settlement.rows.shapes[Level::Patient as usize].own();
         let mut done = Done::default();
         let mut there = Vec::new();
+        let mut corrections = Vec::new();
         for patient in part {
             match &patient.state {
                 State::Ours { written, spelled } => {
                     let written: Vec<Value> = packed::values(written).take(shape.len()).collect();
                     let values = own(&patient.fold, shape);
-                    let mut changes = corrections(&tables, shape, &written, &values);
+                    let mut row = RowCorrections::of_attributes(&tables, spelled, shape, &written, &values);
                     let term = |said: &[Value<'_>]| match needs_charset(said) {
                         true => Value::Text(tables.charset_term()),
                         false => Value::Null,
                     };
-                    let (old, new) = (term(&written), term(&values));
-                    changes.extend(change(&tables, Level::Patient, "charset", old, new));
-                    changes.extend(change(
-                        &tables,
-                        Level::Patient,
-                        "origid",
-                        Value::Text(spelled),
-                        Value::Text(&patient.id),
-                    ));
-                    self.correct_row(Level::Patient, spelled, &changes)?;
+                    row.add(tables.of(Table::Patient).column("charset"), term(&written), term(&values));
+                    row.add(tables.of(Table::Patient).column("origid"), Value::Text(spelled), Value::Text(&patient.id));
+                    corrections.push(row);
                 }
                 State::New => done.inserted += u64::from(self.insert_patient(settlement, patient)?),
                 State::There => there.push(patient),
             }
         }
+        self.correct_rows(Level::Patient, corrections)?;
         let keys: Vec<&str> = there.iter().map(|patient| &*patient.id).collect();
         // Studies may spell their patient otherwise than the patient's row does.
         let edited = Vec::from_iter(self.edited(Level::Patient, &keys)?);
@@ -209,20 +204,21 @@ impl Writer {
     /// Studies that this run inserted.
     fn correct_studies(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<(), Failure> {
         let tables = self.index.tables();
+        let columns = tables.of(Table::Study);
         let shape = settlement.rows.shapes[Level::Study as usize].own();
+        let mut corrections = Vec::new();
         for key in part {
             let study = &settlement.rows.studies[key];
             let Some(written) = &study.row.written else { continue };
-            let mut changes =
-                corrections(&tables, shape, &packed::values(written).collect::<Vec<_>>(), &study.row.fold.values());
-            let received = (Value::Text(&study.received), Value::Text(study.row.fold.received()));
-            changes.extend(change(&tables, Level::Study, "received", received.0, received.1));
+            let written = packed::values(written).collect::<Vec<_>>();
+            let mut row = RowCorrections::of_attributes(&tables, key, shape, &written, &study.row.fold.values());
+            let received = Value::Text(study.row.fold.received());
+            row.add(columns.column("received"), Value::Text(&study.received), received);
             let patient = settlement.patient_of.get(key).unwrap_or(&study.patient);
-            let patient = (Value::Text(&study.patient), Value::Text(patient));
-            changes.extend(change(&tables, Level::Study, "patientid", patient.0, patient.1));
-            self.correct_row(Level::Study, key, &changes)?;
+            row.add(columns.column("patientid"), Value::Text(&study.patient), Value::Text(patient));
+            corrections.push(row);
         }
-        Ok(())
+        self.correct_rows(Level::Study, corrections)
     }
 
     fn derive_modalities(&mut self, keys: &[&str], which: Derive) -> Result<(), Failure> {
@@ -255,15 +251,17 @@ impl Writer {
     }
 
     /// Corrects those that this run inserted, and brings up the others. Returns how many of these changed.
-    fn settle_series(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<u64, Failure> {
+    fn settle_series<'a>(&mut self, settlement: &'a Settlement, part: &'a [Arc<str>]) -> Result<u64, Failure> {
         let tables = self.index.tables();
         let shape = settlement.rows.shapes[Level::Series as usize].attributes();
         let series = &settlement.rows.series;
-        for key in part {
-            let Row { written: Some(written), fold } = &series[key].row else { continue };
-            let changes = corrections(&tables, shape, &packed::values(written).collect::<Vec<_>>(), &fold.values());
-            self.correct_row(Level::Series, key, &changes)?;
-        }
+        let correction = |key: &'a Arc<str>| {
+            let Row { written: Some(written), fold } = &series[key].row else { return None };
+            let written = packed::values(written).collect::<Vec<_>>();
+            Some(RowCorrections::of_attributes(&tables, key, shape, &written, &fold.values()))
+        };
+        let corrections = part.iter().filter_map(correction).collect();
+        self.correct_rows(Level::Series, corrections)?;
         let there: Vec<&str> = part.iter().filter(|key| !series[*key].row.is_ours()).map(|key| &**key).collect();
         let mut updated = 0;
         for row in self.shown(Level::Series, &there)? {
@@ -307,11 +305,22 @@ impl Writer {
         Ok(applied.changed.into())
     }
 
-    /// A row that this run inserted.
-    fn correct_row(&mut self, level: Level, key: &str, changes: &[Change<'_>]) -> Result<(), Failure> {
-        if !changes.is_empty() {
-            let applied = existing::apply(&mut *self.index, level.table(), key, None, changes)?;
-            self.note_refused(level, key, &applied);
+    /// Corrects provisional values of rows that this run inserted. A value that is not the provisional one any more was
+    /// edited meanwhile, and stays.
+    fn correct_rows(&mut self, level: Level, mut corrections: Vec<RowCorrections<'_>>) -> Result<(), Failure> {
+        corrections.retain(|row| !row.corrections.is_empty());
+        let tables = self.index.tables();
+        let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
+        let look = Look { view: View::Now, show: Show::Values };
+        let rows = self.index.find(level.table(), &keys, look)?;
+        let rows: HashMap<&str, &Existing> = rows.iter().map(|row| (row.key.as_str(), row)).collect();
+        for correction in corrections {
+            let Some(row) = rows.get(correction.key) else { continue };
+            let changes = correction.changes(&tables, level.table(), row);
+            if !changes.is_empty() {
+                let applied = existing::apply(&mut *self.index, level.table(), &row.key, None, &changes)?;
+                self.note_refused(level, &row.key, &applied);
+            }
         }
         Ok(())
     }
@@ -355,19 +364,52 @@ fn own<'a>(fold: &'a Fold, shape: &[usize]) -> Vec<Value<'a>> {
     said
 }
 
-/// From what was written to what is right, column by column.
-fn corrections<'a>(tables: &'a Tables, shape: &[usize], written: &[Value<'a>], right: &[Value<'a>]) -> Vec<Change<'a>> {
-    let change = |((attribute, from), to): ((&usize, &Value<'a>), &Value<'a>)| {
-        let column = tables.of_attribute(*attribute)?;
-        let (from, to) = (column.blank(*from), column.blank(*to));
-        (from != to).then_some(Change { column, from: From::Value(from), to })
-    };
-    shape.iter().zip(written).zip(right).filter_map(change).collect()
+/// The corrections of a row that this run inserted.
+struct RowCorrections<'a> {
+    key: &'a str,
+    corrections: Vec<Correction<'a>>,
 }
 
-fn change<'a>(tables: &'a Tables, level: Level, known: &str, from: Value<'a>, to: Value<'a>) -> Option<Change<'a>> {
-    let column = tables.of(level).column(known)?;
-    (from != to).then_some(Change { column, from: From::Value(from), to })
+/// A provisional value that differs from the final one.
+struct Correction<'a> {
+    column: &'a Column,
+    provisional: Value<'a>,
+    right: Value<'a>,
+}
+
+impl<'a> RowCorrections<'a> {
+    fn of_attributes(
+        tables: &'a Tables,
+        key: &'a str,
+        shape: &[usize],
+        provisional: &[Value<'a>],
+        right: &[Value<'a>],
+    ) -> Self {
+        let mut row = RowCorrections { key, corrections: Vec::new() };
+        for ((attribute, provisional), right) in shape.iter().zip(provisional).zip(right) {
+            row.add(tables.of_attribute(*attribute), *provisional, *right);
+        }
+        row
+    }
+
+    /// Adds the correction of a column, if the table has it and the values differ.
+    fn add(&mut self, column: Option<&'a Column>, provisional: Value<'a>, right: Value<'a>) {
+        let Some(column) = column else { return };
+        let (provisional, right) = (column.blank(provisional), column.blank(right));
+        if provisional != right {
+            self.corrections.push(Correction { column, provisional, right });
+        }
+    }
+
+    /// The changes of columns that still hold the provisional value.
+    fn changes<'r>(&'r self, tables: &Tables, table: Table, row: &'r Existing) -> Vec<Change<'r>> {
+        let change = |Correction { column, provisional, right }: &'r Correction<'a>| {
+            let shown = row.text_of(tables, table, column);
+            let change = Change { column, expected: Expected::Shown(shown), to: *right };
+            column.shows(shown, *provisional).then_some(change)
+        };
+        self.corrections.iter().filter_map(change).collect()
+    }
 }
 
 /// Keys for which all is derived, and those for which only what is missing is. What was missing before is left to whoever

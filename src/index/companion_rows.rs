@@ -18,7 +18,7 @@ use super::missing::{Missing, Presence, Row};
 use super::outcome::Outcome;
 use super::patience::Redone;
 use super::settlement::{Finding, PatientRow, Settlement, State};
-use super::{Change, Entry, Existing, Failure, From, Look, Show, Value, View};
+use super::{Change, Entry, Existing, Expected, Failure, Look, Show, Value, View};
 use crate::dicom::{Level, Table};
 
 /// What became of rows of a companion table.
@@ -221,7 +221,7 @@ impl Writer {
             let at = columns.iter().position(|other| other.name == column.name);
             at.map_or(Value::Null, |at| row.values[at])
         };
-        let follow = |column| Change { column, from: From::Any, to: value(column) };
+        let follow = |column| Change { column, expected: Expected::Any, to: value(column) };
         let changes = match row.mode {
             Some(mode) => existing::changes(&tables, table, there, mode, value),
             None => tables.of(table).fed().map(follow).collect(),

@@ -89,8 +89,8 @@ impl<I: Index> Index for DryRun<I> {
         self.index.column_names(table)
     }
 
-    fn equal(&self) -> &'static str {
-        self.index.equal()
+    fn holds(&self, column: &str) -> String {
+        self.index.holds(column)
     }
 
     fn text_type(&self) -> &'static str {

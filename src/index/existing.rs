@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use super::column::{Column, Kind};
+use super::column::Column;
 use super::columns::{Source, Tables};
 use super::fold::is_empty;
 use super::undo::{Overwritten, Undo};
-use super::{Change, Existing, Failure, From, Index, Value};
-use crate::dicom::Table;
+use super::{Change, Existing, Expected, Failure, Index, Value, link};
+use crate::dicom::{Table, attributes};
 
 /// What is written of rows that were there before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,18 @@ impl super::columns::WrittenTable {
     }
 }
 
+impl Existing {
+    /// The text that a lookup showed of a column.
+    pub fn text_of(&self, tables: &Tables, table: Table, column: &Column) -> Option<&str> {
+        match column.known {
+            "path" => Some(&self.path),
+            known if Some(known) == link(table) => Some(&self.link),
+            known if known == table.key() => Some(&self.key),
+            _ => self.shown.get(tables.of(table).fed().position(|fed| fed.name == column.name)?)?.as_deref(),
+        }
+    }
+}
+
 /// What is to be changed of a row that shows `row.shown`, so that it says `value` of each column.
 pub fn changes<'a>(
     tables: &'a Tables,
@@ -59,17 +71,15 @@ pub fn changes<'a>(
         if is_empty(to) {
             return None;
         }
-        let from = match shown {
+        match shown {
             // The charset of a row says how its other columns are to be read: it does not come alone.
             None if column.source == Source::Charset && mode == Mode::Fill => return None,
-            None => From::Value(Value::Null),
             Some(_) if mode == Mode::Fill || !may_be_refreshed(column) || column.shows(shown.as_deref(), to) => {
                 return None;
             }
-            Some(_) if matches!(column.kind, Kind::Real(_)) => From::Any,
-            Some(shown) => From::Value(Value::Text(shown)),
-        };
-        Some(Change { column, from, to })
+            _ => {}
+        }
+        Some(Change { column, expected: Expected::Shown(shown.as_deref()), to })
     };
     tables.of(table).fed().zip(&row.shown).filter_map(change).collect()
 }
@@ -88,7 +98,8 @@ pub struct Applied {
     pub refused: Vec<String>,
 }
 
-/// Writes changes of a row. One that the database refuses costs no other.
+/// Writes changes of a row. An attribute that another program has changed since it was read, and one that the database
+/// refuses, keep their values; the others are written.
 pub fn apply(
     index: &mut dyn Index,
     table: Table,
@@ -97,19 +108,48 @@ pub fn apply(
     changes: &[Change<'_>],
 ) -> Result<Applied, Failure> {
     match index.update(table, key, path, changes) {
-        Ok(changed) => return Ok(Applied { changed: changed && !changes.is_empty(), refused: Vec::new() }),
-        Err(Failure::Refused(_) | Failure::Duplicate) => {}
+        Ok(true) => return Ok(Applied { changed: !changes.is_empty(), refused: Vec::new() }),
+        Ok(false) if changes.len() <= 1 => return Ok(Applied::default()),
+        Ok(false) | Err(Failure::Refused(_) | Failure::Duplicate) => {}
         Err(failure) => return Err(failure),
     }
     let mut applied = Applied::default();
-    for change in changes {
-        match index.update(table, key, path, std::slice::from_ref(change)) {
+    for attribute in by_attribute(changes) {
+        match index.update(table, key, path, &attribute) {
             Ok(changed) => applied.changed |= changed,
-            Err(Failure::Refused(_) | Failure::Duplicate) => applied.refused.push(change.column.name.clone()),
+            Err(Failure::Refused(_) | Failure::Duplicate) => {
+                for change in &attribute {
+                    match index.update(table, key, path, std::slice::from_ref(change)) {
+                        Ok(changed) => applied.changed |= changed,
+                        Err(Failure::Refused(_) | Failure::Duplicate) => {
+                            applied.refused.push(change.column.name.clone());
+                        }
+                        Err(failure) => return Err(failure),
+                    }
+                }
+            }
             Err(failure) => return Err(failure),
         }
     }
     Ok(applied)
+}
+
+/// The changes by attribute. The components and groups of a name are one attribute, and so is a date with its time: one of
+/// their columns alone would be half of one value and half of another.
+fn by_attribute<'a>(changes: &[Change<'a>]) -> Vec<Vec<Change<'a>>> {
+    let attribute = |change: &Change<'_>| match change.column.source {
+        Source::Attribute(n) => Some(attributes::value_of(n)),
+        _ => None,
+    };
+    let mut parts: Vec<(Option<usize>, Vec<Change<'a>>)> = Vec::new();
+    for change in changes {
+        let of = attribute(change);
+        match parts.iter_mut().find(|(known, _)| of.is_some() && *known == of) {
+            Some((_, part)) => part.push(*change),
+            None => parts.push((of, vec![*change])),
+        }
+    }
+    parts.into_iter().map(|(_, part)| part).collect()
 }
 
 /// What the transaction that is open overwrites, to be written down before its commit.
@@ -128,13 +168,13 @@ pub fn update(
 ) -> Result<Applied, Failure> {
     if let Some(Pending { undo, lines }) = pending {
         let tables = index.tables();
-        let shown = |column: &Column| {
-            let at = tables.of(table).fed().position(|fed| fed.name == column.name);
-            if column.source == Source::Path { Some(row.path.as_str()) } else { row.shown.get(at?)?.as_deref() }
-        };
         let overwritten: Vec<Overwritten> = changes
             .iter()
-            .map(|change| Overwritten { column: &change.column.name, old: shown(change.column), new: change.to })
+            .map(|change| Overwritten {
+                column: &change.column.name,
+                old: row.text_of(&tables, table, change.column),
+                new: change.to,
+            })
             .collect();
         *lines += &undo.lines_of(table, &row.key, &overwritten)?;
         // Where nothing is rolled back there is no later.

@@ -5,7 +5,7 @@ use super::existing::{self, FACTS, Mode};
 use super::fold::is_empty;
 use super::lookup::Batch;
 use super::outcome::Outcome;
-use super::{Change, Entry, Existing, Failure, From, Look, Show, Tables, Value, View};
+use super::{Change, Entry, Existing, Expected, Failure, Look, Show, Tables, Value, View};
 use crate::dicom::{Level, Table};
 
 /// How often a row is looked at again that another writer keeps changing.
@@ -50,7 +50,7 @@ impl Writer {
         let mut changes = existing::changes(&tables, Table::Image, row, mode, |column| entry.value(column.source));
         let is_misnamed = self.is_misnamed(row, entry)?;
         let path = tables.of(Level::Instance).column("path").filter(|_| is_misnamed);
-        changes.extend(path.map(|column| Change { column, from: From::Any, to: Value::Text(&entry.path) }));
+        changes.extend(path.map(|column| Change { column, expected: Expected::Any, to: Value::Text(&entry.path) }));
         if changes.is_empty() {
             return Ok(Outcome::Unchanged);
         }
@@ -179,5 +179,5 @@ fn lead<'a>(tables: &'a Tables, entry: &'a Entry, whole: bool) -> Vec<Change<'a>
     };
     let columns = tables.of(Level::Instance).columns.iter().filter(|column| is_led(column));
     let value = |column: &'a super::column::Column| -> Value<'a> { column.blank(entry.value(column.source)) };
-    columns.map(|column| Change { column, from: From::Any, to: value(column) }).collect()
+    columns.map(|column| Change { column, expected: Expected::Any, to: value(column) }).collect()
 }

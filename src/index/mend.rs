@@ -48,9 +48,9 @@ impl Mender {
         if self.value(table, key, column)? != Some(from.map(str::to_owned)) {
             return Ok(false);
         }
-        let (column, key_column, equal) = (self.column(table, column), self.tables.key(table), self.index.equal());
-        let name = table.name();
-        let sql = format!("UPDATE `{name}` SET `{column}` = ? WHERE `{key_column}` = ? AND `{column}` {equal} ?");
+        let (column, key_column) = (self.column(table, column), self.tables.key(table));
+        let (name, holds) = (table.name(), self.index.holds(&column));
+        let sql = format!("UPDATE `{name}` SET `{column}` = ? WHERE `{key_column}` = ? AND {holds}");
         Ok(self.index.execute(&sql, &[to, Some(key), from])? > 0)
     }
 
@@ -100,7 +100,8 @@ impl Mender {
     pub fn remove_image(&mut self, key: &str, path: &str) -> Result<bool, Failure> {
         let (key_column, path_column) =
             (self.tables.key(Level::Instance), self.tables.of(Level::Instance).name("path"));
-        let sql = format!("DELETE FROM `image` WHERE `{key_column}` = ? AND `{path_column}` = ?");
+        let holds = self.index.holds(path_column);
+        let sql = format!("DELETE FROM `image` WHERE `{key_column}` = ? AND {holds}");
         Ok(self.index.execute(&sql, &[Some(key), Some(path)])? > 0)
     }
 
@@ -156,8 +157,7 @@ impl Mender {
 
     /// Conditions that columns show the values that follow in the statement.
     fn conditions(&self, names: &[&str]) -> String {
-        let (text, equal) = (self.index.text_type(), self.index.equal());
-        names.iter().map(|name| format!(" AND CAST(`{}` AS {text}) {equal} ?", name.replace('`', ""))).collect()
+        names.iter().map(|name| format!(" AND {}", self.index.holds(&name.replace('`', "")))).collect()
     }
 
     /// Whether the series of an image exists.

@@ -144,16 +144,16 @@ pub struct ImageRow {
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
     pub column: &'a column::Column,
-    /// It is changed only if it still holds this.
-    pub from: From<'a>,
+    pub expected: Expected<'a>,
     pub to: Value<'a>,
 }
 
-/// What a column must hold to be changed.
+/// The value that a column must hold to be changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum From<'a> {
-    Value(Value<'a>),
-    /// Whatever it holds.
+pub enum Expected<'a> {
+    /// The text, byte for byte, that a lookup showed. `None` is NULL.
+    Shown(Option<&'a str>),
+    /// Any value.
     Any,
 }
 
@@ -196,8 +196,8 @@ pub trait Index {
     /// The columns of a table, in their order.
     fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure>;
 
-    /// Compares values, NULL included.
-    fn equal(&self) -> &'static str;
+    /// A condition that is true while a column holds the text, byte for byte, that follows in the statement, or NULL.
+    fn holds(&self, column: &str) -> String;
 
     /// The type by which a statement shows any value as text.
     fn text_type(&self) -> &'static str;
@@ -213,7 +213,8 @@ pub trait Index {
     /// [`columns::WrittenTable::columns`], row by row.
     fn insert(&mut self, table: Table, rows: usize, values: &[Value<'_>]) -> Result<(), Failure>;
 
-    /// Changes columns of a row; of an image only while it holds the path. Returns whether there was such a row.
+    /// Changes columns of a row while all of them hold the expected values, and an image its path. Returns whether there was
+    /// such a row.
     fn update(&mut self, table: Table, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure>;
 
     fn begin(&mut self) -> Result<(), Failure>;

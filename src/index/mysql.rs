@@ -67,6 +67,7 @@ fn dialect() -> Dialect {
         join: "STRAIGHT_JOIN",
         equal: "<=>",
         text: "CHAR",
+        bytes: "BINARY",
         concatenate: |parts| format!("CONCAT({})", parts.join(",")),
         // Sort keys are equal where the collation takes texts for one.
         identity: |text| format!("HEX(WEIGHT_STRING(RTRIM({text})))"),

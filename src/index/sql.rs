@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::statements::{self, Dialect};
-use super::{Change, Derive, Existing, Failure, From, ImageRow, Index, Look, Show, Tables, Value, link, names::Name};
+use super::{
+    Change, Derive, Existing, Expected, Failure, ImageRow, Index, Look, Show, Tables, Value, link, names::Name,
+};
 use crate::dicom::{Level, Table};
 
 /// Rows of a query, each value as text.
@@ -229,8 +231,8 @@ impl<D: Database> Index for SqlIndex<D> {
         self.database.column_names(table)
     }
 
-    fn equal(&self) -> &'static str {
-        self.database.dialect().equal
+    fn holds(&self, column: &str) -> String {
+        self.database.dialect().holds(column)
     }
 
     fn text_type(&self) -> &'static str {
@@ -288,15 +290,12 @@ impl<D: Database> Index for SqlIndex<D> {
             return Ok(true);
         }
         let sql = statements::update(&self.tables, self.database.dialect(), table, path.is_some(), changes);
-        let mut values = Vec::with_capacity(changes.len() * 3 + 2);
-        for change in changes {
-            match change.from {
-                From::Value(from) => values.extend([from, change.to]),
-                From::Any => values.push(change.to),
-            }
-        }
-        values.push(Value::Text(key));
-        values.extend(path.map(Value::Text));
+        let expected = changes.iter().filter_map(|change| match change.expected {
+            Expected::Shown(shown) => Some(shown.map_or(Value::Null, Value::Text)),
+            Expected::Any => None,
+        });
+        let new = changes.iter().map(|change| change.to);
+        let values: Vec<Value> = new.chain([Value::Text(key)]).chain(expected).chain(path.map(Value::Text)).collect();
         // Each set of columns has a text of its own.
         Ok(self.database.execute(&sql.into(), &values, Keep::Once)? > 0)
     }

@@ -47,6 +47,7 @@ fn dialect() -> Dialect {
         join: "CROSS JOIN",
         equal: "IS",
         text: "TEXT",
+        bytes: "BLOB",
         concatenate: |parts| parts.iter().map(|part| format!("({part})")).collect::<Vec<_>>().join(" || "),
         // NOCASE, the collation of an embedded index's Patient IDs, is about ASCII alone, and so is LOWER.
         identity: |text| format!("LOWER({text})"),

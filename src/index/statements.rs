@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Change, Derive, From, LEVELS, Look, Show, Tables, View, link, table};
+use super::{Change, Derive, Expected, LEVELS, Look, Show, Tables, View, link, table};
 use crate::dicom::{Level, Table};
 
 /// What differs between databases in the text of a statement.
@@ -20,6 +20,8 @@ pub struct Dialect {
     pub equal: &'static str,
     /// The type by which any value is shown as text.
     pub text: &'static str,
+    /// The type by which texts are compared byte for byte.
+    pub bytes: &'static str,
     pub concatenate: fn(&[String]) -> String,
     /// Of an expression, a text that is equal for what the database takes for one key.
     pub identity: fn(&str) -> String,
@@ -158,21 +160,28 @@ pub fn edited(tables: &Tables, level: Level, count: usize) -> String {
     format!("SELECT DISTINCT `{shown}` FROM `study` WHERE `{listed}` IN ({}) AND ({})", marks(count), why.join(" OR "))
 }
 
-/// Each column is changed only while it holds what it is changed from.
+impl Dialect {
+    /// A condition that is true while a column holds the text that a lookup showed, or NULL. Compares bytes: a collation
+    /// takes texts for equal that differ in case, in accents or in blanks at the end.
+    pub fn holds(&self, name: &str) -> String {
+        let Dialect { equal, text, bytes, .. } = self;
+        format!("CAST(CAST(`{name}` AS {text}) AS {bytes}) {equal} CAST(? AS {bytes})")
+    }
+}
+
+/// An update of a row while each of the columns, and the path, hold what was read. Values: the new ones, the key, the
+/// expected ones, the path.
 pub fn update(tables: &Tables, dialect: &Dialect, table: Table, by_path: bool, changes: &[Change<'_>]) -> String {
-    let set = |change: &Change<'_>| {
-        let name = &change.column.name;
-        match change.from {
-            From::Value(_) => format!("`{name}` = CASE WHEN `{name}` {} ? THEN ? ELSE `{name}` END", dialect.equal),
-            From::Any => format!("`{name}` = ?"),
-        }
-    };
     let is_changed = |name: &str| changes.iter().any(|change| change.column.name == name);
     let preserved = preserved(tables, table, is_changed);
+    let set = |change: &Change<'_>| format!("`{}` = ?", change.column.name);
     let sets: Vec<String> = changes.iter().map(set).chain(preserved).collect();
     let mut sql = format!("UPDATE `{}` SET {} WHERE `{}` = ?", table.name(), sets.join(", "), tables.key(table));
+    for change in changes.iter().filter(|change| matches!(change.expected, Expected::Shown(_))) {
+        let _ = write!(sql, " AND {}", dialect.holds(&change.column.name));
+    }
     if by_path {
-        let _ = write!(sql, " AND `{}` = ?", tables.of(table).name("path"));
+        let _ = write!(sql, " AND {}", dialect.holds(tables.of(table).name("path")));
     }
     sql
 }

@@ -22,6 +22,7 @@ mod init;
 mod interruption;
 mod journal;
 mod killed;
+mod ledger;
 mod living;
 mod login;
 mod mutants;
