@@ -24,13 +24,18 @@ mariadb_install() {
     return 1
 }
 
+mariadb_fill() {
+    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$MARIADB_DIR/empty" --auth-root-authentication-method=normal \
+        --skip-test-db --innodb-log-file-size=4M >"$MARIADB_DIR/install.log" 2>&1
+}
+
 # Makes the data directory that all servers begin with; user pacs, password pacs-test.
 mariadb_prepare() {
     if [ -n "$MARIADB_DIR" ]; then return; fi
     mariadb_install || return 1
     MARIADB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/pacs-index-mariadb.XXXXXX")
-    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$MARIADB_DIR/empty" --auth-root-authentication-method=normal \
-        --skip-test-db --innodb-log-file-size=4M >"$MARIADB_DIR/install.log" 2>&1 || { cat "$MARIADB_DIR/install.log" >&2; return 1; }
+    # On a machine that is busy the server that fills the directory may fail once.
+    mariadb_fill || { rm -rf "$MARIADB_DIR/empty"; sleep 1; mariadb_fill; } || { cat "$MARIADB_DIR/install.log" >&2; return 1; }
     cat >"$MARIADB_DIR/init.sql" <<SQL
 CREATE USER IF NOT EXISTS 'pacs'@'%' IDENTIFIED BY 'pacs-test';
 GRANT ALL ON *.* TO 'pacs'@'%' WITH GRANT OPTION;
