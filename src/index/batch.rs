@@ -18,7 +18,7 @@ use super::patience::{Patience, Tried};
 use super::recorder::Recorder;
 use super::settlement::Finding;
 use super::undo::Undo;
-use super::{Entry, Failure, Index, LEVELS};
+use super::{Derive, Entry, Failure, Index, LEVELS};
 use crate::dicom::{Level, Table};
 
 /// How many other instances are asked when a parent's row is refused.
@@ -162,7 +162,7 @@ impl Writer {
         let titles = self.write_titles(&batch)?;
         self.known.lock().check_images()?;
         let opened = self.opened(&batch);
-        self.take_back(&opened)?;
+        self.recount(&opened)?;
         Ok(self.attempt_of(batch, opened, titles))
     }
 
@@ -294,18 +294,18 @@ impl Writer {
         [new.collect(), batch.opened_series.clone()]
     }
 
-    /// Derived values of rows that were there before are out of date with the first row inserted below them. They
-    /// are taken back until the closing step: a run that is killed leaves no wrong value, and the next one fills them.
-    fn take_back(&mut self, opened: &[BTreeSet<Box<str>>; 2]) -> Result<(), Failure> {
-        for (level, opened) in [Level::Study, Level::Series].into_iter().zip(opened) {
-            let stale: Vec<&str> = {
-                let known = self.known.lock();
-                let is_stale = |key: &&str| !known.is_ours(level, key) && !known.is_open(level, key);
-                opened.iter().map(|key| &**key).filter(is_stale).collect()
-            };
-            self.index.take_back(level, &stale)?;
-        }
-        Ok(())
+    /// Derives the columns of rows that were there before, below which something was inserted, in the same transaction: a
+    /// run that is killed leaves no wrong value. Rows of this run stay unfinished until the closing step.
+    fn recount(&mut self, opened: &[BTreeSet<Box<str>>; 2]) -> Result<(), Failure> {
+        let foreign = |level: Level, opened: &BTreeSet<Box<str>>| -> Vec<Box<str>> {
+            let known = self.known.lock();
+            opened.iter().filter(|key| !known.is_ours(level, key)).cloned().collect()
+        };
+        let studies = foreign(Level::Study, &opened[0]);
+        let series = foreign(Level::Series, &opened[1]);
+        self.index.count_instances(&texts(&series), Derive::WhereSet)?;
+        let modalities = self.modalities(&texts(&studies), Derive::WhereSet)?;
+        self.set_modalities(&modalities)
     }
 
     /// After the commit: what is known now, and what became of each entry.
@@ -375,4 +375,8 @@ impl std::ops::Add for Parents {
             series: self.series + other.series,
         }
     }
+}
+
+fn texts(keys: &[Box<str>]) -> Vec<&str> {
+    keys.iter().map(|key| &**key).collect()
 }

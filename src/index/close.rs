@@ -17,7 +17,7 @@ use super::fold::Fold;
 use super::known::Row;
 use super::patience::Redone;
 use super::settlement::{Finding, PatientRow, Settlement, State, needs_charset};
-use super::{Change, Derive, Existing, Expected, Failure, Look, Show, Value, View};
+use super::{Change, Derive, Derived, Existing, Expected, Failure, Look, RowUpdate, Show, Value, View};
 use crate::dicom::attributes::Form;
 use crate::dicom::{ATTRIBUTES, Level, Table, packed};
 
@@ -103,7 +103,7 @@ impl Writer {
                 State::There => there.push(patient),
             }
         }
-        self.correct_rows(Level::Patient, corrections)?;
+        self.correct_rows(Level::Patient, corrections, |_| Derived::Unchanged)?;
         let keys: Vec<&str> = there.iter().map(|patient| &*patient.id).collect();
         // Studies may spell their patient otherwise than the patient's row does.
         let edited = Vec::from_iter(self.edited(Level::Patient, &keys)?);
@@ -182,27 +182,33 @@ impl Writer {
     fn close_studies(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<Done, Failure> {
         let studies = &settlement.rows.studies;
         let mut done = Done::default();
-        if settlement.in_full {
-            self.correct_studies(settlement, part)?;
-            let there: Vec<&str> = part.iter().filter(|key| !studies[*key].row.is_ours()).map(|key| &**key).collect();
-            let edited = self.edited(Level::Study, &there)?;
-            for row in self.shown(Level::Study, &there)? {
-                let study = &studies[row.key.as_str()];
-                let is_edited = edited.contains(&row.key) || study.link_differs;
-                let mode = if is_edited { Mode::Fill } else { self.policy.mode };
-                let says =
-                    Says { fold: &study.row.fold, received: Some(study.row.fold.received()), not_the_name: false };
-                done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
-            }
+        let (open, others) = by_openness(part, |key| studies[key].open);
+        // A study without any modality has none, whatever was derived before all its series were known.
+        let mut modalities: Modalities = open.iter().map(|key| ((*key).to_owned(), BTreeSet::new())).collect();
+        modalities.extend(self.modalities(&open, Derive::All)?);
+        modalities.extend(self.modalities(&others, Derive::WhereNull)?);
+        let finished = self.correct_studies(settlement, part, &modalities)?;
+        let there: Vec<&str> = part.iter().filter(|key| !studies[*key].row.is_ours()).map(|key| &**key).collect();
+        let edited = self.edited(Level::Study, &there)?;
+        for row in self.shown(Level::Study, &there)? {
+            let study = &studies[row.key.as_str()];
+            let is_edited = edited.contains(&row.key) || study.link_differs;
+            let mode = if is_edited { Mode::Fill } else { self.policy.mode };
+            let says = Says { fold: &study.row.fold, received: Some(study.row.fold.received()), not_the_name: false };
+            done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
         }
-        for (keys, which) in to_derive(settlement, part, |key| studies[key].open) {
-            self.derive_modalities(&keys, which)?;
-        }
+        modalities.retain(|key, _| !finished.contains(key.as_str()));
+        self.set_modalities(&modalities)?;
         Ok(done)
     }
 
-    /// Studies that this run inserted.
-    fn correct_studies(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<(), Failure> {
+    /// Corrects studies that this run inserted. Returns the keys of those that are finished by it.
+    fn correct_studies(
+        &mut self,
+        settlement: &Settlement,
+        part: &[Arc<str>],
+        modalities: &Modalities,
+    ) -> Result<HashSet<String>, Failure> {
         let tables = self.index.tables();
         let columns = tables.of(Table::Study);
         let shape = settlement.rows.shapes[Level::Study as usize].own();
@@ -218,52 +224,43 @@ impl Writer {
             row.add(columns.column("patientid"), Value::Text(&study.patient), Value::Text(patient));
             corrections.push(row);
         }
-        self.correct_rows(Level::Study, corrections)
+        let texts: HashMap<&str, String> =
+            corrections.iter().filter_map(|row| Some((row.key, text_of(modalities.get(row.key)?)))).collect();
+        self.correct_rows(Level::Study, corrections, |key| {
+            texts.get(key).map_or(Derived::Unchanged, |text| Derived::Modalities(text))
+        })
     }
 
-    fn derive_modalities(&mut self, keys: &[&str], which: Derive) -> Result<(), Failure> {
-        let mut modalities: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        // One without any has none, whatever was derived before all its series were known.
-        if which == Derive::All {
-            modalities.extend(keys.iter().map(|study| ((*study).to_owned(), BTreeSet::new())));
-        }
-        for (study, modality) in self.index.modalities(keys, which)? {
+    /// The distinct modalities of studies that have series with one.
+    pub(super) fn modalities(&mut self, studies: &[&str], which: Derive) -> Result<Modalities, Failure> {
+        let mut modalities = Modalities::new();
+        for (study, modality) in self.index.modalities(studies, which)? {
             modalities.entry(study).or_default().insert(modality);
         }
-        // There are few such texts: a statement for each, and not for each study.
+        Ok(modalities)
+    }
+
+    /// Few studies differ in their modalities: one statement serves all studies with the same ones.
+    pub(super) fn set_modalities(&mut self, modalities: &Modalities) -> Result<(), Failure> {
         let mut studies: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for (study, distinct) in &modalities {
-            let text = distinct.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
-            studies.entry(text).or_default().push(study);
+        for (study, distinct) in modalities {
+            studies.entry(text_of(distinct)).or_default().push(study);
         }
         studies.iter().try_for_each(|(modalities, studies)| self.index.set_modalities(studies, modalities))
     }
 
-    fn close_series(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<Done, Failure> {
-        let mut done = Done::default();
-        if settlement.in_full {
-            done.updated = self.settle_series(settlement, part)?;
-        }
-        for (keys, which) in to_derive(settlement, part, |key| settlement.rows.series[key].open) {
-            self.index.count_instances(&keys, which)?;
-        }
-        Ok(done)
-    }
-
-    /// Corrects those that this run inserted, and brings up the others. Returns how many of these changed.
-    fn settle_series<'a>(&mut self, settlement: &'a Settlement, part: &'a [Arc<str>]) -> Result<u64, Failure> {
+    fn close_series<'a>(&mut self, settlement: &'a Settlement, part: &'a [Arc<str>]) -> Result<Done, Failure> {
+        let (mut updated, series) = (0, &settlement.rows.series);
         let tables = self.index.tables();
         let shape = settlement.rows.shapes[Level::Series as usize].attributes();
-        let series = &settlement.rows.series;
         let correction = |key: &'a Arc<str>| {
             let Row { written: Some(written), fold } = &series[key].row else { return None };
             let written = packed::values(written).collect::<Vec<_>>();
             Some(RowCorrections::of_attributes(&tables, key, shape, &written, &fold.values()))
         };
         let corrections = part.iter().filter_map(correction).collect();
-        self.correct_rows(Level::Series, corrections)?;
+        let finished = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
         let there: Vec<&str> = part.iter().filter(|key| !series[*key].row.is_ours()).map(|key| &**key).collect();
-        let mut updated = 0;
         for row in self.shown(Level::Series, &there)? {
             let one = &series[row.key.as_str()];
             let study = settlement.rows.studies.get(&one.study);
@@ -272,7 +269,11 @@ impl Writer {
             let says = Says { fold: &one.row.fold, received: None, not_the_name: false };
             updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
         }
-        Ok(updated)
+        let (mut open, others) = by_openness(part, |key| series[key].open);
+        open.retain(|key| !finished.contains(*key));
+        self.index.count_instances(&open, Derive::All)?;
+        self.index.count_instances(&others, Derive::WhereNull)?;
+        Ok(Done { updated, ..Done::default() })
     }
 
     /// Fills or refreshes a row that was there. Returns how many rows changed: none or one.
@@ -306,23 +307,33 @@ impl Writer {
     }
 
     /// Corrects provisional values of rows that this run inserted. A value that is not the provisional one any more was
-    /// edited meanwhile, and stays.
-    fn correct_rows(&mut self, level: Level, mut corrections: Vec<RowCorrections<'_>>) -> Result<(), Failure> {
+    /// edited meanwhile, and stays. The statement that writes the last final value of a row sets its derived column as well.
+    /// Returns the keys of the rows that were corrected.
+    fn correct_rows<'d>(
+        &mut self,
+        level: Level,
+        mut corrections: Vec<RowCorrections<'_>>,
+        derived: impl Fn(&str) -> Derived<'d>,
+    ) -> Result<HashSet<String>, Failure> {
         corrections.retain(|row| !row.corrections.is_empty());
         let tables = self.index.tables();
         let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
         let look = Look { view: View::Now, show: Show::Values };
         let rows = self.index.find(level.table(), &keys, look)?;
         let rows: HashMap<&str, &Existing> = rows.iter().map(|row| (row.key.as_str(), row)).collect();
-        for correction in corrections {
+        let mut corrected = HashSet::new();
+        for correction in &corrections {
             let Some(row) = rows.get(correction.key) else { continue };
             let changes = correction.changes(&tables, level.table(), row);
             if !changes.is_empty() {
-                let applied = existing::apply(&mut *self.index, level.table(), &row.key, None, &changes)?;
+                let (table, key, derived) = (level.table(), row.key.as_str(), derived(correction.key));
+                let update = RowUpdate { table, key, path: None, changes: &changes, derived };
+                let applied = existing::apply(&mut *self.index, &update)?;
                 self.note_refused(level, &row.key, &applied);
+                corrected.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));
             }
         }
-        Ok(())
+        Ok(corrected)
     }
 
     /// Columns that the database did not let be changed. Keys of patients are not told.
@@ -412,16 +423,17 @@ impl<'a> RowCorrections<'a> {
     }
 }
 
-/// Keys for which all is derived, and those for which only what is missing is. What was missing before is left to whoever
-/// settles the run: once it is there, nobody could tell that it is provisional.
-fn to_derive<'k>(
-    settlement: &Settlement,
-    part: &'k [Arc<str>],
-    is_open: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = (Vec<&'k str>, Derive)> {
-    let (open, others) = part.iter().map(|key| &**key).partition(|key| is_open(key));
-    let missing = settlement.in_full.then_some((others, Derive::WhereNull));
-    std::iter::once((open, Derive::All)).chain(missing)
+/// The distinct modalities of each study.
+type Modalities = BTreeMap<String, BTreeSet<String>>;
+
+/// The value of `study.modalities`, as PacsOne separates them.
+fn text_of(modalities: &BTreeSet<String>) -> String {
+    modalities.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// The keys of rows below which something was inserted, and the other ones.
+fn by_openness(part: &[Arc<str>], is_open: impl Fn(&str) -> bool) -> (Vec<&str>, Vec<&str>) {
+    part.iter().map(|key| &**key).partition(|key| is_open(key))
 }
 
 impl Settlement {

@@ -18,7 +18,7 @@ use super::missing::{Missing, Presence, Row};
 use super::outcome::Outcome;
 use super::patience::Redone;
 use super::settlement::{Finding, PatientRow, Settlement, State};
-use super::{Change, Entry, Existing, Expected, Failure, Look, Show, Value, View};
+use super::{Change, Derived, Entry, Existing, Expected, Failure, Look, RowUpdate, Show, Value, View};
 use crate::dicom::{Level, Table};
 
 /// What became of rows of a companion table.
@@ -231,7 +231,11 @@ impl Writer {
         }
         let applied = match row.mode {
             Some(_) => existing::update(&mut *self.index, &mut self.pending, table, there, &changes)?,
-            None => existing::apply(&mut *self.index, table, row.key, None, &changes)?,
+            None => {
+                let update =
+                    RowUpdate { table, key: row.key, path: None, changes: &changes, derived: Derived::Unchanged };
+                existing::apply(&mut *self.index, &update)?
+            }
         };
         self.note_refused(table, row.key, &applied);
         // What this run has inserted was not there before.

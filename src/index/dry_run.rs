@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::names::Name;
-use super::{Change, Derive, Existing, Failure, Index, Look, Tables, Value, link};
+use super::{Change, Derive, Existing, Failure, Index, Look, RowUpdate, Tables, Value, link};
 use crate::dicom::{Level, Table};
 
 pub struct DryRun<I> {
@@ -134,7 +134,8 @@ impl<I: Index> Index for DryRun<I> {
     }
 
     /// Only rows that were there before are changed; what was inserted would have been right in the end.
-    fn update(&mut self, table: Table, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure> {
+    fn update(&mut self, update: &RowUpdate<'_>) -> Result<bool, Failure> {
+        let RowUpdate { table, key, path, changes, .. } = *update;
         let identity = self.identities_of(table, &[key])?.pop().unwrap_or_default();
         if let Some(row) = self.inserted[table as usize].get_mut(identity.as_str()) {
             let led = changes.iter().find(|change| change.column.known == "path");
@@ -187,10 +188,6 @@ impl<I: Index> Index for DryRun<I> {
     }
 
     fn count_instances(&mut self, _: &[&str], _: Derive) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn take_back(&mut self, _: Level, _: &[&str]) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use super::column::Column;
 use super::columns::{Source, Tables};
 use super::fold::is_empty;
 use super::undo::{Overwritten, Undo};
-use super::{Change, Existing, Expected, Failure, Index, Value, link};
+use super::{Change, Derived, Existing, Expected, Failure, Index, RowUpdate, Value, link};
 use crate::dicom::{Table, attributes};
 
 /// What is written of rows that were there before.
@@ -100,26 +100,23 @@ pub struct Applied {
 
 /// Writes changes of a row. An attribute that another program has changed since it was read, and one that the database
 /// refuses, keep their values; the others are written.
-pub fn apply(
-    index: &mut dyn Index,
-    table: Table,
-    key: &str,
-    path: Option<&str>,
-    changes: &[Change<'_>],
-) -> Result<Applied, Failure> {
-    match index.update(table, key, path, changes) {
+pub fn apply(index: &mut dyn Index, update: &RowUpdate<'_>) -> Result<Applied, Failure> {
+    let changes = update.changes;
+    match index.update(update) {
         Ok(true) => return Ok(Applied { changed: !changes.is_empty(), refused: Vec::new() }),
-        Ok(false) if changes.len() <= 1 => return Ok(Applied::default()),
+        Ok(false) if changes.is_empty() => return Ok(Applied::default()),
         Ok(false) | Err(Failure::Refused(_) | Failure::Duplicate) => {}
         Err(failure) => return Err(failure),
     }
     let mut applied = Applied::default();
+    let mut update_part =
+        |changes: &[Change<'_>]| index.update(&RowUpdate { changes, derived: Derived::Unchanged, ..*update });
     for attribute in by_attribute(changes) {
-        match index.update(table, key, path, &attribute) {
+        match update_part(&attribute) {
             Ok(changed) => applied.changed |= changed,
             Err(Failure::Refused(_) | Failure::Duplicate) => {
                 for change in &attribute {
-                    match index.update(table, key, path, std::slice::from_ref(change)) {
+                    match update_part(std::slice::from_ref(change)) {
                         Ok(changed) => applied.changed |= changed,
                         Err(Failure::Refused(_) | Failure::Duplicate) => {
                             applied.refused.push(change.column.name.clone());
@@ -130,6 +127,10 @@ pub fn apply(
             }
             Err(failure) => return Err(failure),
         }
+    }
+    // The row is finished once its other values are final.
+    if update.derived != Derived::Unchanged {
+        index.update(&RowUpdate { changes: &[], ..*update })?;
     }
     Ok(applied)
 }
@@ -184,5 +185,5 @@ pub fn update(
     }
     // A path that is NULL is no condition.
     let path = (table == Table::Image && !row.path.is_empty()).then_some(row.path.as_str());
-    apply(index, table, &row.key, path, changes)
+    apply(index, &RowUpdate { table, key: &row.key, path, changes, derived: Derived::Unchanged })
 }

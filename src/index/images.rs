@@ -5,7 +5,7 @@ use super::existing::{self, FACTS, Mode};
 use super::fold::is_empty;
 use super::lookup::Batch;
 use super::outcome::Outcome;
-use super::{Change, Entry, Existing, Expected, Failure, Look, Show, Tables, Value, View};
+use super::{Change, Derived, Entry, Existing, Expected, Failure, Look, RowUpdate, Show, Tables, Value, View};
 use crate::dicom::{Level, Table};
 
 /// How often a row is looked at again that another writer keeps changing.
@@ -122,7 +122,9 @@ impl Writer {
             }
             let tables = self.index.tables();
             let changes = lead(&tables, entry, whole);
-            let applied = existing::apply(&mut *self.index, Table::Image, &row.key, Some(&row.path), &changes)?;
+            let (key, path) = (row.key.as_str(), Some(row.path.as_str()));
+            let update = RowUpdate { table: Table::Image, key, path, changes: &changes, derived: Derived::Unchanged };
+            let applied = existing::apply(&mut *self.index, &update)?;
             self.note_refused(Table::Image, &row.key, &applied);
             if !applied.refused.is_empty() {
                 return Ok(());

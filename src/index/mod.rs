@@ -157,6 +157,26 @@ pub enum Expected<'a> {
     Any,
 }
 
+/// An update of one row, in one statement.
+#[derive(Clone, Copy)]
+pub struct RowUpdate<'a> {
+    pub table: Table,
+    pub key: &'a str,
+    /// The path that an image must hold.
+    pub path: Option<&'a str>,
+    pub changes: &'a [Change<'a>],
+    pub derived: Derived<'a>,
+}
+
+/// The derived column that an update sets beside others: `series.instances` or `study.modalities`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Derived<'a> {
+    Unchanged,
+    /// The number of images of the series.
+    Instances,
+    Modalities(&'a str),
+}
+
 /// What an index can do. One connection, used by one thread.
 pub trait Index {
     /// The columns that exist and are written.
@@ -213,9 +233,9 @@ pub trait Index {
     /// [`columns::WrittenTable::columns`], row by row.
     fn insert(&mut self, table: Table, rows: usize, values: &[Value<'_>]) -> Result<(), Failure>;
 
-    /// Changes columns of a row while all of them hold the expected values, and an image its path. Returns whether there was
+    /// Updates a row while all columns that change hold the expected values, and an image its path. Returns whether there was
     /// such a row.
-    fn update(&mut self, table: Table, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure>;
+    fn update(&mut self, update: &RowUpdate<'_>) -> Result<bool, Failure>;
 
     fn begin(&mut self) -> Result<(), Failure>;
     fn commit(&mut self) -> Result<(), Failure>;
@@ -232,14 +252,11 @@ pub trait Index {
     /// The modalities of the series of these studies, as pairs of study and modality.
     fn modalities(&mut self, studies: &[&str], which: Derive) -> Result<Vec<(String, String)>, Failure>;
 
-    /// Of all these studies.
+    /// Sets the modalities of all these studies.
     fn set_modalities(&mut self, studies: &[&str], modalities: &str) -> Result<(), Failure>;
 
     /// Counts the instances of these series.
     fn count_instances(&mut self, series: &[&str], which: Derive) -> Result<(), Failure>;
-
-    /// Sets the derived value of these studies or series to NULL.
-    fn take_back(&mut self, level: Level, keys: &[&str]) -> Result<(), Failure>;
 
     /// What a dry run would have changed of rows that were there, column by column.
     fn changes(&self) -> Vec<(String, dry_run::Changed)> {
@@ -250,12 +267,14 @@ pub trait Index {
     fn close(self: Box<Self>);
 }
 
-/// For which of the rows that are named something is derived.
+/// The rows among those named whose derived column is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Derive {
     All,
-    /// Those that have no value: what others wrote stays.
+    /// Rows without a value. A value that another program wrote stays.
     WhereNull,
+    /// Rows with a value. Rows without one are unfinished, or belong to a PACS that leaves the column NULL.
+    WhereSet,
 }
 
 /// How a row is looked up.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::statements::{self, Dialect};
 use super::{
-    Change, Derive, Existing, Expected, Failure, ImageRow, Index, Look, Show, Tables, Value, link, names::Name,
+    Derive, Derived, Existing, Expected, Failure, ImageRow, Index, Look, RowUpdate, Show, Tables, Value, link,
+    names::Name,
 };
 use crate::dicom::{Level, Table};
 
@@ -87,7 +88,6 @@ enum Verb {
     Modalities(Derive),
     SetModalities,
     CountInstances(Derive),
-    TakeBack,
 }
 
 impl<D: Database> SqlIndex<D> {
@@ -121,7 +121,6 @@ impl<D: Database> SqlIndex<D> {
             Verb::Modalities(which) => statements::modalities(tables, which, count),
             Verb::SetModalities => statements::set_derived(tables, Level::Study, count),
             Verb::CountInstances(which) => statements::count_instances(tables, which, count),
-            Verb::TakeBack => statements::take_back(tables, level, count),
         };
         self.statements.entry((verb, table, count)).or_insert_with(|| text().into()).clone()
     }
@@ -146,7 +145,7 @@ impl<D: Database> SqlIndex<D> {
             let values: Vec<Value> = first.iter().copied().chain(filled(part, size)).collect();
             let sql = self.statement(verb, table, size);
             rows.extend(match verb {
-                Verb::SetModalities | Verb::CountInstances(_) | Verb::TakeBack => {
+                Verb::SetModalities | Verb::CountInstances(_) => {
                     self.database.execute(&sql, &values, Keep::Prepared)?;
                     Vec::new()
                 }
@@ -285,17 +284,26 @@ impl<D: Database> Index for SqlIndex<D> {
         done
     }
 
-    fn update(&mut self, table: Table, key: &str, path: Option<&str>, changes: &[Change<'_>]) -> Result<bool, Failure> {
-        if changes.is_empty() {
+    fn update(&mut self, update: &RowUpdate<'_>) -> Result<bool, Failure> {
+        let RowUpdate { table, key, path, changes, .. } = *update;
+        let tables = Arc::clone(&self.tables);
+        let column = tables.of(table).derived.as_ref();
+        let derived = column.map_or(Derived::Unchanged, |_| update.derived);
+        if changes.is_empty() && derived == Derived::Unchanged {
             return Ok(true);
         }
-        let sql = statements::update(&self.tables, self.database.dialect(), table, path.is_some(), changes);
+        let modalities = match (derived, column) {
+            (Derived::Modalities(text), Some(column)) => Some(Value::Text(column.cut(text))),
+            _ => None,
+        };
+        let sql = statements::update(&tables, self.database.dialect(), &RowUpdate { derived, ..*update });
         let expected = changes.iter().filter_map(|change| match change.expected {
             Expected::Shown(shown) => Some(shown.map_or(Value::Null, Value::Text)),
             Expected::Any => None,
         });
         let new = changes.iter().map(|change| change.to);
-        let values: Vec<Value> = new.chain([Value::Text(key)]).chain(expected).chain(path.map(Value::Text)).collect();
+        let values: Vec<Value> =
+            new.chain(modalities).chain([Value::Text(key)]).chain(expected).chain(path.map(Value::Text)).collect();
         // Each set of columns has a text of its own.
         Ok(self.database.execute(&sql.into(), &values, Keep::Once)? > 0)
     }
@@ -338,21 +346,13 @@ impl<D: Database> Index for SqlIndex<D> {
     fn set_modalities(&mut self, studies: &[&str], modalities: &str) -> Result<(), Failure> {
         let tables = Arc::clone(&self.tables);
         let Some(column) = &tables.of(Level::Study).derived else { return Ok(()) };
-        let modalities = column.cut(modalities);
-        let modalities = column.blank(if modalities.is_empty() { Value::Null } else { Value::Text(modalities) });
+        let modalities = Value::Text(column.cut(modalities));
         self.over_keys_with(&[modalities], Verb::SetModalities, Level::Study, studies).map(|_| ())
     }
 
     fn count_instances(&mut self, series: &[&str], which: Derive) -> Result<(), Failure> {
         if self.derived(Level::Series) {
             self.over_keys(Verb::CountInstances(which), Level::Series, series)?;
-        }
-        Ok(())
-    }
-
-    fn take_back(&mut self, level: Level, keys: &[&str]) -> Result<(), Failure> {
-        if self.tables.of(level).derived.as_ref().is_some_and(|column| column.nullable) {
-            self.over_keys(Verb::TakeBack, level, keys)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Change, Derive, Expected, LEVELS, Look, Show, Tables, View, link, table};
+use super::{Change, Derive, Derived, Expected, LEVELS, Look, RowUpdate, Show, Tables, View, link, table};
 use crate::dicom::{Level, Table};
 
 /// What differs between databases in the text of a statement.
@@ -170,17 +170,23 @@ impl Dialect {
 }
 
 /// An update of a row while each of the columns, and the path, hold what was read. Values: the new ones, the key, the
-/// expected ones, the path.
-pub fn update(tables: &Tables, dialect: &Dialect, table: Table, by_path: bool, changes: &[Change<'_>]) -> String {
+/// expected ones, the path. Modalities come behind the new values.
+pub fn update(tables: &Tables, dialect: &Dialect, update: &RowUpdate<'_>) -> String {
+    let RowUpdate { table, changes, .. } = *update;
     let is_changed = |name: &str| changes.iter().any(|change| change.column.name == name);
     let preserved = preserved(tables, table, is_changed);
     let set = |change: &Change<'_>| format!("`{}` = ?", change.column.name);
-    let sets: Vec<String> = changes.iter().map(set).chain(preserved).collect();
+    let derived = match update.derived {
+        Derived::Unchanged => None,
+        Derived::Instances => Some(counted(tables)),
+        Derived::Modalities(_) => Some(format!("{} = ?", derived(tables, Level::Study))),
+    };
+    let sets: Vec<String> = changes.iter().map(set).chain(derived).chain(preserved).collect();
     let mut sql = format!("UPDATE `{}` SET {} WHERE `{}` = ?", table.name(), sets.join(", "), tables.key(table));
     for change in changes.iter().filter(|change| matches!(change.expected, Expected::Shown(_))) {
         let _ = write!(sql, " AND {}", dialect.holds(&change.column.name));
     }
-    if by_path {
+    if update.path.is_some() {
         let _ = write!(sql, " AND {}", dialect.holds(tables.of(table).name("path")));
     }
     sql
@@ -219,29 +225,25 @@ fn linked(tables: &Tables, level: Level, key: &str) -> String {
 
 /// The value comes first, the keys after it.
 pub fn set_derived(tables: &Tables, level: Level, count: usize) -> String {
-    update_derived(tables, level, "?", count)
+    let sets = [vec![format!("{} = ?", derived(tables, level))], preserved(tables, level, |_| false)].concat();
+    format!("UPDATE `{}` SET {} WHERE `{}` IN ({})", table(level), sets.join(", "), tables.key(level), marks(count))
 }
 
 pub fn count_instances(tables: &Tables, which: Derive, count: usize) -> String {
     let key = tables.key(Level::Series);
-    let counted = format!(
-        "{} = (SELECT COUNT(*) FROM `image` WHERE `image`.`{}` = {})",
-        derived(tables, Level::Series),
-        tables.of(Level::Instance).name("seriesuid"),
-        linked(tables, Level::Instance, &format!("`series`.`{key}`"))
-    );
-    let sets = [vec![counted], preserved(tables, Level::Series, |_| false)].concat();
+    let sets = [vec![counted(tables)], preserved(tables, Level::Series, |_| false)].concat();
     let null = where_null(tables, Level::Series, which);
     format!("UPDATE `series` SET {} WHERE `{key}` IN ({}){null}", sets.join(", "), marks(count))
 }
 
-pub fn take_back(tables: &Tables, level: Level, count: usize) -> String {
-    update_derived(tables, level, "NULL", count)
-}
-
-fn update_derived(tables: &Tables, level: Level, value: &str, count: usize) -> String {
-    let sets = [vec![format!("{} = {value}", derived(tables, level))], preserved(tables, level, |_| false)].concat();
-    format!("UPDATE `{}` SET {} WHERE `{}` IN ({})", table(level), sets.join(", "), tables.key(level), marks(count))
+/// Sets `series.instances` to the number of its images.
+fn counted(tables: &Tables) -> String {
+    format!(
+        "{} = (SELECT COUNT(*) FROM `image` WHERE `image`.`{}` = {})",
+        derived(tables, Level::Series),
+        tables.of(Level::Instance).name("seriesuid"),
+        linked(tables, Level::Instance, &format!("`series`.`{}`", tables.key(Level::Series)))
+    )
 }
 
 /// Statements with a column that the database lacks are never run.
@@ -253,5 +255,6 @@ fn where_null(tables: &Tables, level: Level, which: Derive) -> String {
     match which {
         Derive::All => String::new(),
         Derive::WhereNull => format!(" AND {} IS NULL", derived(tables, level)),
+        Derive::WhereSet => format!(" AND {} IS NOT NULL", derived(tables, level)),
     }
 }

@@ -49,10 +49,12 @@ impl Run<'_> {
     }
 
     fn settle(&self, writers: &mut [Writer], settlement: &Settlement) -> Result<()> {
-        self.watch.closing(settlement.len() as u64);
         let parts = writers.len();
-        // The modalities of a study are those that its series have in the end.
-        for level in [Level::Patient, Level::Series, Level::Study] {
+        // Derived columns mark finished rows. Those of a study come last, so that its patient is finished before. A run that is
+        // to be continued, and a slice, leave their rows unfinished.
+        let levels = if settlement.in_full { &[Level::Series, Level::Patient, Level::Study][..] } else { &[] };
+        self.watch.closing(levels.iter().map(|level| settlement.count(*level) as u64).sum());
+        for level in levels.iter().copied() {
             let rows = settlement.count(level);
             thread::scope(|scope| {
                 // Closing waits for replicas too, but for a run that was told to end.

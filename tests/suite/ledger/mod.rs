@@ -1,3 +1,4 @@
 //! Whose a row and a value is: those of this program, of a PACS, and of its users.
 
 mod edited_meanwhile;
+mod unfinished;

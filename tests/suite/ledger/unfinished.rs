@@ -1,0 +1,52 @@
+//! Rows that are unfinished, which `series.instances` and `study.modalities` show by NULL.
+
+use serde_json::json;
+
+use crate::support::{Index, PASSWORD, ROOT_UID, Said, Site, on_both_databases};
+
+fn derived(index: &Index) -> Vec<String> {
+    let mut rows = index.rows("SELECT uuid, instances FROM series ORDER BY uuid");
+    rows.extend(index.rows("SELECT uuid, modalities FROM study ORDER BY uuid"));
+    rows.into_iter().map(|row| row.trim_start_matches(ROOT_UID).to_owned()).collect()
+}
+
+/// A run that another one has to continue: it has written all rows, and settled none.
+fn unsettled(site: &Site, index: &Index) {
+    let said = site.reindex(index, &["--slice", "1/1", "--state", "slice"]);
+    assert!(said.exit <= 1, "{}{}", said.out, said.err);
+}
+
+#[test]
+fn rows_stay_unfinished_until_they_are_settled() {
+    on_both_databases(|site, index| {
+        site.add_series("2021-11-12-FRI", 1, 1, 3);
+        site.add("no modality", json!({"StudyInstanceUID": "1.2.1", "SeriesInstanceUID": "1.2.1.1", "SOPInstanceUID": "1.2.1.1.1", "Modality": null}));
+        unsettled(site, index);
+        assert_eq!(derived(index), ["1.2.1.1|-", ".1.1|-", "1.2.1|-", ".1|-"]);
+        let mut finish = site.program(&["reindex", "--index", &index.url, "--quiet", "--finish", "slice"]);
+        Said::of(finish.env("PACS_INDEX_PASSWORD", PASSWORD)).exits(0);
+        assert_eq!(
+            derived(index),
+            ["1.2.1.1|1", ".1.1|3", "1.2.1|", ".1|CT"],
+            "a study without a modality is finished too"
+        );
+    });
+}
+
+#[test]
+fn a_row_that_was_there_is_counted_again_with_what_is_inserted_below_it() {
+    on_both_databases(|site, index| {
+        site.add_series("2021-11-12-FRI", 1, 1, 3);
+        site.reindex(index, &[]).exits(0);
+        site.add_series("2021-11-13-SAT", 1, 1, 5);
+        site.add_series("2021-11-13-SAT", 1, 2, 2);
+        let other = json!({"StudyInstanceUID": format!("{ROOT_UID}.1"), "SeriesInstanceUID": format!("{ROOT_UID}.1.3"),
+            "SOPInstanceUID": format!("{ROOT_UID}.1.3.1"), "Modality": "MR"});
+        site.add("2021-11-13-SAT/mr", other);
+        unsettled(site, index);
+        assert_eq!(derived(index), [".1.1|5", ".1.2|-", ".1.3|-", ".1|CT MR"]);
+        let said = site.reindex(index, &[]);
+        assert!(said.exit <= 1, "{}{}", said.out, said.err);
+        assert_eq!(derived(index), [".1.1|5", ".1.2|2", ".1.3|1", ".1|CT MR"]);
+    });
+}
