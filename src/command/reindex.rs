@@ -15,13 +15,13 @@ use crate::archive::Naming;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::import::{Ended, Importer};
-use crate::index::Tables;
 use crate::index::batch::{Policy, Writer};
 use crate::index::known::Known;
 use crate::index::location::Access;
 use crate::index::patience::Patience;
 use crate::index::undo::Undo;
-use crate::journal::Journal;
+use crate::index::{RunLock, Tables};
+use crate::journal::{Busy, Journal};
 use crate::pipeline::key_order::When;
 use crate::pipeline::{self, Files, Outage, Plan, Receipt, Stop, Stored};
 use crate::progress::notice::note;
@@ -65,6 +65,11 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
     let damaged = to_finish.iter().chain(&journal).filter_map(|journal| journal.damaged.as_ref());
     damaged.for_each(|message| note(settings.progress, message));
     let tables = location.prepare(access)?;
+    // Slices write side by side, and what they conflict in is settled at the end.
+    let is_locked = access == Access::Write && settings.slice.is_none();
+    let waits = || settings.busy == Busy::Wait && !stop.is_set();
+    let end = stop.clone();
+    let lock = is_locked.then(|| RunLock::take(location, waits, move || _ = end.set())).transpose()?;
     let importer = imports.map(|make| make(&tables, &listing)).transpose()?;
     // A dry run sees duplicates only through one memory.
     let connections = if access == Access::DryRun { 1 } else { location.writers() };
@@ -137,6 +142,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
         Ok(ended) => (ended.unwrap_or_default(), done.failure),
         Err(failure) => (Ended::default(), Some(failure)),
     };
+    let failure = lock.as_ref().and_then(RunLock::failure).or(failure);
     importer.iter().for_each(Importer::close);
     // Copies are as new as they are.
     let copied = if importer.is_some() { Vec::new() } else { plan.receipt.copied_roots() };

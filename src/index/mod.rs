@@ -53,6 +53,7 @@ pub mod recorder;
 mod repertoire;
 pub mod replay;
 pub mod replica;
+mod run_lock;
 pub mod server;
 mod session;
 pub mod settlement;
@@ -74,6 +75,7 @@ pub use columns::Tables;
 pub use entry::Entry;
 pub use location::Location;
 pub use missing_right::MissingRight;
+pub use run_lock::RunLock;
 
 pub use crate::dicom::instance::Value;
 use crate::dicom::{Level, Table};

@@ -1,4 +1,5 @@
 //! Whose a row and a value is: those of this program, of a PACS, and of its users.
 
 mod edited_meanwhile;
+mod two_runs;
 mod unfinished;
