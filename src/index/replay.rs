@@ -124,16 +124,8 @@ impl Writer {
             };
             return Ok(is_done.then(|| ((0..files.len()).collect(), attempt)));
         }
-        for level in PARENTS {
-            let rows = &mut attempt.rows[level as usize];
-            let there = self.identities_there(level.into(), &keys(level, rows), NOW)?;
-            rows.retain(|identity, _| there.contains(&**identity));
-        }
-        let tells_of_a_row = |n: usize| attempt.rows.iter().flat_map(HashMap::values).any(|row| row.is_told_by(n));
-        let kept: Vec<usize> = (0..files.len()).filter(|n| there[*n] || tells_of_a_row(*n)).collect();
-        let undone = kept.iter().filter(|n| !there[**n]);
-        undone.for_each(|n| attempt.outcomes[*n] = Outcome::Refused(Refusal::default()));
-        attempt.keep(&kept);
+        self.keep_rows_there(&mut attempt)?;
+        let kept = attempt.keep_there(&there);
         Ok(Some((kept, attempt)))
     }
 
@@ -167,24 +159,44 @@ impl Writer {
         Ok(files.iter().zip(&attempt.outcomes).map(is_led).collect())
     }
 
-    /// Whether any of the rows is there that a batch has inserted or led to another file, if it has.
-    pub fn has_any_of(&mut self, files: &[(&str, String)], attempt: &Attempt) -> Result<bool, Failure> {
-        Ok(!attempt.outcomes.iter().any(Outcome::leads) || self.led(files, attempt, NOW)?.contains(&true))
+    /// What the index still has of a batch that was committed. A server may have failed over to a replica that lacks commits, and
+    /// a database may have been restored.
+    pub fn what_is_left(&mut self, files: &[(&str, String)], mut attempt: Attempt) -> Result<Left, Failure> {
+        let uids: Vec<&str> = files.iter().map(|(uid, _)| *uid).collect();
+        let there = self.patiently(|writer| writer.index.find(Table::Image, &uids, NOW))?;
+        let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
+        // A later batch may have pointed the row of an instance that was inserted to another file.
+        let is_there = |((uid, path), outcome): (&(&str, String), &Outcome)| match outcome {
+            Outcome::Inserted => there.contains_key(uid),
+            outcome if outcome.leads() => there.get(uid).is_some_and(|named| named == path),
+            _ => true,
+        };
+        let is_there: Vec<bool> = files.iter().zip(&attempt.outcomes).map(is_there).collect();
+        let written = attempt.outcomes.iter().zip(&is_there).filter(|(outcome, _)| outcome.leads());
+        let has_image = written.clone().any(|(_, is_there)| *is_there);
+        let has_lost_image = written.clone().any(|(_, is_there)| !is_there);
+        let before: usize = attempt.rows.iter().map(HashMap::len).sum();
+        let has_inserted = self.has_inserted(&attempt)?;
+        self.keep_rows_there(&mut attempt)?;
+        let has_lost_row = attempt.rows.iter().map(HashMap::len).sum::<usize>() < before;
+        if !has_lost_image && !has_lost_row {
+            return Ok(Left::All);
+        }
+        if !has_image && !has_inserted {
+            return Ok(Left::Nothing);
+        }
+        let kept = attempt.keep_there(&is_there);
+        Ok(Left::Part(kept, Box::new(attempt)))
     }
 
-    /// Whether all rows above the images are there that a batch came upon.
-    pub fn has_rows_above(&mut self, attempt: &Attempt, seen: &mut Seen) -> Result<bool, Failure> {
+    /// Forgets rows above the images that are not there.
+    fn keep_rows_there(&mut self, attempt: &mut Attempt) -> Result<(), Failure> {
         for level in PARENTS {
-            let rows = &attempt.rows[level as usize];
-            let new = rows.iter().filter(|(identity, _)| !seen.0[level as usize].contains(&***identity));
-            let new: HashMap<Box<str>, RowOf> = new.map(|(identity, row)| (identity.clone(), row.clone())).collect();
-            let there = self.identities_there(level.into(), &keys(level, &new), BEGUN)?;
-            if !new.keys().all(|identity| there.contains(&**identity)) {
-                return Ok(false);
-            }
-            seen.0[level as usize].extend(new.into_keys());
+            let rows = &mut attempt.rows[level as usize];
+            let there = self.identities_there(level.into(), &keys(level, rows), NOW)?;
+            rows.retain(|identity, _| there.contains(&**identity));
         }
-        Ok(true)
+        Ok(())
     }
 
     fn identities_there(&mut self, table: Table, keys: &[String], look: Look) -> Result<HashSet<String>, Failure> {
@@ -198,9 +210,13 @@ impl Writer {
     }
 }
 
-/// Rows that were seen to be there, by level.
-#[derive(Default)]
-pub struct Seen([HashSet<Box<str>>; 3]);
+/// What the index still has of a batch.
+pub enum Left {
+    All,
+    /// Some of its files, by their places in the batch, and what was done of them.
+    Part(Vec<usize>, Box<Attempt>),
+    Nothing,
+}
 
 fn keys(level: Level, rows: &HashMap<Box<str>, RowOf>) -> Vec<String> {
     let key = |identity: &str, row: &RowOf| match row {
@@ -216,6 +232,16 @@ fn texts(keys: &[String]) -> Vec<&str> {
 }
 
 impl Attempt {
+    /// Keeps the entries whose rows are there, and entries that tell of a row above that is. Returns the places of those kept.
+    fn keep_there(&mut self, is_there: &[bool]) -> Vec<usize> {
+        let tells_of_a_row = |n: usize| self.rows.iter().flat_map(HashMap::values).any(|row| row.is_told_by(n));
+        let kept: Vec<usize> = (0..is_there.len()).filter(|n| is_there[*n] || tells_of_a_row(*n)).collect();
+        let undone = kept.iter().filter(|n| !is_there[**n]);
+        undone.for_each(|n| self.outcomes[*n] = Outcome::Refused(Refusal::default()));
+        self.keep(&kept);
+        kept
+    }
+
     /// Leaves the entries at these places, among them those that tell of rows.
     fn keep(&mut self, kept: &[usize]) {
         let place = |member: usize| kept.iter().position(|n| *n == member).unwrap_or_default();

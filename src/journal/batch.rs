@@ -15,6 +15,8 @@ use crate::index::recorder::{FileRecord, Recorder};
 
 /// A batch as it was written.
 pub struct Batch {
+    /// The place in the log.
+    pub at: u64,
     pub writer: u32,
     pub records: Vec<Record>,
     pub attempt: Attempt,
@@ -153,7 +155,7 @@ impl Batch {
         states.iter_mut().for_each(|state| state.at += at);
         let attempt = decode::<Attempt>(&take_block(&mut rest)?)?;
         match attempt.is_of(records.len()) {
-            true => Ok(Batch { writer, records, attempt, states }),
+            true => Ok(Batch { at, writer, records, attempt, states }),
             false => Err(ErrorKind::InvalidData.into()),
         }
     }

@@ -52,9 +52,11 @@ pub enum Kind {
     /// IDs with a suffix, before their patients are inserted.
     Given,
     Recalled,
+    /// Batches that were committed, and that the index has lost since.
+    Lost,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Begun,
     Kind::Batch,
     Kind::Committed,
@@ -66,6 +68,7 @@ const KINDS: [Kind; 11] = [
     Kind::Finishing,
     Kind::Given,
     Kind::Recalled,
+    Kind::Lost,
 ];
 
 impl Kind {

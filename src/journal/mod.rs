@@ -54,6 +54,8 @@ pub struct Journal {
     states: Option<Table<{ states::SIZE }>>,
     /// Hashes of the rows of the index, as they were when the run began.
     rows: Option<Table<8>>,
+    /// Batches that the index has lost, in the order of the log.
+    lost: Vec<Frame>,
     /// Where in the log the run begins that this one continues, if there is one.
     continued: Option<u64>,
     /// What became of files before this place of the log does not count any more: what reading them gave does.
@@ -132,6 +134,7 @@ impl Journal {
             frames,
             states,
             rows: None,
+            lost: Vec::new(),
             continued: None,
             distrusted,
             begun,
@@ -180,7 +183,7 @@ impl Journal {
     pub fn has_row(&self, state: &State, cursors: &mut Cursors) -> bool {
         match self.is_of_this_run(state) {
             true => self.has(provisional(state.row), cursors),
-            false => state.at >= self.distrusted && self.has(state.row, cursors),
+            false => state.at >= self.distrusted && !self.was_lost(state) && self.has(state.row, cursors),
         }
     }
 
@@ -196,7 +199,7 @@ impl Journal {
 
     /// The state is of the run that this one continues.
     pub fn is_of_this_run(&self, state: &State) -> bool {
-        self.continued.is_some_and(|from| state.at >= from)
+        self.continued.is_some_and(|from| state.at >= from) && !self.was_lost(state)
     }
 
     /// The record of a file, if it can be had and is this file's.

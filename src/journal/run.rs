@@ -1,6 +1,6 @@
 //! Where a run stands in the log: how it begins, what of a killed one it continues, and how it ends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::{self, Batch};
 use super::log::{Frame, HEAD, Kind};
 use super::record::{self, Record, encode};
-use super::{Journal, STATES, states};
+use super::{Journal, STATES, State, states};
 use crate::sorted::{Note, Sorter};
 
 /// How a run begins.
@@ -82,13 +82,6 @@ impl Journal {
         false
     }
 
-    /// The run is not continued after all: the index is not what that one left.
-    pub fn begin_anew(&mut self, with_empty_index: bool) {
-        self.continued = None;
-        self.distrust();
-        self.append_begun(Begun { with_empty_index, ..self.begun.clone() });
-    }
-
     fn distrust(&mut self) {
         self.log.append(Kind::Distrusted, &[]);
         self.distrusted = self.log.end();
@@ -153,6 +146,7 @@ impl Journal {
         let known = self.frames.last().map_or(self.log.end(), Frame::end);
         let appended = self.log.frames(known)?;
         self.frames.extend(appended);
+        self.learn_lost();
         let noted = |n: Noted| self.states.as_ref().map_or(0, |states| states.note[n as usize]);
         let mut sorter = Sorter::new(&self.directory);
         let mut new = 0;
@@ -180,8 +174,34 @@ impl Journal {
         Ok(())
     }
 
-    /// Frames with records, and whether what they tell is committed.
+    /// Records that the index has lost a batch. The files of the batch are written again.
+    pub fn is_lost(&self, batch: &Batch) {
+        self.log.append(Kind::Lost, &batch.at.to_le_bytes());
+    }
+
+    /// Learns which batches the index has lost, in the order of the log.
+    fn learn_lost(&mut self) {
+        let marks = self.frames.iter().filter(|frame| frame.kind == Kind::Lost);
+        let places = marks.filter_map(|frame| self.log.payload(frame).ok()?.try_into().ok());
+        let places: HashSet<u64> = places.map(u64::from_le_bytes).collect();
+        let frames = self.frames.iter().filter(|frame| places.contains(&frame.at));
+        self.lost = frames.copied().collect();
+    }
+
+    /// Whether what became of a file was part of a batch that the index has lost.
+    pub(super) fn was_lost(&self, state: &State) -> bool {
+        let next = self.lost.partition_point(|frame| frame.at <= state.at);
+        next.checked_sub(1).is_some_and(|frame| state.at < self.lost[frame].end())
+    }
+
+    /// Frames with records, and whether what they tell is committed. Batches that the index has lost are left out.
     fn with_commits(&self) -> Vec<(Frame, bool)> {
+        let mut all = self.all_with_commits();
+        all.retain(|(frame, _)| self.lost.binary_search_by_key(&frame.at, |lost| lost.at).is_err());
+        all
+    }
+
+    fn all_with_commits(&self) -> Vec<(Frame, bool)> {
         let mut all: Vec<(Frame, bool)> = Vec::new();
         let mut pending: HashMap<Vec<u8>, usize> = HashMap::new();
         for frame in &self.frames {

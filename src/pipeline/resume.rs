@@ -16,7 +16,7 @@ use crate::index::ImageRow;
 use crate::index::batch::Writer;
 use crate::index::outcome::{Attempt, Outcome};
 use crate::index::recorder::FileRecord;
-use crate::index::replay::Seen;
+use crate::index::replay::Left;
 use crate::journal::record::{Reading, Record};
 use crate::journal::{Batch, Begun, Journal};
 
@@ -29,10 +29,9 @@ impl Run<'_> {
             self.resolve_doubts(journal, writer)?;
         }
         journal.update().map_err(journal_failed)?;
-        if is_continued && self.is_as_it_was_left(journal, writer)? {
+        if is_continued {
+            self.keep_what_is_left(journal, writer)?;
             self.continue_run(journal, writer)?;
-        } else if is_continued {
-            journal.begin_anew(with_empty_index);
         }
         if journal.known_files() > 0 && !self.plan.reads_all {
             self.take_rows(journal, writer)?;
@@ -52,22 +51,21 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The index has what the killed run wrote. A database that was restored has not, or not all: what this run took for its
-    /// own there might be somebody else's.
-    fn is_as_it_was_left(&self, journal: &Journal, writer: &mut Writer) -> Result<bool> {
-        let failed = |failure| self.index_failed(failure);
-        for batch in journal.last_committed() {
-            let Some(files) = self.files_of(&batch) else { continue };
-            if !writer.has_any_of(&files, &batch.attempt).or_else(failed)? {
-                return Ok(false);
-            }
-        }
-        let (mut seen, mut is_there) = (Seen::default(), true);
+    /// Forgets what the killed run has written and the index has lost since. The files are written again.
+    fn keep_what_is_left(&self, journal: &mut Journal, writer: &mut Writer) -> Result<()> {
         journal.replay(|batch| -> Result<()> {
-            is_there = is_there && writer.has_rows_above(&batch.attempt, &mut seen).or_else(failed)?;
+            let Some(files) = self.files_of(&batch) else { return Ok(()) };
+            let left = writer.what_is_left(&files, batch.attempt.clone());
+            let left = left.map(Some).or_else(|failure| self.index_failed(failure))?;
+            if let Some(Left::Part(kept, attempt)) = &left {
+                journal.is_done(&batch, kept, attempt);
+            }
+            if matches!(left, Some(Left::Part(..) | Left::Nothing)) {
+                journal.is_lost(&batch);
+            }
             Ok(())
         })?;
-        Ok(is_there)
+        journal.update().map_err(journal_failed)
     }
 
     /// The killed run has done this much: it is known, and told, as if this run had. What is read once more is told then.
