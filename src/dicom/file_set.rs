@@ -148,6 +148,22 @@ mod tests {
         bytes.extend(value);
     }
 
+    /// The places where an element outside of an icon ends: a file that ends there is not known to be cut.
+    fn ends_of_elements(all: &[u8]) -> Vec<usize> {
+        let (mut at, mut ends, mut is_in_icon) = (132, Vec::new(), false);
+        while at < all.len() {
+            let tag = Tag(u16::from_le_bytes([all[at], all[at + 1]]), u16::from_le_bytes([all[at + 2], all[at + 3]]));
+            at += match (tag, &all[at + 4..at + 6]) {
+                (Tag(0xFFFE, _), _) => 8,
+                (_, b"SQ") => 12,
+                _ => 8 + usize::from(u16::from_le_bytes([all[at + 6], all[at + 7]])),
+            };
+            is_in_icon = (is_in_icon && tag != SEQUENCE_DELIMITATION) || tag == tags::ICON_IMAGE_SEQUENCE;
+            ends.extend((!is_in_icon).then_some(at));
+        }
+        ends
+    }
+
     fn item(bytes: &mut Vec<u8>, tag: u16) {
         bytes.extend([0xFE, 0xFF]);
         bytes.extend(tag.to_le_bytes());
@@ -194,10 +210,27 @@ mod tests {
             |name: &str, uid: &str| Record { file: vec!["PT00".into(), name.into()], sop_instance_uid: uid.into() };
         let set = FileSet::read(dicomdir().as_slice()).unwrap();
         assert_eq!(set, FileSet { records: vec![record("IM01", "1.2.3"), record("IM02", "1.2.34")], is_cut: false });
+    }
+
+    #[test]
+    fn a_dicomdir_that_is_cut_keeps_the_records_before_the_cut() {
         let all = dicomdir();
-        for length in (140..all.len()).step_by(7) {
-            let cut = FileSet::read(&all[..length]);
-            assert!(cut.is_ok_and(|set| set.records.len() <= 2), "{length} bytes");
+        let whole = FileSet::read(all.as_slice()).unwrap();
+        let uid_of = |record: &Record| record.sop_instance_uid.clone();
+        let mut kept = 0;
+        for length in 140..all.len() {
+            let set = FileSet::read(&all[..length]).unwrap();
+            let is_boundary = ends_of_elements(&all).contains(&length);
+            assert_eq!(set.is_cut, !is_boundary, "{length} bytes");
+            let (last, before) = set.records.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
+            assert_eq!(before, &whole.records[..before.len()], "{length} bytes");
+            let place = before.len();
+            assert!(last.is_none_or(|last| last.file == whole.records[place].file), "{length} bytes");
+            let is_prefix = |last: &Record| ["".to_owned(), uid_of(&whole.records[place])].contains(&uid_of(last));
+            assert!(last.is_none_or(is_prefix), "{length} bytes");
+            assert!(set.records.len() >= kept, "{length} bytes");
+            kept = set.records.len();
         }
+        assert_eq!(kept, 2);
     }
 }

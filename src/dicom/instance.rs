@@ -206,18 +206,23 @@ impl Instance {
             _ => Kind::Text,
         };
         // A column's text contains no NUL: bytes behind one are what its writer forgot in the buffer.
-        let has_nul = raw.contains(&0) && !charset.is_wide();
-        let text = if has_nul { raw.split(|byte| *byte == 0).next().unwrap_or_default() } else { raw };
-        if has_nul && raw[text.len()..].iter().any(|byte| !matches!(byte, 0 | b' ')) {
+        let nul = raw.iter().position(|byte| *byte == 0).filter(|_| !charset.is_wide());
+        let (text, behind) = raw.split_at(nul.unwrap_or(raw.len()));
+        if behind.iter().any(|byte| !matches!(byte, 0 | b' ')) {
             self.flaws.add(Flaw::Partial, first_of_slot(attribute));
         }
         let decoded = charset.decode(text, kind);
         if decoded.damaged {
             self.flaws.add(Flaw::Undecodable, first_of_slot(attribute));
         }
-        match charset.is_wide() && decoded.text.contains('\0') {
-            true => Cow::Owned(decoded.text.split('\0').next().unwrap_or_default().to_owned()),
-            false => decoded.text,
+        match decoded.text.split_once('\0').filter(|_| charset.is_wide()) {
+            Some((text, behind)) => {
+                if !behind.trim_matches(['\0', ' ']).is_empty() {
+                    self.flaws.add(Flaw::Partial, first_of_slot(attribute));
+                }
+                Cow::Owned(text.to_owned())
+            }
+            None => decoded.text,
         }
     }
 
