@@ -80,8 +80,11 @@ impl<S: Source> Reading<'_, S> {
                 Ok(element) => element,
                 Err(end) => return end,
             };
-            if let Err(end) = self.take(&element) {
-                return end;
+            match self.take(&element) {
+                Ok(()) => {}
+                // The file ends within the value.
+                Err(End::Reached) => return End::Cut,
+                Err(end) => return end,
             }
         }
     }
