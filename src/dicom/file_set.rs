@@ -225,7 +225,8 @@ mod tests {
             let set = FileSet::read(&all[..length]).unwrap();
             let is_boundary = ends_of_elements(&all).contains(&length);
             assert_eq!(set.is_cut, !is_boundary, "{length} bytes");
-            let (last, before) = set.records.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
+            let (last, before) =
+                set.records.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
             assert_eq!(before, &whole.records[..before.len()], "{length} bytes");
             let place = before.len();
             assert!(last.is_none_or(|last| last.file == whole.records[place].file), "{length} bytes");

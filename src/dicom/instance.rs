@@ -166,6 +166,22 @@ impl Instance {
         };
     }
 
+    /// Removes the flaws of an attribute that is not stored. A flaw of its text passes to the next attribute that has the same
+    /// text and is stored.
+    pub fn remove_flaws(&mut self, attribute: usize, is_stored: impl Fn(usize) -> bool) {
+        let slots = &WANTED.slots;
+        for flaw in Flaw::ALL {
+            if !self.flaws.remove(flaw, attribute) {
+                continue;
+            }
+            let mut others = attribute + 1..slots.len();
+            let heir = others.find(|other| slots[*other] == slots[attribute] && is_stored(*other));
+            if let (Flaw::Undecodable | Flaw::Partial, Some(heir)) = (flaw, heir) {
+                self.flaws.add(flaw, heir);
+            }
+        }
+    }
+
     fn text(&self, attribute: usize) -> &str {
         match self.get(attribute) {
             Value::Text(text) => text,

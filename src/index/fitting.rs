@@ -29,6 +29,7 @@ impl Tables {
                 if attribute.table != Table::Image {
                     instance.set(n, Value::Null);
                 }
+                instance.remove_flaws(n, |other| self.of_attribute(other).is_some());
                 continue;
             };
             match value {
@@ -101,6 +102,9 @@ impl Column {
             },
             (Kind::Integer { least, most }, value) => {
                 whole(value).filter(|number| (least..=most).contains(number)).map(ColumnValue::integer)
+            }
+            (Kind::Bits { most }, value) => {
+                whole(value).filter(|number| (0..=most).contains(number)).map(ColumnValue::integer)
             }
             // The server takes numbers of two digits for years of a century.
             (Kind::Year, value) => whole(value).filter(|year| (1901..=2155).contains(year)).map(ColumnValue::integer),

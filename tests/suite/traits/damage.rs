@@ -120,7 +120,11 @@ fn high_tags() -> Vec<Case> {
         cut_short("a high tag, longer than the file, implicit", rows(implicit, HIGH, "US", 0x4_0002), IMPLICIT),
         cut_short("a high tag, longer than the file, big endian", rows(BIG_ENDIAN, HIGH, "US", 0x7FFE), BIG),
         cut_short("a high tag, longer than the file, deflated", rows(deflated, HIGH, "US", 0x7FFE), DEFLATED),
-        cut_short("a private high tag, longer than the file", rows(explicit, (0x8029, 0x10), "UN", 0x7FFE), WITHOUT_ROWS),
+        cut_short(
+            "a private high tag, longer than the file",
+            rows(explicit, (0x8029, 0x10), "UN", 0x7FFE),
+            WITHOUT_ROWS,
+        ),
         cut_short("a high tag that ends within Pixel Data", within_pixels, WITHOUT_ROWS),
         cut_short("a high tag, of undefined length", rows(explicit, HIGH, "UN", u32::MAX), WITHOUT_ROWS),
         cut_short("a high sequence that is never closed", Draft::plain().before(ROWS, &unclosed).file(), WITHOUT_ROWS),
