@@ -133,7 +133,7 @@ impl<'b, S: Source> Elements<'b, S> {
     }
 
     /// Whether an element of group 0000 is the beginning of zeros that end the file: writers pad files to their blocks.
-    /// Other zeros are moved past, by the size of an element that has neither tag nor value.
+    /// Other zeros are moved past in steps of eight bytes, the size of an element that has neither tag nor value.
     pub fn is_padding(&mut self, element: &Element) -> Result<bool, End> {
         if element.tag != Tag(0, 0) || element.length != Some(0) {
             return Ok(false);

@@ -36,7 +36,7 @@ impl FileSet {
         let (mut buffer, mut header) = (Vec::new(), Header::default());
         header.clear();
         let mut window = Window::new(source, &mut buffer);
-        let first = window.peek(WINDOW).map_err(|trouble| told(trouble.into()))?;
+        let first = window.peek(WINDOW)?;
         let Start { offset, .. } = start::locate(first)?;
         window.advance(offset);
         let mut scan = Scan::new(Elements::new(window), &mut header);
@@ -46,8 +46,7 @@ impl FileSet {
             Ok(()) => {}
         }
         let declared = scan.header.declared_transfer_syntax().map(str::to_owned);
-        let encoding = encoding::of_data_set(&mut scan.elements.window, declared.as_deref());
-        let encoding = encoding.map_err(|trouble| told(trouble.into()))?;
+        let encoding = encoding::of_data_set(&mut scan.elements.window, declared.as_deref())?;
         let mut reading = Reading { elements: scan.elements, encoding, record: None, set: FileSet::default() };
         let end = reading.all();
         reading.record_ends();
@@ -56,13 +55,6 @@ impl FileSet {
             End::Io(error) => Err(Rejection::Unreadable(error)),
             End::Cut | End::Limit => Ok(FileSet { is_cut: true, ..reading.set }),
         }
-    }
-}
-
-fn told(end: End) -> Rejection {
-    match end {
-        End::Io(error) => Rejection::Unreadable(error),
-        _ => Rejection::TooLarge,
     }
 }
 
@@ -208,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_that_a_medium_should_hold_are_told() {
+    fn the_files_that_a_medium_should_hold_are_listed() {
         let record =
             |name: &str, uid: &str| Record { file: vec!["PT00".into(), name.into()], sop_instance_uid: uid.into() };
         let set = FileSet::read(dicomdir().as_slice()).unwrap();

@@ -5,7 +5,7 @@ use super::attributes::ATTRIBUTES;
 /// A way in which a stored value differs from the value in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// The value is invalid, or its column cannot store the value: NULL is stored.
+    /// The value is invalid, or its column cannot store the value: no value is taken.
     Invalid,
     /// Bytes that the character set does not have are replaced by U+FFFD.
     Undecodable,

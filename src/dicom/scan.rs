@@ -15,6 +15,7 @@ use super::element::{
 };
 use super::encoding::{self, GUESSED, guess};
 use super::header::Header;
+use super::nesting::is_renamed;
 use super::wanted::{self, Aim, WANTED, Wanted};
 use super::window::Source;
 use super::{start, uid};
@@ -311,7 +312,7 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
 
     fn nest(&self, element: &Element, sequence: usize, encoding: Encoding) -> Nest {
         // PS3.5 6.2.2 (CP-246): what a UN holds is implicit VR little endian.
-        let renamed = element.vr == VR::UN && encoding != Encoding::ImplicitLittle;
+        let renamed = is_renamed(element, encoding);
         Nest {
             sequence,
             is_item: false,

@@ -166,7 +166,8 @@ fn shown(value: Value<'_>) -> Cow<'_, str> {
     }
 }
 
-/// The value as an integer. A number is rounded as the server would, text must be an integer.
+/// The value as an integer. Halves are rounded away from zero, so that all servers store the same. Text must be an
+/// integer.
 fn whole(value: Value<'_>) -> Option<i64> {
     /// No f64 below has a fraction that an i64 would lose, and none is out of its range.
     const EXACT: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;

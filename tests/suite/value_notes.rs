@@ -46,7 +46,7 @@ fn values_that_are_repaired_lost_or_not_understood_are_counted_and_listed_withou
         &[
             "2 values repaired",
             "1 values that are no date, time, number or UID",
-            "1 files whose character set (0008,0005) is not known",
+            "1 files with an unknown term in (0008,0005)",
             "1 values stored in part",
             "1 texts with bytes that their character set does not have",
         ],
