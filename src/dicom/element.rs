@@ -199,6 +199,12 @@ impl<'a> Bytes<'a> {
         self.long([self.start[at], self.start[at + 1], self.start[at + 2], self.start[at + 3]])
     }
 
+    /// Returns whether an element may begin here, or zeros that end the file.
+    pub fn may_begin(&self, encoding: Encoding) -> bool {
+        let tag = self.tag();
+        encoding == Encoding::ImplicitLittle || self.vr().is_some() || is_delimiting(tag) || tag == Tag(0, 0)
+    }
+
     /// The length behind two reserved bytes (PS3.5 7.1.2).
     #[inline]
     pub fn long_length(&self) -> Option<u32> {

@@ -14,7 +14,7 @@ use super::wanted::WANTED;
 
 /// The revision of what an instance says of a file, and of its packed form. A number that is raised with each change, so
 /// that instances packed by an older program are not used.
-pub const REVISION: u32 = 2;
+pub const REVISION: u32 = 3;
 
 /// PS3.5 9.1.
 const UID_LENGTH: usize = 64;

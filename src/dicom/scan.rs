@@ -11,7 +11,7 @@ use dicom_dictionary_std::tags;
 use super::attributes::Item;
 use super::binary_number;
 use super::element::{
-    Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, NO_END, SEQUENCE_DELIMITATION, is_delimiting,
+    Bytes, Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, NO_END, SEQUENCE_DELIMITATION, is_delimiting,
 };
 use super::encoding::{self, GUESSED, guess};
 use super::header::Header;
@@ -161,10 +161,15 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
         match element.length {
             Some(length @ 1..) => {
                 self.elements.skip_bytes(length - 1)?;
-                if self.elements.window.peek(1)?.is_empty() { Err(End::Cut) } else { self.elements.skip_bytes(1) }
+                if self.elements.window.peek(1)?.is_empty() {
+                    return Err(End::Cut);
+                }
+                self.elements.skip_bytes(1)?;
             }
-            _ => self.elements.skip(element, encoding),
+            _ => self.elements.skip(element, encoding)?,
         }
+        let next = self.elements.window.peek(GUESSED)?;
+        if Bytes::of(next, encoding).is_none_or(|next| next.may_begin(encoding)) { Ok(()) } else { Err(End::Cut) }
     }
 
     fn take_or_skip(&mut self, element: &Element, encoding: Encoding) -> Result<(), End> {

@@ -115,7 +115,12 @@ fn high_tags() -> Vec<Case> {
     const HIGH: Tag = (0xFF28, 0x0010);
     const HIGH_SEQUENCE: Tag = (0xFF40, 0xA043);
     let unclosed = [Writer::UNDEFINED.header(HIGH_SEQUENCE, "SQ", u32::MAX), Writer::UNDEFINED.code("1")].concat();
+    // Without its tag, an element of two bytes makes a value of 40 bytes with what follows, which ends within an item.
+    let without_tag = Draft::plain().element(ROWS, "US", b"").before(ROWS, b"US\x02\0\x01\0");
+    let items = Writer::UNDEFINED.sequence((0x0040, 0x0555), &[Writer::UNDEFINED.code("1"), vec![]]);
+    let without_tag = without_tag.raw((0x0040, 0x0555), items).file();
     vec![
+        cut_short("an element without its tag", without_tag, WITHOUT_ROWS),
         cut_short("a high tag, longer than the file", rows(explicit, HIGH, "US", 0x7FFE), WITHOUT_ROWS),
         cut_short("a high tag, longer than the file, implicit", rows(implicit, HIGH, "US", 0x4_0002), IMPLICIT),
         cut_short("a high tag, longer than the file, big endian", rows(BIG_ENDIAN, HIGH, "US", 0x7FFE), BIG),
