@@ -73,7 +73,7 @@ pub async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error
 }
 
 /// Sets variables one by one. A hosted server or a proxy may reserve one of them for its administrator, and then sets none
-/// of a statement. A connection that is lost meanwhile fails at the next statement of its user.
+/// of a statement. A connection that is lost here fails at the next statement of its user.
 async fn set_each(connection: &mut MySqlConnection, settings: &[impl AsRef<str>]) {
     for setting in settings {
         let _ = set(connection, setting.as_ref()).await;
