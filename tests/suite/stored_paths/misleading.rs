@@ -188,3 +188,15 @@ fn many_files_without_an_instance_beside_the_archive_need_no_path_map() {
     assert!(!said.err.contains("=D:/DICOM"), "{}", said.err);
     assert_eq!(images_below(&index, "D:/DICOM"), 0);
 }
+
+#[test]
+fn the_paths_of_a_table_are_compared_however_its_name_is_written() {
+    let site = Site::new();
+    site.add_series("2019-01-12-SAT", 1, 1, 3);
+    let index = site.sqlite();
+    indexed(&site, &index, "D:/DICOM");
+    index.execute("ALTER TABLE image RENAME TO other; ALTER TABLE other RENAME TO IMAGE");
+    let said = site.reindex(&index, &["--path-map", &map(&site, "archive", "D:/OTHER")]).exits(2);
+    assert!(said.err.contains("nothing was written"), "{}", said.err);
+    assert_eq!(images_below(&index, "D:/DICOM"), 3);
+}
