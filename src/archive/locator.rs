@@ -124,6 +124,22 @@ impl Locator {
         self.targets.place(path)
     }
 
+    /// Whether a file is below a root or a directory of `--target-root`: by its text and, as far as it exists, without links.
+    pub fn holds(&self, file: &Path) -> bool {
+        self.targets.hold(file)
+    }
+
+    /// The file that a row names, if it is below a root or a directory of `--target-root`.
+    pub fn file_of_row(&self, stored: &str) -> Option<PathBuf> {
+        self.targets.file_of_row(stored)
+    }
+
+    /// The path that the index stores for a file below a root or a directory of `--target-root`, if that path names the
+    /// same file. A name may contain what is a separator on the PACS server.
+    pub fn stored_path(&self, file: &Path) -> Option<String> {
+        self.targets.stored_path(file)
+    }
+
     /// A rule of the site may take a file of this name for a pointer.
     pub fn has_rule_for(&self, path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default();

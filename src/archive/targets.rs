@@ -75,6 +75,28 @@ impl Targets {
         all.enumerate().find(|(_, root)| path.starts_with(root)).map(|(n, root)| (n, root.as_path()))
     }
 
+    /// Whether a file is below a root or below an allowed directory: by its text and, as far as it exists, without links.
+    pub fn hold(&self, file: &Path) -> bool {
+        let below = self.place(file).and_then(|(_, root)| file.strip_prefix(root).ok());
+        let has_name = |below: &Path| {
+            below.file_name().is_some() && below.components().all(|component| component != Component::ParentDir)
+        };
+        let directory = file.parent().and_then(|directory| directory.canonicalize().ok());
+        below.is_some_and(has_name) && directory.is_none_or(|directory| self.is_below_without_links(&directory))
+    }
+
+    /// The file that a row names, if a root or an allowed directory holds the file.
+    pub fn file_of_row(&self, stored: &str) -> Option<PathBuf> {
+        let file = self.roots.as_given(self.path_map.from_index(stored)?);
+        self.hold(&file).then_some(file)
+    }
+
+    /// The path that the index stores for a file, if that path names the same file.
+    pub fn stored_path(&self, file: &Path) -> Option<String> {
+        let stored = self.path_map.to_index(file).ok()?;
+        (self.file_of_row(&stored).as_deref() == Some(file)).then_some(stored)
+    }
+
     /// A file below a root, without the links that lead to the root: on the way from there none is followed.
     pub fn resolved<'p>(&self, path: &'p Path) -> Cow<'p, Path> {
         match self.roots.resolve(path) {

@@ -191,10 +191,15 @@ impl Audit<'_> {
             if let Some(detail) = tells(&looked) {
                 let mend = match &looked {
                     Row { moved_to: Some(to), .. } if check.name == "moved-file" => {
-                        self.plan.naming.path_map.to_index(to).ok().map(set_path)
+                        self.plan.new_path(to).map(set_path)
                     }
-                    Row { unmapped: Some(to), .. } if check.name == "unmapped-path" => Some(set_path(to.clone())),
-                    Row { at_path: AtPath::Nothing, .. } if check.name == "missing-file" => Some(Mend::RemoveImage),
+                    Row { unmapped: Some(to), .. } if check.name == "unmapped-path" => {
+                        let file = self.plan.locator.file_of_row(to);
+                        file.and_then(|file| self.plan.new_path(&file)).filter(|path| path == to).map(set_path)
+                    }
+                    Row { at_path: AtPath::Nothing, .. } if check.name == "missing-file" => {
+                        self.plan.locator.file_of_row(&row.path).map(|_| Mend::RemoveImage)
+                    }
                     _ => None,
                 };
                 let (uid, path) = (Some(row.sop_instance_uid.clone()), Some(row.path.clone()));
@@ -286,12 +291,7 @@ impl Plan<'_> {
     /// The same, and whether a path map covers the path of the index.
     fn locate(&self, path: &str) -> Option<(PathBuf, bool)> {
         let (here, is_covered) = self.naming.path_map.locate(path)?;
-        if self.root_of(&here).is_some() {
-            return Some((here, is_covered));
-        }
-        let mut roots = self.roots.paths().iter().zip(self.roots.resolved());
-        let given = roots.find_map(|(given, resolved)| Some(given.join(here.strip_prefix(resolved).ok()?)));
-        Some((given.unwrap_or(here), is_covered))
+        Some((self.roots.as_given(here), is_covered))
     }
 
     /// The path by which the PACS knows the file of a row, if the row has another one. `elsewhere` is the file that holds
@@ -308,6 +308,12 @@ impl Plan<'_> {
     pub fn mapped_name(&self, path: &str, file: &Path) -> Option<String> {
         let mapped = self.naming.path_map.to_index(file).ok()?;
         self.naming.differs_by_directory(path, &mapped).then_some(mapped)
+    }
+
+    /// The path that a repair can store for a file; `None` if the file is in a skipped directory, or if the path would
+    /// name another file.
+    pub fn new_path(&self, file: &Path) -> Option<String> {
+        self.locator.stored_path(file).filter(|_| self.locator.skip_reason(file).is_none())
     }
 
     /// Read only where a small file stands for an image that should be larger.

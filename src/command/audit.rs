@@ -27,8 +27,8 @@ use crate::index::location::Access;
 use crate::pipeline::Stop;
 use crate::progress;
 use crate::progress::notice::note;
-use crate::settings::StateDirectory;
 use crate::settings::audit::{Audit, ReportFiles};
+use crate::settings::{self, StateDirectory};
 
 pub fn run(typed: &cli::Audit) -> Result<Exit> {
     let settings = Audit::resolve(typed)?;
@@ -40,7 +40,8 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     }
     let tables = settings.location.prepare(Access::DryRun)?;
     settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make)?;
-    let Comparison { paths, doubts } = compare_paths(&settings)?;
+    let Comparison { paths, doubts, notes } = compare_paths(&settings)?;
+    notes.iter().for_each(|line| note(settings.progress, line));
     let naming = Naming { path_map: settings.path_map.clone(), directories: paths.directories };
     let mut inspector = Inspector::new(&settings.location, &tables)?;
     let (begun, made_at) = (Instant::now(), now());
@@ -59,7 +60,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         scratch: std::env::temp_dir(),
         stop: &stop,
         watch: &watch,
-        index: settings.location.shown(),
+        index: settings::name(&settings.location),
     };
     let mut done = std::thread::scope(|scope| {
         scope.spawn(|| watch.show(observer.as_mut()));
@@ -88,7 +89,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         json: settings.reports.json.as_ref().map(|file| file.path.clone()),
         not_replaced: Vec::new(),
     };
-    let head = plan::Head::new(&scope, settings.roots.paths().to_vec());
+    let head = plan::Head::new(&scope, settings.roots.paths(), settings.locator.target_roots());
     let written = write_reports(&settings.reports, &report, head, &mut inspector);
     report.not_replaced = written.not_replaced;
     let has_failed = |path: &PathBuf| written.failed.iter().any(|(failed, _)| failed == path);

@@ -62,30 +62,53 @@ pub struct Doubt {
 }
 
 /// The outcome of a comparison, before the question.
+#[derive(Default)]
 pub struct Comparison {
     pub paths: StoredPaths,
     pub doubts: Vec<Doubt>,
+    /// The rights that are missing to read the configuration of the PACS.
+    pub notes: Vec<String>,
+}
+
+impl Comparison {
+    /// Adds the doubts of another comparison about further directories. Its stored paths and notes replace the former ones.
+    fn add(&mut self, other: Comparison) {
+        for doubt in other.doubts {
+            if self.doubts.iter().all(|known| known.directory != doubt.directory) {
+                self.doubts.push(doubt);
+            }
+        }
+        (self.paths, self.notes) = (other.paths, other.notes);
+    }
 }
 
 /// Prints how paths are stored, and asks about those that the PACS may not know. An error if they must not be stored.
 pub fn check(request: &Request<'_>) -> Result<StoredPaths> {
-    let Comparison { paths, doubts } = compare(request)?;
-    if request.progress.is_some() {
-        paths.examples.iter().for_each(|example| note(request.progress, &line(example)));
-    }
-    let doubts: Vec<String> = doubts.into_iter().map(|doubt| doubt.text).collect();
-    consent::to_unmapped(&doubts, request)?;
-    Ok(paths)
+    check_all(std::slice::from_ref(request))
 }
 
-/// Compares the paths of all regions with the configuration of the PACS and with existing rows. Prints which rights are
-/// missing to read the configuration.
+/// Checks several requests with one question. Returns the stored paths of the last one.
+pub fn check_all(requests: &[Request<'_>]) -> Result<StoredPaths> {
+    let mut all = Comparison::default();
+    for request in requests {
+        all.add(compare(request)?);
+    }
+    let Some(request) = requests.last() else { return Ok(all.paths) };
+    let print = |line: &str| note(request.progress, line);
+    all.notes.iter().for_each(|line| print(line));
+    if request.progress.is_some() {
+        all.paths.examples.iter().for_each(|example| print(&line(example)));
+    }
+    all.doubts.iter().for_each(|doubt| print(&doubt.text));
+    consent::to_unmapped(!all.doubts.is_empty(), request)?;
+    Ok(all.paths)
+}
+
+/// Compares the paths of all regions with the configuration of the PACS and with existing rows.
 pub fn compare(request: &Request<'_>) -> Result<Comparison> {
     let configured = pacsone::configured(request.location)?;
-    if !configured.hidden.is_empty() {
-        let grants = request.location.grants_to_read(&configured.hidden);
-        note(request.progress, &format!("the archive directories of the PACS cannot be read: {grants}"));
-    }
+    let hidden = (!configured.hidden.is_empty()).then(|| request.location.grants_to_read(&configured.hidden));
+    let notes = hidden.map(|grants| format!("the archive directories of the PACS cannot be read: {grants}"));
     let regions = request.regions(request.roots.paths(), &configured.directories, request.files);
     let uids = || regions.iter().flat_map(|region| request.uids(region)).collect();
     let rows = path_sample::image_paths(request.location, uids)?;
@@ -109,7 +132,7 @@ pub fn compare(request: &Request<'_>) -> Result<Comparison> {
     let doubts = doubtful.map(doubt).collect();
     let examples = stored.iter().map(|(_, region)| region.example()).collect();
     let paths = StoredPaths { examples, directories: configured.directories.clone() };
-    Ok(Comparison { paths, doubts })
+    Ok(Comparison { paths, doubts, notes: Vec::from_iter(notes) })
 }
 
 impl Request<'_> {

@@ -164,8 +164,16 @@ impl Audit {
         if let Some(directory) = &kept_in {
             directory.check_apart(|path| roots.hold(path) || rules.hold(path))?;
         }
-        let key =
-            || format!("{} {:?} {:?} {:?} {:?}", location.shown(), roots.paths(), typed.part, typed.level, typed.check);
+        let key = || {
+            format!(
+                "{} {:?} {:?} {:?} {:?}",
+                index::name(&location),
+                roots.paths(),
+                typed.part,
+                typed.level,
+                typed.check
+            )
+        };
         let last = match (&kept_in, &typed.last) {
             (Some(directory), _) => FindingsFile::Kept(directory.keyed("audit", &key())),
             (None, named) => FindingsFile::Named(named.clone().unwrap_or_default()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 
-use super::{Reindex, StateDirectory, archive, index, slices, stubs};
+use super::{Reindex, StateDirectory, archive, index, stubs};
 use crate::archive::recall::Policy;
 use crate::archive::{Filing, Layout, Locator, PathMap, Roots, SkippedDirectories, path_map};
 use crate::cli;
@@ -138,7 +138,7 @@ impl To {
         let mut names: Vec<String> =
             sources.paths().iter().map(|path| format!("source {}\n", path.display())).collect();
         names.sort();
-        let index = slices::name(&location);
+        let index = index::name(&location);
         let state_key =
             format!("index {index}\narchive {}\nlayout {}\n{}", archive.display(), layout.name(), names.concat());
         let state = StateDirectory::find(typed.writing.state.as_deref())?.keyed("import", &state_key);

@@ -1,8 +1,10 @@
 //! Where the index is, and how to get in.
 
 use std::env::VarError;
+use std::path::Path;
 
 use super::{option_file, pacsone_ini};
+use crate::archive::real_path::real_path;
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::Location;
@@ -49,6 +51,21 @@ pub fn location_and_credentials(typed: &cli::Index) -> Result<(Location, Credent
         None => typed.url.clone(),
     };
     Ok((Location::parse(&url, &credentials)?, credentials))
+}
+
+/// The name of an index in plans, undo files and keys: one for each database, wherever the program is started and
+/// whoever logs in.
+pub fn name(location: &Location) -> String {
+    let of_file = |file: &Path| format!("sqlite:{}", real_path(file).unwrap_or_else(|_| file.to_owned()).display());
+    let file = location.file().map(of_file);
+    file.or_else(|| location.server_database()).unwrap_or_else(|| location.shown())
+}
+
+/// Whether the name of an index in a plan or an undo file is that of a database. The name may contain a user.
+pub fn is_named(location: &Location, named: &str) -> bool {
+    let without_user = || Location::parse(named, &Credentials::default()).ok()?.server_database();
+    let name = name(location);
+    named == name || without_user().is_some_and(|named| named == name)
 }
 
 /// The password in the environment. An empty variable counts as unset, as it does for the state directory.

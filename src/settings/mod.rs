@@ -36,7 +36,7 @@ use crate::journal::Busy;
 use crate::pipeline::key_order::When;
 use crate::pipeline::received::Origin;
 use crate::progress::Form;
-pub use index::location;
+pub use index::{is_named, location, name};
 pub use state::StateDirectory;
 
 /// Fewer threads than this leave a storage unit over a network idle.

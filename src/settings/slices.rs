@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::archive::{Roots, Slice, path_map};
+use crate::archive::{Roots, Slice};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::Location;
@@ -12,7 +12,7 @@ use crate::journal::Journal;
 
 /// The index, the directories, and the slice.
 pub fn key(location: &Location, roots: &Roots, slice: Option<Slice>) -> String {
-    let index = name(location);
+    let index = super::name(location);
     let mut paths: Vec<String> = roots.paths().iter().map(|root| format!("root {}\n", root.display())).collect();
     // Which root comes first may decide between files, and is for `--finish` to know.
     if slice.is_none() {
@@ -20,14 +20,6 @@ pub fn key(location: &Location, roots: &Roots, slice: Option<Slice>) -> String {
     }
     let slice = slice.map_or(String::new(), |slice| format!("slice {slice}\n"));
     format!("index {index}\n{}{slice}", paths.concat())
-}
-
-/// The name of an index, wherever the program is started.
-pub fn name(location: &Location) -> String {
-    match location.file() {
-        Some(file) => format!("sqlite:{}", path_map::absolute(file).unwrap_or_else(|_| file.to_owned()).display()),
-        None => location.shown(),
-    }
 }
 
 /// The journals of slices, each with its key, and the roots that the keys name.
@@ -41,7 +33,7 @@ pub fn to_finish(directories: &[PathBuf], index: &cli::Index) -> Result<Option<S
     if directories.is_empty() {
         return Ok(None);
     }
-    let index = format!("index {}\n", name(&super::location(index)?));
+    let index = format!("index {}\n", super::name(&super::location(index)?));
     let mut slices = Slices { directories: Vec::new(), roots: Vec::new() };
     for directory in directories {
         for (journal, key, slice) in slices_in(directory, &index)? {
