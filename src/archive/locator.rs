@@ -124,7 +124,8 @@ impl Locator {
         self.targets.place(path)
     }
 
-    /// Whether a file is below a root or a directory of `--target-root`: by its text and, as far as it exists, without links.
+    /// Whether the text of a path is below a root or a directory of `--target-root`, and its existing directory without links
+    /// as well.
     pub fn holds(&self, file: &Path) -> bool {
         self.targets.hold(file)
     }
@@ -135,7 +136,7 @@ impl Locator {
     }
 
     /// The path that the index stores for a file below a root or a directory of `--target-root`, if that path names the
-    /// same file. A name may contain what is a separator on the PACS server.
+    /// same file. A file name of this system may contain a separator of the PACS server.
     pub fn stored_path(&self, file: &Path) -> Option<String> {
         self.targets.stored_path(file)
     }

@@ -80,7 +80,7 @@ impl Roots {
         &self.resolved
     }
 
-    /// A path below a root, by the root as it was given, which may be a link. Other paths are unchanged.
+    /// Returns a path below a root in the spelling of the root, which may be a link. Other paths are returned unchanged.
     pub fn as_given(&self, path: PathBuf) -> PathBuf {
         if self.paths.iter().any(|root| path.starts_with(root)) {
             return path;

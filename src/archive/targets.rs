@@ -75,7 +75,7 @@ impl Targets {
         all.enumerate().find(|(_, root)| path.starts_with(root)).map(|(n, root)| (n, root.as_path()))
     }
 
-    /// Whether a file is below a root or below an allowed directory: by its text and, as far as it exists, without links.
+    /// Whether the text of a path is below a root or an allowed directory, and its existing directory without links as well.
     pub fn hold(&self, file: &Path) -> bool {
         let below = self.place(file).and_then(|(_, root)| file.strip_prefix(root).ok());
         let has_name = |below: &Path| {

@@ -69,7 +69,7 @@ pub fn compared(settings: &Reindex, paths: StoredPaths) -> Result<Consent> {
     Ok(Consent { replicas, paths })
 }
 
-/// Prints the rules by which the PACS purges or moves old studies.
+/// Prints and returns the rules by which the PACS purges or moves old studies.
 pub fn report_purging(location: &Location, form: Option<Form>) -> Result<Purging> {
     let purging = purge::rules(location)?;
     describe(&purging, location).iter().for_each(|line| note(form, line));

@@ -16,8 +16,8 @@ use crate::cli::{Cli, Recall};
 use crate::error::{Error, Result};
 use crate::index::tls::SslMode;
 
-/// Keys that `repair` ignores. A repair is confirmed by its user, and `plan` and `undo` have another meaning for the commands
-/// that a settings file is shared with.
+/// Keys that `repair` ignores. Only the user confirms a repair, and `plan` and `undo` have other meanings for `audit` and
+/// `reindex`, which may share the file.
 const NOT_FOR_REPAIR: [&str; 4] = ["yes", "allow_unmapped_paths", "plan", "undo"];
 
 /// Names that no file can give a meaning to.
@@ -64,7 +64,7 @@ impl<'a> Settings<'a> {
             Error::usage(format!("--config {}: {error}", file.display()), "Name a TOML file that you may read.")
         })?;
         let table: Table = text.parse().map_err(|error| no_toml(file, &text, &error))?;
-        let is_read = |(key, _): &(&String, &Value)| find(command, key).is_some() || !is_ignored(command, key);
+        let is_read = |(key, _): &(&String, &Value)| find(command, key).is_some() || !is_ignored(key);
         let all = table.iter().filter(is_read).map(|(key, value)| {
             let place = place(file, &text, key);
             let argument = find(command, key).ok_or_else(|| unknown(&place, key, command))?;
@@ -148,8 +148,8 @@ fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     arguments(command).find(|argument| key_of(argument) == key || has_alias(argument))
 }
 
-/// Whether a key is a setting of other commands, which may share a file.
-fn is_ignored(command: &Command, key: &str) -> bool {
+/// Whether a key is a setting of another command, with which the file may be shared.
+fn is_ignored(key: &str) -> bool {
     let program = Cli::command();
     let has_file = |other: &&Command| other.get_arguments().any(|argument| argument.get_id() == "config");
     program.get_subcommands().filter(has_file).any(|other| find(other, key).is_some())

@@ -52,14 +52,15 @@ impl Scope {
         };
         let roots = Roots::check(&roots, false)?;
         let mut stubs = import::below(&typed.stubs, &roots);
-        stubs.target_root.extend(head.target_roots.iter().cloned());
+        let further = head.target_roots.iter().filter(|root| !stubs.target_root.contains(root)).cloned();
+        stubs.target_root.extend(further.collect::<Vec<_>>());
         let rules = stubs::rules(&stubs, Policy::OnlineOnly, &roots)?;
         archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
         Ok(Scope { locator: Locator::new(&roots, &path_map, rules), roots, path_map, stubs })
     }
 
-    /// The settings of the run that inserts instances: those of the site's settings file, but for what the run does and where
-    /// its list of rejected files is. The run keeps nothing else in the scratch directory.
+    /// The settings of the run that inserts instances, from the settings file of the site. The caller names the files. The run
+    /// keeps only its list of rejected files, in the scratch directory.
     pub fn inserting(&self, typed: &cli::Repair, scratch: &Path) -> Result<Reindex> {
         let Command::Reindex(mut reindexing) = self.as_typed(typed, scratch)? else { return Err(defect()) };
         let cli::Reindex { writing, .. } = &mut *reindexing;
@@ -72,12 +73,12 @@ impl Scope {
         Ok(Reindex { journal: None, kept_in: None, ..Reindex::over(self.roots.clone(), &reindexing)? })
     }
 
-    /// The command line of that run. Options that exclude settings of the file are typed.
+    /// The command line of that run. Its options override or exclude the settings that do not apply to a repair.
     fn as_typed(&self, typed: &cli::Repair, scratch: &Path) -> Result<Command> {
         let mut arguments: Vec<OsString> = ["pacs-index", "reindex", "--yes", "--quiet"].map(Into::into).into();
         arguments.extend(["--settle", "0s", "--existing", "fill", "--recall", "online-only"].map(Into::into));
         // The paths have been compared.
-        arguments.extend(["--allow-unmapped-paths", "--files", "none"].map(Into::into));
+        arguments.extend(["--allow-unmapped-paths", "--files", "list"].map(Into::into));
         arguments.extend(["--rejected".into(), scratch.join(REJECTED).into()]);
         self.path_map.texts().into_iter().for_each(|map| arguments.extend(["--path-map".into(), map.into()]));
         typed.config.iter().for_each(|config| arguments.extend(["--config".into(), config.into()]));

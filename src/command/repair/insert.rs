@@ -104,7 +104,7 @@ pub fn images_without_row(rows: &Rows) -> impl Iterator<Item = &str> {
     images.map(|((_, key), _)| key.as_str())
 }
 
-/// A run of `reindex` over files that a plan names.
+/// A prepared run of `reindex` over the files of a plan.
 pub struct Inserter {
     settings: Reindex,
     /// Contains the list of rejected files.

@@ -193,10 +193,13 @@ impl Repair {
 
     fn step(&mut self, step: Step, scope: &Scope, undo: &mut UndoFile) -> Result<()> {
         match step {
-            Step::SetPath { key, from, to, file } => match objection(&key, &file, from.as_deref(), &scope.locator) {
-                Some(why) => self.did.skipped.push(format!("image {key}: {why}")),
-                None => self.set((Table::Image, "path"), &key, from, Some(to), undo)?,
-            },
+            Step::SetPath { key, from, to, file } => {
+                let too_long = (!self.mender.holds_path(&to)).then_some("the new path is too long for the column");
+                match too_long.or_else(|| objection(&key, &file, from.as_deref(), &scope.locator)) {
+                    Some(why) => self.did.skipped.push(format!("image {key}: {why}")),
+                    None => self.set((Table::Image, "path"), &key, from, Some(to), undo)?,
+                }
+            }
             Step::SetCount { key, from, to } => {
                 let count = self.mender.count_images(&key).map_err(|failure| failed(&self.index, &failure))?;
                 match count.to_string() == to {

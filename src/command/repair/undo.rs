@@ -60,8 +60,8 @@ pub fn read(
     mender: &mut Mender,
     failed: impl Fn(Failure) -> Error,
 ) -> Result<Vec<Revert>> {
-    let unusable =
-        |why: String| Error::usage(format!("--undo {}: {why}", file.display()), "Name the undo file of a repair.");
+    const ADVICE: &str = "Name the undo file of a repair, and the index of that repair with --index.";
+    let unusable = |why: String| Error::usage(format!("--undo {}: {why}", file.display()), ADVICE);
     let mut reverts = Vec::new();
     for (n, line) in undo_file::read(file, location).map_err(unusable)? {
         let wrong = |why: &dyn std::fmt::Display| unusable(format!("line {n}: {why}"));
@@ -124,7 +124,7 @@ fn check_set(
 
 /// A text that can have been in the column. The earlier path may be any: it is the one that the repair found wrong.
 fn is_path(path: &str, mender: &Mender) -> bool {
-    !path.chars().any(char::is_control) && mender.holds_path(path)
+    mender.holds_path(path)
 }
 
 /// The columns of the table, and no others, with the key of the line.

@@ -140,6 +140,61 @@ fn a_plan_is_applied_where_rows_name_missing_files_by_detours() {
 }
 
 #[test]
+fn a_path_with_a_line_feed_is_set_and_reverted() {
+    let (site, index) = indexed(&[]);
+    let day = site.archive().join(DAY);
+    let (former, moved) = (day.join("a\nb"), day.join("c\r\nd"));
+    set_path(&index, 1, &former.display().to_string());
+    fs::rename(day.join(image(1)), &moved).unwrap();
+    let before = index.dump();
+    assert_eq!(apply_all(&site, &index, "archive", &[]), ["set"]);
+    let path = format!("SELECT path FROM image WHERE uuid = '{}'", image(1));
+    assert_eq!(index.rows(&path), [moved.display().to_string()]);
+    super::run(&site, &["repair", "--undo", "undo.jsonl", "--yes", "--index", &index.url]).exits(0);
+    assert_eq!(index.dump(), before);
+}
+
+#[test]
+fn a_plan_is_applied_where_an_empty_text_has_blanks() {
+    let site = Site::new();
+    site.add_series(DAY, 1, 1, 1);
+    let index = Index::pacsone();
+    site.reindex(&index, &[]).exits(0);
+    index.execute("UPDATE study SET reviewed = '  '");
+    assert_eq!(apply_all(&site, &index, "archive", &[]), ["set"]);
+    assert_eq!(index.rows("SELECT reviewed FROM study"), ["-"]);
+    super::run(&site, &["repair", "--undo", "undo.jsonl", "--yes", "--index", &index.url]).exits(0);
+    assert_eq!(index.rows("SELECT concat('[', reviewed, ']') FROM study"), ["[  ]"]);
+}
+
+#[test]
+fn a_path_that_does_not_fit_the_column_is_a_skipped_step() {
+    let site = Site::new();
+    site.add_series(DAY, 1, 1, 2);
+    let index = Index::pacsone();
+    site.reindex(&index, &[]).exits(0);
+    let deep = site.archive().join("d".repeat(200)).join("e".repeat(200)).join("f".repeat(200));
+    fs::create_dir_all(&deep).unwrap();
+    fs::rename(site.archive().join(DAY).join(image(1)), deep.join(image(1))).unwrap();
+    fs::rename(site.archive().join(DAY).join(image(2)), site.archive().join("moved")).unwrap();
+    plan(&site, "archive", &index.url, &[]);
+    let said = repair(&site, &index.url, &[]).exits(1);
+    assert!(said.out.contains(" 1 values set") && said.out.contains(" 1 steps skipped"), "{}", said.out);
+    assert!(said.out.contains(&format!("image {}: the new path is too long", image(1))), "{}", said.out);
+}
+
+#[test]
+fn a_root_that_a_plan_cannot_name_is_refused_before_the_audit() {
+    use std::os::unix::ffi::OsStrExt;
+    let (site, index) = indexed(&[]);
+    let odd = site.path(".").join(std::ffi::OsStr::from_bytes(b"\xff"));
+    symlink(site.archive(), &odd).unwrap();
+    let mut command = site.program(&["audit", "--index", &index.url, "--settle", "0s", "--plan", "plan.jsonl"]);
+    let said = crate::support::Said::of(command.arg(&odd)).exits(2);
+    assert!(said.err.contains("--plan") && said.err.contains("UTF-8"), "{}", said.err);
+}
+
+#[test]
 fn a_plan_is_applied_where_the_root_is_typed_with_dots() {
     let (site, index) = indexed(&[]);
     site.add(&format!("{DAY}/new"), json!({"SOPInstanceUID": "1.2.3"}));

@@ -1,4 +1,4 @@
-//! The index that a plan, an undo file and kept findings belong to: one database, however its name is typed.
+//! The index that a plan, an undo file and kept findings belong to: one database under any spelling of its name.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -39,12 +39,12 @@ fn a_plan_and_an_undo_file_of_one_sqlite_file_are_refused_for_another_of_the_sam
     two.execute("UPDATE series SET instances = 3");
     let before = two.dump();
     let said = run_in(&site, "two", &["repair", "--undo", "../undo.jsonl", "--yes", "--index", "sqlite:a.db"]).exits(2);
-    assert!(said.err.contains("it is for the index"), "{}", said.err);
+    assert!(said.err.contains("it is for the index") && said.err.contains("with --index"), "{}", said.err);
     assert_eq!(two.dump(), before);
 }
 
 #[test]
-fn a_plan_of_an_sqlite_file_is_applied_by_whatever_name_that_file_has() {
+fn a_plan_of_an_sqlite_file_is_applied_under_every_name_of_that_file() {
     let site = Site::new();
     let [one, _] = twins(&site);
     symlink(site.path("one"), site.path("link")).unwrap();
@@ -64,7 +64,7 @@ fn a_plan_of_an_sqlite_file_is_applied_by_whatever_name_that_file_has() {
     }
 }
 
-/// The URL of an index on a server as another user, as none, with parameters, and with the other scheme.
+/// URLs of one index: as it is, with another user, without a user, with parameters, and with the other scheme.
 fn spellings(index: &Index, user: &str) -> [String; 4] {
     let url = &index.url;
     [
@@ -76,7 +76,7 @@ fn spellings(index: &Index, user: &str) -> [String; 4] {
 }
 
 #[test]
-fn a_plan_of_an_index_on_a_server_is_applied_whoever_logs_in() {
+fn a_plan_of_an_index_on_a_server_is_applied_by_another_user() {
     let site = Site::new();
     site.add_series("2021-11-12-FRI", 1, 1, 3);
     let index = Index::pacsone();
@@ -123,7 +123,7 @@ fn the_findings_of_one_sqlite_file_are_not_compared_with_those_of_another() {
 }
 
 #[test]
-fn the_findings_of_an_index_on_a_server_are_kept_whoever_logs_in() {
+fn the_findings_of_an_index_on_a_server_are_kept_for_another_user() {
     let site = Site::new();
     site.add_series("2021-11-12-FRI", 1, 1, 3);
     let index = Index::pacsone();
@@ -135,7 +135,7 @@ fn the_findings_of_an_index_on_a_server_are_kept_whoever_logs_in() {
         let findings = lines(&site, "findings.jsonl");
         (!findings[0]["since"].is_null(), findings[1]["new"].clone())
     });
-    assert_eq!(since[0].0, false);
+    assert!(!since[0].0);
     for (n, since) in since.iter().enumerate().skip(1) {
         assert_eq!(*since, (true, json!(false)), "{n}");
     }

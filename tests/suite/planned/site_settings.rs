@@ -14,7 +14,7 @@ fn settings(site: &Site, index: &Index, more: &str) {
     fs::write(site.path("site.toml"), text).unwrap();
 }
 
-/// Instances whose rows depend on settings: patients with conflicting names, and times of receipt.
+/// Instances whose rows depend on settings: patients with conflicting names, times of receipt, and an older second file.
 fn conflicting(site: &Site) {
     for (n, name) in ["Testmann^Theo", "Other^Olga", "Third^Tilo"].iter().enumerate() {
         let change = json!({"SOPInstanceUID": format!("1.2.{n}.1.1"), "SeriesInstanceUID": format!("1.2.{n}.1"),
@@ -22,12 +22,17 @@ fn conflicting(site: &Site) {
             "StudyDate": "20150102", "StudyTime": "232500"});
         site.add(&format!("2021-11-1{n}-FRI/1.2.{n}.1.1"), change);
     }
+    let second = site.archive().join("second");
+    fs::copy(site.archive().join("2021-11-10-FRI/1.2.0.1.1"), &second).unwrap();
+    let older = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_500_000_000);
+    fs::File::options().write(true).open(second).unwrap().set_modified(older).unwrap();
 }
 
 #[test]
 fn a_repair_inserts_the_rows_that_a_reindex_with_the_same_settings_inserts() {
     for more in [
         "",
+        "duplicates = 'oldest'",
         "timezone = 'Asia/Tokyo'\nreceived-from = ['mtime']",
         "timezone = 'America/New_York'\nreceived-from = ['study-date']",
         "received-from = ['path']\npatient-conflicts = 'merge'",

@@ -260,7 +260,7 @@ fn an_undo_file_reverts_nothing_that_no_repair_has_done() {
         set("study", &study, "verified", json!(null), json!("x")),
         set("series", &format!("{UID}.1.1"), "instances", json!("3"), json!("many")),
         set("image", &image, "path", json!(null), json!("D:/DICOM/x")),
-        set("image", &image, "path", json!(path), json!("D:/DICOM/x\nDELETE")),
+        set("image", &image, "path", json!(path), json!("D:/DICOM/".to_owned() + &"x".repeat(512))),
         with(set("image", &image, "path", json!(path), json!("D:/x")), "where", json!("1=1")),
         restore("study", &study, "private"),
         restore("study", &study, "patientid"),
