@@ -135,8 +135,8 @@ impl Locator {
         self.targets.file_of_row(stored)
     }
 
-    /// The path that the index stores for a file below a root or a directory of `--target-root`, if that path names the
-    /// same file. A file name of this system may contain a separator of the PACS server.
+    /// The path that the index stores for a file, if that path names the same file: a file name of this system may contain a
+    /// separator of the PACS server. Only the text decides.
     pub fn stored_path(&self, file: &Path) -> Option<String> {
         self.targets.stored_path(file)
     }

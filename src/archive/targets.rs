@@ -87,14 +87,17 @@ impl Targets {
 
     /// The file that a row names, if a root or an allowed directory holds the file.
     pub fn file_of_row(&self, stored: &str) -> Option<PathBuf> {
-        let file = self.roots.as_given(self.path_map.from_index(stored)?);
-        self.hold(&file).then_some(file)
+        self.named_by_row(stored).filter(|file| self.hold(file))
     }
 
-    /// The path that the index stores for a file, if that path names the same file.
+    /// The path that the index stores for a file, if that path names the same file. Only the text decides.
     pub fn stored_path(&self, file: &Path) -> Option<String> {
         let stored = self.path_map.to_index(file).ok()?;
-        (self.file_of_row(&stored).as_deref() == Some(file)).then_some(stored)
+        (self.named_by_row(&stored).as_deref() == Some(file)).then_some(stored)
+    }
+
+    fn named_by_row(&self, stored: &str) -> Option<PathBuf> {
+        Some(self.roots.as_given(self.path_map.from_index(stored)?))
     }
 
     /// A file below a root, without the links that lead to the root: on the way from there none is followed.

@@ -235,7 +235,7 @@ impl Audit<'_> {
             let file = File { reading, row };
             for (check, tells) in self.plan.of_files() {
                 if let Some(detail) = tells(&file) {
-                    let can_insert = check.name == "unindexed-file" && self.plan.new_path(&path).is_some();
+                    let can_insert = check.name == "unindexed-file" && self.plan.locator.stored_path(&path).is_some();
                     let mend = (can_insert && path.to_str().is_some()).then_some(Mend::Insert);
                     let path = Some(text(&path));
                     let (uid, severity) = (uid.clone(), check.severity);

@@ -187,18 +187,20 @@ impl Audit<'_> {
             from: Some(row.path.clone()),
             to: Some(to),
         };
+        let locator = self.plan.locator;
         for (check, tells) in self.plan.of_rows() {
             if let Some(detail) = tells(&looked) {
+                // A repair must be able to do what is planned.
                 let mend = match &looked {
                     Row { moved_to: Some(to), .. } if check.name == "moved-file" => {
-                        self.plan.new_path(to).map(set_path)
+                        locator.stored_path(to).map(set_path)
                     }
                     Row { unmapped: Some(to), .. } if check.name == "unmapped-path" => {
-                        let file = self.plan.locator.file_of_row(to);
-                        file.and_then(|file| self.plan.new_path(&file)).filter(|path| path == to).map(set_path)
+                        let path = locator.file_of_row(to).and_then(|file| locator.stored_path(&file));
+                        path.filter(|path| path == to).map(set_path)
                     }
                     Row { at_path: AtPath::Nothing, .. } if check.name == "missing-file" => {
-                        self.plan.locator.file_of_row(&row.path).map(|_| Mend::RemoveImage)
+                        locator.file_of_row(&row.path).map(|_| Mend::RemoveImage)
                     }
                     _ => None,
                 };
@@ -308,12 +310,6 @@ impl Plan<'_> {
     pub fn mapped_name(&self, path: &str, file: &Path) -> Option<String> {
         let mapped = self.naming.path_map.to_index(file).ok()?;
         self.naming.differs_by_directory(path, &mapped).then_some(mapped)
-    }
-
-    /// The path that a repair can store for a file; `None` if the file is in a skipped directory, or if the path would
-    /// name another file.
-    pub fn new_path(&self, file: &Path) -> Option<String> {
-        self.locator.stored_path(file).filter(|_| self.locator.skip_reason(file).is_none())
     }
 
     /// Read only where a small file stands for an image that should be larger.
