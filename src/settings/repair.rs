@@ -65,6 +65,7 @@ impl Scope {
         let Command::Reindex(mut reindexing) = self.as_typed(typed, scratch)? else { return Err(defect()) };
         let cli::Reindex { writing, .. } = &mut *reindexing;
         writing.index = typed.index.clone();
+        writing.path_map = self.path_map.texts();
         writing.stubs = self.stubs.clone();
         writing.state = Some(scratch.to_owned());
         writing.allow_replica = typed.allow_replica;
@@ -77,19 +78,15 @@ impl Scope {
     fn as_typed(&self, typed: &cli::Repair, scratch: &Path) -> Result<Command> {
         let mut arguments: Vec<OsString> = ["pacs-index", "reindex", "--yes", "--quiet"].map(Into::into).into();
         arguments.extend(["--settle", "0s", "--existing", "fill", "--recall", "online-only"].map(Into::into));
-        // The paths have been compared.
+        // The paths have been compared. `--files` excludes `since`, `slice` and `finish` of the settings file.
         arguments.extend(["--allow-unmapped-paths", "--files", "list"].map(Into::into));
-        arguments.extend(["--rejected".into(), scratch.join(REJECTED).into()]);
-        self.path_map.texts().into_iter().for_each(|map| arguments.extend(["--path-map".into(), map.into()]));
+        arguments.extend(["--rejected".into(), scratch.join("rejected").into()]);
         typed.config.iter().for_each(|config| arguments.extend(["--config".into(), config.into()]));
         arguments.push("--".into());
         arguments.extend(self.roots.paths().iter().map(Into::into));
         Ok(Cli::try_parse_from(file::complete(arguments)?).map_err(|_| defect())?.command)
     }
 }
-
-/// The name of the list of rejected files in the scratch directory of a run that inserts.
-pub const REJECTED: &str = "rejected";
 
 fn defect() -> Error {
     Error::usage("the files cannot be inserted, which is a defect of this program", "Please report it.")

@@ -61,6 +61,7 @@ fn settings_of_other_runs_do_not_keep_a_repair_from_inserting() {
         "slice = '1/2'\nstate = 'state'",
         "files = 'none'",
         "settle = '2000h'",
+        "path-map = ['/another/root=E:/DICOM']",
         "existing = 'refresh'",
         "recall = 'allow'\nrecall-files = 1",
         "recall = 'never'",
