@@ -40,8 +40,8 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     }
     let tables = settings.location.prepare(Access::DryRun)?;
     settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make)?;
-    let Comparison { paths, doubts, notes } = compare_paths(&settings)?;
-    notes.iter().for_each(|line| note(settings.progress, line));
+    let Comparison { paths, doubts, missing_rights } = compare_paths(&settings)?;
+    missing_rights.iter().for_each(|message| note(settings.progress, message));
     let naming = Naming { path_map: settings.path_map.clone(), directories: paths.directories };
     let mut inspector = Inspector::new(&settings.location, &tables)?;
     let (begun, made_at) = (Instant::now(), now());

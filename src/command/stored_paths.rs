@@ -66,19 +66,19 @@ pub struct Doubt {
 pub struct Comparison {
     pub paths: StoredPaths,
     pub doubts: Vec<Doubt>,
-    /// The rights that are missing to read the configuration of the PACS.
-    pub notes: Vec<String>,
+    /// Which rights are missing to read the archive directories of the PACS.
+    pub missing_rights: Option<String>,
 }
 
 impl Comparison {
-    /// Adds the doubts of another comparison about further directories. Its stored paths and notes replace the former ones.
+    /// Adds the doubts of another comparison about further directories. Its stored paths and missing rights replace the former ones.
     fn add(&mut self, other: Comparison) {
         for doubt in other.doubts {
             if self.doubts.iter().all(|known| known.directory != doubt.directory) {
                 self.doubts.push(doubt);
             }
         }
-        (self.paths, self.notes) = (other.paths, other.notes);
+        (self.paths, self.missing_rights) = (other.paths, other.missing_rights);
     }
 }
 
@@ -95,7 +95,7 @@ pub fn check_all(requests: &[Request<'_>]) -> Result<StoredPaths> {
     }
     let Some(request) = requests.last() else { return Ok(all.paths) };
     let print = |line: &str| note(request.progress, line);
-    all.notes.iter().for_each(|line| print(line));
+    all.missing_rights.iter().for_each(|message| print(message));
     if request.progress.is_some() {
         all.paths.examples.iter().for_each(|example| print(&line(example)));
     }
@@ -107,8 +107,10 @@ pub fn check_all(requests: &[Request<'_>]) -> Result<StoredPaths> {
 /// Compares the paths of all regions with the configuration of the PACS and with existing rows.
 pub fn compare(request: &Request<'_>) -> Result<Comparison> {
     let configured = pacsone::configured(request.location)?;
-    let hidden = (!configured.hidden.is_empty()).then(|| request.location.grants_to_read(&configured.hidden));
-    let notes = hidden.map(|grants| format!("the archive directories of the PACS cannot be read: {grants}"));
+    let missing_rights = (!configured.hidden.is_empty()).then(|| {
+        let grants = request.location.grants_to_read(&configured.hidden);
+        format!("the archive directories of the PACS cannot be read: {grants}")
+    });
     let regions = request.regions(request.roots.paths(), &configured.directories, request.files);
     let uids = || regions.iter().flat_map(|region| request.uids(region)).collect();
     let rows = path_sample::image_paths(request.location, uids)?;
@@ -132,7 +134,7 @@ pub fn compare(request: &Request<'_>) -> Result<Comparison> {
     let doubts = doubtful.map(doubt).collect();
     let examples = stored.iter().map(|(_, region)| region.example()).collect();
     let paths = StoredPaths { examples, directories: configured.directories.clone() };
-    Ok(Comparison { paths, doubts, notes: Vec::from_iter(notes) })
+    Ok(Comparison { paths, doubts, missing_rights })
 }
 
 impl Request<'_> {
