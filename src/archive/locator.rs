@@ -106,6 +106,11 @@ impl Locator {
         self.targets.skip_reason(path)
     }
 
+    /// Why no walk reaches a file, if a link on the way to it points into a skipped directory.
+    pub fn skip_reason_behind_links(&self, path: &Path) -> Option<SkipReason> {
+        self.targets.skip_reason_resolved(&path.parent()?.canonicalize().ok()?)
+    }
+
     pub fn policy(&self) -> &Policy {
         &self.rules.policy
     }

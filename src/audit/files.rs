@@ -235,9 +235,10 @@ impl Audit<'_> {
             let file = File { reading, row };
             for (check, tells) in self.plan.of_files() {
                 if let Some(detail) = tells(&file) {
+                    let is_storable = self.plan.naming.path_map.to_index(&path).is_ok();
                     let path = Some(text(&path));
                     let (uid, severity) = (uid.clone(), check.severity);
-                    let mend = (check.name == "unindexed-file").then_some(Mend::Insert);
+                    let mend = (check.name == "unindexed-file" && is_storable).then_some(Mend::Insert);
                     self.done.findings.push(Finding { check: check.name, severity, uid, path, detail, mend });
                 }
             }

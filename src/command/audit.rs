@@ -87,10 +87,12 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         fail_on: settings.fail_on,
         json: settings.reports.json.as_ref().map(|file| file.path.clone()),
         not_replaced: Vec::new(),
+        withheld_plan: None,
     };
     let head = plan::Head::new(&scope, settings.roots.paths().to_vec());
     let written = write_reports(&settings.reports, &report, head, &mut inspector);
     report.not_replaced = written.not_replaced;
+    report.withheld_plan = written.withheld_plan;
     let has_failed = |path: &PathBuf| written.failed.iter().any(|(failed, _)| failed == path);
     report.json = report.json.filter(|path| !report.not_replaced.contains(path) && !has_failed(path));
     say(&report.text());
@@ -119,6 +121,8 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
 struct WrittenReports {
     /// Former reports, which are complete, and which an interrupted audit leaves.
     not_replaced: Vec<PathBuf>,
+    /// The plan that an alarm keeps from being written.
+    withheld_plan: Option<PathBuf>,
     /// Reports that could not be written.
     failed: Vec<(PathBuf, Error)>,
 }
@@ -173,6 +177,9 @@ fn write_reports(
     for file in files.all() {
         if is_interrupted && file.exists() {
             written.not_replaced.push(file.path.clone());
+        } else if file.kind() == ReportKind::Plan && report.done.alarm.is_some() {
+            // Steps of an audit that raises an alarm would do harm.
+            written.withheld_plan = Some(file.path.clone());
         } else if let Err(error) = write_report(file, report, &head, inspector) {
             written.failed.push((file.path.clone(), error));
         }
@@ -194,8 +201,6 @@ fn write_report(
     };
     match file.kind() {
         ReportKind::Findings => file.replace(|out| report.write_json(out)),
-        // Steps of an audit that raises an alarm would do harm.
-        ReportKind::Plan if report.done.alarm.is_some() => Ok(()),
         ReportKind::Plan => {
             let steps = plan::text(head.clone(), &report.done.findings).map_err(|error| defect(&error))?;
             file.replace(|out| out.write_all(steps.as_bytes()))
