@@ -29,8 +29,10 @@ mariadb_prepare() {
     if [ -n "$MARIADB_DIR" ]; then return; fi
     mariadb_install || return 1
     MARIADB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/pacs-index-mariadb.XXXXXX")
-    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$MARIADB_DIR/empty" --auth-root-authentication-method=normal \
-        --skip-test-db --innodb-log-file-size=4M >"$MARIADB_DIR/install.log" 2>&1 || { cat "$MARIADB_DIR/install.log" >&2; return 1; }
+    mkdir "$MARIADB_DIR/tmp"
+    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$MARIADB_DIR/empty" --tmpdir="$MARIADB_DIR/tmp" \
+        --auth-root-authentication-method=normal --skip-test-db --innodb-log-file-size=4M >"$MARIADB_DIR/install.log" 2>&1 ||
+        { cat "$MARIADB_DIR/install.log" >&2; return 1; }
     cat >"$MARIADB_DIR/init.sql" <<SQL
 CREATE USER IF NOT EXISTS 'pacs'@'%' IDENTIFIED BY 'pacs-test';
 GRANT ALL ON *.* TO 'pacs'@'%' WITH GRANT OPTION;
@@ -42,11 +44,12 @@ mariadb_launch() {
     mariadb_prepare || return 1
     local name=$1; shift
     MARIADB_OPTIONS[$name]="$*"
-    mkdir -p "$MARIADB_DIR/$name"
+    # A server that starts removes all temporary tables in its directory for them, those of other servers included.
+    mkdir -p "$MARIADB_DIR/$name/tmp"
     if [ ! -d "$MARIADB_DIR/$name/data" ]; then cp -r "$MARIADB_DIR/empty" "$MARIADB_DIR/$name/data"; fi
     MARIADB_PORTS[$name]=$((20000 + (RANDOM % 20000)))
     mariadbd --no-defaults --user="$(id -un)" --datadir="$MARIADB_DIR/$name/data" --socket="$MARIADB_DIR/$name/socket" \
-        --port="${MARIADB_PORTS[$name]}" --bind-address=127.0.0.1 --pid-file="$MARIADB_DIR/$name/pid" \
+        --tmpdir="$MARIADB_DIR/$name/tmp" --port="${MARIADB_PORTS[$name]}" --bind-address=127.0.0.1 --pid-file="$MARIADB_DIR/$name/pid" \
         --init-file="$MARIADB_DIR/init.sql" "$@" >"$MARIADB_DIR/$name/log" 2>&1 &
     MARIADB_PIDS[$name]=$!
 }

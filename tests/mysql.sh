@@ -52,13 +52,19 @@ SQL
     MYSQL_PID=$!
 }
 
-# Waits until the server that was launched takes connections.
+# Waits until the server that was launched takes connections, on another port if its own was taken.
 mysql_ready() {
-    local tenth
-    for tenth in $(seq 1800); do
-        grep -qs "ready for connections.* port: $MYSQL_PORT" "$MYSQL_DIR/log" && return
-        kill -0 "$MYSQL_PID" 2>/dev/null || break
-        sleep 0.1
+    local try tenth
+    for try in 1 2 3; do
+        for tenth in $(seq 1800); do
+            grep -qs "ready for connections.* port: $MYSQL_PORT" "$MYSQL_DIR/log" && return
+            kill -0 "$MYSQL_PID" 2>/dev/null || break
+            sleep 0.1
+        done
+        if [ "$try" != 3 ]; then
+            mysql_stop
+            mysql_launch || return 1
+        fi
     done
     echo "MySQL does not start:" >&2
     tail -20 "$MYSQL_DIR/log" >&2

@@ -15,7 +15,7 @@ use super::coverage::UNREADABLE_DIRECTORY;
 use super::finding::Finding;
 use super::scope::Scope;
 use super::{checks, text};
-use crate::damaged;
+use crate::damaged::{self, Condition};
 use crate::error::{Error, Result};
 
 /// How findings compare with those of the audit before. Only what both audits covered is compared.
@@ -55,6 +55,12 @@ impl FindingsFile {
         self.obstacle().map_or(Ok(()), |why| Err(refused(why)))
     }
 
+    /// Whether the file exists and cannot be opened. It may be intact, and is not replaced.
+    pub fn is_unreadable(&self) -> bool {
+        let head = damaged::head(self.path());
+        head.is_err_and(|error| error.kind() != ErrorKind::NotFound)
+    }
+
     /// The reason why a file of the user must not be replaced.
     fn obstacle(&self) -> Option<String> {
         let FindingsFile::Named(path) = self else { return None };
@@ -91,20 +97,21 @@ impl Last {
         Last { made_at: made_at.as_second(), scope: scope.clone(), findings: hashes }
     }
 
-    /// Reads the findings of the audit before, if there was one, and returns a message if they are damaged. In the state
-    /// directory, a file of another kind is moved aside.
+    /// Reads the findings of the audit before, if there was one, and returns a message if they are damaged or cannot be read.
+    /// In the state directory, a file of another kind is moved aside.
     pub fn read(file: &FindingsFile) -> (Option<Self>, Option<String>) {
         let lost = |why: String| format!("the findings of the last audit cannot be used: {why}");
         let has_format = |head: &[u8]| head.is_empty() || damaged::begins_with(head, MAGIC);
         let checked = match file {
             FindingsFile::Kept(path) => damaged::set_aside_unless(path, has_format),
-            FindingsFile::Named(_) => file.obstacle().map_or(Ok(None), |why| Err(io::Error::other(why))),
+            FindingsFile::Named(_) => file.obstacle().map_or(Ok(Condition::Usable), |why| Err(io::Error::other(why))),
         };
         let file = file.path();
         match checked {
             Err(error) => return (None, Some(lost(format!("{}: {error}", file.display())))),
-            Ok(Some(message)) => return (None, Some(lost(message))),
-            Ok(None) => {}
+            Ok(Condition::MovedAside(message)) => return (None, Some(lost(message))),
+            Ok(Condition::Unreadable(message)) => return (None, Some(lost(damaged::continues_without(&message)))),
+            Ok(Condition::Usable) => {}
         }
         match std::fs::read(file) {
             Ok(bytes) if bytes.is_empty() => (None, None),

@@ -101,7 +101,12 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         let keep = settings.reports.keep.filter(|_| written.failed.is_empty());
         let old = keep.map(|keep| settings.reports.all().filter_map(move |file| file.prune(keep)));
         notes.extend(old.into_iter().flatten());
-        notes.extend(Last::new(made_at, &scope, &done.findings).write(&settings.last).err().map(|error| {
+        // A note about a file that cannot be opened has been made.
+        let kept = match settings.last.is_unreadable() {
+            true => Ok(()),
+            false => Last::new(made_at, &scope, &done.findings).write(&settings.last),
+        };
+        notes.extend(kept.err().map(|error| {
             let error = full_disk::named_by_file(settings.last.path(), error);
             format!("the findings cannot be kept for the next audit: {}: {error}", settings.last.path().display())
         }));
