@@ -50,15 +50,20 @@ pub fn regions(
     directories.retain(|directory| seen.insert(directory.clone()));
     let region = |directory: &PathBuf| {
         let root = roots.iter().find(|root| directory.starts_with(root))?;
-        let place = Place { root, directory, skipped };
+        let place = RegionDirectory { root, directory, skipped };
         place.is_walked().then(|| StoredRegion::new(&place, &directories, path_map, files))?
     };
     directories.iter().filter_map(region).collect()
 }
 
 impl StoredRegion {
-    fn new(place: &Place<'_>, directories: &[PathBuf], path_map: &PathMap, files: Option<&[PathBuf]>) -> Option<Self> {
-        let Place { root, directory, skipped } = *place;
+    fn new(
+        place: &RegionDirectory<'_>,
+        directories: &[PathBuf],
+        path_map: &PathMap,
+        files: Option<&[PathBuf]>,
+    ) -> Option<Self> {
+        let RegionDirectory { root, directory, skipped } = *place;
         let is_other = |other: &&PathBuf| *other != directory && other.starts_with(directory);
         let others: Vec<PathBuf> = directories.iter().filter(is_other).cloned().collect();
         let is_here = |path: &Path| {
@@ -79,7 +84,7 @@ impl StoredRegion {
 
     /// All files of the region on disk.
     pub fn all_files<'r>(&'r self, skipped: &'r SkippedDirectories) -> impl Iterator<Item = PathBuf> + 'r {
-        Place { root: &self.root, directory: &self.directory, skipped }.files(&self.others)
+        RegionDirectory { root: &self.root, directory: &self.directory, skipped }.files(&self.others)
     }
 
     /// The directory of the archive that the region belongs to. Days of receipt are below it.
@@ -101,13 +106,13 @@ impl StoredRegion {
 
 /// A directory below a root, or the root itself.
 #[derive(Clone, Copy)]
-struct Place<'d> {
+struct RegionDirectory<'d> {
     root: &'d Path,
     directory: &'d Path,
     skipped: &'d SkippedDirectories,
 }
 
-impl<'d> Place<'d> {
+impl<'d> RegionDirectory<'d> {
     /// Whether a walk of the root reaches the directory: it follows no link to a directory.
     fn is_walked(&self) -> bool {
         let below_root = self.directory.ancestors().take_while(|above| *above != self.root);
@@ -116,7 +121,7 @@ impl<'d> Place<'d> {
 
     /// The files that a walk finds below the directory, except for those below other directories.
     fn files(self, others: &'d [PathBuf]) -> impl Iterator<Item = PathBuf> + 'd {
-        let Place { root, directory, skipped } = self;
+        let RegionDirectory { root, directory, skipped } = self;
         let is_walked = move |entry: &DirEntry| {
             let is_skipped =
                 entry.depth() > 0 && entry.file_type().is_dir() && skipped.reason(root, entry.path()).is_some();

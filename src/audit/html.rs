@@ -46,7 +46,9 @@ pub fn page(report: &AuditReport<'_>, census: &Census, made_at: &str) -> String 
         let _ = writeln!(out, "<p class=\"alarm\">{}</p>", escaped(alarm));
     }
     let replica = report.compared.map(Compared::to_string);
-    for line in [report.scope.checks(), report.scope.place()].into_iter().chain(replica) {
+    for line in
+        [report.scope.checks(), report.scope.place()].into_iter().chain(replica).chain(report.missing_rights.clone())
+    {
         let _ = writeln!(out, "<p class=\"note\">{}</p>", escaped(&line));
     }
     if let Some(gaps) = report.scope.gaps() {

@@ -38,6 +38,8 @@ pub struct AuditReport<'a> {
     pub not_replaced: Vec<PathBuf>,
     /// The plan that was not written because of an alarm.
     pub withheld_plan: Option<PathBuf>,
+    /// Which rights are missing to read the configuration of the PACS.
+    pub missing_rights: Option<String>,
 }
 
 /// As many findings of a check are shown; the file has all.
@@ -82,6 +84,7 @@ impl AuditReport<'_> {
         line(shown(&self.scope.checks()));
         line(shown(&self.scope.place()));
         self.scope.gaps().into_iter().for_each(&mut line);
+        self.missing_rights.iter().for_each(|message| line(shown(message)));
         let (directories, left_out) = done.coverage.unreadable();
         if directories > 0 {
             let [directories, left_out] = [directories, left_out].map(text::count);

@@ -40,7 +40,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     }
     let tables = settings.location.prepare(Access::DryRun)?;
     settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make)?;
-    let Comparison { paths, doubts } = compare_paths(&settings)?;
+    let Comparison { paths, doubts, missing_rights } = compare_paths(&settings)?;
     let naming = Naming { path_map: settings.path_map.clone(), directories: paths.directories };
     let mut inspector = Inspector::new(&settings.location, &tables)?;
     let (begun, made_at) = (Instant::now(), now());
@@ -88,6 +88,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         json: settings.reports.json.as_ref().map(|file| file.path.clone()),
         not_replaced: Vec::new(),
         withheld_plan: None,
+        missing_rights,
     };
     let head = plan::Head::new(&scope, settings.roots.paths().to_vec());
     let written = write_reports(&settings.reports, &report, head, &mut inspector);

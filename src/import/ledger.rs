@@ -73,7 +73,7 @@ struct Begun {
 }
 
 impl Ledger {
-    /// Takes up what a killed import has left, and removes its unfinished copies. State that cannot be opened is left
+    /// Continues the state of a killed import, and removes its unfinished copies. State that cannot be opened is left
     /// unchanged: the import compares all files, and keeps nothing for the next one.
     pub fn open(state: &State<'_>, today: Date, is_interrupted: impl Fn() -> bool) -> Result<Self> {
         match Self::open_readable(state, today, is_interrupted) {

@@ -272,8 +272,8 @@ fn an_audit_tells_whether_a_replica_is_complete() {
     assert!(!said.out.contains("T9") && !said.out.contains("Nine"), "{}", said.out);
     let page = std::fs::read_to_string(site.path("audit.html")).unwrap();
     assert!(page.contains("rows compared, 3 differ"), "{page}");
-    for told in [uid("1.1"), uid("2.1.7"), "is missing on the replica".into(), "(a patient)".into()] {
-        assert!(page.contains(&told), "{told}: {page}");
+    for expected in [uid("1.1"), uid("2.1.7"), "is missing on the replica".into(), "(a patient)".into()] {
+        assert!(page.contains(&expected), "{expected}: {page}");
     }
     assert!(!page.contains("Nothing was found") && !page.contains("T9"), "{page}");
     let lines = std::fs::read_to_string(site.path("audit.jsonl")).unwrap();

@@ -361,3 +361,25 @@ fn a_list_of_files_brings_nothing_back_from_a_recycle_bin_or_a_snapshot() {
     own.reindex_root(&root, &index, &["--files", "list"]).exits(0);
     assert_eq!(index.count("image"), 2);
 }
+
+#[test]
+fn a_link_into_a_recycle_bin_is_reported_as_such() {
+    let site = Site::new();
+    let index = site.sqlite();
+    add(&site, DAY, "1.2.3");
+    add(&site, "@Recycle", "1.2.4");
+    add(&site, "old", "1.2.5");
+    for (target, link) in [("../@Recycle/1.2.4", "deleted"), ("../old/1.2.5", "former"), ("../@Recycle", "bin")] {
+        std::os::unix::fs::symlink(target, site.archive().join(DAY).join(link)).unwrap();
+    }
+    site.reindex(&index, &["--skip-dir", "old"]).exits(1);
+    let detail = |name: &str| {
+        let line = site.listing().into_iter().find(|line| line["path"].as_str().unwrap().ends_with(name)).unwrap();
+        line["detail"].as_str().unwrap().to_owned()
+    };
+    for (name, reason) in [("deleted", "recycle bin: QNAP"), ("former", "--skip-dir"), ("bin", "recycle bin: QNAP")] {
+        let detail = detail(name);
+        assert!(detail.contains(reason) && detail.contains("not searched"), "{name}: {detail}");
+        assert!(!detail.contains("--target-root") && !detail.contains("name it as a root"), "{name}: {detail}");
+    }
+}

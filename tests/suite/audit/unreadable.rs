@@ -159,7 +159,7 @@ fn an_unreadable_directory_is_new_then_still_there_then_gone() {
     audited(&[], "0 new, 1 still there");
     audited(&["--level", "header"], "0 new, 1 still there");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
-    // The row that was deleted meanwhile: nobody could look there.
+    // The file whose row was deleted is below the directory that the audit before could not list.
     audited(&["--level", "header"], "0 new, 0 still there, 1 gone");
 }
 
@@ -182,7 +182,7 @@ fn a_finding_below_a_directory_that_was_unreadable_the_night_before_is_not_new()
     };
     night(0o755, "");
     night(0o000, "1 new, 0 still there");
-    // A finding elsewhere is new all the same.
+    // A finding elsewhere is still new.
     fs::remove_file(site.archive().join("2021-11-12-FRI").join(format!("{UID}.1.1.1"))).unwrap();
     night(0o755, "1 new, 0 still there, 1 gone, 2 findings");
     assert!(fs::read_to_string(site.path("findings.jsonl")).unwrap().matches("\"new\":").count() == 1);
