@@ -182,6 +182,7 @@ fn a_path_map_without_a_root_or_with_a_name_taken_twice_is_an_error() {
         (&["B", "--in-place", "--path-map", &a, "--path-map", &b], "would have one name"),
         (&["B", "--in-place", "--path-map", "/typo=D:/DICOM"], "no root lies there"),
         (&["--path-map", "/typo=D:/DICOM"], "no root lies there"),
+        // Another archive of the PACS may be mapped if it exists.
         (&["--path-map", &archive, "--path-map", "/typo=E:/DICOM"], "no root lies there"),
         // A source of copies is not a root of the archive.
         (&["--path-map", &a], "no root lies there"),
