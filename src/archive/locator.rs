@@ -106,6 +106,11 @@ impl Locator {
         self.targets.skip_reason(path)
     }
 
+    /// Why no walk reaches a file, if a link on the way to it points into a skipped directory.
+    pub fn skip_reason_behind_links(&self, path: &Path) -> Option<SkipReason> {
+        self.targets.skip_reason_resolved(&path.parent()?.canonicalize().ok()?)
+    }
+
     pub fn policy(&self) -> &Policy {
         &self.rules.policy
     }
@@ -254,6 +259,11 @@ impl Locator {
         if self.targets.are_walked(&resolved) {
             let met = way.stub(Locality::Online, "what it leads to is indexed where it lies".into());
             return Seen { state: own, standing: Standing::MetElsewhere(met) };
+        }
+        let directory = if metadata.is_dir() { Some(&*resolved) } else { resolved.parent() };
+        let skipped = directory.filter(|_| !self.targets.allow(&resolved));
+        if let Some(reason) = skipped.and_then(|directory| self.targets.skip_reason_resolved(directory)) {
+            return stub(Locality::Unknown, format!("points into a directory that is not searched ({reason})"));
         }
         if metadata.is_dir() {
             return stub(Locality::Unknown, "leads to a directory, which is not followed: name it as a root".into());

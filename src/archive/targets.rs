@@ -62,6 +62,12 @@ impl Targets {
         self.skipped.reason_on_the_way(root, path.parent()?)
     }
 
+    /// Why no walk of a root reaches a directory whose path has no links.
+    pub fn skip_reason_resolved(&self, resolved: &Path) -> Option<SkipReason> {
+        let root = self.roots.resolved().iter().find(|root| resolved.starts_with(root))?;
+        self.skipped.reason_on_the_way(root, resolved)
+    }
+
     pub fn allow(&self, resolved: &Path) -> bool {
         self.allowed.iter().any(|(_, root)| resolved.starts_with(root))
     }

@@ -329,9 +329,8 @@ impl Plan<'_> {
                     poisoned(&lost_root).get_or_insert((path, error));
                     return Err(Enough);
                 }
-                Found::UnreadableDirectory { path, error } | Found::Unreadable { path, error } => {
-                    coverage.add_unreadable(path, &error);
-                }
+                Found::UnreadableDirectory { path, error } => coverage.add_unreadable(path, &error),
+                Found::Unreadable { path, error } => coverage.add_unreadable_entry(path, &error),
                 Found::SkippedDirectory { reason, .. } => coverage.add_skipped(reason.kind),
                 Found::Special(_) | Found::Directory { .. } | Found::Earlier(_) => {}
             }

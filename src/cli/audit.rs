@@ -93,7 +93,7 @@ pub struct Audit {
     #[arg(long, value_name = "FROM=TO")]
     pub path_map: Vec<String>,
 
-    /// Do not report paths that are in no archive directory of the PACS and like no path in the index
+    /// Do not report roots whose paths the PACS may not know
     #[arg(long)]
     pub allow_unmapped_paths: bool,
 

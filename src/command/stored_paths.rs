@@ -7,7 +7,8 @@
 //! 1. If the configuration of the PACS is known, it decides: the paths must be in one of its archive directories. Rows
 //!    elsewhere confirm nothing, because a run with a wrong map may have made them.
 //! 2. Rows of the very files of a mapped region can object. If at least two of them give the same files another place in the
-//!    same archive directory, where nothing is found, the map is for a directory above or below the region.
+//!    same archive directory, where nothing is found, the map is for a directory above or below the region. A mapped directory
+//!    that is a day, month or year of receipt must keep its date, unless rows confirm the map.
 //! 3. If the configuration is unknown, rows decide. Without a map, one of them must name a file in the region or in the
 //!    archive around it. With a map, that file or its directory must exist, because a wrong map gives a name to every row.
 //!    An index without rows confirms everything.

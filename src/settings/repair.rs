@@ -71,7 +71,7 @@ impl Scope {
         writing.allow_replica = typed.allow_replica;
         writing.allow_unreplicated_tables = typed.allow_unreplicated_tables;
         (reindexing.files, reindexing.dry_run) = (None, false);
-        Ok(Reindex { journal: None, kept_in: None, ..Reindex::over(self.roots.clone(), &reindexing)? })
+        Ok(Reindex { journal: None, kept_in: None, ..Reindex::over(self.roots.clone(), &[], &reindexing)? })
     }
 
     /// The command line of that run. Its options override or exclude the settings that do not apply to a repair.

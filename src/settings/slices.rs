@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "directories of this program's own")]
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::archive::{Roots, Slice};
@@ -58,9 +59,15 @@ fn slices_in(directory: &Path, index: &str) -> Result<Vec<(PathBuf, String, Slic
     }
     let (mut slices, mut has_damage) = (Vec::new(), false);
     for journal in journals {
-        let Ok(key) = Journal::key(&journal) else {
-            has_damage = true;
-            continue;
+        let key = match Journal::key(&journal) {
+            Ok(key) => key,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(refused(&format!("{} cannot be read: {error}", journal.display())));
+            }
+            Err(_) => {
+                has_damage = true;
+                continue;
+            }
         };
         let slice = values(&key, "slice ").next().and_then(|slice| slice.parse::<Slice>().ok());
         slices.extend(slice.map(|slice| (journal, key, slice)));
