@@ -28,6 +28,7 @@ mod mutants;
 mod oddities;
 mod oracles;
 mod patience;
+mod planned;
 mod progress;
 mod purging;
 mod pydicom;
