@@ -1,5 +1,5 @@
 //! Files that the program keeps for itself and that turn out to be damaged: they are moved aside, never deleted, so that
-//! the run can start anew without them.
+//! the run can start anew without them. A file that cannot be opened may be intact, and is left unchanged.
 
 #![allow(clippy::disallowed_methods, reason = "files of this program's own")]
 
@@ -30,14 +30,40 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Err(ErrorKind::AlreadyExists.into())
 }
 
-/// Moves a file aside unless it can be read and begins as its format requires. Returns a message about a file that was
-/// moved. A missing file is not damage.
-pub fn set_aside_unless(path: &Path, has_format: impl Fn(&[u8]) -> bool) -> io::Result<Option<String>> {
+/// The condition of a file that the program keeps for itself.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The file begins as its format requires, or is missing, which is not damage.
+    Usable,
+    /// The file was wrong or not a regular file, and was moved aside. Contains a message.
+    MovedAside(String),
+    /// The file cannot be opened or read, and was left unchanged. Contains a message.
+    Unreadable(String),
+}
+
+/// Moves a file aside if it was read and does not begin as its format requires, or if it is not a regular file.
+pub fn set_aside_unless(path: &Path, has_format: impl Fn(&[u8]) -> bool) -> io::Result<Condition> {
     match head(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => Ok(None),
-        Ok(Some(head)) if has_format(&head) => Ok(None),
-        _ => set_aside(path).map(|aside| Some(message(path, &aside))),
+        Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => Ok(Condition::Usable),
+        Err(error) if !is_symbolic_link(path) || !leads_nowhere(&error) => {
+            Ok(Condition::Unreadable(unreadable(path, &error)))
+        }
+        Ok(Some(head)) if has_format(&head) => Ok(Condition::Usable),
+        Ok(_) | Err(_) => set_aside(path).map(|aside| Condition::MovedAside(message(path, &aside))),
     }
+}
+
+fn is_symbolic_link(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
+}
+
+/// Whether a link has no target, or is part of a loop of links.
+fn leads_nowhere(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::ELOOP) {
+        return true;
+    }
+    error.kind() == ErrorKind::NotFound
 }
 
 /// Whether a file begins with the magic bytes of its format, or ends within these.
@@ -49,6 +75,16 @@ pub fn begins_with(head: &[u8], magic: &[u8]) -> bool {
 pub fn message(path: &Path, aside: &Path) -> String {
     let aside = aside.file_name().unwrap_or_default().to_string_lossy();
     format!("{} was damaged; it was renamed to {aside}, and this run continues without it", path.display())
+}
+
+/// A message about a file or directory that may be intact.
+pub fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("{} cannot be read: {error}", path.display())
+}
+
+/// The same message for a run that does not need the file.
+pub fn continues_without(unreadable: &str) -> String {
+    format!("{unreadable}; it was left unchanged, and this run continues without it")
 }
 
 /// The first bytes of a regular file; `None` for a directory or a special file, which might block.
@@ -71,7 +107,8 @@ mod tests {
         let path = directory.path().join("log");
         for n in 1..=3 {
             std::fs::write(&path, format!("damage {n}")).unwrap();
-            let message = set_aside_unless(&path, |head| begins_with(head, b"magic")).unwrap().unwrap();
+            let condition = set_aside_unless(&path, |head| begins_with(head, b"magic")).unwrap();
+            let Condition::MovedAside(message) = condition else { panic!("{condition:?}") };
             assert!(message.contains("log was damaged") && message.contains("log.damaged"), "{message}");
         }
         for (name, n) in [("log.damaged", 1), ("log.damaged-2", 2), ("log.damaged-3", 3)] {
@@ -80,18 +117,36 @@ mod tests {
         assert!(!path.exists());
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn only_what_is_wrong_is_moved_and_not_what_cannot_be_opened() {
+        use std::os::unix::fs::symlink;
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        symlink("nowhere", path("dangling")).unwrap();
+        symlink("loop", path("loop")).unwrap();
+        for name in ["dangling", "loop"] {
+            let condition = set_aside_unless(&path(name), |_| true).unwrap();
+            assert!(matches!(condition, Condition::MovedAside(_)), "{name}");
+        }
+        // A path that cannot be resolved, also for root.
+        std::fs::write(path("file"), "x").unwrap();
+        let below_file = path("file").join("log");
+        assert!(matches!(set_aside_unless(&below_file, |_| true).unwrap(), Condition::Unreadable(_)));
+    }
+
     #[test]
     fn a_file_that_is_missing_empty_or_short_is_not_moved() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let moved = || set_aside_unless(&path, |head| begins_with(head, b"magic")).unwrap();
-        assert_eq!(moved(), None);
+        assert_eq!(moved(), Condition::Usable);
         for text in ["", "mag", "magic and more"] {
             std::fs::write(&path, text).unwrap();
-            assert_eq!(moved(), None, "{text}");
+            assert_eq!(moved(), Condition::Usable, "{text}");
         }
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(moved().is_some());
+        assert!(matches!(moved(), Condition::MovedAside(_)));
     }
 }

@@ -67,7 +67,17 @@ pub fn rule(path: &Path, head: &[u8]) -> Option<Rule> {
 fn is_named_as_image(path: &Path) -> bool {
     let is_image_ending = |ending: &&str| IMAGE_ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known));
     path.extension().and_then(|ending| ending.to_str()).filter(is_image_ending).is_some()
-        || path.file_name().and_then(|name| name.to_str()).is_some_and(is_uid)
+        || path.file_name().and_then(|name| name.to_str()).is_some_and(|name| is_uid(name) || is_numbered(name))
+}
+
+/// Whether a name without an ending is one that writers of media give to images: `IM000001`, `I10`, `MR-0001`. ISO 9660
+/// adds a version, `;1`.
+fn is_numbered(name: &str) -> bool {
+    let name = name.split_once(';').map_or(name, |(name, _)| name).trim_end_matches('.');
+    let number = name.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let letters = name.len() - number.len();
+    let digits = number.strip_prefix(['-', '_']).unwrap_or(number);
+    (1..=3).contains(&letters) && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_program(path: &Path, head: &[u8]) -> bool {
@@ -88,7 +98,9 @@ fn is_text(head: &[u8]) -> bool {
     let is_control = |byte: &u8| byte.is_ascii_control() && !b"\t\n\r\x0C\x1A\x1B".contains(byte);
     let ascii = head.iter().filter(|byte| byte.is_ascii_graphic()).count();
     // Erased storage reads as one value throughout.
-    ascii > 0 && !head.iter().any(is_control) && (std::str::from_utf8(head).is_ok() || ascii * 4 >= head.len())
+    // The last bytes may be the beginning of a character.
+    let is_utf8 = || std::str::from_utf8(head).map_or_else(|error| error.error_len().is_none(), |_| true);
+    ascii > 0 && !head.iter().any(is_control) && (is_utf8() || ascii * 4 >= head.len())
 }
 
 #[cfg(test)]
@@ -115,8 +127,29 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_the_head_cuts_within_a_character_is_text() {
+        for text in ["年月日。\u{3000}読んでください。", "Ωμέγα ", "🙂🙃"] {
+            let long = text.repeat(400).into_bytes();
+            for length in long.len() - 4..=long.len() {
+                assert_eq!(
+                    rule(Path::new("LIESMICH"), &[b"x ", &long[..length]].concat()),
+                    Some(Rule::Text),
+                    "{length}"
+                );
+            }
+        }
+        let bytes = [b"x ", &b"\xE5\x61\xE5\xE5"[..], &[0xE5; 100]].concat();
+        assert_eq!(rule(Path::new("LIESMICH"), &bytes), None, "invalid in the middle");
+    }
+
+    #[test]
     fn what_is_named_as_an_image_is_never_skipped() {
-        for name in ["1.2.840.113619.2", "x.dcm", "X.DCM", "x.IMA"] {
+        let usual = ["IM000001", "I10", "IM2", "im-0001", "IMG_0001", "MR1", "IM000001.;1", "I0000012;1"];
+        let others = ["README", "A1B", "IMAGE12", "1", "viewer2", "I10.TXT"];
+        for name in others {
+            assert_eq!(rule(Path::new(name), b"MZ\x90\0"), Some(Rule::Program), "{name}");
+        }
+        for name in ["1.2.840.113619.2", "x.dcm", "X.DCM", "x.IMA"].iter().chain(&usual) {
             assert_eq!(rule(Path::new(name), b"MZ\x90\0"), None, "{name}");
             assert_eq!(rule(Path::new(name), b"404 Not Found"), None, "{name}");
         }

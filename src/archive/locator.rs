@@ -106,6 +106,11 @@ impl Locator {
         self.targets.skip_reason(path)
     }
 
+    /// Why no walk reaches a file, if a link on the way to it points into a skipped directory.
+    pub fn skip_reason_behind_links(&self, path: &Path) -> Option<SkipReason> {
+        self.targets.skip_reason_resolved(&path.parent()?.canonicalize().ok()?)
+    }
+
     pub fn policy(&self) -> &Policy {
         &self.rules.policy
     }
@@ -122,6 +127,23 @@ impl Locator {
     /// The root or directory of `--target-root` that a path lies below, by its place among all.
     pub fn place(&self, path: &Path) -> Option<(usize, &Path)> {
         self.targets.place(path)
+    }
+
+    /// Whether the text of a path is below a root or a directory of `--target-root`, and its existing directory without links
+    /// as well.
+    pub fn holds(&self, file: &Path) -> bool {
+        self.targets.hold(file)
+    }
+
+    /// The file that a row names, if it is below a root or a directory of `--target-root`.
+    pub fn file_of_row(&self, stored: &str) -> Option<PathBuf> {
+        self.targets.file_of_row(stored)
+    }
+
+    /// The path that the index stores for a file, if that path names the same file: a file name of this system may contain a
+    /// separator of the PACS server. Only the text decides.
+    pub fn stored_path(&self, file: &Path) -> Option<String> {
+        self.targets.stored_path(file)
     }
 
     /// A rule of the site may take a file of this name for a pointer.
@@ -237,6 +259,11 @@ impl Locator {
         if self.targets.are_walked(&resolved) {
             let met = way.stub(Locality::Online, "what it leads to is indexed where it lies".into());
             return Seen { state: own, standing: Standing::MetElsewhere(met) };
+        }
+        let directory = if metadata.is_dir() { Some(&*resolved) } else { resolved.parent() };
+        let skipped = directory.filter(|_| !self.targets.allow(&resolved));
+        if let Some(reason) = skipped.and_then(|directory| self.targets.skip_reason_resolved(directory)) {
+            return stub(Locality::Unknown, format!("points into a directory that is not searched ({reason})"));
         }
         if metadata.is_dir() {
             return stub(Locality::Unknown, "leads to a directory, which is not followed: name it as a root".into());

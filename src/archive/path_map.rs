@@ -113,19 +113,24 @@ impl PathMap {
         self.0.iter().any(|mapping| path.starts_with(&mapping.from))
     }
 
-    /// The path for the index, or why it cannot be written.
-    pub fn to_index(&self, path: &Path) -> Result<String, NotText> {
+    /// The path for the index, or why the index cannot have one.
+    pub fn to_index(&self, path: &Path) -> Result<String, UnstorablePath> {
         for mapping in &self.0 {
             if let Ok(rest) = path.strip_prefix(&mapping.from) {
+                let is_windows = is_of_windows(&mapping.to);
                 let mut mapped = mapping.to.clone();
                 for component in rest.components() {
+                    let name = component.as_os_str().to_str().ok_or(UnstorablePath::NotText)?;
+                    if is_windows && !is_windows_name(name) {
+                        return Err(UnstorablePath::NotOnWindows);
+                    }
                     mapped.push('/');
-                    mapped.push_str(component.as_os_str().to_str().ok_or(NotText)?);
+                    mapped.push_str(name);
                 }
                 return Ok(mapped);
             }
         }
-        let text = path.to_str().ok_or(NotText)?;
+        let text = path.to_str().ok_or(UnstorablePath::NotText)?;
         Ok(if cfg!(windows) { text.replace('\\', "/") } else { text.to_owned() })
     }
 
@@ -155,14 +160,41 @@ impl PathMap {
     }
 }
 
-/// The path holds bytes that are no text.
-#[derive(Debug, PartialEq, Eq)]
-pub struct NotText;
+/// Why no row can name a file by its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnstorablePath {
+    NotText,
+    /// A path map gives the file a name on a Windows server that no file can have there. The server would open another file:
+    /// `\` separates directories, and `:` begins the name of a stream.
+    NotOnWindows,
+}
 
-impl fmt::Display for NotText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the path is not valid UTF-8, which the index cannot hold; rename it")
+impl UnstorablePath {
+    /// A stable code for lists.
+    pub fn code(self) -> &'static str {
+        match self {
+            UnstorablePath::NotText => "path-not-text",
+            UnstorablePath::NotOnWindows => "not-on-windows",
+        }
     }
+}
+
+impl fmt::Display for UnstorablePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            UnstorablePath::NotText => "the path is not valid UTF-8, which the index cannot hold; rename it",
+            UnstorablePath::NotOnWindows => {
+                "--path-map gives the path a name on a Windows server, and a file or directory in it has a name that Windows \
+                 cannot open: with one of \\ : * ? \" < > |, a control character, or a dot or space at its end; rename it"
+            }
+        })
+    }
+}
+
+/// Whether a file on Windows can have a name.
+fn is_windows_name(name: &str) -> bool {
+    let is_reserved = |c: char| c.is_ascii_control() || r#"\:*?"<>|"#.contains(c);
+    !name.contains(is_reserved) && !name.ends_with(['.', ' '])
 }
 
 /// An absolute path without `.`. Only the system can resolve `..`, since what stands before it may be a link; other
@@ -250,7 +282,7 @@ mod tests {
     fn a_path_that_is_no_text_is_refused_unless_it_is_mapped_away() {
         use std::os::unix::ffi::OsStrExt;
         let odd = Path::new(std::ffi::OsStr::from_bytes(b"/mnt/\xff/1.2"));
-        assert_eq!(map(&[]).to_index(odd), Err(NotText));
+        assert_eq!(map(&[]).to_index(odd), Err(UnstorablePath::NotText));
         let mapping = Mapping { from: odd.parent().unwrap().into(), to: "D:/X".into() };
         assert_eq!(PathMap::new(vec![mapping]).to_index(odd).unwrap(), "D:/X/1.2");
     }

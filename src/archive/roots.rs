@@ -80,6 +80,16 @@ impl Roots {
         &self.resolved
     }
 
+    /// Returns a path below a root in the spelling of the root, which may be a link. Other paths are returned unchanged.
+    pub fn as_given(&self, path: PathBuf) -> PathBuf {
+        if self.paths.iter().any(|root| path.starts_with(root)) {
+            return path;
+        }
+        let mut roots = self.paths.iter().zip(&self.resolved);
+        let given = roots.find_map(|(given, resolved)| Some(given.join(path.strip_prefix(resolved).ok()?)));
+        given.unwrap_or(path)
+    }
+
     /// What leads from a root to a path without links, if it lies below one.
     pub fn below_resolved<'p>(&self, path: &'p Path) -> Option<&'p Path> {
         self.resolved.iter().find_map(|root| path.strip_prefix(root).ok())

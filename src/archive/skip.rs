@@ -26,6 +26,8 @@ pub enum Rule {
     Text,
     /// A program on a medium, or a document, a font, a sound or a film that comes with one.
     Program,
+    /// Below a directory that no walk searches, and named in a list of files.
+    SkippedDirectory,
 }
 
 impl Rule {
@@ -40,6 +42,7 @@ impl Rule {
             Rule::NotSelected => "not selected",
             Rule::Text => "text",
             Rule::Program => "program or document",
+            Rule::SkippedDirectory => "in a directory that is not searched",
         }
     }
 }

@@ -13,6 +13,7 @@ const SAMPLE: usize = 50;
 /// A directory whose files all get their paths from the same path map, or from none.
 #[derive(Debug)]
 pub struct StoredRegion {
+    root: PathBuf,
     pub directory: PathBuf,
     /// The path that the index stores for the directory.
     pub stored: String,
@@ -47,34 +48,43 @@ pub fn regions(
     directories.extend(archives);
     let mut seen = HashSet::new();
     directories.retain(|directory| seen.insert(directory.clone()));
-    let region = |directory: &PathBuf| StoredRegion::new(directory, &directories, path_map, skipped, files);
+    let region = |directory: &PathBuf| {
+        let root = roots.iter().find(|root| directory.starts_with(root))?;
+        let place = RegionDirectory { root, directory, skipped };
+        place.is_walked().then(|| StoredRegion::new(&place, &directories, path_map, files))?
+    };
     directories.iter().filter_map(region).collect()
 }
 
 impl StoredRegion {
     fn new(
-        directory: &Path,
+        place: &RegionDirectory<'_>,
         directories: &[PathBuf],
         path_map: &PathMap,
-        skipped: &SkippedDirectories,
         files: Option<&[PathBuf]>,
     ) -> Option<Self> {
+        let RegionDirectory { root, directory, skipped } = *place;
         let is_other = |other: &&PathBuf| *other != directory && other.starts_with(directory);
         let others: Vec<PathBuf> = directories.iter().filter(is_other).cloned().collect();
-        let is_here = |path: &Path| path.starts_with(directory) && !others.iter().any(|other| path.starts_with(other));
+        let is_here = |path: &Path| {
+            path.starts_with(directory)
+                && !others.iter().any(|other| path.starts_with(other))
+                && path.parent().is_some_and(|parent| skipped.reason_on_the_way(root, parent).is_none())
+        };
         let files: Vec<PathBuf> = match files {
             Some(files) => files.iter().filter(|file| is_here(file)).take(SAMPLE).cloned().collect(),
-            None => files_in(directory, &others, skipped).take(SAMPLE).collect(),
+            None => place.files(&others).take(SAMPLE).collect(),
         };
         // A path that is not valid UTF-8 is rejected later, file by file.
         let stored = path_map.to_index(directory).ok().filter(|_| !files.is_empty())?;
         let mapped = path_map.directory_of(directory).filter(|_| Path::new(&stored) != directory);
-        Some(StoredRegion { directory: directory.into(), mapped: mapped.map(Path::to_owned), stored, files, others })
+        let (root, directory) = (root.to_owned(), directory.to_owned());
+        Some(StoredRegion { root, directory, mapped: mapped.map(Path::to_owned), stored, files, others })
     }
 
     /// All files of the region on disk.
     pub fn all_files<'r>(&'r self, skipped: &'r SkippedDirectories) -> impl Iterator<Item = PathBuf> + 'r {
-        files_in(&self.directory, &self.others, skipped)
+        RegionDirectory { root: &self.root, directory: &self.directory, skipped }.files(&self.others)
     }
 
     /// The directory of the archive that the region belongs to. Days of receipt are below it.
@@ -94,38 +104,56 @@ impl StoredRegion {
     }
 }
 
+/// A directory below a root, or the root itself.
+#[derive(Clone, Copy)]
+struct RegionDirectory<'d> {
+    root: &'d Path,
+    directory: &'d Path,
+    skipped: &'d SkippedDirectories,
+}
+
+impl<'d> RegionDirectory<'d> {
+    /// Whether a walk of the root reaches the directory: it follows no link to a directory.
+    fn is_walked(&self) -> bool {
+        let below_root = self.directory.ancestors().take_while(|above| *above != self.root);
+        below_root.into_iter().all(is_directory) && self.skipped.reason_on_the_way(self.root, self.directory).is_none()
+    }
+
+    /// The files that a walk finds below the directory, except for those below other directories.
+    fn files(self, others: &'d [PathBuf]) -> impl Iterator<Item = PathBuf> + 'd {
+        let RegionDirectory { root, directory, skipped } = self;
+        let is_walked = move |entry: &DirEntry| {
+            let is_skipped =
+                entry.depth() > 0 && entry.file_type().is_dir() && skipped.reason(root, entry.path()).is_some();
+            !is_skipped && !others.iter().any(|other| other == entry.path())
+        };
+        // Links to directories are not followed.
+        let is_directory =
+            |entry: &DirEntry| entry.file_type().is_dir() || entry.path_is_symlink() && entry.path().is_dir();
+        let is_file = move |entry: &DirEntry| !is_directory(entry) && skip::by_name(entry.file_name()).is_none();
+        let entries = WalkDir::new(directory).follow_root_links(directory == root).into_iter();
+        entries.filter_entry(is_walked).flatten().filter(is_file).map(DirEntry::into_path)
+    }
+}
+
+/// Whether a path is a directory, and no link to one.
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
+}
+
 /// The path of a directory below another, regardless of the case of its name, if it exists.
 fn named_below(directory: &Path, names: &[&str]) -> Option<PathBuf> {
     names.iter().try_fold(directory.to_owned(), |directory, name| {
         let exact = directory.join(name);
-        if exact.is_dir() {
+        if is_directory(&exact) {
             return Some(exact);
         }
         let mut entries = std::fs::read_dir(&directory).ok()?.flatten();
         let is_named = |entry: &std::fs::DirEntry| {
             entry.file_name().to_str().is_some_and(|other| other.to_lowercase() == name.to_lowercase())
         };
-        entries.find(is_named).map(|entry| entry.path()).filter(|path| path.is_dir())
+        entries.find(|entry| is_named(entry) && is_directory(&entry.path())).map(|entry| entry.path())
     })
-}
-
-/// The files below a directory, except for those below other directories.
-fn files_in<'d>(
-    directory: &'d Path,
-    others: &'d [PathBuf],
-    skipped: &'d SkippedDirectories,
-) -> impl Iterator<Item = PathBuf> + 'd {
-    let is_walked = |entry: &DirEntry| {
-        let is_skipped =
-            entry.depth() > 0 && entry.file_type().is_dir() && skipped.reason(directory, entry.path()).is_some();
-        !is_skipped && !others.iter().any(|other| other == entry.path())
-    };
-    // Links to directories are not followed.
-    let is_directory =
-        |entry: &DirEntry| entry.file_type().is_dir() || entry.path_is_symlink() && entry.path().is_dir();
-    let is_file = move |entry: &DirEntry| !is_directory(entry) && skip::by_name(entry.file_name()).is_none();
-    let entries = WalkDir::new(directory).follow_root_links(true).into_iter().filter_entry(is_walked).flatten();
-    entries.filter(is_file).map(DirEntry::into_path)
 }
 
 #[cfg(test)]
@@ -158,5 +186,40 @@ mod tests {
         let found = regions(&roots, &path_map, &beside, &SkippedDirectories::default(), None);
         let directories: Vec<&PathBuf> = found.iter().map(|region| &region.directory).collect();
         assert_eq!(directories, [&path("dicom"), &path("beside")], "no file is beside them");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn regions_hold_the_files_that_a_walk_finds() {
+        let site = tempfile::tempdir().unwrap();
+        let path = |name: &str| site.path().join(name);
+        for file in ["dicom/2019/1.2", "share/trashbox/1.3", "elsewhere/1.4", "dicom/@Recycle/1.5"] {
+            std::fs::create_dir_all(path(file).parent().unwrap()).unwrap();
+            std::fs::write(path(file), "x").unwrap();
+        }
+        // Links to directories, which no walk follows.
+        std::os::unix::fs::symlink("../elsewhere", path("dicom/current")).unwrap();
+        std::os::unix::fs::symlink("2019", path("dicom/Latest")).unwrap();
+        let path_map = PathMap::new(vec![
+            format!("{}=D:/DICOM", path("dicom").display()).parse().unwrap(),
+            format!("{}=D:/DICOM/current", path("dicom/current").display()).parse().unwrap(),
+        ]);
+        let skipped = SkippedDirectories::default();
+        let stored = |root: &str, names: &[&str], files: Option<&[PathBuf]>| {
+            let configured = ArchiveDirectories::new(names.iter().map(|name| (*name).to_owned()).collect());
+            let found = regions(&[path(root)], &path_map, &configured, &skipped, files);
+            found.into_iter().map(|region| (region.stored, region.files)).collect::<Vec<_>>()
+        };
+        let of_walk = vec![("D:/DICOM".to_owned(), vec![path("dicom/2019/1.2")])];
+        for names in [&["D:/DICOM"][..], &["E:/X"], &["D:/DICOM/current"], &["D:/DICOM/latest"]] {
+            assert_eq!(stored("dicom", names, None), of_walk, "{names:?}");
+        }
+        assert_eq!(stored("dicom", &["E:/X"], Some(&[path("dicom/@Recycle/1.5")])), [], "a file that is skipped");
+        // A name that counts directly below a root only.
+        let share = path("share").display().to_string();
+        let configured = ArchiveDirectories::new(vec![share.clone()]);
+        let found = regions(&[site.path().to_owned()], &PathMap::default(), &configured, &skipped, None);
+        let found = found.into_iter().find(|region| region.stored == share).map(|region| region.files);
+        assert_eq!(found, Some(vec![path("share/trashbox/1.3")]));
     }
 }

@@ -62,6 +62,12 @@ impl Targets {
         self.skipped.reason_on_the_way(root, path.parent()?)
     }
 
+    /// Why no walk of a root reaches a directory whose path has no links.
+    pub fn skip_reason_resolved(&self, resolved: &Path) -> Option<SkipReason> {
+        let root = self.roots.resolved().iter().find(|root| resolved.starts_with(root))?;
+        self.skipped.reason_on_the_way(root, resolved)
+    }
+
     pub fn allow(&self, resolved: &Path) -> bool {
         self.allowed.iter().any(|(_, root)| resolved.starts_with(root))
     }
@@ -73,6 +79,31 @@ impl Targets {
         }
         let all = self.roots.paths().iter().chain(self.allowed.iter().map(|(given, _)| given));
         all.enumerate().find(|(_, root)| path.starts_with(root)).map(|(n, root)| (n, root.as_path()))
+    }
+
+    /// Whether the text of a path is below a root or an allowed directory, and its existing directory without links as well.
+    pub fn hold(&self, file: &Path) -> bool {
+        let below = self.place(file).and_then(|(_, root)| file.strip_prefix(root).ok());
+        let has_name = |below: &Path| {
+            below.file_name().is_some() && below.components().all(|component| component != Component::ParentDir)
+        };
+        let directory = file.parent().and_then(|directory| directory.canonicalize().ok());
+        below.is_some_and(has_name) && directory.is_none_or(|directory| self.is_below_without_links(&directory))
+    }
+
+    /// The file that a row names, if a root or an allowed directory holds the file.
+    pub fn file_of_row(&self, stored: &str) -> Option<PathBuf> {
+        self.named_by_row(stored).filter(|file| self.hold(file))
+    }
+
+    /// The path that the index stores for a file, if that path names the same file. Only the text decides.
+    pub fn stored_path(&self, file: &Path) -> Option<String> {
+        let stored = self.path_map.to_index(file).ok()?;
+        (self.named_by_row(&stored).as_deref() == Some(file)).then_some(stored)
+    }
+
+    fn named_by_row(&self, stored: &str) -> Option<PathBuf> {
+        Some(self.roots.as_given(self.path_map.from_index(stored)?))
     }
 
     /// A file below a root, without the links that lead to the root: on the way from there none is followed.

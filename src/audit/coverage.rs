@@ -22,6 +22,7 @@ pub struct Coverage {
 #[derive(Debug)]
 struct Unreadable {
     why: String,
+    is_directory: bool,
     /// The number of rows that are left out.
     rows: u64,
 }
@@ -29,8 +30,14 @@ struct Unreadable {
 impl Coverage {
     /// Records a directory that cannot be listed.
     pub fn add_unreadable(&self, directory: PathBuf, error: &io::Error) {
-        let unreadable = Unreadable { why: error.to_string(), rows: 0 };
+        let unreadable = Unreadable { why: error.to_string(), is_directory: true, rows: 0 };
         poisoned(&self.unreadable).entry(directory).or_insert(unreadable);
+    }
+
+    /// Records an entry of a directory that may be a file or a directory itself.
+    pub fn add_unreadable_entry(&self, entry: PathBuf, error: &io::Error) {
+        let unreadable = Unreadable { why: error.to_string(), is_directory: false, rows: 0 };
+        poisoned(&self.unreadable).entry(entry).or_insert(unreadable);
     }
 
     pub fn add_skipped(&self, kind: DirectoryKind) {
@@ -72,12 +79,15 @@ impl Coverage {
 
     /// A finding for each directory that cannot be listed.
     pub fn findings(&self) -> Vec<Finding> {
-        let finding = |(directory, Unreadable { why, rows }): (&PathBuf, &Unreadable)| Finding {
+        let finding = |(path, Unreadable { why, is_directory, rows }): (&PathBuf, &Unreadable)| Finding {
             check: UNREADABLE_DIRECTORY,
             severity: Severity::Error,
             uid: None,
-            path: Some(text(directory)),
-            detail: format!("{why}; {rows} rows that name files below are not compared"),
+            path: Some(text(path)),
+            detail: match is_directory {
+                true => format!("{why}; {rows} rows that name files below are not compared"),
+                false => format!("a file or directory whose kind cannot be read: {why}; {rows} rows are not compared"),
+            },
             mend: None,
         };
         poisoned(&self.unreadable).iter().map(finding).collect()
@@ -102,5 +112,9 @@ mod tests {
         coverage.add(later);
         assert_eq!(coverage.unreadable(), (2, 2));
         assert!(coverage.findings()[0].detail.ends_with("; 2 rows that name files below are not compared"));
+        coverage.add_unreadable_entry("/d/entry".into(), &denied());
+        assert!(coverage.leave_out(Path::new("/d/entry")) && coverage.leave_out(Path::new("/d/entry/1")));
+        let detail = &coverage.findings()[2].detail;
+        assert!(detail.starts_with("a file or directory") && detail.ends_with("; 2 rows are not compared"), "{detail}");
     }
 }

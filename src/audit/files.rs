@@ -235,9 +235,10 @@ impl Audit<'_> {
             let file = File { reading, row };
             for (check, tells) in self.plan.of_files() {
                 if let Some(detail) = tells(&file) {
+                    let can_insert = check.name == "unindexed-file" && self.plan.locator.stored_path(&path).is_some();
+                    let mend = (can_insert && path.to_str().is_some()).then_some(Mend::Insert);
                     let path = Some(text(&path));
                     let (uid, severity) = (uid.clone(), check.severity);
-                    let mend = (check.name == "unindexed-file").then_some(Mend::Insert);
                     self.done.findings.push(Finding { check: check.name, severity, uid, path, detail, mend });
                 }
             }
@@ -328,9 +329,8 @@ impl Plan<'_> {
                     poisoned(&lost_root).get_or_insert((path, error));
                     return Err(Enough);
                 }
-                Found::UnreadableDirectory { path, error } | Found::Unreadable { path, error } => {
-                    coverage.add_unreadable(path, &error);
-                }
+                Found::UnreadableDirectory { path, error } => coverage.add_unreadable(path, &error),
+                Found::Unreadable { path, error } => coverage.add_unreadable_entry(path, &error),
                 Found::SkippedDirectory { reason, .. } => coverage.add_skipped(reason.kind),
                 Found::Special(_) | Found::Directory { .. } | Found::Earlier(_) => {}
             }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::finding::{Finding, Severity};
+use super::replica::{A_PATIENT, Compared, Difference};
 use super::report::AuditReport;
 use crate::progress::text;
 
@@ -44,7 +45,10 @@ pub fn page(report: &AuditReport<'_>, census: &Census, made_at: &str) -> String 
     if let Some(alarm) = &report.done.alarm {
         let _ = writeln!(out, "<p class=\"alarm\">{}</p>", escaped(alarm));
     }
-    for line in [report.scope.checks(), report.scope.place()] {
+    let replica = report.compared.map(Compared::to_string);
+    for line in
+        [report.scope.checks(), report.scope.place()].into_iter().chain(replica).chain(report.missing_rights.clone())
+    {
         let _ = writeln!(out, "<p class=\"note\">{}</p>", escaped(&line));
     }
     if let Some(gaps) = report.scope.gaps() {
@@ -57,6 +61,7 @@ pub fn page(report: &AuditReport<'_>, census: &Census, made_at: &str) -> String 
     chart(&mut out, "Images by modality", &most(by_modality.iter().cloned().collect()));
     out.push_str("</div>\n");
     table(&mut out, findings, report);
+    differences(&mut out, report.differences());
     let _ = write!(out, "<script>{SCRIPT}</script>\n</body></html>\n");
     out
 }
@@ -73,7 +78,9 @@ fn figures(out: &mut String, report: &AuditReport<'_>) {
         ("for information", of(Severity::Info), "info"),
     ];
     out.push_str("<dl class=\"figures\">\n");
-    for (what, count, class) in figures {
+    let differ =
+        report.compared.map(|compared| ("rows that differ on the replica", compared.differences.len() as u64, "error"));
+    for (what, count, class) in figures.into_iter().chain(differ) {
         let class = if count > 0 { class } else { "" };
         let _ = writeln!(out, "<div class=\"{class}\"><dt>{what}</dt><dd>{}</dd></div>", text::count(count));
     }
@@ -112,6 +119,9 @@ fn chart(out: &mut String, title: &str, bars: &[(String, u64)]) {
 }
 
 fn table(out: &mut String, findings: &[Finding], report: &AuditReport<'_>) {
+    if findings.is_empty() && !report.differences().is_empty() {
+        return;
+    }
     if findings.is_empty() {
         let nothing = match report.scope.is_finished {
             true => report.scope.nothing_found().replacen("nothing", "Nothing was", 1),
@@ -142,6 +152,24 @@ fn table(out: &mut String, findings: &[Finding], report: &AuditReport<'_>) {
     out.push_str("</tbody></table>\n");
     if findings.len() > ROWS {
         let _ = writeln!(out, "<p>The first {} of {}.</p>", ROWS, text::count(findings.len() as u64));
+    }
+}
+
+/// The rows that differ between the index and its replica.
+fn differences(out: &mut String, differences: &[Difference]) {
+    if differences.is_empty() {
+        return;
+    }
+    out.push_str(
+        "<h2>Replica</h2>\n<table class=\"findings\"><thead><tr><th>table</th><th>row</th><th>difference</th></tr></thead><tbody>\n",
+    );
+    for Difference { table, key, what } in differences.iter().take(ROWS) {
+        let key = escaped(key.as_deref().unwrap_or(A_PATIENT));
+        let _ = writeln!(out, "<tr><td class=\"error\">{table}</td><td>{key}</td><td>{what}</td></tr>");
+    }
+    out.push_str("</tbody></table>\n");
+    if differences.len() > ROWS {
+        let _ = writeln!(out, "<p>The first {ROWS} of {}.</p>", text::count(differences.len() as u64));
     }
 }
 

@@ -14,7 +14,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::coverage::UNREADABLE_DIRECTORY;
 use super::finding::Finding;
 use super::scope::Scope;
-use crate::damaged;
+use super::{checks, text};
+use crate::damaged::{self, Condition};
 use crate::error::{Error, Result};
 
 /// How findings compare with those of the audit before. Only what both audits covered is compared.
@@ -54,6 +55,12 @@ impl FindingsFile {
         self.obstacle().map_or(Ok(()), |why| Err(refused(why)))
     }
 
+    /// Whether the file exists and cannot be opened. It may be intact, and is not replaced.
+    pub fn is_unreadable(&self) -> bool {
+        let head = damaged::head(self.path());
+        head.is_err_and(|error| error.kind() != ErrorKind::NotFound)
+    }
+
     /// The reason why a file of the user must not be replaced.
     fn obstacle(&self) -> Option<String> {
         let FindingsFile::Named(path) = self else { return None };
@@ -90,20 +97,21 @@ impl Last {
         Last { made_at: made_at.as_second(), scope: scope.clone(), findings: hashes }
     }
 
-    /// Reads the findings of the audit before, if there was one, and returns a message if they are damaged. In the state
-    /// directory, a file of another kind is moved aside.
+    /// Reads the findings of the audit before, if there was one, and returns a message if they are damaged or cannot be read.
+    /// In the state directory, a file of another kind is moved aside.
     pub fn read(file: &FindingsFile) -> (Option<Self>, Option<String>) {
         let lost = |why: String| format!("the findings of the last audit cannot be used: {why}");
         let has_format = |head: &[u8]| head.is_empty() || damaged::begins_with(head, MAGIC);
         let checked = match file {
             FindingsFile::Kept(path) => damaged::set_aside_unless(path, has_format),
-            FindingsFile::Named(_) => file.obstacle().map_or(Ok(None), |why| Err(io::Error::other(why))),
+            FindingsFile::Named(_) => file.obstacle().map_or(Ok(Condition::Usable), |why| Err(io::Error::other(why))),
         };
         let file = file.path();
         match checked {
             Err(error) => return (None, Some(lost(format!("{}: {error}", file.display())))),
-            Ok(Some(message)) => return (None, Some(lost(message))),
-            Ok(None) => {}
+            Ok(Condition::MovedAside(message)) => return (None, Some(lost(message))),
+            Ok(Condition::Unreadable(message)) => return (None, Some(lost(damaged::continues_without(&message)))),
+            Ok(Condition::Usable) => {}
         }
         match std::fs::read(file) {
             Ok(bytes) if bytes.is_empty() => (None, None),
@@ -137,7 +145,7 @@ impl Last {
         Timestamp::from_second(self.made_at).unwrap_or_default()
     }
 
-    /// Whether a finding is new; `None` if the audit before did not look for it.
+    /// Whether a finding is new; `None` if the audit before did not look for it, or could not.
     pub fn is_new(&self, finding: &Finding, scope: &Scope) -> Option<bool> {
         if !self.scope.is_of_same_place(scope) || !self.scope.has_looked_for(finding.check) {
             return None;
@@ -145,7 +153,23 @@ impl Last {
         let had = self.findings.get(finding.check).is_some_and(|hashes| hashes.contains(&hash(finding)));
         // A deeper look detects older damage; directories are listed at any level.
         let is_of_any_level = finding.check == UNREADABLE_DIRECTORY;
-        (had || is_of_any_level || self.scope.level >= scope.level).then_some(!had)
+        let has_looked = is_of_any_level || self.scope.level >= scope.level && self.has_listed_place_of(finding, scope);
+        (had || has_looked).then_some(!had)
+    }
+
+    /// Whether the audit before could list the directories above the file of a finding. A finding without a known file may
+    /// be anywhere, unless its check reads tables alone.
+    fn has_listed_place_of(&self, finding: &Finding, scope: &Scope) -> bool {
+        if !self.scope.has_unreadable_directories || checks::is_of_tables(finding.check) {
+            return true;
+        }
+        let unreadable = |directory: &Path| {
+            let found =
+                |hashes: &HashSet<u64>| hashes.contains(&hash_of(UNREADABLE_DIRECTORY, "", &text(directory), ""));
+            self.findings.get(UNREADABLE_DIRECTORY).is_some_and(found)
+        };
+        let file = finding.path.as_deref().and_then(|path| scope.file_of(path));
+        file.is_some_and(|file| !file.ancestors().any(unreadable))
     }
 
     /// Compares this audit with the one before; `None` if that looked at other rows and files.
@@ -188,10 +212,13 @@ fn decode(bytes: &[u8]) -> std::result::Result<Last, Unusable> {
 /// A hash of a finding, the same however its detail is worded.
 fn hash(finding: &Finding) -> u64 {
     let Finding { check, uid, path, detail, .. } = finding;
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
     // The detail of a patient is all that identifies the finding.
     let detail = if uid.is_none() && path.is_none() { detail } else { "" };
-    xxh3_64(format!("{check}\0{}\0{}\0{detail}", text(uid), text(path)).as_bytes())
+    hash_of(check, uid.as_deref().unwrap_or_default(), path.as_deref().unwrap_or_default(), detail)
+}
+
+fn hash_of(check: &str, uid: &str, path: &str, detail: &str) -> u64 {
+    xxh3_64(format!("{check}\0{uid}\0{path}\0{detail}").as_bytes())
 }
 
 #[cfg(test)]
@@ -265,6 +292,31 @@ mod tests {
         assert_eq!((same.new, same.still, same.not_compared), (1, 1, 1));
         let deeper = of(Depth::Header);
         assert_eq!((deeper.new, deeper.still, deeper.not_compared), (0, 1, 2));
+    }
+
+    #[test]
+    fn nothing_is_new_where_the_audit_before_could_not_list_a_directory() {
+        let at = |check, uid: Option<&str>, path: Option<&str>| Finding {
+            uid: uid.map(str::to_owned),
+            path: path.map(str::to_owned),
+            ..finding(check, "")
+        };
+        let made = ["missing-file", "header-differs", "image-without-series", "unindexed-file"];
+        let maps = |scope: Scope| Scope { path_maps: vec!["/a=D:/A".into()], ..scope };
+        let scope_before = Scope { has_unreadable_directories: true, ..maps(scope(Depth::Full, &made, true)) };
+        let closed = at(UNREADABLE_DIRECTORY, None, Some("/a/closed"));
+        let last = Last::new(Timestamp::UNIX_EPOCH, &scope_before, &[closed, finding("missing-file", "1.2.1")]);
+        let now = maps(scope(Depth::Full, &made, true));
+        let is_new = |check, uid, path| last.is_new(&at(check, uid, path), &now);
+        assert_eq!(is_new("missing-file", Some("1.2.2"), Some("D:/A/closed/deep/x")), None);
+        assert_eq!(is_new("unindexed-file", Some("1.2.2"), Some("/a/closed/x")), None);
+        assert_eq!(is_new("header-differs", Some("1.2.2"), None), None, "a place that is not known");
+        assert_eq!(is_new("missing-file", Some("1.2.2"), Some("E:/x")), None, "a path below no root");
+        assert_eq!(is_new("missing-file", Some("1.2.2"), Some("D:/A/closed2/x")), Some(true));
+        assert_eq!(is_new("unindexed-file", Some("1.2.2"), Some("/b/x")), Some(true));
+        assert_eq!(is_new("image-without-series", Some("1.2.2"), None), Some(true), "tables alone");
+        assert_eq!(is_new("missing-file", Some("1.2.1"), None), Some(false));
+        assert_eq!(is_new(UNREADABLE_DIRECTORY, None, Some("/a/closed/deep")), Some(true));
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub struct Head {
     /// The path maps of the audit.
     #[serde(default, rename = "path-map")]
     pub path_map: Vec<String>,
+    /// The directories beside the roots that links and pointer files may point to.
+    #[serde(default, rename = "target-roots", skip_serializing_if = "Vec::is_empty")]
+    pub target_roots: Vec<PathBuf>,
     /// Why the plan may lack steps: the audit was interrupted, or compared a part of the archive. Empty if the audit was complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub incomplete_because: Vec<String>,
@@ -37,12 +40,13 @@ pub struct Head {
 
 impl Head {
     /// The first line of the plan of an audit with this scope.
-    pub fn new(scope: &Scope, roots: Vec<PathBuf>) -> Self {
+    pub fn new(scope: &Scope, roots: &[PathBuf], target_roots: &[PathBuf]) -> Self {
         Head {
             plan: FORM,
             index: scope.index.clone(),
-            roots,
+            roots: roots.to_vec(),
             path_map: scope.path_maps.clone(),
+            target_roots: target_roots.to_vec(),
             incomplete_because: scope.gaps.clone(),
             checksum: None,
         }
@@ -78,6 +82,13 @@ pub enum Action {
 }
 
 impl Action {
+    /// The key of the row that the action is about.
+    pub fn key(&self) -> &str {
+        match self {
+            Action::Set { key, .. } | Action::RemoveImage { key, .. } | Action::Insert { key, .. } => key,
+        }
+    }
+
     /// The keys of its line beside those of every line.
     fn keys(&self) -> &'static [&'static str] {
         match self {
@@ -102,6 +113,7 @@ fn is_enabled(finding: &Finding) -> bool {
 pub fn step(finding: &Finding) -> Option<Step> {
     let key = finding.uid.clone()?;
     let action = match finding.mend.clone()? {
+        Mend::Set { from, to, .. } if from == to => return None,
         Mend::Set { table, column, from, to } => Action::Set { table, key, column, from, to },
         Mend::Insert => Action::Insert { key, file: finding.path.clone()?.into() },
         Mend::RemoveImage => Action::RemoveImage { key, path: finding.path.clone()? },

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::Done;
 use super::finding::{Finding, Severity};
 use super::last::{Last, Since};
-use super::replica::{Compared, Difference};
+use super::replica::{A_PATIENT, Compared, Difference};
 use super::scope::Scope;
 use crate::archive::skipped_directories::describe_counts;
 use crate::exit::Exit;
@@ -36,6 +36,10 @@ pub struct AuditReport<'a> {
     pub json: Option<PathBuf>,
     /// Former reports that an interrupted audit has not replaced.
     pub not_replaced: Vec<PathBuf>,
+    /// The plan that was not written because of an alarm.
+    pub withheld_plan: Option<PathBuf>,
+    /// Which rights are missing to read the configuration of the PACS.
+    pub missing_rights: Option<String>,
 }
 
 /// As many findings of a check are shown; the file has all.
@@ -59,7 +63,7 @@ impl AuditReport<'_> {
         }
     }
 
-    fn differences(&self) -> &[Difference] {
+    pub fn differences(&self) -> &[Difference] {
         self.compared.map_or(&[], |compared| &compared.differences)
     }
 
@@ -80,6 +84,7 @@ impl AuditReport<'_> {
         line(shown(&self.scope.checks()));
         line(shown(&self.scope.place()));
         self.scope.gaps().into_iter().for_each(&mut line);
+        self.missing_rights.iter().for_each(|message| line(shown(message)));
         let (directories, left_out) = done.coverage.unreadable();
         if directories > 0 {
             let [directories, left_out] = [directories, left_out].map(text::count);
@@ -110,11 +115,10 @@ impl AuditReport<'_> {
                 line("  ...".into());
             }
         }
-        if let Some(Compared { rows, differences, .. }) = self.compared {
-            let [rows, differ] = [*rows, differences.len() as u64].map(text::count);
-            line(format!("\nreplica: {rows} rows compared, {differ} differ"));
-            for Difference { table, key, what } in differences.iter().take(SHOWN * SHOWN) {
-                line(format!("  {table} {}: {what}", key.as_deref().unwrap_or("(a patient)")));
+        if let Some(compared) = self.compared {
+            line(format!("\n{compared}"));
+            for Difference { table, key, what } in compared.differences.iter().take(SHOWN * SHOWN) {
+                line(format!("  {table} {}: {what}", key.as_deref().unwrap_or(A_PATIENT)));
             }
         }
         if let Some(json) = &self.json {
@@ -122,6 +126,10 @@ impl AuditReport<'_> {
         }
         for path in &self.not_replaced {
             line(format!("\nnot replaced, because this audit was interrupted: {}", text::path(path)));
+        }
+        if let Some(plan) = &self.withheld_plan {
+            let outcome = if plan.exists() { "not replaced" } else { "not written" };
+            line(format!("\n{outcome}, because of the alarm: {}", text::path(plan)));
         }
         out
     }
@@ -138,7 +146,8 @@ impl AuditReport<'_> {
             Some(count(new, "new")),
             Some(count(still, "still there")),
             gone.map(|gone| count(gone, "gone")),
-            (not_compared > 0).then(|| count(not_compared, "findings of checks that it did not make: not compared")),
+            (not_compared > 0)
+                .then(|| count(not_compared, "findings that it did not look for or could not see: not compared")),
         ];
         let counts: Vec<String> = counts.into_iter().flatten().collect();
         Some(format!("since the audit of {local}: {}", counts.join(", ")))
@@ -171,6 +180,9 @@ impl AuditReport<'_> {
             "files": self.done.files,
             "rows": self.done.rows,
             "stubs": self.done.stubs,
+            "replica": self.compared.map(|compared| json!({
+                "index": compared.name, "rows": compared.rows, "differences": compared.differences.len(),
+            })),
         })
     }
 

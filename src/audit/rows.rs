@@ -187,14 +187,21 @@ impl Audit<'_> {
             from: Some(row.path.clone()),
             to: Some(to),
         };
+        let locator = self.plan.locator;
         for (check, tells) in self.plan.of_rows() {
             if let Some(detail) = tells(&looked) {
+                // A repair must be able to do what is planned.
                 let mend = match &looked {
                     Row { moved_to: Some(to), .. } if check.name == "moved-file" => {
-                        self.plan.naming.path_map.to_index(to).ok().map(set_path)
+                        locator.stored_path(to).map(set_path)
                     }
-                    Row { unmapped: Some(to), .. } if check.name == "unmapped-path" => Some(set_path(to.clone())),
-                    Row { at_path: AtPath::Nothing, .. } if check.name == "missing-file" => Some(Mend::RemoveImage),
+                    Row { unmapped: Some(to), .. } if check.name == "unmapped-path" => {
+                        let path = locator.file_of_row(to).and_then(|file| locator.stored_path(&file));
+                        path.filter(|path| path == to).map(set_path)
+                    }
+                    Row { at_path: AtPath::Nothing, .. } if check.name == "missing-file" => {
+                        locator.file_of_row(&row.path).map(|_| Mend::RemoveImage)
+                    }
                     _ => None,
                 };
                 let (uid, path) = (Some(row.sop_instance_uid.clone()), Some(row.path.clone()));
@@ -286,12 +293,7 @@ impl Plan<'_> {
     /// The same, and whether a path map covers the path of the index.
     fn locate(&self, path: &str) -> Option<(PathBuf, bool)> {
         let (here, is_covered) = self.naming.path_map.locate(path)?;
-        if self.root_of(&here).is_some() {
-            return Some((here, is_covered));
-        }
-        let mut roots = self.roots.paths().iter().zip(self.roots.resolved());
-        let given = roots.find_map(|(given, resolved)| Some(given.join(here.strip_prefix(resolved).ok()?)));
-        Some((given.unwrap_or(here), is_covered))
+        Some((self.roots.as_given(here), is_covered))
     }
 
     /// The path by which the PACS knows the file of a row, if the row has another one. `elsewhere` is the file that holds

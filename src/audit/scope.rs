@@ -1,10 +1,13 @@
 //! The scope of an audit, which each of its reports states.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::checks::{Asks, CHECKS, Check};
 use super::coverage::UNREADABLE_DIRECTORY;
 use super::{Depth, Done, Plan};
+use crate::archive::PathMap;
 
 /// The maximum number of checks that a line names one by one.
 const NAMED: usize = 6;
@@ -71,6 +74,12 @@ impl Scope {
     /// Whether the audit would have had the findings of a check. Every audit reports unreadable directories.
     pub fn has_looked_for(&self, check: &str) -> bool {
         check == UNREADABLE_DIRECTORY || self.made.iter().any(|made| made == check)
+    }
+
+    /// The file below a root that a path in a finding names: a path of this system, or a stored one.
+    pub fn file_of(&self, path: &str) -> Option<PathBuf> {
+        let path_map = PathMap::new(self.path_maps.iter().filter_map(|text| text.parse().ok()).collect());
+        path_map.from_index(path).filter(|file| self.roots.iter().any(|root| file.starts_with(root)))
     }
 
     /// `nothing found`, or by which checks.

@@ -93,7 +93,7 @@ pub struct Audit {
     #[arg(long, value_name = "FROM=TO")]
     pub path_map: Vec<String>,
 
-    /// Do not report paths that are in no archive directory of the PACS and like no path in the index
+    /// Do not report roots whose paths the PACS may not know
     #[arg(long)]
     pub allow_unmapped_paths: bool,
 
@@ -108,11 +108,14 @@ pub struct Audit {
 /// Applies what an audit has planned.
 #[derive(Debug, Args)]
 pub struct Repair {
-    /// The plan that `audit --plan` has written
+    /// A plan of `audit --plan`; steps that cannot be done are skipped
     #[arg(required_unless_present = "undo")]
     pub plan: Option<PathBuf>,
 
-    /// A TOML file with settings, named like the options; `roots` are those of --root, and keys of other commands are ignored
+    /// A TOML file with settings, named like the options; `roots` are those of --root
+    ///
+    /// Instances are inserted with the settings that `reindex` reads from the file. `yes`, `allow-unmapped-paths`, `plan` and
+    /// `undo` are not read from the file for a repair.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -127,18 +130,18 @@ pub struct Repair {
     #[arg(long, value_name = "FROM=TO")]
     pub path_map: Vec<String>,
 
-    /// Store paths that are in no archive directory of the PACS and like no path in the index
+    /// Store paths that the PACS may not know, as the start of the run lists them
     #[arg(long)]
     pub allow_unmapped_paths: bool,
 
     #[command(flatten)]
     pub stubs: Stubs,
 
-    /// A new file for what takes the changes back
+    /// Record in a new FILE how to revert the changes
     #[arg(long, value_name = "FILE", required_unless_present = "undo")]
     pub undo_file: Option<PathBuf>,
 
-    /// Take back what a repair has done, by its undo file
+    /// Revert the repair that wrote this undo file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["plan", "undo_file"])]
     pub undo: Option<PathBuf>,
 

@@ -168,7 +168,7 @@ pub struct Writing {
     #[arg(long, value_name = "FROM=TO")]
     pub path_map: Vec<String>,
 
-    /// Store paths that are in no archive directory of the PACS and like no path in the index
+    /// Store paths that the PACS may not know, as the start of the run lists them
     #[arg(long)]
     pub allow_unmapped_paths: bool,
 

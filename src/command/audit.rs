@@ -27,8 +27,8 @@ use crate::index::location::Access;
 use crate::pipeline::Stop;
 use crate::progress;
 use crate::progress::notice::note;
-use crate::settings::StateDirectory;
 use crate::settings::audit::{Audit, ReportFiles};
+use crate::settings::{self, StateDirectory};
 
 pub fn run(typed: &cli::Audit) -> Result<Exit> {
     let settings = Audit::resolve(typed)?;
@@ -40,7 +40,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     }
     let tables = settings.location.prepare(Access::DryRun)?;
     settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make)?;
-    let Comparison { paths, doubts } = compare_paths(&settings)?;
+    let Comparison { paths, doubts, missing_rights } = compare_paths(&settings)?;
     let naming = Naming { path_map: settings.path_map.clone(), directories: paths.directories };
     let mut inspector = Inspector::new(&settings.location, &tables)?;
     let (begun, made_at) = (Instant::now(), now());
@@ -59,7 +59,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         scratch: std::env::temp_dir(),
         stop: &stop,
         watch: &watch,
-        index: settings.location.shown(),
+        index: settings::name(&settings.location),
     };
     let mut done = std::thread::scope(|scope| {
         scope.spawn(|| watch.show(observer.as_mut()));
@@ -87,10 +87,13 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         fail_on: settings.fail_on,
         json: settings.reports.json.as_ref().map(|file| file.path.clone()),
         not_replaced: Vec::new(),
+        withheld_plan: None,
+        missing_rights,
     };
-    let head = plan::Head::new(&scope, settings.roots.paths().to_vec());
+    let head = plan::Head::new(&scope, settings.roots.paths(), settings.locator.target_roots());
     let written = write_reports(&settings.reports, &report, head, &mut inspector);
     report.not_replaced = written.not_replaced;
+    report.withheld_plan = written.withheld_plan;
     let has_failed = |path: &PathBuf| written.failed.iter().any(|(failed, _)| failed == path);
     report.json = report.json.filter(|path| !report.not_replaced.contains(path) && !has_failed(path));
     say(&report.text());
@@ -99,7 +102,12 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         let keep = settings.reports.keep.filter(|_| written.failed.is_empty());
         let old = keep.map(|keep| settings.reports.all().filter_map(move |file| file.prune(keep)));
         notes.extend(old.into_iter().flatten());
-        notes.extend(Last::new(made_at, &scope, &done.findings).write(&settings.last).err().map(|error| {
+        // A note about a file that cannot be opened has been made.
+        let kept = match settings.last.is_unreadable() {
+            true => Ok(()),
+            false => Last::new(made_at, &scope, &done.findings).write(&settings.last),
+        };
+        notes.extend(kept.err().map(|error| {
             let error = full_disk::named_by_file(settings.last.path(), error);
             format!("the findings cannot be kept for the next audit: {}: {error}", settings.last.path().display())
         }));
@@ -119,6 +127,8 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
 struct WrittenReports {
     /// Former reports, which are complete, and which an interrupted audit leaves.
     not_replaced: Vec<PathBuf>,
+    /// The plan that an alarm keeps from being written.
+    withheld_plan: Option<PathBuf>,
     /// Reports that could not be written.
     failed: Vec<(PathBuf, Error)>,
 }
@@ -173,6 +183,9 @@ fn write_reports(
     for file in files.all() {
         if is_interrupted && file.exists() {
             written.not_replaced.push(file.path.clone());
+        } else if file.kind() == ReportKind::Plan && report.done.alarm.is_some() {
+            // Steps of an audit that raises an alarm would do harm.
+            written.withheld_plan = Some(file.path.clone());
         } else if let Err(error) = write_report(file, report, &head, inspector) {
             written.failed.push((file.path.clone(), error));
         }
@@ -194,8 +207,6 @@ fn write_report(
     };
     match file.kind() {
         ReportKind::Findings => file.replace(|out| report.write_json(out)),
-        // Steps of an audit that raises an alarm would do harm.
-        ReportKind::Plan if report.done.alarm.is_some() => Ok(()),
         ReportKind::Plan => {
             let steps = plan::text(head.clone(), &report.done.findings).map_err(|error| defect(&error))?;
             file.replace(|out| out.write_all(steps.as_bytes()))

@@ -12,6 +12,7 @@ use crate::index::location::Access;
 use crate::index::purge::{self, Purging};
 use crate::index::replica::{Address, Replica};
 use crate::index::server::Server;
+use crate::progress::Form;
 use crate::progress::notice::note;
 use crate::settings::Reindex;
 
@@ -39,8 +40,7 @@ pub fn before_writing(settings: &Reindex, files: Option<&[PathBuf]>) -> Result<C
             note(form, &hint);
         }
     }
-    let purging = purge::rules(&settings.location)?;
-    describe(&purging, &settings.location).iter().for_each(|line| note(form, line));
+    let purging = report_purging(&settings.location, form)?;
     let paths = stored_paths::check(&stored_paths::Request {
         location: &settings.location,
         roots: &settings.roots,
@@ -51,7 +51,7 @@ pub fn before_writing(settings: &Reindex, files: Option<&[PathBuf]>) -> Result<C
         allow_unmapped: settings.allow_unmapped_paths,
         progress: form,
     })?;
-    let replicas = settings.replicas.iter().cloned().map(Replica::connect).collect::<Result<Vec<_>>>()?;
+    let Consent { replicas, paths } = compared(settings, paths)?;
     // A rehearsal writes nothing that a replica would have to follow, or the PACS would purge.
     if access == Access::DryRun {
         replicas.into_iter().for_each(Replica::close);
@@ -61,6 +61,19 @@ pub fn before_writing(settings: &Reindex, files: Option<&[PathBuf]>) -> Result<C
         agree_or_fail(can_ask(), PURGES)?;
     }
     Ok(Consent { replicas, paths })
+}
+
+/// The consent to a run whose paths have been compared and whose questions have been answered.
+pub fn compared(settings: &Reindex, paths: StoredPaths) -> Result<Consent> {
+    let replicas = settings.replicas.iter().cloned().map(Replica::connect).collect::<Result<_>>()?;
+    Ok(Consent { replicas, paths })
+}
+
+/// Prints and returns the rules by which the PACS purges or moves old studies.
+pub fn report_purging(location: &Location, form: Option<Form>) -> Result<Purging> {
+    let purging = purge::rules(location)?;
+    describe(&purging, location).iter().for_each(|line| note(form, line));
+    Ok(purging)
 }
 
 /// A server with a binary log may have replicas that nobody named. Worth a line for whoever watches.
@@ -108,19 +121,26 @@ const LOOKS_WRONG: Question = Question {
     advice: "Correct that, or add --yes.",
 };
 
+const UNCONFIRMED: Question =
+    Question { what: "not confirmed; nothing was written", advice: "Read the plan, and add --yes." };
+
 const UNMAPPED: Question = Question {
     what: "the PACS may not find files by the paths that would be stored; nothing was written",
     advice: "Map the directories to their names on the PACS server (--path-map FROM=TO). If the paths above are right, \
              add --allow-unmapped-paths.",
 };
 
-/// Reports paths that would be stored and that the PACS may not know, and asks whether to store them.
-pub fn to_unmapped(doubts: &[String], request: &stored_paths::Request<'_>) -> Result<()> {
-    doubts.iter().for_each(|doubt| note(request.progress, doubt));
-    match doubts.is_empty() || request.allow_unmapped || request.access == Access::DryRun {
+/// Asks whether to store paths that the PACS may not know, after the doubts have been reported.
+pub fn to_unmapped(has_doubts: bool, request: &stored_paths::Request<'_>) -> Result<()> {
+    match !has_doubts || request.allow_unmapped || request.access == Access::DryRun {
         true => Ok(()),
         false => agree_or_fail(can_ask(), UNMAPPED),
     }
+}
+
+/// Asks whether to apply or revert a plan.
+pub fn to_repair(yes: bool) -> Result<()> {
+    if yes { Ok(()) } else { agree_or_fail(can_ask(), UNCONFIRMED) }
 }
 
 /// Whether an import that looks like a mistake is none.
@@ -136,7 +156,7 @@ fn agree_or_fail(can_ask: bool, question: Question) -> Result<()> {
     Err(Error::usage(question.what, question.advice))
 }
 
-pub(super) fn agrees(answers: &mut impl BufRead, out: &mut impl Write) -> bool {
+fn agrees(answers: &mut impl BufRead, out: &mut impl Write) -> bool {
     let mut answer = String::new();
     let asked = write!(out, "Go on? [y/N] ").and_then(|()| out.flush()).and_then(|()| answers.read_line(&mut answer));
     asked.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::naming::{LEAST_NAMES, ends_with, is_same};
 use crate::archive::path_map::is_of_windows;
-use crate::archive::{ArchiveDirectories, PathMap, StoredRegion};
+use crate::archive::{ArchiveDirectories, PathMap, StoredRegion, layout};
 
 /// The minimum number of different paths in rows that can contradict a path: one alone may be an exception.
 const LEAST_ROWS: usize = 2;
@@ -17,6 +17,8 @@ pub enum Objection {
     Unknown,
     /// Rows of the same files have another place in the same archive directory.
     OtherPlace,
+    /// The mapped directory is named after a date of receipt, and its name on the PACS server is not.
+    OtherDate,
 }
 
 /// The known names that the PACS has for its files.
@@ -33,7 +35,11 @@ impl Evidence<'_> {
     /// The reason for asking about a region, if there is one.
     pub fn objection(&self, region: &StoredRegion) -> Option<Objection> {
         if self.directories.hold(&region.stored) {
-            return self.rows_object(region).then_some(Objection::OtherPlace);
+            let drops_date = || drops_date(region, self.path_map) && !self.rows_confirm(region);
+            return match self.rows_object(region) {
+                true => Some(Objection::OtherPlace),
+                false => drops_date().then_some(Objection::OtherDate),
+            };
         }
         let is_decided = self.is_whole && !self.directories.is_empty();
         let is_confirmed = !is_decided && (self.has_no_names() || self.rows_confirm(region));
@@ -116,6 +122,10 @@ impl Evidence<'_> {
                 "{begin}, but rows of the same files have another place in the same archive directory of the PACS: check \
                  that --path-map gives {directory} its own name, and not that of a directory above or below it"
             ),
+            Objection::OtherDate => format!(
+                "{begin}, but the name of the mapped directory names a date of receipt that its name on the PACS server \
+                 lacks: check that --path-map does not give it the name of a directory above it"
+            ),
             Objection::Unknown if names.is_empty() => format!(
                 "{begin}, and no row in the index has such a path: if the PACS has another name for this directory, add \
                  --path-map {directory}=NAME"
@@ -134,6 +144,15 @@ impl Evidence<'_> {
         let is_mapped = self.path_map.covering(name).is_some_and(|(_, rest)| rest.is_empty());
         is_mapped || self.path_map.from_index(name).is_some_and(|directory| directory.is_dir())
     }
+}
+
+/// Whether the mapped directory of a region is a day, month or year of receipt, and its stored path does not end with the same
+/// names.
+fn drops_date(region: &StoredRegion, path_map: &PathMap) -> bool {
+    let Some(mapped) = &region.mapped else { return false };
+    let Ok(date) = mapped.strip_prefix(layout::above_date(mapped)) else { return false };
+    let stored = path_map.to_index(mapped);
+    date.components().next().is_some() && stored.is_ok_and(|stored| !ends_with(&stored, &names_of(date)))
 }
 
 fn names_of(path: &Path) -> Vec<&str> {

@@ -12,6 +12,7 @@ use super::interrupt::stop_on_interrupt;
 use super::stored_paths::StoredPaths;
 use super::{complain, say};
 use crate::archive::Naming;
+use crate::damaged;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::import::{Ended, Importer};
@@ -21,7 +22,7 @@ use crate::index::location::Access;
 use crate::index::patience::Patience;
 use crate::index::undo::Undo;
 use crate::index::{RunLock, Tables};
-use crate::journal::{Busy, Journal};
+use crate::journal::{Busy, Journal, StateError};
 use crate::pipeline::key_order::When;
 use crate::pipeline::{self, Files, Outage, Plan, Receipt, Stop, Stored};
 use crate::progress::notice::note;
@@ -59,9 +60,16 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
     make_state_directory()?;
     let open = |directory: &Path, key: &str| Journal::open(directory, key, settings.busy, || stop.is_set());
     let to_finish = settings.finish.iter().map(|(directory, key)| open(directory, key));
-    let mut to_finish = to_finish.collect::<Result<Vec<_>>>()?;
+    let mut to_finish = to_finish.collect::<Result<Vec<_>, StateError>>()?;
     let journal = settings.journal.as_ref().filter(|_| imports.is_none());
-    let journal = journal.map(|(directory, key)| open(directory, key)).transpose()?;
+    let journal = match journal.map(|(directory, key)| open(directory, key)).transpose() {
+        // A slice exists for its journal.
+        Err(StateError::Unreadable(message)) if settings.slice.is_none() => {
+            note(settings.progress, &damaged::continues_without(&message));
+            None
+        }
+        journal => journal?,
+    };
     let damaged = to_finish.iter().chain(&journal).filter_map(|journal| journal.damaged.as_ref());
     damaged.for_each(|message| note(settings.progress, message));
     let tables = location.prepare(access)?;

@@ -7,7 +7,8 @@
 //! 1. If the configuration of the PACS is known, it decides: the paths must be in one of its archive directories. Rows
 //!    elsewhere confirm nothing, because a run with a wrong map may have made them.
 //! 2. Rows of the very files of a mapped region can object. If at least two of them give the same files another place in the
-//!    same archive directory, where nothing is found, the map is for a directory above or below the region.
+//!    same archive directory, where nothing is found, the map is for a directory above or below the region. A mapped directory
+//!    that is a day, month or year of receipt must keep its date, unless rows confirm the map.
 //! 3. If the configuration is unknown, rows decide. Without a map, one of them must name a file in the region or in the
 //!    archive around it. With a map, that file or its directory must exist, because a wrong map gives a name to every row.
 //!    An index without rows confirms everything.
@@ -62,30 +63,55 @@ pub struct Doubt {
 }
 
 /// The outcome of a comparison, before the question.
+#[derive(Default)]
 pub struct Comparison {
     pub paths: StoredPaths,
     pub doubts: Vec<Doubt>,
+    /// Which rights are missing to read the archive directories of the PACS.
+    pub missing_rights: Option<String>,
+}
+
+impl Comparison {
+    /// Adds the doubts of another comparison about further directories. Its stored paths and missing rights replace the former ones.
+    fn add(&mut self, other: Comparison) {
+        for doubt in other.doubts {
+            if self.doubts.iter().all(|known| known.directory != doubt.directory) {
+                self.doubts.push(doubt);
+            }
+        }
+        (self.paths, self.missing_rights) = (other.paths, other.missing_rights);
+    }
 }
 
 /// Prints how paths are stored, and asks about those that the PACS may not know. An error if they must not be stored.
 pub fn check(request: &Request<'_>) -> Result<StoredPaths> {
-    let Comparison { paths, doubts } = compare(request)?;
-    if request.progress.is_some() {
-        paths.examples.iter().for_each(|example| note(request.progress, &line(example)));
-    }
-    let doubts: Vec<String> = doubts.into_iter().map(|doubt| doubt.text).collect();
-    consent::to_unmapped(&doubts, request)?;
-    Ok(paths)
+    check_all(std::slice::from_ref(request))
 }
 
-/// Compares the paths of all regions with the configuration of the PACS and with existing rows. Prints which rights are
-/// missing to read the configuration.
+/// Checks several requests with one question. Returns the stored paths of the last one.
+pub fn check_all(requests: &[Request<'_>]) -> Result<StoredPaths> {
+    let mut all = Comparison::default();
+    for request in requests {
+        all.add(compare(request)?);
+    }
+    let Some(request) = requests.last() else { return Ok(all.paths) };
+    let print = |line: &str| note(request.progress, line);
+    all.missing_rights.iter().for_each(|message| print(message));
+    if request.progress.is_some() {
+        all.paths.examples.iter().for_each(|example| print(&line(example)));
+    }
+    all.doubts.iter().for_each(|doubt| print(&doubt.text));
+    consent::to_unmapped(!all.doubts.is_empty(), request)?;
+    Ok(all.paths)
+}
+
+/// Compares the paths of all regions with the configuration of the PACS and with existing rows.
 pub fn compare(request: &Request<'_>) -> Result<Comparison> {
     let configured = pacsone::configured(request.location)?;
-    if !configured.hidden.is_empty() {
+    let missing_rights = (!configured.hidden.is_empty()).then(|| {
         let grants = request.location.grants_to_read(&configured.hidden);
-        note(request.progress, &format!("the archive directories of the PACS cannot be read: {grants}"));
-    }
+        format!("the archive directories of the PACS cannot be read: {grants}")
+    });
     let regions = request.regions(request.roots.paths(), &configured.directories, request.files);
     let uids = || regions.iter().flat_map(|region| request.uids(region)).collect();
     let rows = path_sample::image_paths(request.location, uids)?;
@@ -109,7 +135,7 @@ pub fn compare(request: &Request<'_>) -> Result<Comparison> {
     let doubts = doubtful.map(doubt).collect();
     let examples = stored.iter().map(|(_, region)| region.example()).collect();
     let paths = StoredPaths { examples, directories: configured.directories.clone() };
-    Ok(Comparison { paths, doubts })
+    Ok(Comparison { paths, doubts, missing_rights })
 }
 
 impl Request<'_> {

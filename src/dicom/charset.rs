@@ -95,26 +95,27 @@ impl Charset {
             return Charset { repertoire: Repertoire::Whole(UTF_8), ..*self }.decode(marked, kind);
         }
         match self.repertoire {
-            Repertoire::Whole(encoding) if raw.contains(&ESC) && !has_own_escapes(encoding) => {
-                segments(raw, G1::Whole(encoding), kind)
+            Repertoire::Whole(encoding) if !raw.contains(&ESC) || has_own_escapes(encoding) => {
+                decode_whole(encoding, raw)
             }
-            Repertoire::Whole(encoding) => decode_whole(encoding, raw),
-            Repertoire::Extended(_) if self.may_be_utf8 && !raw.contains(&ESC) && str::from_utf8(raw).is_ok() => {
-                decode_whole(UTF_8, raw)
-            }
-            Repertoire::Undeclared if !raw.contains(&ESC) => {
-                let text = match str::from_utf8(raw) {
-                    Ok(text) => Cow::Borrowed(text),
-                    Err(_) => encoding_rs::mem::decode_latin1(raw),
-                };
-                Decoded { text, damaged: false }
-            }
-            Repertoire::Undeclared => segments(raw, G1::Latin1, kind),
-            // No set is active for these bytes, and there is nothing to activate one.
-            Repertoire::Extended(G1::None) if !raw.contains(&ESC) && str::from_utf8(raw).is_ok() => {
-                Decoded { text: String::from_utf8_lossy(raw), damaged: false }
-            }
-            Repertoire::Extended(g1) => segments(raw, g1, kind),
+            _ => match (self.initial(raw), str::from_utf8(raw)) {
+                (g1, Ok(text)) if g1 == G1::Whole(UTF_8) && !raw.contains(&ESC) => {
+                    Decoded { text: Cow::Borrowed(text), damaged: false }
+                }
+                (g1, _) => segments(raw, g1, kind),
+            },
+        }
+    }
+
+    /// The set of the bytes from 0x80 on that no escape sequence designates, in a text with code extensions. If no such set
+    /// is declared, text that is valid UTF-8 is UTF-8.
+    fn initial(&self, raw: &[u8]) -> G1 {
+        match self.repertoire {
+            Repertoire::Whole(encoding) => G1::Whole(encoding),
+            Repertoire::Extended(g1) if g1 != G1::None && !self.may_be_utf8 => g1,
+            _ if str::from_utf8(raw).is_ok() => G1::Whole(UTF_8),
+            Repertoire::Extended(g1) => g1,
+            Repertoire::Undeclared => G1::Latin1,
         }
     }
 }
@@ -155,8 +156,7 @@ fn has_own_escapes(encoding: &'static Encoding) -> bool {
 
 /// Decodes text of one encoding. A data set that declares UTF-16 holds text in ASCII or UTF-8, too.
 fn decode_whole<'a>(encoding: &'static Encoding, raw: &'a [u8]) -> Decoded<'a> {
-    let is_wide = encoding == UTF_16LE || encoding == UTF_16BE;
-    if is_wide
+    if is_utf16(encoding)
         && !raw.contains(&0)
         && let Ok(text) = str::from_utf8(raw)
     {
@@ -329,5 +329,15 @@ mod tests {
     fn undeclared_bytes_are_utf8_if_they_can_be() {
         assert_eq!(decode("", "Jérôme".as_bytes()), "Jérôme");
         assert_eq!(decode("", b"J\xe9r\xf4me"), "Jérôme");
+    }
+
+    #[test]
+    fn utf8_that_is_not_declared_is_read_with_escape_sequences_in_it() {
+        for declared in ["", "ISO_IR 6", "ISO 2022 IR 6", "\\ISO 2022 IR 87", "ISO_IR 100\\ISO_IR 192", "FOO"] {
+            assert_eq!(decode(declared, "\x1b(BJérôme^王".as_bytes()), "Jérôme^王", "{declared}");
+            assert_eq!(decode(declared, "Jérôme=\x1b$B;3\x1b(B".as_bytes()), "Jérôme=山", "{declared}");
+        }
+        assert_eq!(decode("", b"\x1b-A\xc3\xa9"), "Ã©", "an escape sequence has designated ISO 8859-1");
+        assert_eq!(decode("", b"\x1b(BJ\xe9r\xf4me"), "Jérôme");
     }
 }

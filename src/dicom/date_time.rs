@@ -25,10 +25,22 @@ pub fn time(text: &str) -> Option<Parsed<Time>> {
     clock(text).or_else(|| {
         let time = match text.split_once('+') {
             Some((local, _)) if offset(&text[local.len()..]).is_some() => clock(local)?,
-            _ => clock_behind(leading_date(text)?.1)?,
+            _ => clock_behind(behind_date(text)?)?,
         };
         Some(Parsed::repaired(time.value))
     })
+}
+
+/// The text behind a date that is in front of a time. Digits without a separator may also be a time whose writer left out
+/// the dot of the fraction; fourteen digits have one meaning if they begin with a year of this or the last century.
+fn behind_date(text: &str) -> Option<&str> {
+    let (date, rest) = leading_date(text)?;
+    let has_one_meaning = match digits(text).0.len() {
+        ..=8 => true,
+        14 => date.value.year() >= 1900,
+        _ => false,
+    };
+    has_one_meaning.then_some(rest)
 }
 
 /// Reads DT: at least a date. Missing parts of the time are zero, and the offset from UTC is not applied.
@@ -253,6 +265,21 @@ mod tests {
             (":15:30", "NULL"),
             ("101530+99", "NULL"),
             ("25.12.1999", "NULL"),
+            ("20240102101530", "10:15:30*"),
+            ("20240102101530.5", "10:15:30*"),
+            ("20240102 1015", "10:15:00*"),
+            ("20240102T101530", "10:15:30*"),
+            ("2024-01-02 10:15:30", "10:15:30*"),
+            // A dot may be missing behind six digits.
+            ("101211011234", "NULL"),
+            ("202401021015", "NULL"),
+            ("202401021015+0100", "NULL"),
+            ("20240102101", "NULL"),
+            ("10121101123456", "NULL"),
+            ("10121101123456.5", "NULL"),
+            ("18991231101530", "NULL"),
+            ("2024010210:15:30", "NULL"),
+            ("1012110112:34", "NULL"),
             ("", "NULL"),
         ];
         for (text, expected) in cases {

@@ -133,7 +133,7 @@ impl<'b, S: Source> Elements<'b, S> {
     }
 
     /// Whether an element of group 0000 is the beginning of zeros that end the file: writers pad files to their blocks.
-    /// Other zeros are moved past, by the size of an element that has neither tag nor value.
+    /// Other zeros are moved past in steps of eight bytes, the size of an element that has neither tag nor value.
     pub fn is_padding(&mut self, element: &Element) -> Result<bool, End> {
         if element.tag != Tag(0, 0) || element.length != Some(0) {
             return Ok(false);
@@ -197,6 +197,12 @@ impl<'a> Bytes<'a> {
 
     pub fn u32_at(&self, at: usize) -> u32 {
         self.long([self.start[at], self.start[at + 1], self.start[at + 2], self.start[at + 3]])
+    }
+
+    /// Returns whether an element may begin here, or zeros that end the file.
+    pub fn may_begin(&self, encoding: Encoding) -> bool {
+        let tag = self.tag();
+        encoding == Encoding::ImplicitLittle || self.vr().is_some() || is_delimiting(tag) || tag == Tag(0, 0)
     }
 
     /// The length behind two reserved bytes (PS3.5 7.1.2).

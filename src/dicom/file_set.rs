@@ -36,7 +36,7 @@ impl FileSet {
         let (mut buffer, mut header) = (Vec::new(), Header::default());
         header.clear();
         let mut window = Window::new(source, &mut buffer);
-        let first = window.peek(WINDOW).map_err(|trouble| told(trouble.into()))?;
+        let first = window.peek(WINDOW)?;
         let Start { offset, .. } = start::locate(first)?;
         window.advance(offset);
         let mut scan = Scan::new(Elements::new(window), &mut header);
@@ -46,8 +46,7 @@ impl FileSet {
             Ok(()) => {}
         }
         let declared = scan.header.declared_transfer_syntax().map(str::to_owned);
-        let encoding = encoding::of_data_set(&mut scan.elements.window, declared.as_deref());
-        let encoding = encoding.map_err(|trouble| told(trouble.into()))?;
+        let encoding = encoding::of_data_set(&mut scan.elements.window, declared.as_deref())?;
         let mut reading = Reading { elements: scan.elements, encoding, record: None, set: FileSet::default() };
         let end = reading.all();
         reading.record_ends();
@@ -56,13 +55,6 @@ impl FileSet {
             End::Io(error) => Err(Rejection::Unreadable(error)),
             End::Cut | End::Limit => Ok(FileSet { is_cut: true, ..reading.set }),
         }
-    }
-}
-
-fn told(end: End) -> Rejection {
-    match end {
-        End::Io(error) => Rejection::Unreadable(error),
-        _ => Rejection::TooLarge,
     }
 }
 
@@ -80,8 +72,11 @@ impl<S: Source> Reading<'_, S> {
                 Ok(element) => element,
                 Err(end) => return end,
             };
-            if let Err(end) = self.take(&element) {
-                return end;
+            match self.take(&element) {
+                Ok(()) => {}
+                // The file ends within the value.
+                Err(End::Reached) => return End::Cut,
+                Err(end) => return end,
             }
         }
     }
@@ -148,6 +143,22 @@ mod tests {
         bytes.extend(value);
     }
 
+    /// The places where an element outside of an icon ends: a file that ends there is not known to be cut.
+    fn ends_of_elements(all: &[u8]) -> Vec<usize> {
+        let (mut at, mut ends, mut is_in_icon) = (132, Vec::new(), false);
+        while at < all.len() {
+            let tag = Tag(u16::from_le_bytes([all[at], all[at + 1]]), u16::from_le_bytes([all[at + 2], all[at + 3]]));
+            at += match (tag, &all[at + 4..at + 6]) {
+                (Tag(0xFFFE, _), _) => 8,
+                (_, b"SQ") => 12,
+                _ => 8 + usize::from(u16::from_le_bytes([all[at + 6], all[at + 7]])),
+            };
+            is_in_icon = (is_in_icon && tag != SEQUENCE_DELIMITATION) || tag == tags::ICON_IMAGE_SEQUENCE;
+            ends.extend((!is_in_icon).then_some(at));
+        }
+        ends
+    }
+
     fn item(bytes: &mut Vec<u8>, tag: u16) {
         bytes.extend([0xFE, 0xFF]);
         bytes.extend(tag.to_le_bytes());
@@ -189,15 +200,33 @@ mod tests {
     }
 
     #[test]
-    fn the_files_that_a_medium_should_hold_are_told() {
+    fn the_files_that_a_medium_should_hold_are_listed() {
         let record =
             |name: &str, uid: &str| Record { file: vec!["PT00".into(), name.into()], sop_instance_uid: uid.into() };
         let set = FileSet::read(dicomdir().as_slice()).unwrap();
         assert_eq!(set, FileSet { records: vec![record("IM01", "1.2.3"), record("IM02", "1.2.34")], is_cut: false });
+    }
+
+    #[test]
+    fn a_dicomdir_that_is_cut_keeps_the_records_before_the_cut() {
         let all = dicomdir();
-        for length in (140..all.len()).step_by(7) {
-            let cut = FileSet::read(&all[..length]);
-            assert!(cut.is_ok_and(|set| set.records.len() <= 2), "{length} bytes");
+        let whole = FileSet::read(all.as_slice()).unwrap();
+        let uid_of = |record: &Record| record.sop_instance_uid.clone();
+        let mut kept = 0;
+        for length in 140..all.len() {
+            let set = FileSet::read(&all[..length]).unwrap();
+            let is_boundary = ends_of_elements(&all).contains(&length);
+            assert_eq!(set.is_cut, !is_boundary, "{length} bytes");
+            let (last, before) =
+                set.records.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
+            assert_eq!(before, &whole.records[..before.len()], "{length} bytes");
+            let place = before.len();
+            assert!(last.is_none_or(|last| last.file == whole.records[place].file), "{length} bytes");
+            let is_prefix = |last: &Record| ["".to_owned(), uid_of(&whole.records[place])].contains(&uid_of(last));
+            assert!(last.is_none_or(is_prefix), "{length} bytes");
+            assert!(set.records.len() >= kept, "{length} bytes");
+            kept = set.records.len();
         }
+        assert_eq!(kept, 2);
     }
 }

@@ -5,7 +5,7 @@ use super::attributes::ATTRIBUTES;
 /// A way in which a stored value differs from the value in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// The value is invalid, or its column cannot store the value: NULL is stored.
+    /// The value is invalid, or its column cannot store the value: no value is taken.
     Invalid,
     /// Bytes that the character set does not have are replaced by U+FFFD.
     Undecodable,
@@ -30,8 +30,11 @@ impl AttributeSet {
         self.0 |= 1 << attribute;
     }
 
-    pub fn remove(&mut self, attribute: usize) {
+    /// Removes an attribute, and returns whether the set had it.
+    pub fn remove(&mut self, attribute: usize) -> bool {
+        let before = self.0;
         self.0 &= !(1 << attribute);
+        self.0 != before
     }
 
     pub fn len(self) -> u32 {
@@ -65,6 +68,11 @@ impl Flaws {
             sets[Flaw::Repaired as usize].remove(attribute);
             sets[Flaw::Partial as usize].remove(attribute);
         }
+    }
+
+    /// Removes a flaw, and returns whether the attribute had it.
+    pub(super) fn remove(&mut self, flaw: Flaw, attribute: usize) -> bool {
+        self.attributes.as_mut().is_some_and(|sets| sets[flaw as usize].remove(attribute))
     }
 
     /// The attributes that have a flaw.

@@ -127,7 +127,7 @@ impl HeaderReader {
     pub fn read(&mut self, source: impl Source) -> Result<&Header, Rejection> {
         self.header.clear();
         let mut window = Window::new(source, &mut self.buffer);
-        let first = window.peek(WINDOW).map_err(|trouble| unreadable(trouble.into()))?;
+        let first = window.peek(WINDOW)?;
         let Start { offset, certain } = start::locate(first)?;
         let doubtful = (!certain).then(|| start::not_dicom(first));
         window.advance(offset);
@@ -169,13 +169,6 @@ impl HeaderReader {
                 Ok(&self.header)
             }
         }
-    }
-}
-
-fn unreadable(end: End) -> Rejection {
-    match end {
-        End::Io(error) => Rejection::Unreadable(error),
-        _ => Rejection::TooLarge,
     }
 }
 

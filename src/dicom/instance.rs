@@ -14,7 +14,7 @@ use super::wanted::WANTED;
 
 /// The revision of what an instance says of a file, and of its packed form. A number that is raised with each change, so
 /// that instances packed by an older program are not used.
-pub const REVISION: u32 = 2;
+pub const REVISION: u32 = 3;
 
 /// PS3.5 9.1.
 const UID_LENGTH: usize = 64;
@@ -166,6 +166,22 @@ impl Instance {
         };
     }
 
+    /// Removes the flaws of an attribute that is not stored. A flaw of its text passes to the next attribute that has the same
+    /// text and is stored.
+    pub fn remove_flaws(&mut self, attribute: usize, is_stored: impl Fn(usize) -> bool) {
+        let slots = &WANTED.slots;
+        for flaw in Flaw::ALL {
+            if !self.flaws.remove(flaw, attribute) {
+                continue;
+            }
+            let mut others = attribute + 1..slots.len();
+            let heir = others.find(|other| slots[*other] == slots[attribute] && is_stored(*other));
+            if let (Flaw::Undecodable | Flaw::Partial, Some(heir)) = (flaw, heir) {
+                self.flaws.add(flaw, heir);
+            }
+        }
+    }
+
     fn text(&self, attribute: usize) -> &str {
         match self.get(attribute) {
             Value::Text(text) => text,
@@ -206,18 +222,23 @@ impl Instance {
             _ => Kind::Text,
         };
         // A column's text contains no NUL: bytes behind one are what its writer forgot in the buffer.
-        let has_nul = raw.contains(&0) && !charset.is_wide();
-        let text = if has_nul { raw.split(|byte| *byte == 0).next().unwrap_or_default() } else { raw };
-        if has_nul && raw[text.len()..].iter().any(|byte| !matches!(byte, 0 | b' ')) {
+        let nul = raw.iter().position(|byte| *byte == 0).filter(|_| !charset.is_wide());
+        let (text, behind) = raw.split_at(nul.unwrap_or(raw.len()));
+        if behind.iter().any(|byte| !matches!(byte, 0 | b' ')) {
             self.flaws.add(Flaw::Partial, first_of_slot(attribute));
         }
         let decoded = charset.decode(text, kind);
         if decoded.damaged {
             self.flaws.add(Flaw::Undecodable, first_of_slot(attribute));
         }
-        match charset.is_wide() && decoded.text.contains('\0') {
-            true => Cow::Owned(decoded.text.split('\0').next().unwrap_or_default().to_owned()),
-            false => decoded.text,
+        match decoded.text.split_once('\0').filter(|_| charset.is_wide()) {
+            Some((text, behind)) => {
+                if !behind.trim_matches(['\0', ' ']).is_empty() {
+                    self.flaws.add(Flaw::Partial, first_of_slot(attribute));
+                }
+                Cow::Owned(text.to_owned())
+            }
+            None => decoded.text,
         }
     }
 

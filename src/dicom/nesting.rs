@@ -145,6 +145,6 @@ impl<S: Source> Elements<'_, S> {
 }
 
 /// Whether the content of an element is implicit VR little endian, unlike the data set around it.
-fn is_renamed(element: &Element, encoding: Encoding) -> bool {
+pub(super) fn is_renamed(element: &Element, encoding: Encoding) -> bool {
     element.vr == VR::UN && element.tag != ITEM && encoding != Encoding::ImplicitLittle
 }

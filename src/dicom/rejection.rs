@@ -4,6 +4,8 @@
 
 use std::{fmt, io};
 
+use super::window::Trouble;
+
 /// The code of this name, where one was stored.
 pub fn code_named(name: &str) -> &'static str {
     const CODES: [&str; 8] =
@@ -52,6 +54,15 @@ impl Rejection {
             Rejection::Deflate => "deflate",
             Rejection::Unreadable(_) => "unreadable",
             Rejection::Panicked => "internal",
+        }
+    }
+}
+
+impl From<Trouble> for Rejection {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Io(error) => Rejection::Unreadable(error),
+            Trouble::Limit => Rejection::TooLarge,
         }
     }
 }

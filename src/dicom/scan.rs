@@ -6,14 +6,16 @@
 //! does no more harm than one that is skipped.
 
 use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
 
 use super::attributes::Item;
 use super::binary_number;
 use super::element::{
-    Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, NO_END, SEQUENCE_DELIMITATION, is_delimiting,
+    Bytes, Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, NO_END, SEQUENCE_DELIMITATION, is_delimiting,
 };
 use super::encoding::{self, GUESSED, guess};
 use super::header::Header;
+use super::nesting::is_renamed;
 use super::wanted::{self, Aim, WANTED, Wanted};
 use super::window::Source;
 use super::{start, uid};
@@ -114,13 +116,19 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                     self.elements.skip(&element, encoding)?;
                     continue;
                 }
-                if element.tag > self.wanted.last {
+                if ends_header(element.tag) {
                     return Ok(());
                 }
                 if !self.nearly_done {
                     self.elements.window.allow(FOR_RETIRED);
                     self.nearly_done = true;
                 }
+                if element.tag > self.wanted.last {
+                    self.pass(&element, encoding)?;
+                    continue;
+                }
+            } else {
+                self.nearly_done = false;
             }
             match element.tag {
                 // Padding if nothing but zeros follows, or else an element with a damaged tag.
@@ -145,6 +153,23 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
         }
         let next = self.elements.tag_ahead(length, encoding)?;
         Ok(next.is_some_and(|next| self.previous < next && next <= self.wanted.last_in_use))
+    }
+
+    /// Moves past an element that no wanted one should follow. If its tag is damaged, its length may be damaged, too; the end
+    /// of a deflated data set is not known before the end is read.
+    fn pass(&mut self, element: &Element, encoding: Encoding) -> Result<(), End> {
+        match element.length {
+            Some(length @ 1..) => {
+                self.elements.skip_bytes(length - 1)?;
+                if self.elements.window.peek(1)?.is_empty() {
+                    return Err(End::Cut);
+                }
+                self.elements.skip_bytes(1)?;
+            }
+            _ => self.elements.skip(element, encoding)?,
+        }
+        let next = self.elements.window.peek(GUESSED)?;
+        if Bytes::of(next, encoding).is_none_or(|next| next.may_begin(encoding)) { Ok(()) } else { Err(End::Cut) }
     }
 
     fn take_or_skip(&mut self, element: &Element, encoding: Encoding) -> Result<(), End> {
@@ -292,7 +317,7 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
 
     fn nest(&self, element: &Element, sequence: usize, encoding: Encoding) -> Nest {
         // PS3.5 6.2.2 (CP-246): what a UN holds is implicit VR little endian.
-        let renamed = element.vr == VR::UN && encoding != Encoding::ImplicitLittle;
+        let renamed = is_renamed(element, encoding);
         Nest {
             sequence,
             is_item: false,
@@ -301,6 +326,25 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
             is_delimited: element.length.is_none(),
             end: self.elements.end_of(element),
         }
+    }
+}
+
+/// Whether a tag is that of bulk data or of an end, which real files have behind the last wanted element: per-frame groups,
+/// curves, waveforms, spectra, overlays, Pixel Data, signatures and padding. Other tags there may be damaged ones.
+fn ends_header(tag: Tag) -> bool {
+    match tag.group() {
+        PIXEL_DATA_GROUP => true,
+        0x5000..=0x50FF | 0x6000..=0x60FF => tag.element() == 0x3000,
+        _ => matches!(
+            tag,
+            tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE
+                | tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE
+                | tags::WAVEFORM_SEQUENCE
+                | tags::FIRST_ORDER_PHASE_CORRECTION_ANGLE
+                | tags::SPECTROSCOPY_DATA
+                | tags::DIGITAL_SIGNATURES_SEQUENCE
+                | tags::DATA_SET_TRAILING_PADDING
+        ),
     }
 }
 

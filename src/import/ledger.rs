@@ -18,10 +18,10 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::poisoned;
 use crate::archive::{FileState, skip};
-use crate::damaged;
+use crate::damaged::{self, Condition};
 use crate::error::{Error, Result};
 use crate::full_disk;
-use crate::journal::{self, Busy};
+use crate::journal::{self, Busy, StateError};
 
 pub struct Ledger {
     /// The days of imports that did not end: what they have copied lies there.
@@ -31,10 +31,11 @@ pub struct Ledger {
     /// Sorted.
     known: Vec<u128>,
     directories: Mutex<HashSet<PathBuf>>,
-    out: Mutex<File>,
-    /// A message about a file that was damaged.
+    /// `None` if the import keeps nothing.
+    out: Option<Mutex<File>>,
+    /// A message about a file that was damaged or cannot be opened.
     pub damaged: Option<String>,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// Of which import the state is, and how another one at it is met.
@@ -72,8 +73,24 @@ struct Begun {
 }
 
 impl Ledger {
-    /// Takes up what a killed import has left, and removes its unfinished copies.
+    /// Continues the state of a killed import, and removes its unfinished copies. State that cannot be opened is left
+    /// unchanged: the import compares all files, and keeps nothing for the next one.
     pub fn open(state: &State<'_>, today: Date, is_interrupted: impl Fn() -> bool) -> Result<Self> {
+        match Self::open_readable(state, today, is_interrupted) {
+            Err(StateError::Unreadable(message)) => Ok(Ledger {
+                earlier: Vec::new(),
+                prefix: prefix(&new_name(state)),
+                known: Vec::new(),
+                directories: Mutex::default(),
+                out: None,
+                damaged: Some(damaged::continues_without(&message)),
+                _lock: None,
+            }),
+            opened => Ok(opened?),
+        }
+    }
+
+    fn open_readable(state: &State<'_>, today: Date, is_interrupted: impl Fn() -> bool) -> Result<Self, StateError> {
         let failed = |error: io::Error| {
             let error = full_disk::named(state.directory, error);
             Error::usage(
@@ -83,11 +100,15 @@ impl Ledger {
         };
         let claim = journal::claim(state.directory, state.key, state.busy, is_interrupted, failed)?;
         let path = state.directory.join(FILE);
-        let damaged = damaged::set_aside_unless(&path, |head| damaged::begins_with(head, BEGINS)).map_err(failed)?;
+        let has_format = |head: &[u8]| damaged::begins_with(head, BEGINS);
+        let damaged = match damaged::set_aside_unless(&path, has_format).map_err(failed)? {
+            Condition::Usable => None,
+            Condition::MovedAside(message) => Some(message),
+            Condition::Unreadable(message) => return Err(StateError::Unreadable(message)),
+        };
         let Begun { name, days, directories, mut known } = Begun::read(&path).map_err(failed)?;
-        // Another machine may import the same with a state of its own.
-        let name = name.unwrap_or_else(|| format!("{:016x}", RandomState::new().hash_one(state.key)));
-        let prefix = format!("{}{name}-", skip::COPY_BEGINS);
+        let name = name.unwrap_or_else(|| new_name(state));
+        let prefix = prefix(&name);
         directories.iter().for_each(|directory| clean(directory, &prefix));
         known.sort_unstable();
         let out = journal::private().create(true).append(true).open(path).map_err(failed)?;
@@ -96,9 +117,9 @@ impl Ledger {
             prefix,
             known,
             directories: Mutex::new(directories),
-            out: Mutex::new(out),
+            out: Some(Mutex::new(out)),
             damaged: claim.damaged.or(damaged),
-            _lock: claim.lock,
+            _lock: Some(claim.lock),
         };
         // Behind a line that was cut off.
         ledger.write(&format!("\nname {name}\nday {today}\n")).map_err(failed)?;
@@ -135,8 +156,18 @@ impl Ledger {
     }
 
     fn write(&self, lines: &str) -> io::Result<()> {
-        poisoned(&self.out).write_all(lines.as_bytes())
+        self.out.as_ref().map_or(Ok(()), |out| poisoned(out).write_all(lines.as_bytes()))
     }
+}
+
+/// A name for the copies of an import. Another machine may import the same with a state of its own.
+fn new_name(state: &State<'_>) -> String {
+    format!("{:016x}", RandomState::new().hash_one(state.key))
+}
+
+/// The beginning of the names of unfinished copies.
+fn prefix(name: &str) -> String {
+    format!("{}{name}-", skip::COPY_BEGINS)
 }
 
 impl Begun {

@@ -124,7 +124,15 @@ fn read(locator: &Locator, dicomdir: &Path) -> Result<FileSet, Rejection> {
 /// The names in directories. Media are mounted in upper or lower case, with or without the version that ISO 9660 adds;
 /// and files bear an ending that the File ID of a record must not have (PS3.10 8.2), or the other way round.
 #[derive(Default)]
-struct Names(HashMap<PathBuf, Vec<MediumEntry>>);
+struct Names(HashMap<PathBuf, MediumDirectory>);
+
+/// The entries of a directory, and the places of those of each spelling.
+#[derive(Default)]
+struct MediumDirectory {
+    entries: Vec<MediumEntry>,
+    by_plain: HashMap<String, Vec<usize>>,
+    by_stem: HashMap<String, Vec<usize>>,
+}
 
 struct MediumEntry {
     path: PathBuf,
@@ -137,31 +145,48 @@ impl Names {
     fn find(&mut self, base: &Path, components: &[String]) -> Vec<PathBuf> {
         let Some((file, above)) = components.split_last() else { return Vec::new() };
         let directories = above.iter().fold(vec![base.to_owned()], |directories, name| {
-            directories.iter().flat_map(|directory| self.alike(directory, name, plain)).collect()
+            directories.iter().flat_map(|directory| self.of(directory).directories(name)).collect()
         });
-        directories.iter().flat_map(|directory| self.alike(directory, file, without_ending)).collect()
+        directories.iter().flat_map(|directory| self.of(directory).files(file)).collect()
     }
 
-    fn alike(&mut self, directory: &Path, name: &str, simplify: fn(&str) -> String) -> Vec<PathBuf> {
-        let entries = self.0.entry(directory.to_owned()).or_insert_with_key(|directory| names(directory));
-        let (plain_name, simple) = (plain(name), simplify(name));
-        let mut alike: Vec<&MediumEntry> = entries.iter().filter(|entry| simplify(&entry.plain) == simple).collect();
-        alike.sort_by_key(|entry| (entry.exact != name, entry.plain != plain_name, &entry.path));
-        alike.into_iter().map(|entry| entry.path.clone()).collect()
+    fn of(&mut self, directory: &Path) -> &MediumDirectory {
+        self.0.entry(directory.to_owned()).or_insert_with_key(|directory| MediumDirectory::of(directory))
     }
 }
 
-fn names(directory: &Path) -> Vec<MediumEntry> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    // Links to directories are not followed, as in a walk.
-    let is_followed = |entry: &DirEntry| {
-        !(entry.file_type().is_ok_and(|kind| kind.is_symlink()) && entry.path().metadata().is_ok_and(|to| to.is_dir()))
-    };
-    let entry = |entry: DirEntry| {
-        let exact = entry.file_name().to_string_lossy().into_owned();
-        MediumEntry { path: entry.path(), plain: plain(&exact), exact }
-    };
-    entries.filter(is_followed).map(entry).collect()
+impl MediumDirectory {
+    fn of(directory: &Path) -> Self {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        // Links to directories are not followed, as in a walk.
+        let is_link_to_directory = |entry: &DirEntry| {
+            entry.file_type().is_ok_and(|kind| kind.is_symlink()) && entry.path().metadata().is_ok_and(|to| to.is_dir())
+        };
+        let mut names = MediumDirectory::default();
+        for entry in entries.filter(|entry| !is_link_to_directory(entry)) {
+            let exact = entry.file_name().to_string_lossy().into_owned();
+            let (place, plain) = (names.entries.len(), plain(&exact));
+            names.by_plain.entry(plain.clone()).or_default().push(place);
+            names.by_stem.entry(without_ending(&plain)).or_default().push(place);
+            names.entries.push(MediumEntry { path: entry.path(), exact, plain });
+        }
+        names
+    }
+
+    fn directories(&self, name: &str) -> Vec<PathBuf> {
+        self.most_similar(name, self.by_plain.get(&plain(name)))
+    }
+
+    fn files(&self, name: &str) -> Vec<PathBuf> {
+        self.most_similar(name, self.by_stem.get(&without_ending(name)))
+    }
+
+    fn most_similar(&self, name: &str, places: Option<&Vec<usize>>) -> Vec<PathBuf> {
+        let plain_name = plain(name);
+        let mut alike: Vec<&MediumEntry> = places.into_iter().flatten().map(|place| &self.entries[*place]).collect();
+        alike.sort_by_key(|entry| (entry.exact != name, entry.plain != plain_name, &entry.path));
+        alike.into_iter().map(|entry| entry.path.clone()).collect()
+    }
 }
 
 fn plain(name: &str) -> String {
@@ -202,5 +227,24 @@ mod tests {
             std::os::unix::fs::symlink("/", site.path().join("LINK")).unwrap();
             assert!(Names::default().find(site.path(), &["LINK".into(), "etc".into()]).is_empty());
         }
+    }
+
+    #[test]
+    fn the_time_to_find_all_names_grows_with_their_number_only() {
+        let time = |count: u32| {
+            let site = tempfile::tempdir().unwrap();
+            (0..count).for_each(|n| std::fs::write(site.path().join(format!("im{n:06}.dcm")), "").unwrap());
+            let attempt = |_| {
+                let (begun, mut names) = (std::time::Instant::now(), Names::default());
+                for n in 0..count {
+                    assert_eq!(names.find(site.path(), &[format!("IM{n:06}")]).len(), 1);
+                }
+                begun.elapsed()
+            };
+            (0..5).map(attempt).min().unwrap()
+        };
+        let (few, many) = (time(300), time(2400));
+        // Eight times the names: a search through all names for each would take 64 times as long.
+        assert!(many < few * 24, "{few:?} {many:?}");
     }
 }

@@ -156,14 +156,16 @@ impl<'a> Importer<'a> {
     ) -> Result<()> {
         // One that cannot be read says nothing.
         let Ok(compared) = Compared::of(&self.plan.sources.locator, dicomdir, stop) else { return Ok(()) };
-        let not_read = [compared.missing, compared.unreadable].concat();
-        let others = compared.others.into_iter().map(|(named, _)| named);
-        for portion in not_read.into_iter().chain(others).collect::<Vec<_>>().chunks(TOGETHER) {
-            let uids: Vec<&str> = portion.iter().map(|named| named.sop_instance_uid.as_str()).collect();
+        let missing_files = compared.missing.into_iter().map(|named| (named, "is not on the medium"));
+        let unreadable = compared.unreadable.into_iter().map(|named| (named, "holds no instance that can be read"));
+        let others = compared.others.into_iter().map(|(named, _)| (named, "is not on the medium"));
+        let not_read: Vec<(Named, &str)> = missing_files.chain(unreadable).chain(others).collect();
+        for portion in not_read.chunks(TOGETHER) {
+            let uids: Vec<&str> = portion.iter().map(|(named, _)| named.sop_instance_uid.as_str()).collect();
             let Some(rows) = self.rows.paths(&uids)? else { break };
-            for Named { file, sop_instance_uid } in portion {
+            for (Named { file, sop_instance_uid }, why) in portion {
                 if !rows.contains_key(sop_instance_uid) && missing.insert(sop_instance_uid.clone()) {
-                    let detail = format!("it names {file} ({sop_instance_uid}), which is not on the medium");
+                    let detail = format!("it names {file} ({sop_instance_uid}), which {why}");
                     listing.add("medium", dicomdir, "not-on-medium", &detail);
                 }
             }

@@ -71,7 +71,7 @@ impl Rows {
     /// Whether the index can hold the row of an instance: else its copy would lie in the archive for nobody.
     fn takes(&self, instance: &Instance, path: &Path, path_map: &PathMap) -> Result<(), Place> {
         let refused = |code, detail| Place::Refused { code, detail };
-        let indexed = path_map.to_index(path).map_err(|not_text| refused("path-not-text", not_text.to_string()))?;
+        let indexed = path_map.to_index(path).map_err(|why| refused(why.code(), why.to_string()))?;
         let fits = self.tables.check_path(&indexed).and_then(|()| self.tables.fit(&mut instance.clone()));
         fits.map(|_| ()).map_err(|refusal| refused(refusal.code, refusal.detail))
     }

@@ -61,6 +61,10 @@ pub enum Kind {
         most: i64,
     },
     Real(RealType),
+    /// A number that the server shows as the bytes of its bits.
+    Bits {
+        most: i64,
+    },
     Date,
     Time,
     DateTime,
@@ -91,7 +95,7 @@ impl Kind {
             "bigint" => integer(64),
             "bit" => {
                 let bits = declaration.trim_start_matches("bit(").trim_end_matches(')').parse().unwrap_or(1);
-                Kind::Integer { least: 0, most: 1i64.checked_shl(bits).map_or(i64::MAX, |end| end.wrapping_sub(1)) }
+                Kind::Bits { most: 1i64.checked_shl(bits).map_or(i64::MAX, |end| end.wrapping_sub(1)) }
             }
             "float" | "double" | "real" | "decimal" | "numeric" => Kind::Real(RealType::of(name, declaration)),
             "date" => Kind::Date,
@@ -109,7 +113,7 @@ impl Kind {
     /// The value that replaces NULL where a column does not take NULL.
     fn zero(self) -> Value<'static> {
         match self {
-            Kind::Integer { .. } | Kind::Real(_) | Kind::Year => Value::Integer(0),
+            Kind::Integer { .. } | Kind::Real(_) | Kind::Bits { .. } | Kind::Year => Value::Integer(0),
             Kind::Date => Value::Text("0000-00-00"),
             Kind::Time => Value::Text("00:00:00"),
             Kind::DateTime | Kind::Timestamp => Value::Text("0000-00-00 00:00:00"),
@@ -168,6 +172,14 @@ impl Column {
         match &self.collation {
             Some((set, collation)) => format!("CONVERT({expression} USING {set}) COLLATE {collation}"),
             None => expression.to_owned(),
+        }
+    }
+
+    /// An expression for the value of the column as text, of the type by which the database shows text.
+    pub fn as_text(&self, text: &str) -> String {
+        match self.kind {
+            Kind::Bits { .. } => format!("CAST(`{}` + 0 AS {text})", self.name),
+            _ => format!("CAST(`{}` AS {text})", self.name),
         }
     }
 
@@ -243,8 +255,8 @@ mod tests {
         assert_eq!(kind("smallint", "smallint(5) unsigned"), Kind::Integer { least: 0, most: 65_535 });
         assert_eq!(kind("int", "int(11)"), Kind::Integer { least: -2_147_483_648, most: 2_147_483_647 });
         assert_eq!(kind("mediumint", "mediumint"), Kind::Integer { least: -8_388_608, most: 8_388_607 });
-        assert_eq!(kind("bit", "bit(1)"), Kind::Integer { least: 0, most: 1 });
-        assert_eq!(kind("bit", "bit(8)"), Kind::Integer { least: 0, most: 255 });
-        assert_eq!(kind("bit", "bit(64)"), Kind::Integer { least: 0, most: i64::MAX });
+        assert_eq!(kind("bit", "bit(1)"), Kind::Bits { most: 1 });
+        assert_eq!(kind("bit", "bit(8)"), Kind::Bits { most: 255 });
+        assert_eq!(kind("bit", "bit(64)"), Kind::Bits { most: i64::MAX });
     }
 }

@@ -42,6 +42,15 @@ impl Login {
         ServerName(&self.options).to_string()
     }
 
+    /// The database as a URL without a user: `mysql://host:port/database`, or `mysql://localhost/database?socket=FILE`.
+    pub fn database_url(&self) -> String {
+        let database = self.database().unwrap_or_default();
+        match self.options.get_socket() {
+            Some(socket) => format!("mysql://localhost/{database}?socket={}", socket.display()),
+            None => format!("mysql://{}/{database}", self.server().to_lowercase()),
+        }
+    }
+
     /// A warning if another machine could pose as the server.
     pub fn tls_warning(&self) -> Option<String> {
         tls::warning(&self.options, &self.server())

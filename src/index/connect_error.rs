@@ -160,6 +160,12 @@ fn refused(number: u16, message: Option<&str>, options: &MySqlConnectOptions, pa
             "the server takes encrypted connections only",
             "Set --ssl-mode required, or verify-identity with --ssl-ca.",
         ),
+        // A privilege, an unknown variable, a wrong value, a variable that is read-only.
+        1227 | 1193 | 1231 | 1238 => Cause::permanent(
+            "the server, or a proxy in front of it, does not let a session set sql_mode",
+            "Without strict mode, a server changes values that do not fit instead of rejecting them. Let the account set \
+             session variables, or connect to the server without the proxy.",
+        ),
         1040 | 1203 | 1226 => Cause::transient(
             "the server has no connection left for this user",
             "Try again later, or raise max_connections, max_user_connections or the limits of the account.",

@@ -91,7 +91,9 @@ macro_rules! connection {
                 }
                 let query = sqlx::query_with(sqlx::AssertSqlSafe(sql.clone()), Self::arguments(values)?);
                 match within(LONGEST_ANSWER, &self.runtime, query.execute(&mut self.connection))? {
-                    Err(error) if is_out_of_statements(&error) => self.execute(sql, values, Keep::Once),
+                    Err(error) if keep == Keep::Prepared && is_out_of_statements(&error) => {
+                        self.execute(sql, values, Keep::Once)
+                    }
                     done => Ok(done.map_err(failure)?.rows_affected()),
                 }
             }

@@ -29,6 +29,7 @@ impl Tables {
                 if attribute.table != Table::Image {
                     instance.set(n, Value::Null);
                 }
+                instance.remove_flaws(n, |other| self.of_attribute(other).is_some());
                 continue;
             };
             match value {
@@ -102,6 +103,9 @@ impl Column {
             (Kind::Integer { least, most }, value) => {
                 whole(value).filter(|number| (least..=most).contains(number)).map(ColumnValue::integer)
             }
+            (Kind::Bits { most }, value) => {
+                whole(value).filter(|number| (0..=most).contains(number)).map(ColumnValue::integer)
+            }
             // The server takes numbers of two digits for years of a century.
             (Kind::Year, value) => whole(value).filter(|year| (1901..=2155).contains(year)).map(ColumnValue::integer),
             (Kind::Real(kind), value) => Some(ColumnValue::Number(Value::Real(kind.fit(real(value)?)?))),
@@ -162,7 +166,8 @@ fn shown(value: Value<'_>) -> Cow<'_, str> {
     }
 }
 
-/// The value as an integer. A number is rounded as the server would, text must be an integer.
+/// The value as an integer. Halves are rounded away from zero, so that all servers store the same. Text must be an
+/// integer.
 fn whole(value: Value<'_>) -> Option<i64> {
     /// No f64 below has a fraction that an i64 would lose, and none is out of its range.
     const EXACT: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;

@@ -58,8 +58,10 @@ impl Writer {
         self.note_refused(Table::Image, &row.key, &applied);
         Ok(match (applied.changed, path) {
             (false, _) => Outcome::Unchanged,
-            (true, None) => Outcome::Updated { corrected: None },
-            (true, Some(_)) => Outcome::PathMapped { former: row.path.clone() },
+            (true, Some(path)) if !applied.refused.contains(&path.name) => {
+                Outcome::PathMapped { former: row.path.clone() }
+            }
+            (true, _) => Outcome::Updated { corrected: None },
         })
     }
 
@@ -162,7 +164,9 @@ impl Writer {
         let applied = existing::update(&mut *self.index, &mut self.pending, Table::Image, row, &changes)?;
         self.note_refused(Table::Image, &row.key, &applied);
         if applied.changed {
-            batch.outcomes[member] = Outcome::Updated { corrected: Some(row.path.clone()) };
+            let is_refused = applied.refused.iter().any(|name| name == tables.of(Level::Instance).name("path"));
+            let corrected = (!is_refused).then(|| row.path.clone());
+            batch.outcomes[member] = Outcome::Updated { corrected };
             return Ok(());
         }
         // Another writer was faster, and may have chosen a worse file.

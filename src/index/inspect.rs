@@ -247,7 +247,7 @@ impl Inspector {
         let image = self.tables.of(Level::Instance);
         let text = self.index.text_type();
         let of_size = pixel_size::COLUMNS.iter().map(|known| match image.column(known) {
-            Some(column) => format!("CAST(`{}` AS {text})", column.name),
+            Some(column) => column.as_text(text),
             None => "NULL".into(),
         });
         let (key, path) = (self.tables.key(Level::Instance), image.name("path"));

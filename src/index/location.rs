@@ -106,6 +106,15 @@ impl Location {
         }
     }
 
+    /// The database of a server by any user and with any parameters: `mysql://host:port/database`, with the socket if the
+    /// server is reached by one. `None` for an embedded index.
+    pub fn server_database(&self) -> Option<String> {
+        match self {
+            Location::Sqlite(_) => None,
+            Location::MySql { login, .. } => Some(login.database_url()),
+        }
+    }
+
     /// How many connections write side by side. SQLite has one writer.
     pub fn writers(&self) -> usize {
         match self {

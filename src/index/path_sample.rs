@@ -57,5 +57,5 @@ fn has_images(location: &Location) -> Result<bool> {
     let mut database = Sqlite::read_only(path).map_err(failed)?;
     let names = database.table_names().map_err(failed);
     database.close();
-    Ok(names?.iter().any(|name| name == "image"))
+    Ok(names?.iter().any(|name| name.eq_ignore_ascii_case("image")))
 }

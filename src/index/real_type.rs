@@ -3,7 +3,8 @@
 /// A FLOAT, DOUBLE or DECIMAL type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RealType {
-    /// Single precision: numbers are rounded before they are sent, so that a number read back compares equal.
+    /// Single precision. A number is rounded to it before the number is sent, unless the type has a scale: the server then
+    /// rounds to the scale first.
     single: bool,
     /// Digits behind the point, where the type limits them.
     scale: Option<usize>,

@@ -1,16 +1,21 @@
 //! Session variables: results and limits do not depend on the configuration of the server.
 
 use sqlx::mysql::MySqlConnection;
+use sqlx::{AssertSqlSafe, Executor};
 
 use super::ask::{Answer, answer};
 
-/// Variables that every supported server has. They come first, since they limit the answers to all later questions.
-/// `max_join_size` resets `sql_big_selects`, which therefore follows. MariaDB alone runs the code in the comment. A connection may be idle for as long as a replica
-/// lags.
-const ON_EVERY_SERVER: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
-                               wait_timeout = 1000000, sql_select_limit = 18446744073709551615, \
-                               max_join_size = 18446744073709551615, sql_big_selects = 1 \
-                               /*M! , max_statement_time = 0 */";
+/// The mode in which a server rejects a value that a column cannot store, instead of changing the value.
+const STRICT_MODE: &str = "sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'";
+
+/// Further variables that every supported server has. They come first, since they limit the answers to all later questions.
+/// `max_join_size` resets `sql_big_selects`, which therefore follows. A connection may be idle for as long as a replica lags.
+const ON_EVERY_SERVER: [&str; 4] = [
+    "wait_timeout = 1000000",
+    "sql_select_limit = 18446744073709551615",
+    "max_join_size = 18446744073709551615",
+    "sql_big_selects = 1",
+];
 
 /// Further variables and their values, each set where the server has the variable. Variables that an administrator sets
 /// for all sessions on purpose are left alone: `sql_log_bin`, the time zone, the optimizer's switches.
@@ -46,7 +51,12 @@ const WHERE_PRESENT: [(&str, &str); 19] = [
 /// Sets the variables of a new session. An error remains one of the driver, with its number: a user whose password has
 /// expired can log in, and is then denied most statements.
 pub async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-    answer(connection, ON_EVERY_SERVER).await?;
+    // MariaDB alone runs the code in the comment.
+    let together = format!("{STRICT_MODE}, {} /*M! , max_statement_time = 0 */", ON_EVERY_SERVER.join(", "));
+    if set(connection, &together).await.is_err() {
+        set(connection, STRICT_MODE).await?;
+        set_each(connection, &ON_EVERY_SERVER).await;
+    }
     let names: Vec<String> = WHERE_PRESENT.iter().map(|(name, _)| format!("'{name}'")).collect();
     let present = format!("SHOW SESSION VARIABLES WHERE Variable_name IN ({})", names.join(","));
     let Answer::Rows(rows) = answer(connection, &present).await? else { return Ok(()) };
@@ -56,15 +66,23 @@ pub async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error
     };
     let settings: Vec<String> =
         WHERE_PRESENT.iter().filter(differs).map(|(name, value)| format!("{name} = {value}")).collect();
-    if settings.is_empty() || run(connection, &format!("SET SESSION {}", settings.join(", "))).await.is_ok() {
-        return Ok(());
-    }
-    // A hosted server may reserve one of them for its administrator. The others are set one by one. A connection that is
-    // lost meanwhile fails at the next statement of its user.
-    for setting in &settings {
-        let _ = run(connection, &format!("SET SESSION {setting}")).await;
+    if !settings.is_empty() && set(connection, &settings.join(", ")).await.is_err() {
+        set_each(connection, &settings).await;
     }
     Ok(())
+}
+
+/// Sets variables one by one. A hosted server or a proxy may reserve one of them for its administrator, and then sets none
+/// of a statement. A connection that is lost here fails at the next statement of its user.
+async fn set_each(connection: &mut MySqlConnection, settings: &[impl AsRef<str>]) {
+    for setting in settings {
+        let _ = set(connection, setting.as_ref()).await;
+    }
+}
+
+async fn set(connection: &mut MySqlConnection, settings: &str) -> Result<(), sqlx::Error> {
+    let statement = sqlx::raw_sql(AssertSqlSafe(format!("SET SESSION {settings}")));
+    connection.execute(statement).await.map(drop)
 }
 
 /// Whether a variable, as the server shows it, has a value.
@@ -75,10 +93,6 @@ fn is_set(shown: &str, value: &str) -> bool {
         other => other,
     };
     shown == value.trim_matches('\'')
-}
-
-async fn run(connection: &mut MySqlConnection, sql: &str) -> Result<(), sqlx::Error> {
-    answer(connection, sql).await.map(drop)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PLUGIN: &str = "caching_sha2_password";
 
@@ -23,8 +23,11 @@ const UTF8MB4_GENERAL_CI: u8 = 45;
 /// The size of an answer to the challenge. It is sent empty of meaning, so that the server asks for the password.
 const SCRAMBLE_BYTES: usize = 32;
 
-/// A server answers at once; a password that is wrong may be delayed on purpose.
+/// The time for the whole login. A server answers at once; a password that is wrong may be delayed on purpose.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The maximum number of packets that are read. A login takes four, and two more if the server switches plugins.
+const MOST_PACKETS: usize = 10;
 
 const OK: u8 = 0x00;
 const MORE_DATA: u8 = 0x01;
@@ -33,10 +36,39 @@ const FULL_AUTHENTICATION: u8 = 0x04;
 
 /// Logs in with the password itself, and leaves. Returns whether the server accepted the login.
 pub(super) fn fill_password_cache(socket: &Path, user: &str, password: &str) -> Result<bool> {
-    let stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    log_in(stream, user, password)
+    let deadline = Instant::now() + TIMEOUT;
+    log_in(DeadlineStream { stream: UnixStream::connect(socket)?, deadline }, user, password)
+}
+
+/// A socket whose reads and writes all end at one time, since the caller's time limit does not interrupt them.
+struct DeadlineStream {
+    stream: UnixStream,
+    deadline: Instant,
+}
+
+impl DeadlineStream {
+    fn left(&self) -> Result<Option<Duration>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
+    }
+}
+
+impl Read for DeadlineStream {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.stream.set_read_timeout(self.left()?)?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for DeadlineStream {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.stream.set_write_timeout(self.left()?)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.stream.flush()
+    }
 }
 
 fn log_in(mut stream: impl Read + Write, user: &str, password: &str) -> Result<bool> {
@@ -45,22 +77,21 @@ fn log_in(mut stream: impl Read + Write, user: &str, password: &str) -> Result<b
     if greeting.first() != Some(&10) {
         return Ok(false);
     }
-    let mut reply = login_request(user);
-    loop {
-        send(&mut stream, number.wrapping_add(1), &reply)?;
-        let mut packet = receive(&mut stream)?;
-        // "The challenge was met" is followed by OK.
-        while matches!(packet.1.as_slice(), [MORE_DATA, other, ..] if *other != FULL_AUTHENTICATION) {
-            packet = receive(&mut stream)?;
-        }
-        number = packet.0;
-        reply = match packet.1.as_slice() {
+    send(&mut stream, number.wrapping_add(1), &login_request(user))?;
+    for _ in 1..MOST_PACKETS {
+        let packet;
+        (number, packet) = receive(&mut stream)?;
+        let reply = match packet.as_slice() {
             [OK, ..] => return Ok(true),
             [MORE_DATA, FULL_AUTHENTICATION, ..] => [password.as_bytes(), &[0]].concat(),
+            // "The challenge was met" is followed by OK.
+            [MORE_DATA, _, ..] => continue,
             [SWITCH_PLUGIN, plugin @ ..] if plugin.starts_with(PLUGIN.as_bytes()) => vec![0; SCRAMBLE_BYTES],
             _ => return Ok(false),
         };
+        send(&mut stream, number.wrapping_add(1), &reply)?;
     }
+    Err(ErrorKind::InvalidData.into())
 }
 
 fn login_request(user: &str) -> Vec<u8> {
@@ -102,6 +133,10 @@ mod tests {
 
     use super::*;
 
+    fn within(stream: UnixStream) -> DeadlineStream {
+        DeadlineStream { stream, deadline: Instant::now() + TIMEOUT }
+    }
+
     /// A server that greets, answers each packet of the client with the next of `answers`, and returns the packets that it received.
     fn against(answers: Vec<Vec<u8>>) -> (Result<bool>, Vec<Vec<u8>>) {
         let (mut server, client) = UnixStream::pair().unwrap();
@@ -115,7 +150,7 @@ mod tests {
             }
             received
         });
-        let outcome = log_in(client, "pacs", "secret");
+        let outcome = log_in(within(client), "pacs", "secret");
         (outcome, served.join().unwrap())
     }
 
@@ -136,6 +171,36 @@ mod tests {
         let (outcome, received) = against(vec![switch("mysql_clear_password")]);
         assert!(!outcome.unwrap());
         assert_eq!(received.len(), 1, "no password is sent");
+    }
+
+    #[test]
+    fn a_server_that_comes_to_no_end_is_left() {
+        let switch = [&[SWITCH_PLUGIN], PLUGIN.as_bytes(), &[0; 22]].concat();
+        for answer in [vec![MORE_DATA, 3], vec![MORE_DATA, FULL_AUTHENTICATION], switch] {
+            let (mut server, client) = UnixStream::pair().unwrap();
+            send(&mut server, 0, &[10, b'9', 0]).unwrap();
+            (0..20).for_each(|number| send(&mut server, number, &answer).unwrap());
+            send(&mut server, 20, &[OK]).unwrap();
+            assert!(log_in(within(client), "pacs", "secret").is_err(), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_sends_byte_after_byte_does_not_extend_its_time() {
+        let (mut server, client) = UnixStream::pair().unwrap();
+        let limit = Duration::from_millis(200);
+        let began = Instant::now();
+        let served = thread::spawn(move || {
+            // The header of a packet of 2,570 bytes, and then its bytes.
+            let _ = server.write_all(&[10, 10, 0, 0]);
+            while began.elapsed() < 20 * limit && server.write_all(&[10]).is_ok() {
+                thread::sleep(limit / 20);
+            }
+        });
+        let stream = DeadlineStream { stream: client, deadline: began + limit };
+        assert!(log_in(stream, "pacs", "secret").is_err());
+        assert!(began.elapsed() < 10 * limit, "{:?}", began.elapsed());
+        served.join().unwrap();
     }
 
     #[test]

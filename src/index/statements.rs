@@ -64,7 +64,7 @@ pub fn find(tables: &Tables, dialect: &Dialect, table: Table, look: Look, keys: 
             let nulls: Vec<String> = fed().map(|column| format!("`{}` IS NULL", column.name)).collect();
             write!(sql, ", {}", (dialect.concatenate)(&nulls))
         }
-        Show::Values => fed().try_for_each(|column| write!(sql, ", CAST(`{}` AS {})", column.name, dialect.text)),
+        Show::Values => fed().try_for_each(|column| write!(sql, ", {}", column.as_text(dialect.text))),
     };
     let _ = write!(sql, " FROM `{}` WHERE `{key}` IN ({})", table.name(), marks(keys));
     if look.view == View::Now {

@@ -34,6 +34,31 @@ pub struct Claim {
     pub damaged: Option<String>,
 }
 
+/// Why a run cannot use state of former runs.
+pub enum StateError {
+    /// A file or directory that may be intact cannot be opened. Contains a message.
+    Unreadable(String),
+    Failed(Error),
+}
+
+impl From<Error> for StateError {
+    fn from(error: Error) -> Self {
+        StateError::Failed(error)
+    }
+}
+
+/// For runs that need the state.
+impl From<StateError> for Error {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Failed(error) => error,
+            StateError::Unreadable(message) => {
+                Error::usage(message, "Correct its permissions, or name another directory with --state.")
+            }
+        }
+    }
+}
+
 /// Why a directory cannot be claimed.
 enum Refusal {
     /// Another run holds the lock.
@@ -42,17 +67,20 @@ enum Refusal {
 }
 
 /// Creates a directory of state and locks it. A directory that is damaged, or that belongs to something else, is moved
-/// aside.
+/// aside. A directory that may not be entered, or whose files may not be opened, is not.
 pub fn claim(
     directory: &Path,
     key: &str,
     busy: Busy,
     is_interrupted: impl Fn() -> bool,
     failed: impl Fn(io::Error) -> Error,
-) -> Result<Claim> {
+) -> Result<Claim, StateError> {
     let refused = |refusal: Refusal| match refusal {
-        Refusal::Busy(error) => error,
-        Refusal::Io(error) => failed(error),
+        Refusal::Busy(error) => error.into(),
+        Refusal::Io(error) if error.kind() == ErrorKind::PermissionDenied && directory.symlink_metadata().is_ok() => {
+            StateError::Unreadable(damaged::unreadable(directory, &error))
+        }
+        Refusal::Io(error) => failed(error).into(),
     };
     match enter(directory, key, busy, &is_interrupted) {
         Err(Refusal::Io(error)) if is_damage(&error) => {
@@ -78,15 +106,11 @@ fn enter(
     Ok(Claim { lock, damaged: damaged_lock.or(damaged_note) })
 }
 
-/// Whether an error shows damage, and not a full disk or a file system that is read-only or gone.
+/// Whether an error shows damage, and not a lack of rights, a full disk, or a file system that is read-only or gone.
 fn is_damage(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::AlreadyExists
-            | ErrorKind::IsADirectory
-            | ErrorKind::NotADirectory
-            | ErrorKind::InvalidData
-            | ErrorKind::PermissionDenied
+        ErrorKind::AlreadyExists | ErrorKind::IsADirectory | ErrorKind::NotADirectory | ErrorKind::InvalidData
     )
 }
 
@@ -151,6 +175,7 @@ fn check_key(directory: &Path, expected: &str) -> io::Result<Option<String>> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return write_key(directory, expected).map(|()| None);
         }
+        Err(error) if !path.symlink_metadata()?.is_symlink() => return Err(error),
         Ok(None) | Err(_) => {}
     }
     // A damaged note says nothing about the journal beside it, whose files have checksums of their own.

@@ -23,14 +23,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use batch::Batch;
-pub use claim::{Busy, claim};
+pub use claim::{Busy, StateError, claim};
 use log::{Frame, HEAD, Log};
 use record::{Record, encode};
 use run::Noted;
 pub use run::{Begun, Slice};
 pub use states::{Fate, State};
 
-use crate::damaged;
+use crate::damaged::{self, Condition};
 use crate::dicom::ATTRIBUTES;
 use crate::dicom::instance::REVISION;
 use crate::error::{Error, Result};
@@ -85,7 +85,12 @@ impl Journal {
     }
 
     /// Opens the journal in a directory, which is made if it is missing. `key` says of what it is.
-    pub fn open(directory: &Path, key: &str, busy: Busy, is_interrupted: impl Fn() -> bool) -> Result<Self> {
+    pub fn open(
+        directory: &Path,
+        key: &str,
+        busy: Busy,
+        is_interrupted: impl Fn() -> bool,
+    ) -> Result<Self, StateError> {
         let failed = |error: io::Error| {
             let error = full_disk::named(directory, error);
             Error::usage(
@@ -94,15 +99,20 @@ impl Journal {
             )
         };
         let claim = claim(directory, key, busy, is_interrupted, failed)?;
-        Self::read(directory, claim.lock, claim.damaged).map_err(failed)
+        let mut damaged = claim.damaged;
+        for name in [LOG, STATES, NEW_LOG] {
+            let has_format = |head: &[u8]| name != LOG || log::is_log(head);
+            match damaged::set_aside_unless(&directory.join(name), has_format).map_err(failed)? {
+                Condition::Usable => {}
+                Condition::MovedAside(message) => drop(damaged.get_or_insert(message)),
+                Condition::Unreadable(message) => return Err(StateError::Unreadable(message)),
+            }
+        }
+        Self::read(directory, claim.lock, damaged).map_err(|error| failed(error).into())
     }
 
     fn read(directory: &Path, lock: File, mut damaged: Option<String>) -> io::Result<Self> {
         let path = |name: &str| directory.join(name);
-        for name in [LOG, STATES, NEW_LOG] {
-            let has_format = |head: &[u8]| name != LOG || log::is_log(head);
-            damaged = damaged.or(damaged::set_aside_unless(&path(name), has_format)?);
-        }
         let log = Log::open(&path(LOG), meaning())?;
         let is_of_log = |table: &Table<_>| table.note[Noted::Log as usize] == log.id;
         let table = File::open(path(STATES)).and_then(Table::open);

@@ -240,11 +240,9 @@ mod tests {
     use crate::index::entry::StoredFile;
     use crate::index::recorder::FileRecord;
 
-    const CORE: [Table; 4] = [Table::Patient, Table::Study, Table::Series, Table::Image];
-
     fn entry(n: u32) -> Entry {
         let uid = format!("2.25.{}", u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let keys: Vec<_> = CORE.iter().map(|table| (*table, table.key(), uid.as_str())).collect();
+        let keys = Table::CORE.map(|table| (table, table.key(), uid.as_str()));
         let instance = Instance::with_texts(&keys);
         let file = StoredFile { path: format!("/store/{n}").into(), modified: -5, root: 1 };
         let state = FileState { size: 7, modified: 3 };

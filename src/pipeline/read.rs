@@ -16,7 +16,7 @@ use super::remembered::Remembered;
 use super::stored::nanoseconds;
 use super::{Run, no_threads};
 use crate::archive::file::Location;
-use crate::archive::path_map::NotText;
+use crate::archive::path_map::UnstorablePath;
 use crate::archive::{FileState, FoundFile, OpenFile, Seen, Standing, Stub, skip};
 use crate::dicom::{HeaderReader, Instance, Rejection};
 use crate::error::Result;
@@ -188,14 +188,14 @@ impl Run<'_> {
         let Held { mut instance, state, content, record } = held;
         let path = file.path();
         let fails = |code, detail| (path.to_owned(), NoRow { code, detail });
+        let unstorable = |why: UnstorablePath| fails(why.code(), why.to_string());
         let named =
             content.as_ref().and_then(|content| content.named(self.plan.locator.named_by())).map_or(path, Path::new);
         // The journal and lists call it by this.
         if path.to_str().is_none() {
-            return Err(fails("path-not-text", NotText.to_string()));
+            return Err(unstorable(UnstorablePath::NotText));
         }
-        let indexed_path = self.plan.path_map.to_index(named);
-        let indexed_path = indexed_path.map_err(|not_text| fails("path-not-text", not_text.to_string()))?;
+        let indexed_path = self.plan.path_map.to_index(named).map_err(unstorable)?;
         let received = self.plan.receipt.of(&instance, self.root_of(path), file.received_on, state.modified());
         let tables = self.plan.tables;
         let fitted = tables.check_path(&indexed_path).and_then(|()| tables.fit(&mut instance));

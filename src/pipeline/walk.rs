@@ -1,6 +1,6 @@
 //! The walk stage: what the walk comes upon, to the readers or into the account.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_channel::Sender;
@@ -39,7 +39,7 @@ impl Run<'_> {
         }
     }
 
-    /// The files that somebody has named, and nothing else.
+    /// Sends the files of a list, except for those that no walk reaches.
     pub(super) fn send_named(&self, named: &[PathBuf], files: &Sender<Vec<FoundFile>>) -> Result<()> {
         for part in named.chunks(FILES_PER_MESSAGE) {
             if self.plan.stop.is_set() {
@@ -47,9 +47,20 @@ impl Run<'_> {
             }
             let found = |path: &PathBuf| FoundFile::below(&self.plan.roots.paths()[self.root_of(path)], path.clone());
             self.account.found(part.len());
-            self.send(part.iter().map(found).collect(), files);
+            self.send(part.iter().filter(|path| !self.skip_named(path)).map(found).collect(), files);
         }
         Ok(())
+    }
+
+    /// Skips a file below a recycle bin, a snapshot or the like. Returns false for any other file.
+    fn skip_named(&self, path: &Path) -> bool {
+        let locator = self.plan.locator;
+        let Some(reason) = locator.skip_reason(path).or_else(|| locator.skip_reason_behind_links(path)) else {
+            return false;
+        };
+        self.account.skipped(Rule::SkippedDirectory);
+        self.plan.listing.add("note", path, reason.code(), &format!("{reason}; not indexed"));
+        true
     }
 
     /// What is neither a file nor a link has its fate at once.

@@ -228,9 +228,7 @@ impl Run<'_> {
             self.account.add(Fate::NotReached, part.len());
         }
     }
-}
 
-impl Run<'_> {
     pub(super) fn not_kept(&self, error: std::io::Error) -> Error {
         let error = full_disk::named(self.plan.listing.directory(), error);
         Error::unfinished(

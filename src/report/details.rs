@@ -114,10 +114,13 @@ pub(super) fn directories(out: &mut String, account: &Account) {
 /// Values that differ between the files and the index.
 pub(super) fn values(out: &mut String, account: &Account) {
     let notes: [(&AtomicU64, &str); 11] = [
-        (&account.unusable_values, "values that are no date, time, number or UID, or out of range, stored as NULL"),
+        (&account.unusable_values, "values that are no date, time, number or UID, or out of range, not taken"),
         (&account.repaired_values, "values repaired: they break the rules of DICOM, and have one meaning only"),
         (&account.partial_values, "values stored in part, or two in one: behind a NUL, or more than one value"),
-        (&account.unknown_charsets, "files whose character set (0008,0005) is not known, read as if they had none"),
+        (
+            &account.unknown_charsets,
+            "files with an unknown term in (0008,0005): text was read by the other terms, or as if none were declared",
+        ),
         (&account.cut_texts, "texts cut to the length of their column"),
         (&account.undecodable_texts, "texts with bytes that their character set does not have"),
         (&account.substituted_texts, "texts with characters that their column cannot hold, substituted by ?"),

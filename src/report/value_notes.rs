@@ -24,13 +24,14 @@ impl ValueNotes {
     /// Lists a file if it ends within its header, and once for each kind of flaw that its values have.
     pub fn list(&self, listing: &Listing, path: &Path, instance: &Instance) {
         if instance.cut {
-            let detail = "the file ends within its header, or the header cannot be read to its end: NULL was stored for \
-                          the values behind";
+            let detail = "the file ends within its header, or the header cannot be read to its end: no value was taken \
+                          from what follows";
             self.add(listing, path, CUT_HEADER, "cut-header", detail);
         }
         let flaws = &instance.flaws;
         if flaws.has_unknown_charset {
-            let detail = "Specific Character Set (0008,0005) is not known: text was read as if none were declared";
+            let detail = "a term of Specific Character Set (0008,0005) is not known: text was read by the other terms, or \
+                          as if none were declared";
             self.add(listing, path, UNKNOWN_CHARSET, "unknown-charset", detail);
         }
         for flaw in Flaw::ALL {
@@ -57,7 +58,7 @@ impl ValueNotes {
 /// The reason code of a flaw, and the beginning of its detail.
 fn describe(flaw: Flaw) -> (&'static str, &'static str) {
     match flaw {
-        Flaw::Invalid => ("invalid-value", "NULL was stored for values that are invalid or out of range"),
+        Flaw::Invalid => ("invalid-value", "no value was taken where values are invalid or out of range"),
         Flaw::Undecodable => ("undecodable-text", "bytes that the character set does not have became U+FFFD"),
         Flaw::Repaired => {
             ("repaired-value", "values that break the rules of DICOM were read, because they have one meaning only")

@@ -140,6 +140,12 @@ impl Audit {
         let roots = Roots::check(&typed.roots, typed.require_mount)?;
         let rules = stubs::rules(&typed.stubs, Policy::OnlineOnly, &roots)?;
         archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
+        if let Some(root) = roots.paths().iter().find(|root| typed.plan.is_some() && root.to_str().is_none()) {
+            return Err(Error::usage(
+                format!("--plan: a plan cannot name the root {}, which is not valid UTF-8", root.display()),
+                "Make a link to the root, and name the link.",
+            ));
+        }
         for (option, file) in [
             ("--json", &typed.json),
             ("--plan", &typed.plan),
@@ -164,8 +170,16 @@ impl Audit {
         if let Some(directory) = &kept_in {
             directory.check_apart(|path| roots.hold(path) || rules.hold(path))?;
         }
-        let key =
-            || format!("{} {:?} {:?} {:?} {:?}", location.shown(), roots.paths(), typed.part, typed.level, typed.check);
+        let key = || {
+            format!(
+                "{} {:?} {:?} {:?} {:?}",
+                index::name(&location),
+                roots.paths(),
+                typed.part,
+                typed.level,
+                typed.check
+            )
+        };
         let last = match (&kept_in, &typed.last) {
             (Some(directory), _) => FindingsFile::Kept(directory.keyed("audit", &key())),
             (None, named) => FindingsFile::Named(named.clone().unwrap_or_default()),

@@ -16,6 +16,10 @@ use crate::cli::{Cli, Recall};
 use crate::error::{Error, Result};
 use crate::index::tls::SslMode;
 
+/// Keys that `repair` ignores. Only the user confirms a repair, and `plan` and `undo` have other meanings for `audit` and
+/// `reindex`, which may share the file.
+const NOT_FOR_REPAIR: [&str; 4] = ["yes", "allow_unmapped_paths", "plan", "undo"];
+
 /// Names that no file can give a meaning to.
 const NOT_IN_A_FILE: [&str; 4] = ["config", "help", "version", "allow_recall"];
 
@@ -60,7 +64,7 @@ impl<'a> Settings<'a> {
             Error::usage(format!("--config {}: {error}", file.display()), "Name a TOML file that you may read.")
         })?;
         let table: Table = text.parse().map_err(|error| no_toml(file, &text, &error))?;
-        let is_read = |(key, _): &(&String, &Value)| find(command, key).is_some() || !is_ignored(command, key);
+        let is_read = |(key, _): &(&String, &Value)| find(command, key).is_some() || !is_ignored(key);
         let all = table.iter().filter(is_read).map(|(key, value)| {
             let place = place(file, &text, key);
             let argument = find(command, key).ok_or_else(|| unknown(&place, key, command))?;
@@ -131,7 +135,11 @@ impl<'a> Settings<'a> {
 }
 
 fn arguments(command: &Command) -> impl Iterator<Item = &Arg> {
-    command.get_arguments().filter(|argument| !NOT_IN_A_FILE.contains(&argument.get_id().as_str()))
+    let ignored: &[&str] = if command.get_name() == "repair" { &NOT_FOR_REPAIR } else { &[] };
+    command.get_arguments().filter(|argument| {
+        let id = argument.get_id().as_str();
+        !NOT_IN_A_FILE.contains(&id) && !ignored.contains(&id)
+    })
 }
 
 /// The argument of a command that a key of the file sets, by its name or an alias.
@@ -140,12 +148,11 @@ fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     arguments(command).find(|argument| key_of(argument) == key || has_alias(argument))
 }
 
-/// Whether a key means nothing to a command and something to others. A repair shares the file of a site with the commands
-/// whose work it repairs, and has few options of theirs.
-fn is_ignored(command: &Command, key: &str) -> bool {
+/// Whether a key is a setting of another command, with which the file may be shared.
+fn is_ignored(key: &str) -> bool {
     let program = Cli::command();
-    let others = ["reindex", "audit", "import"].into_iter().filter_map(|name| program.find_subcommand(name));
-    command.get_name() == "repair" && others.into_iter().any(|other| find(other, key).is_some())
+    let has_file = |other: &&Command| other.get_arguments().any(|argument| argument.get_id() == "config");
+    program.get_subcommands().filter(has_file).any(|other| find(other, key).is_some())
 }
 
 fn key_of(argument: &Arg) -> String {

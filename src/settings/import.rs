@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 
-use super::{Reindex, StateDirectory, archive, index, slices, stubs};
+use super::{Reindex, StateDirectory, archive, index, stubs};
 use crate::archive::recall::Policy;
 use crate::archive::{Filing, Layout, Locator, PathMap, Roots, SkippedDirectories, path_map};
 use crate::cli;
@@ -95,7 +95,8 @@ impl Import {
             None => Roots::check(&directories, typed.writing.require_mount)?,
         };
         of_run.writing.stubs = below(&typed.writing.stubs, &roots);
-        let run = Reindex::over(roots, &of_run)?;
+        let others = if to.is_some() { other_archives(typed, &sources.roots)? } else { Vec::new() };
+        let run = Reindex::over(roots, &others, &of_run)?;
         if let Some(directory) = &run.kept_in {
             directory.check_apart_from_sources(&sources.roots)?;
         }
@@ -110,6 +111,14 @@ impl Import {
             completes: typed.part10,
         })
     }
+}
+
+/// The mapped directories that exist outside of the sources. The PACS may have moved files there, which copies are compared
+/// with.
+fn other_archives(typed: &cli::Import, sources: &Roots) -> Result<Vec<PathBuf>> {
+    let path_map = archive::path_map(&typed.writing.path_map)?;
+    let exists = |directory: &&Path| directory.is_dir() && !sources.hold(directory);
+    Ok(path_map.directories().filter(exists).map(Path::to_owned).collect())
 }
 
 /// As many copies at a time as the slowest of the disks likes.
@@ -138,7 +147,7 @@ impl To {
         let mut names: Vec<String> =
             sources.paths().iter().map(|path| format!("source {}\n", path.display())).collect();
         names.sort();
-        let index = slices::name(&location);
+        let index = index::name(&location);
         let state_key =
             format!("index {index}\narchive {}\nlayout {}\n{}", archive.display(), layout.name(), names.concat());
         let state = StateDirectory::find(typed.writing.state.as_deref())?.keyed("import", &state_key);

@@ -1,8 +1,10 @@
 //! Where the index is, and how to get in.
 
 use std::env::VarError;
+use std::path::Path;
 
 use super::{option_file, pacsone_ini};
+use crate::archive::real_path::real_path;
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::Location;
@@ -51,6 +53,21 @@ pub fn location_and_credentials(typed: &cli::Index) -> Result<(Location, Credent
     Ok((Location::parse(&url, &credentials)?, credentials))
 }
 
+/// The name of an index in plans, undo files and keys. Each database has one name, independent of the working directory and
+/// of the user.
+pub fn name(location: &Location) -> String {
+    let of_file = |file: &Path| format!("sqlite:{}", real_path(file).unwrap_or_else(|_| file.to_owned()).display());
+    let file = location.file().map(of_file);
+    file.or_else(|| location.server_database()).unwrap_or_else(|| location.shown())
+}
+
+/// Whether the name of an index in a plan or an undo file is that of a database. The name may contain a user.
+pub fn is_named(location: &Location, named: &str) -> bool {
+    let without_user = || Location::parse(named, &Credentials::default()).ok()?.server_database();
+    let name = name(location);
+    named == name || without_user().is_some_and(|named| named == name)
+}
+
 /// The password in the environment. An empty variable counts as unset, as it does for the state directory.
 fn password_variable() -> Result<Option<String>> {
     match std::env::var(PASSWORD_VARIABLE) {
@@ -60,5 +77,40 @@ fn password_variable() -> Result<Option<String>> {
             format!("{PASSWORD_VARIABLE} is not UTF-8"),
             "Set it in a terminal whose encoding is UTF-8, or name a --password-file.",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(url: &str) -> Location {
+        Location::parse(url, &Credentials::default()).unwrap()
+    }
+
+    #[test]
+    fn a_database_has_one_name_however_its_url_is_written() {
+        for (name, urls) in [
+            (
+                "mysql://db:3306/dicom",
+                &["mysql://db/dicom", "mysql://pacs@db:3306/dicom/", "MariaDB://DB/dicom?ssl-mode=disabled"][..],
+            ),
+            ("mysql://[::1]:3307/dicom a", &["mysql://pacs@[::1]:3307/dicom%20a?charset=utf8mb4"]),
+            ("mysql://localhost/dicom?socket=/run/a.sock", &["mysql://pacs@db:3307/dicom?socket=/run/a.sock"]),
+            ("sqlite:/x/a.db", &["sqlite:/x/a.db", "sqlite:///x/./a.db", "sqlite:/x/y/../a.db"]),
+        ] {
+            for url in urls {
+                assert_eq!(super::name(&parsed(url)), name, "{url}");
+                assert!(is_named(&parsed(url), name), "{url}");
+            }
+        }
+        let server = parsed("mysql://pacs@db/dicom");
+        assert!(is_named(&server, "mysql://other@db:3306/dicom"), "with the user of an earlier version");
+        let others =
+            ["mysql://db:3307/dicom", "mysql://db/dicom2", "mysql://localhost/dicom", "mysql://db/dicom?socket=/x"];
+        for other in others {
+            assert!(!is_named(&server, other), "{other}");
+        }
+        assert!(!is_named(&parsed("sqlite:a.db"), "sqlite:a.db"), "a relative path names another file elsewhere");
     }
 }

@@ -36,7 +36,7 @@ use crate::journal::Busy;
 use crate::pipeline::key_order::When;
 use crate::pipeline::received::Origin;
 use crate::progress::Form;
-pub use index::location;
+pub use index::{is_named, location, name};
 pub use state::StateDirectory;
 
 /// Fewer threads than this leave a storage unit over a network idle.
@@ -113,18 +113,17 @@ impl Reindex {
             None => typed.roots.clone(),
         };
         let roots = Roots::check(&roots, typed.writing.require_mount)?;
-        let target_roots = stubs::directories("--target-root", &typed.writing.stubs.target_root)?;
-        archive::check_maps(&path_map, &[roots.paths(), &target_roots].concat())?;
-        Self::over(roots, typed)
+        Self::over(roots, &[], typed)
     }
 
-    /// With roots that were checked.
-    pub fn over(roots: Roots, typed: &cli::Reindex) -> Result<Self> {
+    /// Settings for roots that were checked. Path maps may also belong to other directories, below which nothing is written.
+    pub fn over(roots: Roots, others: &[PathBuf], typed: &cli::Reindex) -> Result<Self> {
         let io_threads = typed.writing.io_threads.map_or_else(default_io_threads, usize::from);
         let path_map = archive::path_map(&typed.writing.path_map)?;
         let (location, credentials) = index::location_and_credentials(&typed.writing.index)?;
         let finish = slices::to_finish(&typed.finish, &typed.writing.index)?;
         let rules = stubs::rules(&typed.writing.stubs, stubs::policy(typed)?, &roots)?;
+        archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots, others].concat())?;
         let replicas = typed.writing.replicas.iter().map(|url| Address::parse(url, &credentials, &location));
         let replicas = replicas.collect::<Result<_>>()?;
         let max_replica_lag = Duration::try_from(typed.writing.max_replica_lag)

@@ -1,13 +1,16 @@
 //! The settings of a repair, from the command line and from the head of its plan.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{archive, import, stubs};
+use clap::Parser;
+
+use super::{Reindex, archive, file, import, stubs};
 use crate::archive::path_map::absolute;
 use crate::archive::recall::Policy;
 use crate::archive::{Locator, PathMap, Roots};
 use crate::audit::plan::Head;
-use crate::cli;
+use crate::cli::{self, Cli, Command};
 use crate::error::{Error, Result};
 
 /// The archive that a plan was made of.
@@ -48,11 +51,45 @@ impl Scope {
             }
         };
         let roots = Roots::check(&roots, false)?;
-        let stubs = import::below(&typed.stubs, &roots);
+        let mut stubs = import::below(&typed.stubs, &roots);
+        let further = head.target_roots.iter().filter(|root| !stubs.target_root.contains(root)).cloned();
+        stubs.target_root.extend(further.collect::<Vec<_>>());
         let rules = stubs::rules(&stubs, Policy::OnlineOnly, &roots)?;
         archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
         Ok(Scope { locator: Locator::new(&roots, &path_map, rules), roots, path_map, stubs })
     }
+
+    /// The settings of the run that inserts instances, from the settings file of the site. The caller names the files. The run
+    /// keeps only its list of rejected files, in the scratch directory.
+    pub fn inserting(&self, typed: &cli::Repair, scratch: &Path) -> Result<Reindex> {
+        let Command::Reindex(mut reindexing) = self.as_typed(typed, scratch)? else { return Err(defect()) };
+        let cli::Reindex { writing, .. } = &mut *reindexing;
+        writing.index = typed.index.clone();
+        writing.path_map = self.path_map.texts();
+        writing.stubs = self.stubs.clone();
+        writing.state = Some(scratch.to_owned());
+        writing.allow_replica = typed.allow_replica;
+        writing.allow_unreplicated_tables = typed.allow_unreplicated_tables;
+        (reindexing.files, reindexing.dry_run) = (None, false);
+        Ok(Reindex { journal: None, kept_in: None, ..Reindex::over(self.roots.clone(), &[], &reindexing)? })
+    }
+
+    /// The command line of that run. Its options override or exclude the settings that do not apply to a repair.
+    fn as_typed(&self, typed: &cli::Repair, scratch: &Path) -> Result<Command> {
+        let mut arguments: Vec<OsString> = ["pacs-index", "reindex", "--yes", "--quiet"].map(Into::into).into();
+        arguments.extend(["--settle", "0s", "--existing", "fill", "--recall", "online-only"].map(Into::into));
+        // The paths have been compared. `--files` excludes `since`, `slice` and `finish` of the settings file.
+        arguments.extend(["--allow-unmapped-paths", "--files", "list"].map(Into::into));
+        arguments.extend(["--rejected".into(), scratch.join("rejected").into()]);
+        typed.config.iter().for_each(|config| arguments.extend(["--config".into(), config.into()]));
+        arguments.push("--".into());
+        arguments.extend(self.roots.paths().iter().map(Into::into));
+        Ok(Cli::try_parse_from(file::complete(arguments)?).map_err(|_| defect())?.command)
+    }
+}
+
+fn defect() -> Error {
+    Error::usage("the files cannot be inserted, which is a defect of this program", "Please report it.")
 }
 
 /// Roots that are typed are those of the plan, or more.

@@ -2,9 +2,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "directories of this program's own")]
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::archive::{Roots, Slice, path_map};
+use crate::archive::{Roots, Slice};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::Location;
@@ -12,7 +13,7 @@ use crate::journal::Journal;
 
 /// The index, the directories, and the slice.
 pub fn key(location: &Location, roots: &Roots, slice: Option<Slice>) -> String {
-    let index = name(location);
+    let index = super::name(location);
     let mut paths: Vec<String> = roots.paths().iter().map(|root| format!("root {}\n", root.display())).collect();
     // Which root comes first may decide between files, and is for `--finish` to know.
     if slice.is_none() {
@@ -20,14 +21,6 @@ pub fn key(location: &Location, roots: &Roots, slice: Option<Slice>) -> String {
     }
     let slice = slice.map_or(String::new(), |slice| format!("slice {slice}\n"));
     format!("index {index}\n{}{slice}", paths.concat())
-}
-
-/// The name of an index, wherever the program is started.
-pub fn name(location: &Location) -> String {
-    match location.file() {
-        Some(file) => format!("sqlite:{}", path_map::absolute(file).unwrap_or_else(|_| file.to_owned()).display()),
-        None => location.shown(),
-    }
 }
 
 /// The journals of slices, each with its key, and the roots that the keys name.
@@ -41,7 +34,7 @@ pub fn to_finish(directories: &[PathBuf], index: &cli::Index) -> Result<Option<S
     if directories.is_empty() {
         return Ok(None);
     }
-    let index = format!("index {}\n", name(&super::location(index)?));
+    let index = format!("index {}\n", super::name(&super::location(index)?));
     let mut slices = Slices { directories: Vec::new(), roots: Vec::new() };
     for directory in directories {
         for (journal, key, slice) in slices_in(directory, &index)? {
@@ -66,9 +59,15 @@ fn slices_in(directory: &Path, index: &str) -> Result<Vec<(PathBuf, String, Slic
     }
     let (mut slices, mut has_damage) = (Vec::new(), false);
     for journal in journals {
-        let Ok(key) = Journal::key(&journal) else {
-            has_damage = true;
-            continue;
+        let key = match Journal::key(&journal) {
+            Ok(key) => key,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(refused(&format!("{} cannot be read: {error}", journal.display())));
+            }
+            Err(_) => {
+                has_damage = true;
+                continue;
+            }
         };
         let slice = values(&key, "slice ").next().and_then(|slice| slice.parse::<Slice>().ok());
         slices.extend(slice.map(|slice| (journal, key, slice)));

@@ -302,3 +302,18 @@ fn texts_of_several_lines_and_values_are_read_to_their_end() {
         check(row, COMMENTS, "LT", |instance| column(instance, "patient.comments"));
     }
 }
+
+#[test]
+fn text_that_is_lost_behind_a_nul_is_counted_in_every_character_set() {
+    let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let of =
+        |text: &str| [("ISO_IR 192", text.as_bytes().to_vec()), ("utf-16", utf16(text)), ("UTF-16LE", utf16(text))];
+    for (text, lost) in [("Grün\0wald", 1), ("Grün\0\0 wald", 1), ("Grün\0", 0), ("Grün\0 \0", 0), ("Grün", 0)] {
+        for (set, raw) in of(text) {
+            let draft = Draft::plain().text((0x0008, 0x0005), "CS", set).element(STUDY_DESCRIPTION, "LO", &raw);
+            let instance = read(&draft.file()).unwrap();
+            assert_eq!(column(&instance, "study.description"), "Grün", "{set}");
+            assert_eq!(instance.flaws.of(Flaw::Partial).len(), lost, "{set}: {text:?}");
+        }
+    }
+}

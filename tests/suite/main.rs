@@ -29,6 +29,7 @@ mod mutants;
 mod oddities;
 mod oracles;
 mod patience;
+mod planned;
 mod progress;
 mod purging;
 mod pydicom;

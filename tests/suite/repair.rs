@@ -154,6 +154,22 @@ fn an_alarm_makes_no_plan() {
     site.reindex(&index, &[]).exits(0);
     fs::remove_dir_all(site.archive().join("2021-11-12-FRI")).unwrap();
     site.add("one", json!({"SOPInstanceUID": "1.2.3"}));
-    audit(&site, &index, &["--plan", "plan.jsonl"]).exits(1);
+    let said = audit(&site, &index, &["--plan", "plan.jsonl"]).exits(1);
     assert!(!site.path("plan.jsonl").exists());
+    assert!(said.out.contains("not written, because of the alarm: plan.jsonl"), "{}", said.out);
+}
+
+#[test]
+fn a_former_plan_that_stays_because_of_an_alarm_is_reported() {
+    let site = Site::new();
+    site.add_series("2021-11-12-FRI", 1, 1, 60);
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    site.add("one", json!({"SOPInstanceUID": "1.2.3"}));
+    audit(&site, &index, &["--plan", "plan.jsonl"]).exits(1);
+    let plan = fs::read(site.path("plan.jsonl")).unwrap();
+    fs::remove_dir_all(site.archive().join("2021-11-12-FRI")).unwrap();
+    let said = audit(&site, &index, &["--plan", "plan.jsonl"]).exits(1);
+    assert_eq!(fs::read(site.path("plan.jsonl")).unwrap(), plan);
+    assert!(said.out.contains("not replaced, because of the alarm: plan.jsonl"), "{}", said.out);
 }

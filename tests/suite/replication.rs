@@ -248,8 +248,8 @@ fn an_audit_tells_whether_a_replica_is_complete() {
     let url = format!("{}{}", pair.replica, index.name());
     let audit = |settle: &str| {
         let mut command = site.program(&["audit", "archive", "--index", &index.url, "--replica", &url, "--quiet"]);
-        command.args(["--settle", settle]).env("PACS_INDEX_PASSWORD", crate::support::PASSWORD);
-        crate::support::Said::of(&mut command)
+        command.args(["--settle", settle, "--html", "audit.html", "--json", "audit.jsonl"]);
+        crate::support::Said::of(command.env("PACS_INDEX_PASSWORD", crate::support::PASSWORD))
     };
     let said = audit("0s").exits(0);
     assert!(said.out.contains("replica: 252 rows compared, 0 differ"), "{}", said.out);
@@ -270,6 +270,16 @@ fn an_audit_tells_whether_a_replica_is_complete() {
         assert!(said.out.contains(&told), "{told}: {}", said.out);
     }
     assert!(!said.out.contains("T9") && !said.out.contains("Nine"), "{}", said.out);
+    let page = std::fs::read_to_string(site.path("audit.html")).unwrap();
+    assert!(page.contains("rows compared, 3 differ"), "{page}");
+    for expected in [uid("1.1"), uid("2.1.7"), "is missing on the replica".into(), "(a patient)".into()] {
+        assert!(page.contains(&expected), "{expected}: {page}");
+    }
+    assert!(!page.contains("Nothing was found") && !page.contains("T9"), "{page}");
+    let lines = std::fs::read_to_string(site.path("audit.jsonl")).unwrap();
+    let head: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert!(head["replica"]["index"].as_str().is_some_and(|name| url.starts_with(name)), "{head}");
+    assert!(head["replica"]["rows"].as_u64() > Some(200), "{head}");
     replica.execute("DELETE FROM patient WHERE origid = 'T9'");
     replica.execute(&format!("UPDATE series SET description = NULL WHERE uuid = '{}'", uid("1.1")));
     // Stopped: it lacks what has come since. Behind: it has it when it is looked at again.

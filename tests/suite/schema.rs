@@ -200,3 +200,30 @@ fn a_date_in_a_column_of_another_type_is_converted_or_null_and_never_cut() {
     let again = site.reindex(&index, &["--force", "--existing", "refresh"]).exits(0);
     assert_eq!(again.figure("updated"), 0, "{}", again.out);
 }
+
+#[test]
+fn a_column_of_bits_is_compared_by_its_number() {
+    let site = Site::new();
+    site.add("a", json!({"SeriesNumber": "5", "InstanceNumber": "200", "NumberOfFrames": "1", "Rows": "512"}));
+    let index = Index::mariadb(&site);
+    index.execute(
+        "ALTER TABLE series MODIFY seriesnumber BIT(12) NULL; \
+         ALTER TABLE image MODIFY instance BIT(8) NULL, MODIFY numframes BIT(1) NULL, MODIFY numrows BIT(16) NULL",
+    );
+    site.reindex(&index, &[]).exits(0);
+    let again = site.reindex(&index, &["--force", "--existing", "refresh"]).exits(0);
+    assert_eq!((again.figure("updated"), again.figure("unchanged")), (0, 1), "{}", again.out);
+    let archive = site.archive().display().to_string();
+    let audit = || {
+        let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info", "--settle", "0s"];
+        let mut audit = site.program(&["audit", &archive, "--index", &index.url]);
+        Said::of(audit.args(check).env("PACS_INDEX_PASSWORD", PASSWORD))
+    };
+    audit().exits(0);
+    index.execute("UPDATE series SET seriesnumber = 6; UPDATE image SET instance = 201");
+    let found = audit().exits(1);
+    assert!(found.out.contains("seriesnumber") && found.out.contains("instance"), "{}", found.out);
+    site.reindex(&index, &["--force", "--existing", "refresh"]).exits(0);
+    assert_eq!(index.rows("SELECT seriesnumber + 0, instance + 0 FROM series, image"), ["5|200"]);
+    audit().exits(0);
+}

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value as Json, json};
 
-use crate::support::{Index, PASSWORD, Said, Site};
+use crate::support::{Index, PASSWORD, Said, Site, walk};
 
 const DAY: &str = "2021-11-12-FRI";
 
@@ -322,4 +322,64 @@ fn an_import_files_nothing_below_a_directory_that_no_run_searches() {
     }
     let said = crate::import::import(&site, "cd", &index, &["--layout", "patient", "--skip-dir", "*-old"]).exits(1);
     assert_eq!((said.figure("unsafe-name"), said.figure("inserted")), (4, 1), "{}", said.out);
+}
+
+/// Writes a list of all files of the archive for `--files`.
+fn list_all_files(site: &Site) {
+    let files = walk(&site.archive()).into_iter().map(|file| file.display().to_string() + "\n");
+    fs::write(site.path("list"), files.collect::<String>()).unwrap();
+}
+
+#[test]
+fn a_list_of_files_brings_nothing_back_from_a_recycle_bin_or_a_snapshot() {
+    let site = archive_with_all_kinds();
+    let index = site.sqlite();
+    list_all_files(&site);
+    let said = site.reindex(&index, &["--files", "list"]).exits(0);
+    assert_eq!(index.rows("SELECT uuid FROM image"), ["1.2.3"], "{}", said.out);
+    let skipped = VENDOR_DIRECTORIES.len();
+    assert_eq!((said.figure("inserted"), said.figure("skipped by rule")), (1, skipped as u64), "{}", said.out);
+    let notes = site.findings("note");
+    assert_eq!(notes.len(), skipped, "{notes:?}");
+    assert!(notes.iter().all(|note| note.starts_with("system-directory ")), "{notes:?}");
+    // The same below a root in a recycle bin, by a name of the site, and by a link on the way.
+    site.reindex_root(&site.archive().join("@Recycle"), &Index::sqlite(site.path("bin.db")), &[]).exits(0);
+    let own = Site::new();
+    let index = own.sqlite();
+    for (n, directory) in ["old", "live", ".snapshot/hourly.0"].into_iter().enumerate() {
+        add(&own, directory, &uid(n));
+    }
+    std::os::unix::fs::symlink(".snapshot/hourly.0", own.archive().join("current")).unwrap();
+    list_all_files(&own);
+    let said = own.reindex(&index, &["--files", "list", "--skip-dir", "old"]).exits(0);
+    assert_eq!(index.rows("SELECT uuid FROM image"), [uid(1)], "{}", said.out);
+    assert_eq!(own.listed(&format!("old/{}", uid(0))), [("note".to_owned(), "skip-dir".to_owned())]);
+    assert_eq!(own.listed(&format!("current/{}", uid(2))), [("note".to_owned(), "system-directory".to_owned())]);
+    // A root in a snapshot is read whatever its own name is.
+    let root = own.archive().join(".snapshot/hourly.0");
+    fs::write(own.path("list"), root.join(uid(2)).display().to_string()).unwrap();
+    own.reindex_root(&root, &index, &["--files", "list"]).exits(0);
+    assert_eq!(index.count("image"), 2);
+}
+
+#[test]
+fn a_link_into_a_recycle_bin_is_reported_as_such() {
+    let site = Site::new();
+    let index = site.sqlite();
+    add(&site, DAY, "1.2.3");
+    add(&site, "@Recycle", "1.2.4");
+    add(&site, "old", "1.2.5");
+    for (target, link) in [("../@Recycle/1.2.4", "deleted"), ("../old/1.2.5", "former"), ("../@Recycle", "bin")] {
+        std::os::unix::fs::symlink(target, site.archive().join(DAY).join(link)).unwrap();
+    }
+    site.reindex(&index, &["--skip-dir", "old"]).exits(1);
+    let detail = |name: &str| {
+        let line = site.listing().into_iter().find(|line| line["path"].as_str().unwrap().ends_with(name)).unwrap();
+        line["detail"].as_str().unwrap().to_owned()
+    };
+    for (name, reason) in [("deleted", "recycle bin: QNAP"), ("former", "--skip-dir"), ("bin", "recycle bin: QNAP")] {
+        let detail = detail(name);
+        assert!(detail.contains(reason) && detail.contains("not searched"), "{name}: {detail}");
+        assert!(!detail.contains("--target-root") && !detail.contains("name it as a root"), "{name}: {detail}");
+    }
 }

@@ -46,7 +46,7 @@ fn values_that_are_repaired_lost_or_not_understood_are_counted_and_listed_withou
         &[
             "2 values repaired",
             "1 values that are no date, time, number or UID",
-            "1 files whose character set (0008,0005) is not known",
+            "1 files with an unknown term in (0008,0005)",
             "1 values stored in part",
             "1 texts with bytes that their character set does not have",
         ],
@@ -104,4 +104,28 @@ fn a_row_without_the_number_of_frames_of_a_single_frame_is_found_and_filled() {
     assert!(found.out.contains("numframes"), "{}", found.out);
     site.reindex(&index, &["--force"]).exits(0);
     assert_eq!(index.rows("SELECT numframes FROM image"), ["1"]);
+}
+
+#[test]
+fn a_column_that_the_index_lacks_is_in_no_note() {
+    let site = Site::new();
+    let index = site.sqlite();
+    site.run(&["init", "--index", &index.url]).exits(0);
+    for column in ["patient.height", "patient.weight", "patient.lastname", "image.contentdate"] {
+        let (table, name) = column.split_once('.').unwrap();
+        index.execute(&format!("ALTER TABLE {table} RENAME COLUMN {name} TO other_{name}"));
+    }
+    let invalid = json!({"PatientSize": "tall", "PatientWeight": "71,25", "ContentDate": "03/04/2019"});
+    site.add("invalid", invalid);
+    let uid = (0x0008, 0x0018);
+    let partial = Draft::plain().text(uid, "UI", "1.2.4").text(PATIENT_NAME, "PN", "Rosenrot^Rita\\Schneeweiss");
+    site.write("partial", &partial.file());
+    let said = site.reindex(&index, &[]).exits(0);
+    assert_eq!(said.figure("inserted"), 2, "{}", said.out);
+    assert!(reasons(&site, "invalid").is_empty(), "{:?}", notes(&site, "invalid"));
+    assert!(!said.out.contains("values repaired") && !said.out.contains("values that are no date"), "{}", said.out);
+    // Another column has the other part of the name.
+    let partial = notes(&site, "partial");
+    assert!(partial[0].1.ends_with(": patient.firstname"), "{partial:?}");
+    assert_reports(&said, &["1 values stored in part"]);
 }

@@ -10,7 +10,7 @@ pub const REVIEWED: Check = Check {
     severity: Severity::Error,
     about: "study.reviewed is an empty text: the study is not among the unread ones, nor among anybody's",
     asks: Asks::Tables(|tables| {
-        studies(tables, "`reviewed` = ''", "reviewed is an empty text", "'study', 'reviewed', '', NULL")
+        studies(tables, "`reviewed` = ''", "reviewed is an empty text", "'study', 'reviewed', `reviewed`, NULL")
     }),
 };
 

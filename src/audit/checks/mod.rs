@@ -72,6 +72,11 @@ pub const CHECKS: &[Check] = &[
     user_data::ATTACHMENTS,
 ];
 
+/// Whether a check reads the tables alone, and no file or directory.
+pub fn is_of_tables(name: &str) -> bool {
+    CHECKS.iter().any(|check| check.name == name && matches!(check.asks, Asks::Tables(_)))
+}
+
 pub struct Check {
     pub name: &'static str,
     pub severity: Severity,

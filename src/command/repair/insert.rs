@@ -2,20 +2,23 @@
 //! there before and are there afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::PathBuf;
 
-use clap::Parser;
+use tempfile::TempDir;
 
-use super::super::reindex;
+use super::super::interrupt::stop_on_interrupt;
+use super::super::stored_paths::StoredPaths;
+use super::super::{consent, reindex};
 use super::undo::Undo;
-use crate::cli::{self, Cli, Command};
+use crate::cli;
 use crate::dicom::{Instance, Table};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::full_disk;
 use crate::index::Failure;
 use crate::index::mend::{Mender, WholeRow};
+use crate::pipeline::Stop;
+use crate::settings::Reindex;
 use crate::settings::repair::Scope;
 
 /// Rows that an insert may touch, by table and key.
@@ -101,41 +104,31 @@ pub fn images_without_row(rows: &Rows) -> impl Iterator<Item = &str> {
     images.map(|((_, key), _)| key.as_str())
 }
 
-/// Runs `reindex` over the files. Its list of rejected files is kept if there are any.
-pub fn insert(files: &[PathBuf], scope: &Scope, typed: &cli::Repair) -> Result<Exit> {
-    let mut scratch = tempfile::tempdir().map_err(scratch_failed)?;
-    let rejected = scratch.path().join("rejected");
-    let list = scratch.path().join("files");
-    let mut out = std::fs::File::create(&list).map_err(scratch_failed)?;
-    for file in files {
-        writeln!(out, "{}", file.display()).map_err(scratch_failed)?;
+/// A prepared run of `reindex` over the files of a plan.
+pub struct Inserter {
+    settings: Reindex,
+    /// Contains the list of rejected files.
+    scratch: TempDir,
+}
+
+impl Inserter {
+    /// Resolves the settings of the run. An error in the settings file ends the repair before anything is written.
+    pub fn new(scope: &Scope, typed: &cli::Repair) -> Result<Self> {
+        let scratch = tempfile::tempdir().map_err(scratch_failed)?;
+        Ok(Inserter { settings: scope.inserting(typed, scratch.path())?, scratch })
     }
-    let mut arguments: Vec<std::ffi::OsString> =
-        vec!["pacs-index".into(), "reindex".into(), "--files".into(), list.into()];
-    arguments.extend(["--rejected".into(), rejected.clone().into()]);
-    arguments.extend(["--yes", "--quiet", "--settle", "0s"].map(Into::into));
-    // The paths have been compared.
-    arguments.push("--allow-unmapped-paths".into());
-    scope.path_map.texts().into_iter().for_each(|map| arguments.extend(["--path-map".into(), map.into()]));
-    if typed.allow_replica {
-        arguments.push("--allow-replica".into());
+
+    /// Inserts the instances of the files. The list of rejected files is kept if there are any.
+    pub fn insert(mut self, files: Vec<PathBuf>, paths: StoredPaths) -> Result<Exit> {
+        self.settings.files = Some(files);
+        let consent = consent::compared(&self.settings, paths)?;
+        let stop = Stop::default();
+        stop_on_interrupt(&stop)?;
+        let exit = reindex::index(&self.settings, consent, &stop, None);
+        let has_rejected = self.settings.rejected.metadata().is_ok_and(|list| list.len() > 0);
+        self.scratch.disable_cleanup(has_rejected);
+        exit
     }
-    if typed.allow_unreplicated_tables {
-        arguments.push("--allow-unreplicated-tables".into());
-    }
-    arguments.push("--".into());
-    arguments.extend(scope.roots.paths().iter().map(Into::into));
-    let Ok(Cli { command: Command::Reindex(mut reindexing) }) = Cli::try_parse_from(arguments) else {
-        return Err(Error::usage(
-            "the files cannot be inserted, which is a defect of this program",
-            "Please report it.",
-        ));
-    };
-    reindexing.writing.index = typed.index.clone();
-    reindexing.writing.stubs = scope.stubs.clone();
-    let exit = reindex::run(&reindexing);
-    scratch.disable_cleanup(rejected.metadata().is_ok_and(|list| list.len() > 0));
-    exit
 }
 
 fn scratch_failed(error: std::io::Error) -> Error {

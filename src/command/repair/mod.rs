@@ -8,12 +8,12 @@ mod undo;
 mod undo_file;
 
 use std::fs::File;
-use std::io::{self, BufReader, IsTerminal};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use super::consent::agrees;
 use super::content::Content;
-use super::{say, stored_paths, warn_of_unverified};
+use super::stored_paths::StoredPaths;
+use super::{consent, say, stored_paths, warn_of_unverified};
 use crate::audit::plan;
 use crate::dicom::{Level, Table};
 use crate::error::{Error, Result};
@@ -25,8 +25,8 @@ use crate::index::server::Server;
 use crate::index::{Failure, Location};
 use crate::settings::repair::Scope;
 use crate::{cli, settings};
-use insert::Keys;
-use step::{Step, objection, objection_to_removal};
+use insert::{Inserter, Keys};
+use step::{Step, StepFault, objection, objection_to_removal};
 use undo::{Revert, Undo};
 use undo_file::UndoFile;
 
@@ -56,6 +56,7 @@ pub fn run(typed: &cli::Repair) -> Result<Exit> {
         mender: Mender::new(&location, &tables)?,
         did: Did::default(),
         index: location.shown(),
+        name: settings::name(&location),
         location,
         tables: tables.names(),
     };
@@ -73,37 +74,50 @@ struct Repair {
     location: Location,
     /// The name of the index in messages.
     index: String,
-    /// The names of those that the index has.
+    /// The name of the index in plans and undo files.
+    name: String,
+    /// The names of the tables that the index has.
     tables: Vec<String>,
 }
 
 impl Repair {
     fn apply(&mut self, plan: &Path, undo_file: &Path, typed: &cli::Repair) -> Result<()> {
-        let unusable = |why: String| {
-            Error::usage(format!("{}: {why}", plan.display()), "Name a plan that audit --plan has written.")
-        };
+        let refused = |why: String, advice: &str| Error::usage(format!("{}: {why}", plan.display()), advice);
+        let unusable = |why: String| refused(why, "Name a plan that audit --plan has written.");
         let file = File::open(plan).map_err(|error| unusable(error.to_string()))?;
         let (head, steps) = plan::read(BufReader::new(file)).map_err(unusable)?;
-        if head.index != self.index {
-            return Err(unusable(format!("it is for the index {}, and not for {}", head.index, self.index)));
+        if !settings::is_named(&self.location, &head.index) {
+            let why = format!("it is for the index {}, and not for {}", head.index, self.name);
+            return Err(refused(why, "Name the index of the plan with --index."));
         }
         let scope = Scope::resolve(typed, plan, &head)?;
         let all = steps.len();
-        let mut enabled = Vec::new();
+        let (mut enabled, mut impossible) = (Vec::new(), Vec::new());
         for (line, step) in steps {
-            let checked = Step::check(step.action, &scope).map_err(|why| unusable(format!("line {line}: {why}")))?;
-            enabled.extend(Some(checked).filter(|_| step.enabled));
+            let key = step.action.key().to_owned();
+            match Step::check(step.action, &scope) {
+                Err(StepFault::Malformed(why)) => return Err(unusable(format!("line {line}: {why}"))),
+                _ if !step.enabled => {}
+                Err(StepFault::Impossible(why)) => impossible.push(format!("image {key}: {why}")),
+                Ok(step) => enabled.push(step),
+            }
         }
         if !head.incomplete_because.is_empty() {
             say(&format!("the audit of this plan was not complete: {}\n", head.incomplete_because.join("; ")));
         }
-        say(&announcement(&enabled, all));
+        say(&announcement(&enabled, impossible.len(), all));
+        self.did.skipped = impossible;
         if enabled.is_empty() {
             return Ok(());
         }
-        self.compare_paths(&enabled, &scope, typed)?;
-        ask(typed.yes)?;
-        let mut undo = UndoFile::create(undo_file, &self.index)?;
+        let inserts = enabled.iter().any(|step| matches!(step, Step::Insert { .. }));
+        let inserter = inserts.then(|| Inserter::new(&scope, typed)).transpose()?;
+        if inserts {
+            consent::report_purging(&self.location, None)?;
+        }
+        let paths = self.compare_paths(&enabled, &scope, typed)?;
+        consent::to_repair(typed.yes)?;
+        let mut undo = UndoFile::create(undo_file, &self.name)?;
         let mut files = Vec::new();
         for step in enabled {
             match step {
@@ -111,31 +125,31 @@ impl Repair {
                 step => self.step(step, &scope, &mut undo)?,
             }
         }
-        if files.is_empty() { Ok(()) } else { self.insert(files, &scope, typed, &mut undo) }
+        inserter.map_or(Ok(()), |inserter| self.insert(files, &scope, inserter, paths, &mut undo))
     }
 
     /// Compares the paths that the steps store with the archive directories of the PACS. Before rows are removed, those
     /// of all files below the roots: a file is missing only where its archive is.
-    fn compare_paths(&self, steps: &[Step], scope: &Scope, typed: &cli::Repair) -> Result<()> {
+    fn compare_paths(&self, steps: &[Step], scope: &Scope, typed: &cli::Repair) -> Result<StoredPaths> {
         let files: Vec<PathBuf> = steps.iter().filter_map(Step::stored_file).cloned().collect();
         let removes = steps.iter().any(|step| matches!(step, Step::RemoveImage { .. }));
         let named = (!files.is_empty()).then_some(Some(files.as_slice()));
-        for files in removes.then_some(None).into_iter().chain(named) {
-            let paths = stored_paths::check(&stored_paths::Request {
-                location: &self.location,
-                roots: &scope.roots,
-                path_map: &scope.path_map,
-                files,
-                access: Access::Write,
-                locator: &scope.locator,
-                allow_unmapped: typed.allow_unmapped_paths,
-                progress: None,
-            })?;
-            if files.is_some() {
-                paths.examples.iter().for_each(|example| say(&format!("{}\n", stored_paths::line(example))));
-            }
+        let request = |files| stored_paths::Request {
+            location: &self.location,
+            roots: &scope.roots,
+            path_map: &scope.path_map,
+            files,
+            access: Access::Write,
+            locator: &scope.locator,
+            allow_unmapped: typed.allow_unmapped_paths,
+            progress: None,
+        };
+        let requests: Vec<_> = removes.then_some(None).into_iter().chain(named).map(request).collect();
+        let paths = stored_paths::check_all(&requests)?;
+        if named.is_some() {
+            paths.examples.iter().for_each(|example| say(&format!("{}\n", stored_paths::line(example))));
         }
-        Ok(())
+        Ok(paths)
     }
 
     /// Inserts the instances of files, all at once.
@@ -143,11 +157,12 @@ impl Repair {
         &mut self,
         files: Vec<(String, PathBuf)>,
         scope: &Scope,
-        typed: &cli::Repair,
+        inserter: Inserter,
+        paths: StoredPaths,
         undo: &mut UndoFile,
     ) -> Result<()> {
-        let index = self.index.clone();
-        let failed = |failure: Failure| failed(&index, &failure);
+        let index = &self.index;
+        let failed = |failure: Failure| failed(index, &failure);
         let mut instances = Vec::new();
         for (key, file) in files {
             match Content::of(&file, &scope.locator) {
@@ -166,7 +181,7 @@ impl Repair {
         let keys = Keys::of(instances.iter().map(|(_, instance)| instance));
         let files: Vec<PathBuf> = instances.into_iter().map(|(file, _)| file).collect();
         let before = keys.rows(&mut self.mender, &self.tables).map_err(failed)?;
-        self.did.insert_exit = Some(insert::insert(&files, scope, typed)?);
+        self.did.insert_exit = Some(inserter.insert(files, paths)?);
         let after = keys.rows(&mut self.mender, &self.tables).map_err(failed)?;
         let lines = insert::undo(&before, &after);
         self.did.inserted +=
@@ -179,7 +194,8 @@ impl Repair {
     fn step(&mut self, step: Step, scope: &Scope, undo: &mut UndoFile) -> Result<()> {
         match step {
             Step::SetPath { key, from, to, file } => {
-                match objection(&key, &file, from.as_deref(), &scope.path_map, &scope.locator) {
+                let too_long = (!self.mender.holds_path(&to)).then_some("the new path is too long for the column");
+                match too_long.or_else(|| objection(&key, &file, from.as_deref(), &scope.locator)) {
                     Some(why) => self.did.skipped.push(format!("image {key}: {why}")),
                     None => self.set((Table::Image, "path"), &key, from, Some(to), undo)?,
                 }
@@ -208,8 +224,8 @@ impl Repair {
         undo: &mut UndoFile,
     ) -> Result<()> {
         let skipped = format!("{} {key}: {column} has changed since the audit", table.name());
-        let index = self.index.clone();
-        let failed = |failure: Failure| failed(&index, &failure);
+        let index = &self.index;
+        let failed = |failure: Failure| failed(index, &failure);
         if self.mender.value(table, key, column).map_err(failed)? != Some(from.clone()) {
             self.did.skipped.push(skipped);
             return Ok(());
@@ -232,8 +248,8 @@ impl Repair {
     }
 
     fn remove(&mut self, key: String, path: &str, file: &Path, scope: &Scope, undo: &mut UndoFile) -> Result<()> {
-        let index = self.index.clone();
-        let failed = |failure: Failure| failed(&index, &failure);
+        let index = &self.index;
+        let failed = |failure: Failure| failed(index, &failure);
         if let Some(why) = objection_to_removal(file, scope) {
             self.did.skipped.push(format!("image {key}: {why}"));
             return Ok(());
@@ -253,10 +269,10 @@ impl Repair {
 
     /// Reverts a repair, the last change first.
     fn take_back(&mut self, file: &Path, yes: bool) -> Result<()> {
-        let index = self.index.clone();
-        let reverts = undo::read(file, &index, &mut self.mender, |failure| failed(&index, &failure))?;
+        let failed = |failure| failed(&self.index, &failure);
+        let reverts = undo::read(file, &self.location, &mut self.mender, failed)?;
         say(&format!("{} changes to revert\n", reverts.len()));
-        ask(yes)?;
+        consent::to_repair(yes)?;
         reverts.into_iter().try_for_each(|revert| self.revert(revert))
     }
 
@@ -317,12 +333,14 @@ fn failed(index: &str, failure: &Failure) -> Error {
 }
 
 /// The enabled steps of a plan, by kind.
-fn announcement(enabled: &[Step], all: usize) -> String {
+fn announcement(enabled: &[Step], impossible: usize, all: usize) -> String {
     let removes = enabled.iter().filter(|step| matches!(step, Step::RemoveImage { .. })).count();
     let inserts = enabled.iter().filter(|step| matches!(step, Step::Insert { .. })).count();
-    let (enabled, sets) = (enabled.len(), enabled.len() - removes - inserts);
+    let (possible, sets) = (enabled.len(), enabled.len() - removes - inserts);
+    let skipped = if impossible > 0 { format!(", {impossible} to skip") } else { String::new() };
     format!(
-        "{enabled} of {all} steps are enabled: {sets} values to set, {removes} rows to remove, {inserts} instances to insert\n"
+        "{} of {all} steps are enabled: {sets} values to set, {removes} rows to remove, {inserts} instances to insert{skipped}\n",
+        possible + impossible
     )
 }
 
@@ -330,12 +348,4 @@ fn announcement(enabled: &[Step], all: usize) -> String {
 fn skipped(table: Table, key: &str) -> String {
     let key = if table.level() == Level::Patient { "(of a patient)" } else { key };
     format!("{} {key}: its row has changed since the repair, or has rows below it", table.name())
-}
-
-fn ask(yes: bool) -> Result<()> {
-    let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
-    if yes || can_ask && agrees(&mut io::stdin().lock(), &mut io::stderr()) {
-        return Ok(());
-    }
-    Err(Error::usage("not confirmed; nothing was written", "Read the plan, and add --yes."))
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::content::Content;
-use crate::archive::{Locator, PathMap};
+use crate::archive::Locator;
 use crate::audit::plan::Action;
 use crate::dicom::Table;
 use crate::index::mend::SETTABLE;
@@ -24,20 +24,32 @@ pub enum Step {
     Insert { key: String, file: PathBuf },
 }
 
+/// The reason why a step is not done.
+#[derive(Debug)]
+pub enum StepFault {
+    /// No audit plans such a change of a row, so that the whole plan is refused.
+    Malformed(String),
+    /// The files of the plan do not allow the step, which is skipped.
+    Impossible(String),
+}
+
+use StepFault::{Impossible, Malformed};
+
 impl Step {
-    pub fn check(action: Action, scope: &Scope) -> Result<Self, String> {
+    pub fn check(action: Action, scope: &Scope) -> Result<Self, StepFault> {
         match action {
-            Action::Set { table, key, column, from, to } => {
-                Self::check_set(settable(&table, &column)?, key, from, to, scope)
-            }
+            Action::Set { table, key, column, from, to } => match settable(&table, &column).map_err(Malformed)? {
+                (Table::Image, _) => Self::set_path(key, from, to, scope),
+                column => Self::set_value(column, key, from, to),
+            },
             Action::RemoveImage { key, path } => {
-                let file = below_roots(&path, scope)?;
+                let file = file_of_row(&path, scope)?;
                 Ok(Step::RemoveImage { key, path, file })
             }
             Action::Insert { key, file } => {
-                let is_text = file.to_str().is_some_and(|text| !text.contains('\n'));
-                if !is_text || !is_below(&file, scope) {
-                    return Err("`file` is below no root of the plan".into());
+                let is_below_root = scope.roots.paths().iter().any(|root| file.starts_with(root));
+                if !is_below_root || !scope.locator.holds(&file) {
+                    return Err(Impossible("`file` is below no root of the plan".into()));
                 }
                 check_searched(&file, scope)?;
                 Ok(Step::Insert { key, file })
@@ -45,32 +57,33 @@ impl Step {
         }
     }
 
-    fn check_set(
+    fn set_path(key: String, from: Option<String>, to: Option<String>, scope: &Scope) -> Result<Self, StepFault> {
+        let to = to.ok_or_else(|| Malformed("`image.path` cannot be set to NULL".into()))?;
+        let file = file_of_row(&to, scope)?;
+        check_searched(&file, scope)?;
+        match scope.locator.stored_path(&file) {
+            Some(path) if path == to => Ok(Step::SetPath { key, from, to, file }),
+            _ => Err(Impossible("`image.path` is not the path that the path maps of the plan give the file".into())),
+        }
+    }
+
+    fn set_value(
         (table, column): (Table, &'static str),
         key: String,
         from: Option<String>,
         to: Option<String>,
-        scope: &Scope,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, StepFault> {
+        let malformed = |why: &str| Err(Malformed(why.into()));
         match (table, column) {
-            (Table::Image, _) => {
-                let to = to.ok_or("`image.path` cannot be set to NULL")?;
-                let file = below_roots(&to, scope)?;
-                check_searched(&file, scope)?;
-                match scope.path_map.to_index(&file) {
-                    Ok(path) if path == to => Ok(Step::SetPath { key, from, to, file }),
-                    _ => Err("`image.path` is not the path that the path maps of the plan give the file".into()),
-                }
-            }
-            (Table::Series, _) => {
-                let to = to.filter(|to| is_count(to)).ok_or("`series.instances` can only be set to a number")?;
-                Ok(Step::SetCount { key, from, to })
-            }
+            (Table::Series, _) => match to.filter(|to| is_count(to)) {
+                Some(to) => Ok(Step::SetCount { key, from, to }),
+                None => malformed("`series.instances` can only be set to a number"),
+            },
             (_, "private") if from.is_some() || to.as_deref() != Some("0") => {
-                Err("`study.private` can only be set from NULL to 0".into())
+                malformed("`study.private` can only be set from NULL to 0")
             }
             (_, "reviewed") if to.is_some() || from.as_ref().is_none_or(|from| !from.trim().is_empty()) => {
-                Err("`study.reviewed` can only be set from an empty text to NULL".into())
+                malformed("`study.reviewed` can only be set from an empty text to NULL")
             }
             _ => Ok(Step::SetFlag { column, key, from, to }),
         }
@@ -96,25 +109,14 @@ pub fn is_count(text: &str) -> bool {
     text.parse::<u32>().is_ok_and(|count| count.to_string() == text)
 }
 
-/// The file here of a stored path that is below a root.
-fn below_roots(stored: &str, scope: &Scope) -> Result<PathBuf, String> {
-    let file = scope.path_map.from_index(stored).filter(|file| is_below(file, scope));
-    file.ok_or_else(|| "the path is below no root of the plan".into())
-}
-
-/// Whether a file is below a root by its text and, where it exists, without links as well.
-fn is_below(file: &Path, scope: &Scope) -> bool {
-    let has_dots = file.components().any(|component| component == std::path::Component::ParentDir);
-    let is_within = |roots: &[PathBuf], file: &Path| roots.iter().any(|root| file != root && file.starts_with(root));
-    let directory = file.parent().and_then(|directory| directory.canonicalize().ok());
-    let resolved_roots = scope.roots.resolved();
-    !has_dots
-        && is_within(scope.roots.paths(), file)
-        && directory.is_none_or(|directory| resolved_roots.iter().any(|root| directory.starts_with(root)))
+/// The file that a row names, below a root or a target root of the plan.
+fn file_of_row(stored: &str, scope: &Scope) -> Result<PathBuf, StepFault> {
+    let file = scope.locator.file_of_row(stored);
+    file.ok_or_else(|| Impossible("the path is below no root of the plan".into()))
 }
 
 /// Refuses a file in a directory that no walk descends into, whether its path names that directory or a link to it.
-fn check_searched(file: &Path, scope: &Scope) -> Result<(), String> {
+fn check_searched(file: &Path, scope: &Scope) -> Result<(), StepFault> {
     let directory = file.parent().and_then(|directory| directory.canonicalize().ok());
     let without_links = directory.into_iter().flat_map(|directory| {
         let roots = scope.roots.paths().iter().zip(scope.roots.resolved());
@@ -123,7 +125,7 @@ fn check_searched(file: &Path, scope: &Scope) -> Result<(), String> {
     });
     let reason =
         std::iter::once(file.to_owned()).chain(without_links).find_map(|file| scope.locator.skip_reason(&file));
-    reason.map_or(Ok(()), |reason| Err(format!("the file is in a skipped directory ({reason})")))
+    reason.map_or(Ok(()), |reason| Err(Impossible(format!("the file is in a skipped directory ({reason})"))))
 }
 
 /// The reason why the row of a missing file must be kept, if there is one. A file whose directories are missing as well may
@@ -134,24 +136,18 @@ pub fn objection_to_removal(file: &Path, scope: &Scope) -> Option<&'static str> 
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Some("its file cannot be looked at"),
         Err(_) => {}
     }
-    let is_root = |directory: &Path| scope.roots.paths().iter().any(|root| root == directory);
+    let root = scope.locator.place(file).map(|(_, root)| root);
     let has_parent = file.parent().is_some_and(Path::is_dir);
-    let mut above = file.ancestors().skip(1).take_while(|directory| !is_root(directory));
+    let mut above = file.ancestors().skip(1).take_while(|directory| Some(*directory) != root);
     (!has_parent && !above.any(Path::is_dir)).then_some("its directory is missing, too: is the archive mounted?")
 }
 
 /// The reason why a row must not name a file, if there is one. A row may name a stub only if it names that file already.
-pub fn objection(
-    uid: &str,
-    file: &Path,
-    former: Option<&str>,
-    path_map: &PathMap,
-    locator: &Locator,
-) -> Option<&'static str> {
+pub fn objection(uid: &str, file: &Path, former: Option<&str>, locator: &Locator) -> Option<&'static str> {
     match Content::of(file, locator) {
         Content::Instance(instance) if instance.sop_instance_uid() == uid => None,
         Content::Instance(_) => Some("the file holds another instance"),
-        Content::Stub if former.and_then(|former| path_map.from_index(former)).as_deref() == Some(file) => None,
+        Content::Stub if former.and_then(|former| locator.file_of_row(former)).as_deref() == Some(file) => None,
         Content::Stub => Some("the file is a stub, so that its instance is not known"),
         Content::Other => Some("the file is missing or holds no instance"),
     }

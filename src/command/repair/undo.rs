@@ -10,8 +10,8 @@ use super::{insert, undo_file};
 use crate::audit::plan;
 use crate::dicom::Table;
 use crate::error::{Error, Result};
-use crate::index::Failure;
 use crate::index::mend::{Mender, WholeRow};
+use crate::index::{Failure, Location};
 
 /// A line of an undo file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,11 +54,16 @@ pub enum Revert {
 }
 
 /// The changes that an undo file records, the last one first. An error names the line that no repair can have written.
-pub fn read(file: &Path, index: &str, mender: &mut Mender, failed: impl Fn(Failure) -> Error) -> Result<Vec<Revert>> {
-    let unusable =
-        |why: String| Error::usage(format!("--undo {}: {why}", file.display()), "Name the undo file of a repair.");
+pub fn read(
+    file: &Path,
+    location: &Location,
+    mender: &mut Mender,
+    failed: impl Fn(Failure) -> Error,
+) -> Result<Vec<Revert>> {
+    const ADVICE: &str = "Name the undo file of a repair, and the index of that repair with --index.";
+    let unusable = |why: String| Error::usage(format!("--undo {}: {why}", file.display()), ADVICE);
     let mut reverts = Vec::new();
-    for (n, line) in undo_file::read(file, index).map_err(unusable)? {
+    for (n, line) in undo_file::read(file, location).map_err(unusable)? {
         let wrong = |why: &dyn std::fmt::Display| unusable(format!("line {n}: {why}"));
         let undo: Undo = serde_json::from_str(&line).map_err(|error| wrong(&plan::not_json(&error)))?;
         reverts.push(check(undo, mender).map_err(&failed)?.map_err(|why| wrong(&why))?);
@@ -119,7 +124,7 @@ fn check_set(
 
 /// A text that can have been in the column. The earlier path may be any: it is the one that the repair found wrong.
 fn is_path(path: &str, mender: &Mender) -> bool {
-    !path.chars().any(char::is_control) && mender.holds_path(path)
+    mender.holds_path(path)
 }
 
 /// The columns of the table, and no others, with the key of the line.

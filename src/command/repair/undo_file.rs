@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::{full_disk, new_file};
+use crate::index::Location;
+use crate::{full_disk, new_file, settings};
 
 /// The version of the format.
 const FORM: u32 = 2;
@@ -56,7 +57,7 @@ impl UndoFile {
 
 /// The lines of an undo file of this index, each with its number and without its hash. An incomplete last line, which
 /// a killed repair leaves, is dropped: the change that it describes was not made.
-pub fn read(file: &Path, index: &str) -> Result<Vec<(usize, String)>, String> {
+pub fn read(file: &Path, location: &Location) -> Result<Vec<(usize, String)>, String> {
     let text = std::fs::read(file).map_err(|error| error.to_string())?;
     let mut chain = HashChain::default();
     let mut lines = Vec::new();
@@ -82,8 +83,8 @@ pub fn read(file: &Path, index: &str) -> Result<Vec<(usize, String)>, String> {
     let head: FileHead = serde_json::from_str(&head).map_err(|_| "line 1 does not name an index")?;
     match head {
         FileHead { undo_file, .. } if undo_file != FORM => Err("line 1: another version wrote this undo file".into()),
-        FileHead { index: other, .. } if other != index => {
-            Err(format!("line 1: it is for the index {other}, and not for {index}"))
+        FileHead { index, .. } if !settings::is_named(location, &index) => {
+            Err(format!("line 1: it is for the index {index}, and not for {}", settings::name(location)))
         }
         _ => Ok(lines),
     }

@@ -72,6 +72,9 @@ fn a_file_that_should_be_an_image_is_a_finding_whatever_it_holds() {
         ("1.2.840.113619.1", b"404 Not Found".to_vec()),
         ("image.dcm", b"404 Not Found".to_vec()),
         ("IMAGE.DCM", b"MZ\x90\0\x03\0\0\0".to_vec()),
+        ("IM000098", b"MZ\x90\0\x03\0\0\0".to_vec()),
+        ("I10", b"404 Not Found\n".to_vec()),
+        ("mr_2.;1", b"%PDF-1.4\n".to_vec()),
         ("IM000099", (0..=255).cycle().skip(7).take(3000).collect()),
         ("cut", whole[..200].to_vec()),
         ("empty", Vec::new()),
@@ -117,4 +120,22 @@ fn notes_are_counted_apart_from_files_to_look_at() {
     assert!(line.contains("(1; and notes: 1)"), "{line}");
     let lines = fs::read_to_string(site.path("rejected.jsonl")).unwrap().lines().count();
     assert_eq!(lines, 2);
+}
+
+#[test]
+fn a_file_that_a_dicomdir_names_is_a_finding_whatever_it_holds() {
+    let (site, index) = site_and_index();
+    medium(&site, 3);
+    put_bytes(&site, "cd/DICOM/SCAN", b"404 Not Found\n");
+    let records = [("DICOM\\SCAN", "1.2.77".to_owned()), ("DICOM\\GONE", "1.2.78".to_owned())];
+    put_bytes(&site, "cd/DICOMDIR", &crate::support::file_set::dicomdir(&records));
+    let said = import(&site, "cd", &index, &[]).exits(1);
+    assert_eq!(site.findings("medium").len(), 2, "{}", said.out);
+    let details: Vec<String> = site.listing().iter().map(|line| line["detail"].as_str().unwrap().to_owned()).collect();
+    for expected in [
+        "DICOM/SCAN (1.2.77), which holds no instance that can be read",
+        "DICOM/GONE (1.2.78), which is not on the medium",
+    ] {
+        assert!(details.iter().any(|detail| detail.contains(expected)), "{expected}: {details:?}");
+    }
 }

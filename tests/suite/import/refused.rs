@@ -170,3 +170,32 @@ fn a_row_that_has_lost_its_path_gets_a_file_again() {
     assert_eq!(walk(&site.archive()).len(), 1);
     assert_clean(&site, &index);
 }
+
+#[test]
+fn a_path_map_without_a_root_or_with_a_name_taken_twice_is_an_error() {
+    let (site, index) = site_and_index();
+    put(&site, "A/1", json!({"SOPInstanceUID": "1.2.1"}));
+    put(&site, "B/2", json!({"SOPInstanceUID": "1.2.2"}));
+    let map = |from: &str, to: &str| format!("{}={to}", site.path(from).display());
+    let (a, b, archive) = (map("A", "D:/DICOM"), map("B", "d:/dicom/"), map("archive", "D:/DICOM"));
+    let cases: [(&[&str], &str); 5] = [
+        (&["B", "--in-place", "--path-map", &a, "--path-map", &b], "would have one name"),
+        (&["B", "--in-place", "--path-map", "/typo=D:/DICOM"], "no root lies there"),
+        (&["--path-map", "/typo=D:/DICOM"], "no root lies there"),
+        // Another archive of the PACS may be mapped if it exists.
+        (&["--path-map", &archive, "--path-map", "/typo=E:/DICOM"], "no root lies there"),
+        // A source of copies is not a root of the archive.
+        (&["--path-map", &a], "no root lies there"),
+    ];
+    for (more, told) in cases {
+        let said = import(&site, "A", &index, more).exits(2);
+        assert!(said.err.contains(told), "{more:?}: {}", said.err);
+        assert!(!site.path("index.db").exists() && walk(&site.archive()).is_empty(), "{more:?}");
+    }
+    let target = site.path("B").display().to_string();
+    let with =
+        |b: &str| import(&site, "A", &index, &["--path-map", &archive, "--path-map", b, "--target-root", &target]);
+    with(&map("B", "E:/")).exits(0);
+    let said = with(&b).exits(2);
+    assert!(said.err.contains("would have one name"), "{}", said.err);
+}

@@ -98,13 +98,13 @@ fn deny(stream: &mut impl Write, number: u8) -> std::io::Result<()> {
     write_packet(stream, number, message)
 }
 
-fn write_packet(stream: &mut impl Write, number: u8, payload: &[u8]) -> std::io::Result<()> {
+pub fn write_packet(stream: &mut impl Write, number: u8, payload: &[u8]) -> std::io::Result<()> {
     let [a, b, c, _] = (payload.len() as u32).to_le_bytes();
     stream.write_all(&[&[a, b, c, number], payload].concat())?;
     stream.flush()
 }
 
-fn read_packet(stream: &mut impl Read) -> std::io::Result<(u8, Vec<u8>)> {
+pub fn read_packet(stream: &mut impl Read) -> std::io::Result<(u8, Vec<u8>)> {
     let mut header = [0; 4];
     stream.read_exact(&mut header)?;
     let mut payload = vec![0; u32::from_le_bytes([header[0], header[1], header[2], 0]) as usize];

@@ -6,6 +6,7 @@ mod errors;
 mod fake_server;
 mod mysql;
 mod option_files;
+mod proxy;
 mod rights;
 mod secrets;
 mod session;

@@ -1,6 +1,9 @@
 //! Sessions whose server limits results.
 
-use crate::support::{Index, PASSWORD, Said, Site};
+use serde_json::json;
+
+use super::proxy::Proxy;
+use crate::support::{Index, PASSWORD, Said, Site, server_of};
 
 /// Defaults of a server that change results, cut them off or end statements, for users of one name only.
 const LIMITS: [&str; 12] = [
@@ -49,4 +52,40 @@ fn limits_that_a_server_sets_for_sessions_do_not_change_the_index() {
     let [first, second] = runs.map(|said| said.exits(0));
     assert_eq!((first.figure("inserted"), second.figure("unchanged")), (60, 60));
     assert_eq!(index.dump(), expected.dump());
+}
+
+/// Reindexes through a proxy that denies a variable.
+fn reindex_without(denied: &'static str) -> (Proxy, Index, Said) {
+    let site = Site::new();
+    site.add("a", json!({}));
+    let index = Index::mariadb(&site);
+    let server = server_of("PACS_INDEX_TEST_MARIADB");
+    let address = server.trim_end_matches('/').rsplit('@').next().unwrap().to_owned();
+    let proxy = Proxy::start(&address, denied);
+    let url = index.url.replace(&address, &format!("127.0.0.1:{}", proxy.port)) + "?ssl-mode=disabled";
+    let mut command = site.program(&["reindex", "archive", "--quiet", "--index", &url, "--settle", "0s"]);
+    let said = Said::of(command.env("PACS_INDEX_PASSWORD", PASSWORD));
+    (proxy, index, said)
+}
+
+#[test]
+fn a_variable_that_a_proxy_denies_leaves_the_others_set() {
+    for denied in ["max_join_size", "wait_timeout", "net_write_timeout"] {
+        let (proxy, index, said) = reindex_without(denied);
+        said.exits(0);
+        let settings = proxy.settings().join("; ");
+        for variable in ["sql_mode = 'STRICT_ALL_TABLES", "sql_select_limit", "net_read_timeout"] {
+            assert!(settings.contains(variable), "{denied}: {variable} is not in {settings}");
+        }
+        assert!(!settings.contains(denied), "{settings}");
+        assert_eq!(index.rows("SELECT COUNT(*) FROM image"), ["1"]);
+    }
+}
+
+#[test]
+fn without_strict_mode_nothing_is_written() {
+    let (_proxy, index, said) = reindex_without("sql_mode");
+    let said = said.exits(2);
+    assert!(said.err.contains("sql_mode") && said.err.contains("proxy"), "{}", said.err);
+    assert_eq!(index.rows("SELECT COUNT(*) FROM image"), ["0"]);
 }

@@ -3,6 +3,7 @@
 mod damaged;
 mod locks;
 mod places;
+mod unreadable;
 
 use std::fs;
 use std::path::PathBuf;

@@ -222,6 +222,9 @@ fn a_configuration_that_cannot_be_read_is_reported_once_and_rows_are_compared() 
         Said::of(command.args(more).env("PACS_INDEX_PASSWORD", PASSWORD))
     };
     let (unmapped, mapped) = (run(&[]), run(&["--path-map", &map]));
+    let mut audit =
+        site.program(&["audit", "archive", "--quiet", "--settle", "0s", "--index", &url, "--path-map", &map]);
+    let audit = Said::of(audit.args(["--html", "audit.html"]).env("PACS_INDEX_PASSWORD", PASSWORD));
     index.execute(&format!("DROP USER {user}@'%'"));
     for said in [unmapped.exits(2), mapped.exits(0)] {
         let lines: Vec<&str> =
@@ -233,6 +236,12 @@ fn a_configuration_that_cannot_be_read_is_reported_once_and_rows_are_compared() 
         }
     }
     assert_eq!(images_below(&index, "D:/DICOM"), 6);
+    // A scheduled audit that mails its standard error stays silent.
+    assert_eq!(audit.err, "", "{}", audit.out);
+    let page = std::fs::read_to_string(site.path("audit.html")).unwrap();
+    for report in [&audit.out, &page] {
+        assert_eq!(report.matches("archive directories of the PACS cannot be read: GRANT").count(), 1, "{report}");
+    }
 }
 
 #[test]

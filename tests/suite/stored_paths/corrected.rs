@@ -132,3 +132,36 @@ fn a_row_that_names_another_instance_is_not_an_unmapped_path() {
     let path = index.rows(&format!("SELECT path FROM image WHERE uuid = '{UID}.1.1.1'"));
     assert!(!path[0].ends_with(&format!("DICOM/2019-01-12-SAT/{UID}.1.1.2")), "{path:?}");
 }
+
+#[test]
+fn a_path_that_the_database_refuses_is_not_reported_as_corrected() {
+    let (site, index) = windows_pacs();
+    ruined(&site, &index);
+    index.execute("UPDATE image SET instance = NULL");
+    index.execute(
+        "CREATE TRIGGER keep_paths BEFORE UPDATE ON image FOR EACH ROW
+         IF NEW.path <> OLD.path THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END IF",
+    );
+    let said = site.reindex(&index, &["--path-map", &map(&site, "archive", "D:/DICOM")]).exits(1);
+    assert_eq!((said.figure("updated"), images_below(&index, "D:/DICOM")), (5, 0), "{}", said.out);
+    assert_eq!(index.rows("SELECT COUNT(instance) FROM image"), ["5"]);
+    let reasons: Vec<_> = site.listing().iter().map(|line| line["reason"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(reasons, ["refused-by-index"; 5], "{}", said.out);
+}
+
+#[test]
+fn a_path_of_a_missing_file_that_the_database_refuses_to_replace_is_not_reported_as_corrected() {
+    let (site, index) = windows_pacs();
+    let map = map(&site, "archive", "D:/DICOM");
+    site.reindex(&index, &["--path-map", &map]).exits(0);
+    index.execute("UPDATE image SET instance = NULL, path = ''");
+    index.execute(
+        "CREATE TRIGGER keep_paths BEFORE UPDATE ON image FOR EACH ROW
+         IF NEW.path <> OLD.path THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no'; END IF",
+    );
+    let said = site.reindex(&index, &["--path-map", &map, "--force"]).exits(1);
+    assert_eq!(images_below(&index, "D:/DICOM"), 0, "{}", said.out);
+    let lines = site.listing();
+    assert!(lines.iter().all(|line| line["reason"] == "refused-by-index"), "{lines:?}");
+    assert_eq!(lines.len(), 5, "{lines:?}");
+}

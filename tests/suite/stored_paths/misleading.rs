@@ -188,3 +188,49 @@ fn many_files_without_an_instance_beside_the_archive_need_no_path_map() {
     assert!(!said.err.contains("=D:/DICOM"), "{}", said.err);
     assert_eq!(images_below(&index, "D:/DICOM"), 0);
 }
+
+#[test]
+fn the_paths_of_a_table_are_compared_however_its_name_is_written() {
+    let site = Site::new();
+    site.add_series("2019-01-12-SAT", 1, 1, 3);
+    let index = site.sqlite();
+    indexed(&site, &index, "D:/DICOM");
+    index.execute("ALTER TABLE image RENAME TO other; ALTER TABLE other RENAME TO IMAGE");
+    let said = site.reindex(&index, &["--path-map", &map(&site, "archive", "D:/OTHER")]).exits(2);
+    assert!(said.err.contains("nothing was written"), "{}", said.err);
+    assert_eq!(images_below(&index, "D:/DICOM"), 3);
+}
+
+#[test]
+fn a_path_map_that_drops_the_date_of_its_directory_is_asked_about() {
+    let cases = [
+        ("2019/01/12", "archive/2019", "D:/DICOM", false),
+        ("2019/01/12", "archive/2019/01", "d:/dicom/2019", false),
+        ("2019/01/12", "archive/2019", "D:/DICOM/2018", false),
+        ("2019-01-12-SAT", "archive/2019-01-12-SAT", "D:/DICOM", false),
+        ("2019/01/12", "archive/2019", "D:/DICOM/2019", true),
+        ("2019/01/12", "archive/2019/01", "D:/DICOM/2019/01", true),
+        ("2019-01-12-SAT", "archive/2019-01-12-SAT", "D:/DICOM/2019-01-12-SAT", true),
+        ("2019/01/12", "archive", "D:/DICOM", true),
+        ("2019/01/12", "archive", "D:/DICOM/2019", true),
+    ];
+    for (layout, root, to, is_right) in cases {
+        let (site, index) = windows_pacs();
+        fs::remove_dir_all(site.archive()).unwrap();
+        site.add_series(layout, 1, 1, 3);
+        let map = map(&site, root, to);
+        let said = site.reindex_root(&site.path(root), &index, &["--path-map", &map]);
+        assert_eq!(
+            (said.exit, index.count("image")),
+            if is_right { (0, 3) } else { (2, 0) },
+            "{root} {to}: {}",
+            said.err
+        );
+        assert_eq!(said.err.contains("names a date"), !is_right, "{root} {to}: {}", said.err);
+        if !is_right {
+            site.reindex_root(&site.path(root), &index, &["--path-map", &map, "--allow-unmapped-paths"]).exits(0);
+            // Rows of the map confirm it.
+            site.reindex_root(&site.path(root), &index, &["--path-map", &map]).exits(0);
+        }
+    }
+}

@@ -49,3 +49,36 @@ fn images_below(index: &Index, directory: &str) -> u64 {
     let paths = index.rows("SELECT path FROM image");
     paths.iter().filter(|path| path.starts_with(&format!("{directory}/"))).count() as u64
 }
+
+#[test]
+fn a_file_name_that_windows_cannot_have_gets_no_row_below_a_map_to_windows() {
+    let site = Site::new();
+    let names = [r"a\1.2.0", "1.2.1.", "b:1.2.2", r"c\d/1.2.3", "1.2.4 ", "e?/1.2.5", "f*\t/1.2.6"];
+    for (n, name) in names.iter().chain(&["ü 1/1.2.9"]).enumerate() {
+        site.add(name, serde_json::json!({"SOPInstanceUID": format!("1.2.{n}")}));
+    }
+    let rows = |name: &str, to: &str| {
+        let index = Index::sqlite(site.path(name));
+        let maps = if to.is_empty() { vec![] } else { vec!["--path-map".to_owned(), map(&site, "archive", to)] };
+        let said = site.reindex(&index, &maps.iter().map(String::as_str).collect::<Vec<_>>());
+        let rejected = site.findings("rejected");
+        let paths = index.rows("SELECT path FROM image");
+        (said.exit, paths, rejected.into_iter().filter(|line| line.starts_with("not-on-windows ")).count())
+    };
+    for to in ["D:/X", r"\\nas\share"] {
+        let expected = format!("{}/ü 1/1.2.9", to.replace('\\', "/"));
+        assert_eq!(rows("windows.db", to), (1, vec![expected], names.len()), "{to}");
+        fs::remove_file(site.path("windows.db")).unwrap();
+        // The audit offers no insertion that a repair would reject.
+        let index = Index::sqlite(site.path("windows.db"));
+        site.reindex(&index, &["--path-map", &map(&site, "archive", to)]).exits(1);
+        audit(&site, &index, &["--path-map", &map(&site, "archive", to), "--plan", "plan.jsonl"]).exits(1);
+        let plan = fs::read_to_string(site.path("plan.jsonl")).unwrap();
+        assert!(!plan.contains("insert"), "{plan}");
+        ["plan.jsonl", "windows.db"].iter().for_each(|file| fs::remove_file(site.path(file)).unwrap());
+    }
+    for (n, to) in ["/dicom", ""].into_iter().enumerate() {
+        let (exit, paths, rejected) = rows(&format!("unix{n}.db"), to);
+        assert_eq!((exit, paths.len(), rejected), (0, names.len() + 1, 0), "{to}");
+    }
+}

@@ -148,7 +148,7 @@ fn a_plan_sets_nothing_that_no_audit_would_plan() {
     let remove = |path: &str| json!({"enabled": true, "check": "moved-file", "action": "remove-image", "key": image, "path": path});
     let mut without_from = to_path(&path);
     without_from.as_object_mut().unwrap().remove("from");
-    let cases = [
+    let impossible = [
         (to_path(&outside), "below no root"),
         (to_path("D:/DICOM/../outside/1.2.3"), "below no root"),
         (to_path("D:/DICOM"), "below no root"),
@@ -156,6 +156,23 @@ fn a_plan_sets_nothing_that_no_audit_would_plan() {
         (to_path(&literal), "not the path that the path maps"),
         (to_path(&path.replace('/', "\\")), "not the path that the path maps"),
         (to_path(&path.to_lowercase()), "not the path that the path maps"),
+        (insert(&outside), "below no root"),
+        (insert(&format!("{}/../outside/1.2.3", site.archive().display())), "below no root"),
+        (remove("D:/OTHER/x"), "below no root"),
+    ];
+    let plan = |step: &Json, enabled: bool| {
+        write(&site, "plan.jsonl", &[head.clone(), to_path(&path), with(step.clone(), "enabled", json!(enabled))]);
+    };
+    for (step, expected) in impossible {
+        for (enabled, exit) in [(true, 1), (false, 0)] {
+            plan(&step, enabled);
+            let said = repair(&site, &index, &APPLY).exits(exit);
+            assert_eq!(said.out.contains(expected), enabled, "{step}: {}", said.out);
+            fs::remove_file(site.path("undo.jsonl")).unwrap();
+        }
+    }
+    assert_eq!(index.dump(), before);
+    let malformed = [
         (set("image", &image, "path", json!(path), Json::Null), "cannot be set to NULL"),
         (set("study", &study, "private", json!(null), json!("1")), "from NULL to 0"),
         (set("study", &study, "private", json!("1"), json!("0")), "from NULL to 0"),
@@ -169,15 +186,11 @@ fn a_plan_sets_nothing_that_no_audit_would_plan() {
         (set("users", "x", "path", Json::Null, json!("0")), "nothing that a repair may set"),
         (with(to_path(&path), "colunm", json!("x")), "the key `colunm` is unknown"),
         (without_from, "the key `from` is missing"),
-        (insert(&outside), "below no root"),
-        (insert(&format!("{}/../outside/1.2.3", site.archive().display())), "below no root"),
-        (remove("D:/OTHER/x"), "below no root"),
         (json!({"enabled": true, "check": "moved-file", "action": "drop", "table": "image"}), ""),
     ];
-    for (step, expected) in cases {
+    for (step, expected) in malformed {
         for enabled in [true, false] {
-            let lines = [head.clone(), to_path(&path), with(step.clone(), "enabled", json!(enabled))];
-            write(&site, "plan.jsonl", &lines);
+            plan(&step, enabled);
             let said = repair(&site, &index, &APPLY).exits(2);
             assert!(said.err.contains("line 3: ") && said.err.contains(expected), "{step}: {}", said.err);
             assert!(!site.path("undo.jsonl").exists());
@@ -247,7 +260,7 @@ fn an_undo_file_reverts_nothing_that_no_repair_has_done() {
         set("study", &study, "verified", json!(null), json!("x")),
         set("series", &format!("{UID}.1.1"), "instances", json!("3"), json!("many")),
         set("image", &image, "path", json!(null), json!("D:/DICOM/x")),
-        set("image", &image, "path", json!(path), json!("D:/DICOM/x\nDELETE")),
+        set("image", &image, "path", json!(path), json!("D:/DICOM/".to_owned() + &"x".repeat(512))),
         with(set("image", &image, "path", json!(path), json!("D:/x")), "where", json!("1=1")),
         restore("study", &study, "private"),
         restore("study", &study, "patientid"),

@@ -3,7 +3,7 @@
 use dicom_dictionary_std::uids;
 
 use super::{Case, Values, cut_short, indexed};
-use crate::support::draft::{Draft, PATIENT_NAME, ROWS, STUDY_INSTANCE_UID, Tag};
+use crate::support::draft::{Draft, PATIENT_NAME, PIXEL_DATA, ROWS, STUDY_INSTANCE_UID, Tag};
 use crate::support::writer::{BIG_ENDIAN, Writer};
 
 const SERIES_NUMBER: Tag = (0x0020, 0x0011);
@@ -11,7 +11,7 @@ const NO_NUMBER: Values = &[("series.seriesnumber", "-")];
 const WITHOUT_ROWS: Values = &[("image.numrows", "-"), ("image.numcolumns", "-"), ("image.bitsstored", "-")];
 
 pub fn cases() -> Vec<Case> {
-    [later_tags(), first_tag(), zeros()].into_iter().flatten().collect()
+    [later_tags(), high_tags(), real_high_tags(), first_tag(), zeros()].into_iter().flatten().collect()
 }
 
 /// A tag that has become another one.
@@ -74,6 +74,101 @@ fn later_tags() -> Vec<Case> {
             big().before(ROWS, &[0; 8]).file(),
             &[("image.xfersyntax", BIG_ENDIAN)],
         ),
+    ]
+}
+
+/// An element of a group behind the last wanted one, in front of the rows: its length, or what follows, is damaged too.
+fn high_tags() -> Vec<Case> {
+    const ROWS_ONLY: Values = &[("image.numrows", "-")];
+    const IMPLICIT: Values = &[
+        ("image.numrows", "-"),
+        ("image.numcolumns", "-"),
+        ("image.bitsstored", "-"),
+        ("image.xfersyntax", "1.2.840.10008.1.2"),
+    ];
+    const BIG: Values = &[
+        ("image.numrows", "-"),
+        ("image.numcolumns", "-"),
+        ("image.bitsstored", "-"),
+        ("image.xfersyntax", BIG_ENDIAN),
+    ];
+    const DEFLATED: Values = &[
+        ("image.numrows", "-"),
+        ("image.numcolumns", "-"),
+        ("image.bitsstored", "-"),
+        ("image.xfersyntax", uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN),
+    ];
+    let rows = |syntax, tag, vr, length| {
+        let draft = Draft::of(syntax);
+        let header = draft.writer.header(tag, vr, length);
+        draft.raw(ROWS, [header, vec![4, 0]].concat()).file()
+    };
+    let within_pixels = Draft::plain().raw(ROWS, [Writer::EXPLICIT.header(HIGH, "US", 200), vec![4, 0]].concat());
+    let within_pixels = within_pixels.element(PIXEL_DATA, "OW", &[0x5A; 300]).file();
+    let sequence = |writer: Writer, tag| {
+        let items = [writer.code("1"), writer.code("2")];
+        Draft::of(writer.syntax).before(ROWS, &writer.sequence(tag, &items)).file()
+    };
+    let undefined = |syntax| Writer { syntax, defined: false };
+    let (explicit, implicit) = (uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN);
+    let deflated = uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
+    const HIGH: Tag = (0xFF28, 0x0010);
+    const HIGH_SEQUENCE: Tag = (0xFF40, 0xA043);
+    let unclosed = [Writer::UNDEFINED.header(HIGH_SEQUENCE, "SQ", u32::MAX), Writer::UNDEFINED.code("1")].concat();
+    // Without its tag, an element of two bytes makes a value of 40 bytes with what follows, which ends within an item.
+    let without_tag = Draft::plain().element(ROWS, "US", b"").before(ROWS, b"US\x02\0\x01\0");
+    let items = Writer::UNDEFINED.sequence((0x0040, 0x0555), &[Writer::UNDEFINED.code("1"), vec![]]);
+    let without_tag = without_tag.raw((0x0040, 0x0555), items).file();
+    vec![
+        cut_short("an element without its tag", without_tag, WITHOUT_ROWS),
+        cut_short("a high tag, longer than the file", rows(explicit, HIGH, "US", 0x7FFE), WITHOUT_ROWS),
+        cut_short("a high tag, longer than the file, implicit", rows(implicit, HIGH, "US", 0x4_0002), IMPLICIT),
+        cut_short("a high tag, longer than the file, big endian", rows(BIG_ENDIAN, HIGH, "US", 0x7FFE), BIG),
+        cut_short("a high tag, longer than the file, deflated", rows(deflated, HIGH, "US", 0x7FFE), DEFLATED),
+        cut_short(
+            "a private high tag, longer than the file",
+            rows(explicit, (0x8029, 0x10), "UN", 0x7FFE),
+            WITHOUT_ROWS,
+        ),
+        cut_short("a high tag that ends within Pixel Data", within_pixels, WITHOUT_ROWS),
+        cut_short("a high tag, of undefined length", rows(explicit, HIGH, "UN", u32::MAX), WITHOUT_ROWS),
+        cut_short("a high sequence that is never closed", Draft::plain().before(ROWS, &unclosed).file(), WITHOUT_ROWS),
+        indexed("a high sequence of undefined length", sequence(Writer::UNDEFINED, HIGH_SEQUENCE), &[]),
+        indexed(
+            "a high sequence of undefined length, implicit",
+            sequence(undefined(implicit), HIGH_SEQUENCE),
+            &[("image.xfersyntax", "1.2.840.10008.1.2")],
+        ),
+        indexed(
+            "a high sequence of undefined length, big endian",
+            sequence(undefined(BIG_ENDIAN), HIGH_SEQUENCE),
+            &[("image.xfersyntax", BIG_ENDIAN)],
+        ),
+        indexed("a high sequence of defined length", sequence(Writer::EXPLICIT, HIGH_SEQUENCE), &[]),
+        indexed("a private high sequence of undefined length", sequence(Writer::UNDEFINED, (0x8041, 0x1001)), &[]),
+        indexed("a retired group's sequence of undefined length", sequence(Writer::UNDEFINED, (0x4040, 0xA043)), &[]),
+        indexed("a high tag of rows", rows(explicit, HIGH, "US", 2), ROWS_ONLY),
+    ]
+}
+
+/// Elements that real files have behind the last wanted one. They are not read.
+fn real_high_tags() -> Vec<Case> {
+    let writer = Writer::UNDEFINED;
+    let last = |element: Vec<u8>| Draft::plain().without(PIXEL_DATA).behind(&element);
+    let cut = |tag, vr| last([writer.header(tag, vr, 0x10_0000), vec![0; 64]].concat()).file();
+    let waveforms = writer.sequence((0x5400, 0x0100), &[writer.element((0x5400, 0x1010), "OW", &[0; 64])]);
+    let padding = writer.element((0xFFFC, 0xFFFC), "OB", &[0; 64]);
+    let private = writer.element((0x7FE1, 0x1010), "OB", &[1; 64]);
+    let overlay = writer.element((0x6000, 0x3000), "OW", &[1; 64]);
+    vec![
+        indexed("cut within an overlay", cut((0x6000, 0x3000), "OW"), &[]),
+        indexed("cut within spectroscopy data", cut((0x5600, 0x0020), "OF"), &[]),
+        indexed("cut within the padding", cut((0xFFFC, 0xFFFC), "OB"), &[]),
+        indexed("waveforms, and padding", last([waveforms.clone(), padding].concat()).file(), &[]),
+        indexed("waveforms that are never closed", last(waveforms[..waveforms.len() - 8].to_vec()).file(), &[]),
+        indexed("private data and zeros", last([private, vec![0; 512]].concat()).file(), &[]),
+        indexed("an overlay and zeros", last([overlay, vec![0; 512]].concat()).file(), &[]),
+        cut_short("cut within private data", cut((0x7FE1, 0x1010), "OB"), &[]),
     ]
 }
 

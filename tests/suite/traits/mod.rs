@@ -127,9 +127,13 @@ fn each_trait_and_each_damage_has_its_verdict_and_its_values() {
 }
 
 /// Cases that are indexed although their files are damaged behind the header.
-const DAMAGED: [&str; 3] = [
+const DAMAGED: [&str; 7] = [
     "a deflate stream that is damaged behind the header",
     "cut within the pixel data",
+    "cut within an overlay",
+    "cut within spectroscopy data",
+    "cut within the padding",
+    "waveforms that are never closed",
     "a million zeros at the end, no name",
 ];
 
