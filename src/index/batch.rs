@@ -69,8 +69,8 @@ pub struct Writer {
     /// Images whose path this batch corrects.
     pub(super) corrections: Vec<Box<str>>,
     pub(super) pending: Option<Pending>,
-    /// An image that this writer has committed.
-    pub(super) committed: Option<Tried>,
+    /// Images of the last transaction that this writer has committed: if the server has none of them, it has lost commits.
+    pub(super) witnesses: Vec<Tried>,
     /// Rows that attempts of this transaction left behind, where tables know none.
     pub(super) left: HashSet<Tried>,
     /// Changes that the database refused.
@@ -103,7 +103,7 @@ impl Writer {
             was_empty,
             claims: Vec::new(),
             corrections: Vec::new(),
-            committed: None,
+            witnesses: Vec::new(),
             left: HashSet::new(),
             refused: Vec::new(),
             inserted: Parents::default(),

@@ -103,14 +103,17 @@ impl Writer {
         true
     }
 
-    /// What answers now must be the index that this run has written: the tables are there and take rows, and what was
-    /// committed last is there. A server that was restored or promoted may lack it, and then more.
+    /// Connects again to the index that this run has written. The tables are there and take rows, and some image of the last
+    /// transaction is there: a server that was restored or promoted without that transaction has none. A PACS may purge
+    /// single images.
     fn reconnect(&mut self) -> Result<(), Failure> {
         let connected = self.index.reconnect(self.policy.patience.allow_replica);
         let checked = connected.and_then(|()| {
             LEVELS.into_iter().try_for_each(|level| self.index.probe(level))?;
-            let last = Vec::from_iter(self.committed.clone());
-            match self.are_there(&last, View::Begun)? {
+            let keys: Vec<String> = self.witnesses.iter().map(|(_, key)| key.to_string()).collect();
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let look = Look { view: View::Begun, show: Show::Nothing };
+            match keys.is_empty() || !self.index.find(Table::Image, &keys, look)?.is_empty() {
                 true => Ok(()),
                 false => Err(Failure::Lost(OTHER.into())),
             }

@@ -12,6 +12,9 @@ const ATTEMPTS: u32 = 12;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// The maximum number of images that witness a transaction. A PACS may purge some of them.
+const WITNESSES: usize = 16;
+
 /// So often a transaction that ran into a row is done again, before it goes on beside it.
 const COLLISIONS: u32 = 3;
 
@@ -40,7 +43,10 @@ impl Writer {
                 }
             };
             let done = done.after(first.take());
-            writer.committed = tried.into_iter().rfind(|row| row.0 == Table::Image).or(writer.committed.take());
+            let images: Vec<Tried> = tried.into_iter().filter(|row| row.0 == Table::Image).collect();
+            if !images.is_empty() {
+                writer.witnesses = images.into_iter().rev().take(WITNESSES).collect();
+            }
             Ok(done)
         })
     }

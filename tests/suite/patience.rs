@@ -274,6 +274,23 @@ fn a_database_that_lacks_what_was_committed_is_not_written_to() {
 }
 
 #[test]
+fn images_that_a_pacs_purges_in_mid_run_are_no_sign_of_another_database() {
+    let site = site_with(6000);
+    let index = Index::mariadb(&site);
+    let run = site.start_reindex(&index, &["--io-threads", "2"]);
+    wait_for(&index, 1000);
+    let mut pacs = index.connect();
+    pacs.execute("LOCK TABLES image WRITE");
+    let purged = pacs.rows("SELECT COUNT(*) FROM image WHERE RIGHT(uuid, 1) <> '3'")[0].parse::<u64>().unwrap();
+    pacs.execute("DELETE FROM image WHERE RIGHT(uuid, 1) <> '3'");
+    cut_connections(&index);
+    let said = run.end();
+    assert_eq!(said.exit, 0, "{}{}", said.out, said.err);
+    assert!(purged > 800, "{purged}");
+    assert_eq!(index.count("image"), 6000 - purged);
+}
+
+#[test]
 fn an_archive_that_is_gone_in_mid_run_ends_it_and_nothing_counts_as_vanished() {
     for is_empty_then in [false, true] {
         let site = site_with(10_000);
