@@ -140,6 +140,8 @@ pub struct ImageRow {
     pub path: String,
     /// Its patient is there as well. A study that waits for the closing step may name one who is not.
     pub has_patient: bool,
+    /// The series or the study of the image is unfinished: its derived column is NULL.
+    pub is_unfinished: bool,
 }
 
 /// A column of a row that is to be changed.

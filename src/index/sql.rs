@@ -242,9 +242,11 @@ impl<D: Database> Index for SqlIndex<D> {
         let sql = self.statement(Verb::RowsAfter, Level::Instance, PAGE);
         let rows = self.database.fetch_with(&sql, &[Value::Text(sop_instance_uid)], Keep::Prepared)?;
         let image = |row: Vec<Option<String>>| {
-            let [uid, path, series, study, patient] = <[Option<String>; 5]>::try_from(row).unwrap_or_default();
+            let [uid, path, series, study, patient, unfinished] =
+                <[Option<String>; 6]>::try_from(row).unwrap_or_default();
+            let is_unfinished = unfinished.is_some();
             let [sop_instance_uid, path, series, study] = [uid, path, series, study].map(Option::unwrap_or_default);
-            ImageRow { sop_instance_uid, series, study, path, has_patient: patient.is_some() }
+            ImageRow { sop_instance_uid, series, study, path, has_patient: patient.is_some(), is_unfinished }
         };
         Ok(rows.into_iter().map(image).collect())
     }

@@ -157,30 +157,42 @@ impl Journal {
         self.states.as_ref().map_or(0, |states| states.count)
     }
 
-    /// Takes the rows of the index: `next` is called until it has no more.
+    /// Takes the rows of the index: `next` is called until it has no more, and `file_of` returns the path of the file that a row
+    /// names. Returns the place in the log of the earliest batch that wrote a row which is unfinished.
     pub fn take_rows<E: From<io::Error>>(
         &mut self,
         mut next: impl FnMut() -> Result<Vec<ImageRow>, E>,
-    ) -> Result<(), E> {
+        file_of: impl Fn(&ImageRow) -> Option<PathBuf>,
+    ) -> Result<Option<u64>, E> {
         let mut sorter = Sorter::new(&self.directory);
+        let (mut unfinished, mut cursors): (Option<u64>, _) = (None, Cursors::default());
         loop {
             let rows = next()?;
             if rows.is_empty() {
                 break;
             }
-            for ImageRow { sop_instance_uid, series, study, path, has_patient } in rows {
-                let row = states::row([&sop_instance_uid, &series, &study], &path);
-                if has_patient {
+            for image in rows {
+                let ImageRow { sop_instance_uid, series, study, path, has_patient, is_unfinished } = &image;
+                let row = states::row([sop_instance_uid, series, study], path);
+                if *is_unfinished
+                    && let Some(state) = file_of(&image).and_then(|file| self.state(&file, &mut cursors))
+                    && matches!(state.fate, Fate::Inserted | Fate::Won)
+                    && !self.is_of_this_run(&state)
+                    && !self.was_lost(&state)
+                {
+                    unfinished = Some(unfinished.map_or(state.at, |earliest| earliest.min(state.at)));
+                }
+                if *has_patient {
                     sorter.push(row.to_be_bytes())?;
                 }
                 if self.continued.is_some() {
                     sorter.push(provisional(row).to_be_bytes())?;
-                    sorter.push(states::instance(&sop_instance_uid).to_be_bytes())?;
+                    sorter.push(states::instance(sop_instance_uid).to_be_bytes())?;
                 }
             }
         }
         self.rows = Some(sorter.finish(&[], 8, Note::default(), tempfile::tempfile_in(&self.directory)?)?);
-        Ok(())
+        Ok(unfinished)
     }
 
     /// What is known of a file.

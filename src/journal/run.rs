@@ -82,6 +82,25 @@ impl Journal {
         false
     }
 
+    /// Continues a run that had ended, and all runs since, because the index has lost how they ended: a database was restored, or
+    /// failed over to a server that lacks commits. `at` is the place of a batch of the run. Returns whether the run is
+    /// continued: one with other settings is not, and neither is one that looked into more directories.
+    pub fn reopen(&mut self, at: u64) -> io::Result<bool> {
+        let frames = self.log.frames(HEAD)?;
+        let begun = frames.iter().rfind(|frame| frame.kind == Kind::Begun && frame.at <= at).copied();
+        let Some((frame, before)) = begun.and_then(|frame| Some((frame, self.begun_by(&frame)?))) else {
+            return Ok(false);
+        };
+        if before.settings != self.begun.settings || !self.begun.covers(&before) {
+            return Ok(false);
+        }
+        self.frames = frames;
+        self.learn_lost();
+        self.continued = Some(frame.at);
+        self.begun = Begun { since: self.begun.since.clone(), ..before };
+        Ok(true)
+    }
+
     fn distrust(&mut self) {
         self.log.append(Kind::Distrusted, &[]);
         self.distrusted = self.log.end();
@@ -295,7 +314,7 @@ impl Journal {
     /// Files and bytes that the run which is continued has recalled.
     pub fn recalled(&self) -> (u64, u64) {
         let from = self.continued.unwrap_or(u64::MAX);
-        let recalled = self.frames.iter().filter(|frame| frame.kind == Kind::Recalled && frame.at >= from);
+        let recalled = self.open_frames().iter().filter(|frame| frame.kind == Kind::Recalled && frame.at >= from);
         let sizes = recalled.map(|frame| self.log.payload(frame).ok().and_then(|size| size.try_into().ok()));
         sizes.fold((0, 0), |(files, bytes), size| {
             (files + 1, u64::saturating_add(bytes, size.map_or(0, u64::from_le_bytes)))

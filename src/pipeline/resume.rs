@@ -33,7 +33,15 @@ impl Run<'_> {
             self.keep_what_is_left(journal, writer)?;
             self.continue_run(journal, writer)?;
         }
-        if journal.known_files() > 0 && !self.plan.reads_all {
+        if journal.known_files() == 0 {
+            return Ok(());
+        }
+        let unfinished = self.take_rows(journal, writer)?;
+        if let Some(at) = unfinished.filter(|_| self.plan.slice.is_none())
+            && journal.reopen(at).map_err(journal_failed)?
+        {
+            self.keep_what_is_left(journal, writer)?;
+            self.continue_run(journal, writer)?;
             self.take_rows(journal, writer)?;
         }
         Ok(())
@@ -133,11 +141,14 @@ impl Run<'_> {
     }
 
     /// Which rows the index has, a page at a time: nobody waits for a long look.
-    fn take_rows(&self, journal: &mut Journal, writer: &mut Writer) -> Result<()> {
+    ///
+    /// Returns the place in the journal of the earliest batch with a row that is unfinished although its run has ended.
+    fn take_rows(&self, journal: &mut Journal, writer: &mut Writer) -> Result<Option<u64>> {
         self.watch.checking(journal.known_files());
         let begun = Instant::now();
         let mut last = String::new();
-        journal.take_rows(|| -> Result<Vec<ImageRow>> {
+        let file_of = |row: &ImageRow| self.plan.path_map.from_index(&row.path);
+        let next = || -> Result<Vec<ImageRow>> {
             if self.plan.stop.is_set() {
                 return Ok(Vec::new());
             }
@@ -147,8 +158,9 @@ impl Run<'_> {
                 last.clone_from(&row.sop_instance_uid);
             }
             Ok(rows)
-        })?;
+        };
+        let unfinished = journal.take_rows(next, file_of)?;
         self.watch.checking_took(begun.elapsed());
-        Ok(())
+        Ok(unfinished)
     }
 }

@@ -62,8 +62,15 @@ fn wait_for_images(run: &mut Running, index: &Index, images: u64) {
     }
 }
 
-/// In each round a dump of one moment is restored after the run was killed at a later one, and the same command is run again.
-fn restore_dumps(make: fn(&Site) -> Index) {
+/// When a dump is restored.
+#[derive(Clone, Copy, PartialEq)]
+enum Restored {
+    AfterAKill,
+    AfterTheEnd,
+}
+
+/// In each round a dump of one moment is restored later, and the same command is run again.
+fn restore_dumps(make: fn(&Site) -> Index, restored: Restored) {
     let (files, rounds) = if is_long() { (12_000, 10) } else { (4000, 3) };
     let site = site_with(files);
     let calm = make(&site);
@@ -80,9 +87,17 @@ fn restore_dumps(make: fn(&Site) -> Index) {
         let mut run = site.start_reindex(&index, &["--state", "state"]);
         wait_for_images(&mut run, &index, images * (round + 1) / (rounds + 2));
         let dump = Dump::take(&index, site.path("dump").parent().unwrap());
-        wait_for_images(&mut run, &index, images * (round + 2) / (rounds + 2));
-        let was_over = run.is_over();
-        run.kill();
+        let was_over = if restored == Restored::AfterTheEnd {
+            assert_eq!(run.end().exit, 1);
+            // Runs of later nights find nothing to do.
+            site.reindex(&index, &["--state", "state"]).exits(1);
+            false
+        } else {
+            wait_for_images(&mut run, &index, images * (round + 2) / (rounds + 2));
+            let was_over = run.is_over();
+            run.kill();
+            was_over
+        };
         let before = index.count("image");
         dump.restore(&index);
         lost += before - index.count("image");
@@ -98,10 +113,20 @@ fn restore_dumps(make: fn(&Site) -> Index) {
 
 #[test]
 fn a_dump_restored_into_sqlite_after_a_kill_is_completed_by_the_same_command() {
-    restore_dumps(Site::sqlite);
+    restore_dumps(Site::sqlite, Restored::AfterAKill);
 }
 
 #[test]
 fn a_dump_restored_into_mariadb_after_a_kill_is_completed_by_the_same_command() {
-    restore_dumps(Index::mariadb);
+    restore_dumps(Index::mariadb, Restored::AfterAKill);
+}
+
+#[test]
+fn a_dump_of_a_run_restored_into_sqlite_after_its_end_is_completed_by_the_same_command() {
+    restore_dumps(Site::sqlite, Restored::AfterTheEnd);
+}
+
+#[test]
+fn a_dump_of_a_run_restored_into_mariadb_after_its_end_is_completed_by_the_same_command() {
+    restore_dumps(Index::mariadb, Restored::AfterTheEnd);
 }
