@@ -41,7 +41,7 @@ pub struct RunLock {
 enum Held {
     Nothing,
     File(#[expect(dead_code, reason = "released when it is dropped")] LockFile),
-    Server(Keeper),
+    Server(Box<Keeper>),
 }
 
 /// The outcome of an attempt to take a lock.
@@ -172,7 +172,7 @@ impl Connection {
     fn take(location: &Location, login: &Login) -> Result<Attempt<Held>> {
         let mut connection = Connection::open(login).map_err(|failure| location.unreachable(failure))?;
         match connection.lock().map_err(|failure| location.unreachable(failure))? {
-            Answer::Taken => Ok(Attempt::Taken(Held::Server(Keeper::new(connection, login.clone())))),
+            Answer::Taken => Ok(Attempt::Taken(Held::Server(Box::new(Keeper::new(connection, login.clone()))))),
             Answer::HeldBy { id } => Ok(Attempt::HeldBy(connection.describe(&id))),
             Answer::Unsupported => Ok(Attempt::Taken(Held::Nothing)),
         }
