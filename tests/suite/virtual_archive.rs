@@ -43,7 +43,9 @@ fn each_file_is_looked_up_opened_and_read_once() {
     assert_eq!((said.figure("files found"), said.figure("inserted")), (300, 300));
     let counts = archive.counts();
     assert_eq!(count(&counts.open), 300);
-    assert_eq!(count(&counts.read), 300, "a header ends within what is read first");
+    // The kernel sends a read again that was interrupted, for example while the machine was suspended.
+    let reads = count(&counts.read);
+    assert!((300..=303).contains(&reads), "a header ends within what is read first: {reads} reads");
     assert_eq!(count(&counts.lookup), 300 + 3, "each file and each day");
     assert!(count(&counts.getattr) < 10, "what came with the lookup is not asked again: {}", counts.to_json());
 }
