@@ -71,6 +71,8 @@ pub struct Writer {
     pub(super) pending: Option<Pending>,
     /// Images of the last transaction that this writer has committed: if the server has none of them, it has lost commits.
     pub(super) witnesses: Vec<Tried>,
+    /// The number of connections that were made in place of lost ones.
+    pub reconnections: u64,
     /// Rows that attempts of this transaction left behind, where tables know none.
     pub(super) left: HashSet<Tried>,
     /// Changes that the database refused.
@@ -104,6 +106,7 @@ impl Writer {
             claims: Vec::new(),
             corrections: Vec::new(),
             witnesses: Vec::new(),
+            reconnections: 0,
             left: HashSet::new(),
             refused: Vec::new(),
             inserted: Parents::default(),

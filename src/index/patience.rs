@@ -114,7 +114,10 @@ impl Writer {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let look = Look { view: View::Begun, show: Show::Nothing };
             match keys.is_empty() || !self.index.find(Table::Image, &keys, look)?.is_empty() {
-                true => Ok(()),
+                true => {
+                    self.reconnections += 1;
+                    Ok(())
+                }
                 false => Err(Failure::Lost(OTHER.into())),
             }
         });

@@ -49,6 +49,29 @@ impl Run<'_> {
     }
 
     fn settle(&self, writers: &mut [Writer], settlement: &Settlement) -> Result<()> {
+        // A server that was away may have lost what it had committed of this step. Settling again changes nothing that is
+        // settled already.
+        loop {
+            let connected = reconnections(writers);
+            writers.iter_mut().for_each(|writer| writer.refused.clear());
+            self.settle_levels(writers, settlement)?;
+            if reconnections(writers) == connected || self.plan.stop.is_set() {
+                break;
+            }
+        }
+        let refused = writers.iter_mut().flat_map(|writer| std::mem::take(&mut writer.refused));
+        for finding in settlement.findings.iter().cloned().chain(refused) {
+            let (what, counter) = match finding.is_note {
+                true => ("note", &self.account.disagreements),
+                false => ("conflict", &self.account.conflicts),
+            };
+            count(counter);
+            self.plan.listing.add_row(what, &finding.uid, finding.reason, &finding.detail);
+        }
+        Ok(())
+    }
+
+    fn settle_levels(&self, writers: &mut [Writer], settlement: &Settlement) -> Result<()> {
         let parts = writers.len();
         // Derived columns mark finished rows. Those of a study come last, so that its patient is finished before. A run that is
         // to be continued, and a slice, leave their rows unfinished.
@@ -72,15 +95,11 @@ impl Run<'_> {
                 stages.try_for_each(|stage| closed(stage)?.or_else(|failure| self.index_failed(failure)))
             })?;
         }
-        let refused = writers.iter_mut().flat_map(|writer| std::mem::take(&mut writer.refused));
-        for finding in settlement.findings.iter().cloned().chain(refused) {
-            let (what, counter) = match finding.is_note {
-                true => ("note", &self.account.disagreements),
-                false => ("conflict", &self.account.conflicts),
-            };
-            count(counter);
-            self.plan.listing.add_row(what, &finding.uid, finding.reason, &finding.detail);
-        }
         Ok(())
     }
+}
+
+/// The number of connections that were made in place of lost ones.
+fn reconnections(writers: &[Writer]) -> u64 {
+    writers.iter().map(|writer| writer.reconnections).sum()
 }

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::killed::site_with;
-use crate::support::{Index, Running, Site};
+use crate::support::{Index, Running, Server, Site};
 
 const TABLES: [&str; 4] = ["patient", "study", "series", "image"];
 
@@ -129,4 +129,43 @@ fn a_dump_of_a_run_restored_into_sqlite_after_its_end_is_completed_by_the_same_c
 #[test]
 fn a_dump_of_a_run_restored_into_mariadb_after_its_end_is_completed_by_the_same_command() {
     restore_dumps(Index::mariadb, Restored::AfterTheEnd);
+}
+
+/// Orders of a server that writes its log once a second: a kill loses what was committed since.
+const FORGETFUL: &str = "start --innodb-flush-log-at-trx-commit=0";
+
+#[test]
+fn commits_that_a_killed_server_has_lost_are_made_again() {
+    let (files, rounds) = if is_long() { (12_000, 10) } else { (4000, 3) };
+    let site = site_with(files);
+    let mut server = Server::start();
+    let calm = Index::mariadb_on(&server.url, &site);
+    site.reindex(&calm, &["--state", "calm"]).exits(1);
+    let (expected, images) = (calm.dump(), calm.count("image"));
+    let mut lost = 0;
+    for round in 0..rounds {
+        let _ = std::fs::remove_dir_all(site.path("state"));
+        let index = Index::mariadb_on(&server.url, &site);
+        server.order("stop");
+        server.order(FORGETFUL);
+        let mut run = site.start_reindex(&index, &["--state", "state"]);
+        // The last round kills the server while the run settles its rows.
+        wait_for_images(&mut run, &index, if round + 1 == rounds { images } else { images * (round + 1) / rounds });
+        let before = index.count("image");
+        server.order("kill");
+        server.order(FORGETFUL);
+        lost += before - index.count("image").min(before);
+        let first = run.end();
+        let said = if first.exit == 1 { first } else { site.reindex(&index, &["--state", "state"]) };
+        assert_eq!(said.exit, 1, "{}{}", said.out, said.err);
+        let mut dump = index.dump();
+        if dump != expected {
+            site.reindex(&index, &["--state", "state"]).exits(1);
+            dump = index.dump();
+        }
+        let differing = expected.iter().zip(&dump).filter(|(one, other)| one != other).count();
+        println!("round {round}: killed at {before} images; {differing} lines differ");
+        assert!(dump == expected, "round {round}: {differing} of {} lines differ", expected.len());
+    }
+    println!("{lost} images were lost");
 }
