@@ -98,6 +98,8 @@ impl Writer {
                     row.add(tables.of(Table::Patient).column("charset"), term(&written), term(&values));
                     row.add(tables.of(Table::Patient).column("origid"), Value::Text(spelled), Value::Text(&patient.id));
                     corrections.push(row);
+                    // A run that goes on finds rows of its own in which values are missing.
+                    there.extend(self.continues.then_some(patient));
                 }
                 State::New => done.inserted += u64::from(self.insert_patient(settlement, patient)?),
                 State::There => there.push(patient),
@@ -188,7 +190,8 @@ impl Writer {
         modalities.extend(self.modalities(&open, Derive::All)?);
         modalities.extend(self.modalities(&others, Derive::WhereNull)?);
         let finished = self.correct_studies(settlement, part, &modalities)?;
-        let there: Vec<&str> = part.iter().filter(|key| !studies[*key].row.is_ours()).map(|key| &**key).collect();
+        let is_filled = |key: &&Arc<str>| self.continues || !studies[*key].row.is_ours();
+        let there: Vec<&str> = part.iter().filter(is_filled).map(|key| &**key).collect();
         let edited = self.edited(Level::Study, &there)?;
         for row in self.shown(Level::Study, &there)? {
             let study = &studies[row.key.as_str()];
@@ -260,7 +263,8 @@ impl Writer {
         };
         let corrections = part.iter().filter_map(correction).collect();
         let finished = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
-        let there: Vec<&str> = part.iter().filter(|key| !series[*key].row.is_ours()).map(|key| &**key).collect();
+        let is_filled = |key: &&Arc<str>| self.continues || !series[*key].row.is_ours();
+        let there: Vec<&str> = part.iter().filter(is_filled).map(|key| &**key).collect();
         for row in self.shown(Level::Series, &there)? {
             let one = &series[row.key.as_str()];
             let study = settlement.rows.studies.get(&one.study);
@@ -327,7 +331,8 @@ impl Writer {
             let changes = correction.changes(&tables, level.table(), row);
             if !changes.is_empty() {
                 let (table, key, derived) = (level.table(), row.key.as_str(), derived(correction.key));
-                let update = RowUpdate { table, key, path: None, changes: &changes, derived };
+                // A row that is finished has its final values, or another program has written it.
+                let update = RowUpdate { table, key, path: None, changes: &changes, derived, only_unfinished: true };
                 let applied = existing::apply(&mut *self.index, &update)?;
                 self.note_refused(level, &row.key, &applied);
                 corrected.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));

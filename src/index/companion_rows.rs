@@ -232,8 +232,14 @@ impl Writer {
         let applied = match row.mode {
             Some(_) => existing::update(&mut *self.index, &mut self.pending, table, there, &changes)?,
             None => {
-                let update =
-                    RowUpdate { table, key: row.key, path: None, changes: &changes, derived: Derived::Unchanged };
+                let update = RowUpdate {
+                    table,
+                    key: row.key,
+                    path: None,
+                    changes: &changes,
+                    derived: Derived::Unchanged,
+                    only_unfinished: false,
+                };
                 existing::apply(&mut *self.index, &update)?
             }
         };

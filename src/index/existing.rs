@@ -185,5 +185,8 @@ pub fn update(
     }
     // A path that is NULL is no condition.
     let path = (table == Table::Image && !row.path.is_empty()).then_some(row.path.as_str());
-    apply(index, &RowUpdate { table, key: &row.key, path, changes, derived: Derived::Unchanged })
+    apply(
+        index,
+        &RowUpdate { table, key: &row.key, path, changes, derived: Derived::Unchanged, only_unfinished: false },
+    )
 }

@@ -125,7 +125,14 @@ impl Writer {
             let tables = self.index.tables();
             let changes = lead(&tables, entry, whole);
             let (key, path) = (row.key.as_str(), Some(row.path.as_str()));
-            let update = RowUpdate { table: Table::Image, key, path, changes: &changes, derived: Derived::Unchanged };
+            let update = RowUpdate {
+                table: Table::Image,
+                key,
+                path,
+                changes: &changes,
+                derived: Derived::Unchanged,
+                only_unfinished: false,
+            };
             let applied = existing::apply(&mut *self.index, &update)?;
             self.note_refused(Table::Image, &row.key, &applied);
             if !applied.refused.is_empty() {

@@ -170,6 +170,8 @@ pub struct RowUpdate<'a> {
     pub path: Option<&'a str>,
     pub changes: &'a [Change<'a>],
     pub derived: Derived<'a>,
+    /// The row is updated only while its derived column is NULL.
+    pub only_unfinished: bool,
 }
 
 /// The derived column that an update sets beside others: `series.instances` or `study.modalities`.

@@ -175,17 +175,27 @@ impl Writer {
         let written = attempt.outcomes.iter().zip(&is_there).filter(|(outcome, _)| outcome.leads());
         let has_image = written.clone().any(|(_, is_there)| *is_there);
         let has_lost_image = written.clone().any(|(_, is_there)| !is_there);
-        let before: usize = attempt.rows.iter().map(HashMap::len).sum();
         let has_inserted = self.has_inserted(&attempt)?;
+        let before = attempt.rows.clone();
         self.keep_rows_there(&mut attempt)?;
-        let has_lost_row = attempt.rows.iter().map(HashMap::len).sum::<usize>() < before;
-        if !has_lost_image && !has_lost_row {
+        let is_lost = |level: Level, identity: &str| {
+            before[level as usize].contains_key(identity) && !attempt.rows[level as usize].contains_key(identity)
+        };
+        let has_lost_parent =
+            PARENTS[1..].iter().any(|level| before[*level as usize].len() > attempt.rows[*level as usize].len());
+        let lacks_row = |reach: &Reach| {
+            has_lost_parent || reach.patient.as_ref().is_some_and(|patient| is_lost(Level::Patient, patient))
+        };
+        let lacks_row: Vec<bool> = attempt.reach.iter().map(lacks_row).collect();
+        if !has_lost_image && !lacks_row.contains(&true) {
             return Ok(Left::All);
         }
         if !has_image && !has_inserted {
             return Ok(Left::Nothing);
         }
-        let kept = attempt.keep_there(&is_there);
+        // Files that say something of a row that is missing are written again, and insert the row.
+        let stands: Vec<bool> = is_there.iter().zip(&lacks_row).map(|(is_there, lacks)| *is_there && !lacks).collect();
+        let kept = attempt.keep_there(&stands);
         Ok(Left::Part(kept, Box::new(attempt)))
     }
 

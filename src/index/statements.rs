@@ -192,6 +192,11 @@ pub fn update(tables: &Tables, dialect: &Dialect, update: &RowUpdate<'_>) -> Str
     for change in changes.iter().filter(|change| matches!(change.expected, Expected::Shown(_))) {
         let _ = write!(sql, " AND {}", dialect.holds(&change.column.name));
     }
+    if update.only_unfinished
+        && let Some(column) = tables.of(table).derived.as_ref().filter(|column| column.nullable)
+    {
+        let _ = write!(sql, " AND `{}` IS NULL", column.name);
+    }
     if update.path.is_some() {
         let _ = write!(sql, " AND {}", dialect.holds(tables.of(table).name("path")));
     }

@@ -177,6 +177,7 @@ impl Journal {
                 if *is_unfinished
                     && let Some(state) = file_of(&image).and_then(|file| self.state(&file, &mut cursors))
                     && matches!(state.fate, Fate::Inserted | Fate::Won)
+                    && state.row == row
                     && !self.is_of_this_run(&state)
                     && !self.was_lost(&state)
                 {

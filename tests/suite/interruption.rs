@@ -152,16 +152,16 @@ fn an_sqlite_index_is_one_file_after_a_run() {
 }
 
 #[test]
-fn two_runs_at_once_do_not_disturb_each_other() {
+fn a_run_that_waits_for_another_finds_everything_done() {
     let site = site_with_files();
     let both = |index: &Index| {
         // Each run has a list of its own.
         let other = Site::new();
-        let arguments = ["--rejected", "rejected.jsonl", "--io-threads", "4"];
+        let arguments = ["--rejected", "rejected.jsonl", "--io-threads", "4", "--wait"];
         let mut second =
             other.program(&["reindex", site.archive().to_str().unwrap(), "--quiet", "--index", &index.url]);
         let second = second.args(arguments).env("PACS_INDEX_PASSWORD", "pacs-test").spawn().unwrap();
-        let first = site.reindex(index, &[]);
+        let first = site.reindex(index, &["--wait"]);
         let second = second.wait_with_output().unwrap();
         assert_eq!(second.status.code(), Some(0), "{}", String::from_utf8_lossy(&second.stderr));
         let first = first.exits(0);

@@ -139,7 +139,7 @@ fn rows_that_the_pacs_wrote_after_a_restore_are_not_the_killed_runs() {
     }
     index.execute("INSERT INTO patient (origid, lastname, firstname) VALUES ('T1', 'Testmann', 'Theo')");
     index.execute(&format!(
-        "INSERT INTO study (uuid, patientid, description) VALUES ('{ROOT_UID}.1', 'T1', '{description}')"
+        "INSERT INTO study (uuid, patientid, description, modalities) VALUES ('{ROOT_UID}.1', 'T1', '{description}', 'CT')"
     ));
     put(&site, "2021-11-13-SAT/later", 20, instance(studies.0, 9));
     run(&site, &index, &[]);
