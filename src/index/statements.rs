@@ -170,8 +170,13 @@ impl Dialect {
     /// A condition that is true while a column holds the text that a lookup showed, or NULL. Compares bytes: a collation
     /// takes texts for equal that differ in case, in accents or in blanks at the end.
     pub fn holds(&self, name: &str) -> String {
-        let Dialect { equal, text, bytes, .. } = self;
-        format!("CAST(CAST(`{name}` AS {text}) AS {bytes}) {equal} CAST(? AS {bytes})")
+        self.shows(&format!("CAST(`{name}` AS {})", self.text))
+    }
+
+    /// The same of an expression for a text.
+    pub fn shows(&self, shown: &str) -> String {
+        let Dialect { equal, bytes, .. } = self;
+        format!("CAST({shown} AS {bytes}) {equal} CAST(? AS {bytes})")
     }
 }
 
@@ -190,7 +195,7 @@ pub fn update(tables: &Tables, dialect: &Dialect, update: &RowUpdate<'_>) -> Str
     let sets: Vec<String> = changes.iter().map(set).chain(derived).chain(preserved).collect();
     let mut sql = format!("UPDATE `{}` SET {} WHERE `{}` = ?", table.name(), sets.join(", "), tables.key(table));
     for change in changes.iter().filter(|change| matches!(change.expected, Expected::Shown(_))) {
-        let _ = write!(sql, " AND {}", dialect.holds(&change.column.name));
+        let _ = write!(sql, " AND {}", dialect.shows(&change.column.as_text(dialect.text)));
     }
     if update.only_unfinished
         && let Some(column) = tables.of(table).derived.as_ref().filter(|column| column.nullable)
