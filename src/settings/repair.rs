@@ -56,6 +56,8 @@ impl Scope {
         stubs.target_root.extend(further.collect::<Vec<_>>());
         let rules = stubs::rules(&stubs, Policy::OnlineOnly, &roots)?;
         archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
+        let undo_file = typed.undo_file.as_deref().map(|file| ("--undo-file", file));
+        archive::check_outside(undo_file.into_iter(), |file| roots.hold(file) || rules.hold(file))?;
         Ok(Scope { locator: Locator::new(&roots, &path_map, rules), roots, path_map, stubs })
     }
 

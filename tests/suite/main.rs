@@ -41,6 +41,7 @@ mod restored;
 mod schema;
 mod sequences;
 mod settings;
+mod shared_settings;
 mod shell_links;
 mod skipped_directories;
 mod slices;
