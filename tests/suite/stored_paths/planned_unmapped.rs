@@ -16,12 +16,8 @@ fn storing_steps(site: &crate::support::Site) -> (usize, usize) {
 #[test]
 fn an_audit_enables_no_insert_below_a_root_whose_paths_the_pacs_does_not_know() {
     let (site, index) = windows_pacs();
-    let cases: [(&[&str], usize); 4] = [
-        (&[], 0),
-        (&["--check", "unindexed-file"], 0),
-        (&["--part", "1/1"], 0),
-        (&["--allow-unmapped-paths"], 5),
-    ];
+    let cases: [(&[&str], usize); 4] =
+        [(&[], 0), (&["--check", "unindexed-file"], 0), (&["--part", "1/1"], 0), (&["--allow-unmapped-paths"], 5)];
     for (more, enabled) in cases {
         let _ = fs::remove_file(site.path("plan.jsonl"));
         audit(&site, &index, &[&["--plan", "plan.jsonl"], more].concat()).exits(1);
