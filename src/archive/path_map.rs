@@ -103,6 +103,17 @@ impl PathMap {
         })
     }
 
+    /// Two maps that give one directory different names, links resolved.
+    pub fn two_names(&self) -> Option<[&Mapping; 2]> {
+        let resolved = |mapping: &Mapping| mapping.from.canonicalize().unwrap_or_else(|_| mapping.from.clone());
+        let resolved: Vec<(PathBuf, &Mapping)> = self.0.iter().map(|mapping| (resolved(mapping), mapping)).collect();
+        let differ = |one: &Mapping, other: &Mapping| !ServerPath::new(&one.to).is_same(&ServerPath::new(&other.to));
+        resolved.iter().enumerate().find_map(|(n, (directory, one))| {
+            let mut others = resolved[..n].iter().filter(|(other, _)| other == directory);
+            others.find(|(_, other)| differ(one, other)).map(|(_, other)| [*other, *one])
+        })
+    }
+
     /// The mapped directory whose map names a path of this system.
     pub fn directory_of(&self, path: &Path) -> Option<&Path> {
         self.0.iter().map(|mapping| mapping.from.as_path()).find(|from| path.starts_with(from))

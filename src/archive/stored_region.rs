@@ -56,6 +56,22 @@ pub fn regions(
     directories.iter().filter_map(region).collect()
 }
 
+/// The directories of regions, and those whose paths the PACS may not know.
+#[derive(Default)]
+pub struct DoubtfulRegions {
+    pub all: Vec<PathBuf>,
+    pub doubtful: Vec<PathBuf>,
+}
+
+impl DoubtfulRegions {
+    /// Whether the innermost region that holds a file is doubtful.
+    pub fn hold(&self, file: &Path) -> bool {
+        let around = self.all.iter().filter(|directory| file.starts_with(directory));
+        let innermost = around.max_by_key(|directory| directory.components().count());
+        innermost.is_some_and(|directory| self.doubtful.contains(directory))
+    }
+}
+
 impl StoredRegion {
     fn new(
         place: &RegionDirectory<'_>,

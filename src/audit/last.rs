@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::coverage::UNREADABLE_DIRECTORY;
 use super::finding::Finding;
-use super::scope::Scope;
+use super::scope::{Scope, UNMAPPED_DIRECTORY, kind};
 use super::{checks, text};
 use crate::damaged::{self, Condition};
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ pub struct Since {
     pub still: u64,
     /// `None` if this audit did not look at everything that the one before did.
     pub gone: Option<u64>,
-    /// Findings that the audit before did not look for.
+    /// Findings that the audit before did not look for, and unmapped roots of that audit if this one allows them.
     pub not_compared: u64,
 }
 
@@ -79,20 +79,20 @@ pub struct Last {
     /// In seconds since 1970.
     made_at: i64,
     scope: Scope,
-    /// Hashes of the findings of each check.
+    /// Hashes of the findings of each kind.
     findings: BTreeMap<String, HashSet<u64>>,
 }
 
 /// The beginning of the file, whatever its version.
 const MAGIC: &[u8] = b"pacs-index audit ";
-const VERSION: &[u8] = b"2\n";
+const VERSION: &[u8] = b"3\n";
 const CHECKSUM: usize = 4;
 
 impl Last {
     pub fn new(made_at: Timestamp, scope: &Scope, findings: &[Finding]) -> Self {
         let mut hashes: BTreeMap<String, HashSet<u64>> = BTreeMap::new();
         for finding in findings {
-            hashes.entry(finding.check.to_owned()).or_default().insert(hash(finding));
+            hashes.entry(kind(finding).to_owned()).or_default().insert(hash(finding));
         }
         Last { made_at: made_at.as_second(), scope: scope.clone(), findings: hashes }
     }
@@ -147,10 +147,10 @@ impl Last {
 
     /// Whether a finding is new; `None` if the audit before did not look for it, or could not.
     pub fn is_new(&self, finding: &Finding, scope: &Scope) -> Option<bool> {
-        if !self.scope.is_of_same_place(scope) || !self.scope.has_looked_for(finding.check) {
+        if !self.scope.is_of_same_place(scope) || !self.scope.has_looked_for(kind(finding)) {
             return None;
         }
-        let had = self.findings.get(finding.check).is_some_and(|hashes| hashes.contains(&hash(finding)));
+        let had = self.findings.get(kind(finding)).is_some_and(|hashes| hashes.contains(&hash(finding)));
         // A deeper look detects older damage; directories are listed at any level.
         let is_of_any_level = finding.check == UNREADABLE_DIRECTORY;
         let has_looked = is_of_any_level || self.scope.level >= scope.level && self.has_listed_place_of(finding, scope);
@@ -186,7 +186,10 @@ impl Last {
             } += 1;
         }
         let now: HashSet<u64> = findings.iter().map(hash).collect();
-        let of_made = self.findings.iter().filter(|(check, _)| scope.has_looked_for(check));
+        if scope.allows_unmapped_paths {
+            since.not_compared += self.findings.get(UNMAPPED_DIRECTORY).map_or(0, |hashes| hashes.len() as u64);
+        }
+        let of_made = self.findings.iter().filter(|(kind, _)| scope.has_looked_for(kind));
         let gone: usize = of_made.map(|(_, hashes)| hashes.difference(&now).count()).sum();
         let has_seen_all = scope.is_finished && !scope.has_unreadable_directories && scope.level >= self.scope.level;
         since.gone = has_seen_all.then_some(gone as u64);
@@ -247,6 +250,7 @@ mod tests {
             part: None,
             made: made.iter().map(|check| (*check).to_owned()).collect(),
             not_made: Vec::new(),
+            allows_unmapped_paths: false,
             gaps: Vec::new(),
             is_finished,
             has_unreadable_directories: false,

@@ -77,6 +77,8 @@ pub struct Plan<'a> {
     /// Files a second at the most.
     pub max_rate: Option<u32>,
     pub checks: Vec<&'static Check>,
+    /// Roots whose paths the PACS may not know are not reported.
+    pub allow_unmapped_paths: bool,
     /// How long after the first look what looked wrong is looked at again.
     pub settle: Duration,
     pub io_threads: usize,

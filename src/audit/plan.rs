@@ -12,6 +12,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::checks::CHECKS;
 use super::finding::{Finding, Mend};
 use super::scope::Scope;
+use crate::archive::PathMap;
+use crate::archive::stored_region::DoubtfulRegions;
 
 /// The first line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -89,6 +91,17 @@ impl Action {
         }
     }
 
+    /// The file whose path the action stores.
+    fn stored_file(&self, path_map: &PathMap) -> Option<PathBuf> {
+        match self {
+            Action::Set { table, column, to: Some(to), .. } if table == "image" && column == "path" => {
+                path_map.from_index(to)
+            }
+            Action::Insert { file, .. } => Some(file.clone()),
+            Action::Set { .. } | Action::RemoveImage { .. } => None,
+        }
+    }
+
     /// The keys of its line beside those of every line.
     fn keys(&self) -> &'static [&'static str] {
         match self {
@@ -110,6 +123,27 @@ fn is_enabled(finding: &Finding) -> bool {
     matches!(finding.check, "moved-file" | "unmapped-path" | "instances-differ" | "unindexed-file")
 }
 
+/// A plan before it is written.
+pub struct Draft {
+    pub head: Head,
+    /// No step that stores a path of a file below them is enabled.
+    pub doubtful: DoubtfulRegions,
+}
+
+impl Draft {
+    /// The lines of the plan for these findings.
+    pub fn text(&self, findings: &[Finding]) -> serde_json::Result<String> {
+        let path_map = PathMap::new(self.head.path_map.iter().filter_map(|text| text.parse().ok()).collect());
+        let mut steps = String::new();
+        for mut step in findings.iter().filter_map(step) {
+            let file = step.action.stored_file(&path_map);
+            step.enabled &= !file.is_some_and(|file| self.doubtful.hold(&file));
+            steps += &(serde_json::to_string(&step)? + "\n");
+        }
+        sealed(self.head.clone(), &steps)
+    }
+}
+
 pub fn step(finding: &Finding) -> Option<Step> {
     let key = finding.uid.clone()?;
     let action = match finding.mend.clone()? {
@@ -119,14 +153,6 @@ pub fn step(finding: &Finding) -> Option<Step> {
         Mend::RemoveImage => Action::RemoveImage { key, path: finding.path.clone()? },
     };
     Some(Step { enabled: is_enabled(finding), check: finding.check.to_owned(), action })
-}
-
-pub fn text(head: Head, findings: &[Finding]) -> serde_json::Result<String> {
-    let mut steps = String::new();
-    for step in findings.iter().filter_map(step) {
-        steps += &(serde_json::to_string(&step)? + "\n");
-    }
-    sealed(head, &steps)
 }
 
 /// A plan with its checksum.

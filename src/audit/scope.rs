@@ -4,10 +4,22 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::checks::{Asks, CHECKS, Check};
+use super::checks::{Asks, CHECKS, Check, unmapped_path};
 use super::coverage::UNREADABLE_DIRECTORY;
+use super::finding::Finding;
 use super::{Depth, Done, Plan};
 use crate::archive::PathMap;
+
+/// The kind of a finding of the check `unmapped-path` about a directory instead of a row.
+pub const UNMAPPED_DIRECTORY: &str = "unmapped-directory";
+
+/// The kind of a finding, as far as audits look for it or not.
+pub fn kind(finding: &Finding) -> &'static str {
+    match finding.check == unmapped_path::CHECK.name && finding.uid.is_none() {
+        true => UNMAPPED_DIRECTORY,
+        false => finding.check,
+    }
+}
 
 /// The maximum number of checks that a line names one by one.
 const NAMED: usize = 6;
@@ -24,6 +36,8 @@ pub struct Scope {
     pub made: Vec<String>,
     /// The other ones, each with the reason.
     pub not_made: Vec<(String, String)>,
+    /// Roots whose paths the PACS may not know are not reported.
+    pub allows_unmapped_paths: bool,
     /// Why findings may be missing.
     pub gaps: Vec<String>,
     /// Whether the audit looked at everything of its part to the end, so that a finding that it does not have is gone.
@@ -53,6 +67,7 @@ impl Scope {
             part: plan.part.map(|part| part.to_string()),
             made: made.collect(),
             not_made: not_made.collect(),
+            allows_unmapped_paths: plan.allow_unmapped_paths,
             gaps: gaps.into_iter().flatten().collect(),
             is_finished: !interrupted && done.alarm.is_none(),
             has_unreadable_directories: unreadable > 0,
@@ -71,9 +86,15 @@ impl Scope {
         place(self) == place(other)
     }
 
-    /// Whether the audit would have had the findings of a check. Every audit reports unreadable directories.
-    pub fn has_looked_for(&self, check: &str) -> bool {
-        check == UNREADABLE_DIRECTORY || self.made.iter().any(|made| made == check)
+    /// Whether the audit would have had the findings of a kind: the name of a check, or one of the kinds below. Every audit
+    /// reports unreadable directories.
+    pub fn has_looked_for(&self, kind: &str) -> bool {
+        let has_made = |check: &str| self.made.iter().any(|made| made == check);
+        match kind {
+            UNREADABLE_DIRECTORY => true,
+            UNMAPPED_DIRECTORY => has_made(unmapped_path::CHECK.name) && !self.allows_unmapped_paths,
+            check => has_made(check),
+        }
     }
 
     /// The file below a root that a path in a finding names: a path of this system, or a stored one.

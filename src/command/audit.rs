@@ -6,9 +6,11 @@ use std::time::Instant;
 use jiff::{Timestamp, Zoned};
 
 use super::interrupt::stop_on_interrupt;
+use super::path_evidence::MapSource;
 use super::stored_paths::{self, Comparison, Doubt};
 use super::{complain, say};
 use crate::archive::Naming;
+use crate::archive::stored_region::DoubtfulRegions;
 use crate::audit::finding::Finding;
 use crate::audit::last::Last;
 use crate::audit::replica::{self, Compared, Servers};
@@ -40,7 +42,11 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
     }
     let tables = settings.location.prepare(Access::DryRun)?;
     settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make)?;
-    let Comparison { paths, doubts, missing_rights } = compare_paths(&settings)?;
+    let Comparison { paths, doubts, regions, missing_rights } = compare_paths(&settings)?;
+    let doubtful = match settings.allow_unmapped_paths {
+        true => DoubtfulRegions::default(),
+        false => DoubtfulRegions { all: regions, doubtful: doubts.iter().map(|it| it.directory.clone()).collect() },
+    };
     let naming = Naming { path_map: settings.path_map.clone(), directories: paths.directories };
     let mut inspector = Inspector::new(&settings.location, &tables)?;
     let (begun, made_at) = (Instant::now(), now());
@@ -54,6 +60,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         part: settings.part,
         max_rate: settings.max_rate,
         checks: settings.checks.clone(),
+        allow_unmapped_paths: settings.allow_unmapped_paths,
         settle: settings.settle,
         io_threads: settings.io_threads,
         scratch: std::env::temp_dir(),
@@ -91,7 +98,8 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         missing_rights,
     };
     let head = plan::Head::new(&scope, settings.roots.paths(), settings.locator.target_roots());
-    let written = write_reports(&settings.reports, &report, head, &mut inspector);
+    let draft = plan::Draft { head, doubtful };
+    let written = write_reports(&settings.reports, &report, &draft, &mut inspector);
     report.not_replaced = written.not_replaced;
     report.withheld_plan = written.withheld_plan;
     let has_failed = |path: &PathBuf| written.failed.iter().any(|(failed, _)| failed == path);
@@ -142,6 +150,7 @@ fn compare_paths(settings: &Audit) -> Result<Comparison> {
         files: None,
         locator: &settings.locator,
         access: Access::DryRun,
+        map_source: MapSource::Options,
         allow_unmapped: settings.allow_unmapped_paths,
         progress: settings.progress,
     })
@@ -175,7 +184,7 @@ fn now() -> Timestamp {
 fn write_reports(
     files: &ReportFiles,
     report: &AuditReport<'_>,
-    head: plan::Head,
+    draft: &plan::Draft,
     inspector: &mut Inspector,
 ) -> WrittenReports {
     let is_interrupted = report.exit() == Exit::Interrupted;
@@ -186,7 +195,7 @@ fn write_reports(
         } else if file.kind() == ReportKind::Plan && report.done.alarm.is_some() {
             // Steps of an audit that raises an alarm would do harm.
             written.withheld_plan = Some(file.path.clone());
-        } else if let Err(error) = write_report(file, report, &head, inspector) {
+        } else if let Err(error) = write_report(file, report, draft, inspector) {
             written.failed.push((file.path.clone(), error));
         }
     }
@@ -196,7 +205,7 @@ fn write_reports(
 fn write_report(
     file: &ReportFile,
     report: &AuditReport<'_>,
-    head: &plan::Head,
+    draft: &plan::Draft,
     inspector: &mut Inspector,
 ) -> Result<()> {
     let failed = |failure| {
@@ -208,7 +217,7 @@ fn write_report(
     match file.kind() {
         ReportKind::Findings => file.replace(|out| report.write_json(out)),
         ReportKind::Plan => {
-            let steps = plan::text(head.clone(), &report.done.findings).map_err(|error| defect(&error))?;
+            let steps = draft.text(&report.done.findings).map_err(|error| defect(&error))?;
             file.replace(|out| out.write_all(steps.as_bytes()))
         }
         ReportKind::Studies => {

@@ -4,6 +4,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
+use super::path_evidence::MapSource;
 use super::stored_paths::{self, StoredPaths};
 use crate::error::{Error, Result};
 use crate::index::Location;
@@ -48,6 +49,7 @@ pub fn before_writing(settings: &Reindex, files: Option<&[PathBuf]>) -> Result<C
         files,
         locator: &settings.locator,
         access,
+        map_source: MapSource::Options,
         allow_unmapped: settings.allow_unmapped_paths,
         progress: form,
     })?;
@@ -124,23 +126,42 @@ const LOOKS_WRONG: Question = Question {
 const UNCONFIRMED: Question =
     Question { what: "not confirmed; nothing was written", advice: "Read the plan, and add --yes." };
 
+const UNCONFIRMED_UNDO: Question = Question { advice: "Read the undo file, and add --yes.", ..UNCONFIRMED };
+
 const UNMAPPED: Question = Question {
     what: "the PACS may not find files by the paths that would be stored; nothing was written",
     advice: "Map the directories to their names on the PACS server (--path-map FROM=TO). If the paths above are right, \
              add --allow-unmapped-paths.",
 };
 
+const UNMAPPED_BY_PLAN: Question = Question {
+    what: UNMAPPED.what,
+    advice: "Audit again with the names of the directories on the PACS server (--path-map FROM=TO), and repair with the new \
+             plan. If the paths above are right, add --allow-unmapped-paths.",
+};
+
 /// Asks whether to store paths that the PACS may not know, after the doubts have been reported.
 pub fn to_unmapped(has_doubts: bool, request: &stored_paths::Request<'_>) -> Result<()> {
     match !has_doubts || request.allow_unmapped || request.access == Access::DryRun {
         true => Ok(()),
-        false => agree_or_fail(can_ask(), UNMAPPED),
+        false => agree_or_fail(
+            can_ask(),
+            match request.map_source {
+                MapSource::Options => UNMAPPED,
+                MapSource::Plan => UNMAPPED_BY_PLAN,
+            },
+        ),
     }
 }
 
-/// Asks whether to apply or revert a plan.
+/// Asks whether to apply a plan.
 pub fn to_repair(yes: bool) -> Result<()> {
     if yes { Ok(()) } else { agree_or_fail(can_ask(), UNCONFIRMED) }
+}
+
+/// Asks whether to revert the changes that an undo file records.
+pub fn to_undo(yes: bool) -> Result<()> {
+    if yes { Ok(()) } else { agree_or_fail(can_ask(), UNCONFIRMED_UNDO) }
 }
 
 /// Whether an import that looks like a mistake is none.

@@ -21,6 +21,24 @@ pub enum Objection {
     OtherDate,
 }
 
+/// Where the path maps of a command come from.
+#[derive(Clone, Copy)]
+pub enum MapSource {
+    Options,
+    /// The plan of an audit. Only another audit can change them.
+    Plan,
+}
+
+impl MapSource {
+    /// The beginning of the advice to map a directory.
+    fn add_map(self) -> &'static str {
+        match self {
+            MapSource::Options => "add --path-map",
+            MapSource::Plan => "audit again with --path-map",
+        }
+    }
+}
+
 /// The known names that the PACS has for its files.
 pub struct Evidence<'a> {
     pub directories: &'a ArchiveDirectories,
@@ -112,11 +130,16 @@ impl Evidence<'_> {
         !names.is_empty() && names.iter().all(|name| is_of_windows(name) != is_of_windows(&region.stored))
     }
 
+    /// Whether rows have the paths that files of a mapped region have on this system.
+    fn has_unmapped_rows(&self, region: &StoredRegion) -> bool {
+        region.mapped.is_some() && self.rows.iter().any(|row| Path::new(row).starts_with(&region.directory))
+    }
+
     /// The question about a region. Paths of rows may hold data of patients, and are not part of it.
-    pub fn question(&self, objection: Objection, region: &StoredRegion) -> String {
+    pub fn question(&self, objection: Objection, region: &StoredRegion, maps: MapSource) -> String {
         let (directory, example) = (region.directory.display(), region.example());
         let begin = format!("files below {directory} would be stored as {example}");
-        let names = self.directories.names();
+        let (names, add_map) = (self.directories.names(), maps.add_map());
         match objection {
             Objection::OtherPlace => format!(
                 "{begin}, but rows of the same files have another place in the same archive directory of the PACS: check \
@@ -126,12 +149,19 @@ impl Evidence<'_> {
                 "{begin}, but the name of the mapped directory names a date of receipt that its name on the PACS server \
                  lacks: check that --path-map does not give it the name of a directory above it"
             ),
+            Objection::Unknown if names.is_empty() && self.has_unmapped_rows(region) => format!(
+                "{begin}, and the index has rows with paths of this system below {directory}: if a run without the path map \
+                 stored these rows, and the new path is right, add --allow-unmapped-paths; otherwise leave out the path map"
+            ),
+            Objection::Unknown if names.is_empty() && region.mapped.is_some() => format!(
+                "{begin}, and no row in the index has such a path: check the name that --path-map gives {directory}"
+            ),
             Objection::Unknown if names.is_empty() => format!(
-                "{begin}, and no row in the index has such a path: if the PACS has another name for this directory, add \
-                 --path-map {directory}=NAME"
+                "{begin}, and no row in the index has such a path: if the PACS has another name for this directory, {add_map} \
+                 {directory}=NAME"
             ),
             Objection::Unknown => format!(
-                "{begin}, which is in no archive directory of the PACS ({}): if that is the same directory, add --path-map \
+                "{begin}, which is in no archive directory of the PACS ({}): if that is the same directory, {add_map} \
                  {directory}={}",
                 names.join(", "),
                 names.iter().find(|name| !self.is_taken(name)).map_or("NAME", String::as_str)

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use super::consent;
 use super::content::Content;
-use super::path_evidence::{Evidence, Objection};
+use super::path_evidence::{Evidence, MapSource, Objection};
 use crate::archive::{ArchiveDirectories, Locator, PathMap, Roots, StoredRegion, stored_region};
 use crate::error::Result;
 use crate::index::location::Access;
@@ -42,6 +42,7 @@ pub struct Request<'a> {
     pub files: Option<&'a [PathBuf]>,
     pub locator: &'a Locator,
     pub access: Access,
+    pub map_source: MapSource,
     pub allow_unmapped: bool,
     pub progress: Option<Form>,
 }
@@ -67,6 +68,8 @@ pub struct Doubt {
 pub struct Comparison {
     pub paths: StoredPaths,
     pub doubts: Vec<Doubt>,
+    /// The directories of all regions, with or without a doubt.
+    pub regions: Vec<PathBuf>,
     /// Which rights are missing to read the archive directories of the PACS.
     pub missing_rights: Option<String>,
 }
@@ -130,12 +133,14 @@ pub fn compare(request: &Request<'_>) -> Result<Comparison> {
     let doubtful = doubtful.chain(wrong_targets.map(|region| (Objection::Unknown, region)));
     let doubt = |(objection, region): (Objection, &StoredRegion)| Doubt {
         directory: region.directory.clone(),
-        text: evidence.question(objection, region),
+        text: evidence.question(objection, region, request.map_source),
     };
     let doubts = doubtful.map(doubt).collect();
+    let compared = stored.iter().map(|(_, region)| region).chain(&targets);
+    let regions = compared.map(|region| region.directory.clone()).collect();
     let examples = stored.iter().map(|(_, region)| region.example()).collect();
     let paths = StoredPaths { examples, directories: configured.directories.clone() };
-    Ok(Comparison { paths, doubts, missing_rights })
+    Ok(Comparison { paths, doubts, regions, missing_rights })
 }
 
 impl Request<'_> {

@@ -1,5 +1,6 @@
 //! Where the archive is: `--path-map`, and `--roots-from-index`, the directories as the PACS is configured.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::archive::{PathMap, Roots, path_map};
@@ -10,11 +11,15 @@ pub fn path_map(typed: &[String]) -> Result<PathMap> {
     let mappings = typed.iter().map(|text| {
         text.parse().map_err(|why| Error::usage(format!("--path-map {text} cannot be used"), format!("{why}.")))
     });
-    Ok(PathMap::new(mappings.collect::<Result<_>>()?))
+    let path_map = PathMap::new(mappings.collect::<Result<_>>()?);
+    check_names(&path_map)?;
+    Ok(path_map)
 }
 
-/// Checks that every map belongs to one of the directories that are read, and that no two directories get one name.
+/// Checks that every map belongs to one of the directories that are read, that no two directories get one name, and that no
+/// directory gets two.
 pub fn check_maps(path_map: &PathMap, directories: &[PathBuf]) -> Result<()> {
+    check_names(path_map)?;
     if let Some(directory) = path_map.fits_none_of(directories) {
         return Err(Error::usage(
             format!("--path-map {}=...: no root lies there", directory.display()),
@@ -35,7 +40,32 @@ pub fn check_maps(path_map: &PathMap, directories: &[PathBuf]) -> Result<()> {
     }
 }
 
-/// The files that a list names, a line each.
+/// Refuses two names for one directory, of which only one would have an effect.
+fn check_names(path_map: &PathMap) -> Result<()> {
+    match path_map.two_names() {
+        None => Ok(()),
+        Some([one, other]) => Err(Error::usage(
+            format!("--path-map {one} and --path-map {other} give one directory two names on the PACS server"),
+            "Leave out the wrong one.",
+        )),
+    }
+}
+
+/// Refuses files that would be written to the archive, each named with its option.
+pub fn check_outside<'f>(
+    mut outputs: impl Iterator<Item = (&'static str, &'f Path)>,
+    is_in_archive: impl Fn(&Path) -> bool,
+) -> Result<()> {
+    match outputs.find(|(_, file)| is_in_archive(file)) {
+        None => Ok(()),
+        Some((option, file)) => Err(Error::usage(
+            format!("{option} {}: lies in the archive, where only images belong", file.display()),
+            "Name a file elsewhere.",
+        )),
+    }
+}
+
+/// The files that a list names, a line each. A file that is listed more than once counts once.
 pub fn files(list: &Path, roots: &Roots) -> Result<Vec<PathBuf>> {
     let text = std::fs::read_to_string(list).map_err(|error| {
         Error::usage(format!("--files {}: {error}", list.display()), "Name a file with a path on each line.")
@@ -50,7 +80,11 @@ pub fn files(list: &Path, roots: &Roots) -> Result<Vec<PathBuf>> {
             )),
         }
     };
-    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(below).collect()
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let mut files = lines.map(below).collect::<Result<Vec<_>>>()?;
+    let mut seen = HashSet::with_capacity(files.len());
+    files.retain(|file| seen.insert(file.clone()));
+    Ok(files)
 }
 
 /// The archive directories that the index names, as they are called here; none lies inside another.

@@ -53,29 +53,38 @@ pub struct ReportFiles {
 }
 
 impl ReportFiles {
-    /// Names the files, and checks before the work begins that they can be written.
-    fn resolve(typed: &cli::Audit) -> Result<Self> {
+    /// Returns the files, with the date of this run in their names.
+    fn named(typed: &cli::Audit) -> Result<Self> {
         let now = Zoned::now();
         let named = |kind, typed: &Option<PathBuf>| {
             typed.as_deref().map(|typed| ReportFile::named(kind, typed, &now)).transpose()
         };
-        let files = ReportFiles {
+        Ok(ReportFiles {
             json: named(ReportKind::Findings, &typed.json)?,
             plan: named(ReportKind::Plan, &typed.plan)?,
             csv: named(ReportKind::Studies, &typed.csv)?,
             html: named(ReportKind::Page, &typed.html)?,
             keep: typed.keep,
-        };
-        files.all().try_for_each(ReportFile::check)?;
-        let last = typed.last.as_deref().map(|path| ("--last", path));
-        check_apart(files.all().map(|file| (file.option(), &*file.path)).chain(last))?;
-        if files.keep.is_some() && !files.all().any(ReportFile::has_date) {
+        })
+    }
+
+    /// Checks before the work begins that the files can be written.
+    fn check(self, typed: &cli::Audit) -> Result<Self> {
+        self.all().try_for_each(ReportFile::check)?;
+        check_apart(self.outputs(typed))?;
+        if self.keep.is_some() && !self.all().any(ReportFile::has_date) {
             return Err(Error::usage(
                 "--keep: no report has a date in its name, by which older ones could be found",
                 "Write the name of a report with a date, for example --json audit-%Y-%m-%d.jsonl.",
             ));
         }
-        Ok(files)
+        Ok(self)
+    }
+
+    /// The reports and the file of `--last`, each with its option.
+    fn outputs<'f>(&'f self, typed: &'f cli::Audit) -> impl Iterator<Item = (&'static str, &'f Path)> {
+        let last = typed.last.as_deref().map(|path| ("--last", path));
+        self.all().map(|file| (file.option(), &*file.path)).chain(last)
     }
 
     pub fn all(&self) -> impl Iterator<Item = &ReportFile> {
@@ -146,20 +155,8 @@ impl Audit {
                 "Make a link to the root, and name the link.",
             ));
         }
-        for (option, file) in [
-            ("--json", &typed.json),
-            ("--plan", &typed.plan),
-            ("--csv", &typed.csv),
-            ("--html", &typed.html),
-            ("--last", &typed.last),
-        ] {
-            if let Some(file) = file.as_ref().filter(|file| roots.hold(file) || rules.hold(file)) {
-                return Err(Error::usage(
-                    format!("{option} {}: lies in the archive, where only images belong", file.display()),
-                    "Name a file elsewhere.",
-                ));
-            }
-        }
+        let reports = ReportFiles::named(typed)?;
+        archive::check_outside(reports.outputs(typed), |file| roots.hold(file) || rules.hold(file))?;
         let depth = match typed.level {
             cli::Depth::Exists => Depth::Exists,
             cli::Depth::Size => Depth::Size,
@@ -198,7 +195,7 @@ impl Audit {
             settle: Duration::try_from(typed.settle)
                 .map_err(|_| Error::usage("--settle is negative", "Write 0s, or 15m."))?,
             fail_on: typed.fail_on,
-            reports: ReportFiles::resolve(typed)?,
+            reports: reports.check(typed)?,
             progress: super::progress(typed.quiet, typed.progress),
             io_threads: typed.io_threads.map_or_else(default_io_threads, usize::from),
             roots,

@@ -135,14 +135,8 @@ impl Reindex {
             ("--rejected", typed.writing.rejected.as_deref()),
             ("--undo", typed.undo.as_deref()),
         ];
-        if let Some((option, file)) =
-            files.into_iter().find_map(|(o, f)| f.filter(|f| roots.hold(f) || rules.hold(f)).map(|f| (o, f)))
-        {
-            return Err(Error::usage(
-                format!("{option} {}: lies in the archive, where only images belong", file.display()),
-                "Name a file elsewhere.",
-            ));
-        }
+        let named = files.into_iter().filter_map(|(option, file)| Some((option, file?)));
+        archive::check_outside(named, |file| roots.hold(file) || rules.hold(file))?;
         let files = typed.files.as_deref().map(|list| archive::files(list, &roots)).transpose()?;
         let finish = finish.map_or(Ok(Vec::new()), |slices| slices.of_index(&location, &roots))?;
         let kept = Kept::of(typed, &slices::key(&location, &roots, typed.slice))?;

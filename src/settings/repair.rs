@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 pub struct Scope {
     pub roots: Roots,
     pub path_map: PathMap,
+    /// False if the plan names no roots, so that the options give the path maps.
+    pub has_maps_of_plan: bool,
     pub locator: Locator,
     /// The declarations of the site about directories of these roots.
     pub stubs: cli::Stubs,
@@ -56,7 +58,10 @@ impl Scope {
         stubs.target_root.extend(further.collect::<Vec<_>>());
         let rules = stubs::rules(&stubs, Policy::OnlineOnly, &roots)?;
         archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots].concat())?;
-        Ok(Scope { locator: Locator::new(&roots, &path_map, rules), roots, path_map, stubs })
+        let undo_file = typed.undo_file.as_deref().map(|file| ("--undo-file", file));
+        archive::check_outside(undo_file.into_iter(), |file| roots.hold(file) || rules.hold(file))?;
+        let locator = Locator::new(&roots, &path_map, rules);
+        Ok(Scope { locator, roots, path_map, has_maps_of_plan: !head.roots.is_empty(), stubs })
     }
 
     /// The settings of the run that inserts instances, from the settings file of the site. The caller names the files. The run
@@ -114,7 +119,8 @@ fn same_names(typed: &PathMap, planned: &PathMap, roots: &[PathBuf]) -> Result<(
             let directory = directory.display();
             Err(Error::usage(
                 format!("--path-map gives {directory} another name than the path maps of the plan do"),
-                "Leave out --path-map: the plan has its own. If these are wrong, make a new plan.",
+                "Leave out --path-map to use the names of the plan. If those are wrong, audit again with this --path-map, and \
+                 repair with the new plan.",
             ))
         }
     }

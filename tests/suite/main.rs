@@ -42,6 +42,7 @@ mod restored;
 mod schema;
 mod sequences;
 mod settings;
+mod shared_settings;
 mod shell_links;
 mod skipped_directories;
 mod slices;

@@ -170,3 +170,19 @@ fn only_days_since_a_date_are_looked_at_and_the_others_are_told() {
     let said = site.run(&["reindex", "archive", "--since", "12.11.2021"]).exits(2);
     assert!(said.err.contains("--since"), "{}", said.err);
 }
+
+#[test]
+fn a_file_that_is_listed_twice_counts_once() {
+    let site = Site::new();
+    site.add("a/1.2.3", json!({}));
+    site.add("a/1.2.4", json!({"SOPInstanceUID": "1.2.4"}));
+    let index = site.sqlite();
+    let file = site.archive().join("a/1.2.3").display().to_string();
+    let other = site.archive().join("a/1.2.4").display().to_string();
+    let spellings = [&file, "archive/a/1.2.3", "./archive//a/1.2.3", "archive/a/../a/1.2.3", &other, &file];
+    fs::write(site.path("list"), spellings.join("\n")).unwrap();
+    let said = site.reindex(&index, &["--files", "list"]).exits(0);
+    let counts = ["files found", "inserted", "duplicates not chosen"].map(|name| said.figure(name));
+    assert_eq!(counts, [2, 2, 0], "{}", said.out);
+    assert_eq!(site.listing(), Vec::<serde_json::Value>::new());
+}

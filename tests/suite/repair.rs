@@ -173,3 +173,26 @@ fn a_former_plan_that_stays_because_of_an_alarm_is_reported() {
     assert_eq!(fs::read(site.path("plan.jsonl")).unwrap(), plan);
     assert!(said.out.contains("not replaced, because of the alarm: plan.jsonl"), "{}", said.out);
 }
+
+#[test]
+fn an_undo_names_its_own_file_and_the_rows_that_it_skips() {
+    let site = Site::new();
+    let index = site.sqlite();
+    damaged(&site, &index);
+    audit(&site, &index, &["--check", "missing-file", "--plan", "plan.jsonl"]).exits(1);
+    enable_all(&site, "plan.jsonl");
+    let image = format!("{UID}.2.1.1");
+    let before = index.rows("SELECT path FROM image ORDER BY uuid");
+    repair(&site, &index, &["plan.jsonl", "--undo-file", "undo.jsonl", "--yes"]).exits(0);
+    let said = repair(&site, &index, &["--undo", "undo.jsonl"]).exits(2);
+    assert!(said.err.contains("Read the undo file, and add --yes."), "{}", said.err);
+    repair(&site, &index, &["--undo", "undo.jsonl", "--yes"]).exits(0);
+    assert_eq!(index.rows("SELECT path FROM image ORDER BY uuid"), before);
+    let said = repair(&site, &index, &["--undo", "undo.jsonl", "--yes"]).exits(1);
+    assert!(said.out.contains(&format!("skipped: image {image}: its row is there again")), "{}", said.out);
+    let series = format!("{UID}.2.1");
+    index.execute(&format!("DELETE FROM image WHERE uuid = '{image}'"));
+    index.execute(&format!("DELETE FROM series WHERE uuid = '{series}'"));
+    let said = repair(&site, &index, &["--undo", "undo.jsonl", "--yes"]).exits(1);
+    assert!(said.out.contains(&format!("skipped: image {image}: its series is missing")), "{}", said.out);
+}

@@ -17,7 +17,7 @@ mod skipped_directory;
 mod two_files;
 mod two_rows;
 mod unindexed_file;
-mod unmapped_path;
+pub mod unmapped_path;
 mod unreadable_file;
 mod user_data;
 

@@ -12,6 +12,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::content::Content;
+use super::path_evidence::MapSource;
 use super::stored_paths::StoredPaths;
 use super::{consent, say, stored_paths, warn_of_unverified};
 use crate::audit::plan;
@@ -20,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::index::galera;
 use crate::index::location::Access;
-use crate::index::mend::Mender;
+use crate::index::mend::{Mender, WholeRow};
 use crate::index::server::Server;
 use crate::index::{Failure, Location};
 use crate::settings::repair::Scope;
@@ -140,6 +141,7 @@ impl Repair {
             path_map: &scope.path_map,
             files,
             access: Access::Write,
+            map_source: if scope.has_maps_of_plan { MapSource::Plan } else { MapSource::Options },
             locator: &scope.locator,
             allow_unmapped: typed.allow_unmapped_paths,
             progress: None,
@@ -272,7 +274,7 @@ impl Repair {
         let failed = |failure| failed(&self.index, &failure);
         let reverts = undo::read(file, &self.location, &mut self.mender, failed)?;
         say(&format!("{} changes to revert\n", reverts.len()));
-        consent::to_repair(yes)?;
+        consent::to_undo(yes)?;
         reverts.into_iter().try_for_each(|revert| self.revert(revert))
     }
 
@@ -281,7 +283,7 @@ impl Repair {
         if let Revert::PutBack { row, orphan: false } = &revert
             && !mender.has_series(row).map_err(|failure| failed(&self.index, &failure))?
         {
-            did.skipped.push("a row that was removed is not put back: its series is missing".into());
+            did.skipped.push(format!("image {}: its series is missing", key_of(mender, row)));
             return Ok(());
         }
         let done = match &revert {
@@ -301,7 +303,9 @@ impl Repair {
             (Revert::Set { table, key, column, .. }, false) => {
                 did.skipped.push(format!("{} {key}: {column} has changed since the repair", table.name()));
             }
-            (Revert::PutBack { .. }, false) => did.skipped.push("a row that was removed is there again".into()),
+            (Revert::PutBack { row, .. }, false) => {
+                did.skipped.push(format!("image {}: its row is there again", key_of(mender, &row)));
+            }
             (Revert::Remove { table, key, .. } | Revert::Restore { table, key, .. }, false) => {
                 did.skipped.push(skipped(table, &key));
             }
@@ -342,6 +346,11 @@ fn announcement(enabled: &[Step], impossible: usize, all: usize) -> String {
         "{} of {all} steps are enabled: {sets} values to set, {removes} rows to remove, {inserts} instances to insert{skipped}\n",
         possible + impossible
     )
+}
+
+/// The key of the row of an image.
+fn key_of<'r>(mender: &Mender, row: &'r WholeRow) -> &'r str {
+    row.get(mender.key(Table::Image)).and_then(Option::as_deref).unwrap_or_default()
 }
 
 /// The key of a patient is a patient's data.

@@ -128,7 +128,7 @@ fn a_settings_file_does_not_let_a_repair_store_unmapped_paths() {
     index.execute("UPDATE config SET archivedir = 'D:/DICOM'");
     fs::write(site.path("password"), PASSWORD).unwrap();
     settings(&site, &index, "password-file = 'password'\nyes = true\nallow-unmapped-paths = true\n");
-    plan(&site, "archive", &index.url, &[]);
+    plan(&site, "archive", &index.url, &["--allow-unmapped-paths"]);
     let said = run(&site, &APPLY).exits(2);
     assert!(said.err.contains("--allow-unmapped-paths"), "{}", said.err);
     assert_eq!((index.count("image"), site.path("undo.jsonl").exists()), (0, false));

@@ -202,3 +202,39 @@ fn a_state_directory_within_the_archive_is_refused_however_many_parents_are_miss
         said(&mut reindexing(&site, &index, &["--state", directory])).exits(0);
     }
 }
+
+#[test]
+fn no_command_writes_a_report_or_an_undo_file_into_the_archive() {
+    let site = Site::new();
+    archive(&site);
+    std::os::unix::fs::symlink(site.archive(), site.path("link")).unwrap();
+    let index = site.sqlite();
+    said(&mut reindexing(&site, &index, &[])).exits(0);
+    let root = site.archive().display().to_string();
+    let run = |arguments: &[&str]| site.run(&[arguments, &["--index", &index.url]].concat());
+    run(&["audit", &root, "--plan", "plan.jsonl", "--quiet", "--settle", "0s"]).exits(0);
+    let before = names(site.archive());
+    for file in ["archive/u3.jsonl", "archive/new/u3", "link/u3", "archive/../archive/u3"] {
+        let commands: [&[&str]; 7] = [
+            &["repair", "plan.jsonl", "--yes", "--undo-file", file],
+            &["audit", &root, "--settle", "0s", "--quiet", "--json", file],
+            &["audit", &root, "--settle", "0s", "--quiet", "--plan", file],
+            &["audit", &root, "--settle", "0s", "--quiet", "--csv", file],
+            &["audit", &root, "--settle", "0s", "--quiet", "--html", file],
+            &["audit", &root, "--settle", "0s", "--quiet", "--last", file],
+            &["reindex", "archive", "--settle", "0s", "--quiet", "--existing", "refresh", "--undo", file],
+        ];
+        for arguments in commands {
+            let said = run(arguments).exits(2);
+            assert!(said.err.contains(file) && said.err.contains("lies in the archive"), "{arguments:?}: {}", said.err);
+            assert_eq!(names(site.archive()), before, "{arguments:?}");
+        }
+    }
+    // A link with a date in its name.
+    let dated = jiff::Zoned::now().strftime("report-%Y").to_string();
+    std::os::unix::fs::symlink(site.archive().join("report"), site.path(&dated)).unwrap();
+    for option in ["--json", "--plan", "--csv", "--html"] {
+        let said = run(&["audit", &root, "--settle", "0s", "--quiet", option, "report-%Y"]).exits(2);
+        assert!(said.err.contains(option) && said.err.contains("lies in the archive"), "{option}: {}", said.err);
+    }
+}

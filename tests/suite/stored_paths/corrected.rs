@@ -165,3 +165,20 @@ fn a_path_of_a_missing_file_that_the_database_refuses_to_replace_is_not_reported
     assert!(lines.iter().all(|line| line["reason"] == "refused-by-index"), "{lines:?}");
     assert_eq!(lines.len(), 5, "{lines:?}");
 }
+
+#[test]
+fn rows_of_a_run_without_a_path_map_are_corrected_once_the_user_allows_the_map() {
+    let site = Site::new();
+    site.add_series("2019-01-12-SAT", 1, 1, 3);
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    let map = map(&site, "archive", "D:/DICOM");
+    let said = site.reindex(&index, &["--path-map", &map]).exits(2);
+    assert!(said.err.contains("the index has rows with paths of this system"), "{}", said.err);
+    assert!(said.err.contains("--allow-unmapped-paths") && !said.err.contains("add --path-map"), "{}", said.err);
+    assert!(!said.err.contains("=NAME"), "{}", said.err);
+    assert_eq!(images_below(&index, "D:/DICOM"), 0);
+    let said = site.reindex(&index, &["--path-map", &map, "--allow-unmapped-paths"]).exits(0);
+    assert_eq!((said.figure("updated"), images_below(&index, "D:/DICOM")), (3, 3), "{}", said.out);
+    site.reindex(&index, &["--path-map", &map]).exits(0);
+}

@@ -6,6 +6,7 @@ mod misleading;
 mod planned;
 mod planned_limits;
 mod planned_undo;
+mod planned_unmapped;
 
 use std::fs;
 
