@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::index::batch::{Parents, Writer};
 use crate::index::companion_rows::Companions;
 use crate::index::dry_run::Changed;
-use crate::index::settlement::Settlement;
+use crate::index::settlement::{Finding, Settlement};
 use crate::journal::Journal;
 
 /// What the closing stage has summed up.
@@ -49,17 +49,18 @@ impl Run<'_> {
     }
 
     fn settle(&self, writers: &mut [Writer], settlement: &Settlement) -> Result<()> {
+        let mut refused = take_refused(writers);
         // A server that was away may have lost what it had committed of this step. Settling again changes nothing that is
         // settled already.
         loop {
             let connected = reconnections(writers);
-            writers.iter_mut().for_each(|writer| writer.refused.clear());
             self.settle_levels(writers, settlement)?;
+            let refused_now = take_refused(writers);
             if reconnections(writers) == connected || self.plan.stop.is_set() {
+                refused.extend(refused_now);
                 break;
             }
         }
-        let refused = writers.iter_mut().flat_map(|writer| std::mem::take(&mut writer.refused));
         for finding in settlement.findings.iter().cloned().chain(refused) {
             let (what, counter) = match finding.is_note {
                 true => ("note", &self.account.disagreements),
@@ -97,6 +98,11 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// The changes that the database has refused since this was asked last.
+fn take_refused(writers: &mut [Writer]) -> Vec<Finding> {
+    writers.iter_mut().flat_map(|writer| std::mem::take(&mut writer.refused)).collect()
 }
 
 /// The number of connections that were made in place of lost ones.
