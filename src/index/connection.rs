@@ -73,8 +73,9 @@ macro_rules! connection {
                 Ok(self.fetch(&TABLES.into(), &[])?.into_iter().flatten().flatten().collect())
             }
 
-            fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
-                Ok(self.fetch(&COLUMNS.into(), &[Value::Text(table)])?.into_iter().flatten().flatten().collect())
+            fn column_types(&mut self, table: &str) -> Result<Vec<ColumnType>, Failure> {
+                let rows = self.fetch(&COLUMNS.into(), &[Value::Text(table)])?;
+                Ok(rows.into_iter().filter_map(ColumnType::read).collect())
             }
 
             fn statement_bytes(&self) -> usize {

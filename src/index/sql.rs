@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::statements::{self, Dialect};
+use super::stored_column::{ColumnType, StoredColumn};
 use super::{
     Derive, Derived, Existing, Expected, Failure, ImageRow, Index, Look, RowUpdate, Show, Tables, Value, link,
     names::Name,
@@ -35,7 +36,7 @@ pub trait Database {
     }
 
     /// The columns of a table, in their order.
-    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure>;
+    fn column_types(&mut self, table: &str) -> Result<Vec<ColumnType>, Failure>;
 
     /// The tables that the database has.
     fn table_names(&mut self) -> Result<Vec<String>, Failure>;
@@ -227,7 +228,12 @@ impl<D: Database> Index for SqlIndex<D> {
     }
 
     fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
-        self.database.column_names(table)
+        Ok(self.database.column_types(table)?.into_iter().map(|column| column.name).collect())
+    }
+
+    fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure> {
+        let columns = self.database.column_types(table)?;
+        Ok(columns.into_iter().filter_map(|column| StoredColumn::of(column, self.database.dialect())).collect())
     }
 
     fn holds(&self, column: &str) -> String {

@@ -22,6 +22,8 @@ pub struct Dialect {
     pub text: &'static str,
     /// The type by which texts are compared byte for byte.
     pub bytes: &'static str,
+    /// Of a column, an expression for its number that has all digits as text.
+    pub all_digits: fn(&str) -> String,
     pub concatenate: fn(&[String]) -> String,
     /// Of an expression, a text that is equal for what the database takes for one key.
     pub identity: fn(&str) -> String,
@@ -170,8 +172,13 @@ impl Dialect {
     /// A condition that is true while a column holds the text that a lookup showed, or NULL. Compares bytes: a collation
     /// takes texts for equal that differ in case, in accents or in blanks at the end.
     pub fn holds(&self, name: &str) -> String {
-        let Dialect { equal, text, bytes, .. } = self;
-        format!("CAST(CAST(`{name}` AS {text}) AS {bytes}) {equal} CAST(? AS {bytes})")
+        self.shows(&format!("CAST(`{name}` AS {})", self.text))
+    }
+
+    /// The same of an expression for a text.
+    pub fn shows(&self, shown: &str) -> String {
+        let Dialect { equal, bytes, .. } = self;
+        format!("CAST({shown} AS {bytes}) {equal} CAST(? AS {bytes})")
     }
 }
 
