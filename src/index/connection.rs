@@ -73,9 +73,9 @@ macro_rules! connection {
                 Ok(self.fetch(&TABLES.into(), &[])?.into_iter().flatten().flatten().collect())
             }
 
-            fn column_types(&mut self, table: &str) -> Result<Vec<ColumnType>, Failure> {
+            fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure> {
                 let rows = self.fetch(&COLUMNS.into(), &[Value::Text(table)])?;
-                Ok(rows.into_iter().filter_map(ColumnType::read).collect())
+                Ok(rows.into_iter().filter_map(|row| StoredColumn::read(row, &self.dialect)).collect())
             }
 
             fn statement_bytes(&self) -> usize {

@@ -86,10 +86,6 @@ impl<I: Index> Index for DryRun<I> {
         Err(Failure::Lost("a dry run writes nothing".into()))
     }
 
-    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
-        self.index.column_names(table)
-    }
-
     fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure> {
         self.index.stored_columns(table)
     }

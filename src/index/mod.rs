@@ -219,11 +219,13 @@ pub trait Index {
     /// Runs a statement, and returns how many rows it changed.
     fn execute(&mut self, sql: &str, values: &[Option<&str>]) -> Result<u64, Failure>;
 
-    /// The columns of a table, in their order.
-    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure>;
-
     /// The columns of a table that can be written, and how their values are saved as texts.
     fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure>;
+
+    /// The names of these columns, in their order.
+    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
+        Ok(self.stored_columns(table)?.into_iter().map(|column| column.name).collect())
+    }
 
     /// A condition that is true while a column holds the text, byte for byte, that follows in the statement, or NULL.
     fn holds(&self, column: &str) -> String;

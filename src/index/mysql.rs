@@ -16,7 +16,7 @@ use super::mysql_error::{failure, is_out_of_statements};
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
-use super::stored_column::ColumnType;
+use super::stored_column::StoredColumn;
 use super::{Failure, Value, literal};
 
 const CONNECTING: Duration = Duration::from_secs(10);

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::statements::{self, Dialect};
-use super::stored_column::{ColumnType, StoredColumn};
 use super::{
     Derive, Derived, Existing, Expected, Failure, ImageRow, Index, Look, RowUpdate, Show, Tables, Value, link,
-    names::Name,
+    names::Name, stored_column::StoredColumn,
 };
 use crate::dicom::{Level, Table};
 
@@ -35,8 +34,8 @@ pub trait Database {
         self.fetch_with(sql, values, Keep::Once)
     }
 
-    /// The columns of a table, in their order.
-    fn column_types(&mut self, table: &str) -> Result<Vec<ColumnType>, Failure>;
+    /// The columns of a table that can be written, in their order.
+    fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure>;
 
     /// The tables that the database has.
     fn table_names(&mut self) -> Result<Vec<String>, Failure>;
@@ -227,13 +226,8 @@ impl<D: Database> Index for SqlIndex<D> {
         self.database.execute(&sql.into(), &values, Keep::Once)
     }
 
-    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
-        Ok(self.database.column_types(table)?.into_iter().map(|column| column.name).collect())
-    }
-
     fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure> {
-        let columns = self.database.column_types(table)?;
-        Ok(columns.into_iter().filter_map(|column| StoredColumn::of(column, self.database.dialect())).collect())
+        self.database.stored_columns(table)
     }
 
     fn holds(&self, column: &str) -> String {

@@ -14,7 +14,7 @@ use super::connection::{connection, within};
 use super::real_type::RealType;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
-use super::stored_column::ColumnType;
+use super::stored_column::StoredColumn;
 use super::{Failure, Refusal, Value, init};
 
 /// Another run may be writing: its transactions are short.

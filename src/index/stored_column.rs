@@ -3,16 +3,15 @@
 use super::statements::Dialect;
 
 /// A column as the catalogue of the database describes it.
-pub struct ColumnType {
-    pub name: String,
+struct ColumnType {
+    name: String,
     /// In lower case.
     data_type: String,
     is_generated: bool,
 }
 
 impl ColumnType {
-    /// Reads the name, the type and the further properties of a column, the last two in lower case.
-    pub fn read(row: Vec<Option<String>>) -> Option<Self> {
+    fn read(row: Vec<Option<String>>) -> Option<Self> {
         let [name, data_type, extra] = <[Option<String>; 3]>::try_from(row).ok()?;
         let extra = extra.unwrap_or_default();
         // Servers write `VIRTUAL GENERATED`, `STORED GENERATED`, `VIRTUAL` or `PERSISTENT`, and `DEFAULT_GENERATED` for a default.
@@ -49,8 +48,10 @@ pub struct StoredColumn {
 }
 
 impl StoredColumn {
-    /// `None` for a column that the database computes.
-    pub fn of(column: ColumnType, dialect: &Dialect) -> Option<Self> {
+    /// Reads the name, the type and the further properties of a column, the last two in lower case. `None` for a column that
+    /// the database computes.
+    pub fn read(row: Vec<Option<String>>, dialect: &Dialect) -> Option<Self> {
+        let column = ColumnType::read(row)?;
         if column.is_generated {
             return None;
         }
