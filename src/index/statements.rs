@@ -22,7 +22,7 @@ pub struct Dialect {
     pub text: &'static str,
     /// The type by which texts are compared byte for byte.
     pub bytes: &'static str,
-    /// Of a column, an expression for its number that has all digits as text.
+    /// Returns the expression for a column of numbers whose text has all digits.
     pub all_digits: fn(&str) -> String,
     pub concatenate: fn(&[String]) -> String,
     /// Of an expression, a text that is equal for what the database takes for one key.

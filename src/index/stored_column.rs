@@ -29,7 +29,7 @@ impl ColumnType {
             || ["point", "linestring", "polygon"].iter().any(|name| self.data_type.ends_with(name))
     }
 
-    /// Whether the type may hold bytes that are no text. A type that is not known here may.
+    /// Whether the type may hold bytes that are not text, as an unknown type may.
     fn may_hold_bytes(&self) -> bool {
         let known = ["char", "text", "int", "decimal", "numeric", "date", "time", "year", "enum", "set", "json"];
         !self.is_real() && (self.is_geometry() || !known.iter().any(|name| self.data_type.contains(name)))

@@ -65,7 +65,8 @@ pub fn name(location: &Location) -> String {
     file.or_else(|| location.server_database()).unwrap_or_else(|| location.shown())
 }
 
-/// A path that is no UTF-8 is percent-encoded, under a scheme of its own: no other path may have the same name.
+/// The name of an SQLite file. A path that is not UTF-8 is percent-encoded under another scheme, so that each file has its own
+/// name.
 fn file_name(file: &Path) -> String {
     match file.to_str() {
         Some(text) => format!("sqlite:{text}"),
