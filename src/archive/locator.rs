@@ -135,6 +135,11 @@ impl Locator {
         self.targets.hold(file)
     }
 
+    /// The directory of `--target-root` of a missing file, if no file is below that directory: its mount may be missing.
+    pub fn empty_target_root(&self, file: &Path) -> Option<&Path> {
+        self.targets.empty_directory_of(file)
+    }
+
     /// The file that a row names, if it is below a root or a directory of `--target-root`.
     pub fn file_of_row(&self, stored: &str) -> Option<PathBuf> {
         self.targets.file_of_row(stored)

@@ -37,6 +37,11 @@ impl FromStr for Mapping {
         if to.split('/').any(|name| matches!(name, "." | "..")) {
             return Err(format!("write `{to}` without `.` and `..`, as the PACS has its archive directory"));
         }
+        let names = if drive { &to[2..] } else { &to };
+        let unusable = names.split('/').find(|name| !name.is_empty() && !is_windows_name(name));
+        if let Some(name) = unusable.filter(|_| is_of_windows(&to)) {
+            return Err(format!("no directory on Windows can have the name `{name}`, which is in `{to}`"));
+        }
         let from = Path::new(from).components().collect();
         Ok(Mapping { from, to: to.trim_end_matches('/').to_owned() })
     }
@@ -176,7 +181,7 @@ impl PathMap {
 pub enum UnstorablePath {
     NotText,
     /// A path map gives the file a name on a Windows server that no file can have there. The server would open another file:
-    /// `\` separates directories, and `:` begins the name of a stream.
+    /// `\` separates directories, `:` begins the name of a stream, and `CON` is a device.
     NotOnWindows,
 }
 
@@ -196,7 +201,8 @@ impl fmt::Display for UnstorablePath {
             UnstorablePath::NotText => "the path is not valid UTF-8, which the index cannot hold; rename it",
             UnstorablePath::NotOnWindows => {
                 "--path-map gives the path a name on a Windows server, and a file or directory in it has a name that Windows \
-                 cannot open: with one of \\ : * ? \" < > |, a control character, or a dot or space at its end; rename it"
+                 cannot open: with one of \\ : * ? \" < > |, a control character, or a dot or space at its end, or that of a \
+                 device like CON or LPT1; rename it"
             }
         })
     }
@@ -205,7 +211,18 @@ impl fmt::Display for UnstorablePath {
 /// Whether a file on Windows can have a name.
 fn is_windows_name(name: &str) -> bool {
     let is_reserved = |c: char| c.is_ascii_control() || r#"\:*?"<>|"#.contains(c);
-    !name.contains(is_reserved) && !name.ends_with(['.', ' '])
+    !name.contains(is_reserved) && !name.ends_with(['.', ' ']) && !is_device_name(name)
+}
+
+/// Whether Windows takes a name for that of a device, in any directory and with any extension.
+fn is_device_name(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim().to_ascii_uppercase();
+    let is_number = |text: &str| {
+        let mut all = text.chars();
+        all.next().is_some_and(|c| c.is_ascii_digit() || "¹²³".contains(c)) && all.next().is_none()
+    };
+    matches!(&*stem, "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
+        || ["COM", "LPT"].iter().any(|port| stem.strip_prefix(port).is_some_and(is_number))
 }
 
 /// An absolute path without `.`. Only the system can resolve `..`, since what stands before it may be a link; other
@@ -238,8 +255,47 @@ mod tests {
         {
             assert!(to(refused).unwrap_err().contains("without"), "{refused}");
         }
-        for accepted in ["D:/DICOM", "D:/", "/", "//nas/share", r"\\nas\share\..x", "/data/.dicom", "D:/a.b/..c/d."] {
+        for accepted in ["D:/DICOM", "D:/", "/", "//nas/share", r"\\nas\share\..x", "/data/.dicom", "D:/a.b/..c/d"] {
             assert!(to(accepted).is_ok(), "{accepted}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_directory_on_windows_can_have_is_refused() {
+        let to = |to: &str| format!("/mnt/dicom={to}").parse::<Mapping>();
+        for refused in
+            ["D:/A?x", "D:/a:b", "D:/x/con", r"D:\AUX\x", "D:/d.", "D:/d /x", "//nas/share/LPT1.old", "//nas/a|b"]
+        {
+            assert!(to(refused).unwrap_err().contains("Windows"), "{refused}");
+        }
+        for accepted in ["/data/A?x", "/con", "D:/console", "//nas/C$", "//nas/share//x"] {
+            assert!(to(accepted).is_ok(), "{accepted}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_windows_takes_for_a_device_has_no_name_there() {
+        let maps = map(&["/mnt/dicom=D:/DICOM", "/data=/dicom"]);
+        for name in [
+            "CON",
+            "nul",
+            "aux.dcm",
+            "COM1",
+            "LPT1.dcm",
+            "Prn .x",
+            "CONIN$",
+            "conout$.dcm",
+            "com0",
+            "COM\u{b9}",
+            "lpt\u{b2}.a.b",
+            "LPT\u{b3}",
+        ] {
+            let stored = |directory: &str| maps.to_index(&Path::new(directory).join(name).join("1.2"));
+            assert_eq!(stored("/mnt/dicom"), Err(UnstorablePath::NotOnWindows), "{name}");
+            assert!(stored("/data").is_ok(), "{name}");
+        }
+        for name in ["CONSOLE", "COM", "COM10", "LPTX", "1.CON", "NULL.dcm", "AUX1", "\u{b9}"] {
+            assert!(maps.to_index(&Path::new("/mnt/dicom").join(name)).is_ok(), "{name}");
         }
     }
 

@@ -109,7 +109,7 @@ impl Roots {
 
 /// A mount point whose mount is missing is empty, or holds empty directories only. Recycle bins and snapshots do not
 /// count.
-fn holds_files(root: &Path) -> bool {
+pub(super) fn holds_files(root: &Path) -> bool {
     let skipped = SkippedDirectories::default();
     let is_searched = |entry: &DirEntry| {
         entry.depth() == 0 || !entry.file_type().is_dir() || skipped.reason(root, entry.path()).is_none()

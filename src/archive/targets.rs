@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::locality::Locality;
+use super::roots::holds_files;
 use super::skipped_directories::SkipReason;
 use super::{PathMap, Roots, SkippedDirectories, path_map};
 
@@ -79,6 +80,17 @@ impl Targets {
         }
         let all = self.roots.paths().iter().chain(self.allowed.iter().map(|(given, _)| given));
         all.enumerate().find(|(_, root)| path.starts_with(root)).map(|(n, root)| (n, root.as_path()))
+    }
+
+    /// The allowed directory of a missing file, if no file is below that directory: its mount may be missing. A link on the
+    /// way to the file counts as the directory that it points to.
+    pub fn empty_directory_of(&self, file: &Path) -> Option<&Path> {
+        let directory = file.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
+        let is_below = |(given, resolved): &&(PathBuf, PathBuf)| {
+            file.starts_with(given) || directory.as_ref().is_some_and(|directory| directory.starts_with(resolved))
+        };
+        let mut all = self.allowed.iter().filter(is_below);
+        all.find(|(_, resolved)| !holds_files(resolved)).map(|(given, _)| given.as_path())
     }
 
     /// Whether the text of a path is below a root or an allowed directory, and its existing directory without links as well.

@@ -272,7 +272,7 @@ impl Plan<'_> {
             return AtPath::Outside;
         };
         let skipped = self.locator.skip_reason(&here);
-        match (self.locator.look(&FoundFile::named(here)), skipped) {
+        match (self.locator.look(&FoundFile::named(here.clone())), skipped) {
             (Ok(_), Some(reason)) => AtPath::Skipped(reason),
             (Ok(seen), None) => match seen.standing {
                 // It stands for an image that is elsewhere.
@@ -280,7 +280,12 @@ impl Plan<'_> {
                 Standing::Readable(location) => AtPath::File { size: location.state.size },
                 Standing::Stub(_) | Standing::MetElsewhere(_) => AtPath::Stub,
             },
-            (Err(error), _) if error.kind() == ErrorKind::NotFound || is_no_directory(&error) => AtPath::Nothing,
+            (Err(error), _) if error.kind() == ErrorKind::NotFound || is_no_directory(&error) => {
+                match self.locator.empty_target_root(&here) {
+                    None => AtPath::Nothing,
+                    Some(root) => AtPath::Unknown(format!("no file is below {}: is it mounted?", root.display())),
+                }
+            }
             (Err(error), _) => AtPath::Unknown(error.to_string()),
         }
     }

@@ -1,5 +1,6 @@
 //! Connections to a MySQL server. All of them are made here: the login, and the preparation of the session.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sqlx::ConnectOptions;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 
@@ -8,6 +9,9 @@ use super::{session, tls};
 
 /// The collation of literals. Each server has it; the default of utf8mb4 differs between servers.
 const COLLATION: &str = "utf8mb4_general_ci";
+
+/// Characters that a database name or a path cannot have in a URL without another meaning, and more.
+const NOT_IN_A_URL: AsciiSet = NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The capacity of the driver's cache of prepared statements, which closes one when it is full: more than the fixed set
 /// of texts has. A server takes 16,382 by default from all its connections.
@@ -44,9 +48,12 @@ impl Login {
 
     /// The database as a URL without a user: `mysql://host:port/database`, or `mysql://localhost/database?socket=FILE`.
     pub fn database_url(&self) -> String {
-        let database = self.database().unwrap_or_default();
+        let encoded = |bytes: &[u8]| percent_encode(bytes, &NOT_IN_A_URL).to_string();
+        let database = encoded(self.database().unwrap_or_default().as_bytes());
         match self.options.get_socket() {
-            Some(socket) => format!("mysql://localhost/{database}?socket={}", socket.display()),
+            Some(socket) => {
+                format!("mysql://localhost/{database}?socket={}", encoded(socket.as_os_str().as_encoded_bytes()))
+            }
             None => format!("mysql://{}/{database}", self.server().to_lowercase()),
         }
     }

@@ -8,6 +8,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError};
 
 use super::Failure;
 use super::mysql_error::failure;
+use super::session::UnsetVariable;
 
 /// The error of a wrong user or password.
 pub(super) const ACCESS_DENIED: u16 = 1045;
@@ -45,6 +46,11 @@ impl ConnectError {
                     "Set up TLS on the server, or set --ssl-mode preferred or disabled.",
                 ),
             }),
+            (sqlx::Error::Configuration(error), _) if error.is::<UnsetVariable>() => Some(Cause::permanent(
+                error.to_string(),
+                "With its present value, the server rolls back changes when the session ends. Let the account set session \
+                 variables, or connect to the server without the proxy.",
+            )),
             (sqlx::Error::Protocol(text), _) => Some(unknown_protocol(text, &server)),
             _ => None,
         };

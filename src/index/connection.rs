@@ -73,8 +73,9 @@ macro_rules! connection {
                 Ok(self.fetch(&TABLES.into(), &[])?.into_iter().flatten().flatten().collect())
             }
 
-            fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
-                Ok(self.fetch(&COLUMNS.into(), &[Value::Text(table)])?.into_iter().flatten().flatten().collect())
+            fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure> {
+                let rows = self.fetch(&COLUMNS.into(), &[Value::Text(table)])?;
+                Ok(rows.into_iter().filter_map(|row| StoredColumn::read(row, &self.dialect)).collect())
             }
 
             fn statement_bytes(&self) -> usize {

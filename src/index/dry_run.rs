@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::names::Name;
+use super::stored_column::StoredColumn;
 use super::{Change, Derive, Existing, Failure, Index, Look, RowUpdate, Tables, Value, link};
 use crate::dicom::{Level, Table};
 
@@ -85,8 +86,8 @@ impl<I: Index> Index for DryRun<I> {
         Err(Failure::Lost("a dry run writes nothing".into()))
     }
 
-    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
-        self.index.column_names(table)
+    fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure> {
+        self.index.stored_columns(table)
     }
 
     fn holds(&self, column: &str) -> String {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::existing::FACTS;
 use super::location::Access;
+use super::stored_column::StoredColumn;
 use super::{Failure, Index, Location, Tables, link};
 use crate::dicom::{Level, Table};
 use crate::error::Result;
@@ -88,12 +89,26 @@ impl Mender {
 
     /// All of a row.
     pub fn row(&mut self, table: Table, key: &str) -> Result<Option<WholeRow>, Failure> {
-        let names = self.index.column_names(table.name())?;
-        let text = self.index.text_type();
-        let columns: Vec<String> = names.iter().map(|name| format!("CAST(`{name}` AS {text})")).collect();
+        let columns = self.index.stored_columns(table.name())?;
+        let shown: Vec<&str> = columns.iter().map(|column| column.shown.as_str()).collect();
         let key_column = self.tables.key(table);
-        let sql = format!("SELECT {} FROM `{}` WHERE `{key_column}` = ?", columns.join(", "), table.name());
-        Ok(self.index.ask(&sql, &[key])?.pop().map(|row| names.into_iter().zip(row).collect()))
+        let sql = format!("SELECT {} FROM `{}` WHERE `{key_column}` = ?", shown.join(", "), table.name());
+        let row = self.index.ask(&sql, &[key])?.pop();
+        Ok(row.map(|row| columns.into_iter().map(|column| column.name).zip(row).collect()))
+    }
+
+    /// The first column of a row whose value is not a text, and would be changed where the row is put back.
+    pub fn lossy_column(&mut self, table: Table, key: &str) -> Result<Option<String>, Failure> {
+        let (key_column, text) = (self.tables.key(table), self.index.text_type());
+        for StoredColumn { name, is_lossy, .. } in self.index.stored_columns(table.name())? {
+            let Some(is_lossy) = is_lossy else { continue };
+            let one = format!("SELECT CAST(1 AS {text})");
+            let sql = format!("{one} FROM `{}` WHERE `{key_column}` = ? AND {is_lossy}", table.name());
+            if !self.index.ask(&sql, &[key])?.is_empty() {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     /// Removes an image, if it still names this path. Returns whether it did.
@@ -117,7 +132,7 @@ impl Mender {
             return Ok(false);
         }
         let names: Vec<&str> = row.keys().map(String::as_str).collect();
-        let conditions = self.conditions(&names);
+        let conditions = self.conditions(table, &names)?;
         let sql = format!("DELETE FROM `{}` WHERE `{}` = ?{conditions}", table.name(), self.tables.key(table));
         let values: Vec<Option<&str>> = [Some(key)].into_iter().chain(row.values().map(Option::as_deref)).collect();
         Ok(self.index.execute(&sql, &values)? > 0)
@@ -148,7 +163,8 @@ impl Mender {
         }
         let sets: Vec<String> = columns.keys().map(|name| format!("`{}` = ?", name.replace('`', ""))).collect();
         let names: Vec<&str> = columns.keys().map(String::as_str).collect();
-        let (key_column, conditions) = (self.tables.key(table), self.conditions(&names));
+        let conditions = self.conditions(table, &names)?;
+        let key_column = self.tables.key(table);
         let sql = format!("UPDATE `{}` SET {} WHERE `{key_column}` = ?{conditions}", table.name(), sets.join(", "));
         let values = columns.values().map(|[_, before]| before.as_deref()).chain([Some(key)]);
         let values: Vec<Option<&str>> = values.chain(columns.values().map(|[now, _]| now.as_deref())).collect();
@@ -156,8 +172,12 @@ impl Mender {
     }
 
     /// Conditions that columns show the values that follow in the statement.
-    fn conditions(&self, names: &[&str]) -> String {
-        names.iter().map(|name| format!(" AND {}", self.index.holds(&name.replace('`', "")))).collect()
+    fn conditions(&mut self, table: Table, names: &[&str]) -> Result<String, Failure> {
+        let columns = self.index.stored_columns(table.name())?;
+        let holds = |name: &&str| columns.iter().find(|column| column.name == *name).map(|column| &column.holds);
+        let missing = || Failure::Lost(format!("a column of `{}` is missing", table.name()));
+        let conditions = names.iter().map(|name| holds(name).map(|holds| format!(" AND {holds}")).ok_or_else(missing));
+        conditions.collect()
     }
 
     /// Whether the series of an image exists.

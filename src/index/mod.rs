@@ -62,6 +62,7 @@ mod socket_login;
 pub mod sql;
 mod sqlite;
 mod statements;
+pub mod stored_column;
 pub mod tls;
 mod transaction;
 pub mod undo;
@@ -76,6 +77,7 @@ pub use entry::Entry;
 pub use location::Location;
 pub use missing_right::MissingRight;
 pub use run_lock::RunLock;
+use stored_column::StoredColumn;
 
 pub use crate::dicom::instance::Value;
 use crate::dicom::{Level, Table};
@@ -219,8 +221,13 @@ pub trait Index {
     /// Runs a statement, and returns how many rows it changed.
     fn execute(&mut self, sql: &str, values: &[Option<&str>]) -> Result<u64, Failure>;
 
-    /// The columns of a table, in their order.
-    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure>;
+    /// The columns of a table that can be written, and how their values are saved as texts.
+    fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure>;
+
+    /// The names of these columns, in their order.
+    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
+        Ok(self.stored_columns(table)?.into_iter().map(|column| column.name).collect())
+    }
 
     /// A condition that is true while a column holds the text, byte for byte, that follows in the statement, or NULL.
     fn holds(&self, column: &str) -> String;

@@ -16,6 +16,7 @@ use super::mysql_error::{failure, is_out_of_statements};
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
+use super::stored_column::StoredColumn;
 use super::{Failure, Value, literal};
 
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -42,7 +43,8 @@ const SEE_OTHER_NODES: &str = "SET SESSION wsrep_sync_wait = 1";
 
 const BEGIN: &str = "START TRANSACTION";
 
-const COLUMNS: &str = "SELECT CAST(COLUMN_NAME AS CHAR) FROM information_schema.COLUMNS \
+const COLUMNS: &str = "SELECT CAST(COLUMN_NAME AS CHAR), LOWER(CAST(DATA_TYPE AS CHAR)), LOWER(CAST(EXTRA AS CHAR)) \
+                       FROM information_schema.COLUMNS \
                        WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION";
 
 const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
@@ -68,6 +70,8 @@ fn dialect() -> Dialect {
         equal: "<=>",
         text: "CHAR",
         bytes: "BINARY",
+        // As text, a number of single precision has six digits.
+        all_digits: |column| format!("{column} + 0e0"),
         concatenate: |parts| format!("CONCAT({})", parts.join(",")),
         // Sort keys are equal where the collation takes texts for one.
         identity: |text| format!("HEX(WEIGHT_STRING(RTRIM({text})))"),

@@ -1,9 +1,11 @@
 //! Session variables: results and limits do not depend on the configuration of the server.
 
+use std::fmt;
+
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Executor};
 
-use super::ask::{Answer, answer};
+use super::ask::{Answer, NamedRow, answer};
 
 /// The mode in which a server rejects a value that a column cannot store, instead of changing the value.
 const STRICT_MODE: &str = "sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'";
@@ -48,6 +50,22 @@ const WHERE_PRESENT: [(&str, &str); 19] = [
     ("lc_messages", "'en_US'"),
 ];
 
+/// Variables that a session cannot do without: with other values, the server rolls back the last changes when the session
+/// ends.
+const REQUIRED: [(&str, &str); 2] = [("autocommit", "1"), ("completion_type", "'NO_CHAIN'")];
+
+/// A required variable that still has another value after an attempt to set it.
+#[derive(Debug)]
+pub struct UnsetVariable(&'static str);
+
+impl fmt::Display for UnsetVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server, or a proxy in front of it, does not let a session set {}", self.0)
+    }
+}
+
+impl std::error::Error for UnsetVariable {}
+
 /// Sets the variables of a new session. An error remains one of the driver, with its number: a user whose password has
 /// expired can log in, and is then denied most statements.
 pub async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
@@ -57,19 +75,39 @@ pub async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error
         set(connection, STRICT_MODE).await?;
         set_each(connection, &ON_EVERY_SERVER).await;
     }
-    let names: Vec<String> = WHERE_PRESENT.iter().map(|(name, _)| format!("'{name}'")).collect();
-    let present = format!("SHOW SESSION VARIABLES WHERE Variable_name IN ({})", names.join(","));
-    let Answer::Rows(rows) = answer(connection, &present).await? else { return Ok(()) };
+    let rows = present(connection).await?;
     // A read-only server rejects some assignments that change nothing.
-    let differs = |(name, value): &&(&str, &str)| {
-        rows.iter().any(|row| row.get("Variable_name") == Some(name) && !is_set(row.get("Value").unwrap_or(""), value))
-    };
+    let differs = |(name, value): &&(&str, &str)| shown(&rows, name).is_some_and(|shown| !is_set(shown, value));
     let settings: Vec<String> =
         WHERE_PRESENT.iter().filter(differs).map(|(name, value)| format!("{name} = {value}")).collect();
     if !settings.is_empty() && set(connection, &settings.join(", ")).await.is_err() {
         set_each(connection, &settings).await;
     }
-    Ok(())
+    match unset(&rows).is_some() {
+        true => unset(&present(connection).await?)
+            .map_or(Ok(()), |name| Err(sqlx::Error::Configuration(UnsetVariable(name).into()))),
+        false => Ok(()),
+    }
+}
+
+/// The variables of `WHERE_PRESENT` that the server has, with their values.
+async fn present(connection: &mut MySqlConnection) -> Result<Vec<NamedRow>, sqlx::Error> {
+    let names: Vec<String> = WHERE_PRESENT.iter().map(|(name, _)| format!("'{name}'")).collect();
+    let question = format!("SHOW SESSION VARIABLES WHERE Variable_name IN ({})", names.join(","));
+    match answer(connection, &question).await? {
+        Answer::Rows(rows) => Ok(rows),
+        Answer::Unknown | Answer::Denied => Ok(Vec::new()),
+    }
+}
+
+fn shown<'r>(rows: &'r [NamedRow], name: &str) -> Option<&'r str> {
+    rows.iter().find(|row| row.get("Variable_name") == Some(name)).map(|row| row.get("Value").unwrap_or(""))
+}
+
+/// The first required variable that does not have its value.
+fn unset(rows: &[NamedRow]) -> Option<&'static str> {
+    let has_value = |name, value| shown(rows, name).is_some_and(|shown| is_set(shown, value));
+    REQUIRED.into_iter().find(|(name, value)| !has_value(name, value)).map(|(name, _)| name)
 }
 
 /// Sets variables one by one. A hosted server or a proxy may reserve one of them for its administrator, and then sets none

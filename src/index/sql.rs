@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::statements::{self, Dialect};
 use super::{
     Derive, Derived, Existing, Expected, Failure, ImageRow, Index, Look, RowUpdate, Show, Tables, Value, link,
-    names::Name,
+    names::Name, stored_column::StoredColumn,
 };
 use crate::dicom::{Level, Table};
 
@@ -34,8 +34,8 @@ pub trait Database {
         self.fetch_with(sql, values, Keep::Once)
     }
 
-    /// The columns of a table, in their order.
-    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure>;
+    /// The columns of a table that can be written, in their order.
+    fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure>;
 
     /// The tables that the database has.
     fn table_names(&mut self) -> Result<Vec<String>, Failure>;
@@ -226,8 +226,8 @@ impl<D: Database> Index for SqlIndex<D> {
         self.database.execute(&sql.into(), &values, Keep::Once)
     }
 
-    fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
-        self.database.column_names(table)
+    fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure> {
+        self.database.stored_columns(table)
     }
 
     fn holds(&self, column: &str) -> String {

@@ -14,6 +14,7 @@ use super::connection::{connection, within};
 use super::real_type::RealType;
 use super::sql::{Database, Keep};
 use super::statements::Dialect;
+use super::stored_column::StoredColumn;
 use super::{Failure, Refusal, Value, init};
 
 /// Another run may be writing: its transactions are short.
@@ -31,7 +32,8 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 
 const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
 
-const COLUMNS: &str = "SELECT name FROM pragma_table_info(?) ORDER BY cid";
+/// Generated columns are not among these.
+const COLUMNS: &str = "SELECT name, LOWER(type), '' FROM pragma_table_info(?) ORDER BY cid";
 
 /// Columns that are a primary or unique key by themselves. A primary key of text has an index like any other.
 const KEYS: &str = "SELECT MAX(i.name) FROM pragma_index_list(?) l JOIN pragma_index_info(l.name) i \
@@ -48,6 +50,10 @@ fn dialect() -> Dialect {
         equal: "IS",
         text: "TEXT",
         bytes: "BLOB",
+        // As text, a number has 15 digits.
+        all_digits: |column| {
+            format!("CASE TYPEOF({column}) WHEN 'real' THEN PRINTF('%!.17g', {column}) ELSE {column} END")
+        },
         concatenate: |parts| parts.iter().map(|part| format!("({part})")).collect::<Vec<_>>().join(" || "),
         // NOCASE, the collation of an embedded index's Patient IDs, is about ASCII alone, and so is LOWER.
         identity: |text| format!("LOWER({text})"),

@@ -22,6 +22,8 @@ pub struct Dialect {
     pub text: &'static str,
     /// The type by which texts are compared byte for byte.
     pub bytes: &'static str,
+    /// Returns the expression for a column of numbers whose text has all digits.
+    pub all_digits: fn(&str) -> String,
     pub concatenate: fn(&[String]) -> String,
     /// Of an expression, a text that is equal for what the database takes for one key.
     pub identity: fn(&str) -> String,

@@ -3,6 +3,8 @@
 use std::env::VarError;
 use std::path::Path;
 
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+
 use super::{option_file, pacsone_ini};
 use crate::archive::real_path::real_path;
 use crate::cli;
@@ -10,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::index::Location;
 use crate::index::location::Credentials;
 use crate::index::tls::TlsOptions;
+
+/// The characters of a path that are encoded.
+const NOT_IN_A_NAME: AsciiSet = CONTROLS.add(b'%');
 
 const PASSWORD_VARIABLE: &str = "PACS_INDEX_PASSWORD";
 
@@ -56,9 +61,17 @@ pub fn location_and_credentials(typed: &cli::Index) -> Result<(Location, Credent
 /// The name of an index in plans, undo files and keys. Each database has one name, independent of the working directory and
 /// of the user.
 pub fn name(location: &Location) -> String {
-    let of_file = |file: &Path| format!("sqlite:{}", real_path(file).unwrap_or_else(|_| file.to_owned()).display());
-    let file = location.file().map(of_file);
+    let file = location.file().map(|file| file_name(&real_path(file).unwrap_or_else(|_| file.to_owned())));
     file.or_else(|| location.server_database()).unwrap_or_else(|| location.shown())
+}
+
+/// The name of an SQLite file. A path that is not UTF-8 is percent-encoded under another scheme, so that each file has its own
+/// name.
+fn file_name(file: &Path) -> String {
+    match file.to_str() {
+        Some(text) => format!("sqlite:{text}"),
+        None => format!("sqlite-encoded:{}", percent_encode(file.as_os_str().as_encoded_bytes(), &NOT_IN_A_NAME)),
+    }
 }
 
 /// Whether the name of an index in a plan or an undo file is that of a database. The name may contain a user.
@@ -95,7 +108,7 @@ mod tests {
                 "mysql://db:3306/dicom",
                 &["mysql://db/dicom", "mysql://pacs@db:3306/dicom/", "MariaDB://DB/dicom?ssl-mode=disabled"][..],
             ),
-            ("mysql://[::1]:3307/dicom a", &["mysql://pacs@[::1]:3307/dicom%20a?charset=utf8mb4"]),
+            ("mysql://[::1]:3307/dicom%20a", &["mysql://pacs@[::1]:3307/dicom%20a?charset=utf8mb4"]),
             ("mysql://localhost/dicom?socket=/run/a.sock", &["mysql://pacs@db:3307/dicom?socket=/run/a.sock"]),
             ("sqlite:/x/a.db", &["sqlite:/x/a.db", "sqlite:///x/./a.db", "sqlite:/x/y/../a.db"]),
         ] {
@@ -111,6 +124,22 @@ mod tests {
         for other in others {
             assert!(!is_named(&server, other), "{other}");
         }
+        for [one, other] in [
+            ["mysql://db/d%2531", "mysql://db/d1"],
+            ["mysql://db/d%2520", "mysql://db/d%20"],
+            ["mysql://db/d%3Fsocket=x", "mysql://localhost/d?socket=x"],
+            ["mysql://db/d%23a", "mysql://db/d"],
+            ["mysql://h/d?socket=/run/a%252e", "mysql://h/d?socket=/run/a."],
+            ["mysql://h/d?socket=/run/a%2Bb", "mysql://h/d?socket=/run/a+b"],
+            ["mysql://h/d?socket=/run/a%26b", "mysql://h/d?socket=/run/a"],
+        ] {
+            let [one, other] = [one, other].map(parsed);
+            for (this, that) in [(&one, &other), (&other, &one)] {
+                let name = super::name(this);
+                assert!(is_named(this, &name) && !is_named(that, &name), "{name}");
+            }
+        }
+        assert!(is_named(&parsed("mysql://db/a%20b"), "mysql://db:3306/a b"), "as earlier versions wrote the name");
         assert!(!is_named(&parsed("sqlite:a.db"), "sqlite:a.db"), "a relative path names another file elsewhere");
     }
 }

@@ -89,8 +89,18 @@ impl Scope {
         typed.config.iter().for_each(|config| arguments.extend(["--config".into(), config.into()]));
         arguments.push("--".into());
         arguments.extend(self.roots.paths().iter().map(Into::into));
-        Ok(Cli::try_parse_from(file::complete(arguments)?).map_err(|_| defect())?.command)
+        Ok(Cli::try_parse_from(file::complete(arguments)?).map_err(|error| unusable(typed, &error))?.command)
     }
+}
+
+/// An error in the settings of the run that inserts instances. The message of the parser ends with the usage of `reindex`.
+fn unusable(typed: &cli::Repair, error: &clap::Error) -> Error {
+    let Some(config) = &typed.config else { return defect() };
+    let message = error.to_string();
+    let why = message.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
+    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    let what = format!("--config {}: its settings cannot be used to insert files: {why}", config.display());
+    Error::usage(what, "Correct the file: a setting in it may need another one, as max-replica-lag needs replica.")
 }
 
 fn defect() -> Error {

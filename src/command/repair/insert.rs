@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use super::super::consent::Consent;
 use super::super::interrupt::stop_on_interrupt;
 use super::super::stored_paths::StoredPaths;
 use super::super::{consent, reindex};
@@ -22,7 +23,7 @@ use crate::settings::Reindex;
 use crate::settings::repair::Scope;
 
 /// Rows that an insert may touch, by table and key.
-type Rows = BTreeMap<(u8, String), Option<WholeRow>>;
+pub type Rows = BTreeMap<(u8, String), Option<WholeRow>>;
 
 /// Tables in the order in which their rows are removed.
 const TABLES: [Table; 8] = [
@@ -118,13 +119,27 @@ impl Inserter {
         Ok(Inserter { settings: scope.inserting(typed, scratch.path())?, scratch })
     }
 
-    /// Inserts the instances of the files. The list of rejected files is kept if there are any.
-    pub fn insert(mut self, files: Vec<PathBuf>, paths: StoredPaths) -> Result<Exit> {
-        self.settings.files = Some(files);
+    /// Connects to the replicas that the run waits for. An error ends the repair before anything is written.
+    pub fn connect(self, paths: StoredPaths) -> Result<ConnectedInserter> {
         let consent = consent::compared(&self.settings, paths)?;
+        Ok(ConnectedInserter { settings: self.settings, scratch: self.scratch, consent })
+    }
+}
+
+/// A prepared run that is connected to the replicas.
+pub struct ConnectedInserter {
+    settings: Reindex,
+    scratch: TempDir,
+    consent: Consent,
+}
+
+impl ConnectedInserter {
+    /// Inserts the instances of the files. The list of rejected files is kept if there are any.
+    pub fn insert(mut self, files: Vec<PathBuf>) -> Result<Exit> {
+        self.settings.files = Some(files);
         let stop = Stop::default();
         stop_on_interrupt(&stop)?;
-        let exit = reindex::index(&self.settings, consent, &stop, None);
+        let exit = reindex::index(&self.settings, self.consent, &stop, None);
         let has_rejected = self.settings.rejected.metadata().is_ok_and(|list| list.len() > 0);
         self.scratch.disable_cleanup(has_rejected);
         exit

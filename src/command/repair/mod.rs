@@ -26,7 +26,7 @@ use crate::index::server::Server;
 use crate::index::{Failure, Location};
 use crate::settings::repair::Scope;
 use crate::{cli, settings};
-use insert::{Inserter, Keys};
+use insert::{ConnectedInserter, Inserter, Keys};
 use step::{Step, StepFault, objection, objection_to_removal};
 use undo::{Revert, Undo};
 use undo_file::UndoFile;
@@ -118,15 +118,34 @@ impl Repair {
         }
         let paths = self.compare_paths(&enabled, &scope, typed)?;
         consent::to_repair(typed.yes)?;
+        let inserter = inserter.map(|inserter| inserter.connect(paths)).transpose()?;
         let mut undo = UndoFile::create(undo_file, &self.name)?;
+        let done = self.do_steps(enabled, &scope, inserter, &mut undo);
+        self.print_if_failed(done)
+    }
+
+    fn do_steps(
+        &mut self,
+        steps: Vec<Step>,
+        scope: &Scope,
+        inserter: Option<ConnectedInserter>,
+        undo: &mut UndoFile,
+    ) -> Result<()> {
         let mut files = Vec::new();
-        for step in enabled {
+        for step in steps {
             match step {
                 Step::Insert { key, file } => files.push((key, file)),
-                step => self.step(step, &scope, &mut undo)?,
+                step => self.step(step, scope, undo)?,
             }
         }
-        inserter.map_or(Ok(()), |inserter| self.insert(files, &scope, inserter, paths, &mut undo))
+        inserter.map_or(Ok(()), |inserter| self.insert(files, scope, inserter, undo))
+    }
+
+    /// Prints the summary of a repair that fails, before its error.
+    fn print_if_failed(&self, done: Result<()>) -> Result<()> {
+        done.inspect_err(|_| {
+            self.tell();
+        })
     }
 
     /// Compares the paths that the steps store with the archive directories of the PACS. Before rows are removed, those
@@ -159,8 +178,7 @@ impl Repair {
         &mut self,
         files: Vec<(String, PathBuf)>,
         scope: &Scope,
-        inserter: Inserter,
-        paths: StoredPaths,
+        inserter: ConnectedInserter,
         undo: &mut UndoFile,
     ) -> Result<()> {
         let index = &self.index;
@@ -183,9 +201,19 @@ impl Repair {
         let keys = Keys::of(instances.iter().map(|(_, instance)| instance));
         let files: Vec<PathBuf> = instances.into_iter().map(|(file, _)| file).collect();
         let before = keys.rows(&mut self.mender, &self.tables).map_err(failed)?;
-        self.did.insert_exit = Some(inserter.insert(files, paths)?);
+        // A run that fails may have inserted rows before.
+        let inserted = inserter.insert(files);
+        let recorded = self.record_inserted(&keys, &before, undo);
+        self.did.insert_exit = Some(inserted?);
+        recorded
+    }
+
+    /// Records the rows that differ from those before the insert, and counts the images that are new.
+    fn record_inserted(&mut self, keys: &Keys, before: &insert::Rows, undo: &mut UndoFile) -> Result<()> {
+        let index = &self.index;
+        let failed = |failure: Failure| failed(index, &failure);
         let after = keys.rows(&mut self.mender, &self.tables).map_err(failed)?;
-        let lines = insert::undo(&before, &after);
+        let lines = insert::undo(before, &after);
         self.did.inserted +=
             lines.iter().filter(|line| matches!(line, Undo::Remove { table, .. } if table == "image")).count() as u64;
         let rejected = insert::images_without_row(&after);
@@ -260,6 +288,11 @@ impl Repair {
             self.did.skipped.push(format!("image {key}: its row is gone"));
             return Ok(());
         };
+        if let Some(column) = self.mender.lossy_column(Table::Image, &key).map_err(failed)? {
+            let why = "holds bytes that an undo file cannot hold, so that the row could not be put back";
+            self.did.skipped.push(format!("image {key}: its column `{column}` {why}"));
+            return Ok(());
+        }
         let orphan = !self.mender.has_series(&row).map_err(failed)?;
         undo.record(&Undo::PutBack { table: "image".into(), row, orphan })?;
         match self.mender.remove_image(&key, path).map_err(failed)? {
@@ -275,7 +308,8 @@ impl Repair {
         let reverts = undo::read(file, &self.location, &mut self.mender, failed)?;
         say(&format!("{} changes to revert\n", reverts.len()));
         consent::to_undo(yes)?;
-        reverts.into_iter().try_for_each(|revert| self.revert(revert))
+        let done = reverts.into_iter().try_for_each(|revert| self.revert(revert));
+        self.print_if_failed(done)
     }
 
     fn revert(&mut self, revert: Revert) -> Result<()> {

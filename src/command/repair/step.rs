@@ -134,6 +134,9 @@ pub fn objection_to_removal(file: &Path, scope: &Scope) -> Option<&'static str> 
     match file.symlink_metadata() {
         Ok(_) => return Some("its file is there"),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Some("its file cannot be looked at"),
+        Err(_) if scope.locator.empty_target_root(file).is_some() => {
+            return Some("no file is below its target root: is it mounted?");
+        }
         Err(_) => {}
     }
     let root = scope.locator.place(file).map(|(_, root)| root);

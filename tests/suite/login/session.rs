@@ -5,6 +5,15 @@ use serde_json::json;
 use super::proxy::Proxy;
 use crate::support::{Index, PASSWORD, Said, Site, server_of};
 
+/// The URL of an index through a proxy that denies a variable.
+fn proxied(index: &Index, denied: &'static str) -> (Proxy, String) {
+    let server = server_of("PACS_INDEX_TEST_MARIADB");
+    let address = server.trim_end_matches('/').rsplit('@').next().unwrap().to_owned();
+    let proxy = Proxy::start(&address, denied);
+    let url = index.url.replace(&address, &format!("127.0.0.1:{}", proxy.port)) + "?ssl-mode=disabled";
+    (proxy, url)
+}
+
 /// Defaults of a server that change results, cut them off or end statements, for users of one name only.
 const LIMITS: [&str; 12] = [
     "sql_select_limit = 1",
@@ -59,10 +68,7 @@ fn reindex_without(denied: &'static str) -> (Proxy, Index, Said) {
     let site = Site::new();
     site.add("a", json!({}));
     let index = Index::mariadb(&site);
-    let server = server_of("PACS_INDEX_TEST_MARIADB");
-    let address = server.trim_end_matches('/').rsplit('@').next().unwrap().to_owned();
-    let proxy = Proxy::start(&address, denied);
-    let url = index.url.replace(&address, &format!("127.0.0.1:{}", proxy.port)) + "?ssl-mode=disabled";
+    let (proxy, url) = proxied(&index, denied);
     let mut command = site.program(&["reindex", "archive", "--quiet", "--index", &url, "--settle", "0s"]);
     let said = Said::of(command.env("PACS_INDEX_PASSWORD", PASSWORD));
     (proxy, index, said)
@@ -88,4 +94,36 @@ fn without_strict_mode_nothing_is_written() {
     let said = said.exits(2);
     assert!(said.err.contains("sql_mode") && said.err.contains("proxy"), "{}", said.err);
     assert_eq!(index.rows("SELECT COUNT(*) FROM image"), ["0"]);
+}
+
+#[test]
+fn nothing_is_written_where_a_change_would_be_rolled_back_at_the_end_of_the_session() {
+    let site = Site::new();
+    site.add("a", json!({}));
+    let index = Index::mariadb(&site);
+    let user = format!("held_{}", index.name());
+    index.execute(&format!(
+        "CREATE USER {user}@'%' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON {}.* TO {user}@'%'",
+        index.name()
+    ));
+    for (variable, value) in [("autocommit", "0"), ("completion_type", "'CHAIN'")] {
+        let (_proxy, url) = proxied(&index, variable);
+        let reindex = |url: &str| {
+            let mut command = site.program(&["reindex", "archive", "--quiet", "--index", url, "--settle", "0s"]);
+            Said::of(command.env("PACS_INDEX_PASSWORD", PASSWORD))
+        };
+        index.execute(&format!(
+            "SET GLOBAL init_connect = \"SET @@session.{variable} = IF(CURRENT_USER() LIKE '{user}@%', {value}, @@session.{variable})\""
+        ));
+        let said = reindex(&url.replace("pacs@", &format!("{user}@")));
+        index.execute("SET GLOBAL init_connect = ''");
+        let said = said.exits(2);
+        assert!(said.err.contains(variable) && said.err.contains("proxy"), "{variable}: {}", said.err);
+        assert_eq!(index.rows("SELECT COUNT(*) FROM image"), ["0"], "{variable}");
+        // A variable that a proxy denies, and that has its value already, does no harm.
+        reindex(&url).exits(0);
+        assert_eq!(index.rows("SELECT COUNT(*) FROM image"), ["1"], "{variable}");
+        index.execute("DELETE FROM image; DELETE FROM series; DELETE FROM study; DELETE FROM patient");
+    }
+    index.execute(&format!("DROP USER {user}@'%'"));
 }

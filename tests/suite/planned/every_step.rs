@@ -253,3 +253,42 @@ fn steps_that_cannot_be_done_are_skipped_with_their_reason_and_the_others_are_do
     super::run(&site, &["repair", "--undo", "undo.jsonl", "--yes", "--index", &index.url]).exits(0);
     assert_eq!(index.dump(), before);
 }
+
+#[test]
+fn no_row_is_removed_while_a_target_root_is_not_mounted() {
+    let (site, index) = indexed(&[]);
+    fs::create_dir(site.path("far")).unwrap();
+    let (near, far) = (site.archive().join(DAY), site.path("far"));
+    for n in 1..=3 {
+        fs::rename(near.join(image(n)), far.join(image(n))).unwrap();
+        set_path(&index, n, &far.join(image(n)).display().to_string());
+    }
+    // A link within the root to a directory of the target root.
+    symlink(&far, near.join("link")).unwrap();
+    set_path(&index, 2, &near.join("link").join(image(2)).display().to_string());
+    // A directory of the target root.
+    fs::create_dir(far.join("day")).unwrap();
+    fs::rename(far.join(image(3)), far.join("day").join(image(3))).unwrap();
+    set_path(&index, 3, &far.join("day").join(image(3)).display().to_string());
+    let before = index.dump();
+    for n in [1, 2] {
+        fs::rename(far.join(image(n)), site.path(&image(n))).unwrap();
+    }
+    let target_root = far.display().to_string();
+    let more = ["--target-root", &target_root];
+    let mut planned = plan(&site, "archive", &index.url, &more);
+    assert_eq!(planned.len(), 3, "the target root still holds a file: {planned:?}");
+    planned.iter_mut().skip(1).for_each(|step| step["enabled"] = json!(true));
+    write(&site, "plan.jsonl", &planned);
+    fs::rename(far.join("day").join(image(3)), site.path(&image(3))).unwrap();
+    let said = repair(&site, &index.url, &[]).exits(1);
+    assert!(said.out.contains(" 0 rows removed, 0 rows put back, 2 steps skipped"), "{}", said.out);
+    assert_eq!(said.out.matches("is it mounted?").count(), 2, "{}", said.out);
+    assert_eq!(index.dump(), before);
+    fs::remove_file(site.path("plan.jsonl")).unwrap();
+    let planned = plan(&site, "archive", &index.url, &[&more[..], &["--json", "findings.jsonl"]].concat());
+    assert_eq!(planned.len(), 1, "{planned:?}");
+    let findings = lines(&site, "findings.jsonl");
+    let unmounted = |finding: &&Json| finding.to_string().contains("is it mounted?");
+    assert_eq!(findings.iter().filter(unmounted).count(), 3, "{findings:?}");
+}

@@ -141,3 +141,28 @@ fn the_findings_of_an_index_on_a_server_are_kept_for_another_user() {
     }
     site.kept("state/pacs-index", "audit");
 }
+
+#[test]
+fn a_plan_and_an_undo_file_are_refused_for_an_sqlite_file_in_another_directory_whose_name_is_not_utf_8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let site = Site::new();
+    let _twins = twins(&site);
+    let [one, two] = [&b"\xfe"[..], b"\xff"].map(|name| site.path(".").join(OsStr::from_bytes(name)));
+    for (from, to) in [("one", &one), ("two", &two)] {
+        fs::rename(site.path(from), to).unwrap();
+    }
+    let run_in = |directory: &std::path::Path, arguments: &[&str]| {
+        crate::support::Said::of(site.program(arguments).current_dir(directory))
+    };
+    let audit = ["audit", "../archive", "--index", "sqlite:a.db", "--settle", "0s", "--quiet", "--fail-on", "info"];
+    run_in(&one, &[&audit[..], &["--plan", "../plan.jsonl"]].concat()).exits(1);
+    let apply = ["repair", "../plan.jsonl", "--undo-file", "../undo.jsonl", "--yes", "--index", "sqlite:a.db"];
+    let said = run_in(&two, &apply).exits(2);
+    assert!(said.err.contains("it is for the index"), "{}", said.err);
+    run_in(&one, &apply).exits(0);
+    let undo = ["repair", "--undo", "../undo.jsonl", "--yes", "--index", "sqlite:a.db"];
+    let said = run_in(&two, &undo).exits(2);
+    assert!(said.err.contains("it is for the index"), "{}", said.err);
+    run_in(&one, &undo).exits(0);
+}

@@ -2,6 +2,7 @@
 
 mod every_step;
 mod index_names;
+mod odd_columns;
 mod site_settings;
 
 use std::fs;

@@ -89,12 +89,58 @@ fn a_wrong_setting_of_the_run_that_inserts_ends_a_repair_before_anything_is_writ
     let index = site.sqlite();
     run(&site, &["init", "--index", &index.url]).exits(0);
     plan(&site, "archive", &index.url, &[]);
-    for (more, key) in [("timezone = 'Asia/Tokio'", "timezone"), ("received-from = ['paht']", "received-from")] {
+    for (more, key) in [
+        ("timezone = 'Asia/Tokio'", "timezone"),
+        ("received-from = ['paht']", "received-from"),
+        ("max-replica-lag = '1s'", "--replica"),
+    ] {
         settings(&site, &index, more);
         let said = run(&site, &APPLY).exits(2);
-        assert!(said.err.contains(key), "{}", said.err);
+        assert!(said.err.contains(key) && !said.err.contains("defect"), "{}", said.err);
         assert_eq!((index.count("image"), site.path("undo.jsonl").exists()), (0, false));
     }
+}
+
+#[test]
+fn a_replica_that_cannot_be_reached_ends_a_repair_before_anything_is_written() {
+    let site = Site::new();
+    site.add_series("2021-11-12-FRI", 1, 1, 3);
+    let index = Index::pacsone();
+    site.reindex(&index, &[]).exits(0);
+    index.execute("UPDATE series SET instances = 9");
+    site.add("2021-11-12-FRI/new", json!({"SOPInstanceUID": "1.2.3"}));
+    plan(&site, "archive", &index.url, &[]);
+    let before = index.dump();
+    settings(&site, &index, "replica = ['mysql://pacs@127.0.0.1:1']");
+    let said = run(&site, &APPLY);
+    assert_ne!(said.exit, 0);
+    assert!(said.err.contains("127.0.0.1:1"), "{}", said.err);
+    assert_eq!((index.dump(), site.path("undo.jsonl").exists()), (before, false));
+}
+
+#[test]
+fn a_repair_that_fails_prints_what_it_has_changed() {
+    let site = Site::new();
+    site.add_series("2021-11-12-FRI", 1, 1, 3);
+    let index = site.sqlite();
+    site.reindex(&index, &[]).exits(0);
+    index.execute("UPDATE series SET instances = 9; UPDATE study SET reviewed = ''");
+    plan(&site, "archive", &index.url, &["--fail-on", "info"]);
+    let mut all = lines(&site, "plan.jsonl");
+    all.iter_mut().skip(1).for_each(|step| step["enabled"] = json!(true));
+    let last = all.iter().position(|step| step["table"] == "study").unwrap();
+    let last = all.remove(last);
+    all.push(last);
+    super::write(&site, "plan.jsonl", &all);
+    index.execute("CREATE TRIGGER t BEFORE UPDATE ON study BEGIN SELECT RAISE(ABORT, 'no'); END");
+    let said = repair(&site, &index.url, &[]);
+    assert_ne!(said.exit, 0);
+    assert!(said.out.contains("0 images inserted, 1 values set, 0 rows removed"), "{}{}", said.out, said.err);
+    index.execute("DROP TRIGGER t");
+    index.execute("CREATE TRIGGER t BEFORE UPDATE ON series BEGIN SELECT RAISE(ABORT, 'no'); END");
+    let said = run(&site, &["repair", "--undo", "undo.jsonl", "--yes", "--index", &index.url]);
+    assert_ne!(said.exit, 0);
+    assert!(said.out.contains("0 images inserted, 0 values set, 0 rows removed"), "{}{}", said.out, said.err);
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! Columns whose values are saved as texts, so that a row can be put back.
+
+use super::statements::Dialect;
+
+/// A column as the catalogue of the database describes it.
+struct ColumnType {
+    name: String,
+    /// In lower case.
+    data_type: String,
+    is_generated: bool,
+}
+
+impl ColumnType {
+    fn read(row: Vec<Option<String>>) -> Option<Self> {
+        let [name, data_type, extra] = <[Option<String>; 3]>::try_from(row).ok()?;
+        let extra = extra.unwrap_or_default();
+        // Servers write `VIRTUAL GENERATED`, `STORED GENERATED`, `VIRTUAL` or `PERSISTENT`, and `DEFAULT_GENERATED` for a default.
+        let is_generated = ["virtual", "stored", "persistent"].iter().any(|word| extra.contains(word));
+        Some(ColumnType { name: name?, data_type: data_type.unwrap_or_default(), is_generated })
+    }
+
+    fn is_real(&self) -> bool {
+        ["float", "double", "real"].iter().any(|name| self.data_type.starts_with(name))
+    }
+
+    /// A type that no statement shows as text by itself.
+    fn is_geometry(&self) -> bool {
+        self.data_type.starts_with("geom")
+            || ["point", "linestring", "polygon"].iter().any(|name| self.data_type.ends_with(name))
+    }
+
+    /// Whether the type may hold bytes that are not text, as an unknown type may.
+    fn may_hold_bytes(&self) -> bool {
+        let known = ["char", "text", "int", "decimal", "numeric", "date", "time", "year", "enum", "set", "json"];
+        !self.is_real() && (self.is_geometry() || !known.iter().any(|name| self.data_type.contains(name)))
+    }
+}
+
+/// A column that a statement can write.
+pub struct StoredColumn {
+    pub name: String,
+    /// The expression that shows the value as text, with all digits.
+    pub shown: String,
+    /// A condition that is true while the column shows the text that follows in the statement, or NULL.
+    pub holds: String,
+    /// A condition that is true where the text is not the whole value. `None` if that cannot be.
+    pub is_lossy: Option<String>,
+}
+
+impl StoredColumn {
+    /// Reads the name, the type and the further properties of a column, the last two in lower case. `None` for a column that
+    /// the database computes.
+    pub fn read(row: Vec<Option<String>>, dialect: &Dialect) -> Option<Self> {
+        let column = ColumnType::read(row)?;
+        if column.is_generated {
+            return None;
+        }
+        let quoted = format!("`{}`", column.name.replace('`', "``"));
+        let value = match () {
+            () if column.is_real() => (dialect.all_digits)(&quoted),
+            () if column.is_geometry() => format!("ST_ASTEXT({quoted})"),
+            () => quoted.clone(),
+        };
+        let shown = format!("CAST({value} AS {})", dialect.text);
+        let is_lossy = column.may_hold_bytes().then(|| match column.is_geometry() {
+            true => format!("{quoted} IS NOT NULL"),
+            false => format!("{quoted} IS NOT NULL AND NOT COALESCE(HEX({quoted}) = HEX({shown}), 0)"),
+        });
+        Some(StoredColumn { holds: dialect.shows(&shown), name: column.name, shown, is_lossy })
+    }
+}
