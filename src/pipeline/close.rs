@@ -12,6 +12,10 @@ use crate::index::dry_run::Changed;
 use crate::index::settlement::{Finding, Settlement};
 use crate::journal::Journal;
 
+/// The maximum number of times that rows are settled. A network that cuts each connection would never let a run end; the next
+/// run settles rows that are unfinished all the same.
+const PASSES: u32 = 3;
+
 /// What the closing stage has summed up.
 #[derive(Default)]
 pub struct Closed {
@@ -52,11 +56,11 @@ impl Run<'_> {
         let mut refused = take_refused(writers);
         // A server that was away may have lost what it had committed of this step. Settling again changes nothing that is
         // settled already.
-        loop {
+        for pass in 1..=PASSES {
             let connected = reconnections(writers);
             self.settle_levels(writers, settlement)?;
             let refused_now = take_refused(writers);
-            if reconnections(writers) == connected || self.plan.stop.is_set() {
+            if reconnections(writers) == connected || pass == PASSES || self.plan.stop.is_set() {
                 refused.extend(refused_now);
                 break;
             }
