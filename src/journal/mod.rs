@@ -14,18 +14,25 @@ mod batch;
 pub mod claim;
 mod compact;
 mod log;
+mod places;
 pub mod record;
+mod rows;
 mod run;
 mod states;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 pub use batch::Batch;
 pub use claim::{Busy, StateError, claim};
 use log::{Frame, HEAD, Log};
+pub use places::Topic;
+use places::{PLACES, Places};
 use record::{Record, encode};
+use rows::RowFrameCache;
 use run::Noted;
 pub use run::{Begun, Slice};
 pub use states::{Fate, State};
@@ -36,7 +43,10 @@ use crate::dicom::instance::REVISION;
 use crate::error::{Error, Result};
 use crate::full_disk;
 use crate::index::ImageRow;
+use crate::index::hashes::Hashes;
 use crate::sorted::{Cursor, Note, Sorter, Table};
+
+use xxhash_rust::xxh3::xxh3_64;
 
 const STATES: &str = "states";
 const LOG: &str = "log";
@@ -54,6 +64,13 @@ pub struct Journal {
     states: Option<Table<{ states::SIZE }>>,
     /// Hashes of the rows of the index, as they were when the run began.
     rows: Option<Table<8>>,
+    /// Where the log has rows and the records of groups; up to the beginning of the run.
+    places: Option<Places>,
+    row_frames: RowFrameCache,
+    /// Hashes of the paths of files that this run has read or written again.
+    written_again: Mutex<Hashes>,
+    /// Hashes of the studies with an unfinished row whose run has ended.
+    unfinished: HashSet<u64>,
     /// Batches that the index has lost, in the order of the log.
     lost: Vec<Frame>,
     /// Where in the log the run begins that this one continues, if there is one.
@@ -133,9 +150,11 @@ impl Journal {
             let _ = std::fs::remove_file(directory.join(STATES));
         }
         log.cut()?;
+        let places = File::open(path(PLACES)).ok().and_then(|file| Places::open(file, log.id));
         let distrusted = noted(&states, Noted::Distrusted);
         let begun = Begun { settings: noted(&states, Noted::Settings), ..Begun::default() };
         let (directory, begun_at) = (directory.to_owned(), log.end());
+        let written_again = Mutex::new(Hashes::new(&directory));
         Ok(Journal {
             directory,
             damaged,
@@ -144,6 +163,10 @@ impl Journal {
             frames,
             states,
             rows: None,
+            places,
+            row_frames: RowFrameCache::default(),
+            written_again,
+            unfinished: HashSet::new(),
             lost: Vec::new(),
             continued: None,
             distrusted,
@@ -164,6 +187,7 @@ impl Journal {
         mut next: impl FnMut() -> Result<Vec<ImageRow>, E>,
         file_of: impl Fn(&ImageRow) -> Option<PathBuf>,
     ) -> Result<Option<u64>, E> {
+        self.unfinished.clear();
         let mut sorter = Sorter::new(&self.directory);
         let (mut unfinished, mut cursors): (Option<u64>, _) = (None, Cursors::default());
         loop {
@@ -182,6 +206,7 @@ impl Journal {
                     && !self.was_lost(&state)
                 {
                     unfinished = Some(unfinished.map_or(state.at, |earliest| earliest.min(state.at)));
+                    self.unfinished.insert(Topic::Study.hash(study));
                 }
                 if *has_patient {
                     sorter.push(row.to_be_bytes())?;
@@ -223,6 +248,23 @@ impl Journal {
     /// The state is of the run that this one continues.
     pub fn is_of_this_run(&self, state: &State) -> bool {
         self.continued.is_some_and(|from| state.at >= from) && !self.was_lost(state)
+    }
+
+    /// The studies with a row that is unfinished, as hashes.
+    pub fn unfinished_studies(&self) -> &HashSet<u64> {
+        &self.unfinished
+    }
+
+    fn write_again<'p>(&self, paths: impl Iterator<Item = &'p Path>) {
+        if self.known_files() > 0 {
+            let mut again = self.written_again.lock().unwrap_or_else(PoisonError::into_inner);
+            paths.for_each(|path| again.insert(xxh3_64(path.as_os_str().as_encoded_bytes())));
+        }
+    }
+
+    fn is_written_again(&self, path: &str) -> bool {
+        let again = self.written_again.lock().unwrap_or_else(PoisonError::into_inner);
+        again.contains(xxh3_64(path.as_bytes()))
     }
 
     /// The record of a file, if it can be had and is this file's.

@@ -158,6 +158,7 @@ impl Journal {
     /// Brings the states up to what the log has.
     pub fn update(&mut self) -> io::Result<()> {
         self.add_to_states()?;
+        self.add_to_places()?;
         self.compact()
     }
 
@@ -273,7 +274,10 @@ impl Journal {
     /// Takes up a slice that has ended, to settle it, if it had these settings.
     pub fn take_up_slice(&mut self, settings: u64) -> Slice {
         let kinds = self.frames.iter().rev().map(|frame| frame.kind);
-        let kinds: Vec<Kind> = kinds.filter(|kind| !matches!(kind, Kind::Given | Kind::Recalled)).take(2).collect();
+        let kinds: Vec<Kind> = kinds
+            .filter(|kind| !matches!(kind, Kind::Given | Kind::Recalled | Kind::Rows | Kind::Groups))
+            .take(2)
+            .collect();
         let open = self.open_frames().iter().find(|frame| frame.kind == Kind::Begun).copied();
         let begun = open.and_then(|frame| Some((frame, self.begun_by(&frame)?)));
         match (begun, kinds.as_slice()) {
