@@ -2,5 +2,6 @@
 
 mod edited_meanwhile;
 mod lost_commits;
+mod store;
 mod two_runs;
 mod unfinished;
