@@ -1,7 +1,9 @@
 //! Whose a row and a value is: those of this program, of a PACS, and of its users.
 
 mod edited_meanwhile;
+mod fail_over;
 mod lost_commits;
+mod read_error;
 mod store;
 mod two_runs;
 mod unfinished;

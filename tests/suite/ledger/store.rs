@@ -19,7 +19,7 @@ pub fn is_long() -> bool {
 
 /// The number of files, and of rounds in the short and in the long form.
 pub fn size(short: u32, long: u32) -> (u32, u32) {
-    if is_long() { (12_000, long) } else { (2400, short) }
+    if is_long() { (12_000, long) } else { (4000, short) }
 }
 
 /// A generator of random numbers. `PACS_INDEX_TEST_SEED` selects another sequence.
@@ -137,9 +137,13 @@ impl Reference {
     /// Starts a run and kills it once the index contains this part of the images.
     pub fn kill_a_run_at(&self, index: &Index, part: f64) {
         let mut run = self.site.start_reindex(index, &STATE);
-        let images = self.expected.iter().filter(|line| line.starts_with("image: ")).count();
-        wait_for_images(&mut run, index, (images as f64 * part) as u64);
+        wait_for_images(&mut run, index, (self.images() as f64 * part) as u64);
         run.kill();
+    }
+
+    /// The number of images of the undisturbed run.
+    pub fn images(&self) -> usize {
+        self.expected.iter().filter(|line| line.starts_with("image: ")).count()
     }
 
     pub fn rerun(&self, index: &Index, more: &[&str]) -> Said {
@@ -188,7 +192,7 @@ pub fn assert_equal(expected: &[String], dump: &[String], what: &str) {
 #[test]
 fn undisturbed_runs_over_the_shared_archive_make_equal_rows_in_any_order() {
     for make in [Site::sqlite, Index::mariadb as fn(&Site) -> Index] {
-        let reference = Reference::new(2400, make);
+        let reference = Reference::new(size(0, 0).0, make);
         for (threads, order) in [("1", "key"), ("16", "found")] {
             let index = reference.fresh_index();
             let said = reference.rerun(&index, &["--io-threads", threads, "--insert-order", order]);
@@ -196,6 +200,6 @@ fn undisturbed_runs_over_the_shared_archive_make_equal_rows_in_any_order() {
             assert!(said.figure("duplicates not chosen") > 50, "{}", said.out);
         }
         let count = |start: &str| reference.expected.iter().filter(|line| line.starts_with(start)).count();
-        assert!(count("patient: ") > 5 && count("study: ") == 8 && count("series: ") == 24);
+        assert!(count("patient: ") > 5 && count("study: ") > 10 && count("series: ") > 30);
     }
 }
