@@ -120,7 +120,7 @@ impl Pair {
 #[test]
 fn commits_that_a_fail_over_has_lost_are_made_again() {
     let mut pair = Pair::start();
-    let (files, rounds) = size(5, 20);
+    let (files, rounds) = size(3, 20);
     let mut reference = Reference::new(files, Index::mariadb);
     let images = reference.images() as f64;
     let mut lost = 0;
@@ -143,11 +143,9 @@ fn commits_that_a_fail_over_has_lost_are_made_again() {
         pair.fail_over();
         lost += committed - index.count("image").min(committed);
         let first = run.end();
-        println!(
-            "round {round}: {replicated} of {committed} images kept; the run exits with {} {}",
-            first.exit, first.err
-        );
-        if first.exit > 1 || index.dump() != reference.expected {
+        let is_repaired = first.exit <= 1 && index.dump() == reference.expected;
+        println!("round {round}: {replicated} of {committed} images kept; by the run itself: {is_repaired}");
+        if !is_repaired {
             finished(reference.site.reindex(&index, &STATE));
         }
         assert_equal(&reference.expected, &index.dump(), &format!("round {round}"));

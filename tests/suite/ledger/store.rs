@@ -1,6 +1,6 @@
 //! The archive and the index that the tests of ownership share, and a run over them that nothing disturbs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
@@ -50,9 +50,11 @@ const VALUES: [(&str, &[&str]); 12] = [
 ];
 
 /// Fills the archive of a site: studies over several days whose instances disagree, duplicates whose copies disagree,
-/// patients with one ID and several names in several studies, IDs that differ in case, and truncated files.
-pub fn fill(site: &Site, files: u32) {
+/// patients with one ID and several names in several studies, IDs that differ in case, and truncated files. Returns the
+/// numbers of the files by their instances.
+pub fn fill(site: &Site, files: u32) -> HashMap<String, Vec<u32>> {
     let mut random = random();
+    let mut instances: HashMap<String, Vec<u32>> = HashMap::new();
     put_studies(site, files, |n, change| {
         let study = n / crate::killed::PER_STUDY;
         let letter = if random.below(6) == 0 { 't' } else { 'T' };
@@ -68,6 +70,7 @@ pub fn fill(site: &Site, files: u32) {
             let series = change["SeriesInstanceUID"].as_str().unwrap().to_owned();
             change["SOPInstanceUID"] = json!(format!("{series}.{}", n - earlier));
         }
+        instances.entry(change["SOPInstanceUID"].as_str().unwrap().to_owned()).or_default().push(n);
     });
     for n in 0..files {
         let file = fs::OpenOptions::new().write(true).open(site.archive().join(path_of(n))).unwrap();
@@ -77,6 +80,7 @@ pub fn fill(site: &Site, files: u32) {
         let age = 86_400 * 30 + 60 * random.below(20_000) as u64;
         file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
     }
+    instances
 }
 
 /// A site with a filled archive, and the dump of the index that an undisturbed run makes of it.
