@@ -3,7 +3,9 @@
 mod edited_meanwhile;
 mod fail_over;
 mod lost_commits;
+mod lost_ledger;
 mod read_error;
+mod snapshot;
 mod store;
 mod two_runs;
 mod unfinished;
