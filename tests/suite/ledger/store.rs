@@ -5,7 +5,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::killed::{path_of, put_studies};
 use crate::support::random::Random;
@@ -34,8 +34,9 @@ pub fn random() -> Random {
 }
 
 /// Values that the instances of a study or series disagree about. An empty value is an empty attribute.
-const VALUES: [(&str, &[&str]); 12] = [
+const VALUES: [(&str, &[&str]); 13] = [
     ("PatientBirthDate", &["19610314", "19610315", ""]),
+    ("PatientBirthTime", &["101500", "101501", ""]),
     ("PatientSex", &["M", "F", ""]),
     ("PatientWeight", &["70.5", "71", ""]),
     ("EthnicGroup", &["one", "another"]),
@@ -48,6 +49,11 @@ const VALUES: [(&str, &[&str]); 12] = [
     ("SeriesNumber", &["1", "2", "3"]),
     ("Rows", &["4", "8"]),
 ];
+
+/// A code sequence with one item.
+fn code(n: usize) -> Json {
+    json!([{"CodeValue": format!("C{n}"), "CodingSchemeDesignator": "99EX", "CodeMeaning": format!("meaning {n}")}])
+}
 
 /// Fills the archive of a site: studies over several days whose instances disagree, duplicates whose copies disagree,
 /// patients with one ID and several names in several studies, IDs that differ in case, and truncated files. Returns the
@@ -62,15 +68,27 @@ pub fn fill(site: &Site, files: u32) -> HashMap<String, Vec<u32>> {
         if study % 4 == 3 {
             change["PatientName"] = json!(format!("Stranger^S{}", study % 2));
         }
+        if random.below(2) == 0 {
+            let name = change["PatientName"].as_str().unwrap().to_owned();
+            change["PatientName"] = json!(format!("{name}=\u{5c71}\u{7530}^{}", n % 2));
+        }
         for (keyword, values) in VALUES {
             change[keyword] = json!(values[random.below(values.len())]);
         }
+        change["SpecificCharacterSet"] = json!("ISO_IR 192");
         let earlier = random.below(1 + n as usize % crate::killed::PER_SERIES as usize) as u32;
         if random.below(40) == 0 {
             let series = change["SeriesInstanceUID"].as_str().unwrap().to_owned();
             change["SOPInstanceUID"] = json!(format!("{series}.{}", n - earlier));
         }
-        instances.entry(change["SOPInstanceUID"].as_str().unwrap().to_owned()).or_default().push(n);
+        // All copies of an instance are reports, or none is.
+        let uid = change["SOPInstanceUID"].as_str().unwrap().to_owned();
+        if uid.rsplit('.').next().unwrap().parse::<u32>().unwrap() % 8 == 0 {
+            change["SOPClassUID"] = json!("1.2.840.10008.5.1.4.1.1.88.11");
+            change["ConceptNameCodeSequence"] = code(random.below(3));
+            change["PatientSpeciesCodeSequence"] = code(random.below(3));
+        }
+        instances.entry(uid).or_default().push(n);
     });
     for n in 0..files {
         let file = fs::OpenOptions::new().write(true).open(site.archive().join(path_of(n))).unwrap();
@@ -123,16 +141,12 @@ impl Reference {
         index
     }
 
-    /// A random moment of a run, from its first part to just before its end.
-    pub fn moment(&mut self) -> Duration {
-        self.duration.mul_f64(0.1 + 0.85 * self.random.below(1000) as f64 / 1000.0)
-    }
-
-    /// Starts a run and kills it at a random moment. Returns whether it was still running.
+    /// Starts a run and kills it at a random moment, its last step included. Returns whether it was still running.
     pub fn kill_a_run(&mut self, index: &Index, more: &[&str]) -> bool {
-        let at = self.moment();
+        let part = self.random.below(1200) as f64 / 1000.0;
         let mut run = self.site.start_reindex(index, &[&STATE, more].concat());
-        sleep(at);
+        wait_for_images(&mut run, index, (self.images() as f64 * part.min(1.0)) as u64);
+        sleep(self.duration.mul_f64((part - 1.0).max(0.0)));
         let was_running = !run.is_over();
         run.kill();
         was_running
