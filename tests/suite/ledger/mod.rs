@@ -1,6 +1,7 @@
 //! Whose a row and a value is: those of this program, of a PACS, and of its users.
 
 mod edited_meanwhile;
+mod edits;
 mod fail_over;
 mod lost_commits;
 mod lost_ledger;

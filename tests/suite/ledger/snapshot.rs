@@ -34,11 +34,10 @@ impl Snapshot {
                 )
             };
             let columns = connection.rows(&columns);
-            let keys = connection.rows(&format!("SELECT `{key}` FROM `{table}` ORDER BY `{key}`"));
-            let values = connection.rows(&format!("SELECT * FROM `{table}` ORDER BY `{key}`"));
-            for (key, values) in keys.into_iter().zip(values) {
-                let row = columns.iter().cloned().zip(values.split('|').map(str::to_owned)).collect();
-                rows.insert((table, key), row);
+            // One query a table: a run may be writing.
+            for values in connection.rows(&format!("SELECT * FROM `{table}`")) {
+                let row: Row = columns.iter().cloned().zip(values.split('|').map(str::to_owned)).collect();
+                rows.insert((table, row[key].clone()), row);
             }
         }
         connection.close();
