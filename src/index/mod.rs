@@ -27,6 +27,7 @@ mod fold;
 pub mod galera;
 mod gone;
 mod hashes;
+mod identity;
 mod images;
 pub mod init;
 pub mod inspect;

@@ -23,7 +23,7 @@ impl Journal {
     /// Writes the log anew if more than half of it is of no use, and no run is to be continued.
     pub(super) fn compact(&mut self) -> io::Result<()> {
         let is_due = |table: &Table<SIZE>| table.note[Noted::Appended as usize] > 2 * table.count + FEW;
-        if self.continued.is_some() || !self.states.as_ref().is_some_and(is_due) {
+        if self.is_continued() || !self.states.as_ref().is_some_and(is_due) {
             return Ok(());
         }
         let path = self.directory.join(NEW_LOG);
@@ -35,6 +35,7 @@ impl Journal {
             return Ok(());
         };
         self.log = new;
+        self.left_open.clear();
         (self.states, self.distrusted, self.frames) = (None, 0, self.log.frames(HEAD)?);
         self.add_to_states()?;
         self.append_begun(self.begun.clone());
@@ -44,7 +45,7 @@ impl Journal {
     fn write_anew(&self, path: &Path) -> io::Result<Log> {
         let Some(table) = &self.states else { return Err(io::ErrorKind::NotFound.into()) };
         let new = Log::open(path, meaning())?;
-        new.append(Kind::Begun, &encode(&Begun { settings: self.begun.settings, ..Begun::default() }));
+        new.append(Kind::Begun, &encode(&Begun { settings: self.walk_settings, ..Begun::default() }));
         let (mut states, mut records, mut cursor) = (Vec::new(), Vec::<Vec<u8>>::new(), Cursor::default());
         let flush = |states: &mut Vec<State>, records: &mut Vec<Vec<u8>>| {
             if !states.is_empty() {
@@ -57,7 +58,8 @@ impl Journal {
             for (state, record) in self.files(&frame).unwrap_or_default() {
                 let known = table.find(&state.key, &mut cursor)?.map(|known| State::decode(&known));
                 if known.is_some_and(|known| (known.at, known.member) == (state.at, state.member)) {
-                    let fate = if state.at < self.distrusted { Fate::NoRow } else { state.fate };
+                    let fate =
+                        if state.at < self.distrusted || self.is_left_open(&state) { Fate::NoRow } else { state.fate };
                     states.push(State { fate, ..state });
                     records.push(record.encode());
                 }

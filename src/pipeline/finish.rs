@@ -64,7 +64,8 @@ pub fn finish(
 
 /// Each slice has ended, and they had the settings of this command.
 fn take_up(plan: &Plan<'_>, journals: &mut [Journal]) -> Result<Vec<Slice>> {
-    let slices: Vec<Slice> = journals.iter_mut().map(|journal| journal.take_up_slice(plan.settings)).collect();
+    let now = plan.begun();
+    let slices: Vec<Slice> = journals.iter_mut().map(|journal| journal.take_up_slice(&now)).collect();
     let all_were_begun = slices.iter().all(|slice| matches!(slice, Slice::Settled | Slice::HalfSettled));
     let is_interrupted = all_were_begun && slices.contains(&Slice::HalfSettled);
     for (journal, slice) in journals.iter_mut().zip(&slices) {

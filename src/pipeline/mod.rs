@@ -58,7 +58,7 @@ use crate::index::dry_run::Changed;
 use crate::index::existing::Mode;
 use crate::index::replica::{Lag, Replica};
 use crate::index::{Entry, Failure, Tables};
-use crate::journal::Journal;
+use crate::journal::{Begun, Journal, RunKind};
 use crate::progress::{Observer, text};
 use crate::report::account::{Account, Fate};
 use crate::report::listing::Listing;
@@ -106,6 +106,8 @@ pub struct Plan<'a> {
     pub existing: Mode,
     /// A hash of all that makes a difference to rows: a run that had other settings is not continued.
     pub settings: u64,
+    /// The same hash as version 0.1.0 made it.
+    pub former_settings: u64,
     pub walk_threads: usize,
     pub io_threads: usize,
     /// Which entries are put by, to be written in key order.
@@ -119,6 +121,26 @@ pub struct Plan<'a> {
     pub outage: &'a Outage,
     /// Writing waits while a replica lags more.
     pub max_replica_lag: Duration,
+}
+
+impl Plan<'_> {
+    /// How the run begins, as far as its settings say.
+    fn begun(&self) -> Begun {
+        let roots = self.roots.paths().iter().map(|root| root.as_os_str().as_encoded_bytes().to_vec()).collect();
+        let kind = match self.files {
+            Files::Walked => RunKind::Walk,
+            Files::Named(_) => RunKind::Named,
+            Files::Brought(_) => RunKind::Import,
+        };
+        Begun {
+            settings: self.settings,
+            former_settings: self.former_settings,
+            since: self.first_day.map(|day| day.to_string()),
+            with_empty_index: false,
+            kind,
+            roots,
+        }
+    }
 }
 
 /// What a run did.

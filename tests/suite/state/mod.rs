@@ -1,5 +1,6 @@
 //! The state directory: where it is, and how the program copes with damaged files in it.
 
+mod catalogue;
 mod damaged;
 mod locks;
 mod places;
