@@ -190,7 +190,7 @@ fn of_two_catalogues_of_one_database_the_newer_is_used_and_reported() {
     let catalogue = site.kept("kept", "catalogue");
     let other = catalogue.with_file_name("catalogue-0000000000000000");
     fs::create_dir(&other).unwrap();
-    for name in ["about", "log", "states"] {
+    for name in ["about", "log"] {
         fs::copy(catalogue.join(name), other.join(name)).unwrap();
     }
     // The log of the other directory is older, and knows nothing.
