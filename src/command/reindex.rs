@@ -185,7 +185,6 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
         slice: settings.slice,
         slices,
         slices_have_no_file: done.slices_have_no_file,
-        journal_failure: done.journal_failure.as_deref(),
         index: location.shown(),
         stored_paths: &paths.examples,
         named_roots: if settings.roots_from_index { settings.roots.paths() } else { &[] },

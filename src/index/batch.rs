@@ -137,7 +137,7 @@ impl Writer {
         let recorder = self.recorder.clone();
         let done = self.in_transaction(|writer| {
             let attempt = writer.attempt(entries)?;
-            recorder.iter().for_each(|recorder| recorder.intends(writer.number, entries, &attempt));
+            writer.record(entries, &attempt)?;
             Ok(attempt)
         })?;
         recorder.iter().for_each(|recorder| recorder.is_committed(self.number));
@@ -155,8 +155,8 @@ impl Writer {
         let mut batch = Batch::new(entries, self.policy.choice);
         self.look(&mut batch)?;
         // Where nothing is taken back, rows are there before all is done.
-        if let Some(recorder) = self.recorder.as_ref().filter(|_| !self.index.tables().is_transactional) {
-            recorder.intends(self.number, entries, &self.plan(&batch));
+        if !self.index.tables().is_transactional {
+            self.record(entries, &self.plan(&batch))?;
         }
         for level in PARENTS {
             self.insert_parents(level, &mut batch)?;
@@ -167,6 +167,13 @@ impl Writer {
         let opened = self.opened(&batch);
         self.recount(&opened)?;
         Ok(self.attempt_of(batch, opened, titles))
+    }
+
+    /// Records a batch on disk before it is committed.
+    fn record(&self, entries: &[Entry], attempt: &Attempt) -> Result<(), Failure> {
+        let Some(recorder) = &self.recorder else { return Ok(()) };
+        recorder.intends(self.number, entries, attempt);
+        recorder.make_durable()
     }
 
     /// What will be done of a batch if nothing comes in between.

@@ -333,6 +333,8 @@ pub enum Failure {
     Interrupted,
     /// The user of the index may not run the statement.
     Denied(MissingRight),
+    /// The journal cannot record the transaction, which is rolled back.
+    Unrecorded(String),
     /// Anything else: a table, the disk.
     Lost(String),
 }
@@ -349,9 +351,11 @@ impl fmt::Display for Failure {
         match self {
             Failure::Duplicate => write!(f, "a key is there already"),
             Failure::Refused(refusal) => write!(f, "{}", refusal.detail),
-            Failure::Busy(what) | Failure::Unreachable(what) | Failure::RolledBack(what) | Failure::Lost(what) => {
-                write!(f, "{what}")
-            }
+            Failure::Busy(what)
+            | Failure::Unreachable(what)
+            | Failure::RolledBack(what)
+            | Failure::Unrecorded(what)
+            | Failure::Lost(what) => write!(f, "{what}"),
             Failure::Denied(right) => write!(f, "{right}: {}", right.grant()),
             Failure::Interrupted => write!(f, "interrupted"),
         }

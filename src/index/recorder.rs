@@ -1,8 +1,8 @@
 //! Who writes down what a batch does, so that a run that was killed can be continued as if it had not been, and what is
 //! written down of a file, so that it need not be read again.
 
-use super::Entry;
 use super::outcome::Attempt;
+use super::{Entry, Failure};
 use crate::archive::FileState;
 
 /// What reading a file gave, as it is kept, and what the file was then.
@@ -17,6 +17,9 @@ pub struct FileRecord {
 pub trait Recorder: Send + Sync {
     /// The transaction of this writer is about to be committed. It takes the place of one that was not.
     fn intends(&self, writer: u32, entries: &[Entry], attempt: &Attempt);
+
+    /// Writes what was recorded so far to disk. Nothing may be committed that is not recorded there.
+    fn make_durable(&self) -> Result<(), Failure>;
 
     /// It is.
     fn is_committed(&self, writer: u32);

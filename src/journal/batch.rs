@@ -9,9 +9,9 @@ use super::record::{BLOCK_HEAD, PER_BLOCK, Record, decode, encode, put_block, re
 use super::states::{self, Fate, SIZE, State};
 use super::{Cursors, Journal};
 use crate::dicom::Level;
-use crate::index::Entry;
 use crate::index::outcome::{Attempt, Outcome};
 use crate::index::recorder::{FileRecord, Recorder};
+use crate::index::{Entry, Failure};
 
 /// A batch as it was written.
 pub struct Batch {
@@ -33,6 +33,10 @@ impl Recorder for Journal {
         let states = entries.iter().zip(attempt.row_paths(entries)).enumerate().map(state).collect();
         let records: Vec<&[u8]> = entries.iter().map(|entry| entry.record.bytes.as_slice()).collect();
         self.append_batch(writer, states, &records, attempt);
+    }
+
+    fn make_durable(&self) -> Result<(), Failure> {
+        self.sync().map_err(Failure::Unrecorded)
     }
 
     fn is_committed(&self, writer: u32) {

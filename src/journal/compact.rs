@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::batch::{self, put_files};
+use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind, Log};
 use super::record::{Record, encode};
 use super::run::Noted;
@@ -34,6 +35,7 @@ impl Journal {
             let _ = std::fs::remove_file(&path);
             return Ok(());
         };
+        sync_directory(&self.directory)?;
         self.log = new;
         self.left_open.clear();
         (self.states, self.distrusted, self.frames) = (None, 0, self.log.frames(HEAD)?);
@@ -72,7 +74,7 @@ impl Journal {
         new.append(Kind::Closed, &[]);
         new.sync();
         match new.failure() {
-            Some(why) => Err(io::Error::other(why)),
+            Some(error) => Err(error),
             None => Ok(new),
         }
     }

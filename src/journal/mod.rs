@@ -138,6 +138,10 @@ impl Journal {
             let _ = std::fs::remove_file(directory.join(STATES));
         }
         log.cut()?;
+        if frames.is_empty() {
+            claim::sync_directory(directory)?;
+            directory.parent().map_or(Ok(()), claim::sync_directory)?;
+        }
         let distrusted = noted(&states, Noted::Distrusted);
         let walk_settings = noted(&states, Noted::Settings);
         let (directory, begun_at) = (directory.to_owned(), log.end());
@@ -263,9 +267,17 @@ impl Journal {
         None
     }
 
-    /// What kept the journal from being written, if anything did.
+    /// Writes the log to disk. The error names the directory.
+    pub fn sync(&self) -> Result<(), String> {
+        self.log.sync();
+        self.failure().map_or(Ok(()), Err)
+    }
+
+    /// The error that kept the journal from being written, if there was one. It names the directory.
     pub fn failure(&self) -> Option<String> {
-        self.log.failure().map(|why| format!("{}: {why}", self.directory.display()))
+        let error = self.log.failure()?;
+        let error = full_disk::named(&self.directory, error);
+        Some(format!("the journal in {} cannot be written: {error}", self.directory.display()))
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 
 use super::batch::{self, Batch};
 use super::begun::{self, Begun, LoggedRun, RunKind, Span};
+use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind};
 use super::record::{self, Record, encode};
 use super::{Journal, STATES, State, states};
@@ -198,7 +199,9 @@ impl Journal {
         let note: Note = [self.log.id, self.log.end(), settled, self.distrusted, self.walk_settings, appended];
         let new = tempfile::Builder::new().prefix(STATES).tempfile_in(&self.directory)?;
         let table = sorter.finish(self.states.as_slice(), states::KEY, note, new.reopen()?)?;
+        new.as_file().sync_data()?;
         new.persist(self.directory.join(STATES)).map_err(|error| error.error)?;
+        sync_directory(&self.directory)?;
         self.states = Some(table);
         Ok(())
     }
@@ -296,15 +299,18 @@ impl Journal {
     }
 
     /// Whoever settles it after this one was killed knows that some of it is settled.
-    pub fn begin_to_finish(&self) {
+    pub fn begin_to_finish(&self) -> Result<(), String> {
         self.log.append(Kind::Finishing, &[]);
+        self.sync()
     }
 
     /// The closing step is about to insert patients with these IDs.
-    pub fn gives(&self, ids: &[&str]) {
-        if !ids.is_empty() {
-            self.log.append(Kind::Given, &encode(&ids));
+    pub fn gives(&self, ids: &[&str]) -> Result<(), String> {
+        if ids.is_empty() {
+            return Ok(());
         }
+        self.log.append(Kind::Given, &encode(&ids));
+        self.sync()
     }
 
     /// The IDs that the run which is continued has given to patients: their rows were not there before it.
@@ -328,17 +334,17 @@ impl Journal {
         })
     }
 
-    /// A slice has read and written all that it holds. What its rows conflict with is settled with the other slices.
-    pub fn complete(&self) {
+    /// Records that a slice has read and written all that it holds. What its rows conflict with is settled with the other
+    /// slices.
+    pub fn complete(&self) -> Result<(), String> {
         self.log.append(Kind::Complete, &[]);
+        self.sync()
     }
 
-    /// The run has settled everything. One that could not write that down is forgotten: it must not be continued.
-    pub fn close(&self) {
+    /// Records that the run has settled all of its rows. The next run continues a run that could not record this.
+    pub fn close(&self) -> Result<(), String> {
         self.log.append(Kind::Closed, &[]);
-        if self.log.failure().is_some() {
-            self.log.take_back(self.begun_at);
-        }
+        self.sync()
     }
 }
 

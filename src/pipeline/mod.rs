@@ -164,8 +164,6 @@ pub struct Done {
     pub continued: bool,
     /// The index had no image before.
     pub began_empty: bool,
-    /// What kept the journal from being written, if anything did.
-    pub journal_failure: Option<String>,
     /// The number of files that are left as too young, outside of the directories of today and yesterday.
     pub young_in_old_directories: u64,
     /// The slices that were settled have no file, because they left all of theirs as too young.
@@ -254,11 +252,12 @@ pub fn run(
         failures.extend(result.err());
         failures.extend(run.storage.lost());
         if let (true, true, Some(journal)) = (is_complete, is_whole(&failures), run.journal()) {
-            match in_full {
+            let recorded = match in_full {
                 true => journal.close(),
                 false if plan.slice.is_some() => journal.complete(),
-                false => {}
-            }
+                false => journal.sync(),
+            };
+            failures.extend(recorded.err().map(unrecorded));
         }
         run.watch.end();
         run.gate.end();
@@ -304,7 +303,6 @@ impl<'a> Run<'a> {
             slices_have_no_file: false,
             began_empty: journal.as_ref().map_or(began_empty, |journal| journal.began_with_empty_index()),
             continued: journal.as_ref().is_some_and(|journal| journal.is_continued()),
-            journal_failure: journal.and_then(|journal| journal.failure()),
             failure,
         }
     }
@@ -317,6 +315,7 @@ impl<'a> Run<'a> {
     fn open_journal(&self, journal: Option<Journal>, writers: &mut [Writer]) -> Result<()> {
         let (Some(mut journal), [first, ..]) = (journal, &mut *writers) else { return Ok(()) };
         self.take_up_journal(&mut journal, first)?;
+        journal.failure().map_or(Ok(()), |why| Err(unrecorded(why)))?;
         let journal = self.journal.get_or_init(|| Arc::new(journal));
         for writer in writers {
             writer.recorder = Some(journal.clone());
@@ -368,6 +367,9 @@ impl<'a> Run<'a> {
         if matches!(failure, Failure::Interrupted) {
             return Ok(T::default());
         }
+        if let Failure::Unrecorded(why) = failure {
+            return Err(unrecorded(why));
+        }
         let (account, count) = (&self.account, text::count);
         let found = account.files_found();
         let settled = count(account.done().saturating_sub(account.count(Fate::NotReached)));
@@ -395,11 +397,9 @@ fn no_threads(error: impl std::fmt::Display) -> Error {
     Error::unfinished(format!("no threads can be started: {error}"), "Set a smaller number of --io-threads.")
 }
 
+/// The error of a run whose journal cannot be read, or whose tables cannot be built.
 fn journal_failed(error: std::io::Error) -> Error {
-    Error::unfinished(
-        format!("the journal cannot be used: {error}"),
-        "Make room in the state directory, or name another one with --state. Without its journal a run reads all files.",
-    )
+    Error::unfinished(format!("the journal cannot be used: {error}"), JOURNAL_ADVICE)
 }
 
 impl From<std::io::Error> for Error {
@@ -407,6 +407,14 @@ impl From<std::io::Error> for Error {
         journal_failed(error)
     }
 }
+
+/// The error of a run that ends because its journal cannot be written. The reason names the directory.
+fn unrecorded(why: String) -> Error {
+    Error::unfinished(why, JOURNAL_ADVICE)
+}
+
+const JOURNAL_ADVICE: &str = "Make room there, or repair the disk, then run the same command again: it continues from there. Only rows that the \
+                              journal has are in the index.";
 
 fn defect(stage: &str) -> Error {
     Error::unfinished(

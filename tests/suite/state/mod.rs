@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod damaged;
+mod durable;
 mod locks;
 mod places;
 mod unreadable;
