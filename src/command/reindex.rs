@@ -22,14 +22,14 @@ use crate::index::location::Access;
 use crate::index::patience::Patience;
 use crate::index::undo::Undo;
 use crate::index::{RunLock, Tables};
-use crate::journal::{Busy, Journal, StateError};
+use crate::journal::{Busy, Journal, Owner, StateError};
 use crate::pipeline::key_order::When;
 use crate::pipeline::{self, Files, Outage, Plan, Receipt, Stop, Stored};
 use crate::progress::notice::note;
 use crate::report::details::YoungFiles;
 use crate::report::listing::Listing;
 use crate::report::summary::Summary;
-use crate::settings::{Reindex, StateDirectory};
+use crate::settings::{KeptJournal, Reindex, StateDirectory};
 use crate::{cli, progress};
 
 /// How long a PACS may be at a file that it has just received.
@@ -56,13 +56,20 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
         make_state_directory()?;
     }
     // The index comes last: up to here nothing is made that a mistake would leave behind.
+    let catalogue = settings.catalogue_site()?;
     let listing = Listing::create(&settings.rejected, settings.rejected_is_default)?;
     make_state_directory()?;
-    let open = |directory: &Path, key: &str| Journal::open(directory, key, settings.busy, || stop.is_set());
+    let is_interrupted = || stop.is_set();
+    let open = |directory: &Path, key: &str| Journal::open(directory, Owner::Key(key), settings.busy, is_interrupted);
     let to_finish = settings.finish.iter().map(|(directory, key)| open(directory, key));
     let mut to_finish = to_finish.collect::<Result<Vec<_>, StateError>>()?;
-    let journal = settings.journal.as_ref().filter(|_| imports.is_none());
-    let journal = match journal.map(|(directory, key)| open(directory, key)).transpose() {
+    let journal = match (&settings.journal, &catalogue) {
+        _ if imports.is_some() => Ok(None),
+        (Some(KeptJournal::Slice(directory, key)), _) => open(directory, key).map(Some),
+        (_, Some(catalogue)) => catalogue.open(settings.busy, is_interrupted).map(Some),
+        _ => Ok(None),
+    };
+    let journal = match journal {
         // A slice exists for its journal.
         Err(StateError::Unreadable(message)) if settings.slice.is_none() => {
             note(settings.progress, &damaged::continues_without(&message));
@@ -70,8 +77,8 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
         }
         journal => journal?,
     };
-    let damaged = to_finish.iter().chain(&journal).filter_map(|journal| journal.damaged.as_ref());
-    damaged.for_each(|message| note(settings.progress, message));
+    let messages = to_finish.iter().chain(&journal).flat_map(|journal| &journal.messages);
+    messages.for_each(|message| note(settings.progress, message));
     let tables = location.prepare(access)?;
     // Slices write side by side, and what they conflict in is settled at the end.
     let is_locked = access == Access::Write && settings.slice.is_none();
@@ -127,6 +134,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
         reads_all: settings.reads_all,
         existing: settings.existing,
         settings: settings.that_make_a_difference(&tables),
+        former_settings: settings.former_settings(&tables),
         walk_threads: settings.walk_threads,
         io_threads: settings.io_threads,
         // Writers that insert the same rows above the images must not meet where nothing is taken back.
@@ -177,7 +185,6 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
         slice: settings.slice,
         slices,
         slices_have_no_file: done.slices_have_no_file,
-        journal_failure: done.journal_failure.as_deref(),
         index: location.shown(),
         stored_paths: &paths.examples,
         named_roots: if settings.roots_from_index { settings.roots.paths() } else { &[] },

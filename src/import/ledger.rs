@@ -21,7 +21,7 @@ use crate::archive::{FileState, skip};
 use crate::damaged::{self, Condition};
 use crate::error::{Error, Result};
 use crate::full_disk;
-use crate::journal::{self, Busy, StateError};
+use crate::journal::{self, Busy, Owner, StateError};
 
 pub struct Ledger {
     /// The days of imports that did not end: what they have copied lies there.
@@ -98,7 +98,7 @@ impl Ledger {
                 "Name a directory that you may write to, with room: --state DIR",
             )
         };
-        let claim = journal::claim(state.directory, state.key, state.busy, is_interrupted, failed)?;
+        let claim = journal::claim(state.directory, Owner::Key(state.key), state.busy, is_interrupted, failed)?;
         let path = state.directory.join(FILE);
         let has_format = |head: &[u8]| damaged::begins_with(head, BEGINS);
         let damaged = match damaged::set_aside_unless(&path, has_format).map_err(failed)? {

@@ -141,10 +141,7 @@ impl Writer {
         let recorder = self.recorder.clone();
         let done = self.in_transaction(|writer| {
             let attempt = writer.attempt(entries)?;
-            if let Some(recorder) = &recorder {
-                recorder.intend_rows(writer.number, writer.attempts, &writer.rows_to_insert(entries, &attempt));
-                recorder.intends(writer.number, entries, &attempt);
-            }
+            writer.record(entries, &attempt, writer.attempts)?;
             Ok(attempt)
         })?;
         recorder.iter().for_each(|recorder| recorder.is_committed(self.number));
@@ -162,11 +159,9 @@ impl Writer {
         let mut batch = Batch::new(entries, self.policy.choice);
         self.look(&mut batch)?;
         // Where nothing is taken back, rows are there before all is done.
-        if let Some(recorder) = self.recorder.as_ref().filter(|_| !self.index.tables().is_transactional) {
-            let plan = self.plan(&batch);
+        if !self.index.tables().is_transactional {
             // Rows of a plan are in doubt: another program may insert one of them first.
-            recorder.intend_rows(self.number, 0, &self.rows_to_insert(entries, &plan));
-            recorder.intends(self.number, entries, &plan);
+            self.record(entries, &self.plan(&batch), 0)?;
         }
         for level in PARENTS {
             self.insert_parents(level, &mut batch)?;
@@ -177,6 +172,14 @@ impl Writer {
         let opened = self.opened(&batch);
         self.recount(&opened)?;
         Ok(self.attempt_of(batch, opened, titles))
+    }
+
+    /// Records a batch on disk before it is committed.
+    fn record(&self, entries: &[Entry], attempt: &Attempt, number: u32) -> Result<(), Failure> {
+        let Some(recorder) = &self.recorder else { return Ok(()) };
+        recorder.intend_rows(self.number, number, &self.rows_to_insert(entries, attempt));
+        recorder.intends(self.number, entries, attempt);
+        recorder.make_durable()
     }
 
     /// What will be done of a batch if nothing comes in between.

@@ -46,6 +46,15 @@ impl Login {
         ServerName(&self.options).to_string()
     }
 
+    /// The host and the port, which count where there is no socket.
+    pub fn address(&self) -> (String, u16) {
+        (self.options.get_host().to_owned(), self.options.get_port())
+    }
+
+    pub fn has_socket(&self) -> bool {
+        self.options.get_socket().is_some()
+    }
+
     /// The database as a URL without a user: `mysql://host:port/database`, or `mysql://localhost/database?socket=FILE`.
     pub fn database_url(&self) -> String {
         let encoded = |bytes: &[u8]| percent_encode(bytes, &NOT_IN_A_URL).to_string();

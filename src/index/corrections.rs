@@ -128,7 +128,7 @@ impl Writer {
             for (correction, row, _) in &changed {
                 intended.push(&row.key, false, correction.finals.iter().map(|last| last.right));
             }
-            self.intend(intended);
+            self.intend(intended)?;
         }
         let mut corrected = HashSet::new();
         for (correction, row, changes) in &changed {
@@ -143,10 +143,10 @@ impl Writer {
         Ok(corrected)
     }
 
-    /// Records rows that the open transaction is about to commit.
-    pub(super) fn intend(&self, rows: IntendedRows) {
-        self.recorder.iter().for_each(|recorder| {
-            recorder.intend_rows(self.number, self.attempts, std::slice::from_ref(&rows));
-        });
+    /// Records rows on disk that the open transaction is about to commit.
+    pub(super) fn intend(&self, rows: IntendedRows) -> Result<(), Failure> {
+        let Some(recorder) = &self.recorder else { return Ok(()) };
+        recorder.intend_rows(self.number, self.attempts, &[rows]);
+        recorder.make_durable()
     }
 }

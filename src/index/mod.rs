@@ -29,6 +29,7 @@ pub mod galera;
 mod gather;
 mod gone;
 pub mod hashes;
+mod identity;
 mod images;
 pub mod init;
 pub mod inspect;
@@ -355,6 +356,8 @@ pub enum Failure {
     Interrupted,
     /// The user of the index may not run the statement.
     Denied(MissingRight),
+    /// The journal cannot record the transaction, which is rolled back.
+    Unrecorded(String),
     /// Anything else: a table, the disk.
     Lost(String),
 }
@@ -371,9 +374,11 @@ impl fmt::Display for Failure {
         match self {
             Failure::Duplicate => write!(f, "a key is there already"),
             Failure::Refused(refusal) => write!(f, "{}", refusal.detail),
-            Failure::Busy(what) | Failure::Unreachable(what) | Failure::RolledBack(what) | Failure::Lost(what) => {
-                write!(f, "{what}")
-            }
+            Failure::Busy(what)
+            | Failure::Unreachable(what)
+            | Failure::RolledBack(what)
+            | Failure::Unrecorded(what)
+            | Failure::Lost(what) => write!(f, "{what}"),
             Failure::Denied(right) => write!(f, "{right}: {}", right.grant()),
             Failure::Interrupted => write!(f, "interrupted"),
         }

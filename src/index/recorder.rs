@@ -26,6 +26,8 @@ pub trait Recorder: Send + Sync {
     /// Records the values of rows that this attempt at a transaction is about to commit. The last attempt is the one that
     /// succeeds.
     fn intend_rows(&self, writer: u32, attempt: u32, rows: &[IntendedRows]);
+    /// Writes what was recorded so far to disk. Nothing may be committed that is not recorded there.
+    fn make_durable(&self) -> Result<(), Failure>;
 
     /// It is.
     fn is_committed(&self, writer: u32);

@@ -44,6 +44,10 @@ impl Recorder for Journal {
         self.append_rows(writer, attempt, rows);
     }
 
+    fn make_durable(&self) -> Result<(), Failure> {
+        self.sync().map_err(Failure::Unrecorded)
+    }
+
     fn is_committed(&self, writer: u32) {
         self.log.append(Kind::Committed, &writer.to_le_bytes());
     }

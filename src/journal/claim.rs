@@ -1,4 +1,4 @@
-//! Exclusive use of a directory of state, and the note in it of the index and roots that the directory belongs to.
+//! Exclusive use of a directory of state, and the note in it of the database or the run that the directory belongs to.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -32,6 +32,49 @@ pub struct Claim {
     pub lock: File,
     /// A message about damage.
     pub damaged: Option<String>,
+}
+
+/// The owner of a directory of state, as the note in the directory names it.
+#[derive(Clone, Copy)]
+pub enum Owner<'a> {
+    /// The whole text of the note.
+    Key(&'a str),
+    /// The identities of a database. The note lists those of all runs, of which one is enough.
+    Database(&'a [String]),
+}
+
+/// The beginning of each line of a note that contains an identity of a database.
+const INDEX: &str = "index ";
+
+/// The identities of the database in a note.
+pub fn identities(note: &str) -> impl Iterator<Item = &str> {
+    note.lines().filter_map(|line| line.strip_prefix(INDEX))
+}
+
+impl Owner<'_> {
+    pub fn is_named(&self, note: &str) -> bool {
+        match self {
+            Owner::Key(key) => *key == note,
+            Owner::Database(known) => identities(note).any(|named| known.iter().any(|known| known == named)),
+        }
+    }
+
+    /// The text of the note: the identities that an earlier note names come first.
+    fn note(&self, earlier: Option<&str>) -> String {
+        match self {
+            Owner::Key(key) => (*key).to_owned(),
+            Owner::Database(known) => {
+                let mut all: Vec<&str> = earlier.into_iter().flat_map(identities).collect();
+                all.extend(
+                    known
+                        .iter()
+                        .map(String::as_str)
+                        .filter(|known| !earlier.into_iter().flat_map(identities).any(|named| named == *known)),
+                );
+                all.iter().map(|identity| format!("{INDEX}{identity}\n")).collect()
+            }
+        }
+    }
 }
 
 /// Why a run cannot use state of former runs.
@@ -70,7 +113,7 @@ enum Refusal {
 /// aside. A directory that may not be entered, or whose files may not be opened, is not.
 pub fn claim(
     directory: &Path,
-    key: &str,
+    owner: Owner<'_>,
     busy: Busy,
     is_interrupted: impl Fn() -> bool,
     failed: impl Fn(io::Error) -> Error,
@@ -82,10 +125,10 @@ pub fn claim(
         }
         Refusal::Io(error) => failed(error).into(),
     };
-    match enter(directory, key, busy, &is_interrupted) {
+    match enter(directory, owner, busy, &is_interrupted) {
         Err(Refusal::Io(error)) if is_damage(&error) => {
             let aside = damaged::set_aside(directory).map_err(|_| failed(error))?;
-            let claim = enter(directory, key, busy, &is_interrupted).map_err(refused)?;
+            let claim = enter(directory, owner, busy, &is_interrupted).map_err(refused)?;
             Ok(Claim { damaged: Some(damaged::message(directory, &aside)), ..claim })
         }
         entered => entered.map_err(refused),
@@ -94,7 +137,7 @@ pub fn claim(
 
 fn enter(
     directory: &Path,
-    key: &str,
+    owner: Owner<'_>,
     busy: Busy,
     is_interrupted: impl Fn() -> bool,
 ) -> std::result::Result<Claim, Refusal> {
@@ -102,7 +145,7 @@ fn enter(
     let path = directory.join(LOCK);
     let damaged_lock = set_aside_special(&path).map_err(Refusal::Io)?;
     let lock = lock(&path, directory, busy, is_interrupted)?;
-    let damaged_note = check_key(directory, key).map_err(Refusal::Io)?;
+    let damaged_note = check_note(directory, owner).map_err(Refusal::Io)?;
     Ok(Claim { lock, damaged: damaged_lock.or(damaged_note) })
 }
 
@@ -139,10 +182,7 @@ fn lock(
             Err(TryLockError::WouldBlock) if busy == Busy::Wait && !is_interrupted() => std::thread::sleep(TICK),
             Err(TryLockError::WouldBlock) => {
                 return Err(Refusal::Busy(Error::unfinished(
-                    format!(
-                        "another run is at work on this index and these directories: it holds {}",
-                        directory.display()
-                    ),
+                    format!("another run is at work on this index: it holds {}", directory.display()),
                     "Nothing was done. Let it end, or add --wait to begin when it has ended.",
                 )));
             }
@@ -151,8 +191,8 @@ fn lock(
     }
 }
 
-/// The key in the note of a directory; `None` if the note is damaged.
-pub fn key(directory: &Path) -> io::Result<Option<String>> {
+/// The note of a directory; `None` if the note is damaged.
+pub fn note(directory: &Path) -> io::Result<Option<String>> {
     let path = directory.join(ABOUT);
     if !path.metadata()?.is_file() {
         return Ok(None);
@@ -161,33 +201,48 @@ pub fn key(directory: &Path) -> io::Result<Option<String>> {
     match File::open(path)?.take(LARGEST_NOTE).read_to_string(&mut text) {
         Err(error) if error.kind() == ErrorKind::InvalidData => Ok(None),
         Err(error) => Err(error),
-        Ok(_) => Ok(Some(text).filter(|text| text.starts_with("index ") && text.ends_with('\n'))),
+        Ok(_) => Ok(Some(text).filter(|text| text.starts_with(INDEX) && text.ends_with('\n'))),
     }
 }
 
-/// Writes the note of a directory if it has none. Returns a message if the note was damaged. A directory that belongs to
-/// something else is an error: the journal in it is of no use.
-fn check_key(directory: &Path, expected: &str) -> io::Result<Option<String>> {
+/// Writes the note of a directory that has none, and completes a note that lacks an identity of the database. Returns a
+/// message if the note was damaged. A directory that belongs to something else is an error: its contents are of no use.
+fn check_note(directory: &Path, owner: Owner<'_>) -> io::Result<Option<String>> {
     let path = directory.join(ABOUT);
-    match key(directory) {
-        Ok(Some(found)) if found == expected => return Ok(None),
+    match note(directory) {
+        Ok(Some(found)) if owner.is_named(&found) => {
+            let complete = owner.note(Some(&found));
+            return if complete == found { Ok(None) } else { write_note(directory, &complete).map(|()| None) };
+        }
         Ok(Some(_)) => return Err(ErrorKind::InvalidData.into()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return write_key(directory, expected).map(|()| None);
+            return write_note(directory, &owner.note(None)).map(|()| None);
         }
         Err(error) if !path.symlink_metadata()?.is_symlink() => return Err(error),
         Ok(None) | Err(_) => {}
     }
-    // A damaged note says nothing about the journal beside it, whose files have checksums of their own.
+    // A damaged note does not affect the journal beside it, whose files have checksums of their own.
     let aside = damaged::set_aside(&path)?;
-    write_key(directory, expected)?;
+    write_note(directory, &owner.note(None))?;
     Ok(Some(damaged::message(&path, &aside)))
 }
 
-fn write_key(directory: &Path, key: &str) -> io::Result<()> {
+/// Replaces the note of a directory atomically.
+fn write_note(directory: &Path, text: &str) -> io::Result<()> {
     let mut new = tempfile::NamedTempFile::new_in(directory)?;
-    new.write_all(key.as_bytes())?;
-    new.persist(directory.join(ABOUT)).map_err(|error| error.error).map(drop)
+    new.write_all(text.as_bytes())?;
+    new.as_file().sync_data()?;
+    new.persist(directory.join(ABOUT)).map_err(|error| error.error)?;
+    sync_directory(directory)
+}
+
+/// Makes the names in a directory durable after a file was created or renamed there.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    File::open(directory)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = directory;
+    Ok(())
 }
 
 fn make_private(directory: &Path) -> io::Result<()> {

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::batch::{self, put_files};
+use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind, Log};
 use super::record::{PER_BLOCK, Record, encode};
 use super::rows::RowFrameCache;
@@ -24,7 +25,7 @@ impl Journal {
     /// Writes the log anew if more than half of it is of no use, and no run is to be continued.
     pub(super) fn compact(&mut self) -> io::Result<()> {
         let is_due = |table: &Table<SIZE>| table.note[Noted::Appended as usize] > 2 * table.count + FEW;
-        if self.continued.is_some() || !self.states.as_ref().is_some_and(is_due) {
+        if self.is_continued() || !self.states.as_ref().is_some_and(is_due) {
             return Ok(());
         }
         let path = self.directory.join(NEW_LOG);
@@ -35,7 +36,9 @@ impl Journal {
             let _ = std::fs::remove_file(&path);
             return Ok(());
         };
+        sync_directory(&self.directory)?;
         self.log = new;
+        self.left_open.clear();
         (self.states, self.distrusted, self.frames) = (None, 0, self.log.frames(HEAD)?);
         (self.places, self.row_frames) = (None, RowFrameCache::default());
         self.add_to_states()?;
@@ -47,7 +50,7 @@ impl Journal {
     fn write_anew(&self, path: &Path) -> io::Result<Log> {
         let Some(table) = &self.states else { return Err(io::ErrorKind::NotFound.into()) };
         let new = Log::open(path, meaning())?;
-        new.append(Kind::Begun, &encode(&Begun { settings: self.begun.settings, ..Begun::default() }));
+        new.append(Kind::Begun, &encode(&Begun { settings: self.walk_settings, ..Begun::default() }));
         let (mut states, mut records, mut cursor) = (Vec::new(), Vec::<Vec<u8>>::new(), Cursor::default());
         let frames = self.log.frames(HEAD)?;
         let topics = self.topics_by_block(&frames)?;
@@ -78,7 +81,8 @@ impl Journal {
             for (state, record) in self.files(&frame).unwrap_or_default() {
                 let known = table.find(&state.key, &mut cursor)?.map(|known| State::decode(&known));
                 if known.is_some_and(|known| (known.at, known.member) == (state.at, state.member)) {
-                    let fate = if state.at < self.distrusted { Fate::NoRow } else { state.fate };
+                    let fate =
+                        if state.at < self.distrusted || self.is_left_open(&state) { Fate::NoRow } else { state.fate };
                     from.push(state.at);
                     states.push(State { fate, ..state });
                     records.push(record.encode());
@@ -92,7 +96,7 @@ impl Journal {
         new.append(Kind::Closed, &[]);
         new.sync();
         match new.failure() {
-            Some(why) => Err(io::Error::other(why)),
+            Some(error) => Err(error),
             None => Ok(new),
         }
     }

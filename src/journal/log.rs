@@ -9,7 +9,6 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::full_disk;
 use crate::positioned::{read_at, write_at};
 
 /// A file of another kind, or of another version of this program, is not read.
@@ -107,6 +106,8 @@ pub struct Log {
     /// No other log has it.
     pub id: u64,
     state: Mutex<State>,
+    /// The place up to which the log is on disk.
+    synced: Mutex<u64>,
 }
 
 struct State {
@@ -131,7 +132,7 @@ impl Log {
             write_at(&file, &head, 0)?;
         }
         let id = u64::from_le_bytes(head[24..].try_into().expect("eight bytes"));
-        let log = Log { file, id, state: Mutex::new(State { end: HEAD, failed: None }) };
+        let log = Log { file, id, state: Mutex::new(State { end: HEAD, failed: None }), synced: Mutex::new(0) };
         Ok(log)
     }
 
@@ -215,26 +216,22 @@ impl Log {
         self.lock().end
     }
 
-    /// Cuts off what was appended since it ended here.
-    pub fn take_back(&self, end: u64) {
-        if self.file.set_len(end).is_ok() {
-            self.lock().end = end;
-        }
+    /// The error that kept the log from being written, if there was one.
+    pub fn failure(&self) -> Option<io::Error> {
+        self.lock().failed.as_ref().map(copy)
     }
 
-    /// What kept it from being written, if anything did.
-    pub fn failure(&self) -> Option<String> {
-        self.lock().failed.as_ref().map(|error| match full_disk::is_full(error) {
-            true => format!("the disk is full: {error}"),
-            false => error.to_string(),
-        })
-    }
-
+    /// Writes to disk what was appended before this call. Calls at the same time share the work.
     pub fn sync(&self) {
-        let synced = self.file.sync_data();
-        let mut state = self.lock();
-        if state.failed.is_none() {
-            state.failed = synced.err();
+        let appended = self.end();
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if *synced >= appended {
+            return;
+        }
+        let end = self.end();
+        match self.file.sync_data() {
+            Ok(()) => *synced = end,
+            Err(error) => drop(self.lock().failed.get_or_insert(error)),
         }
     }
 
@@ -246,6 +243,11 @@ impl Log {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The same error once more.
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@
 #![allow(clippy::disallowed_methods, reason = "files of this program's own")]
 
 mod batch;
+mod begun;
+pub mod catalogue;
 pub mod claim;
 mod compact;
 mod log;
@@ -27,14 +29,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 pub use batch::Batch;
-pub use claim::{Busy, StateError, claim};
+use begun::Span;
+pub use begun::{Begun, RunKind};
+pub use catalogue::CatalogueSite;
+pub use claim::{Busy, Owner, StateError, claim};
 use log::{Frame, HEAD, Log};
 pub use places::Topic;
 use places::{PLACES, Places};
 use record::{Record, encode};
 use rows::RowFrameCache;
 use run::Noted;
-pub use run::{Begun, Slice};
+pub use run::Slice;
 pub use states::{Fate, State};
 
 use crate::damaged::{self, Condition};
@@ -54,8 +59,8 @@ const NEW_LOG: &str = "log.new";
 
 pub struct Journal {
     pub directory: PathBuf,
-    /// A message about a file that was damaged when the journal was opened.
-    pub damaged: Option<String>,
+    /// Messages about files that were damaged when the journal was opened, and about a choice between directories.
+    pub messages: Vec<String>,
     /// Held until the end of the run.
     _lock: File,
     log: Log,
@@ -73,13 +78,19 @@ pub struct Journal {
     unfinished: HashSet<u64>,
     /// Batches that the index has lost, in the order of the log.
     lost: Vec<Frame>,
-    /// Where in the log the run begins that this one continues, if there is one.
-    continued: Option<u64>,
+    /// The parts of the log that the runs wrote which this one continues.
+    continued: Vec<Span>,
+    /// The parts of other runs that have not settled their rows. Their files are written again, so that this run settles them.
+    left_open: Vec<Span>,
+    /// Whether this run may settle the rows of those that it continues.
+    may_settle: bool,
     /// What became of files before this place of the log does not count any more: what reading them gave does.
     distrusted: u64,
     /// How the run began, and where in the log.
     begun: Begun,
     begun_at: u64,
+    /// The settings of the last walk.
+    walk_settings: u64,
 }
 
 /// What one reader has read of a journal last.
@@ -91,9 +102,9 @@ pub struct Cursors {
 }
 
 impl Journal {
-    /// Reads the key of the journal in a directory: the index, the roots and the slice that it belongs to.
-    pub fn key(directory: &Path) -> io::Result<String> {
-        claim::key(directory)?.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    /// Reads the note in a directory: the index, and for a slice also its roots and its number.
+    pub fn note_in(directory: &Path) -> io::Result<String> {
+        claim::note(directory)?.ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// Whether a directory contains a journal, be it damaged or not.
@@ -101,21 +112,15 @@ impl Journal {
         [LOG, claim::ABOUT].iter().any(|name| directory.join(name).symlink_metadata().is_ok())
     }
 
-    /// Opens the journal in a directory, which is made if it is missing. `key` says of what it is.
+    /// Opens the journal in a directory, which is created if it is missing.
     pub fn open(
         directory: &Path,
-        key: &str,
+        owner: Owner<'_>,
         busy: Busy,
         is_interrupted: impl Fn() -> bool,
     ) -> Result<Self, StateError> {
-        let failed = |error: io::Error| {
-            let error = full_disk::named(directory, error);
-            Error::usage(
-                format!("the journal in {} cannot be used: {error}", directory.display()),
-                "Name a directory that you may write to, with room: --state DIR",
-            )
-        };
-        let claim = claim(directory, key, busy, is_interrupted, failed)?;
+        let failed = |error: io::Error| states_failed(directory, error);
+        let claim = claim(directory, owner, busy, is_interrupted, failed)?;
         let mut damaged = claim.damaged;
         for name in [LOG, STATES, NEW_LOG] {
             let has_format = |head: &[u8]| name != LOG || log::is_log(head);
@@ -151,13 +156,17 @@ impl Journal {
         }
         log.cut()?;
         let places = File::open(path(PLACES)).ok().and_then(|file| Places::open(file, log.id));
+        if frames.is_empty() {
+            claim::sync_directory(directory)?;
+            directory.parent().map_or(Ok(()), claim::sync_directory)?;
+        }
         let distrusted = noted(&states, Noted::Distrusted);
-        let begun = Begun { settings: noted(&states, Noted::Settings), ..Begun::default() };
+        let walk_settings = noted(&states, Noted::Settings);
         let (directory, begun_at) = (directory.to_owned(), log.end());
         let written_again = Mutex::new(Hashes::new(&directory));
         Ok(Journal {
             directory,
-            damaged,
+            messages: damaged.into_iter().collect(),
             _lock: lock,
             log,
             frames,
@@ -168,10 +177,13 @@ impl Journal {
             written_again,
             unfinished: HashSet::new(),
             lost: Vec::new(),
-            continued: None,
+            continued: Vec::new(),
+            left_open: Vec::new(),
+            may_settle: true,
             distrusted,
-            begun,
+            begun: Begun::default(),
             begun_at,
+            walk_settings,
         })
     }
 
@@ -204,6 +216,7 @@ impl Journal {
                     && state.row == row
                     && !self.is_of_this_run(&state)
                     && !self.was_lost(&state)
+                    && !self.is_left_open(&state)
                 {
                     unfinished = Some(unfinished.map_or(state.at, |earliest| earliest.min(state.at)));
                     self.unfinished.insert(Topic::Study.hash(study));
@@ -211,7 +224,7 @@ impl Journal {
                 if *has_patient {
                     sorter.push(row.to_be_bytes())?;
                 }
-                if self.continued.is_some() {
+                if self.is_continued() {
                     sorter.push(provisional(row).to_be_bytes())?;
                     sorter.push(states::instance(sop_instance_uid).to_be_bytes())?;
                 }
@@ -231,7 +244,12 @@ impl Journal {
     pub fn has_row(&self, state: &State, cursors: &mut Cursors) -> bool {
         match self.is_of_this_run(state) {
             true => self.has(provisional(state.row), cursors),
-            false => state.at >= self.distrusted && !self.was_lost(state) && self.has(state.row, cursors),
+            false => {
+                state.at >= self.distrusted
+                    && !self.was_lost(state)
+                    && !self.is_left_open(state)
+                    && self.has(state.row, cursors)
+            }
         }
     }
 
@@ -247,7 +265,12 @@ impl Journal {
 
     /// The state is of the run that this one continues.
     pub fn is_of_this_run(&self, state: &State) -> bool {
-        self.continued.is_some_and(|from| state.at >= from) && !self.was_lost(state)
+        self.continued.iter().any(|span| span.contains(state.at)) && !self.was_lost(state)
+    }
+
+    /// The state is of a run that has not settled its rows, and that this run does not continue.
+    fn is_left_open(&self, state: &State) -> bool {
+        self.left_open.iter().any(|span| span.contains(state.at))
     }
 
     /// The studies with a row that is unfinished, as hashes.
@@ -286,10 +309,27 @@ impl Journal {
         None
     }
 
-    /// What kept the journal from being written, if anything did.
-    pub fn failure(&self) -> Option<String> {
-        self.log.failure().map(|why| format!("{}: {why}", self.directory.display()))
+    /// Writes the log to disk. The error names the directory.
+    pub fn sync(&self) -> Result<(), String> {
+        self.log.sync();
+        self.failure().map_or(Ok(()), Err)
     }
+
+    /// The error that kept the journal from being written, if there was one. It names the directory.
+    pub fn failure(&self) -> Option<String> {
+        let error = self.log.failure()?;
+        let error = full_disk::named(&self.directory, error);
+        Some(format!("the journal in {} cannot be written: {error}", self.directory.display()))
+    }
+}
+
+/// The error of a run that cannot use the journal in a directory.
+fn states_failed(directory: &Path, error: io::Error) -> Error {
+    let error = full_disk::named(directory, error);
+    Error::usage(
+        format!("the journal in {} cannot be used: {error}", directory.display()),
+        "Name a directory that you may write to, with room: --state DIR",
+    )
 }
 
 /// The hash of a row whose patient may be missing.

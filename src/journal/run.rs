@@ -3,31 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use serde::{Deserialize, Serialize};
-
 use super::batch::{self, Batch};
+use super::begun::{self, Begun, LoggedRun, RunKind, Span};
+use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind};
 use super::record::{self, Record, encode};
 use super::{Journal, STATES, State, states};
 use crate::sorted::{Note, Sorter};
-
-/// How a run begins.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Begun {
-    /// A hash of all that makes a difference to rows.
-    pub settings: u64,
-    /// Only directories from this day on are looked at.
-    pub since: Option<String>,
-    /// The index had no image.
-    pub with_empty_index: bool,
-}
-
-impl Begun {
-    /// Whether this run looks wherever another did.
-    fn covers(&self, other: &Begun) -> bool {
-        self.since.as_ref().is_none_or(|since| other.since.as_ref().is_some_and(|other| since <= other))
-    }
-}
 
 /// What is kept with the table of states.
 #[derive(Clone, Copy)]
@@ -46,58 +28,75 @@ pub enum Noted {
 }
 
 impl Journal {
-    /// The frames of a run that did not settle everything.
-    fn open_frames(&self) -> &[Frame] {
-        let ended = self.frames.iter().rposition(|frame| matches!(frame.kind, Kind::Closed | Kind::Distrusted));
-        &self.frames[ended.map_or(0, |ended| ended + 1)..]
-    }
-
-    fn begun_by(&self, frame: &Frame) -> Option<Begun> {
-        record::decode(&self.log.payload(frame).ok()?).ok()
-    }
-
-    /// Begins a run, or goes on with the one before, if that did not settle everything and had the same settings.
-    /// Returns whether it goes on. Where settings differ, what became of files is looked at anew: what other settings
-    /// would have made of their rows nobody knows.
+    /// Begins a run, or continues the runs before that it may continue and that have not settled their rows. Returns whether
+    /// it continues any. Runs over other roots, and of another kind, stay open.
+    ///
+    /// A walk with other settings than the last walk decides anew about all files, because those settings might have made
+    /// other rows of them.
     pub fn begin(&mut self, now: Begun) -> bool {
         let distrusted = self.frames.iter().rfind(|frame| frame.kind == Kind::Distrusted).map(|frame| frame.at);
         self.distrusted = self.distrusted.max(distrusted.unwrap_or(0));
-        let open = self.open_frames().iter().find(|frame| frame.kind == Kind::Begun).copied();
-        let before = open.and_then(|frame| Some((frame, self.begun_by(&frame)?)));
-        if let Some((frame, before)) = before
-            && before.settings == now.settings
-        {
-            self.continued = Some(frame.at);
-            self.begun_at = frame.start();
-            self.begun = Begun { since: now.since, ..before };
-            return true;
-        }
-        let last = self.frames.iter().rfind(|frame| frame.kind == Kind::Begun);
-        let last = last.and_then(|frame| self.begun_by(frame)).map_or(self.begun.settings, |last| last.settings);
-        let is_open = !self.open_frames().is_empty();
-        if is_open || (last != now.settings && self.log.end() > HEAD) {
+        let runs = self.runs();
+        let open = runs.iter().filter(|run| run.is_open);
+        let (continued, left): (Vec<_>, Vec<_>) = open.partition(|run| now.continues(&run.begun));
+        self.may_settle = continued.iter().all(|run| now.covers(&run.begun));
+        let is_new_walk = now.kind == RunKind::Walk && continued.is_empty();
+        if is_new_walk && self.has_other_settings(&now, &runs) {
             self.distrust();
+        } else if now.kind == RunKind::Walk {
+            (self.continued, self.left_open) = (spans(&continued), spans(&left));
         }
-        self.append_begun(now);
-        false
+        if now.kind == RunKind::Walk {
+            self.walk_settings = now.settings;
+        }
+        let Some(first) = continued.first() else {
+            self.append_begun(now);
+            return false;
+        };
+        let now = Begun { with_empty_index: first.begun.with_empty_index, ..now };
+        match runs
+            .last()
+            .is_some_and(|last| last.is_open && last.begun.roots == now.roots && now.continues(&last.begun))
+        {
+            true => (self.begun_at, self.begun) = (first.span.start, now),
+            false => {
+                self.append_begun(now);
+                self.continued.push(Span { start: self.begun_at, end: u64::MAX });
+            }
+        }
+        true
     }
 
-    /// Continues a run that had ended, and all runs since, because the index has lost how they ended: a database was restored, or
-    /// failed over to a server that lacks commits. `at` is the place of a batch of the run. Returns whether the run is
-    /// continued: one with other settings is not, and neither is one that looked into more directories.
+    /// Whether the last walk had other settings.
+    fn has_other_settings(&self, now: &Begun, runs: &[LoggedRun]) -> bool {
+        match runs.iter().rfind(|run| run.begun.kind == RunKind::Walk) {
+            Some(last) => !now.has_settings_of(&last.begun),
+            None => ![0, now.settings, now.former_settings].contains(&self.walk_settings),
+        }
+    }
+
+    fn runs(&self) -> Vec<LoggedRun> {
+        begun::runs(&self.log, &self.frames)
+    }
+
+    /// Continues a run that had ended, and all later ones over the same roots, because the index has lost how they ended: a
+    /// database was restored, or failed over to a server that lacks commits. `at` is the place of a batch of the run. Returns
+    /// whether the run is continued. Where it is not, the files of that run are written again.
     pub fn reopen(&mut self, at: u64) -> io::Result<bool> {
-        let frames = self.log.frames(HEAD)?;
-        let begun = frames.iter().rfind(|frame| frame.kind == Kind::Begun && frame.at <= at).copied();
-        let Some((frame, before)) = begun.and_then(|frame| Some((frame, self.begun_by(&frame)?))) else {
-            return Ok(false);
-        };
-        if before.settings != self.begun.settings || !self.begun.covers(&before) {
+        self.frames = self.log.frames(HEAD)?;
+        let mut runs = self.runs();
+        let before = runs.iter().take_while(|run| run.span.start <= at).count().saturating_sub(1);
+        let later = runs.split_off(before);
+        let Some(first) = later.first().filter(|run| run.span.contains(at)) else { return Ok(false) };
+        if !self.begun.continues(&first.begun) || !self.begun.covers(&first.begun) {
+            self.left_open.push(first.span);
             return Ok(false);
         }
-        self.frames = frames;
         self.learn_lost();
-        self.continued = Some(frame.at);
-        self.begun = Begun { since: self.begun.since.clone(), ..before };
+        let with_empty_index = first.begun.with_empty_index;
+        let may_continue = |run: &&LoggedRun| self.begun.continues(&run.begun) && self.begun.covers(&run.begun);
+        self.continued = spans(&later.iter().filter(may_continue).collect::<Vec<_>>());
+        self.begun.with_empty_index = with_empty_index;
         Ok(true)
     }
 
@@ -108,6 +107,8 @@ impl Journal {
 
     pub(super) fn append_begun(&mut self, now: Begun) {
         self.begun_at = self.log.end();
+        let before = self.continued.iter_mut().chain(&mut self.left_open);
+        before.for_each(|span| span.end = span.end.min(self.begun_at));
         self.log.append(Kind::Begun, &encode(&now));
         self.begun = now;
     }
@@ -118,13 +119,24 @@ impl Journal {
     }
 
     pub fn is_continued(&self) -> bool {
-        self.continued.is_some()
+        !self.continued.is_empty()
     }
 
-    /// Whether this run looks wherever the one did that it continues: only then can it settle what that one has written.
+    /// Whether a place of the log belongs to a run that this one continues.
+    fn is_in_continued(&self, at: u64) -> bool {
+        self.continued.iter().any(|span| span.contains(at))
+    }
+
+    /// Whether this run walks all directories of the runs that it continues: only then may it settle their rows.
     pub fn may_settle(&self) -> bool {
-        let open = self.open_frames().iter().find(|frame| frame.kind == Kind::Begun);
-        open.and_then(|frame| self.begun_by(frame)).is_none_or(|before| self.begun.covers(&before))
+        self.may_settle
+    }
+
+    /// The place from which on the next run needs the frames: all runs before it have settled their rows.
+    fn settled(&self) -> Option<u64> {
+        let ended = self.frames.iter().rfind(|frame| matches!(frame.kind, Kind::Closed | Kind::Distrusted))?.end();
+        let open = self.runs().into_iter().find(|run| run.is_open);
+        Some(open.map_or(ended, |run| run.span.start.min(ended)))
     }
 
     /// The last batch of each writer, if nobody knows whether it is committed.
@@ -183,13 +195,14 @@ impl Journal {
         if new == 0 {
             return Ok(());
         }
-        let ended = self.frames.iter().rfind(|frame| matches!(frame.kind, Kind::Closed | Kind::Distrusted));
-        let settled = ended.map_or(HEAD, Frame::end).max(noted(Noted::Settled));
+        let settled = self.settled().unwrap_or(HEAD).max(noted(Noted::Settled));
         let appended = noted(Noted::Appended) + new;
-        let note: Note = [self.log.id, self.log.end(), settled, self.distrusted, self.begun.settings, appended];
+        let note: Note = [self.log.id, self.log.end(), settled, self.distrusted, self.walk_settings, appended];
         let new = tempfile::Builder::new().prefix(STATES).tempfile_in(&self.directory)?;
         let table = sorter.finish(self.states.as_slice(), states::KEY, note, new.reopen()?)?;
+        new.as_file().sync_data()?;
         new.persist(self.directory.join(STATES)).map_err(|error| error.error)?;
+        sync_directory(&self.directory)?;
         self.states = Some(table);
         Ok(())
     }
@@ -243,8 +256,7 @@ impl Journal {
     }
 
     fn of_this_run(&self) -> impl Iterator<Item = (Frame, bool)> {
-        let from = self.continued.unwrap_or(u64::MAX);
-        self.with_commits().into_iter().filter(move |(frame, _)| frame.at >= from)
+        self.with_commits().into_iter().filter(|(frame, _)| self.is_in_continued(frame.at))
     }
 
     /// What the run that is continued has committed, batch by batch.
@@ -272,19 +284,18 @@ impl Journal {
     }
 
     /// Takes up a slice that has ended, to settle it, if it had these settings.
-    pub fn take_up_slice(&mut self, settings: u64) -> Slice {
+    pub fn take_up_slice(&mut self, now: &Begun) -> Slice {
         let kinds = self.frames.iter().rev().map(|frame| frame.kind);
         let kinds: Vec<Kind> = kinds
             .filter(|kind| !matches!(kind, Kind::Given | Kind::Recalled | Kind::Rows | Kind::Groups))
             .take(2)
             .collect();
-        let open = self.open_frames().iter().find(|frame| frame.kind == Kind::Begun).copied();
-        let begun = open.and_then(|frame| Some((frame, self.begun_by(&frame)?)));
+        let begun = self.runs().into_iter().find(|run| run.is_open);
         match (begun, kinds.as_slice()) {
             (_, [Kind::Closed, Kind::Finishing]) => Slice::Settled,
-            (Some((_, begun)), _) if begun.settings != settings => Slice::OfOtherSettings,
-            (Some((frame, _)), [last @ (Kind::Complete | Kind::Finishing), ..]) => {
-                self.continued = Some(frame.at);
+            (Some(run), _) if !now.has_settings_of(&run.begun) => Slice::OfOtherSettings,
+            (Some(run), [last @ (Kind::Complete | Kind::Finishing), ..]) => {
+                self.continued = vec![run.span];
                 if *last == Kind::Complete { Slice::Ended } else { Slice::HalfSettled }
             }
             _ => Slice::NotEnded,
@@ -292,21 +303,23 @@ impl Journal {
     }
 
     /// Whoever settles it after this one was killed knows that some of it is settled.
-    pub fn begin_to_finish(&self) {
+    pub fn begin_to_finish(&self) -> Result<(), String> {
         self.log.append(Kind::Finishing, &[]);
+        self.sync()
     }
 
     /// The closing step is about to insert patients with these IDs.
-    pub fn gives(&self, ids: &[&str]) {
-        if !ids.is_empty() {
-            self.log.append(Kind::Given, &encode(&ids));
+    pub fn gives(&self, ids: &[&str]) -> Result<(), String> {
+        if ids.is_empty() {
+            return Ok(());
         }
+        self.log.append(Kind::Given, &encode(&ids));
+        self.sync()
     }
 
     /// The IDs that the run which is continued has given to patients: their rows were not there before it.
     pub fn given(&self) -> Vec<String> {
-        let from = self.continued.unwrap_or(u64::MAX);
-        let given = self.frames.iter().filter(|frame| frame.kind == Kind::Given && frame.at >= from);
+        let given = self.frames.iter().filter(|frame| frame.kind == Kind::Given && self.is_in_continued(frame.at));
         given.filter_map(|frame| record::decode::<Vec<String>>(&self.log.payload(frame).ok()?).ok()).flatten().collect()
     }
 
@@ -317,26 +330,30 @@ impl Journal {
 
     /// Files and bytes that the run which is continued has recalled.
     pub fn recalled(&self) -> (u64, u64) {
-        let from = self.continued.unwrap_or(u64::MAX);
-        let recalled = self.open_frames().iter().filter(|frame| frame.kind == Kind::Recalled && frame.at >= from);
+        let recalled =
+            self.frames.iter().filter(|frame| frame.kind == Kind::Recalled && self.is_in_continued(frame.at));
         let sizes = recalled.map(|frame| self.log.payload(frame).ok().and_then(|size| size.try_into().ok()));
         sizes.fold((0, 0), |(files, bytes), size| {
             (files + 1, u64::saturating_add(bytes, size.map_or(0, u64::from_le_bytes)))
         })
     }
 
-    /// A slice has read and written all that it holds. What its rows conflict with is settled with the other slices.
-    pub fn complete(&self) {
+    /// Records that a slice has read and written all that it holds. What its rows conflict with is settled with the other
+    /// slices.
+    pub fn complete(&self) -> Result<(), String> {
         self.log.append(Kind::Complete, &[]);
+        self.sync()
     }
 
-    /// The run has settled everything. One that could not write that down is forgotten: it must not be continued.
-    pub fn close(&self) {
+    /// Records that the run has settled all of its rows. The next run continues a run that could not record this.
+    pub fn close(&self) -> Result<(), String> {
         self.log.append(Kind::Closed, &[]);
-        if self.log.failure().is_some() {
-            self.log.take_back(self.begun_at);
-        }
+        self.sync()
     }
+}
+
+fn spans(runs: &[&LoggedRun]) -> Vec<Span> {
+    runs.iter().map(|run| run.span).collect()
 }
 
 /// What a journal has of a slice.

@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::walk::count;
-use super::{Run, defect};
+use super::{Run, defect, unrecorded};
 use crate::dicom::Level;
 use crate::error::Result;
 use crate::index::batch::{Parents, Writer};
@@ -36,8 +36,9 @@ impl Run<'_> {
     ) -> (Closed, Result<()>) {
         let result = match writers.first_mut().map(|writer| writer.settle(in_full)) {
             Some(Ok(settlement)) => {
-                journal.into_iter().for_each(|journal| journal.gives(&settlement.given()));
-                self.settle(&mut writers, &settlement)
+                let given = settlement.given();
+                let recorded = journal.map_or(Ok(()), |journal| journal.gives(&given)).map_err(unrecorded);
+                recorded.and_then(|()| self.settle(&mut writers, &settlement))
             }
             Some(Err(failure)) => self.index_failed(failure),
             None => Ok(()),

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::close::Closed;
 use super::read::Noted;
-use super::{Done, Plan, Run, defect, journal_failed};
+use super::{Done, Plan, Run, defect, journal_failed, unrecorded};
 use crate::error::{Error, Result};
 use crate::index::batch::Writer;
 use crate::index::outcome::{Outcome, Written};
@@ -37,22 +37,27 @@ pub fn finish(
     let run = Run::new(plan, Vec::new())?;
     // All is settled, and only some say so.
     if slices.contains(&Slice::Settled) {
-        journals.iter().zip(&slices).filter(|(_, slice)| **slice != Slice::Settled).for_each(|(j, _)| j.close());
+        journals
+            .iter()
+            .zip(&slices)
+            .filter(|(_, slice)| **slice != Slice::Settled)
+            .try_for_each(|(j, _)| j.close())
+            .map_err(unrecorded)?;
         return Ok(run.done(Closed::default(), None, started, false));
     }
     for writer in &mut writers {
         writer.continues = slices.contains(&Slice::HalfSettled);
         writer.given = journals.iter().flat_map(Journal::given).collect();
     }
-    journals.iter().for_each(Journal::begin_to_finish);
+    journals.iter().try_for_each(Journal::begin_to_finish).map_err(unrecorded)?;
     let (closed, failure) = thread::scope(|scope| {
         scope.spawn(|| run.watch.show(&run, started, observer));
         let settled =
             writers.first_mut().ok_or_else(|| defect("finish")).and_then(|writer| run.unite(journals, writer));
         let (closed, result) = run.close(writers, settled.is_ok() && !plan.stop.is_set(), journals.first());
-        let failure = settled.err().or(result.err());
+        let mut failure = settled.err().or(result.err());
         if failure.is_none() && !plan.stop.is_set() {
-            journals.iter().for_each(Journal::close);
+            failure = journals.iter().try_for_each(Journal::close).err().map(unrecorded);
         }
         run.watch.end();
         (closed, failure)
@@ -65,7 +70,8 @@ pub fn finish(
 
 /// Each slice has ended, and they had the settings of this command.
 fn take_up(plan: &Plan<'_>, journals: &mut [Journal]) -> Result<Vec<Slice>> {
-    let slices: Vec<Slice> = journals.iter_mut().map(|journal| journal.take_up_slice(plan.settings)).collect();
+    let now = plan.begun();
+    let slices: Vec<Slice> = journals.iter_mut().map(|journal| journal.take_up_slice(&now)).collect();
     let all_were_begun = slices.iter().all(|slice| matches!(slice, Slice::Settled | Slice::HalfSettled));
     let is_interrupted = all_were_begun && slices.contains(&Slice::HalfSettled);
     for (journal, slice) in journals.iter_mut().zip(&slices) {

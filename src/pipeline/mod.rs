@@ -59,7 +59,7 @@ use crate::index::dry_run::Changed;
 use crate::index::existing::Mode;
 use crate::index::replica::{Lag, Replica};
 use crate::index::{Entry, Failure, Tables};
-use crate::journal::Journal;
+use crate::journal::{Begun, Journal, RunKind};
 use crate::progress::{Observer, text};
 use crate::report::account::{Account, Fate};
 use crate::report::listing::Listing;
@@ -107,6 +107,8 @@ pub struct Plan<'a> {
     pub existing: Mode,
     /// A hash of all that makes a difference to rows: a run that had other settings is not continued.
     pub settings: u64,
+    /// The same hash as version 0.1.0 made it.
+    pub former_settings: u64,
     pub walk_threads: usize,
     pub io_threads: usize,
     /// Which entries are put by, to be written in key order.
@@ -120,6 +122,26 @@ pub struct Plan<'a> {
     pub outage: &'a Outage,
     /// Writing waits while a replica lags more.
     pub max_replica_lag: Duration,
+}
+
+impl Plan<'_> {
+    /// How the run begins, as far as its settings say.
+    fn begun(&self) -> Begun {
+        let roots = self.roots.paths().iter().map(|root| root.as_os_str().as_encoded_bytes().to_vec()).collect();
+        let kind = match self.files {
+            Files::Walked => RunKind::Walk,
+            Files::Named(_) => RunKind::Named,
+            Files::Brought(_) => RunKind::Import,
+        };
+        Begun {
+            settings: self.settings,
+            former_settings: self.former_settings,
+            since: self.first_day.map(|day| day.to_string()),
+            with_empty_index: false,
+            kind,
+            roots,
+        }
+    }
 }
 
 /// What a run did.
@@ -143,8 +165,6 @@ pub struct Done {
     pub continued: bool,
     /// The index had no image before.
     pub began_empty: bool,
-    /// What kept the journal from being written, if anything did.
-    pub journal_failure: Option<String>,
     /// The number of files that are left as too young, outside of the directories of today and yesterday.
     pub young_in_old_directories: u64,
     /// The slices that were settled have no file, because they left all of theirs as too young.
@@ -237,11 +257,12 @@ pub fn run(
         failures.extend(result.err());
         failures.extend(run.storage.lost());
         if let (true, true, Some(journal)) = (is_complete, is_whole(&failures), run.journal()) {
-            match in_full {
+            let recorded = match in_full {
                 true => journal.close(),
                 false if plan.slice.is_some() => journal.complete(),
-                false => {}
-            }
+                false => journal.sync(),
+            };
+            failures.extend(recorded.err().map(unrecorded));
         }
         run.watch.end();
         run.gate.end();
@@ -287,7 +308,6 @@ impl<'a> Run<'a> {
             slices_have_no_file: false,
             began_empty: journal.as_ref().map_or(began_empty, |journal| journal.began_with_empty_index()),
             continued: journal.as_ref().is_some_and(|journal| journal.is_continued()),
-            journal_failure: journal.and_then(|journal| journal.failure()),
             failure,
         }
     }
@@ -300,6 +320,7 @@ impl<'a> Run<'a> {
     fn open_journal(&self, journal: Option<Journal>, writers: &mut [Writer]) -> Result<()> {
         let (Some(mut journal), [first, ..]) = (journal, &mut *writers) else { return Ok(()) };
         self.take_up_journal(&mut journal, first)?;
+        journal.failure().map_or(Ok(()), |why| Err(unrecorded(why)))?;
         let journal = self.journal.get_or_init(|| Arc::new(journal));
         for writer in writers {
             writer.recorder = Some(journal.clone());
@@ -351,6 +372,9 @@ impl<'a> Run<'a> {
         if matches!(failure, Failure::Interrupted) {
             return Ok(T::default());
         }
+        if let Failure::Unrecorded(why) = failure {
+            return Err(unrecorded(why));
+        }
         let (account, count) = (&self.account, text::count);
         let found = account.files_found();
         let settled = count(account.done().saturating_sub(account.count(Fate::NotReached)));
@@ -378,11 +402,9 @@ fn no_threads(error: impl std::fmt::Display) -> Error {
     Error::unfinished(format!("no threads can be started: {error}"), "Set a smaller number of --io-threads.")
 }
 
+/// The error of a run whose journal cannot be read, or whose tables cannot be built.
 fn journal_failed(error: std::io::Error) -> Error {
-    Error::unfinished(
-        format!("the journal cannot be used: {error}"),
-        "Make room in the state directory, or name another one with --state. Without its journal a run reads all files.",
-    )
+    Error::unfinished(format!("the journal cannot be used: {error}"), JOURNAL_ADVICE)
 }
 
 impl From<std::io::Error> for Error {
@@ -390,6 +412,14 @@ impl From<std::io::Error> for Error {
         journal_failed(error)
     }
 }
+
+/// The error of a run that ends because its journal cannot be written. The reason names the directory.
+fn unrecorded(why: String) -> Error {
+    Error::unfinished(why, JOURNAL_ADVICE)
+}
+
+const JOURNAL_ADVICE: &str = "Make room there, or repair the disk, then run the same command again: it continues from there. Only rows that the \
+                              journal has are in the index.";
 
 fn defect(stage: &str) -> Error {
     Error::unfinished(

@@ -22,9 +22,7 @@ use crate::journal::{Batch, Begun, Journal};
 
 impl Run<'_> {
     pub(super) fn take_up_journal(&self, journal: &mut Journal, writer: &mut Writer) -> Result<()> {
-        let since = self.plan.first_day.map(|day| day.to_string());
-        let with_empty_index = writer.began_empty();
-        let is_continued = journal.begin(Begun { settings: self.plan.settings, since, with_empty_index });
+        let is_continued = journal.begin(Begun { with_empty_index: writer.began_empty(), ..self.plan.begun() });
         if is_continued {
             self.resolve_doubts(journal, writer)?;
         }

@@ -55,8 +55,6 @@ pub struct Summary<'a> {
     pub slices_have_no_file: bool,
     /// The run went on with one that was killed or interrupted.
     pub continued: bool,
-    /// What kept the journal from being written.
-    pub journal_failure: Option<&'a str>,
     pub index: String,
     /// A stored path of each directory that has a name of its own in the index.
     pub stored_paths: &'a [String],
@@ -219,9 +217,6 @@ impl Summary<'_> {
             if !waited.is_zero() {
                 line(&mut out, format_args!("writing waited {} for {what}", text::duration(waited)));
             }
-        }
-        if let Some(why) = self.journal_failure {
-            line(&mut out, format_args!("the journal could not be kept, so that the next run reads more: {why}"));
         }
         if let Some((path, lines)) = &self.listing {
             lines.describe(&mut out, path);

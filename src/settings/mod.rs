@@ -7,6 +7,7 @@ pub mod audit;
 pub mod file;
 pub mod import;
 mod index;
+mod kept;
 mod option_file;
 mod pacsone_ini;
 pub mod repair;
@@ -37,6 +38,8 @@ use crate::pipeline::key_order::When;
 use crate::pipeline::received::Origin;
 use crate::progress::Form;
 pub use index::{is_named, location, name};
+use kept::Kept;
+pub use kept::KeptJournal;
 pub use state::StateDirectory;
 
 /// Fewer threads than this leave a storage unit over a network idle.
@@ -86,8 +89,8 @@ pub struct Reindex {
     pub patience: Duration,
     /// The state directory; `None` if this run keeps nothing there.
     pub kept_in: Option<StateDirectory>,
-    /// The directory and the key of the journal, if the run has one.
-    pub journal: Option<(PathBuf, String)>,
+    /// `None` if the run keeps no journal.
+    pub journal: Option<KeptJournal>,
     pub busy: Busy,
     /// A part of the archive.
     pub slice: Option<Slice>,
@@ -139,7 +142,7 @@ impl Reindex {
         archive::check_outside(named, |file| roots.hold(file) || rules.hold(file))?;
         let files = typed.files.as_deref().map(|list| archive::files(list, &roots)).transpose()?;
         let finish = finish.map_or(Ok(Vec::new()), |slices| slices.of_index(&location, &roots))?;
-        let kept = Kept::of(typed, &slices::key(&location, &roots, typed.slice))?;
+        let kept = Kept::of(typed, slices::key(&location, &roots, typed.slice))?;
         if let Some(directory) = &kept.directory {
             directory.check_apart(|path| roots.hold(path) || rules.hold(path))?;
         }
@@ -208,45 +211,27 @@ impl Reindex {
     }
 }
 
-/// The files of a run that outlive it, and the directory of those that the user has not named.
-struct Kept {
-    directory: Option<StateDirectory>,
-    journal: Option<(PathBuf, String)>,
-    undo: Option<PathBuf>,
-    rejected: PathBuf,
-}
-
-impl Kept {
-    fn of(typed: &cli::Reindex, key: &str) -> Result<Self> {
-        let state = typed.writing.state.as_deref();
-        if typed.slice.is_some() && !StateDirectory::is_named(state) {
-            return Err(Error::usage(
-                "--slice needs a directory for its state, which --finish reads",
-                "Name the directory: --state DIR, or the environment variable PACS_INDEX_STATE.",
-            ));
-        }
-        let overwrites = matches!(typed.existing, cli::Existing::Refresh) && !typed.dry_run;
-        let has_journal = !typed.dry_run && typed.files.is_none() && typed.finish.is_empty();
-        let needs_directory = typed.writing.rejected.is_none() || overwrites && typed.undo.is_none() || has_journal;
-        let directory = needs_directory.then(|| StateDirectory::find(state)).transpose()?;
-        let in_directory =
-            |named: Option<&PathBuf>, kind: &str| named.cloned().or_else(|| Some(directory.as_ref()?.new_file(kind)));
-        Ok(Kept {
-            journal: directory.as_ref().filter(|_| has_journal).map(|it| (it.keyed("journal", key), key.to_owned())),
-            undo: in_directory(typed.undo.as_ref(), "undo").filter(|_| overwrites),
-            rejected: in_directory(typed.writing.rejected.as_ref(), "rejected").unwrap_or_default(),
-            directory,
-        })
-    }
-}
-
 impl Reindex {
     /// A hash of the settings that rows depend on, and of the columns of the index: a run that had others is not continued.
+    /// The roots matter only where their order decides between files.
     pub fn that_make_a_difference(&self, tables: &Tables) -> u64 {
+        self.hash_of_settings(tables, self.duplicates == Choice::FirstRoot)
+    }
+
+    /// The same hash as version 0.1.0 made it, with the roots.
+    pub fn former_settings(&self, tables: &Tables) -> u64 {
+        self.hash_of_settings(tables, true)
+    }
+
+    fn hash_of_settings(&self, tables: &Tables, has_roots: bool) -> u64 {
         let Reindex { existing, duplicates, patient_conflicts, received_from, stub_path, .. } = self;
-        let paths = (self.roots.paths(), &self.path_map, self.time_zone.iana_name());
+        let (maps, zone) = (&self.path_map, self.time_zone.iana_name());
+        let paths = match has_roots {
+            true => format!("{:?}", (self.roots.paths(), maps, zone)),
+            false => format!("{:?}", (maps, zone)),
+        };
         let text = format!(
-            "{existing:?} {duplicates:?} {patient_conflicts:?} {received_from:?} {stub_path:?} {paths:?} {tables:?}"
+            "{existing:?} {duplicates:?} {patient_conflicts:?} {received_from:?} {stub_path:?} {paths} {tables:?}"
         );
         xxh3_64(text.as_bytes())
     }

@@ -59,7 +59,7 @@ fn slices_in(directory: &Path, index: &str) -> Result<Vec<(PathBuf, String, Slic
     }
     let (mut slices, mut has_damage) = (Vec::new(), false);
     for journal in journals {
-        let key = match Journal::key(&journal) {
+        let key = match Journal::note_in(&journal) {
             Ok(key) => key,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 return Err(refused(&format!("{} cannot be read: {error}", journal.display())));

@@ -43,6 +43,10 @@ impl StateDirectory {
         Ok(StateDirectory { path, shown })
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether the user has named a directory.
     pub fn is_named(typed: Option<&Path>) -> bool {
         typed.is_some() || variable(VARIABLE).is_some()

@@ -95,7 +95,7 @@ fn a_full_disk_of_a_report_is_named() {
 }
 
 #[test]
-fn a_full_disk_of_the_journal_costs_time_and_is_named() {
+fn a_full_disk_of_the_journal_ends_the_run_which_the_same_command_completes() {
     let site = site();
     let Some(small) = small(&site) else { return };
     fs::create_dir(small.0.join("state")).unwrap();
@@ -106,10 +106,14 @@ fn a_full_disk_of_the_journal_costs_time_and_is_named() {
     fs::remove_file(site.path("index.db")).unwrap();
     site.add_series("2021-11-14-SUN", 4, 1, 200);
     fill(&small.0);
-    let said = site.reindex(&index, &["--state", &state]);
-    let words = format!("{}{}", said.out, said.err);
-    let line = words.lines().find(|line| line.contains("full")).unwrap_or_else(|| panic!("{words}"));
-    assert!(line.contains(&small.0.display().to_string()), "{line}");
+    let said = site.reindex(&index, &["--state", &state]).exits(3);
+    assert_names(&said, &small.0);
+    assert!(said.err.contains("run the same command again"), "{}", said.err);
+    assert_eq!(index.count("image"), 0, "rows were committed that the journal does not have");
+    fs::remove_file(small.0.join("filler")).unwrap();
+    site.reindex(&index, &["--state", &state]).exits(1);
+    assert_eq!(index.count("image"), 320);
+    assert_eq!(index.rows("SELECT COUNT(*) FROM series WHERE instances IS NULL"), ["0"]);
 }
 
 #[test]

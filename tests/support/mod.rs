@@ -230,6 +230,7 @@ impl Site {
     }
 
     /// The file or directory below the state directory `state` whose name begins with `kind`: `journal`, `import`, `audit`.
+    /// A catalogue is a journal, too.
     pub fn kept(&self, state: &str, kind: &str) -> PathBuf {
         self.kept_by_now(state, kind).unwrap_or_else(|| panic!("{state} contains no {kind}"))
     }
@@ -239,7 +240,8 @@ impl Site {
         let entries = fs::read_dir(self.path(state)).ok()?.map(|entry| entry.unwrap().path());
         let is_of_kind = |path: &PathBuf| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            name.starts_with(&format!("{kind}-")) && !name.contains("damaged")
+            let is_catalogue = kind == "journal" && name.starts_with("catalogue-");
+            (is_catalogue || name.starts_with(&format!("{kind}-"))) && !name.contains("damaged")
         };
         let found: Vec<PathBuf> = entries.filter(is_of_kind).collect();
         assert!(found.len() <= 1, "{state} contains more than one {kind}: {found:?}");

@@ -71,16 +71,23 @@ fn run_on_a_full_disk(site: &Site, index: &Index, most: u64) -> Said {
 }
 
 #[test]
-fn a_run_that_ended_is_not_continued_because_its_journal_was_full() {
+fn a_run_whose_journal_becomes_full_ends_and_the_same_command_completes_it() {
     let site = Site::new();
     put_study(&site, 1, 1500);
     let index = Index::mariadb(&site);
-    let said = run_on_a_full_disk(&site, &index, 80).exits(0);
-    assert!(said.out.contains("the journal could not be kept"), "{}", said.out);
-    assert_eq!(index.count("image"), 1500);
+    let said = run_on_a_full_disk(&site, &index, 80).exits(3);
+    let directory = site.kept("journal", "catalogue").file_name().unwrap().to_string_lossy().into_owned();
+    assert!(said.err.contains(&directory) && said.err.contains("run the same command again"), "{}", said.err);
+    let committed = index.count("image");
+    assert!((1..1500).contains(&committed), "{committed} of 1500 images");
+    assert_eq!(index.rows("SELECT instances FROM series"), ["-"]);
     let said = run(&site, &index, &[]).exits(0);
-    assert!(!said.out.contains("continues a run"), "{}", said.out);
-    assert_eq!((said.figure("unchanged"), said.figure("inserted")), (1500, 0), "{}", said.out);
+    assert!(said.out.contains("continues a run"), "{}", said.out);
+    // All that was committed is in the journal.
+    assert_eq!((said.figure("files found"), said.figure("inserted")), (1500, 1500), "{}", said.out);
+    let calm = Index::mariadb(&site);
+    afresh(&site, &calm);
+    assert_eq!(index.dump(), calm.dump());
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn a_log_that_was_written_anew_knows_what_it_knew() {
 }
 
 #[test]
-fn a_disk_without_room_for_a_log_that_is_written_anew_ends_nothing() {
+fn a_disk_without_room_for_a_log_that_is_written_anew_loses_nothing() {
     let site = Site::new();
     for n in 1..=100 {
         put(&site, &format!("a/x/{n}"), 1 + u64::from(n), instance(n, 1));
@@ -91,11 +91,16 @@ fn a_disk_without_room_for_a_log_that_is_written_anew_ends_nothing() {
         run("unlimited", "--force").exits(0);
     }
     // There is room for the table of states, and none for more of the log.
-    run("8", "").exits(0);
+    let said = run("8", "").exits(3);
+    assert!(said.err.contains("catalogue-") && said.err.contains("run the same command again"), "{}", said.err);
     run("unlimited", "--force").exits(0);
     // Most of the log is of no use now.
-    let said = run("8", "");
-    assert_eq!(said.exit, 0, "the run could go on with the log that it has: {}", said.err);
+    run("8", "").exits(3);
+    let dump = index.dump();
+    spoil(&site.path("a"));
+    let said = run("unlimited", "").exits(0);
+    assert_eq!((said.figure("unchanged"), said.figure("rejected")), (100, 0), "{}", said.out);
+    assert_eq!(index.dump(), dump);
 }
 
 /// Kills from the start of a run that writes the log anew to its end. Whatever it leaves, no file need be opened that the

@@ -1,6 +1,8 @@
 //! The state directory: where it is, and how the program copes with damaged files in it.
 
+mod catalogue;
 mod damaged;
+mod durable;
 mod locks;
 mod places;
 mod unreadable;

@@ -10,7 +10,7 @@ fn a_service_keeps_its_state_in_the_first_directory_that_systemd_names() {
     let named = format!("{}:{}", first.display(), second.display());
     let mut command = reindexing(&site, &site.sqlite(), &[]);
     said(without_a_home(&mut command).env("STATE_DIRECTORY", named)).exits(0);
-    assert_eq!(names(first), ["journal"]);
+    assert_eq!(names(first), ["catalogue"]);
     assert!(!second.exists());
 }
 
@@ -31,7 +31,7 @@ fn one_option_moves_everything_that_is_kept() {
     run(&["reindex", "archive", "--settle", "0s", "--existing", "refresh"], 1);
     run(&["audit", &root, "--settle", "0s"], 0);
     run(&["import", "cd", "--archive", "archive"], 0);
-    assert_eq!(names(site.path("kept")), ["audit", "import", "journal", "rejected", "undo"]);
+    assert_eq!(names(site.path("kept")), ["audit", "catalogue", "import", "rejected", "undo"]);
     assert!(!site.path("state").exists());
 }
 
@@ -44,14 +44,14 @@ fn the_environment_names_the_directory_where_no_option_does() {
         said(without_a_home(&mut reindexing(&site, &index, more)).env("PACS_INDEX_STATE", variable))
     };
     with("of-environment", &[]).exits(0);
-    assert_eq!(names(site.path("of-environment")), ["journal"]);
+    assert_eq!(names(site.path("of-environment")), ["catalogue"]);
     with("not-this", &["--state", "of-option"]).exits(0);
-    assert_eq!(names(site.path("of-option")), ["journal"]);
+    assert_eq!(names(site.path("of-option")), ["catalogue"]);
     assert!(!site.path("not-this").exists());
     // An empty variable is as good as none.
     let mut command = reindexing(&site, &index, &[]);
     said(command.env("PACS_INDEX_STATE", "").env("STATE_DIRECTORY", "")).exits(0);
-    assert_eq!(names(site.path("state/pacs-index")), ["journal"]);
+    assert_eq!(names(site.path("state/pacs-index")), ["catalogue"]);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn one_directory_serves_several_indexes() {
     }
     let journals = fs::read_dir(site.path("kept"))
         .unwrap()
-        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("journal-"));
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("catalogue-"));
     assert_eq!(journals.count(), 2);
 }
 
