@@ -75,7 +75,7 @@ fn edit(
         let is_meant = if *table == "image" { &duplicated } else { "1 = 1" };
         let is_change = format!("{column} IS NOT NULL AND HEX({value}) <> HEX({column}) AND {is_meant}");
         let keys = connection.rows(&format!("SELECT {key} FROM {table} WHERE {is_change} ORDER BY {key}"));
-        // Of each class several rows; edits of one column hit different ones.
+        // Several rows for each edit; edits of one column hit different rows.
         let chosen: Vec<_> = keys.iter().skip(n % 3).step_by(3.max(keys.len() / 8)).collect();
         if chosen.is_empty() {
             without_rows.push(format!("{table}.{column} = {value}"));

@@ -103,7 +103,7 @@ fn imports_that_are_killed_between_runs_leave_the_same_rows() {
             fs::rename(reference.site.archive().join(path_of(*n)), target).unwrap();
         }
         let fresh = |reference: &Reference| {
-            // What an import of an earlier round has filed: directories by study.
+            // Imports of earlier rounds have filed their copies in directories by study.
             for entry in fs::read_dir(reference.site.archive()).unwrap().map(|entry| entry.unwrap().path()) {
                 if entry.file_name().unwrap().to_string_lossy().starts_with("1.3.6") {
                     fs::remove_dir_all(entry).unwrap();
