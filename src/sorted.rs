@@ -210,6 +210,22 @@ impl<const N: usize> Table<N> {
         Ok(None)
     }
 
+    /// Calls a function with each record that begins with a prefix, in their order.
+    pub fn scan(&self, prefix: &[u8], cursor: &mut Cursor<N>, mut each: impl FnMut(&[u8; N])) -> io::Result<()> {
+        let behind = self.fences.partition_point(|fence| fence[..] < *prefix);
+        for block in behind.saturating_sub(1)..self.fences.len() {
+            let records = self.block(block, cursor)?;
+            let from = records.partition_point(|record| record[..] < *prefix);
+            for record in &records[from..] {
+                if !record.starts_with(prefix) {
+                    return Ok(());
+                }
+                each(record);
+            }
+        }
+        Ok(())
+    }
+
     fn block<'c>(&self, block: usize, cursor: &'c mut Cursor<N>) -> io::Result<&'c [[u8; N]]> {
         if cursor.block != Some(block) {
             cursor.block = None;

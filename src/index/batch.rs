@@ -11,11 +11,12 @@ use super::duplicates::{Archive, Choice};
 use super::existing::{Mode, Pending};
 use super::known::{Known, PARENTS};
 use super::lookup::{Batch, RowOf};
-use super::missing::{Missing, NewRow, Presence};
+use super::missing::{Missing, NewRow, Presence, Row as _};
 use super::names::{self, Conflicts};
 use super::outcome::{Attempt, Outcome, Written};
 use super::patience::{Patience, Tried};
 use super::recorder::Recorder;
+use super::row_history::IntendedRows;
 use super::settlement::Finding;
 use super::undo::Undo;
 use super::{Derive, Entry, Failure, Index, LEVELS};
@@ -48,7 +49,7 @@ pub struct Policy {
 /// Writes batches through one connection.
 pub struct Writer {
     /// Among those of its run.
-    number: u32,
+    pub(super) number: u32,
     /// Who writes down what it does.
     pub recorder: Option<Arc<dyn Recorder>>,
     /// A run that was killed is continued.
@@ -60,6 +61,8 @@ pub struct Writer {
     pub(super) policy: Policy,
     /// A table that was empty is inserted into without looking first.
     pub(super) look_first: [bool; 4],
+    /// The number of attempts at transactions so far.
+    pub(super) attempts: u32,
     /// How often the transaction was done again because it ran into a row.
     pub(super) collisions: u32,
     /// Tables that had no row when the run began.
@@ -101,6 +104,7 @@ impl Writer {
             known,
             policy,
             look_first: was_empty.map(|was_empty| !was_empty),
+            attempts: 0,
             collisions: 0,
             was_empty,
             claims: Vec::new(),
@@ -137,7 +141,7 @@ impl Writer {
         let recorder = self.recorder.clone();
         let done = self.in_transaction(|writer| {
             let attempt = writer.attempt(entries)?;
-            writer.record(entries, &attempt)?;
+            writer.record(entries, &attempt, writer.attempts)?;
             Ok(attempt)
         })?;
         recorder.iter().for_each(|recorder| recorder.is_committed(self.number));
@@ -156,7 +160,8 @@ impl Writer {
         self.look(&mut batch)?;
         // Where nothing is taken back, rows are there before all is done.
         if !self.index.tables().is_transactional {
-            self.record(entries, &self.plan(&batch))?;
+            // Rows of a plan are in doubt: another program may insert one of them first.
+            self.record(entries, &self.plan(&batch), 0)?;
         }
         for level in PARENTS {
             self.insert_parents(level, &mut batch)?;
@@ -169,9 +174,10 @@ impl Writer {
         Ok(self.attempt_of(batch, opened, titles))
     }
 
-    /// Records a batch on disk before it is committed.
-    fn record(&self, entries: &[Entry], attempt: &Attempt) -> Result<(), Failure> {
+    /// Records a batch and its rows on disk before they are committed. `number` is that of the attempt.
+    fn record(&self, entries: &[Entry], attempt: &Attempt, number: u32) -> Result<(), Failure> {
         let Some(recorder) = &self.recorder else { return Ok(()) };
+        recorder.intend_rows(self.number, number, &self.rows_to_insert(entries, attempt));
         recorder.intends(self.number, entries, attempt);
         recorder.make_durable()
     }
@@ -196,6 +202,23 @@ impl Writer {
         let winners = batch.winners();
         let Batch { rows, reach, outcomes, edited, .. } = batch;
         Attempt { rows, reach, outcomes, winners, opened, edited, titles }
+    }
+
+    /// The rows above the images that a transaction inserts, for the ledger.
+    fn rows_to_insert(&self, entries: &[Entry], attempt: &Attempt) -> Vec<IntendedRows> {
+        let tables = self.index.tables();
+        let of_level = |level: Level| {
+            let columns = tables.of(level).recorded();
+            let mut rows = IntendedRows::new(level.table(), &columns);
+            for (identity, row) in &attempt.rows[level as usize] {
+                if let RowOf::Inserted { member, patient } = row {
+                    let row = NewRow { entry: &entries[*member], identity, patient };
+                    rows.push(row.key(level.table()), true, columns.iter().map(|column| row.value(column)));
+                }
+            }
+            rows
+        };
+        PARENTS.map(of_level).into()
     }
 
     fn insert_parents(&mut self, level: Level, batch: &mut Batch<'_>) -> Result<(), Failure> {
@@ -305,11 +328,12 @@ impl Writer {
     }
 
     /// Derives the columns of rows that were there before, below which something was inserted, in the same transaction: a
-    /// run that is killed leaves no wrong value. Rows of this run stay unfinished until the closing step.
+    /// run that is killed leaves no wrong value. Rows of this run stay unfinished until the closing step, and so do those of
+    /// earlier runs that are unfinished.
     fn recount(&mut self, opened: &[BTreeSet<Box<str>>; 2]) -> Result<(), Failure> {
         let foreign = |level: Level, opened: &BTreeSet<Box<str>>| -> Vec<Box<str>> {
             let known = self.known.lock();
-            opened.iter().filter(|key| !known.is_ours(level, key)).cloned().collect()
+            opened.iter().filter(|key| !known.is_of_this_run(level, key)).cloned().collect()
         };
         let studies = foreign(Level::Study, &opened[0]);
         let series = foreign(Level::Series, &opened[1]);

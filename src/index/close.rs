@@ -10,14 +10,16 @@ use std::sync::Arc;
 
 use super::batch::{Parents, Writer};
 use super::column::Column;
-use super::columns::{Source, Tables};
+use super::columns::Source;
 use super::companion_rows::Put;
+use super::corrections::RowCorrections;
 use super::existing::{self, Applied, Mode};
 use super::fold::Fold;
 use super::known::Row;
 use super::patience::Redone;
-use super::settlement::{Finding, PatientRow, Settlement, State, needs_charset};
-use super::{Change, Derive, Derived, Existing, Expected, Failure, Look, RowUpdate, Show, Value, View};
+use super::row_history::IntendedRows;
+use super::settlement::{Finding, OwnValues, PatientRow, Settlement, State, needs_charset};
+use super::{Derive, Derived, Existing, Failure, Look, Show, Value, View};
 use crate::dicom::attributes::Form;
 use crate::dicom::{ATTRIBUTES, Level, Table, packed};
 
@@ -70,6 +72,7 @@ impl Writer {
                 Level::Study => writer.close_studies(settlement, &settlement.studies[from..to]),
                 _ => writer.close_series(settlement, &settlement.series[from..to]),
             })?;
+            self.recorder.iter().for_each(|recorder| recorder.is_committed(self.number));
             *self.inserted.of(level) += inserted;
             *self.updated.of(level) += updated;
             codes.iter().for_each(|(table, put)| self.companions.add(*table, put));
@@ -87,13 +90,16 @@ impl Writer {
         let mut corrections = Vec::new();
         for patient in part {
             match &patient.state {
-                State::Ours { written, spelled } => {
-                    let written: Vec<Value> = packed::values(written).take(shape.len()).collect();
+                State::Ours { values: own_values, spelled } => {
                     let values = own(&patient.fold, shape);
-                    let mut row = RowCorrections::of_attributes(&tables, spelled, shape, &written, &values);
+                    let mut row = RowCorrections::of_attributes(&tables, spelled, own_values, shape, &values);
                     let term = |said: &[Value<'_>]| match needs_charset(said) {
                         true => Value::Text(tables.charset_term()),
                         false => Value::Null,
+                    };
+                    let written = match own_values {
+                        OwnValues::ThisRun(written) => packed::values(written).take(shape.len()).collect(),
+                        OwnValues::EarlierRun { .. } => Vec::new(),
                     };
                     row.add(tables.of(Table::Patient).column("charset"), term(&written), term(&values));
                     row.add(tables.of(Table::Patient).column("origid"), Value::Text(spelled), Value::Text(&patient.id));
@@ -126,6 +132,11 @@ impl Writer {
         Ok(done)
     }
 
+    /// Whether a row is filled or refreshed like one that another program inserted. Corrections fill rows of this program.
+    fn is_filled(&self, row: &Row) -> bool {
+        self.continues || !row.is_ours() || self.policy.mode == Mode::Refresh && !row.is_of_this_run()
+    }
+
     /// A patient whose name sets it apart. Returns whether the row was not there.
     fn insert_patient(&mut self, settlement: &Settlement, patient: &PatientRow) -> Result<bool, Failure> {
         let look = Look { view: View::Now, show: Show::Nothing };
@@ -148,6 +159,12 @@ impl Writer {
                 })
             })
             .collect();
+        let recorded = tables.of(Table::Patient).recorded();
+        let mut intended = IntendedRows::new(Table::Patient, &recorded);
+        let written = tables.of(Table::Patient).columns.iter().zip(&values);
+        let written = written.filter(|(column, _)| recorded.iter().any(|known| known.name == column.name));
+        intended.push(&patient.id, true, written.map(|(_, value)| *value));
+        self.intend(intended)?;
         match self.index.insert(Table::Patient, 1, &values) {
             Ok(()) => Ok(true),
             Err(Failure::Duplicate) => Ok(false),
@@ -184,13 +201,15 @@ impl Writer {
     fn close_studies(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<Done, Failure> {
         let studies = &settlement.rows.studies;
         let mut done = Done::default();
-        let (open, others) = by_openness(part, |key| studies[key].open);
+        let (open, mut others) = by_openness(part, |key| studies[key].open);
+        // A PACS leaves the derived columns of its own rows NULL.
+        others.retain(|key| studies[*key].row.is_ours());
         // A study without any modality has none, whatever was derived before all its series were known.
         let mut modalities: Modalities = open.iter().map(|key| ((*key).to_owned(), BTreeSet::new())).collect();
         modalities.extend(self.modalities(&open, Derive::All)?);
         modalities.extend(self.modalities(&others, Derive::WhereNull)?);
         let finished = self.correct_studies(settlement, part, &modalities)?;
-        let is_filled = |key: &&Arc<str>| self.continues || !studies[*key].row.is_ours();
+        let is_filled = |key: &&Arc<str>| self.is_filled(&studies[*key].row);
         let there: Vec<&str> = part.iter().filter(is_filled).map(|key| &**key).collect();
         let edited = self.edited(Level::Study, &there)?;
         for row in self.shown(Level::Study, &there)? {
@@ -218,9 +237,8 @@ impl Writer {
         let mut corrections = Vec::new();
         for key in part {
             let study = &settlement.rows.studies[key];
-            let Some(written) = &study.row.written else { continue };
-            let written = packed::values(written).collect::<Vec<_>>();
-            let mut row = RowCorrections::of_attributes(&tables, key, shape, &written, &study.row.fold.values());
+            let Some(values) = &study.row.own else { continue };
+            let mut row = RowCorrections::of_attributes(&tables, key, values, shape, &study.row.fold.values());
             let received = Value::Text(study.row.fold.received());
             row.add(columns.column("received"), Value::Text(&study.received), received);
             let patient = settlement.patient_of.get(key).unwrap_or(&study.patient);
@@ -257,13 +275,12 @@ impl Writer {
         let tables = self.index.tables();
         let shape = settlement.rows.shapes[Level::Series as usize].attributes();
         let correction = |key: &'a Arc<str>| {
-            let Row { written: Some(written), fold } = &series[key].row else { return None };
-            let written = packed::values(written).collect::<Vec<_>>();
-            Some(RowCorrections::of_attributes(&tables, key, shape, &written, &fold.values()))
+            let row = &series[key].row;
+            Some(RowCorrections::of_attributes(&tables, key, row.own.as_ref()?, shape, &row.fold.values()))
         };
         let corrections = part.iter().filter_map(correction).collect();
         let finished = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
-        let is_filled = |key: &&Arc<str>| self.continues || !series[*key].row.is_ours();
+        let is_filled = |key: &&Arc<str>| self.is_filled(&series[*key].row);
         let there: Vec<&str> = part.iter().filter(is_filled).map(|key| &**key).collect();
         for row in self.shown(Level::Series, &there)? {
             let one = &series[row.key.as_str()];
@@ -273,7 +290,8 @@ impl Writer {
             let says = Says { fold: &one.row.fold, received: None, not_the_name: false };
             updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
         }
-        let (mut open, others) = by_openness(part, |key| series[key].open);
+        let (mut open, mut others) = by_openness(part, |key| series[key].open);
+        others.retain(|key| series[*key].row.is_ours());
         open.retain(|key| !finished.contains(*key));
         self.index.count_instances(&open, Derive::All)?;
         self.index.count_instances(&others, Derive::WhereNull)?;
@@ -308,37 +326,6 @@ impl Writer {
         let applied = existing::update(&mut *self.index, &mut self.pending, level.table(), row, &changes)?;
         self.note_refused(level, &row.key, &applied);
         Ok(applied.changed.into())
-    }
-
-    /// Corrects provisional values of rows that this run inserted. A value that is not the provisional one any more was
-    /// edited meanwhile, and stays. The statement that writes the last final value of a row sets its derived column as well.
-    /// Returns the keys of the rows that were corrected.
-    fn correct_rows<'d>(
-        &mut self,
-        level: Level,
-        mut corrections: Vec<RowCorrections<'_>>,
-        derived: impl Fn(&str) -> Derived<'d>,
-    ) -> Result<HashSet<String>, Failure> {
-        corrections.retain(|row| !row.corrections.is_empty());
-        let tables = self.index.tables();
-        let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
-        let look = Look { view: View::Now, show: Show::Values };
-        let rows = self.index.find(level.table(), &keys, look)?;
-        let rows: HashMap<&str, &Existing> = rows.iter().map(|row| (row.key.as_str(), row)).collect();
-        let mut corrected = HashSet::new();
-        for correction in &corrections {
-            let Some(row) = rows.get(correction.key) else { continue };
-            let changes = correction.changes(&tables, level.table(), row);
-            if !changes.is_empty() {
-                let (table, key, derived) = (level.table(), row.key.as_str(), derived(correction.key));
-                // A row that is finished has its final values, or another program has written it.
-                let update = RowUpdate { table, key, path: None, changes: &changes, derived, only_unfinished: true };
-                let applied = existing::apply(&mut *self.index, &update)?;
-                self.note_refused(level, &row.key, &applied);
-                corrected.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));
-            }
-        }
-        Ok(corrected)
     }
 
     /// Columns that the database did not let be changed. Keys of patients are not told.
@@ -378,54 +365,6 @@ fn own<'a>(fold: &'a Fold, shape: &[usize]) -> Vec<Value<'a>> {
     let mut said = fold.values();
     said.truncate(shape.len());
     said
-}
-
-/// The corrections of a row that this run inserted.
-struct RowCorrections<'a> {
-    key: &'a str,
-    corrections: Vec<Correction<'a>>,
-}
-
-/// A provisional value that differs from the final one.
-struct Correction<'a> {
-    column: &'a Column,
-    provisional: Value<'a>,
-    right: Value<'a>,
-}
-
-impl<'a> RowCorrections<'a> {
-    fn of_attributes(
-        tables: &'a Tables,
-        key: &'a str,
-        shape: &[usize],
-        provisional: &[Value<'a>],
-        right: &[Value<'a>],
-    ) -> Self {
-        let mut row = RowCorrections { key, corrections: Vec::new() };
-        for ((attribute, provisional), right) in shape.iter().zip(provisional).zip(right) {
-            row.add(tables.of_attribute(*attribute), *provisional, *right);
-        }
-        row
-    }
-
-    /// Adds the correction of a column, if the table has it and the values differ.
-    fn add(&mut self, column: Option<&'a Column>, provisional: Value<'a>, right: Value<'a>) {
-        let Some(column) = column else { return };
-        let (provisional, right) = (column.blank(provisional), column.blank(right));
-        if provisional != right {
-            self.corrections.push(Correction { column, provisional, right });
-        }
-    }
-
-    /// The changes of columns that still hold the provisional value.
-    fn changes<'r>(&'r self, tables: &Tables, table: Table, row: &'r Existing) -> Vec<Change<'r>> {
-        let change = |Correction { column, provisional, right }: &'r Correction<'a>| {
-            let shown = row.text_of(tables, table, column);
-            let change = Change { column, expected: Expected::Shown(shown), to: *right };
-            column.shows(shown, *provisional).then_some(change)
-        };
-        self.corrections.iter().filter_map(change).collect()
-    }
 }
 
 /// The distinct modalities of each study.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::names::Name;
 use super::stored_column::StoredColumn;
-use super::{Change, Derive, Existing, Failure, Index, Look, RowUpdate, Tables, Value, link};
+use super::{Change, Derive, Existing, Failure, Index, LinkedStudy, Look, RowUpdate, Tables, Value, link};
 use crate::dicom::{Level, Table};
 
 pub struct DryRun<I> {
@@ -106,6 +106,10 @@ impl<I: Index> Index for DryRun<I> {
         self.index.variants(patient_ids)
     }
 
+    fn studies_of(&mut self, patient_ids: &[&str]) -> Result<Vec<LinkedStudy>, Failure> {
+        self.index.studies_of(patient_ids)
+    }
+
     fn edited(&mut self, level: Level, keys: &[&str]) -> Result<Vec<String>, Failure> {
         self.index.edited(level, keys)
     }
@@ -126,7 +130,7 @@ impl<I: Index> Index for DryRun<I> {
             let name = Name(["lastname", "firstname", "middlename"].map(|known| text(known).into()));
             let name = Some(name);
             let (link, path) = (link(table).map_or_else(String::new, text), text("path"));
-            let row = Existing { key: spelled, identity: identity.clone(), link, path, name, shown: Vec::new() };
+            let row = Existing { key: spelled, identity: identity.clone(), link, path, name, ..Existing::default() };
             let begun = self.begun.iter_mut();
             begun.for_each(|begun| begun.inserted.push((table, identity.as_str().into())));
             self.inserted[table as usize].insert(identity.into(), row);

@@ -4,6 +4,7 @@
 //! the end it describes the best of all, whatever order they came in.
 
 use std::cmp::{Ordering, Reverse};
+use std::path::PathBuf;
 
 use super::entry::StoredFile;
 
@@ -34,6 +35,9 @@ impl Choice {
 pub trait Archive: Send + Sync {
     /// The file of a path in the index, if it is there.
     fn stored(&self, path: &str) -> Option<StoredFile>;
+
+    /// The path by which this system knows a path in the index, whether there is a file or not.
+    fn local_path(&self, path: &str) -> Option<PathBuf>;
 
     /// Whether two paths in the index name one file.
     fn are_one(&self, path: &str, other: &str) -> bool;

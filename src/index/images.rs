@@ -1,12 +1,23 @@
 //! Images whose row is there: filled, refreshed, led to another file, or left as they are.
 
 use super::batch::Writer;
+use super::columns::Source;
 use super::existing::{self, FACTS, Mode};
 use super::fold::is_empty;
 use super::lookup::Batch;
 use super::outcome::Outcome;
 use super::{Change, Derived, Entry, Existing, Expected, Failure, Look, RowUpdate, Show, Tables, Value, View};
-use crate::dicom::{Level, Table};
+use crate::dicom::{Instance, Level, Table};
+
+/// What of the row of an image follows when the row is pointed to another file.
+enum Pointing {
+    /// All that files say.
+    Whole,
+    /// The path and the facts of the stored file.
+    Facts,
+    /// All but what was edited since an earlier run wrote this instance.
+    Own(Box<Instance>),
+}
 
 /// How often a row is looked at again that another writer keeps changing.
 const TRIES: u32 = 10;
@@ -26,20 +37,33 @@ impl Writer {
                 None if !is_inserted => self.misnamed(batch, &members, &row)?,
                 own => own,
             };
+            let is_of_another = own.is_none() && !is_inserted && !is_corrected;
+            let of_earlier_run = is_of_another.then(|| self.indexed_instance(&row)).flatten();
             if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
                 let outcome = self.update_image(batch, own, &row)?;
                 // A file that is read once more in a run that is continued was inserted by it.
                 batch.outcomes[own] = if is_inserted { Outcome::Inserted } else { outcome };
                 if is_inserted && members[0] != own {
-                    self.contend(batch, members[0], row, is_inserted)?;
+                    self.contend(batch, members[0], row, Pointing::Whole)?;
                 }
             } else if is_inserted || is_corrected {
-                self.contend(batch, members[0], row, is_inserted)?;
+                let pointing = if is_inserted { Pointing::Whole } else { Pointing::Facts };
+                self.contend(batch, members[0], row, pointing)?;
+            } else if let Some(instance) = of_earlier_run {
+                self.contend(batch, members[0], row, Pointing::Own(Box::new(instance)))?;
             } else if row.path.is_empty() || self.policy.archive.is_stale(&row.path, key) {
                 self.correct(batch, members[0], &row)?;
             }
         }
         Ok(())
+    }
+
+    /// The instance in the file that a row names, if an earlier run inserted the row for this file.
+    fn indexed_instance(&self, row: &Existing) -> Option<Instance> {
+        let file = self.policy.archive.local_path(&row.path)?;
+        let mut instance = self.recorder.as_ref()?.indexed_instance(&file, &row.key)?;
+        self.index.tables().fit(&mut instance).ok()?;
+        Some(instance)
     }
 
     /// The row names this file.
@@ -110,7 +134,13 @@ impl Writer {
     }
 
     /// The row of an instance, which this run has inserted or led to a file, and another file of it: the better stays.
-    fn contend(&mut self, batch: &mut Batch<'_>, member: usize, row: Existing, whole: bool) -> Result<(), Failure> {
+    fn contend(
+        &mut self,
+        batch: &mut Batch<'_>,
+        member: usize,
+        row: Existing,
+        pointing: Pointing,
+    ) -> Result<(), Failure> {
         let entry = &batch.entries[member];
         let mut row = row;
         for _ in 0..TRIES {
@@ -123,7 +153,11 @@ impl Writer {
                 return Ok(());
             }
             let tables = self.index.tables();
-            let changes = lead(&tables, entry, whole);
+            let changes = match &pointing {
+                Pointing::Own(instance) => self.own_changes(&tables, entry, instance, &row)?,
+                Pointing::Whole => lead(&tables, entry, true),
+                Pointing::Facts => lead(&tables, entry, false),
+            };
             let (key, path) = (row.key.as_str(), Some(row.path.as_str()));
             let update = RowUpdate {
                 table: Table::Image,
@@ -143,7 +177,8 @@ impl Writer {
                     true => Outcome::Updated { corrected: Some(row.path) },
                     false => Outcome::Duplicate { loser: Some(row.path) },
                 };
-                let series = if whole { entry.key(Level::Series).into() } else { row.link.as_str().into() };
+                let is_linked = !matches!(pointing, Pointing::Facts);
+                let series = if is_linked { entry.key(Level::Series).into() } else { row.link.as_str().into() };
                 batch.opened_series.extend([series, row.link.into()]);
                 return Ok(());
             }
@@ -155,6 +190,27 @@ impl Writer {
             }
         }
         Err(Failure::Busy("the row of an image keeps changing".into()))
+    }
+
+    /// The changes that point a row of an earlier run to another file. Values that were edited since stay.
+    fn own_changes<'e>(
+        &mut self,
+        tables: &'e Tables,
+        entry: &'e Entry,
+        indexed: &Instance,
+        row: &Existing,
+    ) -> Result<Vec<Change<'e>>, Failure> {
+        let look = Look { view: View::Now, show: Show::Values };
+        let Some(row) = self.index.find(Table::Image, &[&row.key], look)?.pop() else { return Ok(Vec::new()) };
+        let is_own = |change: &Change<'_>| match change.column.source {
+            Source::Attribute(n) if !FACTS.contains(&change.column.known) => {
+                let written = change.column.blank(indexed.get(n));
+                change.column.shows(row.text_of(tables, Table::Image, change.column), written)
+            }
+            _ => true,
+        };
+        let changes = lead(tables, entry, true);
+        Ok(changes.into_iter().filter(is_own).collect())
     }
 
     /// The row of an instance that was there before names a file that is not there, or is of another instance.
@@ -179,7 +235,7 @@ impl Writer {
         // Another writer was faster, and may have chosen a worse file.
         let look = Look { view: View::Now, show: Show::Nothing };
         match self.index.find(Table::Image, &[&row.key], look)?.pop() {
-            Some(now) if now.path != row.path => self.contend(batch, member, now, false),
+            Some(now) if now.path != row.path => self.contend(batch, member, now, Pointing::Facts),
             _ => Ok(()),
         }
     }

@@ -13,6 +13,8 @@ use super::few::Few;
 use super::fold::{Fold, Shape};
 use super::hashes::Hashes;
 use super::names::Name;
+use super::row_history::RowHistory;
+use super::settlement::OwnValues;
 use super::{Entry, Existing, Failure, LEVELS, Tables, order};
 use crate::dicom::Level;
 
@@ -65,8 +67,8 @@ pub struct Rows {
 /// A row, and what its instances say.
 #[derive(Default)]
 pub struct Row {
-    /// The values that this run inserted it with; `None` if it was there before.
-    pub written: Option<Arc<[u8]>>,
+    /// What tells which values of the row are this program's; `None` if another program has inserted the row.
+    pub own: Option<OwnValues>,
     pub fold: Fold,
 }
 
@@ -75,6 +77,10 @@ pub struct Patient {
     /// The ID as it stands in the row.
     pub id: Arc<str>,
     pub ours: bool,
+    /// What the ledger has of the row, if an earlier run inserted it.
+    pub history: Option<Arc<RowHistory>>,
+    /// A study of the patient was unfinished when the row was found.
+    pub is_unfinished: bool,
     /// The name in the row: as it was there, if there was one, or as it was inserted.
     pub name: Option<Arc<Name>>,
     /// All spellings of the ID in files, each with the smallest Study Instance UID.
@@ -92,6 +98,8 @@ pub struct Study {
     pub received: Box<str>,
     /// Series were inserted below.
     pub open: bool,
+    /// The row was unfinished when it was found.
+    pub is_unfinished: bool,
     /// The PACS has edited it, or is about to.
     pub edited: bool,
     /// Files name another patient.
@@ -112,12 +120,35 @@ pub struct Series {
 }
 
 impl Row {
+    /// This program inserted the row, in this run or an earlier one.
     pub fn is_ours(&self) -> bool {
-        self.written.is_some()
+        self.own.is_some()
+    }
+
+    pub fn is_of_this_run(&self) -> bool {
+        self.written().is_some()
+    }
+
+    /// The values that this run inserted the row with.
+    pub fn written(&self) -> Option<&Arc<[u8]>> {
+        match &self.own {
+            Some(OwnValues::ThisRun(written)) => Some(written),
+            _ => None,
+        }
+    }
+
+    /// A row that was there.
+    fn found(row: &Existing) -> Self {
+        let own = |history: &Arc<RowHistory>| OwnValues::EarlierRun { history: history.clone(), is_unfinished: false };
+        Row { own: row.history.as_ref().map(own), ..Row::default() }
     }
 
     fn add(&mut self, shape: &Shape, entry: &Entry, order: &[u8], scratch: &mut Vec<u8>) {
-        self.fold.add_entry(shape, entry, order, scratch, self.written.as_ref());
+        let written = match &self.own {
+            Some(OwnValues::ThisRun(written)) => Some(written),
+            _ => None,
+        };
+        self.fold.add_entry(shape, entry, order, scratch, written);
     }
 }
 
@@ -145,6 +176,17 @@ impl Rows {
             Level::Patient => self.patients.get(key).map(|patient| patient.ours),
             Level::Study => self.studies.get(key).map(|study| study.row.is_ours()),
             Level::Series => self.series.get(key).map(|series| series.row.is_ours()),
+            Level::Instance => Some(self.inserted.contains(hash(key))),
+        };
+        known.unwrap_or(false) || (level != Level::Instance && self.claims[level as usize].contains_key(key))
+    }
+
+    /// A row was inserted by this run, and not by an earlier one or another program.
+    pub fn is_of_this_run(&self, level: Level, key: &str) -> bool {
+        let known = match level {
+            Level::Patient => self.patients.get(key).map(|patient| patient.ours && patient.history.is_none()),
+            Level::Study => self.studies.get(key).map(|study| study.row.is_of_this_run()),
+            Level::Series => self.series.get(key).map(|series| series.row.is_of_this_run()),
             Level::Instance => Some(self.inserted.contains(hash(key))),
         };
         known.unwrap_or(false) || (level != Level::Instance && self.claims[level as usize].contains_key(key))
@@ -259,15 +301,25 @@ impl Rows {
             Level::Patient => {
                 let (key, id) = (self.patient_key(identity, &row.key), self.patient_id(&row.key));
                 let name = row.name.clone().map(Arc::new);
-                self.patients.entry(key).or_insert_with(|| Patient { id, name, ..Patient::default() });
+                let (history, ours) = (row.history.clone(), row.history.is_some());
+                let is_unfinished = row.is_unfinished;
+                let patient = || Patient { id, name, ours, history, is_unfinished, ..Patient::default() };
+                self.patients.entry(key).or_insert_with(patient);
             }
             Level::Study => {
                 let patient = self.patient_id(&row.link);
-                self.studies.entry(identity.into()).or_insert_with(|| Study { patient, ..Study::default() });
+                let (of_row, is_unfinished) = (Row::found(row), row.is_unfinished);
+                let study = || Study { row: of_row, patient, is_unfinished, ..Study::default() };
+                self.studies.entry(identity.into()).or_insert_with(study);
             }
             Level::Series => {
                 let study = self.study_key(&row.link);
-                self.series.entry(identity.into()).or_insert_with(|| Series { study, ..Series::default() });
+                let of_row = Row::found(row);
+                self.series.entry(identity.into()).or_insert_with(|| Series {
+                    row: of_row,
+                    study,
+                    ..Series::default()
+                });
             }
             Level::Instance => {}
         }
@@ -277,26 +329,26 @@ impl Rows {
     pub fn inserted(&mut self, level: Level, identity: &str, entry: &Entry, id: &str) {
         let packed = &mut self.scratch.1;
         self.shapes[level as usize].pack(entry, packed);
-        let written = Some(Arc::from(packed.as_slice()));
+        let own = Some(OwnValues::ThisRun(Arc::from(packed.as_slice())));
         match level {
             Level::Patient => {
                 let (key, id) = (self.patient_key(identity, id), self.patient_id(id));
                 let patient = self.patients.entry(key).or_default();
                 let name = Arc::new(entry.patient_name());
-                patient.named.entry(name.clone()).written = written;
+                patient.named.entry(name.clone()).own = own;
                 (patient.ours, patient.id, patient.name) = (true, id, Some(name));
             }
             Level::Study => {
                 let patient = self.patient_id(id);
                 let study = self.studies.entry(identity.into()).or_default();
-                study.row.written = written;
+                study.row.own = own;
                 (study.patient, study.received, study.open) = (patient, entry.received().into(), true);
             }
             Level::Series => {
                 let key = self.study_key(entry.key(Level::Study));
                 self.studies.get_mut(&key).into_iter().for_each(|study| study.open = true);
                 let series = self.series.entry(identity.into()).or_default();
-                series.row.written = written;
+                series.row.own = own;
                 (series.study, series.open) = (key, true);
             }
             Level::Instance => {}

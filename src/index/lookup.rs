@@ -27,6 +27,8 @@ pub struct Batch<'a> {
     /// Image rows that were there.
     pub there: HashMap<Box<str>, Existing>,
     pub reach: Vec<Reach>,
+    /// Of each entry whether this program has inserted the row of its instance in an earlier run.
+    pub are_own_images: Vec<bool>,
     /// The ID in the row of the patient that an entry reaches, where it is another than the file's.
     patients: Vec<Option<Box<str>>>,
     /// Rows above the images that this batch found or inserted.
@@ -57,6 +59,14 @@ impl RowOf {
         }
     }
 
+    /// The link of a row that this program has not inserted.
+    fn foreign_link(&self) -> Option<&str> {
+        match self {
+            RowOf::There(row) if row.history.is_none() => Some(&row.link),
+            _ => None,
+        }
+    }
+
     /// It was inserted as this entry says.
     pub fn is_told_by(&self, entry: usize) -> bool {
         matches!(self, RowOf::Inserted { member, .. } if *member == entry)
@@ -74,6 +84,7 @@ impl<'a> Batch<'a> {
             files: files.into_iter().map(|(_, n)| n).collect(),
             there: HashMap::default(),
             reach: vec![Reach::default(); entries.len()],
+            are_own_images: vec![false; entries.len()],
             patients: vec![None; entries.len()],
             rows: Default::default(),
             outcomes: vec![Outcome::Duplicate { loser: None }; entries.len()],
@@ -217,7 +228,8 @@ impl Writer {
         let wanted = batch.wanted(level, &self.known);
         let keys: Vec<&str> = wanted.values().map(|members| batch.key(level, members[0])).collect();
         let found = self.index.find(level.table(), &keys, Look { view: View::Begun, show: Show::Nothing })?;
-        let found = Vec::from_iter(found.into_iter().filter(|row| !self.is_left(level.table(), &row.key)));
+        let mut found = Vec::from_iter(found.into_iter().filter(|row| !self.is_left(level.table(), &row.key)));
+        self.learn_histories(level, &mut found)?;
         if level == Level::Study && self.policy.mode == Mode::Refresh {
             let keys: Vec<&str> = found.iter().map(|row| row.key.as_str()).collect();
             batch.edited.extend(self.index.edited(Level::Study, &keys)?);
@@ -230,9 +242,9 @@ impl Writer {
 
     fn reach_series(&self, batch: &mut Batch<'_>) {
         let known = self.known.lock();
-        for (entry, reach) in batch.entries.iter().zip(&mut batch.reach) {
+        for ((entry, reach), is_own) in batch.entries.iter().zip(&mut batch.reach).zip(&batch.are_own_images) {
             let key = entry.key(Level::Instance);
-            let row = batch.there.get(key).filter(|_| !known.is_ours(Level::Instance, key));
+            let row = batch.there.get(key).filter(|_| !is_own && !known.is_ours(Level::Instance, key));
             reach.series = row.is_none_or(|row| row.link == entry.link(Level::Instance));
         }
     }
@@ -243,7 +255,7 @@ impl Writer {
             let key = entry.key(Level::Series);
             let link = match known.series.get(key) {
                 Some(series) => Some(&*series.study),
-                None => batch.rows[Level::Series as usize].get(key).and_then(RowOf::link),
+                None => batch.rows[Level::Series as usize].get(key).and_then(RowOf::foreign_link),
             };
             let link = link.filter(|_| !known.is_ours(Level::Series, key));
             reach.study = link.is_none_or(|link| link == entry.link(Level::Series));
@@ -264,7 +276,7 @@ impl Writer {
             let key = entry.key(Level::Study);
             let link = match known.studies.get(key) {
                 Some(study) => Some(&*study.patient),
-                None => batch.rows[Level::Study as usize].get(key).and_then(RowOf::link),
+                None => batch.rows[Level::Study as usize].get(key).and_then(RowOf::foreign_link),
             };
             let id = entry.key(Level::Patient);
             let patient = match link.filter(|_| !known.is_ours(Level::Study, key)) {

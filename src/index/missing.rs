@@ -42,7 +42,7 @@ impl<'a> NewRow<'a> {
         NewRow { entry, identity: entry.key(Level::Instance), patient: entry.key(Level::Patient) }
     }
 
-    fn value(&self, column: &Column) -> Value<'a> {
+    pub fn value(&self, column: &Column) -> Value<'a> {
         const ORIGID: Source = Source::Attribute(position(Table::Patient, "origid"));
         const PATIENTID: Source = Source::Attribute(IDENTITY[0]);
         column.blank(match column.source {

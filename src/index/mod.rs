@@ -17,6 +17,7 @@ mod companions;
 mod connect;
 mod connect_error;
 mod connection;
+mod corrections;
 pub mod dry_run;
 pub mod duplicates;
 pub mod entry;
@@ -25,8 +26,9 @@ mod few;
 pub mod fitting;
 mod fold;
 pub mod galera;
+mod gather;
 mod gone;
-mod hashes;
+pub mod hashes;
 mod identity;
 mod images;
 pub mod init;
@@ -45,6 +47,7 @@ mod mysql_url;
 pub mod names;
 mod order;
 pub mod outcome;
+mod own_rows;
 pub mod pacsone;
 pub mod path_sample;
 pub mod patience;
@@ -54,6 +57,7 @@ pub mod recorder;
 mod repertoire;
 pub mod replay;
 pub mod replica;
+pub mod row_history;
 mod run_lock;
 pub mod server;
 mod session;
@@ -125,6 +129,12 @@ pub struct Existing {
     pub link: String,
     /// Of an image, the path that it holds.
     pub path: String,
+    /// The derived column of a study or series is NULL: its final values are not written yet.
+    #[serde(skip)]
+    pub is_unfinished: bool,
+    /// What the ledger has of the row, if this program has inserted it in an earlier run.
+    #[serde(skip)]
+    pub history: Option<Arc<row_history::RowHistory>>,
     /// Last, first and middle name of a patient; `None` if all are NULL.
     pub name: Option<names::Name>,
     /// What stands in the columns that may be filled or refreshed, in the order of [`columns::WrittenTable::fed`], if it
@@ -144,6 +154,16 @@ pub struct ImageRow {
     /// Its patient is there as well. A study that waits for the closing step may name one who is not.
     pub has_patient: bool,
     /// The series or the study of the image is unfinished: its derived column is NULL.
+    pub is_unfinished: bool,
+}
+
+/// A study, by its link to a patient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkedStudy {
+    /// The Patient ID, as the study spells it.
+    pub patient: String,
+    pub study: String,
+    /// `study.modalities` is NULL.
     pub is_unfinished: bool,
 }
 
@@ -238,6 +258,9 @@ pub trait Index {
 
     /// The patients whose ID is one of these with a suffix in brackets.
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure>;
+
+    /// The studies that are linked to these patients.
+    fn studies_of(&mut self, patient_ids: &[&str]) -> Result<Vec<LinkedStudy>, Failure>;
 
     /// Those of these studies that the PACS, or a person through it, has edited or is about to; or those of these
     /// patients that have such a study.

@@ -1,9 +1,14 @@
 //! Who writes down what a batch does, so that a run that was killed can be continued as if it had not been, and what is
 //! written down of a file, so that it need not be read again.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use super::outcome::Attempt;
+use super::row_history::{IntendedRows, RowHistory};
 use super::{Entry, Failure};
 use crate::archive::FileState;
+use crate::dicom::{Instance, Table};
 
 /// What reading a file gave, as it is kept, and what the file was then.
 #[derive(Clone, Debug)]
@@ -18,11 +23,22 @@ pub trait Recorder: Send + Sync {
     /// The transaction of this writer is about to be committed. It takes the place of one that was not.
     fn intends(&self, writer: u32, entries: &[Entry], attempt: &Attempt);
 
+    /// Records the values of rows that this attempt at a transaction is about to commit. The last attempt is the one that
+    /// succeeds.
+    fn intend_rows(&self, writer: u32, attempt: u32, rows: &[IntendedRows]);
     /// Writes what was recorded so far to disk. Nothing may be committed that is not recorded there.
     fn make_durable(&self) -> Result<(), Failure>;
 
     /// It is.
     fn is_committed(&self, writer: u32);
+
+    /// What the ledger has of rows of a table, in the order of their keys. `None` for a row that this program has never
+    /// inserted.
+    fn histories(&self, table: Table, keys: &[&str]) -> Result<Vec<Option<Arc<RowHistory>>>, Failure>;
+
+    /// The instance in a file for which an earlier run inserted the row of the instance, or to which that run pointed a row
+    /// of its own.
+    fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<Instance>;
 
     /// Whether an earlier run recorded that the row of an entry's instance names the file of the entry by this path.
     fn was_named(&self, entry: &Entry, stored: &str) -> bool;

@@ -11,6 +11,7 @@ use super::batch::Writer;
 use super::fold::{Fold, IDENTITY, is_empty};
 use super::known::{PARENTS, Patient, Rows, Study};
 use super::names::{self, Conflicts, Name};
+use super::row_history::RowHistory;
 use super::{Failure, Value, link, table};
 use crate::dicom::attributes::{ATTRIBUTES, position};
 use crate::dicom::{Level, Table};
@@ -37,10 +38,19 @@ pub struct PatientRow {
     pub is_renamed: bool,
 }
 
+/// What tells which values of a row are this program's.
+#[derive(Clone)]
+pub enum OwnValues {
+    /// The values that this run inserted the row with.
+    ThisRun(Arc<[u8]>),
+    /// What the ledger has of the row. A patient is unfinished while a study of it is.
+    EarlierRun { history: Arc<RowHistory>, is_unfinished: bool },
+}
+
 pub enum State {
-    /// This run inserted it with these values; its ID may have been spelled otherwise.
+    /// This program inserted it; its ID may have been spelled otherwise.
     Ours {
-        written: Arc<[u8]>,
+        values: OwnValues,
         spelled: Arc<str>,
     },
     There,
@@ -156,7 +166,8 @@ impl<'r> ByPatient<'r> {
         self.0.chunk_by(|a, b| a.0 == b.0).map(|studies| studies[0].0)
     }
 
-    fn about<'v>(&self, identity: &str, rows: &'r Rows, variants: &'v Variants) -> About<'v>
+    /// Studies of earlier runs stay with a patient whose name this program may not change.
+    fn about<'v>(&self, identity: &str, patient: &Patient, rows: &'r Rows, variants: &'v Variants) -> About<'v>
     where
         'r: 'v,
     {
@@ -165,7 +176,7 @@ impl<'r> ByPatient<'r> {
         for (_, key) in self.0[from..].iter().take_while(|(other, _)| *other == identity) {
             let study = &rows.studies[*key];
             let (_, name) = who(study);
-            match study.row.is_ours() {
+            match study.row.is_of_this_run() || patient.ours && study.row.is_ours() {
                 true => drop(bearers.entry(name).or_default().insert(*key)),
                 false => drop(linked.insert(name)),
             }
@@ -213,9 +224,12 @@ impl Writer {
         let patients = take(&mut rows.patients);
         let studies = ByPatient::of(rows);
         let variants = self.patiently(|writer| writer.variants(&patients, &studies))?;
+        let shared = self.patiently(|writer| writer.shared_patients(&patients, rows))?;
         let mut decided = Decided { findings: rows_that_disagree(rows), ..Decided::default() };
-        for (identity, patient) in patients {
-            self.settle_patient(patient, &studies.about(&identity, rows, &variants), rows, &mut decided);
+        for (identity, mut patient) in patients {
+            patient.ours &= !shared.contains(&*identity);
+            let about = studies.about(&identity, &patient, rows, &variants);
+            self.settle_patient(patient, &about, rows, &mut decided);
         }
         Ok(decided)
     }
@@ -286,8 +300,10 @@ impl Writer {
             let detail = "its Patient ID is spelled otherwise in the index, which takes the spellings for one";
             decided.find("patient-id-spelling", study, detail);
         }
-        let state = match patient.named.iter().find_map(|(_, row)| row.written.clone()) {
-            Some(written) if patient.ours => State::Ours { written, spelled: patient.id },
+        let written = || patient.named.iter().find_map(|(_, row)| row.written().cloned()).map(OwnValues::ThisRun);
+        let of_earlier_run = |history| OwnValues::EarlierRun { history, is_unfinished: patient.is_unfinished };
+        let state = match patient.history.clone().map(of_earlier_run).or_else(written) {
+            Some(values) if patient.ours => State::Ours { values, spelled: patient.id },
             _ => State::There,
         };
         decided.patients.push(PatientRow { id, state, fold: base, is_renamed });

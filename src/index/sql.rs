@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::columns::WrittenTable;
 use super::statements::{self, Dialect};
 use super::{
-    Derive, Derived, Existing, Expected, Failure, ImageRow, Index, Look, RowUpdate, Show, Tables, Value, link,
-    names::Name, stored_column::StoredColumn,
+    Derive, Derived, Existing, Expected, Failure, ImageRow, Index, LinkedStudy, Look, RowUpdate, Show, Tables, Value,
+    link, names::Name, stored_column::StoredColumn,
 };
 use crate::dicom::{Level, Table};
 
@@ -84,6 +85,7 @@ enum Verb {
     RowsAfter,
     Identities,
     Variants,
+    StudiesOf,
     Edited,
     Modalities(Derive),
     SetModalities,
@@ -117,6 +119,7 @@ impl<D: Database> SqlIndex<D> {
             Verb::RowsAfter => statements::rows_after(tables, dialect, count),
             Verb::Identities => statements::identities(dialect, count),
             Verb::Variants => statements::variants(tables, dialect, count),
+            Verb::StudiesOf => statements::studies_of(tables, count),
             Verb::Edited => statements::edited(tables, level, count),
             Verb::Modalities(which) => statements::modalities(tables, which, count),
             Verb::SetModalities => statements::set_derived(tables, Level::Study, count),
@@ -212,8 +215,8 @@ impl<D: Database> Index for SqlIndex<D> {
 
     fn find(&mut self, table: Table, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure> {
         let rows = self.over_keys(Verb::Find(look), table, keys)?;
-        let fed = self.tables.of(table).fed().count();
-        Ok(rows.into_iter().map(|row| read(table, look.show, fed, row)).collect())
+        let tables = Arc::clone(&self.tables);
+        Ok(rows.into_iter().map(|row| read(tables.of(table), table, look.show, row)).collect())
     }
 
     fn ask(&mut self, sql: &str, values: &[&str]) -> Result<Rows, Failure> {
@@ -259,9 +262,19 @@ impl<D: Database> Index for SqlIndex<D> {
             let prefixes: Vec<String> = part.iter().map(|id| statements::escape_like(id) + "[%").collect();
             let values: Vec<Value> = filled(&prefixes, size).collect();
             let rows = self.database.fetch_with(&sql, &values, Keep::Prepared)?;
-            variants.extend(rows.into_iter().map(|row| read(Table::Patient, Show::Nothing, 0, row)));
+            let patients = self.tables.of(Table::Patient);
+            variants.extend(rows.into_iter().map(|row| read(patients, Table::Patient, Show::Nothing, row)));
         }
         Ok(variants)
+    }
+
+    fn studies_of(&mut self, patient_ids: &[&str]) -> Result<Vec<LinkedStudy>, Failure> {
+        let rows = self.over_keys(Verb::StudiesOf, Level::Study, patient_ids)?;
+        let study = |row: Vec<Option<String>>| {
+            let [patient, study, unfinished] = <[Option<String>; 3]>::try_from(row).unwrap_or_default();
+            Some(LinkedStudy { patient: patient?, study: study?, is_unfinished: unfinished.is_some() })
+        };
+        Ok(rows.into_iter().filter_map(study).collect())
     }
 
     fn edited(&mut self, level: Level, keys: &[&str]) -> Result<Vec<String>, Failure> {
@@ -371,7 +384,7 @@ fn filled<T: AsRef<str>>(texts: &[T], size: usize) -> impl Iterator<Item = Value
 }
 
 /// A row as [`statements::find`] lists it.
-fn read(table: Table, show: Show, fed: usize, row: Vec<Option<String>>) -> Existing {
+fn read(of: &WrittenTable, table: Table, show: Show, row: Vec<Option<String>>) -> Existing {
     let mut row = row.into_iter();
     let next = |row: &mut std::vec::IntoIter<Option<String>>| row.next().flatten().unwrap_or_default();
     let mut existing = Existing { key: next(&mut row), ..Existing::default() };
@@ -387,13 +400,16 @@ fn read(table: Table, show: Show, fed: usize, row: Vec<Option<String>>) -> Exist
     } else if link(table).is_some() {
         existing.link = next(&mut row);
     }
+    if of.derived.as_ref().is_some_and(|column| column.nullable) {
+        existing.is_unfinished = row.next().flatten().is_some();
+    }
     if table == Table::Image {
         existing.path = next(&mut row);
     }
     existing.shown = match show {
         Show::Nothing => Vec::new(),
         Show::Nulls => next(&mut row).bytes().map(|bit| (bit == b'0').then(String::new)).collect(),
-        Show::Values => row.take(fed).collect(),
+        Show::Values => row.take(of.fed().count()).collect(),
     };
     existing
 }

@@ -89,6 +89,9 @@ fn select(tables: &Tables, dialect: &Dialect, table: Table) -> String {
         _ if table.level() == Level::Patient => write!(sql, ", {}", dialect.identity_of_value.replace('?', &key)),
         _ => link(table).map_or(Ok(()), |link| write!(sql, ", `{}`", of.name(link))),
     };
+    if let Some(column) = of.derived.as_ref().filter(|column| column.nullable) {
+        let _ = write!(sql, ", CASE WHEN `{}` IS NULL THEN '1' ELSE NULL END", column.name);
+    }
     if table == Table::Image {
         let _ = write!(sql, ", `{}`", of.name("path"));
     }
@@ -132,6 +135,17 @@ pub fn variants(tables: &Tables, dialect: &Dialect, count: usize) -> String {
     let key = tables.key(Level::Patient);
     let like = vec![format!("`{key}` LIKE ? ESCAPE '|'"); count].join(" OR ");
     format!("{} FROM `patient` WHERE {like} ORDER BY `{key}` DESC", select(tables, dialect, Table::Patient))
+}
+
+/// Studies by the patients that they are linked to.
+pub fn studies_of(tables: &Tables, count: usize) -> String {
+    let study = tables.of(Level::Study);
+    let (patient, key) = (study.name("patientid"), tables.key(Level::Study));
+    let unfinished = match study.derived.as_ref().filter(|column| column.nullable) {
+        Some(column) => format!("CASE WHEN `{}` IS NULL THEN '1' ELSE NULL END", column.name),
+        None => "NULL".to_owned(),
+    };
+    format!("SELECT `{patient}`, `{key}`, {unfinished} FROM `study` WHERE `{patient}` IN ({})", marks(count))
 }
 
 pub fn escape_like(text: &str) -> String {

@@ -62,6 +62,7 @@ impl Writer {
         self.collisions = 0;
         loop {
             // Of an attempt that failed.
+            self.attempts += 1;
             self.refused.truncate(refused);
             self.pending.iter_mut().for_each(|pending| pending.lines.clear());
             let tried = self.index.take_tried();

@@ -3,14 +3,16 @@
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::log::{Frame, Kind, Log};
 use super::record::{BLOCK_HEAD, PER_BLOCK, Record, decode, encode, put_block, records, take_block, take_length};
 use super::states::{self, Fate, SIZE, State};
-use super::{Cursors, Journal};
-use crate::dicom::Level;
+use super::{Cursors, Journal, Topic, rows};
+use crate::dicom::{Instance, Level, Table};
 use crate::index::outcome::{Attempt, Outcome};
 use crate::index::recorder::{FileRecord, Recorder};
+use crate::index::row_history::{IntendedRows, RowHistory};
 use crate::index::{Entry, Failure};
 
 /// A batch as it was written.
@@ -32,7 +34,14 @@ impl Recorder for Journal {
         };
         let states = entries.iter().zip(attempt.row_paths(entries)).enumerate().map(state).collect();
         let records: Vec<&[u8]> = entries.iter().map(|entry| entry.record.bytes.as_slice()).collect();
-        self.append_batch(writer, states, &records, attempt);
+        self.write_again(entries.iter().map(|entry| entry.file.path.as_path()));
+        let at = self.append_batch(writer, states, &records, attempt);
+        let topics = |(n, entry): (usize, &Entry)| topics_of(&entry.instance, attempt.reach[n].patient.as_deref());
+        self.append_groups(at, entries.iter().enumerate().map(topics));
+    }
+
+    fn intend_rows(&self, writer: u32, attempt: u32, rows: &[IntendedRows]) {
+        self.append_rows(writer, attempt, rows);
     }
 
     fn make_durable(&self) -> Result<(), Failure> {
@@ -41,6 +50,17 @@ impl Recorder for Journal {
 
     fn is_committed(&self, writer: u32) {
         self.log.append(Kind::Committed, &writer.to_le_bytes());
+    }
+
+    fn histories(&self, table: Table, keys: &[&str]) -> Result<Vec<Option<Arc<RowHistory>>>, Failure> {
+        self.histories_of(table, keys).map_err(|error| rows::unreadable(self, &error))
+    }
+
+    fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<Instance> {
+        let mut cursors = Cursors::default();
+        let state = self.state(file, &mut cursors).filter(|state| matches!(state.fate, Fate::Inserted | Fate::Won));
+        let record = state.and_then(|state| self.record(&state, file, &mut cursors));
+        record.and_then(Record::into_instance).filter(|instance| instance.sop_instance_uid() == sop_instance_uid)
     }
 
     fn was_named(&self, entry: &Entry, stored: &str) -> bool {
@@ -59,7 +79,12 @@ impl Journal {
         let records: Vec<Vec<u8>> = kept.iter().map(|n| batch.records[*n].encode()).collect();
         let state = |(n, kept): (usize, &usize)| State { fate: fate(attempt, n), ..batch.states[*kept] };
         let states = kept.iter().enumerate().map(state).collect();
-        self.append_batch(batch.writer, states, &records, attempt);
+        let blocks = self.append_batch(batch.writer, states, &records, attempt);
+        let topics = |(n, kept): (usize, &usize)| {
+            let identity = attempt.reach[n].patient.as_deref();
+            batch.records[*kept].instance().map_or([0; 3], |instance| topics_of(instance, identity))
+        };
+        self.append_groups(blocks, kept.iter().enumerate().map(topics));
         self.is_committed(batch.writer);
     }
 
@@ -73,12 +98,33 @@ impl Journal {
         batch.states.iter().zip(&batch.records).map(is_last).collect()
     }
 
-    fn append_batch(&self, writer: u32, states: Vec<State>, records: &[impl AsRef<[u8]>], attempt: &Attempt) {
+    /// Returns the places of the blocks of records.
+    fn append_batch(
+        &self,
+        writer: u32,
+        states: Vec<State>,
+        records: &[impl AsRef<[u8]>],
+        attempt: &Attempt,
+    ) -> Vec<u64> {
         let mut payload = Vec::with_capacity(128 * 1024);
         payload.extend(writer.to_le_bytes());
-        put_files(states, records, &mut payload);
+        let blocks = put_files(states, records, &mut payload);
         put_block(&encode(attempt), &mut payload);
-        self.log.append(Kind::Batch, &payload);
+        let at = self.log.append(Kind::Batch, &payload);
+        blocks.into_iter().map(|block| at + block).collect()
+    }
+
+    /// Records which blocks belong to which groups. `topics` are the hashes of the groups of each record.
+    pub(super) fn append_groups(&self, blocks: Vec<u64>, topics: impl Iterator<Item = [u64; 3]>) {
+        let mut groups: Vec<(u64, u64)> =
+            topics.enumerate().flat_map(|(n, topics)| topics.map(|topic| (topic, blocks[n / PER_BLOCK]))).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        self.append_group_list(&groups);
+    }
+
+    pub(super) fn append_group_list(&self, groups: &[(u64, u64)]) {
+        self.log.append(Kind::Groups, &group_bytes(groups));
     }
 
     /// Files without an entry.
@@ -86,6 +132,7 @@ impl Journal {
         if files.is_empty() {
             return;
         }
+        self.write_again(files.iter().map(|(path, _)| *path));
         let mut payload = Vec::new();
         let states = files.iter().map(|(path, record)| state(path, record, Fate::NoRow, 0)).collect();
         let records: Vec<&[u8]> = files.iter().map(|(_, record)| record.bytes.as_slice()).collect();
@@ -113,13 +160,36 @@ fn fate(attempt: &Attempt, entry: usize) -> Fate {
     }
 }
 
-/// States say where in the payload the blocks of their records lie.
-pub fn put_files(mut states: Vec<State>, records: &[impl AsRef<[u8]>], payload: &mut Vec<u8>) {
+/// The groups that an instance belongs to. `patient` is the identity of its patient, if the index has said so.
+pub fn topics_of(instance: &Instance, patient: Option<&str>) -> [u64; 3] {
+    [
+        Topic::Patient.hash(patient.unwrap_or(instance.patient_id())),
+        Topic::Study.hash(instance.study_instance_uid()),
+        Topic::Series.hash(instance.series_instance_uid()),
+    ]
+}
+
+/// The groups of blocks as a frame holds them.
+pub fn group_bytes(groups: &[(u64, u64)]) -> Vec<u8> {
+    groups.iter().flat_map(|(topic, block)| [topic.to_le_bytes(), block.to_le_bytes()].concat()).collect()
+}
+
+/// The groups in a frame: the hash of each, and the place of a block of records.
+pub fn groups(log: &Log, frame: &Frame) -> io::Result<Vec<(u64, u64)>> {
+    let payload = log.payload(frame)?;
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
+    Ok(payload.chunks_exact(16).map(|pair| (number(&pair[..8]), number(&pair[8..]))).collect())
+}
+
+/// States say where in the payload the blocks of their records lie. Returns the places of the blocks in the payload.
+pub fn put_files(mut states: Vec<State>, records: &[impl AsRef<[u8]>], payload: &mut Vec<u8>) -> Vec<u64> {
+    let mut blocks = Vec::new();
     payload.extend((states.len() as u32).to_le_bytes());
     let places = payload.len();
     payload.resize(places + states.len() * SIZE, 0);
     let mut block = Vec::new();
     for (states, records) in states.chunks_mut(PER_BLOCK).zip(records.chunks(PER_BLOCK)) {
+        blocks.push(payload.len() as u64);
         for (member, state) in states.iter_mut().enumerate() {
             (state.at, state.member) = (payload.len() as u64, member as u16);
         }
@@ -130,6 +200,7 @@ pub fn put_files(mut states: Vec<State>, records: &[impl AsRef<[u8]>], payload: 
     for (state, place) in states.iter().zip(payload[places..].chunks_mut(SIZE)) {
         place.copy_from_slice(&state.encode());
     }
+    blocks
 }
 
 fn take_states(from: &mut &[u8]) -> io::Result<Vec<State>> {

@@ -8,11 +8,12 @@ use std::path::Path;
 use super::batch::{self, put_files};
 use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind, Log};
-use super::record::{Record, encode};
+use super::record::{PER_BLOCK, Record, encode};
+use super::rows::RowFrameCache;
 use super::run::Noted;
 use super::states::{Fate, SIZE, State};
 use super::{Begun, Journal, LOG, NEW_LOG, meaning};
-use crate::sorted::{Cursor, Table};
+use crate::sorted::{Cursor, Note, Sorter, Table};
 
 /// A log with fewer superseded records is left alone, whatever their share.
 const FEW: u64 = 256;
@@ -39,7 +40,9 @@ impl Journal {
         self.log = new;
         self.left_open.clear();
         (self.states, self.distrusted, self.frames) = (None, 0, self.log.frames(HEAD)?);
+        (self.places, self.row_frames) = (None, RowFrameCache::default());
         self.add_to_states()?;
+        self.add_to_places()?;
         self.append_begun(self.begun.clone());
         Ok(())
     }
@@ -49,34 +52,83 @@ impl Journal {
         let new = Log::open(path, meaning())?;
         new.append(Kind::Begun, &encode(&Begun { settings: self.walk_settings, ..Begun::default() }));
         let (mut states, mut records, mut cursor) = (Vec::new(), Vec::<Vec<u8>>::new(), Cursor::default());
-        let flush = |states: &mut Vec<State>, records: &mut Vec<Vec<u8>>| {
-            if !states.is_empty() {
-                let mut payload = Vec::new();
-                put_files(std::mem::take(states), &std::mem::take(records), &mut payload);
-                new.append(Kind::Kept, &payload);
+        let frames = self.log.frames(HEAD)?;
+        let topics = self.topics_by_block(&frames)?;
+        let mut topic_cursor = Cursor::default();
+        // The blocks that the records of the next frame are from.
+        let mut from = Vec::new();
+        let mut flush = |states: &mut Vec<State>, records: &mut Vec<Vec<u8>>, from: &mut Vec<u64>| {
+            if states.is_empty() {
+                return Ok(());
             }
+            let mut payload = Vec::new();
+            let blocks = put_files(std::mem::take(states), &std::mem::take(records), &mut payload);
+            let at = new.append(Kind::Kept, &payload);
+            let mut groups = Vec::new();
+            for (n, former) in from.drain(..).enumerate() {
+                topics.scan(&former.to_be_bytes(), &mut topic_cursor, |pair| {
+                    let topic = u64::from_be_bytes(pair[8..].try_into().unwrap_or_default());
+                    groups.push((topic, at + blocks[n / PER_BLOCK]));
+                })?;
+            }
+            groups.sort_unstable();
+            groups.dedup();
+            new.append(Kind::Groups, &batch::group_bytes(&groups));
+            io::Result::Ok(())
         };
-        for frame in self.log.frames(HEAD)? {
+        self.copy_rows(&frames, &new)?;
+        for frame in frames {
             for (state, record) in self.files(&frame).unwrap_or_default() {
                 let known = table.find(&state.key, &mut cursor)?.map(|known| State::decode(&known));
                 if known.is_some_and(|known| (known.at, known.member) == (state.at, state.member)) {
                     let fate =
                         if state.at < self.distrusted || self.is_left_open(&state) { Fate::NoRow } else { state.fate };
+                    from.push(state.at);
                     states.push(State { fate, ..state });
                     records.push(record.encode());
                 }
                 if states.len() == PORTION {
-                    flush(&mut states, &mut records);
+                    flush(&mut states, &mut records, &mut from)?;
                 }
             }
         }
-        flush(&mut states, &mut records);
+        flush(&mut states, &mut records, &mut from)?;
         new.append(Kind::Closed, &[]);
         new.sync();
         match new.failure() {
             Some(error) => Err(error),
             None => Ok(new),
         }
+    }
+
+    /// The hashes of the groups that each block belongs to, by the place of the block.
+    fn topics_by_block(&self, frames: &[Frame]) -> io::Result<Table<16>> {
+        let mut sorter = Sorter::new(&self.directory);
+        for frame in frames.iter().filter(|frame| frame.kind == Kind::Groups) {
+            for (topic, block) in batch::groups(&self.log, frame).unwrap_or_default() {
+                let mut pair = [0; 16];
+                pair[..8].copy_from_slice(&block.to_be_bytes());
+                pair[8..].copy_from_slice(&topic.to_be_bytes());
+                sorter.push(pair)?;
+            }
+        }
+        sorter.finish(&[], 16, Note::default(), tempfile::tempfile_in(&self.directory)?)
+    }
+
+    /// Copies the ledger of rows. Each frame becomes the transaction of a writer of its own.
+    fn copy_rows(&self, frames: &[Frame], new: &Log) -> io::Result<()> {
+        let rows = self.commits_of(frames).into_iter().filter(|(frame, _)| frame.kind == Kind::Rows);
+        for (writer, (frame, is_committed)) in rows.enumerate() {
+            // A frame that is damaged is of rows that count as foreign.
+            let Ok(mut payload) = self.log.payload(&frame) else { continue };
+            let writer = (writer as u32).to_le_bytes();
+            payload[..4].copy_from_slice(&writer);
+            new.append(Kind::Rows, &payload);
+            if is_committed {
+                new.append(Kind::Committed, &writer);
+            }
+        }
+        Ok(())
     }
 
     fn files(&self, frame: &Frame) -> io::Result<Vec<(State, Record)>> {

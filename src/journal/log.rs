@@ -53,9 +53,13 @@ pub enum Kind {
     Recalled,
     /// Batches that were committed, and that the index has lost since.
     Lost,
+    /// Values of rows, before their commit.
+    Rows,
+    /// Which blocks of records belong to which patients, studies and series.
+    Groups,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 14] = [
     Kind::Begun,
     Kind::Batch,
     Kind::Committed,
@@ -68,6 +72,8 @@ const KINDS: [Kind; 12] = [
     Kind::Given,
     Kind::Recalled,
     Kind::Lost,
+    Kind::Rows,
+    Kind::Groups,
 ];
 
 impl Kind {
@@ -182,10 +188,12 @@ impl Log {
     }
 
     /// Appends a frame. After the first failure nothing is: a log with a gap would lead a later run astray.
-    pub fn append(&self, kind: Kind, payload: &[u8]) {
+    /// Returns the place of the payload.
+    pub fn append(&self, kind: Kind, payload: &[u8]) -> u64 {
         let mut state = self.lock();
+        let at = state.end + FRAME_HEAD as u64;
         if state.failed.is_some() {
-            return;
+            return at;
         }
         let mut frame = Vec::with_capacity(FRAME_HEAD + payload.len());
         frame.push(kind as u8 + 1);
@@ -200,6 +208,7 @@ impl Log {
                 state.failed = Some(error);
             }
         }
+        at
     }
 
     /// How far it goes.

@@ -16,13 +16,17 @@ pub mod catalogue;
 pub mod claim;
 mod compact;
 mod log;
+mod places;
 pub mod record;
+mod rows;
 mod run;
 mod states;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 pub use batch::Batch;
 use begun::Span;
@@ -30,7 +34,10 @@ pub use begun::{Begun, RunKind};
 pub use catalogue::CatalogueSite;
 pub use claim::{Busy, Owner, StateError, claim};
 use log::{Frame, HEAD, Log};
+pub use places::Topic;
+use places::{PLACES, Places};
 use record::{Record, encode};
+use rows::RowFrameCache;
 use run::Noted;
 pub use run::Slice;
 pub use states::{Fate, State};
@@ -41,7 +48,10 @@ use crate::dicom::instance::REVISION;
 use crate::error::{Error, Result};
 use crate::full_disk;
 use crate::index::ImageRow;
+use crate::index::hashes::Hashes;
 use crate::sorted::{Cursor, Note, Sorter, Table};
+
+use xxhash_rust::xxh3::xxh3_64;
 
 const STATES: &str = "states";
 const LOG: &str = "log";
@@ -59,6 +69,13 @@ pub struct Journal {
     states: Option<Table<{ states::SIZE }>>,
     /// Hashes of the rows of the index, as they were when the run began.
     rows: Option<Table<8>>,
+    /// Where the log has rows and the records of groups; up to the beginning of the run.
+    places: Option<Places>,
+    row_frames: RowFrameCache,
+    /// Hashes of the paths of files that this run has read or written again.
+    written_again: Mutex<Hashes>,
+    /// Hashes of the studies with an unfinished row whose run has ended.
+    unfinished: HashSet<u64>,
     /// Batches that the index has lost, in the order of the log.
     lost: Vec<Frame>,
     /// The parts of the log that the runs wrote which this one continues.
@@ -142,9 +159,11 @@ impl Journal {
             claim::sync_directory(directory)?;
             directory.parent().map_or(Ok(()), claim::sync_directory)?;
         }
+        let places = File::open(path(PLACES)).ok().and_then(|file| Places::open(file, log.id));
         let distrusted = noted(&states, Noted::Distrusted);
         let walk_settings = noted(&states, Noted::Settings);
         let (directory, begun_at) = (directory.to_owned(), log.end());
+        let written_again = Mutex::new(Hashes::new(&directory));
         Ok(Journal {
             directory,
             messages: damaged.into_iter().collect(),
@@ -153,6 +172,10 @@ impl Journal {
             frames,
             states,
             rows: None,
+            places,
+            row_frames: RowFrameCache::default(),
+            written_again,
+            unfinished: HashSet::new(),
             lost: Vec::new(),
             continued: Vec::new(),
             left_open: Vec::new(),
@@ -176,6 +199,7 @@ impl Journal {
         mut next: impl FnMut() -> Result<Vec<ImageRow>, E>,
         file_of: impl Fn(&ImageRow) -> Option<PathBuf>,
     ) -> Result<Option<u64>, E> {
+        self.unfinished.clear();
         let mut sorter = Sorter::new(&self.directory);
         let (mut unfinished, mut cursors): (Option<u64>, _) = (None, Cursors::default());
         loop {
@@ -195,6 +219,7 @@ impl Journal {
                     && !self.is_left_open(&state)
                 {
                     unfinished = Some(unfinished.map_or(state.at, |earliest| earliest.min(state.at)));
+                    self.unfinished.insert(Topic::Study.hash(study));
                 }
                 if *has_patient {
                     sorter.push(row.to_be_bytes())?;
@@ -246,6 +271,23 @@ impl Journal {
     /// The state is of a run that has not settled its rows, and that this run does not continue.
     fn is_left_open(&self, state: &State) -> bool {
         self.left_open.iter().any(|span| span.contains(state.at))
+    }
+
+    /// The studies with a row that is unfinished, as hashes.
+    pub fn unfinished_studies(&self) -> &HashSet<u64> {
+        &self.unfinished
+    }
+
+    fn write_again<'p>(&self, paths: impl Iterator<Item = &'p Path>) {
+        if self.known_files() > 0 {
+            let mut again = self.written_again.lock().unwrap_or_else(PoisonError::into_inner);
+            paths.for_each(|path| again.insert(xxh3_64(path.as_os_str().as_encoded_bytes())));
+        }
+    }
+
+    fn is_written_again(&self, path: &str) -> bool {
+        let again = self.written_again.lock().unwrap_or_else(PoisonError::into_inner);
+        again.contains(xxh3_64(path.as_bytes()))
     }
 
     /// The record of a file, if it can be had and is this file's.

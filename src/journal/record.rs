@@ -50,6 +50,13 @@ impl Record {
         self.content.as_ref().and_then(|content| content.named(by)).unwrap_or(&self.path)
     }
 
+    pub fn instance(&self) -> Option<&Instance> {
+        match &self.reading {
+            Reading::Instance(instance) => Some(instance),
+            _ => None,
+        }
+    }
+
     /// The instance, if the file holds one.
     pub fn into_instance(self) -> Option<Instance> {
         match self.reading {

@@ -170,6 +170,7 @@ impl Journal {
     /// Brings the states up to what the log has.
     pub fn update(&mut self) -> io::Result<()> {
         self.add_to_states()?;
+        self.add_to_places()?;
         self.compact()
     }
 
@@ -285,7 +286,10 @@ impl Journal {
     /// Takes up a slice that has ended, to settle it, if it had these settings.
     pub fn take_up_slice(&mut self, now: &Begun) -> Slice {
         let kinds = self.frames.iter().rev().map(|frame| frame.kind);
-        let kinds: Vec<Kind> = kinds.filter(|kind| !matches!(kind, Kind::Given | Kind::Recalled)).take(2).collect();
+        let kinds: Vec<Kind> = kinds
+            .filter(|kind| !matches!(kind, Kind::Given | Kind::Recalled | Kind::Rows | Kind::Groups))
+            .take(2)
+            .collect();
         let begun = self.runs().into_iter().find(|run| run.is_open);
         match (begun, kinds.as_slice()) {
             (_, [Kind::Closed, Kind::Finishing]) => Slice::Settled,

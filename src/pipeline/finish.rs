@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::close::Closed;
+use super::read::Noted;
 use super::{Done, Plan, Run, defect, journal_failed, unrecorded};
 use crate::error::{Error, Result};
 use crate::index::batch::Writer;
@@ -125,7 +126,7 @@ impl Run<'_> {
     }
 
     fn own(&self, batch: Batch, writer: &mut Writer) -> Result<()> {
-        let Some((entries, attempt)) = self.entries_of(batch, false) else { return Ok(()) };
+        let Some((entries, attempt)) = self.entries_of(batch, Noted::Nothing) else { return Ok(()) };
         writer.own(&entries, &attempt).or_else(|failure| self.index_failed(failure))
     }
 
@@ -135,7 +136,7 @@ impl Run<'_> {
             return Ok(());
         }
         let is_last = journal.are_last(&batch);
-        let Some((entries, mut attempt)) = self.entries_of(batch, false) else { return Ok(()) };
+        let Some((entries, mut attempt)) = self.entries_of(batch, Noted::Counts) else { return Ok(()) };
         let superseded = attempt.outcomes.iter_mut().zip(&is_last).filter(|(_, is_last)| !**is_last);
         superseded.for_each(|(outcome, _)| *outcome = Outcome::Refused(Refusal::default()));
         let contributed = writer.contribute(&entries, &attempt);

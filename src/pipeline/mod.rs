@@ -15,6 +15,7 @@ mod census;
 mod close;
 mod finish;
 mod gate;
+mod gather;
 mod gone;
 pub mod key_order;
 mod lag;
@@ -248,6 +249,10 @@ pub fn run(
         let is_complete = is_whole(&failures);
         let may_settle = run.journal().map_or(!has_journal, |journal| is_complete && journal.may_settle());
         let in_full = plan.slice.is_none() && may_settle;
+        if let (true, [writer, ..]) = (in_full, writers.as_mut_slice()) {
+            failures.extend(run.gather(writer).err());
+        }
+        let in_full = in_full && is_whole(&failures);
         let (closed, result) = run.close(writers, in_full, run.journal());
         failures.extend(result.err());
         failures.extend(run.storage.lost());

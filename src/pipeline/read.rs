@@ -68,6 +68,16 @@ enum Read {
 /// A pointer may lead to a pointer, and a file may change while it is looked at.
 const LONGEST_WAY: usize = 8;
 
+/// What is noted for the user when an entry is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    All,
+    /// Values are counted. An earlier run has listed them.
+    Counts,
+    /// Another entry of the same file has been counted, or another run is responsible for the file.
+    Nothing,
+}
+
 /// Why a file has no row, by the code and the detail that it is listed with.
 pub(super) struct NoRow {
     pub code: &'static str,
@@ -149,7 +159,7 @@ impl Run<'_> {
             self.account.add(Fate::Link, 1);
             return None;
         }
-        self.to_entry(file, held, true).map_err(|(path, no_row)| self.list_rejected(&path, &no_row)).ok()
+        self.to_entry(file, held, Noted::All).map_err(|(path, no_row)| self.list_rejected(&path, &no_row)).ok()
     }
 
     /// Another pointer has led to the same file, by which both would name the row.
@@ -184,7 +194,7 @@ impl Run<'_> {
     }
 
     /// What is written of a file that holds an instance, and what there is to note of it.
-    pub(super) fn to_entry(&self, file: FoundFile, held: Held, is_told: bool) -> Result<Entry, (PathBuf, NoRow)> {
+    pub(super) fn to_entry(&self, file: FoundFile, held: Held, noted: Noted) -> Result<Entry, (PathBuf, NoRow)> {
         let Held { mut instance, state, content, record } = held;
         let path = file.path();
         let fails = |code, detail| (path.to_owned(), NoRow { code, detail });
@@ -196,12 +206,14 @@ impl Run<'_> {
             return Err(unstorable(UnstorablePath::NotText));
         }
         let indexed_path = self.plan.path_map.to_index(named).map_err(unstorable)?;
-        let received = self.plan.receipt.of(&instance, self.root_of(path), file.received_on, state.modified());
+        let received = self.plan.receipt.of(&instance, self.root_of(path), file.received_on, state.modified(), noted);
         let tables = self.plan.tables;
         let fitted = tables.check_path(&indexed_path).and_then(|()| tables.fit(&mut instance));
         let fitted = fitted.map_err(|refusal| fails(refusal.code, refusal.detail))?;
-        self.account.note(&instance, &fitted);
-        if is_told && !fitted.substituted.is_empty() {
+        if noted != Noted::Nothing {
+            self.account.note(&instance, &fitted);
+        }
+        if noted == Noted::All && !fitted.substituted.is_empty() {
             let columns = fitted.substituted.join(", ");
             let detail = format!("characters that these columns cannot hold were substituted: {columns}");
             self.plan.listing.add("note", path, "not-in-charset", &detail);

@@ -9,6 +9,7 @@ use jiff::civil::{self, Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::read::Noted;
 use crate::dicom::attributes::position;
 use crate::dicom::instance::Value;
 use crate::dicom::{Instance, Table};
@@ -66,7 +67,14 @@ impl Receipt {
         age.is_some_and(|age| !than.is_zero() && age < than && age > -AHEAD)
     }
 
-    pub fn of(&self, instance: &Instance, root: usize, day: Option<Date>, modified: Option<Timestamp>) -> DateTime {
+    pub fn of(
+        &self,
+        instance: &Instance,
+        root: usize,
+        day: Option<Date>,
+        modified: Option<Timestamp>,
+        noted: Noted,
+    ) -> DateTime {
         let study = study_date(instance);
         let local = modified.map(|at| self.zone.to_datetime(at));
         let is_to_come = modified.is_some_and(|at| at.duration_since(Timestamp::now()) > AHEAD);
@@ -80,6 +88,7 @@ impl Receipt {
                 Origin::Mtime => {
                     let plausible = local.filter(is_plausible);
                     match plausible {
+                        _ if noted == Noted::Nothing => {}
                         Some(at) => self.note(root, at.date(), study),
                         None => drop(self.implausible.fetch_add(1, Relaxed)),
                     }

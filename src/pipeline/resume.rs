@@ -1,13 +1,13 @@
 //! What a run does before its first file: it takes up the journal, and with it the run that was killed before, if one
 //! was; and it asks the index which rows it has.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::Instant;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::read::Held;
+use super::read::{Held, Noted};
 use super::{Run, journal_failed};
 use crate::archive::FoundFile;
 use crate::error::Result;
@@ -79,7 +79,8 @@ impl Run<'_> {
         journal.replay(|batch| -> Result<()> {
             let is_read = |record: &Record| self.plan.reads_all || !record.state.is_known();
             let is_read: Vec<bool> = batch.records.iter().map(is_read).collect();
-            let Some((entries, attempt)) = self.entries_of(batch, !self.plan.reads_all) else { return Ok(()) };
+            let noted = if self.plan.reads_all { Noted::Counts } else { Noted::All };
+            let Some((entries, attempt)) = self.entries_of(batch, noted) else { return Ok(()) };
             let mut written = writer.replay(&entries, attempt).or_else(|failure| self.index_failed(failure))?;
             written
                 .iter_mut()
@@ -121,21 +122,26 @@ impl Run<'_> {
 
     /// The entries of a batch, as they were made from what was read; what there is to note of them is told. `None` if one
     /// cannot be made any more.
-    pub(super) fn entries_of(&self, batch: Batch, is_told: bool) -> Option<(Vec<Entry>, Attempt)> {
+    pub(super) fn entries_of(&self, batch: Batch, noted: Noted) -> Option<(Vec<Entry>, Attempt)> {
         let records = batch.records.into_iter();
-        let entries: Option<Vec<Entry>> = records.map(|record| self.entry_of(record, is_told)).collect();
+        let entries: Option<Vec<Entry>> = records.map(|record| self.entry_of(record, noted)).collect();
         Some((entries?, batch.attempt))
     }
 
-    fn entry_of(&self, known: Record, is_told: bool) -> Option<Entry> {
-        let root = &self.plan.roots.paths()[self.root_of(known.path.as_ref())];
+    pub(super) fn entry_of(&self, known: Record, noted: Noted) -> Option<Entry> {
+        let path = Path::new(&known.path);
+        let root = self.plan.roots.paths().iter().find(|root| path.starts_with(root));
+        // A file below a root of another run.
+        let root = root.map_or_else(|| path.ancestors().last().unwrap_or(path), PathBuf::as_path);
         let file = FoundFile::below(root, known.path.clone().into());
         let (own, content) = (known.state, known.content.clone());
         let record = FileRecord { state: own, leads_on: content.is_some(), bytes: Vec::new() };
         let state = content.as_ref().map_or(own, |content| content.state);
-        self.is_met_by_another(content.as_ref());
+        if noted != Noted::Nothing {
+            self.is_met_by_another(content.as_ref());
+        }
         let held = Held { instance: known.into_instance()?, state, content, record };
-        self.to_entry(file, held, is_told).ok()
+        self.to_entry(file, held, noted).ok()
     }
 
     /// Which rows the index has, a page at a time: nobody waits for a long look.

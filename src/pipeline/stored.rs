@@ -44,6 +44,10 @@ impl Archive for Stored {
         Some(StoredFile { path: file, modified: nanoseconds(modified), root })
     }
 
+    fn local_path(&self, path: &str) -> Option<PathBuf> {
+        self.naming.path_map.from_index(path)
+    }
+
     fn are_one(&self, path: &str, other: &str) -> bool {
         let [Some(file), Some(other)] = [path, other].map(|path| self.naming.path_map.from_index(path)) else {
             return false;

@@ -1,0 +1,152 @@
+//! Rows of this program whose values are not the final ones yet: which of them may be changed, and how.
+//!
+//! A value that this program has not written, or that is not the last final one of a row that is finished, was edited, and
+//! stays. The components and groups of a name are one value, and so is a date with its time.
+
+use std::collections::{HashMap, HashSet};
+
+use super::batch::Writer;
+use super::column::Column;
+use super::columns::{Source, Tables};
+use super::existing;
+use super::row_history::{IntendedRows, RowHistory};
+use super::settlement::OwnValues;
+use super::{Change, Derived, Existing, Expected, Failure, Look, RowUpdate, Show, Value, View};
+use crate::dicom::{Level, Table, attributes, packed};
+
+/// The final values of a row, and what tells which of its present values may be replaced by them.
+pub struct RowCorrections<'a> {
+    pub key: &'a str,
+    history: Option<(&'a RowHistory, bool)>,
+    finals: Vec<FinalValue<'a>>,
+}
+
+struct FinalValue<'a> {
+    column: &'a Column,
+    /// The value that this run inserted.
+    provisional: Value<'a>,
+    right: Value<'a>,
+}
+
+impl FinalValue<'_> {
+    /// Equal for the columns of one value.
+    fn attribute(&self) -> Option<usize> {
+        match self.column.source {
+            Source::Attribute(n) => Some(attributes::value_of(n)),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> RowCorrections<'a> {
+    pub fn of_attributes(
+        tables: &'a Tables,
+        key: &'a str,
+        values: &'a OwnValues,
+        shape: &[usize],
+        right: &[Value<'a>],
+    ) -> Self {
+        let (history, written) = match values {
+            OwnValues::ThisRun(written) => (None, packed::values(written).collect()),
+            OwnValues::EarlierRun { history, is_unfinished } => (Some((&**history, *is_unfinished)), Vec::new()),
+        };
+        let mut row = RowCorrections { key, history, finals: Vec::new() };
+        for (n, (attribute, right)) in shape.iter().zip(right).enumerate() {
+            let provisional = written.get(n).copied().unwrap_or(Value::Null);
+            row.add(tables.of_attribute(*attribute), provisional, *right);
+        }
+        row
+    }
+
+    /// Adds the final value of a column, if the table has it.
+    pub fn add(&mut self, column: Option<&'a Column>, provisional: Value<'a>, right: Value<'a>) {
+        if let Some(column) = column {
+            let (provisional, right) = (column.blank(provisional), column.blank(right));
+            self.finals.push(FinalValue { column, provisional, right });
+        }
+    }
+
+    /// Whether the row may need a change, as far as can be told without a look at the row.
+    fn may_change(&self) -> bool {
+        self.history.is_some() || self.finals.iter().any(|last| last.provisional != last.right)
+    }
+
+    /// The changes of a row. A value changes as a whole, or stays.
+    fn changes<'r>(&'r self, tables: &Tables, table: Table, row: &'r Existing) -> Vec<Change<'r>> {
+        let shown = |last: &FinalValue<'a>| row.text_of(tables, table, last.column);
+        let differs = |last: &FinalValue<'a>| !last.column.shows(row.text_of(tables, table, last.column), last.right);
+        let owns = |last: &FinalValue<'a>| match self.history {
+            Some((history, _)) => history.owns(tables, table, last.column, row),
+            None => last.column.shows(shown(last), last.provisional),
+        };
+        let mut changes = Vec::new();
+        for (n, first) in self.finals.iter().enumerate() {
+            let attribute = first.attribute();
+            let is_of_it = |last: &FinalValue<'a>| attribute.is_some() && last.attribute() == attribute;
+            if self.finals[..n].iter().any(is_of_it) {
+                continue;
+            }
+            let rest = self.finals[n + 1..].iter().filter(|last| is_of_it(last));
+            let value: Vec<&'r FinalValue<'a>> = std::iter::once(first).chain(rest).collect();
+            if value.iter().any(|last| differs(last)) && value.iter().all(|last| owns(last) || !differs(last)) {
+                changes.extend(value.into_iter().map(|last| {
+                    let expected = Expected::Shown(row.text_of(tables, table, last.column));
+                    Change { column: last.column, expected, to: last.right }
+                }));
+            }
+        }
+        changes
+    }
+}
+
+impl Writer {
+    /// Replaces values of this program by the final ones. The statement that writes the last final value of a row sets its
+    /// derived column as well. Returns the keys of the rows that were corrected.
+    pub(super) fn correct_rows<'d>(
+        &mut self,
+        level: Level,
+        mut corrections: Vec<RowCorrections<'_>>,
+        derived: impl Fn(&str) -> Derived<'d>,
+    ) -> Result<HashSet<String>, Failure> {
+        corrections.retain(RowCorrections::may_change);
+        let (table, tables) = (level.table(), self.index.tables());
+        let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
+        let look = Look { view: View::Now, show: Show::Values };
+        let rows = self.index.find(table, &keys, look)?;
+        let mut rows: HashMap<String, Existing> = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
+        for correction in &corrections {
+            if let (Some((_, is_unfinished)), Some(row)) = (correction.history, rows.get_mut(correction.key)) {
+                row.is_unfinished |= is_unfinished;
+            }
+        }
+        let with_row = corrections.iter().filter_map(|correction| Some((correction, rows.get(correction.key)?)));
+        let changed = with_row.map(|(correction, row)| (correction, row, correction.changes(&tables, table, row)));
+        let changed: Vec<_> = changed.filter(|(.., changes)| !changes.is_empty()).collect();
+        if let Some((first, ..)) = changed.first() {
+            let columns: Vec<&Column> = first.finals.iter().map(|last| last.column).collect();
+            let mut intended = IntendedRows::new(table, &columns);
+            for (correction, row, _) in &changed {
+                intended.push(&row.key, false, correction.finals.iter().map(|last| last.right));
+            }
+            self.intend(intended)?;
+        }
+        let mut corrected = HashSet::new();
+        for (correction, row, changes) in &changed {
+            let derived = derived(correction.key);
+            // A row of this run that is finished has its final values, or another program has written it.
+            let only_unfinished = correction.history.is_none();
+            let update = RowUpdate { table, key: &row.key, path: None, changes, derived, only_unfinished };
+            let applied = existing::apply(&mut *self.index, &update)?;
+            self.note_refused(level, &row.key, &applied);
+            corrected.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));
+        }
+        Ok(corrected)
+    }
+
+    /// Records on disk rows that the open transaction is about to commit.
+    pub(super) fn intend(&self, rows: IntendedRows) -> Result<(), Failure> {
+        let Some(recorder) = &self.recorder else { return Ok(()) };
+        recorder.intend_rows(self.number, self.attempts, std::slice::from_ref(&rows));
+        recorder.make_durable()
+    }
+}

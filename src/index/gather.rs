@@ -1,0 +1,50 @@
+//! What files of earlier runs say of rows that a run has touched: looked up as in a batch, and nothing is written.
+
+use super::Failure;
+use super::batch::Writer;
+use super::entry::Entry;
+use super::known::PARENTS;
+use super::lookup::{Batch, RowOf};
+use crate::dicom::Level;
+
+impl Writer {
+    /// The rows that this program has inserted in an earlier run, as far as this run has found them, by level and key.
+    /// Patients are named by the identity of their ID.
+    pub fn own_groups(&self) -> Vec<(Level, String)> {
+        let known = self.known.lock();
+        let patients = known.patients.iter().filter(|(_, patient)| patient.history.is_some());
+        let patients = patients.map(|(identity, _)| (Level::Patient, identity.to_string()));
+        let is_earlier = |row: &super::known::Row| row.is_ours() && !row.is_of_this_run();
+        let studies = known.studies.iter().filter(|(_, study)| is_earlier(&study.row));
+        let series = known.series.iter().filter(|(_, series)| is_earlier(&series.row));
+        patients
+            .chain(studies.map(|(key, _)| (Level::Study, key.to_string())))
+            .chain(series.map(|(key, _)| (Level::Series, key.to_string())))
+            .collect()
+    }
+
+    /// Adds what these files say, if their instances have rows. `are_own` names the files for which this program has inserted
+    /// the row of the instance.
+    pub fn gather(&mut self, entries: &[Entry], are_own: &[bool]) -> Result<(), Failure> {
+        self.look_first = [true; 4];
+        self.patiently(|writer| {
+            let mut batch = Batch::new(entries, writer.policy.choice);
+            batch.are_own_images = are_own.to_vec();
+            writer.look(&mut batch)?;
+            let mut known = writer.known.lock();
+            for level in PARENTS {
+                for (identity, row) in &batch.rows[level as usize] {
+                    if let RowOf::There(row) = row {
+                        known.found(level, identity, row);
+                    }
+                }
+            }
+            for (entry, reach) in entries.iter().zip(&batch.reach) {
+                if batch.there.contains_key(entry.key(Level::Instance)) {
+                    known.add(entry, reach);
+                }
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! The ledger of rows, as the index uses it: which rows this program has inserted, and which values it has written to them.
+//!
+//! Before each commit, the batch writer and the closing step record the values that they are about to commit. A later run,
+//! whichever command started it, recognizes its own rows by that, and decides value by value whether it may change them: a
+//! value that the ledger does not have was written by a PACS or a person, and stays.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::column::Column;
+use super::columns::{Source, WrittenTable};
+use super::{Existing, Tables, Value};
+use crate::dicom::{Table, packed};
+
+/// Rows of one table, with the values that a transaction is about to commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntendedRows {
+    pub table: String,
+    /// The names by which this program knows the columns.
+    pub columns: Vec<String>,
+    pub rows: Vec<IntendedRow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntendedRow {
+    pub key: String,
+    /// The transaction inserts the row. Otherwise the transaction changes a row that this program has inserted before.
+    pub is_inserted: bool,
+    /// The values of the columns, in their order.
+    pub values: Vec<u8>,
+}
+
+impl IntendedRows {
+    pub fn new(table: Table, columns: &[&Column]) -> Self {
+        let columns = columns.iter().map(|column| column.known.to_owned()).collect();
+        IntendedRows { table: table.name().to_owned(), columns, rows: Vec::new() }
+    }
+
+    pub fn push<'v>(&mut self, key: &str, is_inserted: bool, values: impl IntoIterator<Item = Value<'v>>) {
+        let mut bytes = Vec::with_capacity(128);
+        values.into_iter().for_each(|value| packed::put(value, &mut bytes));
+        self.rows.push(IntendedRow { key: key.to_owned(), is_inserted, values: bytes });
+    }
+}
+
+impl WrittenTable {
+    /// The columns whose values the ledger records: those that files determine.
+    pub fn recorded(&self) -> Vec<&Column> {
+        let is_recorded =
+            |column: &&Column| matches!(column.source, Source::Attribute(_) | Source::Received | Source::Charset);
+        self.columns.iter().filter(is_recorded).collect()
+    }
+}
+
+/// All that the ledger has of one row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowHistory {
+    /// In the order of writing.
+    pub versions: Vec<RowVersion>,
+}
+
+/// The values of a row that one transaction was about to commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowVersion {
+    pub is_inserted: bool,
+    /// Whether the commit is known to have succeeded. A run that is killed leaves the last transactions in doubt.
+    pub is_committed: bool,
+    pub columns: Arc<[String]>,
+    pub values: Arc<[u8]>,
+}
+
+impl RowVersion {
+    /// The value of a column. A column that an earlier version of this program did not know was NULL.
+    fn value(&self, column: &Column) -> Value<'_> {
+        let at = self.columns.iter().position(|name| name == column.known);
+        let value = at.and_then(|at| packed::values(&self.values).nth(at));
+        column.blank(value.unwrap_or(Value::Null))
+    }
+
+    fn is_shown(&self, tables: &Tables, table: Table, row: &Existing) -> bool {
+        let recorded = tables.of(table).recorded();
+        recorded.iter().all(|column| column.shows(row.text_of(tables, table, column), self.value(column)))
+    }
+}
+
+impl RowHistory {
+    /// Whether this program has inserted the row. An insert that is in doubt has succeeded if the row is unfinished: rows of
+    /// this program are, until their final values are written.
+    pub fn is_inserted(&self, is_unfinished: bool) -> bool {
+        self.versions.iter().any(|version| version.is_inserted && (version.is_committed || is_unfinished))
+    }
+
+    /// Whether this program may change a column that shows a value: the value is one of this program, and of a row that is
+    /// finished the last final one. `row` is the row with all its values.
+    pub fn owns(&self, tables: &Tables, table: Table, column: &Column, row: &Existing) -> bool {
+        let shown = row.text_of(tables, table, column);
+        let is_version = |version: &RowVersion| column.shows(shown, version.value(column));
+        if row.is_unfinished {
+            return self.versions.iter().any(is_version);
+        }
+        // Versions behind the last one that was committed are in doubt. If the last commit failed, the row as a whole shows an
+        // earlier version.
+        let Some((last, earlier)) = self.versions.split_last() else { return false };
+        let committed = earlier.iter().rposition(|version| version.is_committed).unwrap_or(0);
+        is_version(last)
+            || !last.is_committed
+                && earlier[committed..]
+                    .iter()
+                    .any(|version| is_version(version) && version.is_shown(tables, table, row))
+    }
+}
