@@ -174,7 +174,7 @@ impl Writer {
         Ok(self.attempt_of(batch, opened, titles))
     }
 
-    /// Records a batch and its rows on disk before they are committed. `number` is that of the attempt.
+    /// Records a batch on disk before it is committed.
     fn record(&self, entries: &[Entry], attempt: &Attempt, number: u32) -> Result<(), Failure> {
         let Some(recorder) = &self.recorder else { return Ok(()) };
         recorder.intend_rows(self.number, number, &self.rows_to_insert(entries, attempt));

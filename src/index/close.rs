@@ -201,9 +201,9 @@ impl Writer {
     fn close_studies(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<Done, Failure> {
         let studies = &settlement.rows.studies;
         let mut done = Done::default();
-        let (open, mut others) = by_openness(part, |key| studies[key].open);
         // A PACS leaves the derived columns of its own rows NULL.
-        others.retain(|key| studies[*key].row.is_ours());
+        let may_derive = |key: &&Arc<str>| studies[*key].row.is_ours() || !studies[*key].is_unfinished;
+        let (open, others) = by_openness(part.iter().filter(may_derive), |key| studies[key].open);
         // A study without any modality has none, whatever was derived before all its series were known.
         let mut modalities: Modalities = open.iter().map(|key| ((*key).to_owned(), BTreeSet::new())).collect();
         modalities.extend(self.modalities(&open, Derive::All)?);
@@ -290,8 +290,8 @@ impl Writer {
             let says = Says { fold: &one.row.fold, received: None, not_the_name: false };
             updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
         }
-        let (mut open, mut others) = by_openness(part, |key| series[key].open);
-        others.retain(|key| series[*key].row.is_ours());
+        let may_derive = |key: &&Arc<str>| series[*key].row.is_ours() || !series[*key].is_unfinished;
+        let (mut open, others) = by_openness(part.iter().filter(may_derive), |key| series[key].open);
         open.retain(|key| !finished.contains(*key));
         self.index.count_instances(&open, Derive::All)?;
         self.index.count_instances(&others, Derive::WhereNull)?;
@@ -376,8 +376,11 @@ fn text_of(modalities: &BTreeSet<String>) -> String {
 }
 
 /// The keys of rows below which something was inserted, and the other ones.
-fn by_openness(part: &[Arc<str>], is_open: impl Fn(&str) -> bool) -> (Vec<&str>, Vec<&str>) {
-    part.iter().map(|key| &**key).partition(|key| is_open(key))
+fn by_openness<'k>(
+    part: impl Iterator<Item = &'k Arc<str>>,
+    is_open: impl Fn(&str) -> bool,
+) -> (Vec<&'k str>, Vec<&'k str>) {
+    part.map(|key| &**key).partition(|key| is_open(key))
 }
 
 impl Settlement {

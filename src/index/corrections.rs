@@ -143,10 +143,10 @@ impl Writer {
         Ok(corrected)
     }
 
-    /// Records on disk rows that the open transaction is about to commit.
+    /// Records rows on disk that the open transaction is about to commit.
     pub(super) fn intend(&self, rows: IntendedRows) -> Result<(), Failure> {
         let Some(recorder) = &self.recorder else { return Ok(()) };
-        recorder.intend_rows(self.number, self.attempts, std::slice::from_ref(&rows));
+        recorder.intend_rows(self.number, self.attempts, &[rows]);
         recorder.make_durable()
     }
 }

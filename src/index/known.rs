@@ -113,6 +113,8 @@ pub struct Series {
     pub study: Arc<str>,
     /// Images were inserted below.
     pub open: bool,
+    /// The row was unfinished when it was found.
+    pub is_unfinished: bool,
     /// Files name another study.
     pub link_differs: bool,
     /// Studies that instances name beside that in the row.
@@ -314,12 +316,9 @@ impl Rows {
             }
             Level::Series => {
                 let study = self.study_key(&row.link);
-                let of_row = Row::found(row);
-                self.series.entry(identity.into()).or_insert_with(|| Series {
-                    row: of_row,
-                    study,
-                    ..Series::default()
-                });
+                let (of_row, is_unfinished) = (Row::found(row), row.is_unfinished);
+                let series = || Series { row: of_row, study, is_unfinished, ..Series::default() };
+                self.series.entry(identity.into()).or_insert_with(series);
             }
             Level::Instance => {}
         }

@@ -95,6 +95,10 @@ impl RowHistory {
     /// finished the last final one. `row` is the row with all its values.
     pub fn owns(&self, tables: &Tables, table: Table, column: &Column, row: &Existing) -> bool {
         let shown = row.text_of(tables, table, column);
+        // NULL is filled, whoever wrote it.
+        if shown.is_none() {
+            return true;
+        }
         let is_version = |version: &RowVersion| column.shows(shown, version.value(column));
         if row.is_unfinished {
             return self.versions.iter().any(is_version);

@@ -155,11 +155,11 @@ impl Journal {
             let _ = std::fs::remove_file(directory.join(STATES));
         }
         log.cut()?;
+        let places = File::open(path(PLACES)).ok().and_then(|file| Places::open(file, log.id));
         if frames.is_empty() {
             claim::sync_directory(directory)?;
             directory.parent().map_or(Ok(()), claim::sync_directory)?;
         }
-        let places = File::open(path(PLACES)).ok().and_then(|file| Places::open(file, log.id));
         let distrusted = noted(&states, Noted::Distrusted);
         let walk_settings = noted(&states, Noted::Settings);
         let (directory, begun_at) = (directory.to_owned(), log.end());

@@ -4,7 +4,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::support::{Index, ROOT_UID, Said, Site, beyond, walk};
 
@@ -18,22 +18,38 @@ fn is_long() -> bool {
 /// Studies whose instances disagree on every level, and come in an order that lets later ones correct earlier rows:
 /// what stands in a row before the closing step is mostly wrong.
 pub fn site_with(files: u32) -> Site {
-    const PER_SERIES: u32 = 100;
     let site = Site::in_memory();
+    put_studies(&site, files, |_, _| {});
+    site
+}
+
+/// The path below the archive of a file of [`put_studies`].
+pub fn path_of(n: u32) -> String {
+    let study = n / PER_STUDY;
+    format!("2021-11-{:02}-FRI/{study}/{n}", 10 + study % 15)
+}
+
+/// Consecutive files of one series, and of one study.
+pub const PER_SERIES: u32 = 100;
+pub const PER_STUDY: u32 = 3 * PER_SERIES;
+
+/// Puts the files of [`site_with`] into the archive of a site. `vary` may change the attributes of each file.
+pub fn put_studies(site: &Site, files: u32, mut vary: impl FnMut(u32, &mut Json)) {
     for n in 0..files {
-        let (series, study) = (n / PER_SERIES, n / PER_SERIES / 3);
+        let (series, study) = (n / PER_SERIES, n / PER_STUDY);
         // Now and then a second file of an instance.
         let instance = if n % 37 == 36 { n - 1 } else { n };
         let uid = format!("{ROOT_UID}.{study}.{series}.{instance}");
         let name =
             if study % 5 == 4 && series % 2 == 1 { "Other^Person".into() } else { format!("Family^Given{}", n % 3) };
-        let change = json!({
+        let mut change = json!({
             "PatientID": format!("T{}", study % 11), "PatientName": name, "PatientComments": format!("comment {}", n % 4),
             "StudyInstanceUID": format!("{ROOT_UID}.{study}"), "StudyDescription": format!("part {}", n % 7),
             "SeriesInstanceUID": format!("{ROOT_UID}.{study}.{series}"), "SeriesDescription": format!("view {}", n % 5),
             "SOPInstanceUID": uid, "InstanceNumber": n.to_string(), "Modality": if n % 2 == 0 { "CT" } else { "MR" },
         });
-        site.add(&format!("2021-11-{:02}-FRI/{study}/{n}", 10 + study % 15), change);
+        vary(n, &mut change);
+        site.add(&path_of(n), change);
     }
     for n in 0..files / 100 {
         site.write(
@@ -45,7 +61,6 @@ pub fn site_with(files: u32) -> Site {
     for file in walk(&site.archive()) {
         fs::OpenOptions::new().write(true).open(file).unwrap().set_modified(then).unwrap();
     }
-    site
 }
 
 /// All that a run leaves behind and says, but for times.

@@ -15,6 +15,7 @@ mod small;
 pub mod stubs;
 pub mod terminal;
 pub mod virtual_archive;
+pub mod volatile;
 pub mod writer;
 
 use std::fs;

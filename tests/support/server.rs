@@ -12,7 +12,12 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
-        let (script, port) = Script::start("tests/server", &[]);
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with these options.
+    pub fn start_with(options: &[&str]) -> Self {
+        let (script, port) = Script::start("tests/server", options);
         Server { script, url: url(&port) }
     }
 

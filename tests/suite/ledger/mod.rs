@@ -1,6 +1,13 @@
 //! Whose a row and a value is: those of this program, of a PACS, and of its users.
 
+mod dropped_writes;
 mod edited_meanwhile;
+mod edits;
+mod fail_over;
 mod lost_commits;
+mod lost_ledger;
+mod read_error;
+mod snapshot;
+mod store;
 mod two_runs;
 mod unfinished;

@@ -8,7 +8,7 @@
 
 mod counts;
 mod filesystem;
-mod mounts;
+pub mod mounts;
 mod template;
 pub mod tree;
 

@@ -1,0 +1,397 @@
+//! Values that people and a PACS change while rows are unfinished, and afterwards.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::snapshot::Snapshot;
+use super::store::{Reference, STATE, finished, size, wait_for_images};
+use crate::support::pacs::{Arrival, Pacs};
+use crate::support::{Connected, Index, Site};
+
+/// Edits of each class of value: table, column, and the new value.
+const EDITS: [(&str, &str, &str); 32] = [
+    ("study", "description", "'edited'"),
+    ("study", "description", "UPPER(description)"),
+    ("study", "description", "CONCAT(description, ' ')"),
+    ("series", "description", "REPLACE(description, 'e', '\u{e9}')"),
+    ("series", "description", "UPPER(description)"),
+    ("series", "bodypart", "'Abdomen'"),
+    ("series", "bodypart", "CONCAT(bodypart, ' ')"),
+    ("patient", "comments", "REPLACE(comments, 'o', '\u{f3}')"),
+    ("patient", "lastname", "LOWER(lastname)"),
+    ("patient", "firstname", "'Edited'"),
+    ("patient", "ideographic", "'edited'"),
+    ("patient", "ethnicgroup", "UPPER(ethnicgroup)"),
+    ("study", "referringphysician", "REPLACE(referringphysician, 'e', '\u{e9}')"),
+    ("study", "studydate", "'2001-02-03'"),
+    ("study", "studytime", "'01:02:03'"),
+    ("series", "seriesdate", "'2001-02-03'"),
+    ("patient", "birthdate", "'1901-02-03'"),
+    ("patient", "birthtime", "'01:02:03'"),
+    ("series", "seriesnumber", "77"),
+    ("patient", "weight", "55.5"),
+    ("series", "modality", "'US'"),
+    ("patient", "sex", "'O'"),
+    ("study", "accessionnum", "LOWER(accessionnum)"),
+    ("study", "received", "'2001-02-03 04:05:06'"),
+    ("study", "sourceae", "'Test'"),
+    ("study", "patientid", "'EDITED'"),
+    ("series", "studyuid", "'9.9.9'"),
+    ("image", "path", "'D:/DICOM/edited'"),
+    ("image", "instance", "777"),
+    ("image", "numrows", "99"),
+    ("conceptname", "meaning", "UPPER(meaning)"),
+    ("patientspeciescode", "value", "LOWER(value)"),
+];
+
+/// Derived values, which are edited in finished rows only: they show that a row is unfinished.
+const DERIVED: [(&str, &str, &str); 3] =
+    [("series", "instances", "77"), ("study", "modalities", "'XX'"), ("study", "modalities", "LOWER(modalities)")];
+
+fn key_of(table: &str) -> &'static str {
+    crate::support::TABLES.iter().find(|(name, _)| *name == table).unwrap().1
+}
+
+/// A value that was edited: a query of its bytes, and the answer.
+#[derive(Debug)]
+struct EditedValue {
+    query: String,
+    bytes: Vec<String>,
+}
+
+/// Changes values of different rows. Returns them, and the number of edits that changed nothing.
+fn edit(connection: &mut Connected, edits: &[(&str, &str, &str)]) -> (Vec<EditedValue>, Vec<String>) {
+    let (mut edited, mut without_rows) = (Vec::new(), Vec::new());
+    for (n, (table, column, value)) in edits.iter().enumerate() {
+        let key = key_of(table);
+        // No collation takes hexadecimal digits of different values for equal.
+        let is_change = format!("{column} IS NOT NULL AND HEX({value}) <> HEX({column})");
+        let keys = connection.rows(&format!("SELECT {key} FROM {table} WHERE {is_change} ORDER BY {key}"));
+        // Of each class several rows; edits of one column hit different ones.
+        let chosen: Vec<_> = keys.iter().skip(n % 3).step_by(3.max(keys.len() / 4)).collect();
+        if chosen.is_empty() {
+            without_rows.push(format!("{table}.{column} = {value}"));
+        }
+        for row in chosen {
+            connection.execute(&format!("UPDATE {table} SET {column} = {value} WHERE {key} = '{row}'"));
+            let query = format!("SELECT HEX({column}) FROM {table} WHERE {key} = '{row}'");
+            edited.retain(|one: &EditedValue| one.query != query);
+            edited.push(EditedValue { bytes: connection.rows(&query), query });
+        }
+    }
+    (edited, without_rows)
+}
+
+#[track_caller]
+fn assert_kept(index: &Index, edited: &[EditedValue], what: &str) {
+    let lost: Vec<_> = edited.iter().filter(|one| index.rows(&one.query) != one.bytes).collect();
+    println!("{what}: {} of {} edits were lost", lost.len(), edited.len());
+    for one in lost.iter().take(5) {
+        println!("{} = {:?}, now {:?}", one.query, one.bytes, index.rows(&one.query));
+    }
+    assert!(lost.is_empty(), "{what}: {} of {} edits were lost", lost.len(), edited.len());
+}
+
+/// The default collation of an index folds case, accents and trailing blanks.
+fn mariadb(site: &Site) -> Index {
+    let index = Index::mariadb(site);
+    let folds = "SELECT 'Abd\u{f3}men ' COLLATE utf8mb4_general_ci = 'ABDOMEN', table_collation FROM \
+                 information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'series'";
+    assert_eq!(index.rows(folds), ["1|utf8mb4_general_ci"]);
+    index
+}
+
+fn myisam(site: &Site) -> Index {
+    let index = mariadb(site);
+    for (table, _) in crate::support::TABLES {
+        index.execute(&format!("ALTER TABLE {table} ENGINE = MyISAM"));
+    }
+    index
+}
+
+/// The rows to which edits of links point.
+const TARGETS: &str = "INSERT INTO patient (origid, lastname, firstname) VALUES ('EDITED', 'Edited', 'Row'); \
+                       INSERT INTO study (uuid, patientid) VALUES ('9.9.9', 'EDITED')";
+
+/// Edited paths are those of another machine.
+const FOREIGN_PATHS: &str = "--allow-unmapped-paths";
+
+fn edits_after_a_kill_stay(make: fn(&Site) -> Index) {
+    let (files, rounds) = size(1, 5);
+    let mut reference = Reference::new(files, make);
+    for round in 0..rounds {
+        let index = reference.fresh_index();
+        let part = 0.4 + 0.5 * reference.random.below(100) as f64 / 100.0;
+        reference.kill_a_run_at(&index, part);
+        let mut connection = index.connect();
+        connection.execute(TARGETS);
+        let (edited, without_rows) = edit(&mut connection, &EDITS);
+        connection.close();
+        assert!(without_rows.len() < EDITS.len() / 3, "rows are missing for {without_rows:?}");
+        reference.rerun(&index, &[FOREIGN_PATHS]);
+        assert_kept(&index, &edited, &format!("round {round}, the rerun"));
+        reference.rerun(&index, &[FOREIGN_PATHS, "--force"]);
+        assert_kept(&index, &edited, &format!("round {round}, a later run"));
+    }
+}
+
+#[test]
+fn edits_between_a_kill_and_the_rerun_stay_in_sqlite() {
+    edits_after_a_kill_stay(Site::sqlite);
+}
+
+#[test]
+fn edits_between_a_kill_and_the_rerun_stay_in_mariadb() {
+    edits_after_a_kill_stay(mariadb);
+}
+
+#[test]
+fn edits_between_a_kill_and_the_rerun_stay_in_myisam() {
+    edits_after_a_kill_stay(myisam);
+}
+
+fn edits_between_batches_stay(make: fn(&Site) -> Index) {
+    let (files, _) = size(1, 1);
+    let reference = Reference::new(files, make);
+    let index = reference.fresh_index();
+    let mut run = reference.site.start_reindex(&index, &[&STATE[..], &["--io-threads", "1"]].concat());
+    let mut edited: Vec<EditedValue> = Vec::new();
+    let mut connection = index.connect();
+    connection.execute(TARGETS);
+    let mut in_time = 0;
+    for part in [0.2, 0.4, 0.6] {
+        wait_for_images(&mut run, &index, (reference.images() as f64 * part) as u64);
+        // Each time other classes.
+        let edits: Vec<_> = EDITS.into_iter().skip((part * 5.0) as usize - 1).step_by(3).collect();
+        let (more, _) = edit(&mut connection, &edits);
+        edited.retain(|one| more.iter().all(|other| other.query != one.query));
+        edited.extend(more);
+        in_time += u32::from(!run.is_over());
+    }
+    assert!(in_time > 0, "the edits came too late");
+    connection.close();
+    finished(run.end());
+    assert_kept(&index, &edited, "the same run");
+    reference.rerun(&index, &[FOREIGN_PATHS, "--force"]);
+    assert_kept(&index, &edited, "a later run");
+}
+
+#[test]
+fn edits_of_a_living_pacs_between_batches_stay_in_sqlite() {
+    edits_between_batches_stay(Site::sqlite);
+}
+
+#[test]
+fn edits_of_a_living_pacs_between_batches_stay_in_mariadb() {
+    edits_between_batches_stay(mariadb);
+}
+
+#[test]
+fn edits_of_a_living_pacs_between_batches_stay_in_myisam() {
+    edits_between_batches_stay(myisam);
+}
+
+/// Sets values of finished rows back to those that the same run had committed earlier.
+fn set_back(index: &Index, earlier: &Snapshot) -> Vec<EditedValue> {
+    let finished = Snapshot::of(index);
+    let mut connection = index.connect();
+    let mut edited = Vec::new();
+    for one in earlier.differences(&finished) {
+        let is_finished = match one.table {
+            "series" => finished.row("series", &one.key).is_some_and(|row| row["instances"] != "-"),
+            "study" => finished.row("study", &one.key).is_some_and(|row| row["modalities"] != "-"),
+            _ => true,
+        };
+        let (Some(before), Some(_)) = (&one.before, &one.after) else { continue };
+        // Links are set back only to rows that are there.
+        let is_row = one.column == "*" || one.column == "patientid" && finished.row("patient", before).is_none();
+        if !is_finished || is_row || before == "-" || edited.len() > 400 {
+            continue;
+        }
+        let (table, column, key) = (one.table, &one.column, key_of(one.table));
+        connection.execute(&format!("UPDATE {table} SET {column} = '{before}' WHERE {key} = '{}'", one.key));
+        let query = format!("SELECT HEX({column}) FROM {table} WHERE {key} = '{}'", one.key);
+        edited.push(EditedValue { bytes: connection.rows(&query), query });
+    }
+    connection.close();
+    edited
+}
+
+/// Changes the derived values of some rows, of which the rest is left alone.
+fn edit_derived(index: &Index) -> Vec<EditedValue> {
+    let mut connection = index.connect();
+    let (edited, without_rows) = edit(&mut connection, &DERIVED);
+    connection.close();
+    assert!(without_rows.is_empty(), "{without_rows:?}");
+    edited
+}
+
+fn earlier_values_stay(make: fn(&Site) -> Index) {
+    let (files, _) = size(1, 1);
+    let reference = Reference::new(files, make);
+    let index = reference.fresh_index();
+    let mut run = reference.site.start_reindex(&index, &[&STATE[..], &["--io-threads", "1"]].concat());
+    wait_for_images(&mut run, &index, reference.images() as u64 / 2);
+    let earlier = Snapshot::of(&index);
+    finished(run.end());
+    let edited = set_back(&index, &earlier);
+    assert!(edited.len() > 20, "{edited:?}");
+    let derived = edit_derived(&index);
+    reference.rerun(&index, &["--force"]);
+    assert_kept(&index, &edited, "a run over all files");
+    assert_kept(&index, &derived, "a run over all files");
+    // New instances of each series: their rows are written to again.
+    for n in (0..files).step_by(50) {
+        let bytes = std::fs::read(reference.site.archive().join(crate::killed::path_of(n))).unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let uid =
+            text.split(crate::support::ROOT_UID).nth(1).unwrap().split(|c: char| c != '.' && !c.is_numeric()).next();
+        let old = format!("{}{}", crate::support::ROOT_UID, uid.unwrap());
+        // The same length, below a root of its own.
+        let new = old.replacen("1.3.6", "1.3.5", 1);
+        reference.site.write(&format!("2021-11-10-WED/new {n}"), &replaced(&bytes, old.as_bytes(), new.as_bytes()));
+    }
+    let said = reference.rerun(&index, &[]);
+    assert!(said.figure("inserted") > 0, "{}", said.out);
+    assert_kept(&index, &edited, "a run that inserts below the rows");
+}
+
+fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let places: Vec<_> = (0..=bytes.len() - old.len()).filter(|at| &bytes[*at..at + old.len()] == old).collect();
+    // The longer UID of another level begins alike: only whole values are replaced.
+    for at in places {
+        if bytes.get(at + old.len()).is_none_or(|next| *next != b'.' && !next.is_ascii_digit()) {
+            bytes[at..at + old.len()].copy_from_slice(new);
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_finished_row_that_is_set_back_to_an_earlier_value_keeps_it_in_sqlite() {
+    earlier_values_stay(Site::sqlite);
+}
+
+#[test]
+fn a_finished_row_that_is_set_back_to_an_earlier_value_keeps_it_in_mariadb() {
+    earlier_values_stay(mariadb);
+}
+
+#[test]
+fn a_finished_row_that_is_set_back_to_an_earlier_value_keeps_it_in_myisam() {
+    earlier_values_stay(myisam);
+}
+
+/// The same for a run that is killed in its last step, when some rows are finished and some are not.
+#[test]
+fn a_finished_row_that_is_set_back_before_the_last_step_goes_on_keeps_the_earlier_value() {
+    for make in [Site::sqlite, mariadb as fn(&Site) -> Index, myisam] {
+        let reference = Reference::new(size(1, 1).0, make);
+        let mut was_tried = false;
+        for tried in 0..10 {
+            let index = reference.fresh_index();
+            let mut run = reference.site.start_reindex(&index, &STATE);
+            wait_for_images(&mut run, &index, reference.images() as u64 * 3 / 4);
+            let earlier = Snapshot::of(&index);
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let first_finished = "SELECT 1 FROM series WHERE instances IS NOT NULL LIMIT 1";
+            let mut connection = index.connect();
+            while connection.rows(first_finished).is_empty() && !run.is_over() && Instant::now() < deadline {
+                sleep(Duration::from_micros(500));
+            }
+            sleep(Duration::from_millis(tried));
+            connection.close();
+            run.kill();
+            let is_mixed = index.rows("SELECT 1 FROM study WHERE modalities IS NULL LIMIT 1").len() == 1;
+            let edited = set_back(&index, &earlier);
+            // Other rows have no column that shows whether they are finished.
+            let has_mark = |one: &EditedValue| one.query.contains("FROM series") || one.query.contains("FROM study");
+            if !is_mixed || !edited.iter().any(has_mark) {
+                continue;
+            }
+            was_tried = true;
+            let edited: Vec<_> = edited.into_iter().filter(has_mark).collect();
+            reference.rerun(&index, &[]);
+            assert_kept(&index, &edited, "the rerun");
+            break;
+        }
+        assert!(was_tried, "no kill was between two rows of the last step");
+    }
+}
+
+/// A PACS receives a study of each person whose row the index contains now, and links it to that row.
+fn receive_studies(index: &Index) -> Vec<(String, String)> {
+    let mut pacs = Pacs::of(index);
+    let mut received = Vec::new();
+    for (n, row) in index.rows("SELECT origid, lastname, firstname FROM patient ORDER BY origid").iter().enumerate() {
+        let [patient, last, first] = row.split('|').map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();
+        received.push((format!("9.9.{n}"), format!("{last}|{first}")));
+        pacs.receive(&Arrival {
+            patient,
+            name: [last, first],
+            study: format!("9.9.{n}"),
+            series: format!("9.9.{n}.1"),
+            image: format!("9.9.{n}.1.1"),
+        });
+    }
+    assert_eq!(pacs.errors, [""; 0]);
+    pacs.close();
+    received
+}
+
+/// No study of the PACS is under another name than the PACS gave, and none of the archive under one that no file of it says.
+#[track_caller]
+fn assert_names(index: &Index, received: &[(String, String)], what: &str) {
+    let name = "SELECT lastname, firstname FROM study JOIN patient ON origid = patientid WHERE uuid =";
+    let wrong: Vec<_> = received
+        .iter()
+        .map(|(study, name_given)| (study, name_given, index.rows(&format!("{name} '{study}'"))))
+        .filter(|(_, given, now)| *now != [given.as_str()])
+        .collect();
+    println!("{what}: {} of {} studies are under a wrong name", wrong.len(), received.len());
+    assert!(wrong.is_empty(), "{what}: {wrong:?}");
+    for study in index.rows("SELECT uuid FROM study WHERE uuid NOT LIKE '9.9.%'") {
+        let number: u32 = study.rsplit('.').next().unwrap().parse().unwrap();
+        let found = index.rows(&format!("{name} '{study}'"));
+        let is_stranger = number % 4 == 3;
+        let is_right = |name: &String| match is_stranger {
+            true => *name == format!("Stranger|S{}", number % 2),
+            false => name.starts_with("Family|Given") || number % 5 == 4 && name == "Other|Person",
+        };
+        assert!(found.len() == 1 && is_right(&found[0]), "{what}: study {number} is under {found:?}");
+    }
+}
+
+#[test]
+fn a_study_that_a_pacs_files_under_a_row_of_a_killed_run_keeps_its_name() {
+    for make in [mariadb as fn(&Site) -> Index, myisam] {
+        let (files, rounds) = size(2, 10);
+        let reference = Reference::new(files, make);
+        for round in 0..rounds {
+            let index = reference.fresh_index();
+            reference.kill_a_run_at(&index, f64::from(round + 1) / f64::from(rounds + 1));
+            let received = receive_studies(&index);
+            reference.rerun(&index, &[]);
+            assert_names(&index, &received, &format!("round {round}, the rerun"));
+            reference.rerun(&index, &["--force"]);
+            assert_names(&index, &received, &format!("round {round}, a later run"));
+        }
+    }
+}
+
+#[test]
+fn a_study_that_a_pacs_files_under_a_row_of_a_running_run_keeps_its_name() {
+    for make in [mariadb as fn(&Site) -> Index, myisam] {
+        let reference = Reference::new(size(1, 1).0, make);
+        let index = reference.fresh_index();
+        let mut run = reference.site.start_reindex(&index, &[&STATE[..], &["--io-threads", "1"]].concat());
+        wait_for_images(&mut run, &index, reference.images() as u64 / 2);
+        let received = receive_studies(&index);
+        assert!(!run.is_over(), "the studies came too late");
+        finished(run.end());
+        assert_names(&index, &received, "the same run");
+        reference.rerun(&index, &["--force"]);
+        assert_names(&index, &received, "a later run");
+    }
+}

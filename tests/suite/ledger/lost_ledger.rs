@@ -1,0 +1,143 @@
+//! The state directory of a killed run is lost.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+
+use super::snapshot::{Difference, Snapshot};
+use super::store::{Reference, finished, size};
+use crate::support::{Index, Site};
+
+/// The ID that files contain: without the suffix that keeps people with one ID apart.
+fn base(patient: &str) -> String {
+    patient.split('[').next().unwrap().to_lowercase()
+}
+
+/// The studies of each patient row.
+fn studies_by_patient(snapshot: &Snapshot) -> BTreeMap<String, BTreeSet<String>> {
+    let mut studies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (study, row) in snapshot.table("study") {
+        studies.entry(row["patientid"].clone()).or_default().insert(study.to_owned());
+    }
+    studies
+}
+
+/// The IDs of files that several people bear in one of two snapshots.
+fn contested(snapshots: [&Snapshot; 2]) -> BTreeSet<String> {
+    let several = |snapshot: &Snapshot| {
+        let mut rows: BTreeMap<String, u32> = BTreeMap::new();
+        snapshot.table("patient").for_each(|(key, _)| *rows.entry(base(key)).or_default() += 1);
+        rows.into_iter().filter(|(_, rows)| *rows > 1).map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    snapshots.into_iter().flat_map(several).collect()
+}
+
+/// The exceptions that `--existing complete` may leave.
+struct Exceptions<'a> {
+    reference: &'a Snapshot,
+    completed: &'a Snapshot,
+    contested: BTreeSet<String>,
+    reported: HashSet<String>,
+}
+
+impl Exceptions<'_> {
+    /// Whether a difference between the reference and the completed index is allowed, and was reported.
+    fn allow(&self, difference: &Difference) -> bool {
+        let Difference { table, key, column, before, after } = difference;
+        let is_reported = self.reported.contains(key);
+        match (*table, column.as_str(), before, after) {
+            ("patient", ..) => self.contested.contains(&base(key)),
+            ("study", "patientid", Some(before), Some(after)) => {
+                base(before) == base(after) && self.contested.contains(&base(before)) && is_reported
+            }
+            ("study", "received", Some(before), Some(after)) => after != "-" && after > before && is_reported,
+            // A row that only a file names that was not chosen.
+            ("study" | "series", "*", None, Some(_)) => self.has_no_images(table, key) && is_reported,
+            _ => false,
+        }
+    }
+
+    fn has_no_images(&self, table: &str, key: &str) -> bool {
+        let images_below = |series: &str| self.completed.table("image").any(|(_, image)| image["seriesuid"] == series);
+        match table {
+            "series" => !images_below(key),
+            _ => !self.completed.table("series").any(|(series, row)| row["studyuid"] == key && images_below(series)),
+        }
+    }
+
+    /// A person whose studies are the same in both snapshots has the same values in all columns but the key.
+    fn changed_people(&self) -> Vec<String> {
+        let of_reference = studies_by_patient(self.reference);
+        let mut changed = Vec::new();
+        for (patient, studies) in studies_by_patient(self.completed) {
+            let Some(row) = self.completed.row("patient", &patient) else {
+                changed.push(format!("the patient of {studies:?} has no row"));
+                continue;
+            };
+            let same = of_reference.iter().find(|(_, others)| **others == studies);
+            let other = same.and_then(|(patient, _)| self.reference.row("patient", patient));
+            for (column, value) in other.into_iter().flatten().filter(|(column, _)| *column != "origid") {
+                if row[column] != *value {
+                    changed.push(format!("patient of {studies:?}: {column} {value} -> {}", row[column]));
+                }
+            }
+        }
+        changed
+    }
+}
+
+fn reported(site: &Site) -> HashSet<String> {
+    site.listing().iter().filter_map(|line| line["uid"].as_str().map(str::to_owned)).collect()
+}
+
+fn complete_without_a_ledger(make: fn(&Site) -> Index) {
+    let (files, rounds) = size(2, 10);
+    let mut reference = Reference::new(files, make);
+    let undisturbed = {
+        let index = reference.fresh_index();
+        reference.rerun(&index, &[]);
+        Snapshot::of(&index)
+    };
+    for round in 0..rounds {
+        let index = reference.fresh_index();
+        if !reference.kill_a_run(&index, &[]) {
+            println!("round {round}: the run was over");
+        }
+        fs::remove_dir_all(reference.site.path("state")).unwrap();
+        let killed = Snapshot::of(&index);
+        let has_unfinished = killed.table("series").any(|(_, row)| row["instances"] == "-");
+        let said = reference.rerun(&index, &[]);
+        let filled = Snapshot::of(&index);
+        let changed: Vec<_> = killed
+            .differences(&filled)
+            .into_iter()
+            .filter(|one| !matches!(one.before.as_deref(), None | Some("-")))
+            .collect();
+        let count = changed.len();
+        assert!(changed.is_empty(), "round {round}: {count} values were changed: {:?}", &changed[..count.min(5)]);
+        assert!(!has_unfinished || said.out.contains("unfinished"), "round {round}: not reported: {}", said.out);
+        let said = reference.site.reindex(&index, &[&super::store::STATE[..], &["--existing", "complete"]].concat());
+        finished(said);
+        let completed = Snapshot::of(&index);
+        let exceptions = Exceptions {
+            reference: &undisturbed,
+            completed: &completed,
+            contested: contested([&undisturbed, &completed]),
+            reported: reported(&reference.site),
+        };
+        let differences = undisturbed.differences(&completed);
+        let wrong: Vec<_> = differences.iter().filter(|one| !exceptions.allow(one)).collect();
+        println!("round {round}: {} differences, {} of them not allowed", differences.len(), wrong.len());
+        assert!(wrong.is_empty(), "round {round}: {:?}", &wrong[..wrong.len().min(5)]);
+        assert_eq!(exceptions.changed_people(), [""; 0], "round {round}");
+    }
+}
+
+#[test]
+fn rows_in_sqlite_of_a_killed_run_without_its_state_are_reported_and_can_be_completed() {
+    complete_without_a_ledger(Site::sqlite);
+}
+
+#[test]
+fn rows_in_mariadb_of_a_killed_run_without_its_state_are_reported_and_can_be_completed() {
+    complete_without_a_ledger(Index::mariadb);
+}

@@ -1,0 +1,162 @@
+//! Files that one run cannot read or does not look for, and a later run reads: the rows do not depend on which run it was.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::store::{assert_equal, fill, finished, random, size};
+use crate::killed::{PER_SERIES, PER_STUDY, path_of};
+use crate::support::{Index, Said, Site};
+
+/// A site that any user can reach, and the numbers of the files of its archive that are the only ones of their
+/// instances: a copy that comes later leaves the indexed file where it is.
+struct OpenSite {
+    site: Site,
+    files: Vec<u32>,
+}
+
+impl OpenSite {
+    fn new() -> Self {
+        let site = Site::new();
+        let instances = fill(&site, size(0, 0).0);
+        let mut files: Vec<u32> = instances.into_values().filter(|files| files.len() == 1).flatten().collect();
+        files.sort();
+        OpenSite { site, files }
+    }
+
+    fn numbers(&self, mut is_meant: impl FnMut(u32) -> bool) -> Vec<u32> {
+        self.files.iter().copied().filter(|n| is_meant(*n)).collect()
+    }
+}
+
+/// A run by a user for whom permissions count, also where the tests run as root.
+fn reindex(site: &Site, index: &Index, roots: &[PathBuf], more: &[&str]) -> Said {
+    let _ = fs::remove_file(site.path("rejected.jsonl"));
+    let mut command = site.program_as_nobody(&["reindex", "--index", &index.url, "--quiet", "--state", "state"]);
+    finished(Said::of(command.args(["--rejected", "rejected.jsonl"]).args(roots).args(more)))
+}
+
+/// Compares an undisturbed run with a first run over a part of the files and a second one over all, on both databases.
+fn compare(site: &Site, what: &str, first: impl Fn(&Index), second: impl Fn(&Index)) -> u32 {
+    let mut lost = 0;
+    for make in [Site::sqlite, Index::mariadb as fn(&Site) -> Index] {
+        let fresh_index = || {
+            let _ = (fs::remove_dir_all(site.path("state")), fs::remove_file(site.path("index.db")));
+            make(site)
+        };
+        let index = fresh_index();
+        second(&index);
+        let expected = index.dump();
+        drop(index);
+        let index = fresh_index();
+        first(&index);
+        let images = index.count("image");
+        second(&index);
+        lost += u32::from(images < index.count("image"));
+        assert_equal(&expected, &index.dump(), what);
+    }
+    lost
+}
+
+fn set_mode(site: &Site, files: &[u32], mode: u32) {
+    for n in files {
+        fs::set_permissions(site.archive().join(path_of(*n)), fs::Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+/// Files that cannot be read in the first run, and can in the second.
+fn is_read_by_the_next_run(what: &str, is_meant: impl FnMut(u32) -> bool) {
+    let open = OpenSite::new();
+    let (site, files) = (&open.site, open.numbers(is_meant));
+    let roots = [site.archive()];
+    let first = |index: &Index| {
+        set_mode(site, &files, 0);
+        let said = reindex(site, index, &roots, &["--settle", "0s"]);
+        set_mode(site, &files, 0o644);
+        assert_eq!(said.figure("unreadable"), files.len() as u64, "{}", said.out);
+    };
+    let second = |index: &Index| drop(reindex(site, index, &roots, &["--settle", "0s"]));
+    assert_eq!(compare(site, what, first, second), 2, "{what}: the first run lacked no image");
+}
+
+#[test]
+fn first_files_of_series_that_the_next_run_reads_count_as_if_the_first_had_read_them() {
+    is_read_by_the_next_run("the first of each series", |n| n % PER_SERIES == 0);
+}
+
+#[test]
+fn last_files_of_series_that_the_next_run_reads_count_as_if_the_first_had_read_them() {
+    is_read_by_the_next_run("the last of each series", |n| n % PER_SERIES >= PER_SERIES - 3);
+}
+
+#[test]
+fn files_that_name_their_patient_count_whichever_run_reads_them() {
+    // The first run learns two of the three names in each study.
+    is_read_by_the_next_run("one name of three", |n| n % 3 == 0);
+}
+
+#[test]
+fn any_files_that_the_next_run_reads_count_as_if_the_first_had_read_them() {
+    let mut random = random();
+    is_read_by_the_next_run("a twentieth", |_| random.below(20) == 0);
+}
+
+#[test]
+fn most_files_that_the_next_run_reads_count_as_if_the_first_had_read_them() {
+    is_read_by_the_next_run("all but a few", |n| n % PER_STUDY != 5);
+}
+
+#[test]
+fn young_files_that_the_next_run_takes_count_as_if_the_first_had_read_them() {
+    let open = OpenSite::new();
+    let (site, files) = (&open.site, open.numbers(|n| n % 3 == 0 || n % 7 == 0));
+    let roots = [site.archive()];
+    let modified = |n: u32| fs::metadata(site.archive().join(path_of(n))).unwrap().modified().unwrap();
+    let times: Vec<SystemTime> = files.iter().map(|n| modified(*n)).collect();
+    let set = |n: u32, time: SystemTime| {
+        fs::OpenOptions::new().write(true).open(site.archive().join(path_of(n))).unwrap().set_modified(time).unwrap();
+    };
+    let settle = ["--settle", "1h"];
+    let first = |index: &Index| {
+        files.iter().for_each(|n| set(*n, SystemTime::now() - Duration::from_secs(60)));
+        let said = reindex(site, index, &roots, &settle);
+        files.iter().zip(&times).for_each(|(n, time)| set(*n, *time));
+        assert_eq!(said.figure("left to the PACS (young)"), files.len() as u64, "{}", said.out);
+    };
+    let second = |index: &Index| drop(reindex(site, index, &roots, &settle));
+    assert_eq!(compare(site, "young files", first, second), 2);
+}
+
+#[test]
+fn files_of_a_second_root_count_as_if_the_first_run_had_read_them() {
+    let open = OpenSite::new();
+    let site = &open.site;
+    // The second root contains a third of the files of each series.
+    let roots = [site.archive(), site.path("second")];
+    move_files(site, &open.numbers(|n| n % 3 == 0), &roots[1]);
+    let run = |index: &Index, roots: &[PathBuf]| {
+        drop(reindex(site, index, roots, &["--settle", "0s", "--allow-unmapped-paths"]));
+    };
+    assert_eq!(compare(site, "a second root", |index| run(index, &roots[..1]), |index| run(index, &roots)), 2);
+}
+
+#[test]
+fn files_from_before_a_day_count_as_if_the_first_run_had_read_them() {
+    let open = OpenSite::new();
+    let site = &open.site;
+    // A part of the files of each study is in a directory of an earlier day.
+    move_files(site, &open.numbers(|n| n % 4 == 0), &site.archive().join("2021-11-02-TUE"));
+    let roots = [site.archive()];
+    let run = |index: &Index, more: &[&str]| drop(reindex(site, index, &roots, &[&["--settle", "0s"], more].concat()));
+    let first = |index: &Index| run(index, &["--since", "2021-11-09"]);
+    assert_eq!(compare(site, "--since", first, |index| run(index, &[])), 2);
+}
+
+fn move_files(site: &Site, files: &[u32], directory: &Path) {
+    for n in files {
+        let target = directory.join(path_of(*n));
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::rename(site.archive().join(path_of(*n)), target).unwrap();
+    }
+}
