@@ -12,7 +12,7 @@ use super::batch::{Parents, Writer};
 use super::column::Column;
 use super::columns::Source;
 use super::companion_rows::Put;
-use super::corrections::RowCorrections;
+use super::corrections::{CorrectedRows, RowCorrections};
 use super::existing::{self, Applied, Mode};
 use super::fold::Fold;
 use super::known::{Row, Series};
@@ -133,7 +133,8 @@ impl Writer {
                 Says { fold: &patient.fold, received: None, not_the_name: patient.is_renamed && mode == Mode::Fill };
             done.updated += self.bring_up(settlement, Level::Patient, &row, mode, says)?;
         }
-        self.correct_rows(Level::Patient, corrections, |_| Derived::Unchanged)?;
+        let corrected = self.correct_rows(Level::Patient, corrections, |_| Derived::Unchanged)?;
+        done.updated += corrected.of_earlier_runs;
         done.codes = self.write_codes(settlement, part, &edited_ids)?;
         Ok(done)
     }
@@ -226,8 +227,9 @@ impl Writer {
             done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
         }
         // After a refresh, which saves what it overwrites.
-        let finished = self.correct_studies(settlement, part, &modalities)?;
-        modalities.retain(|key, _| !finished.contains(key.as_str()));
+        let corrected = self.correct_studies(settlement, part, &modalities)?;
+        done.updated += corrected.of_earlier_runs;
+        modalities.retain(|key, _| !corrected.finished.contains(key.as_str()));
         self.set_modalities(&modalities)?;
         Ok(done)
     }
@@ -238,7 +240,7 @@ impl Writer {
         settlement: &Settlement,
         part: &[Arc<str>],
         modalities: &Modalities,
-    ) -> Result<HashSet<String>, Failure> {
+    ) -> Result<CorrectedRows, Failure> {
         let tables = self.index.tables();
         let columns = tables.of(Table::Study);
         let shape = settlement.rows.shapes[Level::Study as usize].own();
@@ -297,7 +299,7 @@ impl Writer {
             updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
         }
         let corrections = part.iter().filter_map(correction).collect();
-        let finished = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
+        let CorrectedRows { finished, of_earlier_runs } = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
         let of_earlier_run = finished.iter().filter_map(|key| series.get(key.as_str()));
         let is_listed = |series: &&Series| self.is_interleaved || !series.row.is_of_this_run();
         of_earlier_run.filter(is_listed).for_each(|series| settlement.note_stale(series));
@@ -306,7 +308,7 @@ impl Writer {
         open.retain(|key| !finished.contains(*key));
         self.index.count_instances(&open, Derive::All)?;
         self.index.count_instances(&others, Derive::WhereNull)?;
-        Ok(Done { updated, ..Done::default() })
+        Ok(Done { updated: updated + of_earlier_runs, ..Done::default() })
     }
 
     /// Fills or refreshes a row that was there. Returns how many rows changed: none or one.

@@ -109,15 +109,24 @@ impl<'a> RowCorrections<'a> {
     }
 }
 
+/// The rows that corrections changed.
+#[derive(Default)]
+pub struct CorrectedRows {
+    /// The keys of the rows whose derived column is set.
+    pub finished: HashSet<String>,
+    /// The number of rows that earlier runs had inserted.
+    pub of_earlier_runs: u64,
+}
+
 impl Writer {
     /// Replaces values of this program by the final ones. The statement that writes the last final value of a row sets its
-    /// derived column as well. Returns the keys of the rows that were corrected.
+    /// derived column as well.
     pub(super) fn correct_rows<'d>(
         &mut self,
         level: Level,
         mut corrections: Vec<RowCorrections<'_>>,
         derived: impl Fn(&str) -> Derived<'d>,
-    ) -> Result<HashSet<String>, Failure> {
+    ) -> Result<CorrectedRows, Failure> {
         let (table, tables) = (level.table(), self.index.tables());
         if self.is_interleaved {
             self.learn_versions(table, &mut corrections)?;
@@ -135,10 +144,11 @@ impl Writer {
         let with_row = corrections.iter().filter_map(|correction| Some((correction, rows.get(correction.key)?)));
         let changed = with_row.map(|(correction, row)| (correction, row, correction.changes(&tables, table, row)));
         let changed: Vec<_> = changed.filter(|(.., changes)| !changes.is_empty()).collect();
-        if let Some((first, ..)) = changed.first() {
-            let columns: Vec<&Column> = first.finals.iter().map(|last| last.column).collect();
+        // A row of which files say nothing any more has fewer final values.
+        for rows in changed.chunk_by(|(one, ..), (other, ..)| one.finals.len() == other.finals.len()) {
+            let columns: Vec<&Column> = rows[0].0.finals.iter().map(|last| last.column).collect();
             let mut intended = IntendedRows::new(table, &columns);
-            for (correction, row, _) in &changed {
+            for (correction, row, _) in rows {
                 let values = || correction.finals.iter().map(|last| last.right);
                 intended.push(&row.key, false, values());
                 // A key that is spelled otherwise from now on is that of the same row.
@@ -148,7 +158,7 @@ impl Writer {
             }
             self.intend(intended)?;
         }
-        let mut corrected = HashSet::new();
+        let mut corrected = CorrectedRows::default();
         for (correction, row, changes) in &changed {
             let derived = derived(correction.key);
             // A row of this run that is finished has its final values, or another program has written it.
@@ -156,7 +166,8 @@ impl Writer {
             let update = RowUpdate { table, key: &row.key, path: None, changes, derived, only_unfinished };
             let applied = existing::apply(&mut *self.index, &update)?;
             self.note_refused(level, &row.key, &applied);
-            corrected.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));
+            corrected.of_earlier_runs += u64::from(applied.changed && correction.history.is_some());
+            corrected.finished.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));
         }
         Ok(corrected)
     }
