@@ -116,9 +116,8 @@ fn own_changes<'r>(
         Change { column, expected, to: *to }
     };
     let changes: Vec<Change<'r>> = written.map(change).collect();
-    let differs = changes.iter().any(|change| {
-        !change.column.shows(there.text_of(tables, table, change.column), change.to)
-    });
+    let differs =
+        changes.iter().any(|change| !change.column.shows(there.text_of(tables, table, change.column), change.to));
     let is_own = changes.iter().all(|change| history.owns(tables, table, change.column, there));
     if differs && is_own { changes } else { Vec::new() }
 }
