@@ -9,6 +9,7 @@ use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind};
 use super::record::{self, Record, encode};
 use super::{Journal, STATES, State, states};
+use crate::full_disk;
 use crate::sorted::{Note, Sorter};
 
 /// What is kept with the table of states.
@@ -171,8 +172,15 @@ impl Journal {
         self.log.read(frame.at, 4)
     }
 
-    /// Brings the states up to what the log has.
+    /// Brings the states up to what the log has. The error names the directory.
     pub fn update(&mut self) -> io::Result<()> {
+        self.bring_up().map_err(|error| {
+            let named = full_disk::named(&self.directory, error);
+            io::Error::new(named.kind(), format!("{}: {named}", self.directory.display()))
+        })
+    }
+
+    fn bring_up(&mut self) -> io::Result<()> {
         self.add_to_states()?;
         self.add_to_places()?;
         self.compact()
