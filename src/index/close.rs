@@ -67,10 +67,14 @@ impl Writer {
         let mut from = part.start;
         while from < part.end {
             let to = part.end.min(from + PER_TRANSACTION);
-            let Done { inserted, updated, codes } = self.in_transaction(|writer| match level {
-                Level::Patient => writer.close_patients(settlement, &settlement.patients[from..to]),
-                Level::Study => writer.close_studies(settlement, &settlement.studies[from..to]),
-                _ => writer.close_series(settlement, &settlement.series[from..to]),
+            let Done { inserted, updated, codes } = self.in_transaction(|writer| {
+                let done = match level {
+                    Level::Patient => writer.close_patients(settlement, &settlement.patients[from..to]),
+                    Level::Study => writer.close_studies(settlement, &settlement.studies[from..to]),
+                    _ => writer.close_series(settlement, &settlement.series[from..to]),
+                }?;
+                writer.recorder.as_ref().map_or(Ok(()), |recorder| recorder.make_durable())?;
+                Ok(done)
             })?;
             self.recorder.iter().for_each(|recorder| recorder.is_committed(self.number));
             *self.inserted.of(level) += inserted;
@@ -105,13 +109,14 @@ impl Writer {
                     row.add(tables.of(Table::Patient).column("origid"), Value::Text(spelled), Value::Text(&patient.id));
                     corrections.push(row);
                     // A run that goes on finds rows of its own in which values are missing.
-                    there.extend(self.continues.then_some(patient));
+                    let is_filled = self.continues
+                        || self.policy.mode == Mode::Refresh && matches!(own_values, OwnValues::EarlierRun { .. });
+                    there.extend(is_filled.then_some(patient));
                 }
                 State::New => done.inserted += u64::from(self.insert_patient(settlement, patient)?),
                 State::There => there.push(patient),
             }
         }
-        self.correct_rows(Level::Patient, corrections, |_| Derived::Unchanged)?;
         let keys: Vec<&str> = there.iter().map(|patient| &*patient.id).collect();
         // Studies may spell their patient otherwise than the patient's row does.
         let edited = Vec::from_iter(self.edited(Level::Patient, &keys)?);
@@ -128,6 +133,7 @@ impl Writer {
                 Says { fold: &patient.fold, received: None, not_the_name: patient.is_renamed && mode == Mode::Fill };
             done.updated += self.bring_up(settlement, Level::Patient, &row, mode, says)?;
         }
+        self.correct_rows(Level::Patient, corrections, |_| Derived::Unchanged)?;
         done.codes = self.write_codes(settlement, part, &edited_ids)?;
         Ok(done)
     }
@@ -203,12 +209,12 @@ impl Writer {
         let mut done = Done::default();
         // A PACS leaves the derived columns of its own rows NULL.
         let may_derive = |key: &&Arc<str>| studies[*key].row.is_ours() || !studies[*key].is_unfinished;
-        let (open, others) = by_openness(part.iter().filter(may_derive), |key| studies[key].open);
+        let (open, others) =
+            by_openness(part.iter().filter(may_derive), |key| studies[key].open || settlement.is_stale(key));
         // A study without any modality has none, whatever was derived before all its series were known.
         let mut modalities: Modalities = open.iter().map(|key| ((*key).to_owned(), BTreeSet::new())).collect();
         modalities.extend(self.modalities(&open, Derive::All)?);
         modalities.extend(self.modalities(&others, Derive::WhereNull)?);
-        let finished = self.correct_studies(settlement, part, &modalities)?;
         let is_filled = |key: &&Arc<str>| self.is_filled(&studies[*key].row);
         let there: Vec<&str> = part.iter().filter(is_filled).map(|key| &**key).collect();
         let edited = self.edited(Level::Study, &there)?;
@@ -219,6 +225,8 @@ impl Writer {
             let says = Says { fold: &study.row.fold, received: Some(study.row.fold.received()), not_the_name: false };
             done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
         }
+        // After a refresh, which saves what it overwrites.
+        let finished = self.correct_studies(settlement, part, &modalities)?;
         modalities.retain(|key, _| !finished.contains(key.as_str()));
         self.set_modalities(&modalities)?;
         Ok(done)
@@ -278,8 +286,6 @@ impl Writer {
             let row = &series[key].row;
             Some(RowCorrections::of_attributes(&tables, key, row.own.as_ref()?, shape, &row.fold.values()))
         };
-        let corrections = part.iter().filter_map(correction).collect();
-        let finished = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
         let is_filled = |key: &&Arc<str>| self.is_filled(&series[*key].row);
         let there: Vec<&str> = part.iter().filter(is_filled).map(|key| &**key).collect();
         for row in self.shown(Level::Series, &there)? {
@@ -290,6 +296,10 @@ impl Writer {
             let says = Says { fold: &one.row.fold, received: None, not_the_name: false };
             updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
         }
+        let corrections = part.iter().filter_map(correction).collect();
+        let finished = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
+        let of_earlier_run = finished.iter().filter_map(|key| series.get(key.as_str()));
+        of_earlier_run.filter(|series| !series.row.is_of_this_run()).for_each(|series| settlement.note_stale(series));
         let may_derive = |key: &&Arc<str>| series[*key].row.is_ours() || !series[*key].is_unfinished;
         let (mut open, others) = by_openness(part.iter().filter(may_derive), |key| series[key].open);
         open.retain(|key| !finished.contains(*key));

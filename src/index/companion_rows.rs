@@ -259,7 +259,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Records on disk the rows that the open transaction is about to write.
+    /// Records the rows that the open transaction is about to write.
     fn intend_companions(&self, table: Table, rows: &[CompanionRow<'_>], is_inserted: bool) -> Result<(), Failure> {
         if rows.is_empty() {
             return Ok(());

@@ -1,15 +1,15 @@
 //! What the closing step has to do, once all instances are in the index: which patient each study has, and what there
 //! is to tell of conflicts. Decided from all that was seen, whatever order it was seen in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem::take;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::HashMap;
 
 use super::batch::Writer;
 use super::fold::{Fold, IDENTITY, is_empty};
-use super::known::{PARENTS, Patient, Rows, Study};
+use super::known::{PARENTS, Patient, Rows, Series, Study};
 use super::names::{self, Conflicts, Name};
 use super::row_history::RowHistory;
 use super::{Existing, Failure, Value, link, table};
@@ -69,10 +69,22 @@ pub struct Settlement {
     pub patient_of: HashMap<Arc<str>, Arc<str>>,
     pub studies: Vec<Arc<str>>,
     pub series: Vec<Arc<str>>,
+    /// Studies whose derived column does not hold any more, because a series of an earlier run was corrected.
+    pub stale_studies: Mutex<HashSet<Arc<str>>>,
     pub findings: Vec<Finding>,
 }
 
 impl Settlement {
+    /// Notes that the studies of a series are stale: the one that its row was linked to, and those that its files name.
+    pub fn note_stale(&self, series: &Series) {
+        let mut stale = self.stale_studies.lock().unwrap_or_else(PoisonError::into_inner);
+        stale.extend(series.others.iter().chain([&series.study]).cloned());
+    }
+
+    pub fn is_stale(&self, study: &str) -> bool {
+        self.stale_studies.lock().unwrap_or_else(PoisonError::into_inner).contains(study)
+    }
+
     /// How many rows there are to look at.
     pub fn len(&self) -> usize {
         PARENTS.into_iter().map(|level| self.count(level)).sum()
@@ -236,7 +248,8 @@ impl Writer {
             keys
         };
         let (studies, series) = (sorted(rows.studies.keys().collect()), sorted(rows.series.keys().collect()));
-        Ok(Settlement { in_full, patients, abandoned, patient_of, studies, series, findings, rows })
+        let stale_studies = Mutex::default();
+        Ok(Settlement { in_full, patients, abandoned, patient_of, studies, series, stale_studies, findings, rows })
     }
 
     /// Patients are taken from what is known: what they say goes into their rows.
@@ -272,11 +285,15 @@ impl Writer {
         found.retain(|row| !self.given.contains(&row.key));
         // So are those of earlier runs.
         self.learn_patients(&mut found, rows)?;
-        let (ours, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|row| row.history.is_some());
-        own.extend(ours.into_iter().map(|row| (row.key.clone(), row)));
         let bases: Vec<&str> = found.iter().map(|row| names::base(&row.key)).collect();
         let identities = self.index.identities(&bases)?;
         for (row, identity) in found.into_iter().zip(identities) {
+            // All that files say is known of patients whose row an earlier run has inserted, and is grouped anew.
+            let is_gathered = patients.get(identity.as_str()).is_some_and(|base| base.ours && base.history.is_some());
+            if is_gathered && row.history.is_some() {
+                own.insert(row.key.clone(), row);
+                continue;
+            }
             // The name in a row that this run has inserted is that of the instance which came first.
             let ours = patients.get(row.identity.as_str()).filter(|patient| patient.ours);
             let name = ours.and_then(|patient| Some((**patient.named.keys().next()?).clone())).or(row.name);
@@ -362,9 +379,7 @@ impl Writer {
 /// its instances name it was inserted below depends on their order: what is derived must not.
 fn open_named(rows: &mut Rows) {
     for series in rows.series.values().filter(|series| series.row.is_ours()) {
-        // A series of an earlier run may leave the study that it was linked to.
-        let former = (!series.others.is_empty() && !series.row.is_of_this_run()).then_some(&series.study);
-        for study in series.others.iter().chain(former) {
+        for study in &series.others {
             rows.studies.get_mut(study).into_iter().for_each(|study| study.open = true);
         }
     }

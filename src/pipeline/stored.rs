@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::archive::{FoundFile, Locator, Naming, Roots, Standing};
+use crate::archive::{FoundFile, Locator, Naming, OpenFile, Roots, Standing};
 use crate::dicom::{HeaderReader, Instance};
 use crate::index::duplicates::Archive;
 use crate::index::entry::StoredFile;
@@ -42,6 +42,13 @@ impl Archive for Stored {
         let (file, root) = self.below_a_root(path)?;
         let modified = self.locator.look(&FoundFile::named(file.clone())).ok()?.state.modified();
         Some(StoredFile { path: file, modified: nanoseconds(modified), root })
+    }
+
+    fn instance(&self, path: &str) -> Option<Instance> {
+        let (file, _) = self.below_a_root(path)?;
+        let file = FoundFile::named(file);
+        let Standing::Readable(location) = self.locator.look(&file).ok()?.standing else { return None };
+        read_instance(&location.open().ok()??)
     }
 
     fn local_path(&self, path: &str) -> Option<PathBuf> {
@@ -86,10 +93,14 @@ impl Archive for Stored {
         let file = FoundFile::named(file);
         let Ok(Standing::Readable(location)) = self.locator.look(&file).map(|seen| seen.standing) else { return false };
         let Ok(Some(open)) = location.open() else { return false };
-        // What cannot be read is damage that somebody should see, not another instance. Nor is a defect of the reader.
-        let read = catch_unwind(AssertUnwindSafe(|| HeaderReader::new().read(&open).and_then(Instance::from_header)));
-        matches!(read, Ok(Ok(instance)) if instance.sop_instance_uid() != sop_instance_uid)
+        // What cannot be read is damage that somebody should see, not another instance.
+        read_instance(&open).is_some_and(|instance| instance.sop_instance_uid() != sop_instance_uid)
     }
+}
+
+/// A defect of the reader counts as a file that cannot be read.
+fn read_instance(open: &OpenFile) -> Option<Instance> {
+    catch_unwind(AssertUnwindSafe(|| HeaderReader::new().read(open).and_then(Instance::from_header))).ok()?.ok()
 }
 
 /// The least number where nothing is known, so that such a file is never the newest.

@@ -35,13 +35,11 @@ fn lose_unsynced_writes(make: fn(&Site) -> Index) {
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn a_run_into_sqlite_on_a_machine_that_lost_power_goes_on_as_if_it_had_not() {
     lose_unsynced_writes(Site::sqlite);
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn a_run_into_mariadb_on_a_machine_that_lost_power_goes_on_as_if_it_had_not() {
     lose_unsynced_writes(Index::mariadb);
 }

@@ -144,19 +144,16 @@ fn edits_after_a_kill_stay(make: fn(&Site) -> Index) {
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn edits_between_a_kill_and_the_rerun_stay_in_sqlite() {
     edits_after_a_kill_stay(Site::sqlite);
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn edits_between_a_kill_and_the_rerun_stay_in_mariadb() {
     edits_after_a_kill_stay(mariadb);
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn edits_between_a_kill_and_the_rerun_stay_in_myisam() {
     edits_after_a_kill_stay(myisam);
 }
@@ -375,7 +372,6 @@ fn assert_names(index: &Index, received: &[(String, String)], what: &str) {
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn a_study_that_a_pacs_files_under_a_row_of_a_killed_run_keeps_its_name() {
     for make in [mariadb as fn(&Site) -> Index, myisam] {
         let (files, rounds) = size(2, 10);
@@ -393,7 +389,6 @@ fn a_study_that_a_pacs_files_under_a_row_of_a_killed_run_keeps_its_name() {
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn a_study_that_a_pacs_files_under_a_row_of_a_running_run_keeps_its_name() {
     for make in [mariadb as fn(&Site) -> Index, myisam] {
         let reference = Reference::new(size(1, 1).0, make);

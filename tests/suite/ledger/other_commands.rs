@@ -49,7 +49,6 @@ fn reference_and_half(make: fn(&Site) -> Index) -> (Reference, Vec<PathBuf>, Vec
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn runs_over_a_list_of_files_that_are_killed_between_runs_over_all_leave_the_same_rows() {
     for make in MAKE {
         let (mut reference, files, _) = reference_and_half(make);
@@ -94,7 +93,6 @@ fn without_times(index: &Index) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn imports_that_are_killed_between_runs_leave_the_same_rows() {
     for make in MAKE {
         let (mut reference, _, singles) = reference_and_half(make);
@@ -140,7 +138,6 @@ fn imports_that_are_killed_between_runs_leave_the_same_rows() {
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn repairs_that_insert_rows_and_are_killed_between_runs_leave_the_same_rows() {
     for make in MAKE {
         let (mut reference, _, _) = reference_and_half(make);

@@ -86,33 +86,28 @@ fn first_files_of_series_that_the_next_run_reads_count_as_if_the_first_had_read_
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn last_files_of_series_that_the_next_run_reads_count_as_if_the_first_had_read_them() {
     is_read_by_the_next_run("the last of each series", |n| n % PER_SERIES >= PER_SERIES - 3);
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn files_that_name_their_patient_count_whichever_run_reads_them() {
     // The first run learns two of the three names in each study.
     is_read_by_the_next_run("one name of three", |n| n % 3 == 0);
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn any_files_that_the_next_run_reads_count_as_if_the_first_had_read_them() {
     let mut random = random();
     is_read_by_the_next_run("a twentieth", |_| random.below(20) == 0);
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn most_files_that_the_next_run_reads_count_as_if_the_first_had_read_them() {
     is_read_by_the_next_run("all but a few", |n| n % PER_STUDY != 5);
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn young_files_that_the_next_run_takes_count_as_if_the_first_had_read_them() {
     let open = OpenSite::new();
     let (site, files) = (&open.site, open.numbers(|n| n % 3 == 0 || n % 7 == 0));
@@ -134,7 +129,6 @@ fn young_files_that_the_next_run_takes_count_as_if_the_first_had_read_them() {
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn files_of_a_second_root_count_as_if_the_first_run_had_read_them() {
     let open = OpenSite::new();
     let site = &open.site;
@@ -148,7 +142,6 @@ fn files_of_a_second_root_count_as_if_the_first_run_had_read_them() {
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn files_from_before_a_day_count_as_if_the_first_run_had_read_them() {
     let open = OpenSite::new();
     let site = &open.site;
