@@ -32,7 +32,7 @@ const FRAME_HEAD: usize = 9;
 /// No frame is that large: a length that is damaged is not allocated.
 const LARGEST: u32 = 1 << 30;
 
-/// What a program can do with a file, by the beginning of the file.
+/// Whether a program can use a file as its log, by the beginning of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     Usable,
@@ -140,7 +140,7 @@ pub struct Log {
     pub id: u64,
     /// The forms of the records, the latest first.
     forms: Vec<LoggedForm>,
-    /// The beginning of the frame with the latest form; 0 if there is none.
+    /// The beginning of the frame with the latest form; 0 if no frame has one.
     last_form: u64,
     /// Whether the log has format 4, whose records have the form of this program.
     is_former: bool,
