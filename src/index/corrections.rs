@@ -4,6 +4,7 @@
 //! stays. The components and groups of a name are one value, and so is a date with its time.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::batch::Writer;
 use super::column::Column;
@@ -17,7 +18,8 @@ use crate::dicom::{Level, Table, attributes, packed};
 /// The final values of a row, and what tells which of its present values may be replaced by them.
 pub struct RowCorrections<'a> {
     pub key: &'a str,
-    history: Option<(&'a RowHistory, bool)>,
+    /// What the ledger has of the row, if an earlier run has written it, and whether the row is unfinished all the same.
+    history: Option<(Arc<RowHistory>, bool)>,
     finals: Vec<FinalValue<'a>>,
 }
 
@@ -48,7 +50,7 @@ impl<'a> RowCorrections<'a> {
     ) -> Self {
         let (history, written) = match values {
             OwnValues::ThisRun(written) => (None, packed::values(written).collect()),
-            OwnValues::EarlierRun { history, is_unfinished } => (Some((&**history, *is_unfinished)), Vec::new()),
+            OwnValues::EarlierRun { history, is_unfinished } => (Some((history.clone(), *is_unfinished)), Vec::new()),
         };
         let mut row = RowCorrections { key, history, finals: Vec::new() };
         for (n, (attribute, right)) in shape.iter().zip(right).enumerate() {
@@ -66,6 +68,14 @@ impl<'a> RowCorrections<'a> {
         }
     }
 
+    /// The final spelling of the key, if the row has one.
+    fn new_key(&self, table: Table) -> Option<&'a str> {
+        self.finals.iter().find(|last| last.column.known == table.key()).and_then(|last| match last.right {
+            Value::Text(key) => Some(key),
+            _ => None,
+        })
+    }
+
     /// Whether the row may need a change, as far as can be told without a look at the row.
     fn may_change(&self) -> bool {
         self.history.is_some() || self.finals.iter().any(|last| last.provisional != last.right)
@@ -75,7 +85,7 @@ impl<'a> RowCorrections<'a> {
     fn changes<'r>(&'r self, tables: &Tables, table: Table, row: &'r Existing) -> Vec<Change<'r>> {
         let shown = |last: &FinalValue<'a>| row.text_of(tables, table, last.column);
         let differs = |last: &FinalValue<'a>| !last.column.shows(row.text_of(tables, table, last.column), last.right);
-        let owns = |last: &FinalValue<'a>| match self.history {
+        let owns = |last: &FinalValue<'a>| match &self.history {
             Some((history, _)) => history.owns(tables, table, last.column, row),
             None => last.column.shows(shown(last), last.provisional),
         };
@@ -108,15 +118,18 @@ impl Writer {
         mut corrections: Vec<RowCorrections<'_>>,
         derived: impl Fn(&str) -> Derived<'d>,
     ) -> Result<HashSet<String>, Failure> {
-        corrections.retain(RowCorrections::may_change);
         let (table, tables) = (level.table(), self.index.tables());
+        if self.is_interleaved {
+            self.learn_versions(table, &mut corrections)?;
+        }
+        corrections.retain(RowCorrections::may_change);
         let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
         let look = Look { view: View::Now, show: Show::Values };
         let rows = self.index.find(table, &keys, look)?;
         let mut rows: HashMap<String, Existing> = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
         for correction in &corrections {
-            if let (Some((_, is_unfinished)), Some(row)) = (correction.history, rows.get_mut(correction.key)) {
-                row.is_unfinished |= is_unfinished;
+            if let (Some((_, is_unfinished)), Some(row)) = (&correction.history, rows.get_mut(correction.key)) {
+                row.is_unfinished |= *is_unfinished;
             }
         }
         let with_row = corrections.iter().filter_map(|correction| Some((correction, rows.get(correction.key)?)));
@@ -126,7 +139,12 @@ impl Writer {
             let columns: Vec<&Column> = first.finals.iter().map(|last| last.column).collect();
             let mut intended = IntendedRows::new(table, &columns);
             for (correction, row, _) in &changed {
-                intended.push(&row.key, false, correction.finals.iter().map(|last| last.right));
+                let values = || correction.finals.iter().map(|last| last.right);
+                intended.push(&row.key, false, values());
+                // A key that is spelled otherwise from now on is that of the same row.
+                if let Some(key) = correction.new_key(table).filter(|key| *key != row.key) {
+                    intended.push(key, true, values());
+                }
             }
             self.intend(intended)?;
         }
@@ -141,6 +159,17 @@ impl Writer {
             corrected.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));
         }
         Ok(corrected)
+    }
+
+    /// Rows of a run that is continued, which other runs may have finished since.
+    fn learn_versions(&self, table: Table, corrections: &mut [RowCorrections<'_>]) -> Result<(), Failure> {
+        let Some(recorder) = &self.recorder else { return Ok(()) };
+        let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
+        let histories = recorder.histories(table, &keys)?;
+        for (row, history) in corrections.iter_mut().zip(histories) {
+            row.history = row.history.take().or_else(|| Some((history?, false)));
+        }
+        Ok(())
     }
 
     /// Records rows that the open transaction is about to write. They are made durable before the commit, and where there are

@@ -12,9 +12,11 @@ impl Writer {
     /// Patients are named by the identity of their ID.
     pub fn own_groups(&self) -> Vec<(Level, String)> {
         let known = self.known.lock();
-        let patients = known.patients.iter().filter(|(_, patient)| patient.history.is_some());
+        // Of rows of a run that is continued other runs may have files, too.
+        let all = self.is_interleaved;
+        let patients = known.patients.iter().filter(|(_, patient)| patient.history.is_some() || patient.ours && all);
         let patients = patients.map(|(identity, _)| (Level::Patient, identity.to_string()));
-        let is_earlier = |row: &super::known::Row| row.is_ours() && !row.is_of_this_run();
+        let is_earlier = |row: &super::known::Row| row.is_ours() && (all || !row.is_of_this_run());
         let studies = known.studies.iter().filter(|(_, study)| is_earlier(&study.row));
         let series = known.series.iter().filter(|(_, series)| is_earlier(&series.row));
         patients

@@ -325,6 +325,7 @@ impl<'a> Run<'a> {
         for writer in writers {
             writer.recorder = Some(journal.clone());
             writer.continues = journal.is_continued();
+            writer.is_interleaved = journal.is_interleaved();
             writer.given = journal.given().into_iter().collect();
         }
         self.watch.indexing();
