@@ -299,7 +299,8 @@ impl Writer {
             updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
         }
         let corrections = part.iter().filter_map(correction).collect();
-        let CorrectedRows { finished, of_earlier_runs } = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
+        let CorrectedRows { finished, of_earlier_runs } =
+            self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
         let of_earlier_run = finished.iter().filter_map(|key| series.get(key.as_str()));
         let is_listed = |series: &&Series| self.is_interleaved || !series.row.is_of_this_run();
         of_earlier_run.filter(is_listed).for_each(|series| settlement.note_stale(series));

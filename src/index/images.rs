@@ -39,14 +39,16 @@ impl Writer {
                 None if !is_inserted => self.misnamed(batch, &members, &row)?,
                 own => own,
             };
-            let is_of_another = own.is_none() && !is_inserted && !is_corrected;
-            let of_earlier_run = is_of_another.then(|| self.recorded_instance(&row)).flatten();
+            let has_another = own != Some(members[0]) && !is_inserted && !is_corrected;
+            let of_earlier_run = has_another.then(|| self.recorded_instance(&row)).flatten();
             if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
                 let outcome = self.update_image(batch, own, &row)?;
                 // A file that is read once more in a run that is continued was inserted by it.
                 batch.outcomes[own] = if is_inserted { Outcome::Inserted } else { outcome };
                 if is_inserted && members[0] != own {
                     self.contend(batch, members[0], row, Pointing::Whole)?;
+                } else if let Some(instance) = of_earlier_run {
+                    self.contend(batch, members[0], row, Pointing::Own(Box::new(instance)))?;
                 }
             } else if is_inserted || is_corrected {
                 let pointing = if is_inserted { Pointing::Whole } else { Pointing::Facts };

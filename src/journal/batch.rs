@@ -30,7 +30,11 @@ impl Recorder for Journal {
         let state = |(n, (entry, path)): (usize, (&Entry, &str))| {
             let uids = [Level::Instance, Level::Series, Level::Study].map(|level| entry.key(level));
             let row = states::row(uids, path);
-            state(&entry.file.path, &entry.record, fate(attempt, n), row)
+            let now = state(&entry.file.path, &entry.record, fate(attempt, n), row);
+            // A row that names the file still is the one that an earlier run inserted.
+            let names_it = matches!(now.fate, Fate::Updated | Fate::Unchanged | Fate::LinkDiffers);
+            let was_own = || self.state(&entry.file.path, &mut Cursors::default()).is_some_and(|before| before.is_own);
+            State { is_own: now.is_own || names_it && was_own(), ..now }
         };
         let states = entries.iter().zip(attempt.row_paths(entries)).enumerate().map(state).collect();
         let records: Vec<&[u8]> = entries.iter().map(|entry| entry.record.bytes.as_slice()).collect();
@@ -58,7 +62,7 @@ impl Recorder for Journal {
 
     fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<Instance> {
         let mut cursors = Cursors::default();
-        let state = self.state(file, &mut cursors).filter(|state| matches!(state.fate, Fate::Inserted | Fate::Won));
+        let state = self.state(file, &mut cursors).filter(|state| state.is_own);
         let record = state.and_then(|state| self.record(&state, file, &mut cursors));
         record.and_then(Record::into_instance).filter(|instance| instance.sop_instance_uid() == sop_instance_uid)
     }
@@ -143,7 +147,8 @@ impl Journal {
 
 /// Where its record lies is not known yet.
 fn state(path: &Path, record: &FileRecord, fate: Fate, row: u64) -> State {
-    State { key: states::key(path), at: 0, member: 0, fate, leads_on: record.leads_on, file: record.state, row }
+    let is_own = matches!(fate, Fate::Inserted | Fate::Won);
+    State { key: states::key(path), at: 0, member: 0, fate, leads_on: record.leads_on, is_own, file: record.state, row }
 }
 
 fn fate(attempt: &Attempt, entry: usize) -> Fate {

@@ -11,7 +11,7 @@ use super::batch;
 use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind};
 use super::record::Record;
-use super::{Cursors, Fate, Journal, rows};
+use super::{Cursors, Journal, rows};
 use crate::dicom::Level;
 use crate::sorted::{Cursor, Note, Sorter, Table};
 
@@ -114,7 +114,7 @@ impl Journal {
             let state = self.state(record.path.as_ref(), &mut cursors)?;
             let is_last = (state.at, usize::from(state.member)) == (block, member);
             let is_current = is_last && record.instance().is_some() && !self.is_written_again(&record.path);
-            is_current.then_some((record, matches!(state.fate, Fate::Inserted | Fate::Won)))
+            is_current.then_some((record, state.is_own))
         });
         current.collect()
     }

@@ -38,6 +38,7 @@ const FATES: [Fate; 7] =
 
 /// Beside the fate.
 const LEADS_ON: u8 = 0x80;
+const IS_OWN: u8 = 0x40;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
@@ -48,6 +49,8 @@ pub struct State {
     pub fate: Fate,
     /// A link or a pointer: its bytes are elsewhere, as its record tells.
     pub leads_on: bool,
+    /// This program inserted the row of the instance for this file, or pointed a row of its own to the file.
+    pub is_own: bool,
     pub file: FileState,
     /// As the function of that name makes it.
     pub row: u64,
@@ -65,7 +68,9 @@ impl State {
         // The later state of a file is the greater.
         put(&self.at.to_be_bytes());
         put(&self.member.to_be_bytes());
-        put(&[self.fate as u8 | if self.leads_on { LEADS_ON } else { 0 }]);
+        let flags = [(self.leads_on, LEADS_ON), (self.is_own, IS_OWN)];
+        let flags = flags.into_iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag);
+        put(&[self.fate as u8 | flags]);
         put(&self.file.size.to_be_bytes());
         put(&self.file.modified.to_be_bytes());
         put(&self.row.to_be_bytes());
@@ -78,8 +83,9 @@ impl State {
             key: bytes[..KEY].try_into().expect("sixteen bytes"),
             at: u64::from_be_bytes(eight(16)),
             member: u16::from_be_bytes([bytes[24], bytes[25]]),
-            fate: FATES.into_iter().find(|fate| *fate as u8 == bytes[26] & !LEADS_ON).unwrap_or(Fate::NoRow),
+            fate: FATES.into_iter().find(|fate| *fate as u8 == bytes[26] & !(LEADS_ON | IS_OWN)).unwrap_or(Fate::NoRow),
             leads_on: bytes[26] & LEADS_ON != 0,
+            is_own: bytes[26] & IS_OWN != 0,
             file: FileState { size: u64::from_be_bytes(eight(27)), modified: i64::from_be_bytes(eight(35)) },
             row: u64::from_be_bytes(eight(43)),
         }
@@ -120,8 +126,16 @@ mod tests {
         for fate in FATES {
             let file = FileState { size: u64::MAX, modified: i64::MIN };
             for leads_on in [false, true] {
-                let state =
-                    State { key: key(Path::new("/a/b")), at: 7 << 40, member: 63, fate, leads_on, file, row: 5 };
+                let state = State {
+                    key: key(Path::new("/a/b")),
+                    at: 7 << 40,
+                    member: 63,
+                    fate,
+                    leads_on,
+                    is_own: !leads_on,
+                    file,
+                    row: 5,
+                };
                 assert_eq!(State::decode(&state.encode()), state);
             }
         }

@@ -322,11 +322,14 @@ impl<'a> Run<'a> {
         self.take_up_journal(&mut journal, first)?;
         journal.failure().map_or(Ok(()), |why| Err(unrecorded(why)))?;
         let journal = self.journal.get_or_init(|| Arc::new(journal));
-        for writer in writers {
+        for writer in &mut *writers {
             writer.recorder = Some(journal.clone());
             writer.continues = journal.is_continued();
             writer.is_interleaved = journal.is_interleaved();
             writer.given = journal.given().into_iter().collect();
+        }
+        if let (true, [first, ..]) = (journal.is_continued(), writers) {
+            self.continue_run(journal, first)?;
         }
         self.watch.indexing();
         Ok(())

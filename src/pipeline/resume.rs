@@ -29,7 +29,6 @@ impl Run<'_> {
         journal.update().map_err(journal_failed)?;
         if is_continued {
             self.keep_what_is_left(journal, writer)?;
-            self.continue_run(journal, writer)?;
         }
         // The other kinds of runs look at all of their files, whatever is known of them.
         if journal.known_files() == 0 || !matches!(self.plan.files, Files::Walked) {
@@ -40,7 +39,6 @@ impl Run<'_> {
             && journal.reopen(at).map_err(journal_failed)?
         {
             self.keep_what_is_left(journal, writer)?;
-            self.continue_run(journal, writer)?;
             self.take_rows(journal, writer)?;
         }
         Ok(())
@@ -76,7 +74,7 @@ impl Run<'_> {
     }
 
     /// The killed run has done this much: it is known, and told, as if this run had. What is read once more is told then.
-    fn continue_run(&self, journal: &Journal, writer: &mut Writer) -> Result<()> {
+    pub(super) fn continue_run(&self, journal: &Journal, writer: &mut Writer) -> Result<()> {
         journal.replay(|batch| -> Result<()> {
             let is_read = |record: &Record| self.plan.reads_all || !record.state.is_known();
             let is_read: Vec<bool> = batch.records.iter().map(is_read).collect();
