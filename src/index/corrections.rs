@@ -18,7 +18,7 @@ use crate::dicom::{Level, Table, attributes, packed};
 /// The final values of a row, and what tells which of its present values may be replaced by them.
 pub struct RowCorrections<'a> {
     pub key: &'a str,
-    /// What the ledger has of the row, if an earlier run has written it, and whether the row is unfinished all the same.
+    /// The versions of the row in the ledger, if an earlier run has written it, and whether the row counts as unfinished.
     history: Option<(Arc<RowHistory>, bool)>,
     finals: Vec<FinalValue<'a>>,
 }
@@ -76,7 +76,7 @@ impl<'a> RowCorrections<'a> {
         })
     }
 
-    /// Whether the row may need a change, as far as can be told without a look at the row.
+    /// Whether the row may need a change, judged before the row is looked up.
     fn may_change(&self) -> bool {
         self.history.is_some() || self.finals.iter().any(|last| last.provisional != last.right)
     }

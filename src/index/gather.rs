@@ -1,4 +1,5 @@
-//! What files of earlier runs say of rows that a run has touched: looked up as in a batch, and nothing is written.
+//! Adds the values of files of earlier runs to the rows that a run has touched. Their rows are looked up as in a batch, and
+//! nothing is written.
 
 use super::Failure;
 use super::batch::Writer;
@@ -12,7 +13,7 @@ impl Writer {
     /// Patients are named by the identity of their ID.
     pub fn own_groups(&self) -> Vec<(Level, String)> {
         let known = self.known.lock();
-        // Of rows of a run that is continued other runs may have files, too.
+        // Another run may have written files of rows of the run that is continued.
         let all = self.is_interleaved;
         let patients = known.patients.iter().filter(|(_, patient)| patient.history.is_some() || patient.ours && all);
         let patients = patients.map(|(identity, _)| (Level::Patient, identity.to_string()));

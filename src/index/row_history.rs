@@ -58,7 +58,7 @@ impl Column {
     }
 }
 
-/// All that the ledger has of one row.
+/// The versions of one row in the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowHistory {
     /// In the order of writing.

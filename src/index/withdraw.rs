@@ -50,8 +50,8 @@ impl Writer {
         self.remove_own(Table::Patient, &row.key, &unused.join(" AND "))
     }
 
-    /// Removes a row of this program whose columns hold what it has written, under a condition. Returns whether no row of
-    /// this key is left.
+    /// Removes a row of this program if each of its columns holds the value that this program has written, and a condition
+    /// is true. Returns whether no row of this key is left.
     fn remove_own(&mut self, table: Table, key: &str, condition: &str) -> Result<bool, Failure> {
         let look = Look { view: View::Now, show: Show::Values };
         let Some(row) = self.index.find(table, &[key], look)?.pop() else { return Ok(true) };

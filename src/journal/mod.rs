@@ -1,12 +1,15 @@
-//! The journal: what former runs have read, so that a file that is as it was need not be opened again, and what a run
-//! that was killed has written, so that the next one goes on as if it had not been.
+//! The catalogue of one database: the records of files, by path, and the ledger of rows.
 //!
-//! It may save the reading of a header, never a look at the index: each run asks the index for its rows, and what has
-//! none there is written again, from the record of the file. So a journal that is lost, or older than the index, or of
-//! an index that was restored, costs time and nothing else.
+//! A record saves the reading of a header, never a look at the index: each run asks the index for its rows, and a file whose
+//! row is missing is written again from its record.
 //!
-//! In its directory lie the `log`, to which runs append; `states`, sorted by path, made anew from the log when
-//! a run begins; and a lock. It holds data of patients, and only its owner may read it.
+//! The ledger records each patient, study, series and companion row that this program inserts or corrects, with the values
+//! that the transaction is about to commit. By the ledger a later run recognizes the rows and the values of this program,
+//! and changes no others. Without the ledger, all rows count as those of other programs.
+//!
+//! The directory contains the write-ahead `log`, to which runs append and which is synced before each commit; the tables
+//! `states` (by path) and `places` (rows, and records by patient, study and series), which are built from the log when a run
+//! begins; and a lock. The catalogue contains data of patients, and only its owner may read it.
 
 #![allow(clippy::disallowed_methods, reason = "files of this program's own")]
 

@@ -23,7 +23,7 @@ const SIZE: usize = 16;
 /// The bit of a place that says that the transaction was committed. No log is 2^63 bytes long.
 const COMMITTED: u64 = 1 << 63;
 
-/// What a place is about.
+/// The subject of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic<'t> {
     /// A row of the ledger, by its key in a table.
@@ -57,7 +57,7 @@ impl Topic<'_> {
     }
 }
 
-/// A place in the log, and whether what is recorded there was committed.
+/// A place in the log, and whether its transaction was committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub at: u64,
@@ -119,7 +119,7 @@ impl Journal {
         current.collect()
     }
 
-    /// Brings the table up to what the log has.
+    /// Adds the frames that were appended since the table was built.
     pub(super) fn add_to_places(&mut self) -> io::Result<()> {
         let covered = self.places.as_ref().map_or(HEAD, |places| places.0.note[COVERED]);
         if covered >= self.log.end() {
@@ -163,7 +163,7 @@ impl Journal {
     /// Frames of rows and groups, and whether their transaction was committed.
     pub(super) fn commits_of(&self, frames: &[Frame]) -> Vec<(Frame, bool)> {
         let mut all: Vec<(Frame, bool)> = Vec::new();
-        // Of each writer the frames of its transaction, each with the number of the attempt.
+        // The frames of the open transaction of each writer, each with the number of the attempt.
         let mut pending: HashMap<Vec<u8>, Vec<(usize, u32)>> = HashMap::new();
         for frame in frames {
             match (frame.kind, self.log.read(frame.at, 4)) {

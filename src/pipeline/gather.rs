@@ -1,5 +1,5 @@
-//! Before the closing step: what the other files of rows say that this run has touched and that this program has inserted in
-//! an earlier run. The final values of a row then do not depend on which run has read which file.
+//! Runs before the closing step. Reads the records of the other files of the rows that this run has touched and that an
+//! earlier run has inserted. The final values of a row then do not depend on which run has read which file.
 
 use std::collections::{BTreeSet, HashSet};
 
