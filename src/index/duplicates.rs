@@ -7,6 +7,7 @@ use std::cmp::{Ordering, Reverse};
 use std::path::PathBuf;
 
 use super::entry::StoredFile;
+use crate::dicom::Instance;
 
 /// Which of several files of an instance is the indexed one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,9 @@ pub trait Archive: Send + Sync {
 
     /// The path by which this system knows a path in the index, whether there is a file or not.
     fn local_path(&self, path: &str) -> Option<PathBuf>;
+
+    /// The instance in the file of a path in the index, if that can be read without a recall.
+    fn instance(&self, path: &str) -> Option<Instance>;
 
     /// Whether two paths in the index name one file.
     fn are_one(&self, path: &str, other: &str) -> bool;

@@ -14,6 +14,8 @@ mod column;
 pub mod columns;
 pub mod companion_rows;
 mod companions;
+mod complete_images;
+mod completion;
 mod connect;
 mod connect_error;
 mod connection;

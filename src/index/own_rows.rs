@@ -85,7 +85,7 @@ impl Writer {
     }
 
     /// The studies among these that this program has not inserted.
-    fn foreign_studies(&mut self, studies: &[LinkedStudy]) -> Result<HashSet<String>, Failure> {
+    pub(super) fn foreign_studies(&mut self, studies: &[LinkedStudy]) -> Result<HashSet<String>, Failure> {
         let mut others: Vec<&LinkedStudy> = {
             let known = self.known.lock();
             studies.iter().filter(|study| !known.is_ours(Level::Study, &study.study)).collect()

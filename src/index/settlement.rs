@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use super::batch::Writer;
+use super::batch::{Parents, Writer};
 use super::fold::{Fold, IDENTITY, is_empty};
 use super::known::{PARENTS, Patient, Rows, Study};
 use super::names::{self, Conflicts, Name};
@@ -36,6 +36,8 @@ pub struct PatientRow {
     /// The index says that it is this patient, and files name another: the name was edited, and is not completed by
     /// parts of the former.
     pub is_renamed: bool,
+    /// The row is not this program's, as far as the ledger knows, and is to be completed.
+    pub is_completed: bool,
 }
 
 /// What tells which values of a row are this program's.
@@ -45,6 +47,9 @@ pub enum OwnValues {
     ThisRun(Arc<[u8]>),
     /// What the ledger has of the row. A patient is unfinished while a study of it is.
     EarlierRun { history: Arc<RowHistory>, is_unfinished: bool },
+    /// The row is not this program's, as far as the ledger knows, and looks unfinished: values that files of the row contain
+    /// may be replaced, because `--existing complete` asks for it.
+    OfFiles,
 }
 
 pub enum State {
@@ -68,6 +73,8 @@ pub struct Settlement {
     pub studies: Vec<Arc<str>>,
     pub series: Vec<Arc<str>>,
     pub findings: Vec<Finding>,
+    /// Rows of others that look unfinished, and stay so.
+    pub unfinished: Parents,
 }
 
 impl Settlement {
@@ -206,6 +213,7 @@ impl Writer {
             if is_same {
                 row.fold.merge(std::mem::take(&mut next.fold));
                 row.is_renamed |= next.is_renamed;
+                row.is_completed |= next.is_completed;
             }
             is_same
         });
@@ -216,7 +224,8 @@ impl Writer {
             keys
         };
         let (studies, series) = (sorted(rows.studies.keys().collect()), sorted(rows.series.keys().collect()));
-        Ok(Settlement { in_full, patients, patient_of, studies, series, findings, rows })
+        let unfinished = if in_full { rows.left_unfinished() } else { Parents::default() };
+        Ok(Settlement { in_full, patients, patient_of, studies, series, findings, unfinished, rows })
     }
 
     /// Patients are taken from what is known: what they say goes into their rows.
@@ -226,8 +235,12 @@ impl Writer {
         let variants = self.patiently(|writer| writer.variants(&patients, &studies))?;
         let shared = self.patiently(|writer| writer.shared_patients(&patients, rows))?;
         let mut decided = Decided { findings: rows_that_disagree(rows), ..Decided::default() };
+        decided.findings.extend(self.patiently(|writer| writer.studies_with_contested_ids(rows))?);
         for (identity, mut patient) in patients {
-            patient.ours &= !shared.contains(&*identity);
+            if patient.ours && shared.contains(&*identity) {
+                patient.ours = false;
+                patient.is_completed |= rows.completes;
+            }
             let about = studies.about(&identity, &patient, rows, &variants);
             self.settle_patient(patient, &about, rows, &mut decided);
         }
@@ -293,7 +306,7 @@ impl Writer {
                 names::Patient::Existing(_) => State::There,
                 _ => State::New,
             };
-            decided.patients.push(PatientRow { id: row, state, fold, is_renamed: false });
+            decided.patients.push(PatientRow { id: row, state, fold, is_renamed: false, is_completed: false });
         }
         let otherwise = patient.spellings.iter().filter(|(spelled, _)| !is_spelled(&id, spelled));
         for study in otherwise.filter_map(|(_, study)| study.as_ref()) {
@@ -306,7 +319,8 @@ impl Writer {
             Some(values) if patient.ours => State::Ours { values, spelled: patient.id },
             _ => State::There,
         };
-        decided.patients.push(PatientRow { id, state, fold: base, is_renamed });
+        let is_completed = patient.is_completed;
+        decided.patients.push(PatientRow { id, state, fold: base, is_renamed, is_completed });
     }
 
     /// The ID of a group's row, and what there is to tell of its studies.

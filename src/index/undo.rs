@@ -1,4 +1,4 @@
-//! What `--existing refresh` overwrites, written down before: JSON Lines of table, key, column, old and new value.
+//! What `--existing refresh` and `complete` overwrite, written down before: JSON Lines of table, key, column, old and new value.
 //!
 //! Unlike logs and lists it holds what stood in the database, patients' data included, and nobody but its owner may
 //! read it.

@@ -151,6 +151,8 @@ pub struct Done {
     /// Rows above the images that were there before and were changed.
     pub updated: Parents,
     pub companions: Companions,
+    /// Rows of others that look unfinished, and stay so.
+    pub unfinished: Parents,
     /// What a dry run would have changed.
     pub changes: Vec<(String, Changed)>,
     pub elapsed: Duration,
@@ -292,11 +294,12 @@ impl<'a> Run<'a> {
 
     fn done(self, closed: Closed, failure: Option<Error>, started: Instant, began_empty: bool) -> Done {
         let journal = self.journal.into_inner();
-        let Closed { parents, updated, companions, changes } = closed;
+        let Closed { parents, updated, companions, changes, unfinished } = closed;
         Done {
             parents,
             updated,
             companions,
+            unfinished,
             changes,
             elapsed: started.elapsed(),
             rows_checked: self.watch.was_checked(),
@@ -322,10 +325,15 @@ impl<'a> Run<'a> {
         self.take_up_journal(&mut journal, first)?;
         journal.failure().map_or(Ok(()), |why| Err(unrecorded(why)))?;
         let journal = self.journal.get_or_init(|| Arc::new(journal));
-        for writer in writers {
+        for writer in writers.iter_mut() {
             writer.recorder = Some(journal.clone());
             writer.continues = journal.is_continued();
             writer.given = journal.given().into_iter().collect();
+        }
+        if journal.is_continued()
+            && let [first, ..] = writers
+        {
+            first.learn_owners().or_else(|failure| self.index_failed(failure))?;
         }
         self.watch.indexing();
         Ok(())

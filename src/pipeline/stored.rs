@@ -30,6 +30,16 @@ impl Stored {
 }
 
 impl Stored {
+    /// Reads a file that is neither a stub nor damaged.
+    fn read(&self, file: PathBuf) -> Option<Instance> {
+        let file = FoundFile::named(file);
+        let Standing::Readable(location) = self.locator.look(&file).ok()?.standing else { return None };
+        let open = location.open().ok()??;
+        // A defect of the reader ends no run.
+        let read = catch_unwind(AssertUnwindSafe(|| HeaderReader::new().read(&open).and_then(Instance::from_header)));
+        read.ok()?.ok()
+    }
+
     /// Whether the root of a file is.
     fn is_there(&self, file: &Path) -> bool {
         let has_entries = |root: &Path| std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
@@ -46,6 +56,10 @@ impl Archive for Stored {
 
     fn local_path(&self, path: &str) -> Option<PathBuf> {
         self.naming.path_map.from_index(path)
+    }
+
+    fn instance(&self, path: &str) -> Option<Instance> {
+        self.read(self.below_a_root(path)?.0)
     }
 
     fn are_one(&self, path: &str, other: &str) -> bool {
@@ -82,13 +96,8 @@ impl Archive for Stored {
         if !metadata.is_file() || metadata.len() == 0 {
             return false;
         }
-        // A stub stands for an instance that nobody has looked at.
-        let file = FoundFile::named(file);
-        let Ok(Standing::Readable(location)) = self.locator.look(&file).map(|seen| seen.standing) else { return false };
-        let Ok(Some(open)) = location.open() else { return false };
-        // What cannot be read is damage that somebody should see, not another instance. Nor is a defect of the reader.
-        let read = catch_unwind(AssertUnwindSafe(|| HeaderReader::new().read(&open).and_then(Instance::from_header)));
-        matches!(read, Ok(Ok(instance)) if instance.sop_instance_uid() != sop_instance_uid)
+        // What cannot be read is damage that somebody should see, not another instance.
+        self.read(file).is_some_and(|instance| instance.sop_instance_uid() != sop_instance_uid)
     }
 }
 
