@@ -170,7 +170,13 @@ impl Writer {
                 let is_edited = matches!(patient.state, State::There) && edited.contains(&*patient.id);
                 let mode = Some(if is_edited { Mode::Fill } else { self.policy.mode });
                 let is_completed = patient.is_completed && !is_edited;
-                let replaceable = patient.fold.sets().filter(|_| is_completed).map(|said| code(&said)).collect();
+                let replaceable = patient
+                    .fold
+                    .sets()
+                    .chain(patient.said.sets())
+                    .filter(|_| is_completed)
+                    .map(|said| code(&said))
+                    .collect();
                 rows.push(CompanionRow { key: &patient.id, identity: String::new(), values, mode, replaceable });
             }
             let keys: Vec<&str> = rows.iter().map(|row| row.key).collect();

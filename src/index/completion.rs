@@ -38,7 +38,8 @@ impl Series {
 impl PatientRow {
     /// The final values of a row that is completed. A name that files do not say is fixed.
     pub(super) fn completion<'a>(&'a self, tables: &'a Tables, shape: &[usize]) -> RowCorrections<'a> {
-        let mut row = RowCorrections::of_attributes(tables, &self.id, &OwnValues::OfFiles, shape, &self.fold);
+        let mut row = RowCorrections::of_attributes(tables, &self.id, &OwnValues::OfFiles, shape, &self.fold)
+            .replacing(&self.said);
         if self.is_renamed {
             row.leave_name();
         }

@@ -78,6 +78,14 @@ impl<'a> RowCorrections<'a> {
         row
     }
 
+    /// Lets the final values replace what these files contain, too.
+    pub fn replacing(mut self, said: &'a Fold) -> Self {
+        if let ReplaceableValues::OfFiles(sets) = &mut self.replaceable {
+            sets.extend(said.sets());
+        }
+        self
+    }
+
     /// Whether the row is not this program's, as far as the ledger knows.
     fn is_of_others(&self) -> bool {
         matches!(self.replaceable, ReplaceableValues::OfFiles(_))

@@ -53,6 +53,7 @@ mod own_rows;
 pub mod pacsone;
 pub mod path_sample;
 pub mod patience;
+mod people;
 pub mod purge;
 mod real_type;
 pub mod recorder;

@@ -11,6 +11,7 @@ use super::batch::{Parents, Writer};
 use super::fold::{Fold, IDENTITY, is_empty};
 use super::known::{PARENTS, Patient, Rows, Study};
 use super::names::{self, Conflicts, Name};
+use super::people::People;
 use super::row_history::RowHistory;
 use super::{Failure, Value, link, table};
 use crate::dicom::attributes::{ATTRIBUTES, position};
@@ -38,6 +39,8 @@ pub struct PatientRow {
     pub is_renamed: bool,
     /// The row is not this program's, as far as the ledger knows, and is to be completed.
     pub is_completed: bool,
+    /// What the files contain that are linked to a row which is completed, whichever person they name.
+    pub said: Fold,
 }
 
 /// What tells which values of a row are this program's.
@@ -185,6 +188,8 @@ impl<'r> ByPatient<'r> {
             let (_, name) = who(study);
             match study.row.is_of_this_run() || patient.ours && study.row.is_ours() {
                 true => drop(bearers.entry(name).or_default().insert(*key)),
+                // A study of an earlier run may be linked to a row with a suffix.
+                false if rows.identities.get(&study.patient).is_some_and(|link| **link != *identity) => {}
                 false => drop(linked.insert(name)),
             }
         }
@@ -214,6 +219,7 @@ impl Writer {
                 row.fold.merge(std::mem::take(&mut next.fold));
                 row.is_renamed |= next.is_renamed;
                 row.is_completed |= next.is_completed;
+                row.said.merge(std::mem::take(&mut next.said));
             }
             is_same
         });
@@ -230,20 +236,24 @@ impl Writer {
 
     /// Patients are taken from what is known: what they say goes into their rows.
     fn decide(&mut self, rows: &mut Rows) -> Result<Decided, Failure> {
-        let patients = take(&mut rows.patients);
+        let mut patients = take(&mut rows.patients);
         let studies = ByPatient::of(rows);
         let variants = self.patiently(|writer| writer.variants(&patients, &studies))?;
         let shared = self.patiently(|writer| writer.shared_patients(&patients, rows))?;
         let mut decided = Decided { findings: rows_that_disagree(rows), ..Decided::default() };
         decided.findings.extend(self.patiently(|writer| writer.studies_with_contested_ids(rows))?);
-        for (identity, mut patient) in patients {
-            if patient.ours && shared.contains(&*identity) {
-                patient.ours = false;
-                patient.is_completed |= rows.completes;
-            }
+        for (_, patient) in
+            patients.iter_mut().filter(|(identity, patient)| patient.ours && shared.contains(&***identity))
+        {
+            patient.ours = false;
+            patient.is_completed |= rows.completes;
+        }
+        let people = People::of(&patients, rows);
+        for (identity, patient) in patients {
             let about = studies.about(&identity, &patient, rows, &variants);
             self.settle_patient(patient, &about, rows, &mut decided);
         }
+        people.tell(&mut decided.patients, rows);
         Ok(decided)
     }
 
@@ -280,6 +290,9 @@ impl Writer {
         let names: BTreeSet<&Name> = names.collect();
         let borne: Vec<names::Borne> = names.into_iter().map(|name| (name, smallest(name))).collect();
         let id = patient.final_id();
+        let is_completed = patient.is_completed && !patient.ours;
+        let mut said = Fold::default();
+        patient.named.iter().filter(|_| is_completed).for_each(|(_, row)| said.merge(row.fold.clone()));
         let (mut base, is_renamed) = said_of_its_own(&patient, &about.linked);
         for group in &names::group(&borne, patient.name.as_deref().filter(|_| !patient.ours), about.variants) {
             let (row, reason) = self.row_of(&id, &group.patient);
@@ -306,7 +319,14 @@ impl Writer {
                 names::Patient::Existing(_) => State::There,
                 _ => State::New,
             };
-            decided.patients.push(PatientRow { id: row, state, fold, is_renamed: false, is_completed: false });
+            decided.patients.push(PatientRow {
+                id: row,
+                state,
+                fold,
+                is_renamed: false,
+                is_completed: false,
+                said: Fold::default(),
+            });
         }
         let otherwise = patient.spellings.iter().filter(|(spelled, _)| !is_spelled(&id, spelled));
         for study in otherwise.filter_map(|(_, study)| study.as_ref()) {
@@ -319,8 +339,7 @@ impl Writer {
             Some(values) if patient.ours => State::Ours { values, spelled: patient.id },
             _ => State::There,
         };
-        let is_completed = patient.is_completed;
-        decided.patients.push(PatientRow { id, state, fold: base, is_renamed, is_completed });
+        decided.patients.push(PatientRow { id, state, fold: base, is_renamed, is_completed, said });
     }
 
     /// The ID of a group's row, and what there is to tell of its studies.
@@ -357,7 +376,7 @@ fn open_named(rows: &mut Rows) {
 }
 
 /// Which patient a study is of: as its last instance says that has an ID and a name, or an ID, or a name.
-fn who(study: &Study) -> (Box<str>, Name) {
+pub(super) fn who(study: &Study) -> (Box<str>, Name) {
     let identity = |values: &[Value<'_>]| -> [Box<str>; 4] {
         let from = values.len().saturating_sub(IDENTITY.len());
         let mut texts = values[from..].iter().map(|value| match value {

@@ -1,0 +1,106 @@
+//! People of `--existing complete`: who a patient row is that is completed, and which files tell of the person.
+//!
+//! Files with one Patient ID may be of several people, each with a row, and the studies of rows that are completed keep their
+//! links. A row is of the person that the last files of its studies name. What files with other names contain is of other
+//! people; what files with the name contain is of the person, whichever study they belong to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use super::fold::Fold;
+use super::known::{Patient, Rows};
+use super::names::{self, Name};
+use super::settlement::{PatientRow, State, who};
+
+/// The people of all Patient IDs that have a row which is completed.
+#[derive(Default)]
+pub struct People {
+    /// By the identity of the ID without its suffix.
+    namesakes: HashMap<Arc<str>, Namesakes>,
+}
+
+/// The people with one Patient ID.
+#[derive(Default)]
+struct Namesakes {
+    /// What files contain, by the name in them.
+    said: BTreeMap<Name, Fold>,
+    /// The smallest Study Instance UID for each name that the last file of a study has.
+    studies: BTreeMap<Name, Arc<str>>,
+    /// The names of the studies that are linked to each row, by the ID in the row.
+    linked: BTreeMap<Arc<str>, BTreeSet<Name>>,
+}
+
+impl People {
+    /// `patients` is all that the run knows, and `rows` the rest.
+    pub fn of(patients: &HashMap<Arc<str>, Patient>, rows: &Rows) -> Self {
+        let base = |id: &str| rows.identities.get(names::base(id)).cloned();
+        let completed = patients.values().filter(|patient| patient.is_completed && !patient.ours);
+        let mut namesakes: HashMap<Arc<str>, Namesakes> =
+            completed.filter_map(|patient| Some((base(&patient.id)?, Namesakes::default()))).collect();
+        if namesakes.is_empty() {
+            return People::default();
+        }
+        for patient in patients.values() {
+            let Some(people) = base(&patient.id).and_then(|base| namesakes.get_mut(&base)) else { continue };
+            for (name, row) in patient.named.iter() {
+                let fold = people.said.entry((**name).clone()).or_default();
+                fold.keep_all();
+                fold.merge(row.fold.clone());
+            }
+        }
+        for (uid, study) in rows.studies.iter().filter(|(_, study)| !study.row.is_of_this_run()) {
+            let Some(people) = base(&study.patient).and_then(|base| namesakes.get_mut(&base)) else { continue };
+            let (_, name) = who(study);
+            let smallest = people.studies.entry(name.clone()).or_insert_with(|| uid.clone());
+            *smallest = uid.min(smallest).clone();
+            people.linked.entry(study.patient.clone()).or_default().insert(name);
+        }
+        People { namesakes }
+    }
+
+    /// Gives rows that are completed what files of the person contain. Adds rows with a suffix that studies are linked to and
+    /// that no file reaches.
+    pub fn tell(self, patients: &mut Vec<PatientRow>, rows: &Rows) {
+        let identity = |id: &Arc<str>| rows.identities.get(id).unwrap_or(id).clone();
+        let there: HashMap<Arc<str>, usize> = match self.namesakes.is_empty() {
+            true => HashMap::default(),
+            false => patients.iter().enumerate().map(|(n, row)| (identity(&row.id), n)).collect(),
+        };
+        for (id, fold) in self.namesakes.values().flat_map(Namesakes::folds) {
+            match there.get(&identity(id)).map(|n| &mut patients[*n]) {
+                Some(row) if row.is_completed => (row.fold, row.is_renamed) = (fold, false),
+                Some(_) => {}
+                None => patients.push(PatientRow {
+                    id: id.clone(),
+                    state: State::There,
+                    fold,
+                    is_renamed: false,
+                    is_completed: true,
+                    said: Fold::default(),
+                }),
+            }
+        }
+    }
+}
+
+impl Namesakes {
+    /// What files contain of the person of each row. A row whose studies name several people is missing: its name is fixed.
+    fn folds(&self) -> Vec<(&Arc<str>, Fold)> {
+        let smallest = |name: &Name| self.studies.get(name).map(|study| &**study);
+        let borne: Vec<names::Borne<'_>> = self.said.keys().map(|name| (name, smallest(name))).collect();
+        let groups = names::group(&borne, None, &[]);
+        let mut folds = Vec::new();
+        for (id, linked) in &self.linked {
+            let mut of_row = groups.iter().filter(|group| group.names.iter().any(|name| linked.contains(*name)));
+            if let (Some(group), None) = (of_row.next(), of_row.next()) {
+                let mut fold = Fold::default();
+                let said = group.names.iter().filter_map(|name| self.said.get(*name));
+                said.for_each(|said| fold.merge(said.clone()));
+                folds.push((id, fold));
+            }
+        }
+        folds
+    }
+}
