@@ -238,7 +238,9 @@ impl Writer {
             let says = Says { fold: &study.row.fold, received: Some(study.row.fold.received()), not_the_name: false };
             done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
         }
-        modalities.retain(|key, _| !finished.contains(key.as_str()));
+        // A study that another program has finished meanwhile keeps its modalities.
+        let is_derived = |key: &str| !finished.contains(key) && (studies[key].open || !is_completed(key));
+        modalities.retain(|key, _| is_derived(key));
         self.set_modalities(&modalities)?;
         Ok(done)
     }

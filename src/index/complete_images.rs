@@ -14,7 +14,8 @@ use crate::dicom::{Instance, Level, Table};
 impl Writer {
     /// Whether the row of an image may be pointed to the file of an entry.
     pub(super) fn completes_image(&self, batch: &Batch<'_>, member: usize, row: &Existing) -> bool {
-        if self.mode_of(batch, member) != Mode::Complete {
+        // Slices take each other's rows for those of others.
+        if self.policy.in_slice || self.mode_of(batch, member) != Mode::Complete {
             return false;
         }
         match self.known.lock().series.get(row.link.as_str()) {

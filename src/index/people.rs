@@ -4,11 +4,14 @@
 //! links. A row is of the person that the last files of its studies name. What files with other names contain is of other
 //! people; what files with the name contain is of the person, whichever study they belong to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::mem::take;
 use std::sync::Arc;
 
 use foldhash::HashMap;
 
+use super::Failure;
+use super::batch::Writer;
 use super::fold::Fold;
 use super::known::{Patient, Rows};
 use super::names::{self, Name};
@@ -19,6 +22,8 @@ use super::settlement::{PatientRow, State, who};
 pub struct People {
     /// By the identity of the ID without its suffix.
     namesakes: HashMap<Arc<str>, Namesakes>,
+    /// The identities of rows that studies are linked to which this run has not found: their names are fixed.
+    used_by_others: HashSet<String>,
 }
 
 /// The people with one Patient ID.
@@ -34,7 +39,7 @@ struct Namesakes {
 
 impl People {
     /// `patients` is all that the run knows, and `rows` the rest.
-    pub fn of(patients: &HashMap<Arc<str>, Patient>, rows: &Rows) -> Self {
+    fn of(patients: &HashMap<Arc<str>, Patient>, rows: &Rows) -> Self {
         let base = |id: &str| rows.identities.get(names::base(id)).cloned();
         let completed = patients.values().filter(|patient| patient.is_completed && !patient.ours);
         let mut namesakes: HashMap<Arc<str>, Namesakes> =
@@ -57,31 +62,55 @@ impl People {
             *smallest = uid.min(smallest).clone();
             people.linked.entry(study.patient.clone()).or_default().insert(name);
         }
-        People { namesakes }
+        People { namesakes, used_by_others: HashSet::new() }
+    }
+
+    /// The IDs in the rows that studies of this run are linked to.
+    fn ids(&self) -> Vec<&str> {
+        self.namesakes.values().flat_map(|people| people.linked.keys()).map(|id| &**id).collect()
     }
 
     /// Gives rows that are completed what files of the person contain. Adds rows with a suffix that studies are linked to and
     /// that no file reaches.
     pub fn tell(self, patients: &mut Vec<PatientRow>, rows: &Rows) {
         let identity = |id: &Arc<str>| rows.identities.get(id).unwrap_or(id).clone();
-        let there: HashMap<Arc<str>, usize> = match self.namesakes.is_empty() {
-            true => HashMap::default(),
-            false => patients.iter().enumerate().map(|(n, row)| (identity(&row.id), n)).collect(),
-        };
-        for (id, fold) in self.namesakes.values().flat_map(Namesakes::folds) {
-            match there.get(&identity(id)).map(|n| &mut patients[*n]) {
-                Some(row) if row.is_completed => (row.fold, row.is_renamed) = (fold, false),
-                Some(_) => {}
-                None => patients.push(PatientRow {
-                    id: id.clone(),
-                    state: State::There,
-                    fold,
-                    is_renamed: false,
-                    is_completed: true,
-                    said: Fold::default(),
-                }),
+        let mut folds: HashMap<Arc<str>, (&Arc<str>, Fold)> = HashMap::default();
+        for people in self.namesakes.values() {
+            folds.extend(people.folds().into_iter().map(|(id, fold)| (identity(id), (id, fold))));
+        }
+        folds.retain(|row, _| !self.used_by_others.contains(&**row));
+        for row in patients.iter_mut() {
+            let fold = folds.remove(&identity(&row.id)).map(|(_, fold)| fold);
+            if row.is_completed {
+                row.is_renamed = fold.is_none();
+                row.fold = fold.unwrap_or_else(|| take(&mut row.fold));
+                row.said.merge(self.said_of(&row.id, rows));
             }
         }
+        for (id, fold) in folds.into_values() {
+            let (id, said) = (id.clone(), self.said_of(id, rows));
+            patients.push(PatientRow { id, state: State::There, fold, is_renamed: false, is_completed: true, said });
+        }
+    }
+
+    /// What all files with a Patient ID contain: a run may have settled a row as that of another person with the ID.
+    fn said_of(&self, id: &str, rows: &Rows) -> Fold {
+        let people = rows.identities.get(names::base(id)).and_then(|base| self.namesakes.get(base));
+        let mut said = Fold::default();
+        people.into_iter().flat_map(|people| people.said.values()).for_each(|fold| said.merge(fold.clone()));
+        said
+    }
+}
+
+impl Writer {
+    /// The people of rows that are completed.
+    pub(super) fn people(&mut self, patients: &HashMap<Arc<str>, Patient>, rows: &Rows) -> Result<People, Failure> {
+        let mut people = People::of(patients, rows);
+        let studies = self.index.studies_of(&people.ids())?;
+        let others = studies.iter().filter(|study| !rows.studies.contains_key(study.study.as_str()));
+        let others: Vec<&str> = others.map(|study| &*study.patient).collect();
+        people.used_by_others = self.index.identities(&others)?.into_iter().collect();
+        Ok(people)
     }
 }
 

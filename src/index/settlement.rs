@@ -11,7 +11,6 @@ use super::batch::{Parents, Writer};
 use super::fold::{Fold, IDENTITY, is_empty};
 use super::known::{PARENTS, Patient, Rows, Study};
 use super::names::{self, Conflicts, Name};
-use super::people::People;
 use super::row_history::RowHistory;
 use super::{Failure, Value, link, table};
 use crate::dicom::attributes::{ATTRIBUTES, position};
@@ -248,7 +247,7 @@ impl Writer {
             patient.ours = false;
             patient.is_completed |= rows.completes;
         }
-        let people = People::of(&patients, rows);
+        let people = self.patiently(|writer| writer.people(&patients, rows))?;
         for (identity, patient) in patients {
             let about = studies.about(&identity, &patient, rows, &variants);
             self.settle_patient(patient, &about, rows, &mut decided);
