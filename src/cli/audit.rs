@@ -145,6 +145,9 @@ pub struct Repair {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["plan", "undo_file"])]
     pub undo: Option<PathBuf>,
 
+    #[arg(long, value_name = "DIR", help = super::STATE_HELP)]
+    pub state: Option<PathBuf>,
+
     /// Write although the server is a replica, or read-only
     #[arg(long)]
     pub allow_replica: bool,

@@ -64,7 +64,6 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
     let to_finish = settings.finish.iter().map(|(directory, key)| open(directory, key));
     let mut to_finish = to_finish.collect::<Result<Vec<_>, StateError>>()?;
     let journal = match (&settings.journal, &catalogue) {
-        _ if imports.is_some() => Ok(None),
         (Some(KeptJournal::Slice(directory, key)), _) => open(directory, key).map(Some),
         (_, Some(catalogue)) => catalogue.open(settings.busy, is_interrupted).map(Some),
         _ => Ok(None),

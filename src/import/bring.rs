@@ -150,6 +150,10 @@ impl Bring for Importer<'_> {
         &self.plan.sources.locator
     }
 
+    fn makes_copies(&self) -> bool {
+        self.to.is_some()
+    }
+
     fn threads(&self) -> usize {
         self.plan.copies_at_a_time
     }

@@ -294,7 +294,9 @@ impl Writer {
         for (member, presence) in missing.into_iter().zip(presence) {
             match presence {
                 Presence::Inserted => {
-                    known.image_was_inserted(batch.entries[member].key(Level::Instance));
+                    let entry = &batch.entries[member];
+                    known.image_was_inserted(entry.key(Level::Instance));
+                    known.image_names(entry.key(Level::Instance), &entry.path);
                     batch.inserted(member);
                 }
                 Presence::There(row) => {

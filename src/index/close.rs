@@ -67,10 +67,14 @@ impl Writer {
         let mut from = part.start;
         while from < part.end {
             let to = part.end.min(from + PER_TRANSACTION);
-            let Done { inserted, updated, codes } = self.in_transaction(|writer| match level {
-                Level::Patient => writer.close_patients(settlement, &settlement.patients[from..to]),
-                Level::Study => writer.close_studies(settlement, &settlement.studies[from..to]),
-                _ => writer.close_series(settlement, &settlement.series[from..to]),
+            let Done { inserted, updated, codes } = self.in_transaction(|writer| {
+                let done = match level {
+                    Level::Patient => writer.close_patients(settlement, &settlement.patients[from..to]),
+                    Level::Study => writer.close_studies(settlement, &settlement.studies[from..to]),
+                    _ => writer.close_series(settlement, &settlement.series[from..to]),
+                }?;
+                writer.recorder.as_ref().map_or(Ok(()), |recorder| recorder.make_durable())?;
+                Ok(done)
             })?;
             self.recorder.iter().for_each(|recorder| recorder.is_committed(self.number));
             *self.inserted.of(level) += inserted;
@@ -106,7 +110,9 @@ impl Writer {
                     row.add(tables.of(Table::Patient).column("origid"), Value::Text(spelled), Value::Text(&patient.id));
                     corrections.push(row);
                     // A run that goes on finds rows of its own in which values are missing.
-                    there.extend(self.continues.then_some(patient));
+                    let is_filled = self.continues
+                        || self.policy.mode == Mode::Refresh && matches!(own_values, OwnValues::EarlierRun { .. });
+                    there.extend(is_filled.then_some(patient));
                 }
                 State::New => done.inserted += u64::from(self.insert_patient(settlement, patient)?),
                 State::There if patient.is_completed && !edited.contains(&*patient.id) => {
@@ -115,7 +121,6 @@ impl Writer {
                 State::There => there.push(patient),
             }
         }
-        done.updated += self.correct_rows(Level::Patient, corrections, |_| Derived::Unchanged)?.completed;
         let keys: Vec<&str> = there.iter().map(|patient| &*patient.id).collect();
         let identities: Vec<String> = self.index.identities(&keys)?;
         for row in self.shown(Level::Patient, &keys)? {
@@ -126,6 +131,7 @@ impl Writer {
                 Says { fold: &patient.fold, received: None, not_the_name: patient.is_renamed && mode != Mode::Refresh };
             done.updated += self.bring_up(settlement, Level::Patient, &row, mode, says)?;
         }
+        done.updated += self.correct_rows(Level::Patient, corrections, |_| Derived::Unchanged)?.completed;
         done.codes = self.write_codes(settlement, part, &edited)?;
         Ok(done)
     }
@@ -221,14 +227,12 @@ impl Writer {
         // A PACS leaves the derived columns of its own rows NULL.
         let may_derive =
             |key: &&Arc<str>| studies[*key].row.is_ours() || !studies[*key].is_unfinished || is_completed(key);
-        let (open, others) = by_openness(part.iter().filter(may_derive), |key| studies[key].open || is_completed(key));
+        let is_open = |key: &str| studies[key].open || settlement.is_stale(key);
+        let (open, others) = by_openness(part.iter().filter(may_derive), |key| is_open(key) || is_completed(key));
         // A study without any modality has none, whatever was derived before all its series were known.
         let mut modalities: Modalities = open.iter().map(|key| ((*key).to_owned(), BTreeSet::new())).collect();
         modalities.extend(self.modalities(&open, Derive::All)?);
         modalities.extend(self.modalities(&others, Derive::WhereNull)?);
-        let corrected = part.iter().filter(|key| studies[*key].row.is_ours() || is_completed(key));
-        let CorrectedRows { finished, completed } = self.correct_studies(settlement, corrected, &modalities)?;
-        done.updated += completed;
         let is_filled = |key: &&Arc<str>| self.is_filled(&studies[*key].row) && !is_completed(key);
         let there: Vec<&str> = part.iter().filter(is_filled).map(|key| &**key).collect();
         for row in self.shown(Level::Study, &there)? {
@@ -238,8 +242,12 @@ impl Writer {
             let says = Says { fold: &study.row.fold, received: Some(study.row.fold.received()), not_the_name: false };
             done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
         }
+        // After a refresh, which saves what it overwrites.
+        let corrected = part.iter().filter(|key| studies[*key].row.is_ours() || is_completed(key));
+        let CorrectedRows { finished, completed } = self.correct_studies(settlement, corrected, &modalities)?;
+        done.updated += completed;
         // A study that another program has finished meanwhile keeps its modalities.
-        let is_derived = |key: &str| !finished.contains(key) && (studies[key].open || !is_completed(key));
+        let is_derived = |key: &str| !finished.contains(key) && (is_open(key) || !is_completed(key));
         modalities.retain(|key, _| is_derived(key));
         self.set_modalities(&modalities)?;
         Ok(done)
@@ -293,7 +301,7 @@ impl Writer {
     }
 
     fn close_series<'a>(&mut self, settlement: &'a Settlement, part: &'a [Arc<str>]) -> Result<Done, Failure> {
-        let series = &settlement.rows.series;
+        let (mut updated, series) = (0, &settlement.rows.series);
         let is_completed = |key: &str| series[key].is_completed(&settlement.rows);
         let tables = self.index.tables();
         let shape = settlement.rows.shapes[Level::Series as usize].attributes();
@@ -302,9 +310,6 @@ impl Writer {
             let values = row.own.as_ref().filter(|_| row.is_ours() || is_completed(key))?;
             Some(RowCorrections::of_attributes(&tables, key, values, shape, &row.fold))
         };
-        let corrections = part.iter().filter_map(correction).collect();
-        let corrected = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
-        let CorrectedRows { finished, completed: mut updated } = corrected;
         let is_filled = |key: &&Arc<str>| self.is_filled(&series[*key].row) && !is_completed(key);
         let there: Vec<&str> = part.iter().filter(is_filled).map(|key| &**key).collect();
         for row in self.shown(Level::Series, &there)? {
@@ -315,6 +320,12 @@ impl Writer {
             let says = Says { fold: &one.row.fold, received: None, not_the_name: false };
             updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
         }
+        let corrections = part.iter().filter_map(correction).collect();
+        let corrected = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
+        let CorrectedRows { finished, completed } = corrected;
+        updated += completed;
+        let of_earlier_run = finished.iter().filter_map(|key| series.get(key.as_str()));
+        of_earlier_run.filter(|series| !series.row.is_of_this_run()).for_each(|series| settlement.note_stale(series));
         let may_derive =
             |key: &&Arc<str>| series[*key].row.is_ours() || !series[*key].is_unfinished || is_completed(key);
         let (mut open, others) = by_openness(part.iter().filter(may_derive), |key| series[key].open);

@@ -17,8 +17,9 @@ use super::lookup::Batch;
 use super::missing::{Missing, Presence, Row};
 use super::outcome::Outcome;
 use super::patience::Redone;
+use super::row_history::{IntendedRows, RowHistory};
 use super::settlement::{Finding, PatientRow, Settlement, State};
-use super::{Change, Derived, Entry, Existing, Expected, Failure, Look, RowUpdate, Show, Value, View};
+use super::{Change, Derived, Entry, Existing, Expected, Failure, Look, RowUpdate, Show, Tables, Value, View};
 use crate::dicom::{Instance, Level, Table};
 
 /// What became of rows of a companion table.
@@ -112,6 +113,27 @@ fn title_of<'a>(instance: &'a Instance, columns: &[Column]) -> Vec<Value<'a>> {
     columns.iter().map(value).collect()
 }
 
+/// The changes of a row of this program: a code or a title is one value, which changes as a whole or stays.
+fn own_changes<'r>(
+    tables: &'r Tables,
+    table: Table,
+    row: &'r CompanionRow<'_>,
+    there: &'r Existing,
+    history: &RowHistory,
+) -> Vec<Change<'r>> {
+    let columns = tables.of(table).columns.iter().zip(&row.values);
+    let written = columns.filter(|(column, _)| column.is_recorded() && !column.exact && column.known != table.key());
+    let change = |(column, to): (&'r Column, &Value<'r>)| {
+        let expected = Expected::Shown(there.text_of(tables, table, column));
+        Change { column, expected, to: *to }
+    };
+    let changes: Vec<Change<'r>> = written.map(change).collect();
+    let differs =
+        changes.iter().any(|change| !change.column.shows(there.text_of(tables, table, change.column), change.to));
+    let is_own = changes.iter().all(|change| history.owns(tables, table, change.column, there));
+    if differs && is_own { changes } else { Vec::new() }
+}
+
 impl Writer {
     /// The titles of a batch whose images are settled.
     pub(super) fn write_titles(&mut self, batch: &Batch<'_>) -> Result<Put, Failure> {
@@ -199,6 +221,7 @@ impl Writer {
         if look {
             missing = self.bring_up_all(table, missing, View::Begun, &mut put)?;
         }
+        self.intend_companions(table, &missing, true)?;
         let begins_anew = self.begins_anew();
         let presence = Missing::new(&mut *self.index, table, &missing, &self.left, begins_anew).insert(look)?;
         let mut others = Vec::new();
@@ -226,9 +249,10 @@ impl Writer {
         }
         let keys: Vec<&str> = rows.iter().map(|row| row.key).collect();
         let show = if self.policy.mode == Mode::Fill { Show::Nulls } else { Show::Values };
-        let there = self.index.find(table, &keys, Look { view, show })?;
-        let there = there.iter().filter(|row| !self.is_left(table, &row.key));
-        let there: HashMap<&str, &Existing> = there.map(|row| (row.identity.as_str(), row)).collect();
+        let mut there = self.index.find(table, &keys, Look { view, show })?;
+        there.retain(|row| !self.is_left(table, &row.key));
+        self.learn_companions(table, &mut there)?;
+        let there: HashMap<&str, &Existing> = there.iter().map(|row| (row.identity.as_str(), row)).collect();
         let mut missing = Vec::new();
         for row in rows {
             match there.get(row.identity.as_str()) {
@@ -239,8 +263,56 @@ impl Writer {
         Ok(missing)
     }
 
+    /// Notes on rows that were found what the ledger has of them, and their values if they are rows of this program.
+    fn learn_companions(&mut self, table: Table, rows: &mut [Existing]) -> Result<(), Failure> {
+        let Some(recorder) = self.recorder.clone() else { return Ok(()) };
+        let keys: Vec<String> = rows.iter().map(|row| row.key.clone()).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let histories = recorder.histories(table, &keys)?;
+        if histories.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let look = Look { view: View::Now, show: Show::Values };
+        let mut shown: HashMap<String, Existing> =
+            self.index.find(table, &keys, look)?.into_iter().map(|row| (row.key.clone(), row)).collect();
+        for (row, history) in rows.iter_mut().zip(histories) {
+            let history = history.filter(|history| history.is_inserted(false));
+            if let (Some(history), Some(shown)) = (history, shown.remove(&row.key)) {
+                *row = Existing { history: Some(history), ..shown };
+            }
+        }
+        Ok(())
+    }
+
+    /// Records the rows that the open transaction is about to write.
+    fn intend_companions(&self, table: Table, rows: &[CompanionRow<'_>], is_inserted: bool) -> Result<(), Failure> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let tables = self.index.tables();
+        let mut intended = IntendedRows::new(table, &tables.of(table).recorded());
+        for row in rows {
+            let values = tables.of(table).columns.iter().zip(&row.values);
+            let recorded = values.filter(|(column, _)| column.is_recorded());
+            intended.push(row.key, is_inserted, recorded.map(|(_, value)| *value));
+        }
+        self.intend(intended)
+    }
+
     fn bring_up_row(&mut self, table: Table, row: &CompanionRow<'_>, there: &Existing) -> Result<bool, Failure> {
         let tables = self.index.tables();
+        if let Some(history) = &there.history {
+            let changes = own_changes(&tables, table, row, there, history);
+            if changes.is_empty() {
+                return Ok(false);
+            }
+            self.intend_companions(table, std::slice::from_ref(row), false)?;
+            let (key, path, derived) = (row.key, None, Derived::Unchanged);
+            let update = RowUpdate { table, key, path, changes: &changes, derived, only_unfinished: false };
+            let applied = existing::apply(&mut *self.index, &update)?;
+            self.note_refused(table, row.key, &applied);
+            return Ok(applied.changed);
+        }
         let columns = &tables.of(table).columns;
         let value = |column: &Column| {
             let at = columns.iter().position(|other| other.name == column.name);

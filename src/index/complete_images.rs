@@ -47,7 +47,7 @@ impl Writer {
             }
             let Some(now) = self.index.find(Table::Image, &[&key], look)?.pop() else { return Ok(()) };
             if now.path == row.path {
-                let former = self.instance_in(&now.path);
+                let former = self.indexed_instance(&now);
                 let changes = lead(&tables, entry, true);
                 let changes: Vec<Change<'_>> =
                     changes.into_iter().filter_map(|one| completed(&tables, &now, former.as_ref(), one)).collect();
@@ -65,13 +65,6 @@ impl Writer {
             row = now;
         }
         Err(Failure::Busy("the row of an image keeps changing".into()))
-    }
-
-    /// The instance in the file that a row names, with the values that the index can hold.
-    fn instance_in(&self, path: &str) -> Option<Instance> {
-        let mut instance = self.policy.archive.instance(path)?;
-        self.index.tables().fit(&mut instance).ok()?;
-        Some(instance)
     }
 }
 

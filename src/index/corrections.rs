@@ -300,10 +300,11 @@ impl Writer {
         }
     }
 
-    /// Records rows on disk that the open transaction is about to commit.
+    /// Records rows that the open transaction is about to write. They are made durable before the commit, and where there are
+    /// no transactions, before they are written.
     pub(super) fn intend(&self, rows: IntendedRows) -> Result<(), Failure> {
         let Some(recorder) = &self.recorder else { return Ok(()) };
         recorder.intend_rows(self.number, self.attempts, &[rows]);
-        recorder.make_durable()
+        if self.index.tables().is_transactional { Ok(()) } else { recorder.make_durable() }
     }
 }

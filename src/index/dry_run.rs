@@ -94,6 +94,14 @@ impl<I: Index> Index for DryRun<I> {
         self.index.holds(column)
     }
 
+    fn shows(&self, expression: &str) -> String {
+        self.index.shows(expression)
+    }
+
+    fn as_bytes(&self, expression: &str) -> String {
+        self.index.as_bytes(expression)
+    }
+
     fn text_type(&self) -> &'static str {
         self.index.text_type()
     }

@@ -40,7 +40,7 @@ pub trait Archive: Send + Sync {
     /// The path by which this system knows a path in the index, whether there is a file or not.
     fn local_path(&self, path: &str) -> Option<PathBuf>;
 
-    /// The instance in the file of a path in the index, if that can be read without a recall.
+    /// The instance in the file of a path in the index, if the file is online and can be read.
     fn instance(&self, path: &str) -> Option<Instance>;
 
     /// Whether two paths in the index name one file.

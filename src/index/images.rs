@@ -28,7 +28,9 @@ impl Writer {
         for (key, members, row) in batch.with_row() {
             let (is_inserted, is_corrected) = {
                 let known = self.known.lock();
-                (known.is_ours(Level::Instance, key), known.is_corrected(key))
+                // A path that this program has not written was edited.
+                let is_own_path = known.has_named(key, &row.path);
+                (is_own_path && known.is_ours(Level::Instance, key), is_own_path && known.is_corrected(key))
             };
             // A row may spell the path of its file otherwise: `\` for `/`, or by a link.
             let names = |entry: &Entry| entry.path == row.path || self.policy.archive.are_one(&row.path, &entry.path);
@@ -38,7 +40,7 @@ impl Writer {
                 own => own,
             };
             let is_of_another = own.is_none() && !is_inserted && !is_corrected;
-            let of_earlier_run = is_of_another.then(|| self.indexed_instance(&row)).flatten();
+            let of_earlier_run = is_of_another.then(|| self.recorded_instance(&row)).flatten();
             if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
                 let outcome = self.update_image(batch, own, &row)?;
                 // A file that is read once more in a run that is continued was inserted by it.
@@ -63,11 +65,20 @@ impl Writer {
     }
 
     /// The instance in the file that a row names, if an earlier run inserted the row for this file.
-    fn indexed_instance(&self, row: &Existing) -> Option<Instance> {
+    fn recorded_instance(&self, row: &Existing) -> Option<Instance> {
         let file = self.policy.archive.local_path(&row.path)?;
         let mut instance = self.recorder.as_ref()?.indexed_instance(&file, &row.key)?;
         self.index.tables().fit(&mut instance).ok()?;
         Some(instance)
+    }
+
+    /// The instance in the file that a row names: from the journal, else from the file.
+    pub(super) fn indexed_instance(&self, row: &Existing) -> Option<Instance> {
+        self.recorded_instance(row).or_else(|| {
+            let mut instance = self.policy.archive.instance(&row.path)?;
+            self.index.tables().fit(&mut instance).ok()?;
+            (instance.sop_instance_uid() == row.key).then_some(instance)
+        })
     }
 
     /// The row names this file.
@@ -159,9 +170,14 @@ impl Writer {
             let tables = self.index.tables();
             let changes = match &pointing {
                 Pointing::Own(instance) => self.own_changes(&tables, entry, instance, &row)?,
-                Pointing::Whole => lead(&tables, entry, true),
+                Pointing::Whole => match self.indexed_instance(&row) {
+                    Some(instance) => self.own_changes(&tables, entry, &instance, &row)?,
+                    None => lead(&tables, entry, true),
+                },
                 Pointing::Facts => lead(&tables, entry, false),
             };
+            // Before the commit: another writer that then comes upon the row knows whose the path is.
+            self.known.lock().image_names(&row.key, &entry.path);
             let (key, path) = (row.key.as_str(), Some(row.path.as_str()));
             let update = RowUpdate {
                 table: Table::Image,
@@ -207,9 +223,10 @@ impl Writer {
         let look = Look { view: View::Now, show: Show::Values };
         let Some(row) = self.index.find(Table::Image, &[&row.key], look)?.pop() else { return Ok(Vec::new()) };
         let is_own = |change: &Change<'_>| match change.column.source {
-            Source::Attribute(n) if !FACTS.contains(&change.column.known) => {
+            Source::Attribute(n) => {
                 let written = change.column.blank(indexed.get(n));
-                change.column.shows(row.text_of(tables, Table::Image, change.column), written)
+                let shown = row.text_of(tables, Table::Image, change.column);
+                shown.is_none() || change.column.shows(shown, written)
             }
             _ => true,
         };
@@ -226,7 +243,11 @@ impl Writer {
         let filled = existing::changes(&tables, Table::Image, row, Mode::Fill, |column| entry.value(column.source));
         changes.extend(filled.into_iter().filter(|change| !is_led(change)));
         // Before the commit: another writer that then comes upon the row contends for it.
-        self.known.lock().image_was_corrected(&row.key);
+        {
+            let mut known = self.known.lock();
+            known.image_was_corrected(&row.key);
+            known.image_names(&row.key, &entry.path);
+        }
         self.corrections.push(row.key.as_str().into());
         let applied = existing::update(&mut *self.index, &mut self.pending, Table::Image, row, &changes)?;
         self.note_refused(Table::Image, &row.key, &applied);

@@ -189,6 +189,10 @@ fn hash(key: &str) -> u64 {
     xxh3_64(key.as_bytes())
 }
 
+fn hash_of_path(key: &str, path: &str) -> u64 {
+    xxh3_64([key, path].join("\0").as_bytes())
+}
+
 impl Rows {
     pub fn claim(&mut self, level: Level, key: &str) {
         *self.claims[level as usize].entry(key.into()).or_default() += 1;
@@ -260,6 +264,16 @@ impl Rows {
             Level::Study => self.studies.get(key).is_some_and(|study| study.open),
             _ => self.series.get(key).is_some_and(|series| series.open),
         }
+    }
+
+    /// A transaction is about to commit that the row of an image names this path.
+    pub fn image_names(&mut self, key: &str, path: &str) {
+        self.inserted.insert(hash_of_path(key, path));
+    }
+
+    /// This run may have written the path into the row of the image.
+    pub fn has_named(&self, key: &str, path: &str) -> bool {
+        self.inserted.contains(hash_of_path(key, path))
     }
 
     pub fn image_was_inserted(&mut self, key: &str) {

@@ -74,6 +74,7 @@ pub mod stored_column;
 pub mod tls;
 mod transaction;
 pub mod undo;
+mod withdraw;
 
 use std::fmt;
 use std::sync::Arc;
@@ -255,6 +256,12 @@ pub trait Index {
 
     /// A condition that is true while a column holds the text, byte for byte, that follows in the statement, or NULL.
     fn holds(&self, column: &str) -> String;
+
+    /// A condition that is true while an expression is the text, byte for byte, that follows in the statement, or NULL.
+    fn shows(&self, expression: &str) -> String;
+
+    /// An expression as bytes, which compare alike in all collations.
+    fn as_bytes(&self, expression: &str) -> String;
 
     /// The type by which a statement shows any value as text.
     fn text_type(&self) -> &'static str;

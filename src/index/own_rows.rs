@@ -24,7 +24,8 @@ impl Writer {
             for (row, history) in rows.iter_mut().zip(histories) {
                 row.history = history;
             }
-            return self.keep_own_patients(rows);
+            let known = self.known.clone();
+            return self.keep_own_patients(rows, &|study| known.lock().is_ours(Level::Study, study));
         }
         let tables = self.index.tables();
         let column = link(level.table()).and_then(|link| tables.of(level).column(link));
@@ -38,14 +39,26 @@ impl Writer {
         Ok(())
     }
 
-    /// Takes back what was noted on patients that others use, or whose name was edited.
-    fn keep_own_patients(&mut self, rows: &mut [Existing]) -> Result<(), Failure> {
+    /// The same of patients, when all that the run knows is settled.
+    pub(super) fn learn_patients(&mut self, rows: &mut [Existing], known: &Rows) -> Result<(), Failure> {
+        let Some(recorder) = self.recorder.clone() else { return Ok(()) };
+        let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+        let histories = recorder.histories(Table::Patient, &keys)?;
+        for (row, history) in rows.iter_mut().zip(histories) {
+            row.history = history;
+        }
+        self.keep_own_patients(rows, &|study| known.studies.get(study).is_some_and(|study| study.row.is_ours()))
+    }
+
+    /// Takes back what was noted on patients that others use, or whose name was edited. `is_ours` returns whether this run
+    /// knows a study as one of this program.
+    fn keep_own_patients(&mut self, rows: &mut [Existing], is_ours: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
         let keys: Vec<String> = rows.iter().filter(|row| row.history.is_some()).map(|row| row.key.clone()).collect();
         if keys.is_empty() {
             return Ok(());
         }
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let uses = self.uses_of(&keys)?;
+        let uses = self.uses_of(&keys, is_ours)?;
         let look = Look { view: View::Begun, show: Show::Values };
         let shown: HashMap<String, Existing> =
             self.index.find(Table::Patient, &keys, look)?.into_iter().map(|row| (row.key.clone(), row)).collect();
@@ -68,11 +81,15 @@ impl Writer {
     }
 
     /// Of each of these patients, by identity, whether a study is unfinished, and whether a study is not of this program.
-    fn uses_of(&mut self, patients: &[&str]) -> Result<HashMap<String, (bool, bool)>, Failure> {
+    fn uses_of(
+        &mut self,
+        patients: &[&str],
+        is_ours: &dyn Fn(&str) -> bool,
+    ) -> Result<HashMap<String, (bool, bool)>, Failure> {
         let studies = self.index.studies_of(patients)?;
         let links: Vec<&str> = studies.iter().map(|study| study.patient.as_str()).collect();
         self.learn_identities(&links)?;
-        let foreign = self.foreign_studies(&studies)?;
+        let foreign = self.foreign_studies(&studies, is_ours)?;
         let known = self.known.lock();
         let mut uses: HashMap<String, (bool, bool)> = HashMap::new();
         for study in &studies {
@@ -85,11 +102,12 @@ impl Writer {
     }
 
     /// The studies among these that this program has not inserted.
-    pub(super) fn foreign_studies(&mut self, studies: &[LinkedStudy]) -> Result<HashSet<String>, Failure> {
-        let mut others: Vec<&LinkedStudy> = {
-            let known = self.known.lock();
-            studies.iter().filter(|study| !known.is_ours(Level::Study, &study.study)).collect()
-        };
+    pub(super) fn foreign_studies(
+        &mut self,
+        studies: &[LinkedStudy],
+        is_ours: &dyn Fn(&str) -> bool,
+    ) -> Result<HashSet<String>, Failure> {
+        let mut others: Vec<&LinkedStudy> = studies.iter().filter(|study| !is_ours(&study.study)).collect();
         if let Some(recorder) = &self.recorder {
             let keys: Vec<&str> = others.iter().map(|study| study.study.as_str()).collect();
             let mut histories = recorder.histories(Table::Study, &keys)?.into_iter();
@@ -101,8 +119,8 @@ impl Writer {
         Ok(others.into_iter().map(|study| study.study.clone()).collect())
     }
 
-    /// The patients of this run with several names, or all that it inserted if rows are completed, by identity, that a study of another program is linked to. `rows` is all
-    /// that the run knows.
+    /// The patients of this run with several names, or all that it inserted if rows are completed, by identity, that a study
+    /// of another program is linked to. `rows` is all that the run knows.
     pub(super) fn shared_patients(
         &mut self,
         patients: &foldhash::HashMap<Arc<str>, Patient>,
@@ -115,9 +133,9 @@ impl Writer {
         if ids.is_empty() {
             return Ok(HashSet::new());
         }
-        let mut studies = self.index.studies_of(&ids)?;
-        studies.retain(|study| rows.studies.get(study.study.as_str()).is_none_or(|known| !known.row.is_ours()));
-        let foreign = self.foreign_studies(&studies)?;
+        let studies = self.index.studies_of(&ids)?;
+        let is_ours = |study: &str| rows.studies.get(study).is_some_and(|study| study.row.is_ours());
+        let foreign = self.foreign_studies(&studies, &is_ours)?;
         let links = studies.iter().filter(|study| foreign.contains(&study.study));
         let links: Vec<&str> = links.map(|study| study.patient.as_str()).collect();
         Ok(self.index.identities(&links)?.into_iter().collect())

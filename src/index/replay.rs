@@ -45,6 +45,9 @@ impl Writer {
         let mut known = self.known.lock();
         for (entry, outcome) in entries.iter().zip(&attempt.outcomes) {
             let key = entry.key(Level::Instance);
+            if outcome.leads() {
+                known.image_names(key, &entry.path);
+            }
             match outcome {
                 Outcome::Inserted => known.image_was_inserted(key),
                 Outcome::Updated { corrected: Some(_) } if !known.is_ours(Level::Instance, key) => {

@@ -47,9 +47,14 @@ impl IntendedRows {
 impl WrittenTable {
     /// The columns whose values the ledger records: those that files determine.
     pub fn recorded(&self) -> Vec<&Column> {
-        let is_recorded =
-            |column: &&Column| matches!(column.source, Source::Attribute(_) | Source::Received | Source::Charset);
-        self.columns.iter().filter(is_recorded).collect()
+        self.columns.iter().filter(|column| column.is_recorded()).collect()
+    }
+}
+
+impl Column {
+    /// Whether files determine the value.
+    pub fn is_recorded(&self) -> bool {
+        matches!(self.source, Source::Attribute(_) | Source::Received | Source::Charset)
     }
 }
 

@@ -1,18 +1,18 @@
 //! What the closing step has to do, once all instances are in the index: which patient each study has, and what there
 //! is to tell of conflicts. Decided from all that was seen, whatever order it was seen in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem::take;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::HashMap;
 
 use super::batch::{Parents, Writer};
 use super::fold::{Fold, IDENTITY, is_empty};
-use super::known::{PARENTS, Patient, Rows, Study};
+use super::known::{PARENTS, Patient, Rows, Series, Study};
 use super::names::{self, Conflicts, Name};
 use super::row_history::RowHistory;
-use super::{Failure, Value, link, table};
+use super::{Existing, Failure, Value, link, table};
 use crate::dicom::attributes::{ATTRIBUTES, position};
 use crate::dicom::{Level, Table};
 
@@ -70,16 +70,30 @@ pub struct Settlement {
     pub in_full: bool,
     pub rows: Rows,
     pub patients: Vec<PatientRow>,
+    /// Rows of patients with a suffix that this program has inserted, and that no study needs any more.
+    pub abandoned: Vec<Existing>,
     /// The patient of each study that this run inserted, where it is another than the row has.
     pub patient_of: HashMap<Arc<str>, Arc<str>>,
     pub studies: Vec<Arc<str>>,
     pub series: Vec<Arc<str>>,
+    /// Studies whose derived column does not hold any more, because a series of an earlier run was corrected.
+    pub stale_studies: Mutex<HashSet<Arc<str>>>,
     pub findings: Vec<Finding>,
     /// Rows of others that look unfinished, and stay so.
     pub unfinished: Parents,
 }
 
 impl Settlement {
+    /// Notes that the studies of a series are stale: the one that its row was linked to, and those that its files name.
+    pub fn note_stale(&self, series: &Series) {
+        let mut stale = self.stale_studies.lock().unwrap_or_else(PoisonError::into_inner);
+        stale.extend(series.others.iter().chain([&series.study]).cloned());
+    }
+
+    pub fn is_stale(&self, study: &str) -> bool {
+        self.stale_studies.lock().unwrap_or_else(PoisonError::into_inner).contains(study)
+    }
+
     /// How many rows there are to look at.
     pub fn len(&self) -> usize {
         PARENTS.into_iter().map(|level| self.count(level)).sum()
@@ -111,11 +125,26 @@ struct About<'a> {
 #[derive(Default)]
 struct Decided {
     patients: Vec<PatientRow>,
+    /// Rows with a suffix that no name needs any more.
+    abandoned: Vec<Existing>,
     patient_of: HashMap<Arc<str>, Arc<str>>,
     findings: Vec<Finding>,
 }
 
 impl Decided {
+    /// Patients with a suffix whose rows an earlier run has inserted are settled like those of this run. The others of that
+    /// run are left without a study.
+    fn take_suffixed(&mut self, mut suffixed: OwnSuffixed) {
+        for patient in &mut self.patients {
+            let Some(row) = suffixed.remove(&*patient.id) else { continue };
+            if let (State::New, Some(history)) = (&patient.state, row.history) {
+                let values = OwnValues::EarlierRun { history, is_unfinished: row.is_unfinished };
+                patient.state = State::Ours { values, spelled: patient.id.clone() };
+            }
+        }
+        self.abandoned = suffixed.into_values().collect();
+    }
+
     fn find(&mut self, reason: &'static str, uid: &str, detail: &str) {
         self.findings.push(Finding { reason, uid: uid.to_owned(), detail: detail.to_owned(), is_note: false });
     }
@@ -199,6 +228,9 @@ impl<'r> ByPatient<'r> {
 /// Rows with a suffix that were there before, by the identity of their ID without it.
 type Variants = HashMap<String, Vec<(String, Name)>>;
 
+/// Rows with a suffix that an earlier run has inserted, by their ID.
+type OwnSuffixed = BTreeMap<String, Existing>;
+
 impl Writer {
     /// Decides. What was known is taken: nothing is written any more.
     pub fn settle(&mut self, in_full: bool) -> Result<Settlement, Failure> {
@@ -208,7 +240,7 @@ impl Writer {
             open_named(&mut rows);
         }
         let decided = if in_full { self.decide(&mut rows)? } else { Decided::default() };
-        let Decided { mut patients, patient_of, mut findings } = decided;
+        let Decided { mut patients, abandoned, patient_of, mut findings } = decided;
         let is_there = |patient: &PatientRow| matches!(patient.state, State::There);
         patients.sort_by(|a, b| a.id.cmp(&b.id).then_with(|| is_there(a).cmp(&is_there(b))));
         // A row that was there, or lacked and was inserted, may be that of new studies and of its own.
@@ -229,15 +261,27 @@ impl Writer {
             keys
         };
         let (studies, series) = (sorted(rows.studies.keys().collect()), sorted(rows.series.keys().collect()));
+        let stale_studies = Mutex::default();
         let unfinished = if in_full { rows.left_unfinished() } else { Parents::default() };
-        Ok(Settlement { in_full, patients, patient_of, studies, series, findings, unfinished, rows })
+        Ok(Settlement {
+            in_full,
+            patients,
+            abandoned,
+            patient_of,
+            studies,
+            series,
+            stale_studies,
+            findings,
+            unfinished,
+            rows,
+        })
     }
 
     /// Patients are taken from what is known: what they say goes into their rows.
     fn decide(&mut self, rows: &mut Rows) -> Result<Decided, Failure> {
         let mut patients = take(&mut rows.patients);
         let studies = ByPatient::of(rows);
-        let variants = self.patiently(|writer| writer.variants(&patients, &studies))?;
+        let (variants, suffixed) = self.patiently(|writer| writer.variants(&patients, &studies, rows))?;
         let shared = self.patiently(|writer| writer.shared_patients(&patients, rows))?;
         let mut decided = Decided { findings: rows_that_disagree(rows), ..Decided::default() };
         decided.findings.extend(self.patiently(|writer| writer.studies_with_contested_ids(rows))?);
@@ -252,6 +296,7 @@ impl Writer {
             let about = studies.about(&identity, &patient, rows, &variants);
             self.settle_patient(patient, &about, rows, &mut decided);
         }
+        decided.take_suffixed(suffixed);
         people.tell(&mut decided.patients, rows);
         Ok(decided)
     }
@@ -260,25 +305,34 @@ impl Writer {
         &mut self,
         patients: &HashMap<Arc<str>, Patient>,
         studies: &ByPatient<'_>,
-    ) -> Result<Variants, Failure> {
-        let mut variants = Variants::default();
+        rows: &Rows,
+    ) -> Result<(Variants, OwnSuffixed), Failure> {
+        let (mut variants, mut own) = (Variants::default(), OwnSuffixed::default());
         if self.was_empty[Level::Patient as usize] {
-            return Ok(variants);
+            return Ok((variants, own));
         }
         let ids: BTreeSet<&str> =
             studies.identities().filter_map(|identity| Some(&*patients.get(identity)?.id)).collect();
         let mut found = self.index.variants(&Vec::from_iter(ids))?;
         // Those that a run that was killed had begun to give are given again.
         found.retain(|row| !self.given.contains(&row.key));
+        // So are those of earlier runs.
+        self.learn_patients(&mut found, rows)?;
         let bases: Vec<&str> = found.iter().map(|row| names::base(&row.key)).collect();
         let identities = self.index.identities(&bases)?;
         for (row, identity) in found.into_iter().zip(identities) {
+            // All that files say is known of patients whose row an earlier run has inserted, and is grouped anew.
+            let is_gathered = patients.get(identity.as_str()).is_some_and(|base| base.ours && base.history.is_some());
+            if is_gathered && row.history.is_some() {
+                own.insert(row.key.clone(), row);
+                continue;
+            }
             // The name in a row that this run has inserted is that of the instance which came first.
             let ours = patients.get(row.identity.as_str()).filter(|patient| patient.ours);
             let name = ours.and_then(|patient| Some((**patient.named.keys().next()?).clone())).or(row.name);
             variants.entry(identity).or_default().extend(name.map(|name| (row.key, name)));
         }
-        Ok(variants)
+        Ok((variants, own))
     }
 
     fn settle_patient(&self, mut patient: Patient, about: &About<'_>, rows: &Rows, decided: &mut Decided) {

@@ -237,6 +237,14 @@ impl<D: Database> Index for SqlIndex<D> {
         self.database.dialect().holds(column)
     }
 
+    fn shows(&self, expression: &str) -> String {
+        self.database.dialect().shows(expression)
+    }
+
+    fn as_bytes(&self, expression: &str) -> String {
+        format!("CAST({expression} AS {})", self.database.dialect().bytes)
+    }
+
     fn text_type(&self) -> &'static str {
         self.database.dialect().text
     }

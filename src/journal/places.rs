@@ -8,6 +8,7 @@ use std::io;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::batch;
+use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind};
 use super::record::Record;
 use super::{Cursors, Fate, Journal, rows};
@@ -113,7 +114,7 @@ impl Journal {
             let state = self.state(record.path.as_ref(), &mut cursors)?;
             let is_last = (state.at, usize::from(state.member)) == (block, member);
             let is_current = is_last && record.instance().is_some() && !self.is_written_again(&record.path);
-            is_current.then(|| (record, matches!(state.fate, Fate::Inserted | Fate::Won)))
+            is_current.then_some((record, matches!(state.fate, Fate::Inserted | Fate::Won)))
         });
         current.collect()
     }
@@ -152,7 +153,9 @@ impl Journal {
         let new = tempfile::Builder::new().prefix(PLACES).tempfile_in(&self.directory)?;
         let former = self.places.as_ref().map(|places| std::slice::from_ref(&places.0)).unwrap_or_default();
         let table = sorter.finish(former, SIZE, note, new.reopen()?)?;
+        new.as_file().sync_data()?;
         new.persist(self.directory.join(PLACES)).map_err(|error| error.error)?;
+        sync_directory(&self.directory)?;
         self.places = Some(Places(table));
         Ok(())
     }

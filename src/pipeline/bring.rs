@@ -20,6 +20,9 @@ pub trait Bring: Sync {
 
     fn locator(&self) -> &Locator;
 
+    /// Whether the files that are received are copies, which nobody else changes.
+    fn makes_copies(&self) -> bool;
+
     /// So many receive loops run side by side.
     fn threads(&self) -> usize;
 

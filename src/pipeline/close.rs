@@ -63,6 +63,9 @@ impl Run<'_> {
         for pass in 1..=PASSES {
             let connected = reconnections(writers);
             self.settle_levels(writers, settlement)?;
+            if let (true, Some(writer)) = (settlement.in_full, writers.first_mut()) {
+                writer.withdraw(settlement).or_else(|failure| self.index_failed(failure))?;
+            }
             let refused_now = take_refused(writers);
             if reconnections(writers) == connected || pass == PASSES || self.plan.stop.is_set() {
                 refused.extend(refused_now);

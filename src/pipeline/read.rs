@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::remembered::Remembered;
 use super::stored::nanoseconds;
-use super::{Run, no_threads};
+use super::{Files, Run, no_threads};
 use crate::archive::file::Location;
 use crate::archive::path_map::UnstorablePath;
 use crate::archive::{FileState, FoundFile, OpenFile, Seen, Standing, Stub, skip};
@@ -299,7 +299,8 @@ impl Run<'_> {
     ) -> Result<Held, Rejection> {
         // A path that is no text, and a file that may change unseen, are read each time.
         let path = file.path().to_str().filter(|_| self.journal().is_some());
-        let state = if own.tells_changes() { own } else { FileState { modified: i64::MIN, ..own } };
+        let is_copy = matches!(self.plan.files, Files::Brought(brings) if brings.makes_copies());
+        let state = if is_copy || own.tells_changes() { own } else { FileState { modified: i64::MIN, ..own } };
         match outcome {
             Ok(instance) => {
                 let none = || FileRecord { state, leads_on: content.is_some(), bytes: Vec::new() };

@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Run;
 use super::read::{Held, NoRow};
+use super::{Files, Run};
 use crate::archive::{FoundFile, Seen, Standing};
 use crate::dicom::rejection;
 use crate::index::existing::Mode;
@@ -29,7 +29,8 @@ const ROW_MAY_DIFFER: [journal::Fate; 4] =
 impl Run<'_> {
     /// `seen` is what stands there by now.
     pub(super) fn remembered(&self, file: &FoundFile, seen: &Seen, cursors: &mut Cursors) -> Remembered {
-        let Some(journal) = self.journal().filter(|_| !self.plan.reads_all) else { return Remembered::Nothing };
+        let reads_all = self.plan.reads_all || !matches!(self.plan.files, Files::Walked);
+        let Some(journal) = self.journal().filter(|_| !reads_all) else { return Remembered::Nothing };
         let known = journal.state(file.path(), cursors);
         let is_same = |known: &State| known.file.is_known() && seen.state == known.file;
         let Some(state) = known.filter(is_same) else {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::read::{Held, Noted};
-use super::{Run, journal_failed};
+use super::{Files, Run, journal_failed};
 use crate::archive::FoundFile;
 use crate::error::Result;
 use crate::index::Entry;
@@ -31,7 +31,8 @@ impl Run<'_> {
             self.keep_what_is_left(journal, writer)?;
             self.continue_run(journal, writer)?;
         }
-        if journal.known_files() == 0 {
+        // The other kinds of runs look at all of their files, whatever is known of them.
+        if journal.known_files() == 0 || !matches!(self.plan.files, Files::Walked) {
             return Ok(());
         }
         let unfinished = self.take_rows(journal, writer)?;

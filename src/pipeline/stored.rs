@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::archive::{FoundFile, Locator, Naming, Roots, Standing};
+use crate::archive::{FoundFile, Locator, Naming, OpenFile, Roots, Standing};
 use crate::dicom::{HeaderReader, Instance};
 use crate::index::duplicates::Archive;
 use crate::index::entry::StoredFile;
@@ -30,16 +30,6 @@ impl Stored {
 }
 
 impl Stored {
-    /// Reads a file that is neither a stub nor damaged.
-    fn read(&self, file: PathBuf) -> Option<Instance> {
-        let file = FoundFile::named(file);
-        let Standing::Readable(location) = self.locator.look(&file).ok()?.standing else { return None };
-        let open = location.open().ok()??;
-        // A defect of the reader ends no run.
-        let read = catch_unwind(AssertUnwindSafe(|| HeaderReader::new().read(&open).and_then(Instance::from_header)));
-        read.ok()?.ok()
-    }
-
     /// Whether the root of a file is.
     fn is_there(&self, file: &Path) -> bool {
         let has_entries = |root: &Path| std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
@@ -54,12 +44,15 @@ impl Archive for Stored {
         Some(StoredFile { path: file, modified: nanoseconds(modified), root })
     }
 
-    fn local_path(&self, path: &str) -> Option<PathBuf> {
-        self.naming.path_map.from_index(path)
+    fn instance(&self, path: &str) -> Option<Instance> {
+        let (file, _) = self.below_a_root(path)?;
+        let file = FoundFile::named(file);
+        let Standing::Readable(location) = self.locator.look(&file).ok()?.standing else { return None };
+        read_instance(&location.open().ok()??)
     }
 
-    fn instance(&self, path: &str) -> Option<Instance> {
-        self.read(self.below_a_root(path)?.0)
+    fn local_path(&self, path: &str) -> Option<PathBuf> {
+        self.naming.path_map.from_index(path)
     }
 
     fn are_one(&self, path: &str, other: &str) -> bool {
@@ -96,9 +89,18 @@ impl Archive for Stored {
         if !metadata.is_file() || metadata.len() == 0 {
             return false;
         }
+        // A stub stands for an instance that nobody has looked at.
+        let file = FoundFile::named(file);
+        let Ok(Standing::Readable(location)) = self.locator.look(&file).map(|seen| seen.standing) else { return false };
+        let Ok(Some(open)) = location.open() else { return false };
         // What cannot be read is damage that somebody should see, not another instance.
-        self.read(file).is_some_and(|instance| instance.sop_instance_uid() != sop_instance_uid)
+        read_instance(&open).is_some_and(|instance| instance.sop_instance_uid() != sop_instance_uid)
     }
+}
+
+/// A defect of the reader counts as a file that cannot be read.
+fn read_instance(open: &OpenFile) -> Option<Instance> {
+    catch_unwind(AssertUnwindSafe(|| HeaderReader::new().read(open).and_then(Instance::from_header))).ok()?.ok()
 }
 
 /// The least number where nothing is known, so that such a file is never the newest.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
-use super::{Reindex, archive, file, import, stubs};
+use super::{Reindex, StateDirectory, archive, file, import, stubs};
 use crate::archive::path_map::absolute;
 use crate::archive::recall::Policy;
 use crate::archive::{Locator, PathMap, Roots};
@@ -65,18 +65,21 @@ impl Scope {
     }
 
     /// The settings of the run that inserts instances, from the settings file of the site. The caller names the files. The run
-    /// keeps only its list of rejected files, in the scratch directory.
+    /// keeps its list of rejected files in the scratch directory, and its catalogue in the state directory, if there is one.
     pub fn inserting(&self, typed: &cli::Repair, scratch: &Path) -> Result<Reindex> {
         let Command::Reindex(mut reindexing) = self.as_typed(typed, scratch)? else { return Err(defect()) };
         let cli::Reindex { writing, .. } = &mut *reindexing;
         writing.index = typed.index.clone();
         writing.path_map = self.path_map.texts();
         writing.stubs = self.stubs.clone();
-        writing.state = Some(scratch.to_owned());
+        let has_state = StateDirectory::find(typed.state.as_deref()).is_ok();
+        writing.state = if has_state { typed.state.clone() } else { Some(scratch.to_owned()) };
         writing.allow_replica = typed.allow_replica;
         writing.allow_unreplicated_tables = typed.allow_unreplicated_tables;
         (reindexing.files, reindexing.dry_run) = (None, false);
-        Ok(Reindex { journal: None, kept_in: None, ..Reindex::over(self.roots.clone(), &[], &reindexing)? })
+        let settings = Reindex::over(self.roots.clone(), &[], &reindexing)?;
+        let (journal, kept_in) = (settings.journal, settings.kept_in);
+        Ok(Reindex { journal: journal.filter(|_| has_state), kept_in: kept_in.filter(|_| has_state), ..settings })
     }
 
     /// The command line of that run. Its options override or exclude the settings that do not apply to a repair.

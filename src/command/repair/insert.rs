@@ -19,8 +19,8 @@ use crate::full_disk;
 use crate::index::Failure;
 use crate::index::mend::{Mender, WholeRow};
 use crate::pipeline::Stop;
-use crate::settings::Reindex;
 use crate::settings::repair::Scope;
+use crate::settings::{Reindex, StateDirectory};
 
 /// Rows that an insert may touch, by table and key.
 pub type Rows = BTreeMap<(u8, String), Option<WholeRow>>;
@@ -116,7 +116,9 @@ impl Inserter {
     /// Resolves the settings of the run. An error in the settings file ends the repair before anything is written.
     pub fn new(scope: &Scope, typed: &cli::Repair) -> Result<Self> {
         let scratch = tempfile::tempdir().map_err(scratch_failed)?;
-        Ok(Inserter { settings: scope.inserting(typed, scratch.path())?, scratch })
+        let settings = scope.inserting(typed, scratch.path())?;
+        settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make)?;
+        Ok(Inserter { settings, scratch })
     }
 
     /// Connects to the replicas that the run waits for. An error ends the repair before anything is written.

@@ -23,7 +23,7 @@ use crate::index::galera;
 use crate::index::location::Access;
 use crate::index::mend::{Mender, WholeRow};
 use crate::index::server::Server;
-use crate::index::{Failure, Location};
+use crate::index::{Failure, Location, RunLock};
 use crate::settings::repair::Scope;
 use crate::{cli, settings};
 use insert::{ConnectedInserter, Inserter, Keys};
@@ -131,6 +131,7 @@ impl Repair {
         inserter: Option<ConnectedInserter>,
         undo: &mut UndoFile,
     ) -> Result<()> {
+        let lock = self.lock()?;
         let mut files = Vec::new();
         for step in steps {
             match step {
@@ -138,7 +139,14 @@ impl Repair {
                 step => self.step(step, scope, undo)?,
             }
         }
+        // The run that inserts instances takes the lock on its own connection.
+        drop(lock);
         inserter.map_or(Ok(()), |inserter| self.insert(files, scope, inserter, undo))
+    }
+
+    /// Keeps runs from writing to the index, and other repairs.
+    fn lock(&self) -> Result<RunLock> {
+        RunLock::take(&self.location, || false, || {})
     }
 
     /// Prints the summary of a repair that fails, before its error.
@@ -308,6 +316,7 @@ impl Repair {
         let reverts = undo::read(file, &self.location, &mut self.mender, failed)?;
         say(&format!("{} changes to revert\n", reverts.len()));
         consent::to_undo(yes)?;
+        let _lock = self.lock()?;
         let done = reverts.into_iter().try_for_each(|revert| self.revert(revert));
         self.print_if_failed(done)
     }

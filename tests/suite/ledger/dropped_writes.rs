@@ -1,4 +1,4 @@
-//! A machine that loses power: the program ends, and its state directory lacks what was not synced.
+//! A machine that loses power: the program is killed, and its state directory lacks all writes that were not synced.
 
 use std::fs;
 use std::io::{self, Write};

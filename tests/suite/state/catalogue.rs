@@ -204,3 +204,74 @@ fn of_two_catalogues_of_one_database_the_newer_is_used_and_reported() {
     assert_eq!(fs::metadata(other.join("log")).unwrap().len(), 32, "the other directory was changed");
     assert!(index.rows("SELECT uuid FROM image")[0].starts_with(ROOT_UID));
 }
+
+#[test]
+fn what_import_lists_of_files_and_repair_have_read_is_known_to_the_next_reindex() {
+    crate::support::on_both_databases(|site, index| {
+        site.add_series("2021-11-12-FRI", 1, 1, 4);
+        let root = site.archive().display().to_string();
+        let run = |arguments: &[&str]| {
+            let mut command = site.program(arguments);
+            command
+                .args(["--index", &index.url, "--state", "kept"])
+                .env("PACS_INDEX_PASSWORD", crate::support::PASSWORD);
+            said(&mut command)
+        };
+        let reindex = ["reindex", "archive", "--quiet", "--settle", "0s", "--allow-unmapped-paths"];
+        run(&reindex).exits(0);
+        // More files of the same study by each of the other commands.
+        let of_study = |n: u32| {
+            let [study, series] = ["", ".1"].map(|end| format!("{ROOT_UID}.1{end}"));
+            json!({"PatientID": "T1", "StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": format!("{ROOT_UID}.1.1.{n}")})
+        };
+        crate::import::put(site, "cd/1", of_study(11));
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        fs::File::options().write(true).open(site.path("cd/1")).unwrap().set_modified(then).unwrap();
+        run(&[
+            "import",
+            "cd",
+            "--archive",
+            "archive",
+            "--quiet",
+            "--layout",
+            "flat",
+            "--allow-unmapped-paths",
+            "--yes",
+        ])
+        .exits(0);
+        site.add("2021-11-12-FRI/named", of_study(12));
+        fs::write(site.path("list"), format!("{root}/2021-11-12-FRI/named\n")).unwrap();
+        run(&[&reindex[..], &["--files", "list"]].concat()).exits(0);
+        site.add("2021-11-12-FRI/planned", of_study(13));
+        run(&["audit", &root, "--settle", "0s", "--quiet", "--plan", "plan"]).exits(1);
+        run(&["repair", "plan", "--undo-file", "undo", "--root", &root, "--yes", "--allow-unmapped-paths"]).exits(0);
+        assert_eq!(index.rows("SELECT instances FROM series"), ["7"]);
+        assert_eq!(directories(site).iter().filter(|name| name.starts_with("catalogue-")).count(), 1);
+        spoil(site);
+        assert_knows_all(run(&reindex), 7);
+    });
+}
+
+#[test]
+fn a_killed_run_over_a_list_is_finished_by_the_next_reindex() {
+    crate::support::on_both_databases(|site, index| {
+        site.add_series("2021-11-12-FRI", 1, 1, 4);
+        site.run(&["init", "--index", &index.url]);
+        let files: Vec<String> = walk(&site.archive()).iter().map(|file| file.display().to_string()).collect();
+        fs::write(site.path("list"), files.join("\n")).unwrap();
+        let run = |more: &[&str]| {
+            let mut command = site.program(&["reindex", "archive", "--index", &index.url, "--quiet", "--settle", "0s"]);
+            command.args(["--state", "kept", "--allow-unmapped-paths"]).args(more);
+            said(command.env("PACS_INDEX_PASSWORD", crate::support::PASSWORD))
+        };
+        run(&["--files", "list"]).exits(0);
+        kill_last(&site.kept("kept", "catalogue").join("log"));
+        index.execute("UPDATE series SET instances = NULL");
+        index.execute("UPDATE study SET modalities = NULL");
+        spoil(site);
+        run(&[]).exits(0);
+        assert_eq!(index.rows("SELECT instances FROM series"), ["4"]);
+        assert_eq!(index.rows("SELECT modalities FROM study"), ["CT"]);
+        assert_knows_all(run(&[]), 4);
+    });
+}
