@@ -54,6 +54,8 @@ pub struct Writer {
     pub recorder: Option<Arc<dyn Recorder>>,
     /// A run that was killed is continued.
     pub continues: bool,
+    /// Other runs have written since the killed one.
+    pub is_interleaved: bool,
     /// IDs that the killed run has given to patients.
     pub given: HashSet<String>,
     pub(super) index: Box<dyn Index + Send>,
@@ -98,6 +100,7 @@ impl Writer {
             number,
             recorder: None,
             continues: false,
+            is_interleaved: false,
             given: HashSet::new(),
             pending,
             index,

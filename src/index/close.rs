@@ -15,7 +15,7 @@ use super::companion_rows::Put;
 use super::corrections::{CorrectedRows, RowCorrections};
 use super::existing::{self, Applied, Mode};
 use super::fold::Fold;
-use super::known::Row;
+use super::known::{Row, Series};
 use super::patience::Redone;
 use super::row_history::IntendedRows;
 use super::settlement::{Finding, OwnValues, PatientRow, Settlement, State, needs_charset};
@@ -325,7 +325,8 @@ impl Writer {
         let CorrectedRows { finished, completed } = corrected;
         updated += completed;
         let of_earlier_run = finished.iter().filter_map(|key| series.get(key.as_str()));
-        of_earlier_run.filter(|series| !series.row.is_of_this_run()).for_each(|series| settlement.note_stale(series));
+        let is_listed = |series: &&Series| self.is_interleaved || !series.row.is_of_this_run();
+        of_earlier_run.filter(is_listed).for_each(|series| settlement.note_stale(series));
         let may_derive =
             |key: &&Arc<str>| series[*key].row.is_ours() || !series[*key].is_unfinished || is_completed(key);
         let (mut open, others) = by_openness(part.iter().filter(may_derive), |key| series[key].open);

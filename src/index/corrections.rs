@@ -5,6 +5,7 @@
 //! and that the ledger does not have, `--existing complete` replaces values that a file of the row contains.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::batch::Writer;
 use super::column::Column;
@@ -29,7 +30,7 @@ enum ReplaceableValues<'a> {
     /// The values that this run inserted.
     Provisional,
     /// Values that the ledger has as written by this program, and whether the row is unfinished.
-    OfLedger(&'a RowHistory, bool),
+    OfLedger(Arc<RowHistory>, bool),
     /// The different sets of values in the files of the row.
     OfFiles(Vec<Vec<Value<'a>>>),
 }
@@ -64,7 +65,7 @@ impl<'a> RowCorrections<'a> {
         let (replaceable, written) = match values {
             OwnValues::ThisRun(written) => (ReplaceableValues::Provisional, packed::values(written).collect()),
             OwnValues::EarlierRun { history, is_unfinished } => {
-                (ReplaceableValues::OfLedger(history, *is_unfinished), Vec::new())
+                (ReplaceableValues::OfLedger(history.clone(), *is_unfinished), Vec::new())
             }
             OwnValues::OfFiles => (ReplaceableValues::OfFiles(fold.sets().collect()), Vec::new()),
         };
@@ -114,6 +115,14 @@ impl<'a> RowCorrections<'a> {
             let (provisional, right) = (column.blank(provisional), column.blank(right));
             self.finals.push(FinalValue { column, place, provisional, right });
         }
+    }
+
+    /// The final spelling of the key, if the row has one.
+    fn new_key(&self, table: Table) -> Option<&'a str> {
+        self.finals.iter().find(|last| last.column.known == table.key()).and_then(|last| match last.right {
+            Value::Text(key) => Some(key),
+            _ => None,
+        })
     }
 
     /// Whether the row may need a change, as far as can be told without a look at the row.
@@ -231,8 +240,11 @@ impl Writer {
         mut corrections: Vec<RowCorrections<'_>>,
         derived: impl Fn(&str) -> Derived<'d>,
     ) -> Result<CorrectedRows, Failure> {
-        corrections.retain(RowCorrections::may_change);
         let (table, tables) = (level.table(), self.index.tables());
+        if self.is_interleaved {
+            self.learn_versions(table, &mut corrections)?;
+        }
+        corrections.retain(RowCorrections::may_change);
         let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
         let look = Look { view: View::Now, show: Show::Values };
         let rows = self.index.find(table, &keys, look)?;
@@ -261,7 +273,12 @@ impl Writer {
             let columns: Vec<&Column> = first.finals.iter().map(|last| last.column).collect();
             let mut intended = IntendedRows::new(table, &columns);
             for (correction, row, _) in own {
-                intended.push(&row.key, false, correction.finals.iter().map(|last| last.right));
+                let values = || correction.finals.iter().map(|last| last.right);
+                intended.push(&row.key, false, values());
+                // A key that is spelled otherwise from now on is that of the same row.
+                if let Some(key) = correction.new_key(table).filter(|key| *key != row.key) {
+                    intended.push(key, true, values());
+                }
             }
             self.intend(intended)?;
         }
@@ -298,6 +315,19 @@ impl Writer {
                 is_note: true,
             });
         }
+    }
+
+    /// Rows of a run that is continued, which other runs may have finished since.
+    fn learn_versions(&self, table: Table, corrections: &mut [RowCorrections<'_>]) -> Result<(), Failure> {
+        let Some(recorder) = &self.recorder else { return Ok(()) };
+        let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
+        let histories = recorder.histories(table, &keys)?;
+        for (row, history) in corrections.iter_mut().zip(histories) {
+            if let (ReplaceableValues::Provisional, Some(history)) = (&row.replaceable, history) {
+                row.replaceable = ReplaceableValues::OfLedger(history, false);
+            }
+        }
+        Ok(())
     }
 
     /// Records rows that the open transaction is about to write. They are made durable before the commit, and where there are

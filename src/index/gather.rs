@@ -13,9 +13,13 @@ impl Writer {
     /// Patients are named by the identity of their ID.
     pub fn own_groups(&self) -> Vec<(Level, String)> {
         let known = self.known.lock();
-        let patients = known.patients.iter().filter(|(_, patient)| patient.history.is_some() || patient.is_completed);
+        // Of rows of a run that is continued other runs may have files, too.
+        let all = self.is_interleaved;
+        let is_gathered =
+            |patient: &super::known::Patient| patient.history.is_some() || patient.is_completed || patient.ours && all;
+        let patients = known.patients.iter().filter(|(_, patient)| is_gathered(patient));
         let patients = patients.map(|(identity, _)| (Level::Patient, identity.to_string()));
-        let is_earlier = |row: &super::known::Row| row.own.is_some() && !row.is_of_this_run();
+        let is_earlier = |row: &super::known::Row| row.own.is_some() && (all || !row.is_of_this_run());
         let studies = known.studies.iter().filter(|(_, study)| is_earlier(&study.row));
         let series = known.series.iter().filter(|(_, series)| is_earlier(&series.row));
         patients

@@ -322,7 +322,8 @@ impl Writer {
         let identities = self.index.identities(&bases)?;
         for (row, identity) in found.into_iter().zip(identities) {
             // All that files say is known of patients whose row an earlier run has inserted, and is grouped anew.
-            let is_gathered = patients.get(identity.as_str()).is_some_and(|base| base.ours && base.history.is_some());
+            let is_gathered = |base: &Patient| base.ours && (base.history.is_some() || self.is_interleaved);
+            let is_gathered = patients.get(identity.as_str()).is_some_and(is_gathered);
             if is_gathered && row.history.is_some() {
                 own.insert(row.key.clone(), row);
                 continue;

@@ -122,6 +122,14 @@ impl Journal {
         !self.continued.is_empty()
     }
 
+    /// Whether another run has written since the first run that this one continues. Such a run may have finished rows of that
+    /// one.
+    pub fn is_interleaved(&self) -> bool {
+        let Some(first) = self.continued.iter().map(|span| span.start).min() else { return false };
+        let is_other = |run: &LoggedRun| run.span.start > first && !self.is_in_continued(run.span.start);
+        self.runs().iter().any(is_other)
+    }
+
     /// Whether a place of the log belongs to a run that this one continues.
     fn is_in_continued(&self, at: u64) -> bool {
         self.continued.iter().any(|span| span.contains(at))

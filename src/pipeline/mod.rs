@@ -328,6 +328,7 @@ impl<'a> Run<'a> {
         for writer in writers.iter_mut() {
             writer.recorder = Some(journal.clone());
             writer.continues = journal.is_continued();
+            writer.is_interleaved = journal.is_interleaved();
             writer.given = journal.given().into_iter().collect();
         }
         if journal.is_continued()
