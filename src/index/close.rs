@@ -246,7 +246,7 @@ impl Writer {
         let corrected = part.iter().filter(|key| studies[*key].row.is_ours() || is_completed(key));
         let CorrectedRows { finished, completed } = self.correct_studies(settlement, corrected, &modalities)?;
         done.updated += completed;
-        // A study that another program has finished meanwhile keeps its modalities.
+        // A study that another program has finished in the meantime keeps its modalities.
         let is_derived = |key: &str| !finished.contains(key) && (is_open(key) || !is_completed(key));
         modalities.retain(|key, _| is_derived(key));
         self.set_modalities(&modalities)?;

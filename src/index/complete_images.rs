@@ -19,7 +19,7 @@ impl Writer {
             return false;
         }
         match self.known.lock().series.get(row.link.as_str()) {
-            Some(series) => series.row.is_of_others_and_unfinished(),
+            Some(series) => series.row.is_to_be_completed(),
             None => match batch.rows[Level::Series as usize].get(row.link.as_str()) {
                 Some(RowOf::There(series)) => series.history.is_none() && series.is_unfinished,
                 _ => false,

@@ -13,7 +13,7 @@ use crate::dicom::{Level, Table};
 
 impl Row {
     /// Whether the row is not this program's, as far as the ledger knows, looks unfinished, and is to be completed.
-    pub fn is_of_others_and_unfinished(&self) -> bool {
+    pub fn is_to_be_completed(&self) -> bool {
         matches!(self.own, Some(OwnValues::OfFiles))
     }
 }
@@ -21,7 +21,7 @@ impl Row {
 impl Study {
     /// Whether the row is completed. A study that the PACS edits, or that it has given to another patient, is only filled.
     pub fn is_completed(&self) -> bool {
-        self.row.is_of_others_and_unfinished() && self.link_agrees && !self.edited
+        self.row.is_to_be_completed() && self.link_agrees && !self.edited
     }
 }
 
@@ -29,9 +29,7 @@ impl Series {
     /// Whether the row is completed. A series of a study that is only filled is only filled as well.
     pub fn is_completed(&self, rows: &Rows) -> bool {
         let may_complete = |study: &Study| study.link_agrees && !study.edited;
-        self.row.is_of_others_and_unfinished()
-            && self.link_agrees
-            && rows.studies.get(&self.study).is_none_or(may_complete)
+        self.row.is_to_be_completed() && self.link_agrees && rows.studies.get(&self.study).is_none_or(may_complete)
     }
 }
 
@@ -159,7 +157,7 @@ impl Writer {
         if !rows.completes {
             return Ok(Vec::new());
         }
-        let completed = rows.studies.values().filter(|study| study.row.is_of_others_and_unfinished());
+        let completed = rows.studies.values().filter(|study| study.row.is_to_be_completed());
         let completed: BTreeSet<&str> = completed.map(|study| names::base(&study.patient)).collect();
         let earlier = rows.studies.iter().filter(|(_, study)| !study.row.is_of_this_run());
         let bases: BTreeSet<&str> = earlier.clone().map(|(_, study)| names::base(&study.patient)).collect();

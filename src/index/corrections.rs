@@ -212,7 +212,7 @@ fn is_of_a_file(value: &[ShownColumn<'_, '_>], sets: &[Vec<Value<'_>>]) -> bool 
     };
     let is_of = |shown: &ShownColumn<'_, '_>, set: &[Value<'_>]| match (shown.text, shown.of.column.source) {
         (None, _) => true,
-        // The time of receipt steers what a PACS purges: the time only moves later.
+        // A PACS purges by the time of receipt, which therefore only moves later.
         (Some(text), Source::Received) => matches!(shown.of.right, Value::Text(last) if text < last),
         _ => match said(shown, set) {
             (_, true) => true,
@@ -258,7 +258,7 @@ impl Writer {
         }
         let with_row = corrections.iter().filter_map(|correction| Some((correction, rows.get(correction.key)?)));
         let changed = with_row.map(|(correction, row)| (correction, row, correction.changes(&tables, table, row)));
-        // A row that is finished by now was finished by another program.
+        // Another program may have finished a row since the row was found.
         let is_updated =
             |(correction, row, changes): &(&RowCorrections<'_>, &Existing, Vec<Change<'_>>)| match correction
                 .is_of_others()

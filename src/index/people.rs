@@ -1,8 +1,8 @@
-//! People of `--existing complete`: who a patient row is that is completed, and which files tell of the person.
+//! The people whose patient rows `--existing complete` finishes, and the files of each person.
 //!
-//! Files with one Patient ID may be of several people, each with a row, and the studies of rows that are completed keep their
-//! links. A row is of the person that the last files of its studies name. What files with other names contain is of other
-//! people; what files with the name contain is of the person, whichever study they belong to.
+//! Files with one Patient ID may belong to several people, each with a row. Studies keep their links, so that a row belongs to
+//! the person named by the last file of each of its studies. All files with that name and ID determine the values of the row,
+//! whichever study they belong to. Files with other names belong to other people.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem::take;
@@ -29,7 +29,7 @@ pub struct People {
 /// The people with one Patient ID.
 #[derive(Default)]
 struct Namesakes {
-    /// What files contain, by the name in them.
+    /// The values of files, by the name in the file.
     said: BTreeMap<Name, Fold>,
     /// The smallest Study Instance UID for each name that the last file of a study has.
     studies: BTreeMap<Name, Arc<str>>,
@@ -70,9 +70,9 @@ impl People {
         self.namesakes.values().flat_map(|people| people.linked.keys()).map(|id| &**id).collect()
     }
 
-    /// Gives rows that are completed what files of the person contain. Adds rows with a suffix that studies are linked to and
-    /// that no file reaches.
-    pub fn tell(self, patients: &mut Vec<PatientRow>, rows: &Rows) {
+    /// Sets the values of rows that are completed to those of the files of the person. Adds rows with a suffix that studies are
+    /// linked to and that no file reaches.
+    pub fn set_values(self, patients: &mut Vec<PatientRow>, rows: &Rows) {
         let identity = |id: &Arc<str>| rows.identities.get(id).unwrap_or(id).clone();
         let mut folds: HashMap<Arc<str>, (&Arc<str>, Fold)> = HashMap::default();
         for people in self.namesakes.values() {
@@ -93,7 +93,7 @@ impl People {
         }
     }
 
-    /// What all files with a Patient ID contain: a run may have settled a row as that of another person with the ID.
+    /// The values of all files with a Patient ID. A lost run may have settled a row as that of another person with the ID.
     fn said_of(&self, id: &str, rows: &Rows) -> Fold {
         let people = rows.identities.get(names::base(id)).and_then(|base| self.namesakes.get(base));
         let mut said = Fold::default();
@@ -115,7 +115,7 @@ impl Writer {
 }
 
 impl Namesakes {
-    /// What files contain of the person of each row. A row whose studies name several people is missing: its name is fixed.
+    /// The values of the person of each row. The result lacks rows whose studies name several people: their names are fixed.
     fn folds(&self) -> Vec<(&Arc<str>, Fold)> {
         let smallest = |name: &Name| self.studies.get(name).map(|study| &**study);
         let borne: Vec<names::Borne<'_>> = self.said.keys().map(|name| (name, smallest(name))).collect();

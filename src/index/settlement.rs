@@ -38,7 +38,7 @@ pub struct PatientRow {
     pub is_renamed: bool,
     /// The row is not this program's, as far as the ledger knows, and is to be completed.
     pub is_completed: bool,
-    /// What the files contain that are linked to a row which is completed, whichever person they name.
+    /// The values of the files of a row that is completed, whichever person these name.
     pub said: Fold,
 }
 
@@ -297,7 +297,7 @@ impl Writer {
             self.settle_patient(patient, &about, rows, &mut decided);
         }
         decided.take_suffixed(suffixed);
-        people.tell(&mut decided.patients, rows);
+        people.set_values(&mut decided.patients, rows);
         Ok(decided)
     }
 

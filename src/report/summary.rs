@@ -360,7 +360,7 @@ impl Summary<'_> {
     }
 }
 
-/// What is to be done about rows whose derived columns are NULL.
+/// The advice about rows whose derived columns are NULL.
 const UNFINISHED: &str = "\n  A PACS leaves their series.instances and study.modalities NULL too. If an interrupted run of this program left\n  \
      them and its state was lost: --existing complete finishes them.";
 

@@ -204,7 +204,7 @@ fn an_edited_value_of_an_image_below_a_completed_series_stays() {
         complete(site, index);
         let image = index.rows(&format!("SELECT path, numrows, instance FROM image WHERE uuid = '{ROOT_UID}.1.1.1'"));
         assert!(image[0].ends_with("/copy|8|555"), "{image:?}");
-        // The row names the newer file by now. An older one takes nothing back.
+        // The row names the newer file. The older one changes nothing.
         let said = complete(site, index);
         assert_eq!(said.figure("updated"), 0, "{}", said.out);
     });

@@ -15,11 +15,11 @@ fn base(patient: &str) -> String {
     patient.split('[').next().unwrap().to_lowercase()
 }
 
-/// The studies of each patient row.
+/// The studies of each patient row. The databases compare Patient IDs without regard to case.
 fn studies_by_patient(snapshot: &Snapshot) -> BTreeMap<String, BTreeSet<String>> {
     let mut studies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (study, row) in snapshot.table("study") {
-        studies.entry(row["patientid"].clone()).or_default().insert(study.to_owned());
+        studies.entry(row["patientid"].to_lowercase()).or_default().insert(study.to_owned());
     }
     studies
 }
@@ -89,7 +89,7 @@ impl Exceptions<'_> {
     }
 }
 
-/// The values of a person's row in a table, without the key. The databases compare Patient IDs without regard to case.
+/// The values of a person's row in a table, without the key.
 fn values_of(snapshot: &Snapshot, table: &'static str, patient: &str) -> Option<Row> {
     let mut rows = snapshot.table(table).filter(|(key, _)| key.eq_ignore_ascii_case(patient));
     let mut row = rows.next()?.1.clone();
@@ -101,8 +101,10 @@ fn reported(site: &Site) -> HashSet<String> {
     site.listing().iter().filter_map(|line| line["uid"].as_str().map(str::to_owned)).collect()
 }
 
+const COMPLETE: [&str; 2] = ["--existing", "complete"];
+
 fn complete_without_a_ledger(make: fn(&Site) -> Index) {
-    let (files, rounds) = size(8, 10);
+    let (files, rounds) = size(5, 10);
     let mut reference = Reference::new(files, make);
     let undisturbed = {
         let index = reference.fresh_index();
@@ -127,7 +129,10 @@ fn complete_without_a_ledger(make: fn(&Site) -> Index) {
         let count = changed.len();
         assert!(changed.is_empty(), "round {round}: {count} values were changed: {:?}", &changed[..count.min(5)]);
         assert!(!has_unfinished || said.out.contains("unfinished"), "round {round}: not reported: {}", said.out);
-        let said = reference.site.reindex(&index, &[&super::store::STATE[..], &["--existing", "complete"]].concat());
+        if round % 2 == 1 {
+            reference.kill_a_run(&index, &COMPLETE);
+        }
+        let said = reference.site.reindex(&index, &[&super::store::STATE[..], &COMPLETE].concat());
         finished(said);
         let completed = Snapshot::of(&index);
         let exceptions = Exceptions {
@@ -140,39 +145,16 @@ fn complete_without_a_ledger(make: fn(&Site) -> Index) {
         let wrong: Vec<_> = differences.iter().filter(|one| !exceptions.allow(one)).collect();
         println!("round {round}: {} differences, {} of them not allowed", differences.len(), wrong.len());
         assert!(wrong.is_empty(), "round {round}: {:?}", &wrong[..wrong.len().min(5)]);
-        for line in exceptions.changed_people() {
-            println!("XX {line}");
-            for (key, row) in killed.table("patient") {
-                println!("XX killed {key} {} {} {}", row["firstname"], row["lastname"], row["ideographic"]);
-            }
-            for (key, row) in filled.table("patient") {
-                println!("XX filled {key} {} {} {}", row["firstname"], row["lastname"], row["ideographic"]);
-            }
-            for (key, row) in completed.table("patient") {
-                println!("XX completed {key} {} {} {}", row["firstname"], row["lastname"], row["ideographic"]);
-            }
-            for (key, row) in killed.table("study") {
-                println!("XX killed {key} {} {}", row["patientid"], row["modalities"]);
-            }
-            for (key, row) in filled.table("study") {
-                println!("XX filled {key} {} {}", row["patientid"], row["modalities"]);
-            }
-            for (key, row) in completed.table("study") {
-                println!("XX completed {key} {} {}", row["patientid"], row["modalities"]);
-            }
-        }
         assert_eq!(exceptions.changed_people(), [""; 0], "round {round}");
     }
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn rows_in_sqlite_of_a_killed_run_without_its_state_are_reported_and_can_be_completed() {
     complete_without_a_ledger(Site::sqlite);
 }
 
 #[test]
-#[ignore = "until the ledger decides"]
 fn rows_in_mariadb_of_a_killed_run_without_its_state_are_reported_and_can_be_completed() {
     complete_without_a_ledger(Index::mariadb);
 }
