@@ -7,7 +7,7 @@ use super::batch::{Parents, Writer};
 use super::corrections::RowCorrections;
 use super::known::{Patient, Row, Rows, Series, Study};
 use super::names;
-use super::settlement::{Finding, OwnValues, PatientRow};
+use super::settlement::{Finding, OwnValues, PatientRow, State};
 use super::{Existing, Failure, Look, Show, Tables, Value, View};
 use crate::dicom::{Level, Table};
 
@@ -48,13 +48,16 @@ impl PatientRow {
 
 impl Rows {
     /// The number of rows that look unfinished, that are not this program's, and that are not completed.
-    pub fn left_unfinished(&self) -> Parents {
+    pub fn left_unfinished(&self, patients: &[PatientRow]) -> Parents {
         let studies = self.studies.values().filter(|study| study.is_unfinished && !study.row.is_ours());
         let studies: Vec<&Study> = studies.filter(|study| !study.is_completed()).collect();
         let series = self.series.values().filter(|series| series.is_unfinished && !series.row.is_ours());
         let series = series.filter(|series| !series.is_completed(self)).count();
-        let patients: HashSet<&str> =
-            studies.iter().filter_map(|study| Some(&**self.identities.get(&study.patient)?)).collect();
+        let identity = |id: &str| self.identities.get(id);
+        let linked: HashSet<_> = studies.iter().filter_map(|study| identity(&study.patient)).collect();
+        let is_there = |patient: &&PatientRow| matches!(patient.state, State::There);
+        let patients = patients.iter().filter(is_there).filter_map(|patient| identity(&patient.id));
+        let patients: HashSet<_> = patients.filter(|patient| linked.contains(patient)).collect();
         Parents { patients: patients.len() as u64, studies: studies.len() as u64, series: series as u64 }
     }
 
@@ -149,6 +152,25 @@ impl Writer {
             row.is_unfinished = unfinished.contains(&row.identity);
         }
         Ok(())
+    }
+
+    /// Reports series and studies that look unfinished and that only files name which were not chosen: the images of these
+    /// files are linked to other rows.
+    pub(super) fn rows_of_files_not_chosen(&mut self, rows: &Rows) -> Result<Vec<Finding>, Failure> {
+        let mut findings = Vec::new();
+        for (level, keys) in [(Level::Study, &rows.unlinked[0]), (Level::Series, &rows.unlinked[1])] {
+            let keys: Vec<&str> = keys.iter().map(|key| &**key).filter(|key| !rows.knows(level, key)).collect();
+            let mut found = self.index.find(level.table(), &keys, Look { view: View::Begun, show: Show::Nothing })?;
+            self.learn_histories(level, &mut found)?;
+            let unfinished = found.into_iter().filter(|row| row.is_unfinished && row.history.is_none());
+            findings.extend(unfinished.map(|row| Finding {
+                reason: "file-not-chosen",
+                uid: row.key,
+                detail: "the row looks unfinished and stays so: the files that name it are not indexed".to_owned(),
+                is_note: true,
+            }));
+        }
+        Ok(findings)
     }
 
     /// Reports studies of rows that are completed whose Patient ID several patients have: which of them has the ID without a

@@ -55,6 +55,8 @@ pub struct Rows {
     pub shapes: [Shape; 3],
     /// Rows that look unfinished and are not this program's are completed.
     pub completes: bool,
+    /// The studies, and the series, of files whose images are linked to other series; only if rows are completed.
+    pub unlinked: [BTreeSet<Box<str>>; 2],
     /// By the identity of their ID.
     pub patients: HashMap<Arc<str>, Patient>,
     pub studies: HashMap<Arc<str>, Study>,
@@ -409,8 +411,12 @@ impl Rows {
 
     /// Adds what an entry says of the rows that it is attached to.
     pub fn add(&mut self, entry: &Entry, reach: &Reach) {
-        let Rows { shapes, completes, patients, studies, series, scratch: (order, scratch), .. } = self;
+        let Rows { shapes, completes, unlinked, patients, studies, series, scratch: (order, scratch), .. } = self;
         order::of(entry, order);
+        if *completes && !reach.series {
+            unlinked[0].insert(entry.key(Level::Study).into());
+            unlinked[1].insert(entry.key(Level::Series).into());
+        }
         if reach.series
             && let Some(series) = series.get_mut(entry.key(Level::Series))
         {

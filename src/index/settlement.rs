@@ -262,7 +262,7 @@ impl Writer {
         };
         let (studies, series) = (sorted(rows.studies.keys().collect()), sorted(rows.series.keys().collect()));
         let stale_studies = Mutex::default();
-        let unfinished = if in_full { rows.left_unfinished() } else { Parents::default() };
+        let unfinished = if in_full { rows.left_unfinished(&patients) } else { Parents::default() };
         Ok(Settlement {
             in_full,
             patients,
@@ -291,6 +291,7 @@ impl Writer {
             patient.ours = false;
             patient.is_completed |= rows.completes;
         }
+        decided.findings.extend(self.patiently(|writer| writer.rows_of_files_not_chosen(rows))?);
         let people = self.patiently(|writer| writer.people(&patients, rows))?;
         for (identity, patient) in patients {
             let about = studies.about(&identity, &patient, rows, &variants);

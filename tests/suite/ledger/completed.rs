@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value as Json, json};
 
-use crate::support::{Index, ROOT_UID, Said, Site, on_both_databases};
+use crate::support::{Index, ROOT_UID, Said, Site, TABLES, on_both_databases};
 
 const STATE: [&str; 2] = ["--state", "state"];
 
@@ -210,6 +210,30 @@ fn an_edited_value_of_an_image_below_a_completed_series_stays() {
     });
 }
 
+/// A file of the first instance that names another series was indexed first; another file of the instance was chosen later.
+#[test]
+fn a_series_that_only_a_file_names_which_was_not_chosen_is_reported() {
+    on_both_databases(|site, index| {
+        add_series(site);
+        lose_a_run(site, index);
+        let other = format!("{ROOT_UID}.1.2");
+        index.execute(&format!(
+            "INSERT INTO series (uuid, studyuid, description) VALUES ('{other}', '{ROOT_UID}.1', 'view 7')"
+        ));
+        let mut copy = instance(1);
+        copy["SeriesInstanceUID"] = json!(other);
+        site.add(&format!("{}/copy", directory(1)), copy);
+        let file = fs::OpenOptions::new().write(true).open(site.archive().join(directory(1)).join("copy")).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
+        complete(site, index);
+        assert_eq!(site.findings("note").iter().filter(|line| **line == format!("file-not-chosen {other}")).count(), 1);
+        assert_eq!(
+            index.rows(&format!("SELECT description, instances FROM series WHERE uuid = '{other}'")),
+            ["view 7|-"]
+        );
+    });
+}
+
 #[test]
 fn a_study_that_the_pacs_edits_is_only_filled() {
     let site = Site::new();
@@ -251,6 +275,25 @@ fn files_that_the_run_does_not_read_count_when_a_row_is_completed() {
         assert_eq!(series(index), "view 3|3");
         assert_eq!(index.rows("SELECT comments FROM patient"), ["comment 3"]);
     });
+}
+
+/// Where tables know no transactions, a row is finished by one statement.
+#[test]
+fn rows_of_tables_without_transactions_are_completed() {
+    let site = Site::new();
+    let index = Index::mariadb(&site);
+    for (table, _) in TABLES {
+        index.execute(&format!("ALTER TABLE {table} ENGINE = MyISAM"));
+    }
+    add_series(&site);
+    lose_a_run(&site, &index);
+    index.execute("UPDATE series SET description = 'VIEW 1'");
+    reindex(&site, &index, &STATE);
+    complete(&site, &index);
+    assert_eq!(study(&index), "part 3|2021-11-13|10:15:03|CT");
+    assert_eq!(series(&index), "VIEW 1|3");
+    let undo = fs::read_to_string(site.path("undo.jsonl")).unwrap();
+    assert!(undo.contains("part 1") && !undo.contains("VIEW 1"), "{undo}");
 }
 
 /// The studies of two people with one Patient ID keep their links, and each person's row has that person's values.
