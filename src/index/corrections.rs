@@ -206,7 +206,7 @@ struct ShownColumn<'f, 'a> {
 /// Whether the columns of a value are those of one file, or NULL. A column that this file leaves empty may contain what
 /// another file has: an earlier run without the ledger has filled it.
 fn is_of_a_file(value: &[ShownColumn<'_, '_>], sets: &[Vec<Value<'_>>]) -> bool {
-    let said = |shown: &ShownColumn<'_, '_>, set: &[Value<'_>]| {
+    let compare = |shown: &ShownColumn<'_, '_>, set: &[Value<'_>]| {
         let value = shown.of.place.and_then(|place| set.get(place).copied()).unwrap_or(Value::Null);
         (is_empty(value), shown.of.column.shows(shown.text, shown.of.column.blank(value)))
     };
@@ -214,12 +214,30 @@ fn is_of_a_file(value: &[ShownColumn<'_, '_>], sets: &[Vec<Value<'_>>]) -> bool 
         (None, _) => true,
         // A PACS purges by the time of receipt, which therefore only moves later.
         (Some(text), Source::Received) => matches!(shown.of.right, Value::Text(last) if text < last),
-        _ => match said(shown, set) {
+        _ => match compare(shown, set) {
             (_, true) => true,
-            (is_left_empty, false) => is_left_empty && sets.iter().any(|other| said(shown, other).1),
+            (is_left_empty, false) => is_left_empty && sets.iter().any(|other| compare(shown, other).1),
         },
     };
     sets.iter().any(|set| value.iter().all(|shown| is_of(shown, set)))
+}
+
+/// A row that is about to be changed.
+struct ChangedRow<'c> {
+    correction: &'c RowCorrections<'c>,
+    row: &'c Existing,
+    changes: Vec<Change<'c>>,
+    derived: Derived<'c>,
+}
+
+impl ChangedRow<'_> {
+    /// Whether there is something to write. Another program may have finished a row since the row was found.
+    fn is_updated(&self) -> bool {
+        match self.correction.is_of_others() && self.derived != Derived::Unchanged {
+            true => self.row.is_unfinished,
+            false => !self.changes.is_empty(),
+        }
+    }
 }
 
 /// Rows that were corrected.
@@ -257,34 +275,17 @@ impl Writer {
             }
         }
         let with_row = corrections.iter().filter_map(|correction| Some((correction, rows.get(correction.key)?)));
-        let changed = with_row.map(|(correction, row)| (correction, row, correction.changes(&tables, table, row)));
-        // Another program may have finished a row since the row was found.
-        let is_updated =
-            |(correction, row, changes): &(&RowCorrections<'_>, &Existing, Vec<Change<'_>>)| match correction
-                .is_of_others()
-                && derived(correction.key) != Derived::Unchanged
-            {
-                true => row.is_unfinished,
-                false => !changes.is_empty(),
-            };
-        let changed: Vec<_> = changed.filter(is_updated).collect();
-        let mut own = changed.iter().filter(|(correction, ..)| !correction.is_of_others()).peekable();
-        if let Some((first, ..)) = own.peek() {
-            let columns: Vec<&Column> = first.finals.iter().map(|last| last.column).collect();
-            let mut intended = IntendedRows::new(table, &columns);
-            for (correction, row, _) in own {
-                let values = || correction.finals.iter().map(|last| last.right);
-                intended.push(&row.key, false, values());
-                // A key that is spelled otherwise from now on is that of the same row.
-                if let Some(key) = correction.new_key(table).filter(|key| *key != row.key) {
-                    intended.push(key, true, values());
-                }
-            }
-            self.intend(intended)?;
-        }
+        let changed = with_row.map(|(correction, row)| ChangedRow {
+            correction,
+            row,
+            changes: correction.changes(&tables, table, row),
+            derived: derived(correction.key),
+        });
+        let changed: Vec<ChangedRow<'_>> = changed.filter(ChangedRow::is_updated).collect();
+        self.intend_final_values(table, &changed)?;
         let mut corrected = CorrectedRows::default();
-        for (correction, row, changes) in &changed {
-            let derived = derived(correction.key);
+        for ChangedRow { correction, row, changes, derived } in &changed {
+            let derived = *derived;
             // A row of this run that is finished has its final values, or another program has written it.
             let only_unfinished = !matches!(correction.replaceable, ReplaceableValues::OfLedger(..));
             if correction.is_of_others() {
@@ -298,6 +299,23 @@ impl Writer {
             corrected.finished.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));
         }
         Ok(corrected)
+    }
+
+    /// Records the final values of rows of this program that are about to be changed.
+    fn intend_final_values(&self, table: Table, changed: &[ChangedRow<'_>]) -> Result<(), Failure> {
+        let mut own = changed.iter().filter(|changed| !changed.correction.is_of_others()).peekable();
+        let Some(first) = own.peek() else { return Ok(()) };
+        let columns: Vec<&Column> = first.correction.finals.iter().map(|last| last.column).collect();
+        let mut intended = IntendedRows::new(table, &columns);
+        for ChangedRow { correction, row, .. } in own {
+            let values = || correction.finals.iter().map(|last| last.right);
+            intended.push(&row.key, false, values());
+            // A key that is spelled otherwise from now on is that of the same row.
+            if let Some(key) = correction.new_key(table).filter(|key| *key != row.key) {
+                intended.push(key, true, values());
+            }
+        }
+        self.intend(intended)
     }
 
     /// Reports a study that was received later than its files say.
