@@ -104,7 +104,7 @@ fn reported(site: &Site) -> HashSet<String> {
 const COMPLETE: [&str; 2] = ["--existing", "complete"];
 
 fn complete_without_a_ledger(make: fn(&Site) -> Index) {
-    let (files, rounds) = size(5, 10);
+    let (files, rounds) = size(2, 10);
     let mut reference = Reference::new(files, make);
     let undisturbed = {
         let index = reference.fresh_index();
