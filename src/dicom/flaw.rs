@@ -80,6 +80,17 @@ impl Flaws {
         self.attributes.as_ref().map_or(AttributeSet::default(), |attributes| attributes[flaw as usize])
     }
 
+    /// The same flaws of attributes at other positions. Those of attributes without a position are left out.
+    pub(super) fn moved(&self, positions: &[Option<usize>]) -> Self {
+        let mut moved = Flaws { has_unknown_charset: self.has_unknown_charset, attributes: None };
+        for flaw in Flaw::ALL {
+            let set = self.of(flaw);
+            let present = positions.iter().enumerate().filter(|(n, _)| set.0 >> n & 1 == 1);
+            present.filter_map(|(_, position)| *position).for_each(|position| moved.add(flaw, position));
+        }
+        moved
+    }
+
     /// Appends the flaws, most often none, to a buffer: a byte that says which sets follow.
     pub(super) fn pack(&self, into: &mut Vec<u8>) {
         let sets = Flaw::ALL.map(|flaw| self.of(flaw));

@@ -8,6 +8,7 @@ use super::date_time;
 use super::flaw::{Flaw, Flaws};
 use super::header::{Header, trim_uid};
 use super::packed;
+use super::packed_form::PackedForm;
 use super::rejection::Rejection;
 use super::value::{self, Parsed};
 use super::wanted::WANTED;
@@ -106,12 +107,13 @@ impl Instance {
         (0..ATTRIBUTES.len()).for_each(|n| packed::put(self.get(n), into));
     }
 
-    /// Takes what was packed from the front. `None` if that is no instance.
-    pub fn unpack(from: &mut &[u8]) -> Option<Self> {
+    /// Takes a packed instance from the front. `None` if the bytes are no instance. Attributes that the form lacks are NULL.
+    pub fn unpack(from: &mut &[u8], form: &PackedForm) -> Option<Self> {
         let cut = *from.split_off_first()? != 0;
-        let mut instance = Instance { cut, flaws: Flaws::unpack(from)?, ..Instance::empty() };
-        for n in 0..ATTRIBUTES.len() {
-            instance.set(n, packed::take(from)?);
+        let mut instance = Instance { cut, flaws: form.flaws(Flaws::unpack(from)?), ..Instance::empty() };
+        for position in form.positions() {
+            let value = packed::take(from)?;
+            position.iter().for_each(|position| instance.set(*position, value));
         }
         instance.check().ok()?;
         Some(instance)

@@ -19,6 +19,7 @@ pub mod instance;
 mod nesting;
 mod odd_header;
 pub mod packed;
+mod packed_form;
 pub mod part10;
 pub mod pixel_size;
 pub mod rejection;
@@ -32,6 +33,7 @@ pub mod window;
 pub use attributes::{ATTRIBUTES, Attribute, Level, Table};
 pub use header::HeaderReader;
 pub use instance::{Cell, Instance, Value};
+pub use packed_form::PackedForm;
 pub use rejection::Rejection;
 
 /// UIDs that the program names (PS3.6 A). Retired syntaxes stay in archives.

@@ -131,7 +131,8 @@ impl Writer {
                 Says { fold: &patient.fold, received: None, not_the_name: patient.is_renamed && mode != Mode::Refresh };
             done.updated += self.bring_up(settlement, Level::Patient, &row, mode, says)?;
         }
-        done.updated += self.correct_rows(Level::Patient, corrections, |_| Derived::Unchanged)?.completed;
+        let corrected = self.correct_rows(Level::Patient, corrections, |_| Derived::Unchanged)?;
+        done.updated += corrected.of_earlier_runs;
         done.codes = self.write_codes(settlement, part, &edited)?;
         Ok(done)
     }
@@ -244,8 +245,8 @@ impl Writer {
         }
         // After a refresh, which saves what it overwrites.
         let corrected = part.iter().filter(|key| studies[*key].row.is_ours() || is_completed(key));
-        let CorrectedRows { finished, completed } = self.correct_studies(settlement, corrected, &modalities)?;
-        done.updated += completed;
+        let CorrectedRows { finished, of_earlier_runs } = self.correct_studies(settlement, corrected, &modalities)?;
+        done.updated += of_earlier_runs;
         // A study that another program has finished in the meantime keeps its modalities.
         let is_derived = |key: &str| !finished.contains(key) && (is_open(key) || !is_completed(key));
         modalities.retain(|key, _| is_derived(key));
@@ -322,8 +323,7 @@ impl Writer {
         }
         let corrections = part.iter().filter_map(correction).collect();
         let corrected = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
-        let CorrectedRows { finished, completed } = corrected;
-        updated += completed;
+        let CorrectedRows { finished, of_earlier_runs } = corrected;
         let of_earlier_run = finished.iter().filter_map(|key| series.get(key.as_str()));
         let is_listed = |series: &&Series| self.is_interleaved || !series.row.is_of_this_run();
         of_earlier_run.filter(is_listed).for_each(|series| settlement.note_stale(series));
@@ -333,7 +333,7 @@ impl Writer {
         open.retain(|key| !finished.contains(*key));
         self.index.count_instances(&open, Derive::All)?;
         self.index.count_instances(&others, Derive::WhereNull)?;
-        Ok(Done { updated, ..Done::default() })
+        Ok(Done { updated: updated + of_earlier_runs, ..Done::default() })
     }
 
     /// Fills or refreshes a row that was there. Returns how many rows changed: none or one.

@@ -79,6 +79,11 @@ impl<'a> RowCorrections<'a> {
         row
     }
 
+    /// Whether only this run has written the row, as far as the ledger knows.
+    fn is_of_this_run(&self) -> bool {
+        matches!(self.replaceable, ReplaceableValues::Provisional)
+    }
+
     /// Lets the final values replace what these files contain, too.
     pub fn replacing(mut self, said: &'a Fold) -> Self {
         if let ReplaceableValues::OfFiles(sets) = &mut self.replaceable {
@@ -240,13 +245,13 @@ impl ChangedRow<'_> {
     }
 }
 
-/// Rows that were corrected.
+/// The rows that corrections changed.
 #[derive(Default)]
 pub struct CorrectedRows {
-    /// The keys of those whose derived column was set.
+    /// The keys of the rows whose derived column is set.
     pub finished: HashSet<String>,
-    /// The number of rows of others that were completed.
-    pub completed: u64,
+    /// The number of rows that this run had not inserted.
+    pub of_earlier_runs: u64,
 }
 
 impl Writer {
@@ -295,7 +300,7 @@ impl Writer {
             let update = RowUpdate { table, key: &row.key, path: None, changes, derived, only_unfinished };
             let applied = existing::apply(&mut *self.index, &update)?;
             self.note_refused(level, &row.key, &applied);
-            corrected.completed += u64::from(correction.is_of_others() && applied.changed);
+            corrected.of_earlier_runs += u64::from(applied.changed && !correction.is_of_this_run());
             corrected.finished.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));
         }
         Ok(corrected)
@@ -303,19 +308,22 @@ impl Writer {
 
     /// Records the final values of rows of this program that are about to be changed.
     fn intend_final_values(&self, table: Table, changed: &[ChangedRow<'_>]) -> Result<(), Failure> {
-        let mut own = changed.iter().filter(|changed| !changed.correction.is_of_others()).peekable();
-        let Some(first) = own.peek() else { return Ok(()) };
-        let columns: Vec<&Column> = first.correction.finals.iter().map(|last| last.column).collect();
-        let mut intended = IntendedRows::new(table, &columns);
-        for ChangedRow { correction, row, .. } in own {
-            let values = || correction.finals.iter().map(|last| last.right);
-            intended.push(&row.key, false, values());
-            // A key that is spelled otherwise from now on is that of the same row.
-            if let Some(key) = correction.new_key(table).filter(|key| *key != row.key) {
-                intended.push(key, true, values());
+        let own: Vec<_> = changed.iter().filter(|changed| !changed.correction.is_of_others()).collect();
+        // A row of which files say nothing any more has fewer final values.
+        for rows in own.chunk_by(|one, other| one.correction.finals.len() == other.correction.finals.len()) {
+            let columns: Vec<&Column> = rows[0].correction.finals.iter().map(|last| last.column).collect();
+            let mut intended = IntendedRows::new(table, &columns);
+            for ChangedRow { correction, row, .. } in rows {
+                let values = || correction.finals.iter().map(|last| last.right);
+                intended.push(&row.key, false, values());
+                // A key that is spelled otherwise from now on is that of the same row.
+                if let Some(key) = correction.new_key(table).filter(|key| *key != row.key) {
+                    intended.push(key, true, values());
+                }
             }
+            self.intend(intended)?;
         }
-        self.intend(intended)
+        Ok(())
     }
 
     /// Reports a study that was received later than its files say.

@@ -11,7 +11,7 @@ use super::names::Name;
 use super::recorder::FileRecord;
 use crate::archive::FileState;
 use crate::dicom::attributes::position;
-use crate::dicom::{ATTRIBUTES, Instance, Level, Table, date_time};
+use crate::dicom::{ATTRIBUTES, Instance, Level, PackedForm, Table, date_time};
 
 const NAME: [usize; 3] = [
     position(Table::Patient, "lastname"),
@@ -83,7 +83,7 @@ impl Entry {
     /// Of one that was packed. The term is that of [`Entry::new`].
     pub fn unpack(packed: &[u8], term: &'static str) -> Option<Self> {
         let (head, mut rest) = postcard::take_from_bytes::<Packed>(packed).ok()?;
-        let instance = Instance::unpack(&mut rest)?;
+        let instance = Instance::unpack(&mut rest, &PackedForm::current())?;
         Some(Entry {
             instance,
             file: StoredFile { path: head.file.into(), modified: head.modified, root: head.root },

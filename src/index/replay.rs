@@ -21,9 +21,32 @@ const BEGUN: Look = Look { view: View::Begun, show: Show::Nothing };
 
 impl Writer {
     /// Takes a batch of the killed run for its own.
-    pub fn replay(&mut self, entries: &[Entry], attempt: Attempt) -> Result<Vec<Written>, Failure> {
+    pub fn replay(&mut self, entries: &[Entry], mut attempt: Attempt) -> Result<Vec<Written>, Failure> {
         self.own_images(entries, &attempt)?;
+        self.patiently(|writer| writer.find_again(&mut attempt))?;
         Ok(self.remember(entries, attempt))
+    }
+
+    /// Looks again at rows that a batch had found: earlier runs may have inserted them, and other runs have changed them since.
+    fn find_again(&mut self, attempt: &mut Attempt) -> Result<(), Failure> {
+        for level in PARENTS {
+            let known = self.known.clone();
+            let is_new = |identity: &str| !known.lock().knows(level, identity);
+            let there = attempt.rows[level as usize].iter().filter_map(|(identity, row)| match row {
+                RowOf::There(row) if is_new(identity) => Some(row.key.clone()),
+                _ => None,
+            });
+            let there: Vec<String> = there.collect();
+            if there.is_empty() {
+                continue;
+            }
+            let mut found = self.index.find(level.table(), &texts(&there), BEGUN)?;
+            self.learn_histories(level, &mut found)?;
+            for row in found {
+                attempt.rows[level as usize].insert(row.identity.as_str().into(), RowOf::There(row));
+            }
+        }
+        Ok(())
     }
 
     /// Takes rows of another slice for its own, and says nothing yet of what their files tell.

@@ -216,8 +216,6 @@ impl<'r> ByPatient<'r> {
             let (_, name) = who(study);
             match study.row.is_of_this_run() || patient.ours && study.row.is_ours() {
                 true => drop(bearers.entry(name).or_default().insert(*key)),
-                // A study of an earlier run may be linked to a row with a suffix.
-                false if rows.identities.get(&study.patient).is_some_and(|link| **link != *identity) => {}
                 false => drop(linked.insert(name)),
             }
         }

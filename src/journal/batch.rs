@@ -9,7 +9,7 @@ use super::log::{Frame, Kind, Log};
 use super::record::{BLOCK_HEAD, PER_BLOCK, Record, decode, encode, put_block, records, take_block, take_length};
 use super::states::{self, Fate, SIZE, State};
 use super::{Cursors, Journal, Topic, rows};
-use crate::dicom::{Instance, Level, Table};
+use crate::dicom::{Instance, Level, PackedForm, Table};
 use crate::index::outcome::{Attempt, Outcome};
 use crate::index::recorder::{FileRecord, Recorder};
 use crate::index::row_history::{IntendedRows, RowHistory};
@@ -222,11 +222,11 @@ pub fn states(log: &Log, frame: &Frame) -> io::Result<Vec<State>> {
 
 impl Batch {
     /// The payload of the frame at a place of the log.
-    pub fn decode(payload: &[u8], at: u64) -> io::Result<Self> {
+    pub fn decode(payload: &[u8], at: u64, form: &PackedForm) -> io::Result<Self> {
         let mut rest = payload;
         let writer = take_length(&mut rest)? as u32;
         let mut states = take_states(&mut rest)?;
-        let records = take_records(states.len(), &mut rest)?;
+        let records = take_records(states.len(), &mut rest, form)?;
         states.iter_mut().for_each(|state| state.at += at);
         let attempt = decode::<Attempt>(&take_block(&mut rest)?)?;
         match attempt.is_of(records.len()) {
@@ -237,15 +237,15 @@ impl Batch {
 }
 
 /// The records in a frame of files without an entry.
-pub fn noted_records(mut payload: &[u8]) -> io::Result<Vec<Record>> {
+pub fn noted_records(mut payload: &[u8], form: &PackedForm) -> io::Result<Vec<Record>> {
     let count = take_states(&mut payload)?.len();
-    take_records(count, &mut payload)
+    take_records(count, &mut payload, form)
 }
 
-fn take_records(count: usize, from: &mut &[u8]) -> io::Result<Vec<Record>> {
+fn take_records(count: usize, from: &mut &[u8], form: &PackedForm) -> io::Result<Vec<Record>> {
     let mut all = Vec::new();
     for _ in 0..count.div_ceil(PER_BLOCK) {
-        all.extend(records(&take_block(from)?)?);
+        all.extend(records(&take_block(from)?, form)?);
     }
     if all.len() == count { Ok(all) } else { Err(ErrorKind::InvalidData.into()) }
 }
@@ -254,5 +254,5 @@ fn take_records(count: usize, from: &mut &[u8]) -> io::Result<Vec<Record>> {
 pub fn block(log: &Log, at: u64) -> io::Result<Vec<Record>> {
     let length = take_length(&mut log.read(at, 4)?.as_slice())?;
     let block = log.read(at, length.saturating_add(BLOCK_HEAD))?;
-    records(&take_block(&mut block.as_slice())?)
+    records(&take_block(&mut block.as_slice())?, log.form_at(at)?)
 }

@@ -38,7 +38,7 @@ pub struct Begun {
     pub former_settings: u64,
 }
 
-/// What version 0.1.0 wrote of a run.
+/// The payload that version 0.1.0 wrote.
 type FormerBegun = (u64, Option<String>, bool);
 
 impl Begun {

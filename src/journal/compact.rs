@@ -12,7 +12,7 @@ use super::record::{PER_BLOCK, Record, encode};
 use super::rows::RowFrameCache;
 use super::run::Noted;
 use super::states::{Fate, SIZE, State};
-use super::{Begun, Journal, LOG, NEW_LOG, meaning};
+use super::{Begun, Journal, LOG, NEW_LOG};
 use crate::sorted::{Cursor, Note, Sorter, Table};
 
 /// A log with fewer superseded records is left alone, whatever their share.
@@ -49,7 +49,8 @@ impl Journal {
 
     fn write_anew(&self, path: &Path) -> io::Result<Log> {
         let Some(table) = &self.states else { return Err(io::ErrorKind::NotFound.into()) };
-        let new = Log::open(path, meaning())?;
+        let mut new = Log::open(path)?;
+        new.begin_form()?;
         new.append(Kind::Begun, &encode(&Begun { settings: self.walk_settings, ..Begun::default() }));
         let (mut states, mut records, mut cursor) = (Vec::new(), Vec::<Vec<u8>>::new(), Cursor::default());
         let frames = self.log.frames(HEAD)?;
@@ -84,7 +85,7 @@ impl Journal {
                     let fate =
                         if state.at < self.distrusted || self.is_left_open(&state) { Fate::NoRow } else { state.fate };
                     from.push(state.at);
-                    states.push(State { fate, ..state });
+                    states.push(State { fate, file: record.state, ..state });
                     records.push(record.encode());
                 }
                 if states.len() == PORTION {

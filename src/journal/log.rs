@@ -9,12 +9,21 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::claim::sync_directory;
+use super::form::{self, LoggedForm};
+use crate::dicom::PackedForm;
 use crate::positioned::{read_at, write_at};
 
-/// A file of another kind, or of another version of this program, is not read.
-const MAGIC: &[u8; 16] = b"pacs-index log 4";
+/// The magic bytes, before the number of the format.
+const MAGIC: &[u8; 15] = b"pacs-index log ";
 
-/// Behind the magic bytes: what records mean, and a number that no other log has.
+/// The number of the format, which does not depend on the version of the program. A program reads its own format, and
+/// converts format 4. A new kind of frame needs a new format, since a frame of an unknown kind ends the log.
+const FORMAT: u8 = b'5';
+const FORMER: u8 = b'4';
+
+/// The head: magic bytes and format, the beginning of the last frame that describes the form of records, and a number that no
+/// other log has.
 pub const HEAD: u64 = 32;
 
 /// Kind, length and checksum.
@@ -23,9 +32,30 @@ const FRAME_HEAD: usize = 9;
 /// No frame is that large: a length that is damaged is not allocated.
 const LARGEST: u32 = 1 << 30;
 
-/// Whether a file begins as a log does, of this version or another one.
-pub fn is_log(head: &[u8]) -> bool {
-    crate::damaged::begins_with(head, &MAGIC[..MAGIC.len() - 1])
+/// Whether a program can use a file as its log, by the beginning of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Usable,
+    /// An earlier version of this program wrote the log, and it cannot be converted.
+    Outdated,
+    /// A newer version of this program wrote the log.
+    Newer,
+    NotALog,
+}
+
+impl LogFormat {
+    pub fn of(head: &[u8]) -> Self {
+        if !crate::damaged::begins_with(head, MAGIC) {
+            return LogFormat::NotALog;
+        }
+        match head.get(MAGIC.len()) {
+            // Its writer was killed at once.
+            None | Some(&FORMAT) => LogFormat::Usable,
+            Some(&FORMER) if head.get(16..24) == Some(&form::former_meaning().to_le_bytes()) => LogFormat::Usable,
+            Some(format) if *format > FORMAT => LogFormat::Newer,
+            Some(_) => LogFormat::Outdated,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +87,11 @@ pub enum Kind {
     Rows,
     /// Which blocks of records belong to which patients, studies and series.
     Groups,
+    /// The attributes of the records from here on.
+    Form,
 }
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     Kind::Begun,
     Kind::Batch,
     Kind::Committed,
@@ -74,6 +106,7 @@ const KINDS: [Kind; 14] = [
     Kind::Lost,
     Kind::Rows,
     Kind::Groups,
+    Kind::Form,
 ];
 
 impl Kind {
@@ -105,6 +138,12 @@ pub struct Log {
     file: File,
     /// No other log has it.
     pub id: u64,
+    /// The forms of the records, the latest first.
+    forms: Vec<LoggedForm>,
+    /// The beginning of the frame with the latest form; 0 if no frame has one.
+    last_form: u64,
+    /// Whether the log has format 4, whose records have the form of this program.
+    is_former: bool,
     state: Mutex<State>,
     /// The place up to which the log is on disk.
     synced: Mutex<u64>,
@@ -117,23 +156,59 @@ struct State {
 }
 
 impl Log {
-    /// Opens the log, or makes one. One whose records mean something else (`meaning`) is begun anew.
-    pub fn open(path: &Path, meaning: u64) -> io::Result<Self> {
+    /// Opens a log that is usable, or creates one. [`Log::begin_form`] must follow once its end is known.
+    pub fn open(path: &Path) -> io::Result<Self> {
         let file = super::private().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut head = [0; HEAD as usize];
-        let is_ours =
-            read_at(&file, &mut head, 0).is_ok() && head[..16] == *MAGIC && head[16..24] == meaning.to_le_bytes();
-        if !is_ours {
+        let is_whole = read_at(&file, &mut head, 0).is_ok() && LogFormat::of(&head) == LogFormat::Usable;
+        if !is_whole {
             let id = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            head[..16].copy_from_slice(MAGIC);
-            head[16..24].copy_from_slice(&meaning.to_le_bytes());
-            head[24..].copy_from_slice(&(id.as_nanos() as u64).to_le_bytes());
+            head = head_of(0, id.as_nanos() as u64);
             file.set_len(0)?;
             write_at(&file, &head, 0)?;
+            path.parent().map_or(Ok(()), sync_directory)?;
         }
-        let id = u64::from_le_bytes(head[24..].try_into().expect("eight bytes"));
-        let log = Log { file, id, state: Mutex::new(State { end: HEAD, failed: None }), synced: Mutex::new(0) };
+        let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
+        let is_former = head[MAGIC.len()] == FORMER;
+        let mut log = Log {
+            file,
+            id: number(24),
+            forms: Vec::new(),
+            last_form: if is_former { 0 } else { number(16) },
+            is_former,
+            state: Mutex::new(State { end: HEAD, failed: None }),
+            synced: Mutex::new(0),
+        };
+        log.forms = form::forms(&log, log.last_form);
         Ok(log)
+    }
+
+    /// Records that records have the form of this program from here on, if they had another one.
+    pub fn begin_form(&mut self) -> io::Result<()> {
+        if self.forms.first().is_some_and(|last| last.form.is_current()) {
+            return Ok(());
+        }
+        let start = self.end();
+        let from = if self.is_former { HEAD } else { start };
+        self.append(Kind::Form, &form::payload(from, self.last_form));
+        self.sync();
+        self.failure().map_or(Ok(()), Err)?;
+        write_at(&self.file, &head_of(start, self.id), 0)?;
+        self.file.sync_data()?;
+        (self.is_former, self.last_form) = (false, start);
+        self.forms.insert(0, LoggedForm { from, form: PackedForm::current() });
+        Ok(())
+    }
+
+    /// The form of the records at a place.
+    pub fn form_at(&self, at: u64) -> io::Result<&PackedForm> {
+        let logged = self.forms.iter().find(|logged| logged.from <= at);
+        logged.map(|logged| &logged.form).ok_or_else(|| ErrorKind::InvalidData.into())
+    }
+
+    /// The frame that begins at a place.
+    pub fn frame_at(&self, start: u64) -> io::Result<Option<Frame>> {
+        self.frame(start, self.file.metadata()?.len())
     }
 
     /// The frames from a place on, which must be the end of a frame. What is torn behind the last of them is cut off
@@ -245,6 +320,15 @@ impl Log {
     }
 }
 
+fn head_of(last_form: u64, id: u64) -> [u8; HEAD as usize] {
+    let mut head = [0; HEAD as usize];
+    head[..15].copy_from_slice(MAGIC);
+    head[15] = FORMAT;
+    head[16..24].copy_from_slice(&last_form.to_le_bytes());
+    head[24..].copy_from_slice(&id.to_le_bytes());
+    head
+}
+
 /// The same error once more.
 fn copy(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
@@ -255,7 +339,7 @@ mod tests {
     use super::*;
 
     fn open(directory: &Path) -> (Log, Vec<Frame>) {
-        let log = Log::open(&directory.join("log"), 7).unwrap();
+        let log = Log::open(&directory.join("log")).unwrap();
         let frames = log.frames(0).unwrap();
         (log, frames)
     }
@@ -296,11 +380,26 @@ mod tests {
     }
 
     #[test]
-    fn records_of_another_meaning_are_not_read() {
+    fn a_log_knows_the_form_of_its_records() {
         let directory = tempfile::tempdir().unwrap();
-        let (log, _) = open(directory.path());
-        log.append(Kind::Begun, b"");
-        let other = Log::open(&directory.path().join("log"), 8).unwrap();
-        assert_eq!((other.frames(0).unwrap().len(), other.id == log.id), (0, false));
+        let (mut log, _) = open(directory.path());
+        assert!(log.form_at(HEAD).is_err());
+        log.begin_form().unwrap();
+        let end = log.end();
+        let (mut again, frames) = open(directory.path());
+        again.begin_form().unwrap();
+        assert_eq!((frames.len(), again.end(), again.id), (1, end, log.id));
+        assert!(again.form_at(end).unwrap().is_current());
+    }
+
+    #[test]
+    fn formats_are_told_apart() {
+        let format = |head: &[u8]| LogFormat::of(head);
+        let former = [b"pacs-index log 4", form::former_meaning().to_le_bytes().as_slice(), &[0; 8]].concat();
+        assert_eq!(format(&former), LogFormat::Usable);
+        assert_eq!(format(&[b"pacs-index log 4".as_slice(), &[0; 16]].concat()), LogFormat::Outdated);
+        assert_eq!(format(b"pacs-index log 3 and more"), LogFormat::Outdated);
+        assert_eq!(format(b"pacs-index log 6 and more"), LogFormat::Newer);
+        assert_eq!((format(b"pacs-"), format(b"garbage")), (LogFormat::Usable, LogFormat::NotALog));
     }
 }

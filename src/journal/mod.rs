@@ -15,6 +15,7 @@ mod begun;
 pub mod catalogue;
 pub mod claim;
 mod compact;
+mod form;
 mod log;
 mod places;
 pub mod record;
@@ -33,18 +34,17 @@ use begun::Span;
 pub use begun::{Begun, RunKind};
 pub use catalogue::CatalogueSite;
 pub use claim::{Busy, Owner, StateError, claim};
-use log::{Frame, HEAD, Log};
+use log::{Frame, HEAD, Log, LogFormat};
 pub use places::Topic;
 use places::{PLACES, Places};
-use record::{Record, encode};
+use record::Record;
 use rows::RowFrameCache;
 use run::Noted;
 pub use run::Slice;
 pub use states::{Fate, State};
 
 use crate::damaged::{self, Condition};
-use crate::dicom::ATTRIBUTES;
-use crate::dicom::instance::REVISION;
+use crate::dicom::PackedForm;
 use crate::error::{Error, Result};
 use crate::full_disk;
 use crate::index::ImageRow;
@@ -123,19 +123,35 @@ impl Journal {
         let claim = claim(directory, owner, busy, is_interrupted, failed)?;
         let mut damaged = claim.damaged;
         for name in [LOG, STATES, NEW_LOG] {
-            let has_format = |head: &[u8]| name != LOG || log::is_log(head);
+            let has_format = |head: &[u8]| name != LOG || LogFormat::of(head) != LogFormat::NotALog;
             match damaged::set_aside_unless(&directory.join(name), has_format).map_err(failed)? {
                 Condition::Usable => {}
                 Condition::MovedAside(message) => drop(damaged.get_or_insert(message)),
                 Condition::Unreadable(message) => return Err(StateError::Unreadable(message)),
             }
         }
+        match Self::format(directory).map_err(failed)? {
+            LogFormat::Usable | LogFormat::NotALog => {}
+            LogFormat::Newer => return Err(newer(directory).into()),
+            LogFormat::Outdated => {
+                let path = directory.join(LOG);
+                let aside = damaged::set_aside(&path).map_err(failed)?;
+                damaged = Some(outdated(&path, &aside));
+            }
+        }
         Self::read(directory, claim.lock, damaged).map_err(|error| failed(error).into())
+    }
+
+    fn format(directory: &Path) -> io::Result<LogFormat> {
+        match damaged::head(&directory.join(LOG)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LogFormat::Usable),
+            head => Ok(LogFormat::of(&head?.unwrap_or_default())),
+        }
     }
 
     fn read(directory: &Path, lock: File, mut damaged: Option<String>) -> io::Result<Self> {
         let path = |name: &str| directory.join(name);
-        let log = Log::open(&path(LOG), meaning())?;
+        let mut log = Log::open(&path(LOG))?;
         let is_of_log = |table: &Table<_>| table.note[Noted::Log as usize] == log.id;
         let table = File::open(path(STATES)).and_then(Table::open);
         if table.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
@@ -156,8 +172,8 @@ impl Journal {
         }
         log.cut()?;
         let places = File::open(path(PLACES)).ok().and_then(|file| Places::open(file, log.id));
+        log.begin_form()?;
         if frames.is_empty() {
-            claim::sync_directory(directory)?;
             directory.parent().map_or(Ok(()), claim::sync_directory)?;
         }
         let distrusted = noted(&states, Noted::Distrusted);
@@ -237,7 +253,12 @@ impl Journal {
     /// What is known of a file.
     pub fn state(&self, path: &Path, cursors: &mut Cursors) -> Option<State> {
         let found = self.states.as_ref()?.find(&states::key(path), &mut cursors.states).ok()??;
-        Some(State::decode(&found))
+        let mut state = State::decode(&found);
+        if !self.log.form_at(state.at).is_ok_and(PackedForm::is_current) {
+            // Another version of this program has read the file, which is read again.
+            state.file.modified = i64::MIN;
+        }
+        Some(state)
     }
 
     /// Whether the row that a file had was there when the run began. One of a run that is continued may lack its patient.
@@ -323,6 +344,21 @@ impl Journal {
     }
 }
 
+fn newer(directory: &Path) -> Error {
+    Error::usage(
+        format!("a newer version of this program has written the journal in {}", directory.display()),
+        "Use that version, or name another directory with --state.",
+    )
+}
+
+fn outdated(path: &Path, aside: &Path) -> String {
+    let aside = aside.file_name().unwrap_or_default().to_string_lossy();
+    let path = path.display();
+    format!(
+        "{path} is of an earlier version of this program; it was renamed to {aside}, and this run continues without it"
+    )
+}
+
 /// The error of a run that cannot use the journal in a directory.
 fn states_failed(directory: &Path, error: io::Error) -> Error {
     let error = full_disk::named(directory, error);
@@ -335,14 +371,6 @@ fn states_failed(directory: &Path, error: io::Error) -> Error {
 /// The hash of a row whose patient may be missing.
 fn provisional(row: u64) -> u64 {
     !row
-}
-
-/// A hash of everything that the meaning of a record depends on: the attributes that are read, and the program that
-/// reads them. Records of another meaning are not used.
-fn meaning() -> u64 {
-    let attributes: Vec<String> = ATTRIBUTES.iter().map(|attribute| format!("{attribute:?}")).collect();
-    let text = (env!("CARGO_PKG_VERSION"), REVISION, attributes);
-    xxhash_rust::xxh3::xxh3_64(&encode(&text))
 }
 
 /// Options for files that only their owner may read, because they hold data of patients.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::archive::FileState;
 use crate::archive::locator::NamedBy;
 use crate::archive::skip::Rule;
-use crate::dicom::{Instance, Rejection};
+use crate::dicom::{Instance, PackedForm, Rejection};
 use crate::index::recorder::FileRecord;
 
 /// Records in a block. More are smaller, and take longer to get one of.
@@ -124,12 +124,14 @@ impl Record {
     }
 
     /// Takes one from the front.
-    fn take(from: &mut &[u8]) -> io::Result<Self> {
+    fn take(from: &mut &[u8], form: &PackedForm) -> io::Result<Self> {
         let (Head { path, state, content, holds }, rest) =
             postcard::take_from_bytes(from).map_err(|_| ErrorKind::InvalidData)?;
         *from = rest;
+        // A file is read again that another version of this program has read.
+        let state = if form.is_current() { state } else { FileState { modified: i64::MIN, ..state } };
         let reading = match holds {
-            Holds::Instance => Reading::Instance(Instance::unpack(from).ok_or(ErrorKind::InvalidData)?),
+            Holds::Instance => Reading::Instance(Instance::unpack(from, form).ok_or(ErrorKind::InvalidData)?),
             Holds::Skipped(rule) => Reading::Skipped(rule),
             Holds::Rejected { code, detail } => Reading::Rejected { code: code.into(), detail: detail.into() },
         };
@@ -185,10 +187,10 @@ fn inflate(compressed: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// The records of a block that was inflated.
-pub fn records(mut block: &[u8]) -> io::Result<Vec<Record>> {
+pub fn records(mut block: &[u8], form: &PackedForm) -> io::Result<Vec<Record>> {
     let mut records = Vec::with_capacity(PER_BLOCK);
     while !block.is_empty() {
-        records.push(Record::take(&mut block)?);
+        records.push(Record::take(&mut block, form)?);
     }
     Ok(records)
 }
@@ -209,7 +211,7 @@ mod tests {
         let encoded: Vec<u8> = all.iter().flat_map(Record::encode).collect();
         put_block(&encoded, &mut bytes);
         let mut from = bytes.as_slice();
-        let found = records(&take_block(&mut from).unwrap()).unwrap();
+        let found = records(&take_block(&mut from).unwrap(), &PackedForm::current()).unwrap();
         assert!(from.is_empty());
         assert_eq!(format!("{found:?}"), format!("{all:?}"));
         for length in 0..bytes.len() {

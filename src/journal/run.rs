@@ -9,6 +9,7 @@ use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind};
 use super::record::{self, Record, encode};
 use super::{Journal, STATES, State, states};
+use crate::full_disk;
 use crate::sorted::{Note, Sorter};
 
 /// What is kept with the table of states.
@@ -168,15 +169,26 @@ impl Journal {
             }
         }
         // One that is torn was not followed by a commit.
-        last.into_values().filter_map(|frame| Batch::decode(&self.log.payload(&frame).ok()?, frame.at).ok()).collect()
+        last.into_values().filter_map(|frame| self.batch_at(&frame).ok()).collect()
+    }
+
+    fn batch_at(&self, frame: &Frame) -> io::Result<Batch> {
+        Batch::decode(&self.log.payload(frame)?, frame.at, self.log.form_at(frame.at)?)
     }
 
     fn writer_of(&self, frame: &Frame) -> io::Result<Vec<u8>> {
         self.log.read(frame.at, 4)
     }
 
-    /// Brings the states up to what the log has.
+    /// Brings the states up to what the log has. The error names the directory.
     pub fn update(&mut self) -> io::Result<()> {
+        self.bring_up().map_err(|error| {
+            let named = full_disk::named(&self.directory, error);
+            io::Error::new(named.kind(), format!("{}: {named}", self.directory.display()))
+        })
+    }
+
+    fn bring_up(&mut self) -> io::Result<()> {
         self.add_to_states()?;
         self.add_to_places()?;
         self.compact()
@@ -269,24 +281,24 @@ impl Journal {
 
     /// What the run that is continued has committed, batch by batch.
     pub fn replay<E>(&self, mut each: impl FnMut(Batch) -> Result<(), E>) -> Result<(), E> {
-        self.replay_frames(Kind::Batch, |payload, at| Batch::decode(payload, at).map_or(Ok(()), &mut each))
+        self.replay_frames(Kind::Batch, |frame| self.batch_at(frame).map_or(Ok(()), &mut each))
     }
 
     /// Its files without an entry.
     pub fn noted<E>(&self, mut each: impl FnMut(Record) -> Result<(), E>) -> Result<(), E> {
-        self.replay_frames(Kind::Noted, |payload, _| {
-            batch::noted_records(payload).unwrap_or_default().into_iter().try_for_each(&mut each)
+        self.replay_frames(Kind::Noted, |frame| {
+            self.noted_at(frame).unwrap_or_default().into_iter().try_for_each(&mut each)
         })
     }
 
-    fn replay_frames<E>(&self, kind: Kind, mut each: impl FnMut(&[u8], u64) -> Result<(), E>) -> Result<(), E> {
-        for (frame, is_committed) in self.of_this_run() {
-            if frame.kind == kind
-                && is_committed
-                && let Ok(payload) = self.log.payload(&frame)
-            {
-                each(&payload, frame.at)?;
-            }
+    fn noted_at(&self, frame: &Frame) -> io::Result<Vec<Record>> {
+        batch::noted_records(&self.log.payload(frame)?, self.log.form_at(frame.at)?)
+    }
+
+    fn replay_frames<E>(&self, kind: Kind, mut each: impl FnMut(&Frame) -> Result<(), E>) -> Result<(), E> {
+        let committed = self.of_this_run().filter(|(frame, is_committed)| frame.kind == kind && *is_committed);
+        for (frame, _) in committed {
+            each(&frame)?;
         }
         Ok(())
     }
@@ -295,7 +307,7 @@ impl Journal {
     pub fn take_up_slice(&mut self, now: &Begun) -> Slice {
         let kinds = self.frames.iter().rev().map(|frame| frame.kind);
         let kinds: Vec<Kind> = kinds
-            .filter(|kind| !matches!(kind, Kind::Given | Kind::Recalled | Kind::Rows | Kind::Groups))
+            .filter(|kind| !matches!(kind, Kind::Given | Kind::Recalled | Kind::Rows | Kind::Groups | Kind::Form))
             .take(2)
             .collect();
         let begun = self.runs().into_iter().find(|run| run.is_open);

@@ -1,4 +1,4 @@
-//! What is on disk before the database commits, by the order of the system calls of a run.
+//! The order in which a run writes to disk and commits, by its system calls.
 
 use std::path::Path;
 

@@ -3,6 +3,7 @@
 mod catalogue;
 mod damaged;
 mod durable;
+mod formats;
 mod locks;
 mod places;
 mod unreadable;
