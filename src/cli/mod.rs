@@ -109,7 +109,7 @@ pub struct Reindex {
     #[arg(long, value_enum, default_value_t = Existing::Fill)]
     pub existing: Existing,
 
-    /// Record in FILE what --existing refresh overwrites [default: a new file in the state directory]
+    /// Record in FILE what --existing refresh or complete overwrites [default: a new file in the state directory]
     #[arg(long, value_name = "FILE")]
     pub undo: Option<PathBuf>,
 
@@ -281,6 +281,8 @@ pub enum Existing {
     Fill,
     /// And columns that differ from the file, but for studies that were edited
     Refresh,
+    /// Columns that are NULL, and rows that an interrupted run left unfinished, if its state was lost
+    Complete,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -307,6 +307,11 @@ pub const fn position(table: Table, column: &str) -> usize {
     panic!("no such column in the table of indexed attributes")
 }
 
+/// Whether an attribute is a component or a group of a patient's name.
+pub fn is_of_the_name(attribute: usize) -> bool {
+    matches!(ATTRIBUTES[attribute].form, NameComponent(_) | NameGroup(_))
+}
+
 /// Returns the position of the first column that is part of the same value: the components and groups of a name are one
 /// value, and so is a date with its time.
 pub fn value_of(position: usize) -> usize {

@@ -20,8 +20,8 @@ use super::patience::Redone;
 use super::row_history::IntendedRows;
 use super::settlement::{Finding, OwnValues, PatientRow, Settlement, State, needs_charset};
 use super::{Derive, Derived, Existing, Failure, Look, Show, Value, View};
-use crate::dicom::attributes::Form;
-use crate::dicom::{ATTRIBUTES, Level, Table, packed};
+use crate::dicom::attributes::is_of_the_name;
+use crate::dicom::{Level, Table, packed};
 
 /// Rows per transaction.
 const PER_TRANSACTION: usize = 500;
@@ -92,18 +92,19 @@ impl Writer {
         let mut done = Done::default();
         let mut there = Vec::new();
         let mut corrections = Vec::new();
+        let edited = self.edited_patients(part)?;
         for patient in part {
             match &patient.state {
                 State::Ours { values: own_values, spelled } => {
                     let values = own(&patient.fold, shape);
-                    let mut row = RowCorrections::of_attributes(&tables, spelled, own_values, shape, &values);
+                    let mut row = RowCorrections::of_attributes(&tables, spelled, own_values, shape, &patient.fold);
                     let term = |said: &[Value<'_>]| match needs_charset(said) {
                         true => Value::Text(tables.charset_term()),
                         false => Value::Null,
                     };
                     let written = match own_values {
                         OwnValues::ThisRun(written) => packed::values(written).take(shape.len()).collect(),
-                        OwnValues::EarlierRun { .. } => Vec::new(),
+                        OwnValues::EarlierRun { .. } | OwnValues::OfFiles => Vec::new(),
                     };
                     row.add(tables.of(Table::Patient).column("charset"), term(&written), term(&values));
                     row.add(tables.of(Table::Patient).column("origid"), Value::Text(spelled), Value::Text(&patient.id));
@@ -114,29 +115,42 @@ impl Writer {
                     there.extend(is_filled.then_some(patient));
                 }
                 State::New => done.inserted += u64::from(self.insert_patient(settlement, patient)?),
+                State::There if patient.is_completed && !edited.contains(&*patient.id) => {
+                    corrections.push(patient.completion(&tables, shape));
+                }
                 State::There => there.push(patient),
             }
         }
         let keys: Vec<&str> = there.iter().map(|patient| &*patient.id).collect();
-        // Studies may spell their patient otherwise than the patient's row does.
-        let edited = Vec::from_iter(self.edited(Level::Patient, &keys)?);
-        let edited = self.index.identities(&edited.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let edited: HashSet<String> = edited.into_iter().collect();
         let identities: Vec<String> = self.index.identities(&keys)?;
-        let is_edited = |at: &usize| edited.contains(&identities[*at]);
-        let edited_ids = (0..keys.len()).filter(is_edited).map(|at| keys[at].to_owned()).collect();
         for row in self.shown(Level::Patient, &keys)? {
             let Some(at) = identities.iter().position(|identity| *identity == row.identity) else { continue };
             let patient = there[at];
-            let mode = if edited.contains(&row.identity) { Mode::Fill } else { self.policy.mode };
+            let mode = if edited.contains(&*patient.id) { Mode::Fill } else { self.policy.mode };
             let says =
-                Says { fold: &patient.fold, received: None, not_the_name: patient.is_renamed && mode == Mode::Fill };
+                Says { fold: &patient.fold, received: None, not_the_name: patient.is_renamed && mode != Mode::Refresh };
             done.updated += self.bring_up(settlement, Level::Patient, &row, mode, says)?;
         }
         let corrected = self.correct_rows(Level::Patient, corrections, |_| Derived::Unchanged)?;
         done.updated += corrected.of_earlier_runs;
-        done.codes = self.write_codes(settlement, part, &edited_ids)?;
+        done.codes = self.write_codes(settlement, part, &edited)?;
         Ok(done)
+    }
+
+    /// The IDs of patients of whom the PACS has edited a study, or is about to, among rows that were there.
+    fn edited_patients(&mut self, part: &[PatientRow]) -> Result<HashSet<String>, Failure> {
+        let is_there = |patient: &&PatientRow| self.continues || matches!(patient.state, State::There);
+        let keys: Vec<&str> = part.iter().filter(is_there).map(|patient| &*patient.id).collect();
+        // Studies may spell their patient otherwise than the patient's row does.
+        let edited = Vec::from_iter(self.edited(Level::Patient, &keys)?);
+        if edited.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let edited = self.index.identities(&edited.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let edited: HashSet<String> = edited.into_iter().collect();
+        let identities = self.index.identities(&keys)?;
+        let with_identity = keys.iter().zip(identities);
+        Ok(with_identity.filter(|(_, identity)| edited.contains(identity)).map(|(id, _)| (*id).to_owned()).collect())
     }
 
     /// Whether a row is filled or refreshed like one that another program inserted. Corrections fill rows of this program.
@@ -208,17 +222,20 @@ impl Writer {
     fn close_studies(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<Done, Failure> {
         let studies = &settlement.rows.studies;
         let mut done = Done::default();
+        let keys: Vec<&str> = part.iter().map(|key| &**key).collect();
+        let edited = self.edited(Level::Study, &keys)?;
+        let is_completed = |key: &str| studies[key].is_completed() && !edited.contains(key);
         // A PACS leaves the derived columns of its own rows NULL.
-        let may_derive = |key: &&Arc<str>| studies[*key].row.is_ours() || !studies[*key].is_unfinished;
-        let (open, others) =
-            by_openness(part.iter().filter(may_derive), |key| studies[key].open || settlement.is_stale(key));
+        let may_derive =
+            |key: &&Arc<str>| studies[*key].row.is_ours() || !studies[*key].is_unfinished || is_completed(key);
+        let is_open = |key: &str| studies[key].open || settlement.is_stale(key);
+        let (open, others) = by_openness(part.iter().filter(may_derive), |key| is_open(key) || is_completed(key));
         // A study without any modality has none, whatever was derived before all its series were known.
         let mut modalities: Modalities = open.iter().map(|key| ((*key).to_owned(), BTreeSet::new())).collect();
         modalities.extend(self.modalities(&open, Derive::All)?);
         modalities.extend(self.modalities(&others, Derive::WhereNull)?);
-        let is_filled = |key: &&Arc<str>| self.is_filled(&studies[*key].row);
+        let is_filled = |key: &&Arc<str>| self.is_filled(&studies[*key].row) && !is_completed(key);
         let there: Vec<&str> = part.iter().filter(is_filled).map(|key| &**key).collect();
-        let edited = self.edited(Level::Study, &there)?;
         for row in self.shown(Level::Study, &there)? {
             let study = &studies[row.key.as_str()];
             let is_edited = edited.contains(&row.key) || study.link_differs;
@@ -227,18 +244,21 @@ impl Writer {
             done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
         }
         // After a refresh, which saves what it overwrites.
-        let corrected = self.correct_studies(settlement, part, &modalities)?;
-        done.updated += corrected.of_earlier_runs;
-        modalities.retain(|key, _| !corrected.finished.contains(key.as_str()));
+        let corrected = part.iter().filter(|key| studies[*key].row.is_ours() || is_completed(key));
+        let CorrectedRows { finished, of_earlier_runs } = self.correct_studies(settlement, corrected, &modalities)?;
+        done.updated += of_earlier_runs;
+        // A study that another program has finished in the meantime keeps its modalities.
+        let is_derived = |key: &str| !finished.contains(key) && (is_open(key) || !is_completed(key));
+        modalities.retain(|key, _| is_derived(key));
         self.set_modalities(&modalities)?;
         Ok(done)
     }
 
-    /// Corrects studies that this run inserted. Returns the keys of those that are finished by it.
-    fn correct_studies(
+    /// Corrects studies of this program, and those that are completed.
+    fn correct_studies<'s>(
         &mut self,
-        settlement: &Settlement,
-        part: &[Arc<str>],
+        settlement: &'s Settlement,
+        part: impl Iterator<Item = &'s Arc<str>>,
         modalities: &Modalities,
     ) -> Result<CorrectedRows, Failure> {
         let tables = self.index.tables();
@@ -248,11 +268,12 @@ impl Writer {
         for key in part {
             let study = &settlement.rows.studies[key];
             let Some(values) = &study.row.own else { continue };
-            let mut row = RowCorrections::of_attributes(&tables, key, values, shape, &study.row.fold.values());
+            let mut row = RowCorrections::of_attributes(&tables, key, values, shape, &study.row.fold);
             let received = Value::Text(study.row.fold.received());
             row.add(columns.column("received"), Value::Text(&study.received), received);
             let patient = settlement.patient_of.get(key).unwrap_or(&study.patient);
-            row.add(columns.column("patientid"), Value::Text(&study.patient), Value::Text(patient));
+            let link = columns.column("patientid").filter(|_| study.row.is_ours());
+            row.add(link, Value::Text(&study.patient), Value::Text(patient));
             corrections.push(row);
         }
         let texts: HashMap<&str, String> =
@@ -282,13 +303,15 @@ impl Writer {
 
     fn close_series<'a>(&mut self, settlement: &'a Settlement, part: &'a [Arc<str>]) -> Result<Done, Failure> {
         let (mut updated, series) = (0, &settlement.rows.series);
+        let is_completed = |key: &str| series[key].is_completed(&settlement.rows);
         let tables = self.index.tables();
         let shape = settlement.rows.shapes[Level::Series as usize].attributes();
         let correction = |key: &'a Arc<str>| {
             let row = &series[key].row;
-            Some(RowCorrections::of_attributes(&tables, key, row.own.as_ref()?, shape, &row.fold.values()))
+            let values = row.own.as_ref().filter(|_| row.is_ours() || is_completed(key))?;
+            Some(RowCorrections::of_attributes(&tables, key, values, shape, &row.fold))
         };
-        let is_filled = |key: &&Arc<str>| self.is_filled(&series[*key].row);
+        let is_filled = |key: &&Arc<str>| self.is_filled(&series[*key].row) && !is_completed(key);
         let there: Vec<&str> = part.iter().filter(is_filled).map(|key| &**key).collect();
         for row in self.shown(Level::Series, &there)? {
             let one = &series[row.key.as_str()];
@@ -299,12 +322,13 @@ impl Writer {
             updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
         }
         let corrections = part.iter().filter_map(correction).collect();
-        let CorrectedRows { finished, of_earlier_runs } =
-            self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
+        let corrected = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
+        let CorrectedRows { finished, of_earlier_runs } = corrected;
         let of_earlier_run = finished.iter().filter_map(|key| series.get(key.as_str()));
         let is_listed = |series: &&Series| self.is_interleaved || !series.row.is_of_this_run();
         of_earlier_run.filter(is_listed).for_each(|series| settlement.note_stale(series));
-        let may_derive = |key: &&Arc<str>| series[*key].row.is_ours() || !series[*key].is_unfinished;
+        let may_derive =
+            |key: &&Arc<str>| series[*key].row.is_ours() || !series[*key].is_unfinished || is_completed(key);
         let (mut open, others) = by_openness(part.iter().filter(may_derive), |key| series[key].open);
         open.retain(|key| !finished.contains(*key));
         self.index.count_instances(&open, Derive::All)?;
@@ -356,7 +380,7 @@ impl Writer {
 
     fn shown(&mut self, level: Level, keys: &[&str]) -> Result<Vec<Existing>, Failure> {
         let show = match self.policy.mode {
-            Mode::Fill => Show::Nulls,
+            Mode::Fill | Mode::Complete => Show::Nulls,
             Mode::Refresh => Show::Values,
         };
         self.index.find(level.table(), keys, Look { view: View::Begun, show })
@@ -365,13 +389,9 @@ impl Writer {
     fn edited(&mut self, level: Level, keys: &[&str]) -> Result<HashSet<String>, Failure> {
         Ok(match self.policy.mode {
             Mode::Fill => HashSet::new(),
-            Mode::Refresh => self.index.edited(level, keys)?.into_iter().collect(),
+            Mode::Refresh | Mode::Complete => self.index.edited(level, keys)?.into_iter().collect(),
         })
     }
-}
-
-fn is_of_the_name(attribute: usize) -> bool {
-    matches!(ATTRIBUTES[attribute].form, Form::NameComponent(_) | Form::NameGroup(_))
 }
 
 /// What instances say for the level's own table.

@@ -20,7 +20,7 @@ use super::patience::Redone;
 use super::row_history::{IntendedRows, RowHistory};
 use super::settlement::{Finding, PatientRow, Settlement, State};
 use super::{Change, Derived, Entry, Existing, Expected, Failure, Look, RowUpdate, Show, Tables, Value, View};
-use crate::dicom::{Level, Table};
+use crate::dicom::{Instance, Level, Table};
 
 /// What became of rows of a companion table.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -74,6 +74,9 @@ struct CompanionRow<'a> {
     values: Vec<Value<'a>>,
     /// What may be written of it if it is there. `None`: all, for this run has inserted it.
     mode: Option<Mode>,
+    /// Values, along the columns of the table, that files of a row contain which is to be completed: the row may be changed
+    /// if it shows one of these.
+    replaceable: Vec<Vec<Value<'a>>>,
 }
 
 impl Row for CompanionRow<'_> {
@@ -98,7 +101,16 @@ impl Row for CompanionRow<'_> {
 fn title<'a>(entry: &'a Entry, columns: &[Column], mode: Option<Mode>) -> CompanionRow<'a> {
     let values = columns.iter().map(|column| column.blank(entry.value(column.source))).collect();
     let key = entry.key(Level::Instance);
-    CompanionRow { key, identity: key.to_owned(), values, mode }
+    CompanionRow { key, identity: key.to_owned(), values, mode, replaceable: Vec::new() }
+}
+
+/// The values of a title in a file.
+fn title_of<'a>(instance: &'a Instance, columns: &[Column]) -> Vec<Value<'a>> {
+    let value = |column: &Column| match column.source {
+        Source::Attribute(n) => column.blank(instance.get(n)),
+        _ => Value::Null,
+    };
+    columns.iter().map(value).collect()
 }
 
 /// The changes of a row of this program: a code or a title is one value, which changes as a whole or stays.
@@ -135,25 +147,27 @@ impl Writer {
         let mut look = self.looks_first(Level::Instance);
         for (n, entry) in batch.entries.iter().enumerate() {
             let is_titled = || self.known.lock().is_titled(entry.key(Level::Instance));
+            let former = batch.replaced.get(&n).filter(|former| former.fills(TABLE));
             let mode = match &batch.outcomes[n] {
                 // It follows another file, also one that has no title.
                 Outcome::Duplicate { loser: Some(_) } if is_titled() => None,
                 Outcome::Duplicate { loser: None } | Outcome::Refused(_) => continue,
-                _ if !entry.instance.fills(TABLE) => continue,
+                _ if !entry.instance.fills(TABLE) && former.is_none() => continue,
                 Outcome::Inserted => Some(self.policy.mode),
                 _ => Some(self.mode_of(batch, n)),
             };
             look |= batch.outcomes[n] != Outcome::Inserted;
-            rows.push(title(entry, columns, mode));
+            let replaceable = former.map(|former| title_of(former, columns)).into_iter().collect();
+            rows.push(CompanionRow { replaceable, ..title(entry, columns, mode) });
         }
         self.put(TABLE, rows, look)
     }
 
     /// The codes of patients whose rows are settled. `edited` are those whose rows may only be filled.
-    pub(super) fn write_codes(
+    pub(super) fn write_codes<'a>(
         &mut self,
         settlement: &Settlement,
-        part: &[PatientRow],
+        part: &'a [PatientRow],
         edited: &HashSet<String>,
     ) -> Result<Vec<(Table, Put)>, Failure> {
         let tables = self.index.tables();
@@ -167,14 +181,25 @@ impl Writer {
             let mut rows = Vec::new();
             for patient in part {
                 let Some(said) = patient.fold.last_that(says) else { continue };
-                let value = |(column, place): (&Column, &Option<usize>)| match place {
-                    None if column.known == table.key() => Value::Text(&patient.id),
-                    place => column.blank(place.map_or(Value::Null, |n| said[n])),
+                let code = |said: &[Value<'a>]| -> Vec<Value<'a>> {
+                    let value = |(column, place): (&Column, &Option<usize>)| match place {
+                        None if column.known == table.key() => Value::Text(&patient.id),
+                        place => column.blank(place.map_or(Value::Null, |n| said[n])),
+                    };
+                    columns.iter().zip(&places).map(value).collect()
                 };
-                let values = columns.iter().zip(&places).map(value).collect();
+                let values = code(&said);
                 let is_edited = matches!(patient.state, State::There) && edited.contains(&*patient.id);
                 let mode = Some(if is_edited { Mode::Fill } else { self.policy.mode });
-                rows.push(CompanionRow { key: &patient.id, identity: String::new(), values, mode });
+                let is_completed = patient.is_completed && !is_edited;
+                let replaceable = patient
+                    .fold
+                    .sets()
+                    .chain(patient.said.sets())
+                    .filter(|_| is_completed)
+                    .map(|said| code(&said))
+                    .collect();
+                rows.push(CompanionRow { key: &patient.id, identity: String::new(), values, mode, replaceable });
             }
             let keys: Vec<&str> = rows.iter().map(|row| row.key).collect();
             for (row, identity) in rows.iter_mut().zip(self.index.identities(&keys)?) {
@@ -223,7 +248,7 @@ impl Writer {
             return Ok(rows);
         }
         let keys: Vec<&str> = rows.iter().map(|row| row.key).collect();
-        let show = if self.policy.mode == Mode::Refresh { Show::Values } else { Show::Nulls };
+        let show = if self.policy.mode == Mode::Fill { Show::Nulls } else { Show::Values };
         let mut there = self.index.find(table, &keys, Look { view, show })?;
         there.retain(|row| !self.is_left(table, &row.key));
         self.learn_companions(table, &mut there)?;
@@ -276,14 +301,13 @@ impl Writer {
 
     fn bring_up_row(&mut self, table: Table, row: &CompanionRow<'_>, there: &Existing) -> Result<bool, Failure> {
         let tables = self.index.tables();
-        if let Some(history) = &there.history {
-            let changes = own_changes(&tables, table, row, there, history);
-            if changes.is_empty() {
-                return Ok(false);
-            }
+        // A refresh saves the values that it overwrites, whoever wrote them.
+        let history = there.history.as_ref().filter(|_| row.mode != Some(Mode::Refresh));
+        let own = history.map(|history| own_changes(&tables, table, row, there, history)).unwrap_or_default();
+        if !own.is_empty() {
             self.intend_companions(table, std::slice::from_ref(row), false)?;
             let (key, path, derived) = (row.key, None, Derived::Unchanged);
-            let update = RowUpdate { table, key, path, changes: &changes, derived, only_unfinished: false };
+            let update = RowUpdate { table, key, path, changes: &own, derived, only_unfinished: false };
             let applied = existing::apply(&mut *self.index, &update)?;
             self.note_refused(table, row.key, &applied);
             return Ok(applied.changed);
@@ -294,7 +318,17 @@ impl Writer {
             at.map_or(Value::Null, |at| row.values[at])
         };
         let follow = |column| Change { column, expected: Expected::Any, to: value(column) };
+        let shown = |column: &Column| there.text_of(&tables, table, column);
+        let replace = |column| Change { expected: Expected::Shown(shown(column)), ..follow(column) };
+        let is_shown = |values: &Vec<Value<'_>>| {
+            let mut written = columns.iter().zip(values).filter(|(column, _)| !column.exact);
+            written.all(|(column, value)| column.shows(shown(column), *value))
+        };
         let changes = match row.mode {
+            Some(_) if row.replaceable.iter().any(is_shown) => {
+                let differs = |column: &&Column| !column.shows(shown(column), value(column));
+                tables.of(table).fed().filter(differs).map(replace).collect()
+            }
             Some(mode) => existing::changes(&tables, table, there, mode, value),
             None => tables.of(table).fed().map(follow).collect(),
         };

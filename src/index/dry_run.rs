@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::names::Name;
 use super::stored_column::StoredColumn;
-use super::{Change, Derive, Existing, Failure, Index, LinkedStudy, Look, RowUpdate, Tables, Value, link};
+use super::{Change, Derive, Derived, Existing, Failure, Index, LinkedStudy, Look, RowUpdate, Tables, Value, link};
 use crate::dicom::{Level, Table};
 
 pub struct DryRun<I> {
@@ -148,7 +148,7 @@ impl<I: Index> Index for DryRun<I> {
 
     /// Only rows that were there before are changed; what was inserted would have been right in the end.
     fn update(&mut self, update: &RowUpdate<'_>) -> Result<bool, Failure> {
-        let RowUpdate { table, key, path, changes, .. } = *update;
+        let RowUpdate { table, key, path, changes, derived, .. } = *update;
         let identity = self.identities_of(table, &[key])?.pop().unwrap_or_default();
         if let Some(row) = self.inserted[table as usize].get_mut(identity.as_str()) {
             let led = changes.iter().find(|change| change.column.known == "path");
@@ -157,9 +157,11 @@ impl<I: Index> Index for DryRun<I> {
             }
             return Ok(true);
         }
-        for change in changes {
+        let tables = self.index.tables();
+        let derived = tables.of(table).derived.as_ref().filter(|_| derived != Derived::Unchanged);
+        for column in changes.iter().map(|change| change.column).chain(derived) {
             let changed = Changed { rows: 0, first: None };
-            let changed = self.changes.entry((table.name(), change.column.name.clone())).or_insert(changed);
+            let changed = self.changes.entry((table.name(), column.name.clone())).or_insert(changed);
             changed.rows += 1;
             if table.level() != Level::Patient && changed.first.as_deref().is_none_or(|first| key < first) {
                 changed.first = Some(key.to_owned());

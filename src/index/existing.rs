@@ -21,6 +21,8 @@ pub enum Mode {
     Fill,
     /// And tag-fed columns that differ from the file.
     Refresh,
+    /// Columns that are NULL, and values of rows that look unfinished, where a file of the row contains the value.
+    Complete,
 }
 
 /// Facts of the stored file: the PACS knows them best, until its row is found to name another file.
@@ -73,8 +75,8 @@ pub fn changes<'a>(
         }
         match shown {
             // The charset of a row says how its other columns are to be read: it does not come alone.
-            None if column.source == Source::Charset && mode == Mode::Fill => return None,
-            Some(_) if mode == Mode::Fill || !may_be_refreshed(column) || column.shows(shown.as_deref(), to) => {
+            None if column.source == Source::Charset && mode != Mode::Refresh => return None,
+            Some(_) if mode != Mode::Refresh || !may_be_refreshed(column) || column.shows(shown.as_deref(), to) => {
                 return None;
             }
             _ => {}
@@ -159,14 +161,14 @@ pub struct Pending {
     pub lines: String,
 }
 
-/// Writes changes of a row that was there before, the old values into the undo file first.
-pub fn update(
-    index: &mut dyn Index,
+/// Adds the values that changes of a row overwrite to the undo file.
+pub fn record_overwritten(
+    index: &dyn Index,
     pending: &mut Option<Pending>,
     table: Table,
     row: &Existing,
     changes: &[Change<'_>],
-) -> Result<Applied, Failure> {
+) -> Result<(), Failure> {
     if let Some(Pending { undo, lines }) = pending {
         let tables = index.tables();
         let overwritten: Vec<Overwritten> = changes
@@ -183,6 +185,18 @@ pub fn update(
             undo.write(&std::mem::take(lines))?;
         }
     }
+    Ok(())
+}
+
+/// Writes changes of a row that was there before, the old values into the undo file first.
+pub fn update(
+    index: &mut dyn Index,
+    pending: &mut Option<Pending>,
+    table: Table,
+    row: &Existing,
+    changes: &[Change<'_>],
+) -> Result<Applied, Failure> {
+    record_overwritten(index, pending, table, row, changes)?;
     // A path that is NULL is no condition.
     let path = (table == Table::Image && !row.path.is_empty()).then_some(row.path.as_str());
     apply(

@@ -91,6 +91,8 @@ pub struct Fold {
     layers: Vec<Layer>,
     /// A bit for each column for which two instances have different values.
     disagreements: u64,
+    /// Covered layers are kept, so that the fold contains each set of values of an instance.
+    keeps_all: bool,
 }
 
 impl Fold {
@@ -124,7 +126,7 @@ impl Fold {
                 self.put(Layer { order: order.into(), values: shared.map_or_else(|| packed.into(), Arc::clone) });
             }
         }
-        if self.layers.len() > 1 {
+        if self.layers.len() > 1 && !self.keeps_all {
             self.drop_covered();
         }
     }
@@ -185,6 +187,16 @@ impl Fold {
         self.layers.iter().map(|layer| packed::values(&layer.values).collect::<Vec<_>>()).find(|values| says(values))
     }
 
+    /// Keeps all sets of values that are added from now on.
+    pub fn keep_all(&mut self) {
+        self.keeps_all = true;
+    }
+
+    /// The different sets of values of instances, as far as the fold keeps them.
+    pub fn sets(&self) -> impl Iterator<Item = Vec<Value<'_>>> {
+        self.layers.iter().map(|layer| packed::values(&layer.values).collect())
+    }
+
     /// The columns on which instances disagree, counted along the shape.
     pub fn disagreements(&self) -> impl Iterator<Item = usize> {
         (0..64).filter(|n| self.disagreements >> n & 1 == 1)
@@ -197,10 +209,12 @@ impl Fold {
 
     /// All that another fold has seen.
     pub fn merge(&mut self, other: Fold) {
+        let keeps_all = self.keeps_all || other.keeps_all;
         if self.layers.is_empty() {
-            *self = other;
+            *self = Fold { keeps_all, ..other };
             return;
         }
+        self.keeps_all = keeps_all;
         self.disagreements |= other.disagreements;
         for layer in &other.layers {
             self.add(&layer.order, &layer.values, Some(&layer.values));
@@ -253,6 +267,22 @@ mod tests {
         }
         let expected = (["b", "c", "e"].map(String::from).to_vec(), vec![0, 2]);
         assert_eq!(Vec::from_iter(seen), [expected]);
+    }
+
+    #[test]
+    fn a_fold_that_keeps_all_has_the_same_values_and_all_sets_of_values() {
+        let (mut one, mut all) = (Fold::default(), Fold::default());
+        all.keep_all();
+        for (n, values) in [["a", "x"], ["b", ""], ["a", "x"], ["c", "y"], ["b", "z"]].iter().enumerate() {
+            one.add(n.to_string().as_bytes(), &pack(values), None);
+            all.add(n.to_string().as_bytes(), &pack(values), None);
+        }
+        assert_eq!(said(&one), said(&all));
+        let mut merged = Fold::default();
+        merged.merge(all);
+        assert_eq!((one.sets().count(), merged.sets().count()), (1, 4));
+        merged.add(b"0", &pack(&["d", ""]), None);
+        assert_eq!(merged.sets().count(), 5);
     }
 
     #[test]

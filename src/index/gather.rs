@@ -9,15 +9,18 @@ use super::lookup::{Batch, RowOf};
 use crate::dicom::Level;
 
 impl Writer {
-    /// The rows that this program has inserted in an earlier run, as far as this run has found them, by level and key.
+    /// The rows that this program has inserted in an earlier run, and those that are to be completed, as far as this run has
+    /// found them, by level and key.
     /// Patients are named by the identity of their ID.
     pub fn own_groups(&self) -> Vec<(Level, String)> {
         let known = self.known.lock();
         // Another run may have written files of rows of the run that is continued.
         let all = self.is_interleaved;
-        let patients = known.patients.iter().filter(|(_, patient)| patient.history.is_some() || patient.ours && all);
+        let is_gathered =
+            |patient: &super::known::Patient| patient.history.is_some() || patient.is_completed || patient.ours && all;
+        let patients = known.patients.iter().filter(|(_, patient)| is_gathered(patient));
         let patients = patients.map(|(identity, _)| (Level::Patient, identity.to_string()));
-        let is_earlier = |row: &super::known::Row| row.is_ours() && (all || !row.is_of_this_run());
+        let is_earlier = |row: &super::known::Row| row.own.is_some() && (all || !row.is_of_this_run());
         let studies = known.studies.iter().filter(|(_, study)| is_earlier(&study.row));
         let series = known.series.iter().filter(|(_, series)| is_earlier(&series.row));
         patients

@@ -20,7 +20,7 @@ enum Pointing {
 }
 
 /// How often a row is looked at again that another writer keeps changing.
-const TRIES: u32 = 10;
+pub(super) const TRIES: u32 = 10;
 
 impl Writer {
     /// Settles the files of each instance whose row was there; those of one that was inserted lose to the inserted.
@@ -49,6 +49,8 @@ impl Writer {
                     self.contend(batch, members[0], row, Pointing::Whole)?;
                 } else if let Some(instance) = of_earlier_run {
                     self.contend(batch, members[0], row, Pointing::Own(Box::new(instance)))?;
+                } else if members[0] != own && self.completes_image(batch, members[0], &row) {
+                    self.complete_image(batch, members[0], row)?;
                 }
             } else if is_inserted || is_corrected {
                 let pointing = if is_inserted { Pointing::Whole } else { Pointing::Facts };
@@ -57,6 +59,8 @@ impl Writer {
                 self.contend(batch, members[0], row, Pointing::Own(Box::new(instance)))?;
             } else if row.path.is_empty() || self.policy.archive.is_stale(&row.path, key) {
                 self.correct(batch, members[0], &row)?;
+            } else if self.completes_image(batch, members[0], &row) {
+                self.complete_image(batch, members[0], row)?;
             }
         }
         Ok(())
@@ -71,7 +75,7 @@ impl Writer {
     }
 
     /// The instance in the file that a row names: from the journal, else from the file.
-    fn indexed_instance(&self, row: &Existing) -> Option<Instance> {
+    pub(super) fn indexed_instance(&self, row: &Existing) -> Option<Instance> {
         self.recorded_instance(row).or_else(|| {
             let mut instance = self.policy.archive.instance(&row.path)?;
             self.index.tables().fit(&mut instance).ok()?;
@@ -265,7 +269,7 @@ impl Writer {
 }
 
 /// What leads a row to another file: its path and the facts of the file, or all that tags feed.
-fn lead<'a>(tables: &'a Tables, entry: &'a Entry, whole: bool) -> Vec<Change<'a>> {
+pub(super) fn lead<'a>(tables: &'a Tables, entry: &'a Entry, whole: bool) -> Vec<Change<'a>> {
     let is_led = |column: &super::column::Column| {
         FACTS.contains(&column.known) || (whole && !matches!(column.known, "" | "uuid" | "tagged"))
     };

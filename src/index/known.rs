@@ -9,6 +9,7 @@ use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::existing::Mode;
 use super::few::Few;
 use super::fold::{Fold, Shape};
 use super::hashes::Hashes;
@@ -24,10 +25,18 @@ pub struct Known(Arc<Mutex<Rows>>);
 
 impl Known {
     /// What there is no room for in memory lies in a directory, in files without a name.
-    pub fn new(tables: &Tables, directory: &Path) -> Self {
+    pub fn new(tables: &Tables, directory: &Path, mode: Mode) -> Self {
         let shapes = [Level::Patient, Level::Study, Level::Series].map(|level| Shape::of(tables, level));
         let [inserted, corrected, titled, contended] = [(); 4].map(|()| Hashes::new(directory));
-        Known(Arc::new(Mutex::new(Rows { shapes, inserted, corrected, titled, contended, ..Rows::default() })))
+        Known(Arc::new(Mutex::new(Rows {
+            shapes,
+            completes: mode == Mode::Complete,
+            inserted,
+            corrected,
+            titled,
+            contended,
+            ..Rows::default()
+        })))
     }
 
     /// All that is known. Nothing is, afterwards.
@@ -44,6 +53,10 @@ impl Known {
 #[derive(Default)]
 pub struct Rows {
     pub shapes: [Shape; 3],
+    /// Rows that look unfinished and are not this program's are completed.
+    pub completes: bool,
+    /// The studies, and the series, of files whose images are linked to other series; only if rows are completed.
+    pub unlinked: [BTreeSet<Box<str>>; 2],
     /// By the identity of their ID.
     pub patients: HashMap<Arc<str>, Patient>,
     pub studies: HashMap<Arc<str>, Study>,
@@ -81,6 +94,8 @@ pub struct Patient {
     pub history: Option<Arc<RowHistory>>,
     /// A study of the patient was unfinished when the row was found.
     pub is_unfinished: bool,
+    /// The row is not this program's, as far as the ledger knows, and is to be completed.
+    pub is_completed: bool,
     /// The name in the row: as it was there, if there was one, or as it was inserted.
     pub name: Option<Arc<Name>>,
     /// All spellings of the ID in files, each with the smallest Study Instance UID.
@@ -104,6 +119,8 @@ pub struct Study {
     pub edited: bool,
     /// Files name another patient.
     pub link_differs: bool,
+    /// Files name the patient in the row.
+    pub link_agrees: bool,
 }
 
 #[derive(Default)]
@@ -117,6 +134,8 @@ pub struct Series {
     pub is_unfinished: bool,
     /// Files name another study.
     pub link_differs: bool,
+    /// Files name the study in the row.
+    pub link_agrees: bool,
     /// Studies that instances name beside that in the row.
     pub others: BTreeSet<Arc<str>>,
 }
@@ -124,7 +143,7 @@ pub struct Series {
 impl Row {
     /// This program inserted the row, in this run or an earlier one.
     pub fn is_ours(&self) -> bool {
-        self.own.is_some()
+        matches!(self.own, Some(OwnValues::ThisRun(_) | OwnValues::EarlierRun { .. }))
     }
 
     pub fn is_of_this_run(&self) -> bool {
@@ -140,9 +159,22 @@ impl Row {
     }
 
     /// A row that was there.
-    fn found(row: &Existing) -> Self {
-        let own = |history: &Arc<RowHistory>| OwnValues::EarlierRun { history: history.clone(), is_unfinished: false };
-        Row { own: row.history.as_ref().map(own), ..Row::default() }
+    fn found(row: &Existing, completes: bool) -> Self {
+        let mut new = Row::default();
+        new.learn_owner(row, completes);
+        new
+    }
+
+    /// Learns whose a row is that was there.
+    pub(super) fn learn_owner(&mut self, row: &Existing, completes: bool) {
+        self.own = match &row.history {
+            Some(history) => Some(OwnValues::EarlierRun { history: history.clone(), is_unfinished: false }),
+            None if completes && row.is_unfinished => {
+                self.fold.keep_all();
+                Some(OwnValues::OfFiles)
+            }
+            None => None,
+        };
     }
 
     fn add(&mut self, shape: &Shape, entry: &Entry, order: &[u8], scratch: &mut Vec<u8>) {
@@ -319,18 +351,19 @@ impl Rows {
                 let name = row.name.clone().map(Arc::new);
                 let (history, ours) = (row.history.clone(), row.history.is_some());
                 let is_unfinished = row.is_unfinished;
-                let patient = || Patient { id, name, ours, history, is_unfinished, ..Patient::default() };
+                let is_completed = self.completes && !ours && is_unfinished;
+                let patient = || Patient { id, name, ours, history, is_unfinished, is_completed, ..Patient::default() };
                 self.patients.entry(key).or_insert_with(patient);
             }
             Level::Study => {
                 let patient = self.patient_id(&row.link);
-                let (of_row, is_unfinished) = (Row::found(row), row.is_unfinished);
+                let (of_row, is_unfinished) = (Row::found(row, self.completes), row.is_unfinished);
                 let study = || Study { row: of_row, patient, is_unfinished, ..Study::default() };
                 self.studies.entry(identity.into()).or_insert_with(study);
             }
             Level::Series => {
                 let study = self.study_key(&row.link);
-                let (of_row, is_unfinished) = (Row::found(row), row.is_unfinished);
+                let (of_row, is_unfinished) = (Row::found(row, self.completes), row.is_unfinished);
                 let series = || Series { row: of_row, study, is_unfinished, ..Series::default() };
                 self.series.entry(identity.into()).or_insert_with(series);
             }
@@ -378,13 +411,18 @@ impl Rows {
 
     /// Adds what an entry says of the rows that it is attached to.
     pub fn add(&mut self, entry: &Entry, reach: &Reach) {
-        let Rows { shapes, patients, studies, series, scratch: (order, scratch), .. } = self;
+        let Rows { shapes, completes, unlinked, patients, studies, series, scratch: (order, scratch), .. } = self;
         order::of(entry, order);
+        if *completes && !reach.series {
+            unlinked[0].insert(entry.key(Level::Study).into());
+            unlinked[1].insert(entry.key(Level::Series).into());
+        }
         if reach.series
             && let Some(series) = series.get_mut(entry.key(Level::Series))
         {
             series.row.add(&shapes[Level::Series as usize], entry, order, scratch);
             series.link_differs |= !reach.study;
+            series.link_agrees |= reach.study;
             let study = entry.key(Level::Study);
             if reach.study && *series.study != *study {
                 series.others.insert(study.into());
@@ -395,10 +433,17 @@ impl Rows {
         {
             study.row.add(&shapes[Level::Study as usize], entry, order, scratch);
             study.link_differs |= reach.patient.is_none();
+            study.link_agrees |= reach.patient.is_some();
         }
         if let Some(patient) = reach.patient.as_ref().and_then(|identity| patients.get_mut(&**identity)) {
             patient.note_spelling(entry, studies);
-            patient.named_by(entry).add(&shapes[Level::Patient as usize], entry, order, scratch);
+            // Another program may use a row that this run has inserted.
+            let keeps_all = *completes && (patient.is_completed || patient.ours && patient.history.is_none());
+            let row = patient.named_by(entry);
+            if keeps_all {
+                row.fold.keep_all();
+            }
+            row.add(&shapes[Level::Patient as usize], entry, order, scratch);
         }
     }
 }

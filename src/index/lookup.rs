@@ -16,7 +16,7 @@ use super::known::{Known, Reach};
 use super::names::{self, Name};
 use super::outcome::Outcome;
 use super::{Entry, Existing, Failure, Look, Refusal, Show, View};
-use crate::dicom::{Level, Table};
+use crate::dicom::{Instance, Level, Table};
 
 /// A batch while it is written.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ pub struct Batch<'a> {
     pub opened_series: BTreeSet<Box<str>>,
     /// Studies that the PACS has edited.
     pub edited: HashSet<String>,
+    /// The instance in the file that a row named before, for each entry to which a row below an unfinished series was pointed.
+    pub replaced: HashMap<usize, Instance>,
 }
 
 /// A row above the images.
@@ -90,6 +92,7 @@ impl<'a> Batch<'a> {
             outcomes: vec![Outcome::Duplicate { loser: None }; entries.len()],
             opened_series: BTreeSet::new(),
             edited: HashSet::new(),
+            replaced: HashMap::default(),
         }
     }
 
@@ -204,7 +207,7 @@ impl Writer {
         self.learn_identities(&ids)?;
         if self.looks_first(Level::Instance) {
             let show = match self.policy.mode {
-                Mode::Fill => Show::Nulls,
+                Mode::Fill | Mode::Complete => Show::Nulls,
                 Mode::Refresh => Show::Values,
             };
             let keys: Vec<&str> = batch.images().map(|(key, _)| key).collect();
@@ -230,7 +233,10 @@ impl Writer {
         let found = self.index.find(level.table(), &keys, Look { view: View::Begun, show: Show::Nothing })?;
         let mut found = Vec::from_iter(found.into_iter().filter(|row| !self.is_left(level.table(), &row.key)));
         self.learn_histories(level, &mut found)?;
-        if level == Level::Study && self.policy.mode == Mode::Refresh {
+        if level == Level::Patient && self.policy.mode == Mode::Complete {
+            self.learn_unfinished_patients(&mut found)?;
+        }
+        if level == Level::Study && self.policy.mode != Mode::Fill {
             let keys: Vec<&str> = found.iter().map(|row| row.key.as_str()).collect();
             batch.edited.extend(self.index.edited(Level::Study, &keys)?);
         }

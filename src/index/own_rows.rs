@@ -102,7 +102,7 @@ impl Writer {
     }
 
     /// The studies among these that this program has not inserted.
-    fn foreign_studies(
+    pub(super) fn foreign_studies(
         &mut self,
         studies: &[LinkedStudy],
         is_ours: &dyn Fn(&str) -> bool,
@@ -119,14 +119,16 @@ impl Writer {
         Ok(others.into_iter().map(|study| study.study.clone()).collect())
     }
 
-    /// The patients of this run with several names, by identity, that a study of another program is linked to. `rows` is all
-    /// that the run knows.
+    /// The patients of this run with several names, or all that it inserted if rows are completed, by identity, that a study
+    /// of another program is linked to. `rows` is all that the run knows.
     pub(super) fn shared_patients(
         &mut self,
         patients: &foldhash::HashMap<Arc<str>, Patient>,
         rows: &Rows,
     ) -> Result<HashSet<String>, Failure> {
-        let has_names = |patient: &&Patient| patient.ours && patient.named.iter().nth(1).is_some();
+        let has_names = |patient: &&Patient| {
+            patient.ours && (rows.completes && patient.history.is_none() || patient.named.iter().nth(1).is_some())
+        };
         let ids: Vec<&str> = patients.values().filter(has_names).map(|patient| &*patient.id).collect();
         if ids.is_empty() {
             return Ok(HashSet::new());

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::HashMap;
 
-use super::batch::Writer;
+use super::batch::{Parents, Writer};
 use super::fold::{Fold, IDENTITY, is_empty};
 use super::known::{PARENTS, Patient, Rows, Series, Study};
 use super::names::{self, Conflicts, Name};
@@ -36,6 +36,10 @@ pub struct PatientRow {
     /// The index says that it is this patient, and files name another: the name was edited, and is not completed by
     /// parts of the former.
     pub is_renamed: bool,
+    /// The row is not this program's, as far as the ledger knows, and is to be completed.
+    pub is_completed: bool,
+    /// The values of the files of a row that is completed, whichever person these name.
+    pub said: Fold,
 }
 
 /// What tells which values of a row are this program's.
@@ -45,6 +49,9 @@ pub enum OwnValues {
     ThisRun(Arc<[u8]>),
     /// What the ledger has of the row. A patient is unfinished while a study of it is.
     EarlierRun { history: Arc<RowHistory>, is_unfinished: bool },
+    /// The row is not this program's, as far as the ledger knows, and looks unfinished: values that files of the row contain
+    /// may be replaced, because `--existing complete` asks for it.
+    OfFiles,
 }
 
 pub enum State {
@@ -72,6 +79,8 @@ pub struct Settlement {
     /// Studies whose derived column does not hold any more, because a series of an earlier run was corrected.
     pub stale_studies: Mutex<HashSet<Arc<str>>>,
     pub findings: Vec<Finding>,
+    /// Rows of others that look unfinished, and stay so.
+    pub unfinished: Parents,
 }
 
 impl Settlement {
@@ -238,6 +247,8 @@ impl Writer {
             if is_same {
                 row.fold.merge(std::mem::take(&mut next.fold));
                 row.is_renamed |= next.is_renamed;
+                row.is_completed |= next.is_completed;
+                row.said.merge(std::mem::take(&mut next.said));
             }
             is_same
         });
@@ -249,22 +260,43 @@ impl Writer {
         };
         let (studies, series) = (sorted(rows.studies.keys().collect()), sorted(rows.series.keys().collect()));
         let stale_studies = Mutex::default();
-        Ok(Settlement { in_full, patients, abandoned, patient_of, studies, series, stale_studies, findings, rows })
+        let unfinished = if in_full { rows.left_unfinished(&patients) } else { Parents::default() };
+        Ok(Settlement {
+            in_full,
+            patients,
+            abandoned,
+            patient_of,
+            studies,
+            series,
+            stale_studies,
+            findings,
+            unfinished,
+            rows,
+        })
     }
 
     /// Patients are taken from what is known: what they say goes into their rows.
     fn decide(&mut self, rows: &mut Rows) -> Result<Decided, Failure> {
-        let patients = take(&mut rows.patients);
+        let mut patients = take(&mut rows.patients);
         let studies = ByPatient::of(rows);
         let (variants, suffixed) = self.patiently(|writer| writer.variants(&patients, &studies, rows))?;
         let shared = self.patiently(|writer| writer.shared_patients(&patients, rows))?;
         let mut decided = Decided { findings: rows_that_disagree(rows), ..Decided::default() };
-        for (identity, mut patient) in patients {
-            patient.ours &= !shared.contains(&*identity);
+        decided.findings.extend(self.patiently(|writer| writer.studies_with_contested_ids(rows))?);
+        for (_, patient) in
+            patients.iter_mut().filter(|(identity, patient)| patient.ours && shared.contains(&***identity))
+        {
+            patient.ours = false;
+            patient.is_completed |= rows.completes;
+        }
+        decided.findings.extend(self.patiently(|writer| writer.rows_of_files_not_chosen(rows))?);
+        let people = self.patiently(|writer| writer.people(&patients, rows))?;
+        for (identity, patient) in patients {
             let about = studies.about(&identity, &patient, rows, &variants);
             self.settle_patient(patient, &about, rows, &mut decided);
         }
         decided.take_suffixed(suffixed);
+        people.set_values(&mut decided.patients, rows);
         Ok(decided)
     }
 
@@ -311,6 +343,9 @@ impl Writer {
         let names: BTreeSet<&Name> = names.collect();
         let borne: Vec<names::Borne> = names.into_iter().map(|name| (name, smallest(name))).collect();
         let id = patient.final_id();
+        let is_completed = patient.is_completed && !patient.ours;
+        let mut said = Fold::default();
+        patient.named.iter().filter(|_| is_completed).for_each(|(_, row)| said.merge(row.fold.clone()));
         let (mut base, is_renamed) = said_of_its_own(&patient, &about.linked);
         for group in &names::group(&borne, patient.name.as_deref().filter(|_| !patient.ours), about.variants) {
             let (row, reason) = self.row_of(&id, &group.patient);
@@ -337,7 +372,14 @@ impl Writer {
                 names::Patient::Existing(_) => State::There,
                 _ => State::New,
             };
-            decided.patients.push(PatientRow { id: row, state, fold, is_renamed: false });
+            decided.patients.push(PatientRow {
+                id: row,
+                state,
+                fold,
+                is_renamed: false,
+                is_completed: false,
+                said: Fold::default(),
+            });
         }
         let otherwise = patient.spellings.iter().filter(|(spelled, _)| !is_spelled(&id, spelled));
         for study in otherwise.filter_map(|(_, study)| study.as_ref()) {
@@ -350,7 +392,7 @@ impl Writer {
             Some(values) if patient.ours => State::Ours { values, spelled: patient.id },
             _ => State::There,
         };
-        decided.patients.push(PatientRow { id, state, fold: base, is_renamed });
+        decided.patients.push(PatientRow { id, state, fold: base, is_renamed, is_completed, said });
     }
 
     /// The ID of a group's row, and what there is to tell of its studies.
@@ -387,7 +429,7 @@ fn open_named(rows: &mut Rows) {
 }
 
 /// Which patient a study is of: as its last instance says that has an ID and a name, or an ID, or a name.
-fn who(study: &Study) -> (Box<str>, Name) {
+pub(super) fn who(study: &Study) -> (Box<str>, Name) {
     let identity = |values: &[Value<'_>]| -> [Box<str>; 4] {
         let from = values.len().saturating_sub(IDENTITY.len());
         let mut texts = values[from..].iter().map(|value| match value {

@@ -1,4 +1,5 @@
-//! What `--existing refresh` overwrites, written down before: JSON Lines of table, key, column, old and new value.
+//! The undo file: values that `--existing refresh` and `complete` overwrite, recorded before. JSON Lines of table, key, column,
+//! old and new value.
 //!
 //! Unlike logs and lists it holds what stood in the database, patients' data included, and nobody but its owner may
 //! read it.

@@ -23,6 +23,8 @@ pub struct Closed {
     pub updated: Parents,
     pub companions: Companions,
     pub changes: Vec<(String, Changed)>,
+    /// Rows of others that look unfinished, and stay so.
+    pub unfinished: Parents,
 }
 
 impl Run<'_> {
@@ -34,8 +36,10 @@ impl Run<'_> {
         in_full: bool,
         journal: Option<&Journal>,
     ) -> (Closed, Result<()>) {
+        let mut closed = Closed::default();
         let result = match writers.first_mut().map(|writer| writer.settle(in_full)) {
             Some(Ok(settlement)) => {
+                closed.unfinished = settlement.unfinished;
                 let given = settlement.given();
                 let recorded = journal.map_or(Ok(()), |journal| journal.gives(&given)).map_err(unrecorded);
                 recorded.and_then(|()| self.settle(&mut writers, &settlement))
@@ -43,7 +47,6 @@ impl Run<'_> {
             Some(Err(failure)) => self.index_failed(failure),
             None => Ok(()),
         };
-        let mut closed = Closed::default();
         for writer in writers {
             closed.parents = closed.parents + writer.inserted;
             closed.updated = closed.updated + writer.updated;

@@ -105,6 +105,7 @@ impl Run<'_> {
             }
             journal.replay(|batch| self.own(batch, writer))?;
         }
+        writer.learn_owners().or_else(|failure| self.index_failed(failure))?;
         let mut again = Vec::new();
         for journal in journals {
             journal.replay(|batch| self.contribute(journal, batch, writer, &mut again))?;

@@ -151,6 +151,8 @@ pub struct Done {
     /// Rows above the images that were there before and were changed.
     pub updated: Parents,
     pub companions: Companions,
+    /// Rows of others that look unfinished, and stay so.
+    pub unfinished: Parents,
     /// What a dry run would have changed.
     pub changes: Vec<(String, Changed)>,
     pub elapsed: Duration,
@@ -292,11 +294,12 @@ impl<'a> Run<'a> {
 
     fn done(self, closed: Closed, failure: Option<Error>, started: Instant, began_empty: bool) -> Done {
         let journal = self.journal.into_inner();
-        let Closed { parents, updated, companions, changes } = closed;
+        let Closed { parents, updated, companions, changes, unfinished } = closed;
         Done {
             parents,
             updated,
             companions,
+            unfinished,
             changes,
             elapsed: started.elapsed(),
             rows_checked: self.watch.was_checked(),
@@ -330,6 +333,7 @@ impl<'a> Run<'a> {
         }
         if let (true, [first, ..]) = (journal.is_continued(), writers) {
             self.continue_run(journal, first)?;
+            first.learn_owners().or_else(|failure| self.index_failed(failure))?;
         }
         self.watch.indexing();
         Ok(())

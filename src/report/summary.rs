@@ -23,6 +23,8 @@ pub struct Summary<'a> {
     pub parents: Parents,
     /// Rows above the images that were there before and were changed.
     pub updated: Parents,
+    /// Rows of others that look unfinished, and stay so.
+    pub unfinished: Parents,
     /// Titles of reports and codes of animals.
     pub companions: Companions,
     /// What a dry run would have changed of rows that were there, column by column.
@@ -190,6 +192,7 @@ impl Summary<'_> {
             let [patients, studies, series] = [patients, studies, series].map(text::count);
             line(&mut out, format_args!("rows changed: patients {patients}, studies {studies}, series {series}"));
         }
+        self.unfinished(&mut out);
         self.companions(&mut out);
         self.changes(&mut out);
         values(&mut out, account);
@@ -260,6 +263,19 @@ impl Summary<'_> {
                 out,
                 format_args!(
                     "source files removed {removed}, left in place {stay}; imported and left all the same {left}"
+                ),
+            );
+        }
+    }
+
+    fn unfinished(&self, out: &mut String) {
+        if self.unfinished.total() > 0 {
+            let Parents { patients, studies, series } = self.unfinished;
+            let [patients, studies, series] = [patients, studies, series].map(text::count);
+            line(
+                out,
+                format_args!(
+                    "rows that look unfinished: patients {patients}, studies {studies}, series {series}{UNFINISHED}"
                 ),
             );
         }
@@ -343,6 +359,10 @@ impl Summary<'_> {
         }
     }
 }
+
+/// The advice about rows whose derived columns are NULL.
+const UNFINISHED: &str = "\n  A PACS leaves their series.instances and study.modalities NULL too. If an interrupted run of this program left\n  \
+     them and its state was lost: --existing complete finishes them.";
 
 /// A copy that has lost the times of its files.
 const COPIED_FROM: &str = "most files below";

@@ -37,7 +37,7 @@ impl Kept {
                 "Name the directory: --state DIR, or the environment variable PACS_INDEX_STATE.",
             ));
         }
-        let overwrites = matches!(typed.existing, cli::Existing::Refresh) && !typed.dry_run;
+        let overwrites = matches!(typed.existing, cli::Existing::Refresh | cli::Existing::Complete) && !typed.dry_run;
         let has_journal = !typed.dry_run && typed.finish.is_empty();
         let needs_directory = typed.writing.rejected.is_none() || overwrites && typed.undo.is_none() || has_journal;
         let directory = needs_directory.then(|| StateDirectory::find(state)).transpose()?;

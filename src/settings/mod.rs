@@ -172,6 +172,7 @@ impl Reindex {
             existing: match typed.existing {
                 cli::Existing::Fill => Mode::Fill,
                 cli::Existing::Refresh => Mode::Refresh,
+                cli::Existing::Complete => Mode::Complete,
             },
             undo_is_default: typed.undo.is_none(),
             duplicates: match typed.duplicates {

@@ -1,0 +1,100 @@
+//! Image rows below series that look unfinished and are not this program's: `--existing complete` points such a row to the
+//! file that was chosen.
+
+use super::batch::Writer;
+use super::columns::Source;
+use super::existing::{self, FACTS, Mode};
+use super::images::{TRIES, lead};
+use super::lookup::{Batch, RowOf};
+use super::outcome::Outcome;
+use super::{Change, Existing, Expected, Failure, Look, Show, Tables, View};
+use crate::dicom::attributes::value_of;
+use crate::dicom::{Instance, Level, Table};
+
+impl Writer {
+    /// Whether the row of an image may be pointed to the file of an entry.
+    pub(super) fn completes_image(&self, batch: &Batch<'_>, member: usize, row: &Existing) -> bool {
+        // Slices take each other's rows for those of others.
+        if self.policy.in_slice || self.mode_of(batch, member) != Mode::Complete {
+            return false;
+        }
+        match self.known.lock().series.get(row.link.as_str()) {
+            Some(series) => series.row.is_to_be_completed(),
+            None => match batch.rows[Level::Series as usize].get(row.link.as_str()) {
+                Some(RowOf::There(series)) => series.history.is_none() && series.is_unfinished,
+                _ => false,
+            },
+        }
+    }
+
+    /// Points the row of an image to the file of an entry, if that is better than the file that the row names. Values that
+    /// were edited, and the link, stay.
+    pub(super) fn complete_image(
+        &mut self,
+        batch: &mut Batch<'_>,
+        member: usize,
+        mut row: Existing,
+    ) -> Result<(), Failure> {
+        let entry = &batch.entries[member];
+        let key = row.key.clone();
+        let look = Look { view: View::Now, show: Show::Values };
+        let tables = self.index.tables();
+        for _ in 0..TRIES {
+            let Some(stored) = self.policy.archive.stored(&row.path) else { return Ok(()) };
+            let (new, present) = ((&entry.file, entry.path.as_str()), (&stored, row.path.as_str()));
+            if entry.path == row.path || self.policy.choice.compare(new, present).is_le() {
+                return Ok(());
+            }
+            let Some(now) = self.index.find(Table::Image, &[&key], look)?.pop() else { return Ok(()) };
+            if now.path == row.path {
+                let former = self.indexed_instance(&now);
+                let changes = lead(&tables, entry, true);
+                let changes: Vec<Change<'_>> =
+                    changes.into_iter().filter_map(|one| completed(&tables, &now, former.as_ref(), one)).collect();
+                let applied = existing::update(&mut *self.index, &mut self.pending, Table::Image, &now, &changes)?;
+                self.note_refused(Table::Image, &key, &applied);
+                if applied.changed {
+                    batch.outcomes[member] = Outcome::Duplicate { loser: Some(now.path.clone()) };
+                    batch.replaced.extend(former.map(|former| (member, former)));
+                }
+                if applied.changed || !applied.refused.is_empty() {
+                    return Ok(());
+                }
+            }
+            // Another writer was faster.
+            row = now;
+        }
+        Err(Failure::Busy("the row of an image keeps changing".into()))
+    }
+}
+
+/// The change of a column, unless the column shows the new value, is the link, or was edited since the former file was
+/// indexed. A date and its time are one value.
+fn completed<'c>(
+    tables: &'c Tables,
+    row: &'c Existing,
+    former: Option<&Instance>,
+    change: Change<'c>,
+) -> Option<Change<'c>> {
+    let column = change.column;
+    let shown = row.text_of(tables, Table::Image, column);
+    if FACTS.contains(&column.known) {
+        return (!column.shows(shown, change.to)).then_some(change);
+    }
+    let Source::Attribute(attribute) = column.source else { return None };
+    let is_said = |n: usize| {
+        let (Some(former), Some(column)) = (former, tables.of_attribute(n)) else { return true };
+        let shown = row.text_of(tables, Table::Image, column);
+        shown.is_none() || column.shows(shown, column.blank(former.get(n)))
+    };
+    let fed = tables.of(Table::Image).fed().filter_map(|column| match column.source {
+        Source::Attribute(n) if value_of(n) == value_of(attribute) => Some(n),
+        _ => None,
+    });
+    let may_change = match former {
+        Some(_) => fed.into_iter().all(is_said),
+        None => shown.is_none(),
+    };
+    let is_changed = !column.exact && may_change && !column.shows(shown, change.to);
+    is_changed.then_some(Change { expected: Expected::Shown(shown), ..change })
+}
