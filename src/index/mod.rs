@@ -20,6 +20,7 @@ mod connect;
 mod connect_error;
 mod connection;
 mod corrections;
+mod disagreements;
 pub mod dry_run;
 pub mod duplicates;
 pub mod entry;

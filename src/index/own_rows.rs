@@ -134,7 +134,8 @@ impl Writer {
             return Ok(HashSet::new());
         }
         let studies = self.index.studies_of(&ids)?;
-        let is_ours = |study: &str| rows.studies.get(study).is_some_and(|study| study.row.is_ours());
+        // What files say of studies that this run knows is taken into account otherwise.
+        let is_ours = |study: &str| rows.studies.contains_key(study);
         let foreign = self.foreign_studies(&studies, &is_ours)?;
         let links = studies.iter().filter(|study| foreign.contains(&study.study));
         let links: Vec<&str> = links.map(|study| study.patient.as_str()).collect();

@@ -40,6 +40,10 @@ impl Stored {
 impl Archive for Stored {
     fn stored(&self, path: &str) -> Option<StoredFile> {
         let (file, root) = self.below_a_root(path)?;
+        // No run looks there: the file is no candidate.
+        if self.locator.skip_reason(&file).is_some() {
+            return None;
+        }
         let modified = self.locator.look(&FoundFile::named(file.clone())).ok()?.state.modified();
         Some(StoredFile { path: file, modified: nanoseconds(modified), root })
     }
