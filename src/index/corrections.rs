@@ -130,6 +130,14 @@ impl<'a> RowCorrections<'a> {
         })
     }
 
+    /// Whether no version of the row in the ledger is known to have been committed.
+    fn is_in_doubt(&self) -> bool {
+        match &self.replaceable {
+            ReplaceableValues::OfLedger(history, _) => !history.versions.iter().any(|version| version.is_committed),
+            _ => false,
+        }
+    }
+
     /// Whether the row may need a change, judged before the row is looked up.
     fn may_change(&self) -> bool {
         !matches!(self.replaceable, ReplaceableValues::Provisional)
@@ -286,8 +294,10 @@ impl Writer {
             changes: correction.changes(&tables, table, row),
             derived: derived(correction.key),
         });
-        let changed: Vec<ChangedRow<'_>> = changed.filter(ChangedRow::is_updated).collect();
-        self.intend_final_values(table, &changed)?;
+        let (changed, unchanged): (Vec<_>, Vec<_>) = changed.partition(ChangedRow::is_updated);
+        // A row that is finished is recognized by a version that was committed.
+        let in_doubt = unchanged.iter().filter(|row| row.correction.is_in_doubt());
+        self.intend_final_values(table, &changed.iter().chain(in_doubt).collect::<Vec<_>>())?;
         let mut corrected = CorrectedRows::default();
         for ChangedRow { correction, row, changes, derived } in &changed {
             let derived = *derived;
@@ -307,8 +317,8 @@ impl Writer {
     }
 
     /// Records the final values of rows of this program that are about to be changed.
-    fn intend_final_values(&self, table: Table, changed: &[ChangedRow<'_>]) -> Result<(), Failure> {
-        let own: Vec<_> = changed.iter().filter(|changed| !changed.correction.is_of_others()).collect();
+    fn intend_final_values(&self, table: Table, changed: &[&ChangedRow<'_>]) -> Result<(), Failure> {
+        let own: Vec<_> = changed.iter().copied().filter(|changed| !changed.correction.is_of_others()).collect();
         // A row of which files say nothing any more has fewer final values.
         for rows in own.chunk_by(|one, other| one.correction.finals.len() == other.correction.finals.len()) {
             let columns: Vec<&Column> = rows[0].correction.finals.iter().map(|last| last.column).collect();

@@ -91,9 +91,9 @@ impl RowVersion {
 
 impl RowHistory {
     /// Whether this program has inserted the row. An insert that is in doubt has succeeded if the row is unfinished: rows of
-    /// this program are, until their final values are written.
+    /// this program are, until their final values are written. A later version is written only of rows of this program.
     pub fn is_inserted(&self, is_unfinished: bool) -> bool {
-        self.versions.iter().any(|version| version.is_inserted && (version.is_committed || is_unfinished))
+        is_unfinished || self.versions.iter().any(|version| version.is_committed)
     }
 
     /// Whether this program may change a column that shows a value: the value is one of this program, and of a row that is

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use foldhash::HashMap;
 
 use super::Journal;
-use super::log::Kind;
+use super::log::{Frame, Kind};
 use super::places::{Place, Topic};
 use super::record::{BLOCK_HEAD, decode, encode, put_block, take_block, take_length};
 use crate::dicom::Table;
@@ -40,6 +40,21 @@ impl Journal {
         if rows.iter().any(|table| !table.rows.is_empty()) {
             let mut payload = [writer, attempt].map(u32::to_le_bytes).concat();
             put_block(&encode(&rows), &mut payload);
+            self.log.append(Kind::Rows, &payload);
+        }
+    }
+
+    /// Appends the rows of a transaction once more, whose commit was in doubt. `at` is the place of its batch.
+    pub(super) fn append_rows_again(&self, writer: u32, at: u64) {
+        let is_of_writer =
+            |frame: &Frame| self.log.read(frame.at, 4).is_ok_and(|number| number == writer.to_le_bytes());
+        let before = self.frames.iter().rev().skip_while(|frame| frame.at >= at);
+        let mut of_transaction =
+            before.take_while(|frame| frame.kind != Kind::Begun).filter(|frame| is_of_writer(frame));
+        let rows = of_transaction.find(|frame| matches!(frame.kind, Kind::Rows | Kind::Committed));
+        if let Some(payload) =
+            rows.filter(|frame| frame.kind == Kind::Rows).and_then(|rows| self.log.payload(rows).ok())
+        {
             self.log.append(Kind::Rows, &payload);
         }
     }

@@ -209,10 +209,10 @@ pub fn assert_equal(expected: &[String], dump: &[String], what: &str) {
     let missing: Vec<_> = expected.iter().filter(|line| !found.contains(line)).collect();
     let surplus: Vec<_> = dump.iter().filter(|line| !wanted.contains(line)).collect();
     println!("{what}: {} lines are missing, {} are surplus", missing.len(), surplus.len());
-    for line in missing.iter().take(12).map(|line| format!("- {line}")) {
+    for line in missing.iter().take(3).map(|line| format!("- {line}")) {
         println!("{line}");
     }
-    for line in surplus.iter().take(12).map(|line| format!("+ {line}")) {
+    for line in surplus.iter().take(3).map(|line| format!("+ {line}")) {
         println!("{line}");
     }
     assert_eq!((missing.len(), surplus.len(), dump.len()), (0, 0, expected.len()), "{what}");
