@@ -107,7 +107,8 @@ impl Writer {
             known,
             policy,
             look_first: was_empty.map(|was_empty| !was_empty),
-            attempts: 0,
+            // No other run counts from the same number.
+            attempts: first_attempt(),
             collisions: 0,
             was_empty,
             claims: Vec::new(),
@@ -392,6 +393,11 @@ impl Writer {
             known.studies.get_mut(key.as_str()).into_iter().for_each(|study| study.edited = true);
         }
     }
+}
+
+fn first_attempt() -> u32 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    (now.as_micros() as u32).saturating_add(1)
 }
 
 impl Parents {

@@ -68,6 +68,7 @@ impl Writer {
         while from < part.end {
             let to = part.end.min(from + PER_TRANSACTION);
             let Done { inserted, updated, codes } = self.in_transaction(|writer| {
+                writer.intend(IntendedRows::new(level.table(), &[]))?;
                 let done = match level {
                     Level::Patient => writer.close_patients(settlement, &settlement.patients[from..to]),
                     Level::Study => writer.close_studies(settlement, &settlement.studies[from..to]),

@@ -62,7 +62,7 @@ impl Writer {
         self.collisions = 0;
         loop {
             // Of an attempt that failed.
-            self.attempts += 1;
+            self.attempts = self.attempts.wrapping_add(1).max(1);
             self.refused.truncate(refused);
             self.pending.iter_mut().for_each(|pending| pending.lines.clear());
             let tried = self.index.take_tried();

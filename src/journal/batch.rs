@@ -83,7 +83,7 @@ impl Journal {
         let records: Vec<Vec<u8>> = kept.iter().map(|n| batch.records[*n].encode()).collect();
         let state = |(n, kept): (usize, &usize)| State { fate: fate(attempt, n), ..batch.states[*kept] };
         let states = kept.iter().enumerate().map(state).collect();
-        self.append_rows_again(batch.writer, batch.at);
+        self.append_rows_committed(batch.writer, batch.at);
         let blocks = self.append_batch(batch.writer, states, &records, attempt);
         let topics = |(n, kept): (usize, &usize)| {
             let identity = attempt.reach[n].patient.as_deref();

@@ -89,9 +89,11 @@ pub enum Kind {
     Groups,
     /// The attributes of the records from here on.
     Form,
+    /// The place of a frame of rows whose commit was in doubt, and has succeeded.
+    RowsCommitted,
 }
 
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 16] = [
     Kind::Begun,
     Kind::Batch,
     Kind::Committed,
@@ -107,6 +109,7 @@ const KINDS: [Kind; 15] = [
     Kind::Rows,
     Kind::Groups,
     Kind::Form,
+    Kind::RowsCommitted,
 ];
 
 impl Kind {

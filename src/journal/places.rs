@@ -11,7 +11,7 @@ use super::batch;
 use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind};
 use super::record::Record;
-use super::{Cursors, Journal, rows};
+use super::{Cursors, Journal};
 use crate::dicom::Level;
 use crate::sorted::{Cursor, Note, Sorter, Table};
 
@@ -86,7 +86,9 @@ impl Places {
             let place = u64::from_be_bytes(record[8..].try_into().unwrap_or_default());
             places.push(Place { at: place & !COMMITTED, is_committed: place & COMMITTED != 0 });
         })?;
-        places.sort_by_key(|place| place.at);
+        // A commit that was in doubt first is recorded later.
+        places.sort_by_key(|place| (place.at, !place.is_committed));
+        places.dedup_by_key(|place| place.at);
         Ok(places)
     }
 }
@@ -130,15 +132,11 @@ impl Journal {
         for (frame, is_committed) in self.commits_of(&frames) {
             let mark = if is_committed { COMMITTED } else { 0 };
             match frame.kind {
-                Kind::Rows => {
-                    // A frame that is damaged is of rows that count as foreign.
-                    for table in
-                        self.log.payload(&frame).and_then(|payload| rows::rows_of(&payload)).unwrap_or_default()
-                    {
-                        for row in &table.rows {
-                            sorter.push(record(Topic::Row(&table.table).hash(&row.key), frame.at | mark))?;
-                        }
-                    }
+                Kind::Rows => self.push_rows(frame.at, mark, &mut sorter)?,
+                Kind::RowsCommitted => {
+                    let place = self.log.payload(&frame).ok().and_then(|place| place.try_into().ok());
+                    let place = place.map(u64::from_le_bytes);
+                    place.map_or(Ok(()), |at| self.push_rows(at, COMMITTED, &mut sorter))?;
                 }
                 Kind::Groups => {
                     for (hash, at) in batch::groups(&self.log, &frame).unwrap_or_default() {
@@ -160,6 +158,16 @@ impl Journal {
         Ok(())
     }
 
+    /// Adds the rows of the frame at a place. A frame that is damaged is of rows that count as foreign.
+    fn push_rows(&self, at: u64, mark: u64, sorter: &mut Sorter<SIZE>) -> io::Result<()> {
+        for table in self.rows_at(at).unwrap_or_default() {
+            for row in &table.rows {
+                sorter.push(record(Topic::Row(&table.table).hash(&row.key), at | mark))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Frames of rows and groups, and whether their transaction was committed.
     pub(super) fn commits_of(&self, frames: &[Frame]) -> Vec<(Frame, bool)> {
         let mut all: Vec<(Frame, bool)> = Vec::new();
@@ -176,8 +184,15 @@ impl Journal {
                 (Kind::Committed, Ok(writer)) => {
                     // Attempts that failed precede the one that was committed.
                     let tried = pending.remove(&writer).unwrap_or_default();
-                    let last = tried.iter().map(|(_, attempt)| *attempt).max();
-                    tried.iter().filter(|(_, attempt)| Some(*attempt) == last).for_each(|(n, _)| all[*n].1 = true);
+                    let last = tried.last().map(|(_, attempt)| *attempt);
+                    let of_last = tried.iter().rev().take_while(|(_, attempt)| Some(*attempt) == last);
+                    of_last.for_each(|(n, _)| all[*n].1 = true);
+                }
+                (Kind::RowsCommitted, _) => {
+                    let place = self.log.payload(frame).ok().and_then(|place| place.try_into().ok());
+                    let place = place.map(u64::from_le_bytes);
+                    all.iter_mut().filter(|(rows, _)| Some(rows.at) == place).for_each(|(_, done)| *done = true);
+                    all.push((*frame, true));
                 }
                 (Kind::Groups, _) => all.push((*frame, true)),
                 // Numbers of writers begin anew.

@@ -37,25 +37,22 @@ pub struct RowFrameCache(Mutex<HashMap<u64, Arc<RowFrame>>>);
 impl Journal {
     /// Appends a frame with rows.
     pub(super) fn append_rows(&self, writer: u32, attempt: u32, rows: &[IntendedRows]) {
-        if rows.iter().any(|table| !table.rows.is_empty()) {
-            let mut payload = [writer, attempt].map(u32::to_le_bytes).concat();
-            put_block(&encode(&rows), &mut payload);
-            self.log.append(Kind::Rows, &payload);
-        }
+        // Also without rows: the mark of a commit belongs to the last frame of its writer.
+        let mut payload = [writer, attempt].map(u32::to_le_bytes).concat();
+        put_block(&encode(&rows), &mut payload);
+        self.log.append(Kind::Rows, &payload);
     }
 
-    /// Appends the rows of a transaction once more, whose commit was in doubt. `at` is the place of its batch.
-    pub(super) fn append_rows_again(&self, writer: u32, at: u64) {
+    /// Records that a transaction whose commit was in doubt has succeeded. `at` is the place of its batch.
+    pub(super) fn append_rows_committed(&self, writer: u32, at: u64) {
         let is_of_writer =
             |frame: &Frame| self.log.read(frame.at, 4).is_ok_and(|number| number == writer.to_le_bytes());
         let before = self.frames.iter().rev().skip_while(|frame| frame.at >= at);
         let mut of_transaction =
             before.take_while(|frame| frame.kind != Kind::Begun).filter(|frame| is_of_writer(frame));
         let rows = of_transaction.find(|frame| matches!(frame.kind, Kind::Rows | Kind::Committed));
-        if let Some(payload) =
-            rows.filter(|frame| frame.kind == Kind::Rows).and_then(|rows| self.log.payload(rows).ok())
-        {
-            self.log.append(Kind::Rows, &payload);
+        if let Some(rows) = rows.filter(|frame| frame.kind == Kind::Rows) {
+            self.log.append(Kind::RowsCommitted, &rows.at.to_le_bytes());
         }
     }
 

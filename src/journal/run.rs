@@ -307,7 +307,12 @@ impl Journal {
     pub fn take_up_slice(&mut self, now: &Begun) -> Slice {
         let kinds = self.frames.iter().rev().map(|frame| frame.kind);
         let kinds: Vec<Kind> = kinds
-            .filter(|kind| !matches!(kind, Kind::Given | Kind::Recalled | Kind::Rows | Kind::Groups | Kind::Form))
+            .filter(|kind| {
+                !matches!(
+                    kind,
+                    Kind::Given | Kind::Recalled | Kind::Rows | Kind::RowsCommitted | Kind::Groups | Kind::Form
+                )
+            })
             .take(2)
             .collect();
         let begun = self.runs().into_iter().find(|run| run.is_open);
