@@ -19,7 +19,7 @@ impl Writer {
     /// Removes the rows that can be removed, and reports the others.
     pub fn withdraw(&mut self, settlement: &Settlement) -> Result<(), Failure> {
         for row in &settlement.abandoned {
-            let is_removed = self.in_transaction(|writer| writer.withdraw_patient(row).map(Removed))?;
+            let is_removed = self.in_transaction(|writer| writer.try_to_withdraw(row).map(Removed))?;
             if !is_removed.0 {
                 let detail = "a row of this program for a patient without a study was changed or is used, and stays";
                 let reason = "abandoned-patient";
@@ -27,6 +27,23 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Removes a patient with its codes, or neither. A user of the index need not have the right to delete rows, or to read
+    /// other tables of the PACS.
+    fn try_to_withdraw(&mut self, row: &Existing) -> Result<bool, Failure> {
+        if !self.index.tables().is_transactional {
+            return Ok(false);
+        }
+        match self.withdraw_patient(row) {
+            Ok(true) => Ok(true),
+            Ok(false) | Err(Failure::Denied(_)) => {
+                self.index.roll_back()?;
+                self.index.begin()?;
+                Ok(false)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     fn withdraw_patient(&mut self, row: &Existing) -> Result<bool, Failure> {

@@ -74,3 +74,28 @@ fn a_denied_login_gets_advice_about_accounts_that_require_encryption() {
     let error = account.is_refused();
     assert!(error.contains("REQUIRE SSL") && error.contains("--ssl-mode required"), "{error}");
 }
+
+#[test]
+fn a_user_without_the_right_to_delete_completes_a_run_that_leaves_a_patient_without_a_study() {
+    let account = Account::new("");
+    for table in ["patient", "study", "series", "image", "conceptname"] {
+        account.grant("SELECT, INSERT, UPDATE", table);
+    }
+    let add = |file: &str, study: u32, name: &str| {
+        let study = format!("1.2.3.{study}");
+        let values = json!({"StudyInstanceUID": study, "SeriesInstanceUID": format!("{study}.1"),
+            "SOPInstanceUID": format!("{study}.1.{file}"), "PatientID": "P", "PatientName": name});
+        account.site.add(&format!("2021-11-12-FRI/{study}.{file}"), values);
+    };
+    let reindex = || {
+        let said = account.reindex();
+        assert!(said.exit <= 1, "{}{}", said.out, said.err);
+        account.index.rows("SELECT COUNT(*) FROM patient WHERE origid LIKE 'P[%'")
+    };
+    add("1", 1, "Doe^John");
+    add("1", 2, "Roe^Jane");
+    assert_eq!(reindex(), ["1"]);
+    // A later file names the patient of the second study otherwise.
+    add("2", 2, "Doe^John");
+    assert_eq!(reindex(), ["1"], "the row stays");
+}
