@@ -294,14 +294,13 @@ impl Writer {
         derived: impl Fn(&str) -> Derived<'d>,
     ) -> Result<CorrectedRows, Failure> {
         let (table, tables) = (level.table(), self.index.tables());
-        if self.continues {
-            self.learn_versions(table, &mut corrections)?;
+        if !self.continues {
+            corrections.retain(RowCorrections::may_change);
         }
-        corrections.retain(RowCorrections::may_change);
-        let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
-        let look = Look { view: View::Now, show: Show::Values };
-        let rows = self.index.find(table, &keys, look)?;
-        let mut rows: HashMap<String, Existing> = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
+        let mut rows = self.rows_of(table, &corrections)?;
+        if self.continues {
+            self.learn_versions(table, &mut corrections, &rows)?;
+        }
         for correction in &corrections {
             if let (ReplaceableValues::OfLedger(LedgerRow { is_unfinished: true, .. }), Some(row)) =
                 (&correction.replaceable, rows.get_mut(correction.key))
@@ -336,6 +335,28 @@ impl Writer {
             corrected.finished.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));
         }
         Ok(corrected)
+    }
+
+    /// The rows that are to be corrected, by the keys of their corrections. Another run may have given the key of a patient
+    /// another spelling since a run that is continued inserted the row.
+    fn rows_of(
+        &mut self,
+        table: Table,
+        corrections: &[RowCorrections<'_>],
+    ) -> Result<HashMap<String, Existing>, Failure> {
+        let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
+        let found = self.index.find(table, &keys, Look { view: View::Now, show: Show::Values })?;
+        let mut rows: HashMap<String, Existing> = found.into_iter().map(|row| (row.key.clone(), row)).collect();
+        if table == Table::Patient && self.continues {
+            let spelled_otherwise: Vec<&str> = keys.into_iter().filter(|key| !rows.contains_key(*key)).collect();
+            let identities = self.index.identities(&spelled_otherwise)?;
+            let by_identity: HashMap<String, Existing> =
+                rows.values().map(|row| (row.identity.clone(), row.clone())).collect();
+            for (key, identity) in spelled_otherwise.into_iter().zip(identities) {
+                rows.extend(by_identity.get(&identity).map(|row| (key.to_owned(), row.clone())));
+            }
+        }
+        Ok(rows)
     }
 
     /// Records the final values of rows of this program that are about to be changed.
@@ -378,15 +399,21 @@ impl Writer {
     /// Learns what the ledger has of the rows of a run that is continued. The values that a batch of the run inserted are not
     /// always those in the row: a server that failed over may have lost the batch, and a later one inserted the row. Other
     /// runs may have finished rows since.
-    fn learn_versions(&mut self, table: Table, corrections: &mut [RowCorrections<'_>]) -> Result<(), Failure> {
+    fn learn_versions(
+        &mut self,
+        table: Table,
+        corrections: &mut [RowCorrections<'_>],
+        rows: &HashMap<String, Existing>,
+    ) -> Result<(), Failure> {
         let Some(recorder) = self.recorder.clone() else { return Ok(()) };
-        let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
+        let keys: Vec<&str> = corrections.iter().map(|row| rows.get(row.key).map_or(row.key, |row| &row.key)).collect();
         let histories = recorder.histories(table, &keys)?;
         let unfinished = if table == Table::Patient { self.unfinished_patients(&keys)? } else { HashSet::new() };
-        for (row, history) in corrections.iter_mut().zip(histories) {
+        for ((row, key), history) in corrections.iter_mut().zip(keys).zip(histories) {
             if let (ReplaceableValues::Provisional, Some(history)) = (&row.replaceable, history) {
-                let is_unfinished = unfinished.contains(row.key);
-                row.replaceable = ReplaceableValues::OfLedger(LedgerRow { history, is_unfinished, is_of_this_run: true });
+                let is_unfinished = unfinished.contains(key);
+                row.replaceable =
+                    ReplaceableValues::OfLedger(LedgerRow { history, is_unfinished, is_of_this_run: true });
             }
         }
         Ok(())
