@@ -48,6 +48,10 @@ impl Recorder for Journal {
         self.append_rows(writer, attempt, rows);
     }
 
+    fn begin_to_make_durable(&self) {
+        self.log.sync_ahead();
+    }
+
     fn make_durable(&self) -> Result<(), Failure> {
         self.sync().map_err(Failure::Unrecorded)
     }
