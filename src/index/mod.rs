@@ -66,6 +66,7 @@ mod run_lock;
 pub mod server;
 mod session;
 pub mod settlement;
+mod shared_rows;
 #[cfg(unix)]
 mod socket_login;
 pub mod sql;
@@ -200,6 +201,8 @@ pub struct RowUpdate<'a> {
     pub derived: Derived<'a>,
     /// The row is updated only while its derived column is NULL.
     pub only_unfinished: bool,
+    /// A patient is updated only while this number of studies links to the row.
+    pub studies: Option<usize>,
 }
 
 /// The derived column that an update sets beside others: `series.instances` or `study.modalities`.
@@ -271,7 +274,7 @@ pub trait Index {
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure>;
 
     /// The studies that are linked to these patients.
-    fn studies_of(&mut self, patient_ids: &[&str]) -> Result<Vec<LinkedStudy>, Failure>;
+    fn studies_of(&mut self, patient_ids: &[&str], view: View) -> Result<Vec<LinkedStudy>, Failure>;
 
     /// Those of these studies that the PACS, or a person through it, has edited or is about to; or those of these
     /// patients that have such a study.
