@@ -80,6 +80,19 @@ impl Journal {
         Ok(history.versions.iter().any(|version| version.is_inserted).then_some(history))
     }
 
+    /// Whether the ledger has these values of a row, as the tables say that were built last.
+    pub(super) fn has_version(&self, table: &str, columns: &[String], row: &IntendedRow) -> io::Result<bool> {
+        let Some(places) = &self.places else { return Ok(false) };
+        for place in places.of(Topic::Row(table), &row.key)? {
+            let Ok(frame) = self.row_frame(place.at) else { continue };
+            let parts = frame.tables.iter().filter(|part| part.table == table && *part.columns == *columns);
+            if parts.flat_map(|part| part.rows.get(&row.key)).flatten().any(|known| known == row) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn row_frame(&self, at: u64) -> io::Result<Arc<RowFrame>> {
         let mut cache = self.row_frames.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(frame) = cache.get(&at) {
