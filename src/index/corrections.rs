@@ -308,8 +308,10 @@ impl Writer {
             derived: derived(correction.key),
         });
         let (changed, unchanged): (Vec<_>, Vec<_>) = changed.partition(ChangedRow::is_updated);
-        // A row that is finished is recognized by a version that was committed.
-        let in_doubt = unchanged.iter().filter(|row| row.correction.is_in_doubt());
+        // A row that is finished is recognized by a version that was committed. A run that is continued may have filled the row.
+        let is_recorded =
+            |row: &&ChangedRow<'_>| row.correction.is_in_doubt() || self.continues && row.correction.is_of_this_run();
+        let in_doubt = unchanged.iter().filter(is_recorded);
         self.intend_final_values(table, &changed.iter().chain(in_doubt).collect::<Vec<_>>())?;
         let mut corrected = CorrectedRows::default();
         for ChangedRow { correction, row, changes, derived } in &changed {

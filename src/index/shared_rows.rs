@@ -13,7 +13,7 @@ use super::batch::Writer;
 use super::corrections::RowCorrections;
 use super::known::{Patient, Rows};
 use super::names::{self, Name};
-use super::settlement::{ByPatient, Decided, Settlement, State};
+use super::settlement::{ByPatient, Decided, PatientRow, Settlement, State};
 use super::{Existing, Failure, LinkedStudy, Look, Show, View};
 use crate::dicom::Table;
 
@@ -123,23 +123,21 @@ struct ReplacedPlans {
 }
 
 impl Settlement {
-    /// Replaces what was decided about some patients. Rows of the new decision follow those that are settled already.
+    /// Replaces the decision about some patients. Rows of the new decision follow those that are settled already.
     fn replace(&mut self, replaced: &ReplacedPlans, decided: Decided) {
         let identities = &self.rows.identities;
         let is_of = |id: &str| {
             let identity = identities.get(id).map_or(id, |identity| &**identity);
             replaced.patients.contains(identity)
         };
-        let is_replaced = |row: &super::settlement::PatientRow| match row.state {
+        let is_replaced = |row: &PatientRow| match row.state {
             State::New => is_of(names::base(&row.id)),
             State::Ours { .. } | State::There => is_of(&row.id),
         };
         self.existing_patients -= self.patients[..self.existing_patients].iter().filter(|row| is_replaced(row)).count();
         self.patients.retain(|row| !is_replaced(row));
         let of_earlier_runs: HashSet<Arc<str>> = self.patients.iter().map(|row| row.id.clone()).collect();
-        let is_needed = |row: &super::settlement::PatientRow| {
-            !matches!(row.state, State::New) || !of_earlier_runs.contains(&row.id)
-        };
+        let is_needed = |row: &PatientRow| !matches!(row.state, State::New) || !of_earlier_runs.contains(&row.id);
         self.patients.extend(decided.patients.into_iter().filter(is_needed));
         self.patient_of.retain(|study, _| !replaced.studies.contains(study));
         self.patient_of.extend(decided.patient_of);

@@ -13,8 +13,15 @@ use super::{Begun, Cursors, Journal, RunKind, states};
 use crate::index::recorder::Recorder;
 
 impl Journal {
-    /// Begins a merge, and adds what the journals of the slices contain and the catalogue does not.
+    /// Makes the batches of the last run known, if that is a merge which was killed.
+    pub fn reopen_merge(&mut self) {
+        let last = self.runs().pop().filter(|run| run.is_open && run.begun.kind == RunKind::Named);
+        self.continued = last.into_iter().map(|run| run.span).collect();
+    }
+
+    /// Begins a merge, and adds the rows and records of the slices that the catalogue lacks.
     pub fn begin_merge(&mut self, slices: &[Journal], now: &Begun) -> io::Result<()> {
+        self.continued.clear();
         self.begin(Begun { kind: RunKind::Named, ..now.clone() });
         self.update()?;
         // Each transaction of a slice becomes that of a writer whose number no writer of this run has.
@@ -48,7 +55,7 @@ impl Journal {
             for rows in &mut tables {
                 let mut new = Vec::new();
                 for row in std::mem::take(&mut rows.rows) {
-                    if !self.has_version(&rows.table, &rows.columns, &row)? {
+                    if !self.has_version(&rows.table, &rows.columns, &row, is_committed)? {
                         new.push(row);
                     }
                 }
@@ -65,12 +72,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether the catalogue has this state of a file.
+    /// Whether the catalogue has this state of a file, or a merge that was killed has pointed a row to the file since.
     fn has_state(&self, state: &State, record: &Record) -> bool {
         let known = self.state(record.path.as_ref(), &mut Cursors::default());
         known.is_some_and(|known| {
             let same = State { at: known.at, member: known.member, key: states::key(record.path.as_ref()), ..*state };
-            known == same
+            known == same || known.is_own && known.file == state.file
         })
     }
 }

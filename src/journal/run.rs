@@ -79,7 +79,7 @@ impl Journal {
         }
     }
 
-    fn runs(&self) -> Vec<LoggedRun> {
+    pub(super) fn runs(&self) -> Vec<LoggedRun> {
         begun::runs(&self.log, &self.frames)
     }
 

@@ -45,7 +45,7 @@ impl Run<'_> {
     }
 
     /// Batches that the killed run was committing.
-    fn resolve_doubts(&self, journal: &Journal, writer: &mut Writer) -> Result<()> {
+    pub(super) fn resolve_doubts(&self, journal: &Journal, writer: &mut Writer) -> Result<()> {
         for batch in journal.in_doubt() {
             let Some(files) = self.files_of(&batch) else { continue };
             let found = writer.what_is_there(&files, batch.attempt.clone());

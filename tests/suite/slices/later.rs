@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -36,7 +36,12 @@ fn move_files(site: &Site, from: &str, to: &str, is_moved: impl Fn(usize) -> boo
 fn run_over_all(site: &Site, index: &Index) {
     let roots = ROOTS.map(|root| site.path(root).display().to_string());
     let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
-    let said = command(site, index, "list-whole", &[&["--settle", "0s", "--allow-unmapped-paths"], &STATE[..], &roots].concat());
+    let said = command(
+        site,
+        index,
+        "list-whole",
+        &[&["--settle", "0s", "--allow-unmapped-paths"], &STATE[..], &roots].concat(),
+    );
     assert!(said.exit <= 1, "{}{}", said.out, said.err);
 }
 
@@ -149,12 +154,26 @@ fn a_run_after_a_merge_reads_no_file_of_the_slices_again() {
     assert_eq!((said.figure("unchanged"), said.figure("rejected")), (22, 0), "{}{}", said.out, said.err);
 }
 
-/// Starts the merge, and kills it at a random moment.
-fn kill_a_merge(site: &Site, index: &Index, after: Duration) -> bool {
+/// The kind of the last frame of a slice's journal, if the frame has no payload.
+fn last_frame(site: &Site, state: &str) -> u8 {
+    let log = fs::read(site.kept(state, "journal").join("log")).unwrap();
+    log[log.len() - 9]
+}
+
+/// Whether a merge has begun.
+fn has_begun(site: &Site) -> bool {
+    last_frame(site, "slice-2") == 9
+}
+
+/// Starts the merge, and kills it a while after it has begun, or after its start. Returns whether it was at work.
+fn kill_a_merge(site: &Site, index: &Index, waits: bool, after: Duration) -> bool {
     let mut command = site.program(&["reindex", "--index", &index.url, "--quiet", "--rejected", "list-killed"]);
     let _ = fs::remove_file(site.path("list-killed"));
     command.args(MERGE).args(["--finish", "slice-1", "slice-2"]).env("PACS_INDEX_PASSWORD", PASSWORD);
     let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while waits && !has_begun(site) && run.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(1));
+    }
     sleep(after);
     let is_killed = run.try_wait().unwrap().is_none();
     let _ = run.kill();
@@ -162,7 +181,7 @@ fn kill_a_merge(site: &Site, index: &Index, after: Duration) -> bool {
     is_killed
 }
 
-/// A merge that is killed at any moment, followed by the same merge or by a run over all files.
+/// A merge that is killed at any moment and run again, or killed after it has begun and followed by a run over all files.
 #[test]
 fn a_merge_that_is_killed_loses_no_row_whatever_continues_it() {
     let mut random = random();
@@ -170,24 +189,33 @@ fn a_merge_that_is_killed_loses_no_row_whatever_continues_it() {
         let site = Site::in_memory();
         put_conflicts(&site, 300);
         let expected = expected_of_two(&site, make);
-        let mut duration = Duration::from_millis(400);
-        let mut killed = 0;
-        for round in 0..if is_long() { 10 } else { 4 } {
+        let (mut whole, mut begun, mut killed) = (Duration::from_millis(400), Duration::from_millis(60), 0);
+        for round in 0..if is_long() { 20 } else { 6 } {
             fresh_state(&site);
             let index = fresh_index(&site, make);
             move_files(&site, ".", "away", |n| n % 4 == 0);
             index_slices(&site, &index);
-            killed += u32::from(kill_a_merge(&site, &index, duration.mul_f64(random.below(100) as f64 / 100.0)));
-            if round % 2 == 0 {
-                let begun = Instant::now();
-                let said = finish(&site, &index, &STATE);
-                assert!(said.exit <= 2, "{}{}", said.out, said.err);
-                duration = duration.min(begun.elapsed());
+            let part = random.below(100) as f64 / 100.0;
+            let is_run_again = round % 2 == 0;
+            let limit = if is_run_again { &mut whole } else { &mut begun };
+            match kill_a_merge(&site, &index, !is_run_again, limit.mul_f64(part)) {
+                true => killed += 1,
+                // The next kill comes earlier.
+                false => *limit = limit.mul_f64(part.max(0.1)),
+            }
+            if is_run_again && !has_ended(&site) {
+                merge(&site, &index);
             }
             move_files(&site, "away", ".", |_| true);
             run_over_all(&site, &index);
             assert_same(&expected, &index.dump(), &format!("round {round}"));
         }
+        println!("{killed} merges were killed");
         assert!(killed > 0, "no merge was killed");
     }
+}
+
+/// Whether the merge has ended, so that it cannot be run again.
+fn has_ended(site: &Site) -> bool {
+    ["slice-1", "slice-2"].iter().all(|state| last_frame(site, state) == 5)
 }
