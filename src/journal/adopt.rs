@@ -13,15 +13,8 @@ use super::{Begun, Cursors, Journal, RunKind, states};
 use crate::index::recorder::Recorder;
 
 impl Journal {
-    /// Makes the batches of the last run known, if that is a merge which was killed.
-    pub fn reopen_merge(&mut self) {
-        let last = self.runs().pop().filter(|run| run.is_open && run.begun.kind == RunKind::Named);
-        self.continued = last.into_iter().map(|run| run.span).collect();
-    }
-
     /// Begins a merge, and adds the rows and records of the slices that the catalogue lacks.
     pub fn begin_merge(&mut self, slices: &[Journal], now: &Begun) -> io::Result<()> {
-        self.continued.clear();
         self.begin(Begun { kind: RunKind::Named, ..now.clone() });
         self.update()?;
         // Each transaction of a slice becomes that of a writer whose number no writer of this run has.

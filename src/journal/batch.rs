@@ -48,6 +48,10 @@ impl Recorder for Journal {
         self.append_rows(writer, attempt, rows);
     }
 
+    fn begin_to_make_durable(&self) {
+        self.log.sync_ahead();
+    }
+
     fn make_durable(&self) -> Result<(), Failure> {
         self.sync().map_err(Failure::Unrecorded)
     }
@@ -78,10 +82,13 @@ impl Recorder for Journal {
 }
 
 impl Journal {
-    /// Of a batch that nobody knew to be committed these files are.
+    /// Records that a batch whose commit was in doubt is committed, as far as these of its files go.
     pub fn is_done(&self, batch: &Batch, kept: &[usize], attempt: &Attempt) {
         let records: Vec<Vec<u8>> = kept.iter().map(|n| batch.records[*n].encode()).collect();
-        let state = |(n, kept): (usize, &usize)| State { fate: fate(attempt, n), ..batch.states[*kept] };
+        let state = |(n, kept): (usize, &usize)| {
+            let (before, fate) = (batch.states[*kept], fate(attempt, n));
+            State { fate, is_own: before.is_own && fate != Fate::NoRow, ..before }
+        };
         let states = kept.iter().enumerate().map(state).collect();
         self.append_rows_committed(batch.writer, batch.at);
         let blocks = self.append_batch(batch.writer, states, &records, attempt);

@@ -52,7 +52,6 @@ pub fn finish(
         writer.given = journals.iter().flat_map(Journal::given).collect();
     }
     if let (Some(mut catalogue), Some(writer)) = (catalogue, writers.first_mut()) {
-        catalogue.reopen_merge();
         run.resolve_doubts(&catalogue, writer)?;
         catalogue.begin_merge(journals, &plan.begun()).map_err(journal_failed)?;
         let catalogue = run.journal.get_or_init(|| Arc::new(catalogue));
