@@ -149,7 +149,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
     let slices = to_finish.len();
     let done = match to_finish.as_mut_slice() {
         [] => pipeline::run(&plan, writers, journal, replicas, observer.as_mut())?,
-        journals => pipeline::finish(&plan, writers, journals, observer.as_mut())?,
+        journals => pipeline::finish(&plan, writers, journals, journal, observer.as_mut())?,
     };
     let is_whole = done.failure.is_none() && !stop.is_set();
     let ended = importer.as_ref().filter(|_| is_whole).map(|importer| importer.end(stop, &listing));

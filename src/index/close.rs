@@ -122,6 +122,12 @@ impl Writer {
                 State::There => there.push(patient),
             }
         }
+        let shared = self.guard_names(settlement, &mut corrections)?;
+        let is_settled = |patient: &&PatientRow| match &patient.state {
+            State::Ours { spelled, .. } => !shared.contains(&**spelled),
+            State::There | State::New => true,
+        };
+        there.retain(is_settled);
         let keys: Vec<&str> = there.iter().map(|patient| &*patient.id).collect();
         let identities: Vec<String> = self.index.identities(&keys)?;
         for row in self.shown(Level::Patient, &keys)? {
@@ -134,7 +140,8 @@ impl Writer {
         }
         let corrected = self.correct_rows(Level::Patient, corrections, |_| Derived::Unchanged)?;
         done.updated += corrected.of_earlier_runs;
-        done.codes = self.write_codes(settlement, part, &edited)?;
+        let settled: Vec<&PatientRow> = part.iter().filter(is_settled).collect();
+        done.codes = self.write_codes(settlement, &settled, &edited)?;
         Ok(done)
     }
 

@@ -7,6 +7,8 @@ use super::columns::Source;
 use super::members::EnumMembers;
 use super::real_type::RealType;
 use super::repertoire::Repertoire;
+use crate::dicom::Table;
+use crate::dicom::attributes::is_of_the_name;
 
 /// A column as it was found.
 #[derive(Clone, Debug)]
@@ -157,6 +159,11 @@ impl Column {
             nullable: found.nullable,
             exact,
         }
+    }
+
+    /// Whether the column is a part of the name or the ID of a patient.
+    pub fn is_of_the_patient(&self) -> bool {
+        self.known == Table::Patient.key() || matches!(self.source, Source::Attribute(n) if is_of_the_name(n))
     }
 
     /// The value to write. A column that does not take NULL gets the zero of its type.

@@ -177,7 +177,7 @@ impl Writer {
     pub(super) fn write_codes<'a>(
         &mut self,
         settlement: &Settlement,
-        part: &'a [PatientRow],
+        part: &[&'a PatientRow],
         edited: &HashSet<String>,
     ) -> Result<Vec<(Table, Put)>, Failure> {
         let tables = self.index.tables();
@@ -317,7 +317,7 @@ impl Writer {
         if !own.is_empty() {
             self.intend_companions(table, std::slice::from_ref(row), false)?;
             let (key, path, derived) = (row.key, None, Derived::Unchanged);
-            let update = RowUpdate { table, key, path, changes: &own, derived, only_unfinished: false };
+            let update = RowUpdate { table, key, path, changes: &own, derived, only_unfinished: false, studies: None };
             let applied = existing::apply(&mut *self.index, &update)?;
             self.note_refused(table, row.key, &applied);
             return Ok(applied.changed);
@@ -355,6 +355,7 @@ impl Writer {
                     changes: &changes,
                     derived: Derived::Unchanged,
                     only_unfinished: false,
+                    studies: None,
                 };
                 existing::apply(&mut *self.index, &update)?
             }

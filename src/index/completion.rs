@@ -141,10 +141,10 @@ impl Writer {
             return Ok(());
         }
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let mut studies = self.index.studies_of(&keys)?;
+        let mut studies = self.index.studies_of(&keys, View::Begun)?;
         studies.retain(|study| study.is_unfinished);
         let known = self.known.clone();
-        let foreign = self.foreign_studies(&studies, &|study| known.lock().is_ours(Level::Study, study))?;
+        let foreign = self.foreign_studies(&studies, &|study| known.lock().is_ours(Level::Study, &study.study))?;
         let links: Vec<&str> =
             studies.iter().filter(|study| foreign.contains(&study.study)).map(|study| &*study.patient).collect();
         let unfinished: HashSet<String> = self.index.identities(&links)?.into_iter().collect();

@@ -23,6 +23,8 @@ pub struct RowCorrections<'a> {
     pub key: &'a str,
     replaceable: ReplaceableValues<'a>,
     finals: Vec<FinalValue<'a>>,
+    /// The name or the ID of a patient changes only while this number of studies links to the row.
+    pub studies: Option<usize>,
 }
 
 /// The present values of a row that the final ones may replace.
@@ -79,7 +81,7 @@ impl<'a> RowCorrections<'a> {
             }
             OwnValues::OfFiles => (ReplaceableValues::OfFiles(fold.sets().collect()), Vec::new()),
         };
-        let mut row = RowCorrections { key, replaceable, finals: Vec::new() };
+        let mut row = RowCorrections { key, replaceable, finals: Vec::new(), studies: None };
         for (n, (attribute, right)) in shape.iter().zip(fold.values()).enumerate() {
             // The link of a row that is not this program's is not questioned.
             let column = tables.of_attribute(*attribute).filter(|column| !(row.is_of_others() && column.exact));
@@ -109,6 +111,17 @@ impl<'a> RowCorrections<'a> {
     /// Whether the row is not this program's, as far as the ledger knows.
     fn is_of_others(&self) -> bool {
         matches!(self.replaceable, ReplaceableValues::OfFiles(_))
+    }
+
+    /// Whether the name or the ID of a patient of this program may change, judged before the row is looked up.
+    pub fn may_rename(&self) -> bool {
+        match self.replaceable {
+            ReplaceableValues::Provisional => {
+                self.finals.iter().any(|last| last.column.is_of_the_patient() && last.provisional != last.right)
+            }
+            ReplaceableValues::OfLedger(..) => true,
+            ReplaceableValues::OfFiles(_) => false,
+        }
     }
 
     /// Leaves the name of a patient unchanged.
@@ -337,8 +350,12 @@ impl Writer {
                 self.note_later_receipt(table, row, correction);
                 existing::record_overwritten(&*self.index, &mut self.pending, table, row, changes)?;
             }
-            let update = RowUpdate { table, key: &row.key, path: None, changes, derived, only_unfinished };
+            let studies = correction.studies.filter(|_| changes.iter().any(|change| change.column.is_of_the_patient()));
+            let update = RowUpdate { table, key: &row.key, path: None, changes, derived, only_unfinished, studies };
             let applied = existing::apply(&mut *self.index, &update)?;
+            if let Some(studies) = studies.filter(|_| !applied.changed) {
+                self.expect_studies(&row.key, studies)?;
+            }
             self.note_refused(level, &row.key, &applied);
             corrected.of_earlier_runs += u64::from(applied.changed && !correction.is_of_this_run());
             corrected.finished.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::names::Name;
 use super::stored_column::StoredColumn;
-use super::{Change, Derive, Derived, Existing, Failure, Index, LinkedStudy, Look, RowUpdate, Tables, Value, link};
+use super::{
+    Change, Derive, Derived, Existing, Failure, Index, LinkedStudy, Look, RowUpdate, Tables, Value, View, link,
+};
 use crate::dicom::{Level, Table};
 
 pub struct DryRun<I> {
@@ -114,8 +116,8 @@ impl<I: Index> Index for DryRun<I> {
         self.index.variants(patient_ids)
     }
 
-    fn studies_of(&mut self, patient_ids: &[&str]) -> Result<Vec<LinkedStudy>, Failure> {
-        self.index.studies_of(patient_ids)
+    fn studies_of(&mut self, patient_ids: &[&str], view: View) -> Result<Vec<LinkedStudy>, Failure> {
+        self.index.studies_of(patient_ids, view)
     }
 
     fn edited(&mut self, level: Level, keys: &[&str]) -> Result<Vec<String>, Failure> {

@@ -201,6 +201,14 @@ pub fn update(
     let path = (table == Table::Image && !row.path.is_empty()).then_some(row.path.as_str());
     apply(
         index,
-        &RowUpdate { table, key: &row.key, path, changes, derived: Derived::Unchanged, only_unfinished: false },
+        &RowUpdate {
+            table,
+            key: &row.key,
+            path,
+            changes,
+            derived: Derived::Unchanged,
+            only_unfinished: false,
+            studies: None,
+        },
     )
 }

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::mem::take;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub enum Few<K, V> {
     #[default]
     None,

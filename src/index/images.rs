@@ -188,6 +188,7 @@ impl Writer {
                 changes: &changes,
                 derived: Derived::Unchanged,
                 only_unfinished: false,
+                studies: None,
             };
             let applied = existing::apply(&mut *self.index, &update)?;
             self.note_refused(Table::Image, &row.key, &applied);

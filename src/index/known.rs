@@ -78,14 +78,14 @@ pub struct Rows {
 }
 
 /// A row, and what its instances say.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Row {
     /// What tells which values of the row are this program's; `None` if another program has inserted the row.
     pub own: Option<OwnValues>,
     pub fold: Fold,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Patient {
     /// The ID as it stands in the row.
     pub id: Arc<str>,

@@ -67,6 +67,7 @@ mod run_lock;
 pub mod server;
 mod session;
 pub mod settlement;
+mod shared_rows;
 #[cfg(unix)]
 mod socket_login;
 pub mod sql;
@@ -201,6 +202,8 @@ pub struct RowUpdate<'a> {
     pub derived: Derived<'a>,
     /// The row is updated only while its derived column is NULL.
     pub only_unfinished: bool,
+    /// A patient is updated only while this number of studies links to the row.
+    pub studies: Option<usize>,
 }
 
 /// The derived column that an update sets beside others: `series.instances` or `study.modalities`.
@@ -272,7 +275,7 @@ pub trait Index {
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure>;
 
     /// The studies that are linked to these patients.
-    fn studies_of(&mut self, patient_ids: &[&str]) -> Result<Vec<LinkedStudy>, Failure>;
+    fn studies_of(&mut self, patient_ids: &[&str], view: View) -> Result<Vec<LinkedStudy>, Failure>;
 
     /// Those of these studies that the PACS, or a person through it, has edited or is about to; or those of these
     /// patients that have such a study.

@@ -51,7 +51,8 @@ pub(super) fn failure(error: sqlx::Error) -> Failure {
     match (number, class) {
         (1062 | 1586, _) => Failure::Duplicate,
         (1020 | 1205 | 1213, _) => Failure::Busy(format!("error {number}")),
-        (_, "22" | "23" | "44" | "45") | (1264 | 1265 | 1364 | 1366 | 1406 | 1411 | 1526 | 3819 | 4025, _) => {
+        // 1442: a trigger writes to a table that the statement reads.
+        (_, "22" | "23" | "44" | "45") | (1264 | 1265 | 1364 | 1366 | 1406 | 1411 | 1526 | 1442 | 3819 | 4025, _) => {
             let column = column_of(refused.message());
             let detail = column.map_or(format!("error {number}"), |name| format!("error {number} for column `{name}`"));
             Failure::Refused(Refusal { code: "refused-by-index", detail })

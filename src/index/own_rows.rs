@@ -4,12 +4,11 @@
 //! once its name was edited, or once a study is linked to it that this program has not inserted: its name is fixed then.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use super::batch::Writer;
 use super::column::Column;
 use super::columns::Source;
-use super::known::{Patient, Rows};
+use super::known::Rows;
 use super::{Existing, Failure, LinkedStudy, Look, Show, View, link};
 use crate::dicom::attributes::{position, value_of};
 use crate::dicom::{Level, Table};
@@ -25,7 +24,7 @@ impl Writer {
                 row.history = history;
             }
             let known = self.known.clone();
-            return self.keep_own_patients(rows, &|study| known.lock().is_ours(Level::Study, study));
+            return self.keep_own_patients(rows, &|study| known.lock().is_ours(Level::Study, &study.study));
         }
         let tables = self.index.tables();
         let column = link(level.table()).and_then(|link| tables.of(level).column(link));
@@ -47,12 +46,17 @@ impl Writer {
         for (row, history) in rows.iter_mut().zip(histories) {
             row.history = history;
         }
-        self.keep_own_patients(rows, &|study| known.studies.get(study).is_some_and(|study| study.row.is_ours()))
+        let is_ours = |study: &LinkedStudy| known.studies.get(&*study.study).is_some_and(|study| study.row.is_ours());
+        self.keep_own_patients(rows, &is_ours)
     }
 
     /// Takes back what was noted on patients that others use, or whose name was edited. `is_ours` returns whether this run
     /// knows a study as one of this program.
-    fn keep_own_patients(&mut self, rows: &mut [Existing], is_ours: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
+    fn keep_own_patients(
+        &mut self,
+        rows: &mut [Existing],
+        is_ours: &dyn Fn(&LinkedStudy) -> bool,
+    ) -> Result<(), Failure> {
         let keys: Vec<String> = rows.iter().filter(|row| row.history.is_some()).map(|row| row.key.clone()).collect();
         if keys.is_empty() {
             return Ok(());
@@ -84,9 +88,9 @@ impl Writer {
     fn uses_of(
         &mut self,
         patients: &[&str],
-        is_ours: &dyn Fn(&str) -> bool,
+        is_ours: &dyn Fn(&LinkedStudy) -> bool,
     ) -> Result<HashMap<String, (bool, bool)>, Failure> {
-        let studies = self.index.studies_of(patients)?;
+        let studies = self.index.studies_of(patients, View::Begun)?;
         let links: Vec<&str> = studies.iter().map(|study| study.patient.as_str()).collect();
         self.learn_identities(&links)?;
         let foreign = self.foreign_studies(&studies, is_ours)?;
@@ -103,7 +107,7 @@ impl Writer {
 
     /// The patients among these that have an unfinished study.
     pub(super) fn unfinished_patients<'p>(&mut self, patients: &[&'p str]) -> Result<HashSet<&'p str>, Failure> {
-        let studies = self.index.studies_of(patients)?;
+        let studies = self.index.studies_of(patients, View::Begun)?;
         let links: Vec<&str> =
             studies.iter().filter(|study| study.is_unfinished).map(|study| study.patient.as_str()).collect();
         let unfinished: HashSet<String> = self.index.identities(&links)?.into_iter().collect();
@@ -116,9 +120,9 @@ impl Writer {
     pub(super) fn foreign_studies(
         &mut self,
         studies: &[LinkedStudy],
-        is_ours: &dyn Fn(&str) -> bool,
+        is_ours: &dyn Fn(&LinkedStudy) -> bool,
     ) -> Result<HashSet<String>, Failure> {
-        let mut others: Vec<&LinkedStudy> = studies.iter().filter(|study| !is_ours(&study.study)).collect();
+        let mut others: Vec<&LinkedStudy> = studies.iter().filter(|study| !is_ours(study)).collect();
         if let Some(recorder) = &self.recorder {
             let keys: Vec<&str> = others.iter().map(|study| study.study.as_str()).collect();
             let mut histories = recorder.histories(Table::Study, &keys)?.into_iter();
@@ -128,28 +132,5 @@ impl Writer {
             });
         }
         Ok(others.into_iter().map(|study| study.study.clone()).collect())
-    }
-
-    /// The patients of this run with several names, or all that it inserted if rows are completed, by identity, that a study
-    /// of another program is linked to. `rows` is all that the run knows.
-    pub(super) fn shared_patients(
-        &mut self,
-        patients: &foldhash::HashMap<Arc<str>, Patient>,
-        rows: &Rows,
-    ) -> Result<HashSet<String>, Failure> {
-        let has_names = |patient: &&Patient| {
-            patient.ours && (rows.completes && patient.history.is_none() || patient.named.iter().nth(1).is_some())
-        };
-        let ids: Vec<&str> = patients.values().filter(has_names).map(|patient| &*patient.id).collect();
-        if ids.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let studies = self.index.studies_of(&ids)?;
-        // What files say of studies that this run knows is taken into account otherwise.
-        let is_ours = |study: &str| rows.studies.contains_key(study);
-        let foreign = self.foreign_studies(&studies, &is_ours)?;
-        let links = studies.iter().filter(|study| foreign.contains(&study.study));
-        let links: Vec<&str> = links.map(|study| study.patient.as_str()).collect();
-        Ok(self.index.identities(&links)?.into_iter().collect())
     }
 }

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use super::Failure;
 use super::batch::Writer;
 use super::fold::Fold;
 use super::known::{Patient, Rows};
 use super::names::{self, Name};
 use super::settlement::{PatientRow, State, who};
+use super::{Failure, View};
 
 /// The people of all Patient IDs that have a row which is completed.
 #[derive(Default)]
@@ -106,7 +106,7 @@ impl Writer {
     /// The people of rows that are completed.
     pub(super) fn people(&mut self, patients: &HashMap<Arc<str>, Patient>, rows: &Rows) -> Result<People, Failure> {
         let mut people = People::of(patients, rows);
-        let studies = self.index.studies_of(&people.ids())?;
+        let studies = self.index.studies_of(&people.ids(), View::Begun)?;
         let others = studies.iter().filter(|study| !rows.studies.contains_key(study.study.as_str()));
         let others: Vec<&str> = others.map(|study| &*study.patient).collect();
         people.used_by_others = self.index.identities(&others)?.into_iter().collect();

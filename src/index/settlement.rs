@@ -69,7 +69,15 @@ pub struct Settlement {
     /// Rows are not provisional any more afterwards. Otherwise only what is below them is counted.
     pub in_full: bool,
     pub rows: Rows,
+    /// Rows that exist come first: whether a PACS uses one of them decides which new rows are needed.
     pub patients: Vec<PatientRow>,
+    /// The number of patients whose rows exist.
+    pub existing_patients: usize,
+    /// Patients of this program, by identity, of whom the run decides again if a PACS uses their rows.
+    pub(super) contested: HashMap<Arc<str>, Patient>,
+    pub(super) variants: Variants,
+    /// The keys of rows that a PACS has begun to use.
+    pub(super) shared: Mutex<BTreeSet<String>>,
     /// Rows of patients with a suffix that this program has inserted, and that no study needs any more.
     pub abandoned: Vec<Existing>,
     /// The patient of each study that this run inserted, where it is another than the row has.
@@ -113,7 +121,7 @@ impl Settlement {
 }
 
 /// What is known of one patient besides its instances.
-struct About<'a> {
+pub(super) struct About<'a> {
     /// Names that new studies bear.
     bearers: Bearers<'a>,
     /// Names of studies that the index links to it.
@@ -122,13 +130,33 @@ struct About<'a> {
     variants: &'a [(String, Name)],
 }
 
+impl About<'_> {
+    /// The groups of the names of a patient. A row of this program that studies of others are linked to gets the name that the
+    /// files of these studies have.
+    fn groups<'n>(&self, borne: &[names::Borne<'n>], patient: &Patient) -> Vec<names::Group<'n>> {
+        if !patient.ours {
+            return names::group(borne, patient.name.as_deref(), self.variants);
+        }
+        let groups = names::group(borne, None, self.variants);
+        let base = |groups: &[names::Group<'n>]| {
+            groups.iter().find(|group| group.patient == names::Patient::Base).map(|base| base.names.clone())
+        };
+        let has_all = |base: Vec<&Name>| self.linked.iter().all(|name| base.contains(&name));
+        let Some(name) = self.linked.first().filter(|_| !base(&groups).is_some_and(has_all)) else { return groups };
+        let of_linked = names::group(borne, Some(name), self.variants);
+        if base(&of_linked).is_some() { of_linked } else { groups }
+    }
+}
+
 #[derive(Default)]
-struct Decided {
-    patients: Vec<PatientRow>,
+pub(super) struct Decided {
+    pub(super) patients: Vec<PatientRow>,
+    contested: HashMap<Arc<str>, Patient>,
+    variants: Variants,
     /// Rows with a suffix that no name needs any more.
     abandoned: Vec<Existing>,
-    patient_of: HashMap<Arc<str>, Arc<str>>,
-    findings: Vec<Finding>,
+    pub(super) patient_of: HashMap<Arc<str>, Arc<str>>,
+    pub(super) findings: Vec<Finding>,
 }
 
 impl Decided {
@@ -183,10 +211,10 @@ fn said_of_its_own(patient: &Patient, linked: &BTreeSet<Name>) -> (Fold, bool) {
 type Bearers<'a> = BTreeMap<Name, BTreeSet<&'a Arc<str>>>;
 
 /// The studies of each patient: the identity of the one and the key of the other, sorted.
-struct ByPatient<'r>(Vec<(&'r str, &'r Arc<str>)>);
+pub(super) struct ByPatient<'r>(Vec<(&'r str, &'r Arc<str>)>);
 
 impl<'r> ByPatient<'r> {
-    fn of(rows: &'r Rows) -> Self {
+    pub(super) fn of(rows: &'r Rows) -> Self {
         let of = |(key, study): (&'r Arc<str>, &'r Study)| {
             let identity = match study.row.is_ours() {
                 true => rows.identities.get(&*who(study).0),
@@ -204,18 +232,29 @@ impl<'r> ByPatient<'r> {
         self.0.chunk_by(|a, b| a.0 == b.0).map(|studies| studies[0].0)
     }
 
+    /// The studies of one patient.
+    pub(super) fn of_patient(&self, identity: &str) -> impl Iterator<Item = &'r Arc<str>> {
+        let from = self.0.partition_point(|(other, _)| *other < identity);
+        self.0[from..].iter().take_while(move |(other, _)| *other == identity).map(|(_, study)| *study)
+    }
+
     /// Studies of earlier runs stay with a patient whose name this program may not change.
-    fn about<'v>(&self, identity: &str, patient: &Patient, rows: &'r Rows, variants: &'v Variants) -> About<'v>
+    pub(super) fn about<'v>(
+        &self,
+        identity: &str,
+        patient: &Patient,
+        rows: &'r Rows,
+        variants: &'v Variants,
+    ) -> About<'v>
     where
         'r: 'v,
     {
-        let from = self.0.partition_point(|(other, _)| *other < identity);
         let (mut bearers, mut linked) = (Bearers::new(), BTreeSet::new());
-        for (_, key) in self.0[from..].iter().take_while(|(other, _)| *other == identity) {
-            let study = &rows.studies[*key];
+        for key in self.of_patient(identity) {
+            let study = &rows.studies[key];
             let (_, name) = who(study);
             match study.row.is_of_this_run() || patient.ours && study.row.is_ours() {
-                true => drop(bearers.entry(name).or_default().insert(*key)),
+                true => drop(bearers.entry(name).or_default().insert(key)),
                 false => drop(linked.insert(name)),
             }
         }
@@ -224,7 +263,7 @@ impl<'r> ByPatient<'r> {
 }
 
 /// Rows with a suffix that were there before, by the identity of their ID without it.
-type Variants = HashMap<String, Vec<(String, Name)>>;
+pub(super) type Variants = HashMap<String, Vec<(String, Name)>>;
 
 /// Rows with a suffix that an earlier run has inserted, by their ID.
 type OwnSuffixed = BTreeMap<String, Existing>;
@@ -238,9 +277,11 @@ impl Writer {
             open_named(&mut rows);
         }
         let decided = if in_full { self.decide(&mut rows)? } else { Decided::default() };
-        let Decided { mut patients, abandoned, patient_of, mut findings } = decided;
+        let Decided { mut patients, contested, variants, abandoned, patient_of, mut findings } = decided;
         let is_there = |patient: &PatientRow| matches!(patient.state, State::There);
-        patients.sort_by(|a, b| a.id.cmp(&b.id).then_with(|| is_there(a).cmp(&is_there(b))));
+        let is_new = |patient: &PatientRow| matches!(patient.state, State::New);
+        let place = |patient: &PatientRow| (is_new(patient), patient.id.clone(), is_there(patient));
+        patients.sort_by_key(place);
         // A row that was there, or lacked and was inserted, may be that of new studies and of its own.
         patients.dedup_by(|next, row| {
             let is_same = next.id == row.id && is_there(next) && !matches!(row.state, State::New);
@@ -252,6 +293,7 @@ impl Writer {
             }
             is_same
         });
+        let existing_patients = patients.partition_point(|patient| !is_new(patient));
         findings.sort();
         let sorted = |keys: Vec<&Arc<str>>| {
             let mut keys: Vec<Arc<str>> = keys.into_iter().cloned().collect();
@@ -264,6 +306,10 @@ impl Writer {
         Ok(Settlement {
             in_full,
             patients,
+            existing_patients,
+            contested,
+            variants,
+            shared: Mutex::default(),
             abandoned,
             patient_of,
             studies,
@@ -283,18 +329,22 @@ impl Writer {
         let shared = self.patiently(|writer| writer.shared_patients(&patients, rows))?;
         let mut decided = Decided { findings: rows_that_disagree(rows), ..Decided::default() };
         decided.findings.extend(self.patiently(|writer| writer.studies_with_contested_ids(rows))?);
-        for (_, patient) in
-            patients.iter_mut().filter(|(identity, patient)| patient.ours && shared.contains(&***identity))
-        {
+        for (identity, patient) in patients.iter_mut().filter(|(_, patient)| patient.ours) {
+            let Some(name) = shared.get(&**identity) else { continue };
             patient.ours = false;
+            patient.name = name.clone().map(Arc::new);
             patient.is_completed |= rows.completes;
         }
         decided.findings.extend(self.patiently(|writer| writer.rows_of_files_not_chosen(rows))?);
         let people = self.patiently(|writer| writer.people(&patients, rows))?;
         for (identity, patient) in patients {
+            if patient.may_be_renamed() {
+                decided.contested.insert(identity.clone(), patient.clone());
+            }
             let about = studies.about(&identity, &patient, rows, &variants);
             self.settle_patient(patient, &about, rows, &mut decided);
         }
+        decided.variants = variants;
         decided.take_suffixed(suffixed);
         people.set_values(&mut decided.patients, rows);
         Ok(decided)
@@ -335,7 +385,7 @@ impl Writer {
         Ok((variants, own))
     }
 
-    fn settle_patient(&self, mut patient: Patient, about: &About<'_>, rows: &Rows, decided: &mut Decided) {
+    pub(super) fn settle_patient(&self, mut patient: Patient, about: &About<'_>, rows: &Rows, decided: &mut Decided) {
         let smallest = |name: &Name| about.bearers.get(name)?.first().map(|study| &***study);
         let own: Vec<Arc<Name>> = patient.named.keys().filter(|_| patient.ours).cloned().collect();
         // A row that was there takes only names of new studies; what those of its own studies say fills it.
@@ -347,7 +397,7 @@ impl Writer {
         let mut said = Fold::default();
         patient.named.iter().filter(|_| is_completed).for_each(|(_, row)| said.merge(row.fold.clone()));
         let (mut base, is_renamed) = said_of_its_own(&patient, &about.linked);
-        for group in &names::group(&borne, patient.name.as_deref().filter(|_| !patient.ours), about.variants) {
+        for group in &about.groups(&borne, &patient) {
             let (row, reason) = self.row_of(&id, &group.patient);
             let studies: Vec<&Arc<str>> =
                 group.names.iter().filter_map(|name| about.bearers.get(*name)).flatten().copied().collect();

@@ -7,7 +7,7 @@ use super::columns::WrittenTable;
 use super::statements::{self, Dialect};
 use super::{
     Derive, Derived, Existing, Expected, Failure, ImageRow, Index, LinkedStudy, Look, RowUpdate, Show, Tables, Value,
-    link, names::Name, stored_column::StoredColumn,
+    View, link, names::Name, stored_column::StoredColumn,
 };
 use crate::dicom::{Level, Table};
 
@@ -85,7 +85,7 @@ enum Verb {
     RowsAfter,
     Identities,
     Variants,
-    StudiesOf,
+    StudiesOf(View),
     Edited,
     Modalities(Derive),
     SetModalities,
@@ -119,7 +119,7 @@ impl<D: Database> SqlIndex<D> {
             Verb::RowsAfter => statements::rows_after(tables, dialect, count),
             Verb::Identities => statements::identities(dialect, count),
             Verb::Variants => statements::variants(tables, dialect, count),
-            Verb::StudiesOf => statements::studies_of(tables, count),
+            Verb::StudiesOf(view) => statements::studies_of(tables, dialect, view, count),
             Verb::Edited => statements::edited(tables, level, count),
             Verb::Modalities(which) => statements::modalities(tables, which, count),
             Verb::SetModalities => statements::set_derived(tables, Level::Study, count),
@@ -276,8 +276,8 @@ impl<D: Database> Index for SqlIndex<D> {
         Ok(variants)
     }
 
-    fn studies_of(&mut self, patient_ids: &[&str]) -> Result<Vec<LinkedStudy>, Failure> {
-        let rows = self.over_keys(Verb::StudiesOf, Level::Study, patient_ids)?;
+    fn studies_of(&mut self, patient_ids: &[&str], view: View) -> Result<Vec<LinkedStudy>, Failure> {
+        let rows = self.over_keys(Verb::StudiesOf(view), Level::Study, patient_ids)?;
         let study = |row: Vec<Option<String>>| {
             let [patient, study, unfinished] = <[Option<String>; 3]>::try_from(row).unwrap_or_default();
             Some(LinkedStudy { patient: patient?, study: study?, is_unfinished: unfinished.is_some() })
@@ -325,8 +325,9 @@ impl<D: Database> Index for SqlIndex<D> {
             Expected::Any => None,
         });
         let new = changes.iter().map(|change| change.to);
+        let condition = path.into_iter().chain(update.studies.map(|_| key));
         let values: Vec<Value> =
-            new.chain(modalities).chain([Value::Text(key)]).chain(expected).chain(path.map(Value::Text)).collect();
+            new.chain(modalities).chain([Value::Text(key)]).chain(expected).chain(condition.map(Value::Text)).collect();
         // Each set of columns has a text of its own.
         Ok(self.database.execute(&sql.into(), &values, Keep::Once)? > 0)
     }

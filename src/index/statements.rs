@@ -138,14 +138,15 @@ pub fn variants(tables: &Tables, dialect: &Dialect, count: usize) -> String {
 }
 
 /// Studies by the patients that they are linked to.
-pub fn studies_of(tables: &Tables, count: usize) -> String {
+pub fn studies_of(tables: &Tables, dialect: &Dialect, view: View, count: usize) -> String {
     let study = tables.of(Level::Study);
     let (patient, key) = (study.name("patientid"), tables.key(Level::Study));
     let unfinished = match study.derived.as_ref().filter(|column| column.nullable) {
         Some(column) => format!("CASE WHEN `{}` IS NULL THEN '1' ELSE NULL END", column.name),
         None => "NULL".to_owned(),
     };
-    format!("SELECT `{patient}`, `{key}`, {unfinished} FROM `study` WHERE `{patient}` IN ({})", marks(count))
+    let latest = if view == View::Now { dialect.latest } else { "" };
+    format!("SELECT `{patient}`, `{key}`, {unfinished} FROM `study` WHERE `{patient}` IN ({}){latest}", marks(count))
 }
 
 pub fn escape_like(text: &str) -> String {
@@ -197,7 +198,7 @@ impl Dialect {
 }
 
 /// An update of a row while each of the columns, and the path, hold what was read. Values: the new ones, the key, the
-/// expected ones, the path. Modalities come behind the new values.
+/// expected ones, the path, and the key again if studies are counted. Modalities come behind the new values.
 pub fn update(tables: &Tables, dialect: &Dialect, update: &RowUpdate<'_>) -> String {
     let RowUpdate { table, changes, .. } = *update;
     let is_changed = |name: &str| changes.iter().any(|change| change.column.name == name);
@@ -220,6 +221,10 @@ pub fn update(tables: &Tables, dialect: &Dialect, update: &RowUpdate<'_>) -> Str
     }
     if update.path.is_some() {
         let _ = write!(sql, " AND {}", dialect.holds(tables.of(table).name("path")));
+    }
+    if let Some(studies) = update.studies {
+        let patient = tables.of(Level::Study).name("patientid");
+        let _ = write!(sql, " AND (SELECT COUNT(*) FROM `study` WHERE `{patient}` = ?) = {studies}");
     }
     sql
 }

@@ -48,14 +48,35 @@ impl Journal {
     }
 
     fn write_anew(&self, path: &Path) -> io::Result<Log> {
-        let Some(table) = &self.states else { return Err(io::ErrorKind::NotFound.into()) };
         let mut new = Log::open(path)?;
         new.begin_form()?;
         new.append(Kind::Begun, &encode(&Begun { settings: self.walk_settings, ..Begun::default() }));
-        let (mut states, mut records, mut cursor) = (Vec::new(), Vec::<Vec<u8>>::new(), Cursor::default());
         let frames = self.log.frames(HEAD)?;
-        let topics = self.topics_by_block(&frames)?;
-        let mut topic_cursor = Cursor::default();
+        self.copy_rows(&frames, &new)?;
+        self.copy_files(&frames, &new, |state, _| {
+            let is_decided = state.at >= self.distrusted && !self.is_left_open(&state);
+            Some(State { fate: if is_decided { state.fate } else { Fate::NoRow }, ..state })
+        })?;
+        new.append(Kind::Closed, &[]);
+        new.sync();
+        match new.failure() {
+            Some(error) => Err(error),
+            None => Ok(new),
+        }
+    }
+
+    /// Copies the last record of each file to another log, with the groups that the records belong to. `state` returns the state
+    /// of the file there, or `None` for a file that is left out.
+    pub(super) fn copy_files(
+        &self,
+        frames: &[Frame],
+        to: &Log,
+        state: impl Fn(State, &Record) -> Option<State>,
+    ) -> io::Result<()> {
+        let Some(table) = &self.states else { return Ok(()) };
+        let topics = self.topics_by_block(frames)?;
+        let (mut cursor, mut topic_cursor) = (Cursor::default(), Cursor::default());
+        let (mut states, mut records) = (Vec::new(), Vec::<Vec<u8>>::new());
         // The blocks that the records of the next frame are from.
         let mut from = Vec::new();
         let mut flush = |states: &mut Vec<State>, records: &mut Vec<Vec<u8>>, from: &mut Vec<u64>| {
@@ -64,7 +85,7 @@ impl Journal {
             }
             let mut payload = Vec::new();
             let blocks = put_files(std::mem::take(states), &std::mem::take(records), &mut payload);
-            let at = new.append(Kind::Kept, &payload);
+            let at = to.append(Kind::Kept, &payload);
             let mut groups = Vec::new();
             for (n, former) in from.drain(..).enumerate() {
                 topics.scan(&former.to_be_bytes(), &mut topic_cursor, |pair| {
@@ -74,18 +95,16 @@ impl Journal {
             }
             groups.sort_unstable();
             groups.dedup();
-            new.append(Kind::Groups, &batch::group_bytes(&groups));
+            to.append(Kind::Groups, &batch::group_bytes(&groups));
             io::Result::Ok(())
         };
-        self.copy_rows(&frames, &new)?;
         for frame in frames {
-            for (state, record) in self.files(&frame).unwrap_or_default() {
-                let known = table.find(&state.key, &mut cursor)?.map(|known| State::decode(&known));
-                if known.is_some_and(|known| (known.at, known.member) == (state.at, state.member)) {
-                    let fate =
-                        if state.at < self.distrusted || self.is_left_open(&state) { Fate::NoRow } else { state.fate };
-                    from.push(state.at);
-                    states.push(State { fate, file: record.state, ..state });
+            for (known, record) in self.files(frame).unwrap_or_default() {
+                let last = table.find(&known.key, &mut cursor)?.map(|last| State::decode(&last));
+                let is_last = last.is_some_and(|last| (last.at, last.member) == (known.at, known.member));
+                if let Some(new) = is_last.then(|| state(known, &record)).flatten() {
+                    from.push(known.at);
+                    states.push(State { file: record.state, ..new });
                     records.push(record.encode());
                 }
                 if states.len() == PORTION {
@@ -93,13 +112,7 @@ impl Journal {
                 }
             }
         }
-        flush(&mut states, &mut records, &mut from)?;
-        new.append(Kind::Closed, &[]);
-        new.sync();
-        match new.failure() {
-            Some(error) => Err(error),
-            None => Ok(new),
-        }
+        flush(&mut states, &mut records, &mut from)
     }
 
     /// The hashes of the groups that each block belongs to, by the place of the block.

@@ -13,6 +13,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "files of this program's own")]
 
+mod adopt;
 mod batch;
 mod begun;
 pub mod catalogue;

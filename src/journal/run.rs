@@ -38,6 +38,9 @@ impl Journal {
         let distrusted = self.frames.iter().rfind(|frame| frame.kind == Kind::Distrusted).map(|frame| frame.at);
         self.distrusted = self.distrusted.max(distrusted.unwrap_or(0));
         let runs = self.runs();
+        if let Some(last) = runs.iter().rfind(|run| run.begun.kind == RunKind::Walk) {
+            self.walk_settings = last.begun.settings;
+        }
         let open = runs.iter().filter(|run| run.is_open);
         let (continued, left): (Vec<_>, Vec<_>) = open.partition(|run| now.continues(&run.begun));
         self.may_settle = continued.iter().all(|run| now.covers(&run.begun));

@@ -1,5 +1,6 @@
 //! The closing stage: what can only be derived or decided when all has been written.
 
+use std::ops::Range;
 use std::thread;
 
 use super::walk::count;
@@ -38,11 +39,11 @@ impl Run<'_> {
     ) -> (Closed, Result<()>) {
         let mut closed = Closed::default();
         let result = match writers.first_mut().map(|writer| writer.settle(in_full)) {
-            Some(Ok(settlement)) => {
+            Some(Ok(mut settlement)) => {
                 closed.unfinished = settlement.unfinished;
                 let given = settlement.given();
                 let recorded = journal.map_or(Ok(()), |journal| journal.gives(&given)).map_err(unrecorded);
-                recorded.and_then(|()| self.settle(&mut writers, &settlement))
+                recorded.and_then(|()| self.settle(&mut writers, &mut settlement, journal))
             }
             Some(Err(failure)) => self.index_failed(failure),
             None => Ok(()),
@@ -56,13 +57,13 @@ impl Run<'_> {
         (closed, result)
     }
 
-    fn settle(&self, writers: &mut [Writer], settlement: &Settlement) -> Result<()> {
+    fn settle(&self, writers: &mut [Writer], settlement: &mut Settlement, journal: Option<&Journal>) -> Result<()> {
         let mut refused = take_refused(writers);
         // A server that was away may have lost what it had committed of this step. Settling again changes nothing that is
         // settled already.
         for pass in 1..=PASSES {
             let connected = reconnections(writers);
-            self.settle_levels(writers, settlement)?;
+            self.settle_levels(writers, settlement, journal)?;
             if let (true, Some(writer)) = (settlement.in_full, writers.first_mut()) {
                 writer.withdraw(settlement).or_else(|failure| self.index_failed(failure))?;
             }
@@ -83,31 +84,66 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn settle_levels(&self, writers: &mut [Writer], settlement: &Settlement) -> Result<()> {
-        let parts = writers.len();
+    fn settle_levels(
+        &self,
+        writers: &mut [Writer],
+        settlement: &mut Settlement,
+        journal: Option<&Journal>,
+    ) -> Result<()> {
         // Derived columns mark finished rows. Those of a study come last, so that its patient is finished before. A run that is
         // to be continued, and a slice, leave their rows unfinished.
         let levels = if settlement.in_full { &[Level::Series, Level::Patient, Level::Study][..] } else { &[] };
         self.watch.closing(levels.iter().map(|level| settlement.count(*level) as u64).sum());
         for level in levels.iter().copied() {
-            let rows = settlement.count(level);
-            thread::scope(|scope| {
-                // Closing waits for replicas too, but for a run that was told to end.
-                let close = |(n, writer): (usize, &mut Writer)| {
-                    self.gate.pass(self.plan.stop);
-                    writer.close(settlement, level, n * rows / parts..(n + 1) * rows / parts, |rows| {
-                        self.watch.closed(rows);
-                        self.gate.pass(self.plan.stop);
-                    })
-                };
-                let stages: Vec<_> =
-                    writers.iter_mut().enumerate().map(|part| scope.spawn(move || close(part))).collect();
-                let mut stages = stages.into_iter();
-                let closed = |stage: thread::ScopedJoinHandle<_>| stage.join().map_err(|_| defect("closing"));
-                stages.try_for_each(|stage| closed(stage)?.or_else(|failure| self.index_failed(failure)))
-            })?;
+            if level == Level::Patient {
+                self.settle_rows(writers, settlement, level, 0..settlement.existing_patients)?;
+                self.settle_shared(writers, settlement, journal)?;
+                self.settle_rows(writers, settlement, level, settlement.existing_patients..settlement.count(level))?;
+            } else {
+                self.settle_rows(writers, settlement, level, 0..settlement.count(level))?;
+            }
         }
         Ok(())
+    }
+
+    /// Decides again about patients whose rows a PACS has begun to use.
+    fn settle_shared(
+        &self,
+        writers: &mut [Writer],
+        settlement: &mut Settlement,
+        journal: Option<&Journal>,
+    ) -> Result<()> {
+        let Some(writer) = writers.first_mut() else { return Ok(()) };
+        let is_shared = writer.settle_shared(settlement).or_else(|failure| self.index_failed(failure))?;
+        match journal.filter(|_| is_shared) {
+            Some(journal) => journal.gives(&settlement.given()).map_err(unrecorded),
+            None => Ok(()),
+        }
+    }
+
+    fn settle_rows(
+        &self,
+        writers: &mut [Writer],
+        settlement: &Settlement,
+        level: Level,
+        rows: Range<usize>,
+    ) -> Result<()> {
+        let parts = writers.len();
+        let place = |n: usize| rows.start + n * rows.len() / parts;
+        thread::scope(|scope| {
+            // Closing waits for replicas too, but for a run that was told to end.
+            let close = |(n, writer): (usize, &mut Writer)| {
+                self.gate.pass(self.plan.stop);
+                writer.close(settlement, level, place(n)..place(n + 1), |rows| {
+                    self.watch.closed(rows);
+                    self.gate.pass(self.plan.stop);
+                })
+            };
+            let stages: Vec<_> = writers.iter_mut().enumerate().map(|part| scope.spawn(move || close(part))).collect();
+            let mut stages = stages.into_iter();
+            let closed = |stage: thread::ScopedJoinHandle<_>| stage.join().map_err(|_| defect("closing"));
+            stages.try_for_each(|stage| closed(stage)?.or_else(|failure| self.index_failed(failure)))
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! is written once more. Last, rows tell which files are not indexed. The closing step is that of any run.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Instant;
@@ -29,6 +30,7 @@ pub fn finish(
     plan: &Plan<'_>,
     mut writers: Vec<Writer>,
     journals: &mut [Journal],
+    catalogue: Option<Journal>,
     observer: &mut dyn Observer,
 ) -> Result<Done> {
     let slices = take_up(plan, journals)?;
@@ -49,6 +51,12 @@ pub fn finish(
         writer.continues = slices.contains(&Slice::HalfSettled);
         writer.given = journals.iter().flat_map(Journal::given).collect();
     }
+    if let (Some(mut catalogue), Some(writer)) = (catalogue, writers.first_mut()) {
+        run.resolve_doubts(&catalogue, writer)?;
+        catalogue.begin_merge(journals, &plan.begun()).map_err(journal_failed)?;
+        let catalogue = run.journal.get_or_init(|| Arc::new(catalogue));
+        writers.iter_mut().for_each(|writer| writer.recorder = Some(catalogue.clone()));
+    }
     journals.iter().try_for_each(Journal::begin_to_finish).map_err(unrecorded)?;
     let (closed, failure) = thread::scope(|scope| {
         scope.spawn(|| run.watch.show(&run, started, observer));
@@ -57,7 +65,8 @@ pub fn finish(
         let (closed, result) = run.close(writers, settled.is_ok() && !plan.stop.is_set(), journals.first());
         let mut failure = settled.err().or(result.err());
         if failure.is_none() && !plan.stop.is_set() {
-            failure = journals.iter().try_for_each(Journal::close).err().map(unrecorded);
+            let ended = run.journal().map_or(Ok(()), |catalogue| catalogue.end_merge(&plan.begun()));
+            failure = ended.and_then(|()| journals.iter().try_for_each(Journal::close)).err().map(unrecorded);
         }
         run.watch.end();
         (closed, failure)
@@ -112,6 +121,7 @@ impl Run<'_> {
             journal.noted(|record| self.count_noted(record))?;
         }
         self.write_again(writer, again)?;
+        self.gather(writer)?;
         journals.iter().try_for_each(|journal| journal.replay(|batch| self.list_duplicates(journal, &batch, writer)))
     }
 
@@ -137,6 +147,7 @@ impl Run<'_> {
             return Ok(());
         }
         let is_last = journal.are_last(&batch);
+        let mut records: Vec<Vec<u8>> = batch.records.iter().map(Record::encode).collect();
         let Some((entries, mut attempt)) = self.entries_of(batch, Noted::Counts) else { return Ok(()) };
         let superseded = attempt.outcomes.iter_mut().zip(&is_last).filter(|(_, is_last)| !**is_last);
         superseded.for_each(|(outcome, _)| *outcome = Outcome::Refused(Refusal::default()));
@@ -154,8 +165,10 @@ impl Run<'_> {
             }
         }
         undecided.reverse();
-        for (n, entry) in entries.into_iter().enumerate() {
+        for (n, mut entry) in entries.into_iter().enumerate() {
             if undecided.pop_if(|next| *next == n).is_some() {
+                // The catalogue records what is written.
+                entry.record.bytes = std::mem::take(&mut records[n]);
                 again.push(entry);
             }
         }

@@ -43,7 +43,7 @@ impl Run<'_> {
     }
 
     /// Finds out whether the batches are committed that the last run was committing when it was killed.
-    fn resolve_doubts(&self, journal: &Journal, writer: &mut Writer) -> Result<()> {
+    pub(super) fn resolve_doubts(&self, journal: &Journal, writer: &mut Writer) -> Result<()> {
         for batch in journal.in_doubt() {
             let Some(files) = self.files_of(&batch) else { continue };
             let found = writer.what_is_there(&files, batch.attempt.clone());

@@ -38,7 +38,7 @@ impl Kept {
             ));
         }
         let overwrites = matches!(typed.existing, cli::Existing::Refresh | cli::Existing::Complete) && !typed.dry_run;
-        let has_journal = !typed.dry_run && typed.finish.is_empty();
+        let has_journal = !typed.dry_run;
         let needs_directory = typed.writing.rejected.is_none() || overwrites && typed.undo.is_none() || has_journal;
         let directory = needs_directory.then(|| StateDirectory::find(state)).transpose()?;
         let in_directory =

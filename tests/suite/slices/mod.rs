@@ -3,6 +3,7 @@
 mod before;
 mod findings;
 mod killed;
+mod later;
 pub mod site;
 
 use std::fs;
