@@ -4,9 +4,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::batch::{Parents, Writer};
-use super::corrections::RowCorrections;
 use super::known::{Patient, Row, Rows, Series, Study};
 use super::names;
+use super::row_corrections::RowCorrections;
 use super::settlement::{Finding, OwnValues, PatientRow, State};
 use super::{Existing, Failure, Look, Show, Tables, Value, View};
 use crate::dicom::{Level, Table};

@@ -62,6 +62,7 @@ mod recording;
 mod repertoire;
 pub mod replay;
 pub mod replica;
+mod row_corrections;
 pub mod row_history;
 mod run_lock;
 pub mod server;

@@ -10,9 +10,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use super::batch::Writer;
-use super::corrections::RowCorrections;
 use super::known::{Patient, Rows};
 use super::names::{self, Name};
+use super::row_corrections::RowCorrections;
 use super::settlement::{ByPatient, Decided, PatientRow, Settlement, State};
 use super::{Existing, Failure, LinkedStudy, Look, Show, View};
 use crate::dicom::Table;
