@@ -2,6 +2,7 @@
 
 pub mod description;
 pub mod draft;
+pub mod failing_disk;
 pub mod file_set;
 pub mod headers;
 mod index;

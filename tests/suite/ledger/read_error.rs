@@ -1,13 +1,17 @@
 //! Files that one run cannot read or does not look for, and a later run reads: the rows do not depend on which run it was.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::store::{assert_equal, fill, finished, random, size};
+use super::store::{Reference, assert_equal, fill, finished, random, size};
 use crate::killed::{PER_SERIES, PER_STUDY, path_of};
-use crate::support::{Index, Said, Site};
+use crate::support::failing_disk::{FailingDisk, Failure};
+use crate::support::random::Random;
+use crate::support::{Index, Said, Site, walk};
 
 /// A site that any user can reach, and the numbers of the files of its archive that are the only ones of their
 /// instances: a copy that comes later leaves the indexed file where it is.
@@ -159,4 +163,83 @@ fn move_files(site: &Site, files: &[u32], directory: &Path) {
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         fs::rename(site.archive().join(path_of(*n)), target).unwrap();
     }
+}
+
+/// Moves the archive of a site to a disk of which parts can be made unreadable. `None` where this system has no FUSE, or
+/// does not allow it.
+fn mount_archive(site: &Site) -> Option<FailingDisk> {
+    let source = site.path("source");
+    fs::rename(site.archive(), &source).unwrap();
+    fs::create_dir(site.archive()).unwrap();
+    // Written past the test harness, which shows nothing of tests that pass.
+    let not_run = |error| writeln!(io::stderr(), "\n*** NOT RUN: a file system cannot be mounted: {error} ***\n");
+    FailingDisk::mount(&source, &site.archive()).map_err(not_run).ok()
+}
+
+/// Makes about one in `rarity` files unreadable, and one directory. Returns the failures by their paths below the archive.
+fn bad_blocks(random: &mut Random, files: &[(PathBuf, u64)], rarity: usize) -> HashMap<PathBuf, Failure> {
+    let mut failures = HashMap::new();
+    for (path, size) in files {
+        if random.below(rarity) == 0 {
+            let failure = match random.below(4) {
+                0 => Failure::Stat,
+                1 => Failure::Open,
+                2 => Failure::Read(0),
+                // These files contain nothing but their headers.
+                _ => Failure::Read(1 + random.below(*size as usize - 1) as u64),
+            };
+            failures.insert(path.clone(), failure);
+        }
+    }
+    let (path, _) = &files[random.below(files.len())];
+    failures.insert(path.parent().unwrap().to_owned(), Failure::Open);
+    failures
+}
+
+/// The way in which a call fails, without the offset.
+fn kind(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Stat => "stat",
+        Failure::Open => "open",
+        Failure::Read(0) => "first read",
+        Failure::Read(_) => "later read",
+    }
+}
+
+fn io_errors_of_one_run(make: fn(&Site) -> Index) {
+    let (files, rounds) = size(2, 10);
+    let mut reference = Reference::new(files, make);
+    let Some(disk) = mount_archive(&reference.site) else { return };
+    let source = reference.site.path("source");
+    let size_of = |file: &PathBuf| fs::metadata(file).unwrap().len();
+    let below = |file: PathBuf| (file.strip_prefix(&source).unwrap().to_owned(), size_of(&file));
+    let mut files: Vec<_> = walk(&source).into_iter().map(below).collect();
+    files.sort();
+    for round in 0..rounds {
+        let index = reference.fresh_index();
+        let rarity = [40, 2, 10][round as usize % 3];
+        disk.fail(bad_blocks(&mut reference.random, &files, rarity));
+        let said = reference.rerun(&index, &[]);
+        let errors = disk.errors();
+        let kinds: BTreeSet<_> = errors.values().map(kind).collect();
+        assert_eq!(kinds.len(), 4, "{kinds:?}");
+        let failed = errors.keys().filter(|path| source.join(path).is_file()).count() as u64;
+        assert_eq!((said.exit, said.figure("unreadable or vanished")), (1, failed), "{}", said.out);
+        println!("round {round}: {failed} files had errors; {} of {} images", index.count("image"), reference.images());
+        assert!((index.count("image") as usize) < reference.images());
+        disk.fail(HashMap::new());
+        let said = reference.rerun(&index, &[]);
+        assert_eq!(said.figure("unreadable or vanished"), 0, "{}", said.out);
+        reference.assert_reached(&index.dump(), &format!("round {round}"));
+    }
+}
+
+#[test]
+fn files_with_io_errors_in_one_run_into_sqlite_count_in_the_next_as_if_the_first_had_read_them() {
+    io_errors_of_one_run(Site::sqlite);
+}
+
+#[test]
+fn files_with_io_errors_in_one_run_into_mariadb_count_in_the_next_as_if_the_first_had_read_them() {
+    io_errors_of_one_run(Index::mariadb);
 }
