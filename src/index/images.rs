@@ -26,11 +26,12 @@ impl Writer {
     /// Settles the files of each instance whose row was there; those of one that was inserted lose to the inserted.
     pub(super) fn settle_images(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         for (key, members, row) in batch.with_row() {
-            let (is_inserted, is_corrected) = {
+            let (is_own_path, is_inserted, is_corrected) = {
                 let known = self.known.lock();
                 // A path that this program has not written was edited.
                 let is_own_path = known.has_named(key, &row.path);
-                (is_own_path && known.is_ours(Level::Instance, key), is_own_path && known.is_corrected(key))
+                let is_inserted = is_own_path && known.is_ours(Level::Instance, key);
+                (is_own_path, is_inserted, is_own_path && known.is_corrected(key))
             };
             // A row may spell the path of its file otherwise: `\` for `/`, or by a link.
             let names = |entry: &Entry| entry.path == row.path || self.policy.archive.are_one(&row.path, &entry.path);
@@ -40,7 +41,12 @@ impl Writer {
                 own => own,
             };
             let has_another = own != Some(members[0]) && !is_inserted && !is_corrected;
-            let of_earlier_run = has_another.then(|| self.recorded_instance(&row)).flatten();
+            let of_earlier_run = match has_another {
+                // This run has pointed the row of an earlier run to the file.
+                true if is_own_path && !self.completes_image(batch, members[0], &row) => self.indexed_instance(&row),
+                true => self.recorded_instance(&row),
+                false => None,
+            };
             if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
                 let outcome = self.update_image(batch, own, &row)?;
                 // A file that is read once more in a run that is continued was inserted by it.

@@ -13,3 +13,4 @@ mod snapshot;
 mod store;
 mod two_runs;
 mod unfinished;
+mod upgrade;

@@ -7,11 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::store::{Reference, assert_equal, fill, finished, random, size};
+use serde_json::json;
+
+use super::store::{Reference, STATE, assert_equal, fill, finished, random, size};
 use crate::killed::{PER_SERIES, PER_STUDY, path_of};
 use crate::support::failing_disk::{FailingDisk, Failure};
 use crate::support::random::Random;
-use crate::support::{Index, Said, Site, walk};
+use crate::support::{Index, ROOT_UID, Said, Site, walk};
 
 /// A site that any user can reach, and the numbers of the files of its archive that are the only ones of their
 /// instances: a copy that comes later leaves the indexed file where it is.
@@ -162,6 +164,32 @@ fn move_files(site: &Site, files: &[u32], directory: &Path) {
         let target = directory.join(path_of(*n));
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         fs::rename(site.archive().join(path_of(*n)), target).unwrap();
+    }
+}
+
+/// The first run indexes the oldest file of each instance. The second one finds two newer ones, mostly in different batches.
+#[test]
+fn the_best_of_several_files_that_the_next_run_reads_is_indexed_whichever_it_reads_first() {
+    const DIRECTORIES: [&str; 3] = ["2021-11-10-WED", "2021-11-11-THU", "2021-11-12-FRI"];
+    for (make, ages) in [(Site::sqlite as fn(&Site) -> Index, [3, 2, 1]), (Index::mariadb, [3, 1, 2])] {
+        let site = Site::in_memory();
+        for (directory, age) in DIRECTORIES.into_iter().zip(ages) {
+            for n in 0..700_u32 {
+                let change =
+                    json!({"SOPInstanceUID": format!("{ROOT_UID}.1.1.{n}"), "InstanceNumber": age.to_string()});
+                let path = format!("{directory}/{n}");
+                site.add(&path, change);
+                let file = fs::OpenOptions::new().write(true).open(site.archive().join(path)).unwrap();
+                file.set_modified(SystemTime::now() - Duration::from_secs(86_400 * age)).unwrap();
+            }
+        }
+        let reference = Reference::of(site, make);
+        let index = reference.fresh_index();
+        let first = reference.site.archive().join(DIRECTORIES[0]);
+        finished(reference.site.reindex_root(&first, &index, &STATE));
+        let said = reference.rerun(&index, &["--io-threads", "1", "--insert-order", "found"]);
+        assert_eq!(said.figure("inserted"), 0, "{}", said.out);
+        reference.assert_reached(&index.dump(), &format!("ages {ages:?}"));
     }
 }
 
