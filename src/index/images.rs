@@ -75,18 +75,26 @@ impl Writer {
     /// The instance in the file that a row names, if an earlier run inserted the row for this file.
     fn recorded_instance(&self, row: &Existing) -> Option<Instance> {
         let file = self.policy.archive.local_path(&row.path)?;
-        let mut instance = self.recorder.as_ref()?.indexed_instance(&file, &row.key)?;
-        self.index.tables().fit(&mut instance).ok()?;
-        Some(instance)
+        let recorded = self.recorder.as_ref()?.indexed_instance(&file, &row.key)?;
+        // This run may have filled columns that another version of this program did not know.
+        let read_again = if recorded.has_all_attributes { None } else { self.instance_in_file(row) };
+        read_again.or_else(|| self.fitted(recorded.instance))
     }
 
     /// The instance in the file that a row names: from the journal, else from the file.
     pub(super) fn indexed_instance(&self, row: &Existing) -> Option<Instance> {
-        self.recorded_instance(row).or_else(|| {
-            let mut instance = self.policy.archive.instance(&row.path)?;
-            self.index.tables().fit(&mut instance).ok()?;
-            (instance.sop_instance_uid() == row.key).then_some(instance)
-        })
+        self.recorded_instance(row).or_else(|| self.instance_in_file(row))
+    }
+
+    fn instance_in_file(&self, row: &Existing) -> Option<Instance> {
+        let instance = self.fitted(self.policy.archive.instance(&row.path)?)?;
+        (instance.sop_instance_uid() == row.key).then_some(instance)
+    }
+
+    /// The instance with the values that the columns can hold.
+    fn fitted(&self, mut instance: Instance) -> Option<Instance> {
+        self.index.tables().fit(&mut instance).ok()?;
+        Some(instance)
     }
 
     /// The row names this file.

@@ -19,6 +19,14 @@ pub struct FileRecord {
     pub bytes: Vec<u8>,
 }
 
+/// An instance as an earlier run read it.
+#[derive(Clone, Debug)]
+pub struct RecordedInstance {
+    pub instance: Instance,
+    /// Whether the version of the program that read the instance knew the attributes of this version, and no others.
+    pub has_all_attributes: bool,
+}
+
 pub trait Recorder: Send + Sync {
     /// The transaction of this writer is about to be committed. It takes the place of one that was not.
     fn intends(&self, writer: u32, entries: &[Entry], attempt: &Attempt);
@@ -38,7 +46,7 @@ pub trait Recorder: Send + Sync {
 
     /// The instance in a file for which an earlier run inserted the row of the instance, or to which that run pointed a row
     /// of its own.
-    fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<Instance>;
+    fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<RecordedInstance>;
 
     /// Whether an earlier run recorded that the row of an entry's instance names the file of the entry by this path.
     fn was_named(&self, entry: &Entry, stored: &str) -> bool;

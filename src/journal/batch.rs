@@ -11,7 +11,7 @@ use super::states::{self, Fate, SIZE, State};
 use super::{Cursors, Journal, Topic, rows};
 use crate::dicom::{Instance, Level, PackedForm, Table};
 use crate::index::outcome::{Attempt, Outcome};
-use crate::index::recorder::{FileRecord, Recorder};
+use crate::index::recorder::{FileRecord, RecordedInstance, Recorder};
 use crate::index::row_history::{IntendedRows, RowHistory};
 use crate::index::{Entry, Failure};
 
@@ -60,11 +60,13 @@ impl Recorder for Journal {
         self.histories_of(table, keys).map_err(|error| rows::unreadable(self, &error))
     }
 
-    fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<Instance> {
+    fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<RecordedInstance> {
         let mut cursors = Cursors::default();
-        let state = self.state(file, &mut cursors).filter(|state| state.is_own);
-        let record = state.and_then(|state| self.record(&state, file, &mut cursors));
-        record.and_then(Record::into_instance).filter(|instance| instance.sop_instance_uid() == sop_instance_uid)
+        let state = self.state(file, &mut cursors).filter(|state| state.is_own)?;
+        let instance = self.record(&state, file, &mut cursors)?.into_instance()?;
+        let has_all_attributes = self.log.form_at(state.at).is_ok_and(PackedForm::is_current);
+        let recorded = RecordedInstance { instance, has_all_attributes };
+        Some(recorded).filter(|recorded| recorded.instance.sop_instance_uid() == sop_instance_uid)
     }
 
     fn was_named(&self, entry: &Entry, stored: &str) -> bool {

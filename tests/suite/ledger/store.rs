@@ -167,17 +167,22 @@ impl Reference {
     /// Kills a run that has just started at a random moment.
     pub fn kill(&mut self, mut run: Running, index: &Index) -> bool {
         let part = self.random.below(1200) as f64 / 1000.0;
-        wait_for_images(&mut run, index, (self.images() as f64 * part.min(1.0)) as u64);
-        sleep(self.duration.mul_f64((part - 1.0).max(0.0)));
+        self.wait_for_part(&mut run, index, part);
         let was_running = !run.is_over();
         run.kill();
         was_running
     }
 
-    /// Starts a run and kills it once the index contains this part of the images.
+    /// Waits until the index contains this part of the images. More than 1 is a moment of the last step.
+    pub fn wait_for_part(&self, run: &mut Running, index: &Index, part: f64) {
+        wait_for_images(run, index, (self.images() as f64 * part.min(1.0)) as u64);
+        sleep(self.duration.mul_f64((part - 1.0).max(0.0)));
+    }
+
+    /// Starts a run and kills it once the index contains this part of the images. More than 1 is a moment of the last step.
     pub fn kill_a_run_at(&self, index: &Index, part: f64) {
         let mut run = self.site.start_reindex(index, &STATE);
-        wait_for_images(&mut run, index, (self.images() as f64 * part) as u64);
+        self.wait_for_part(&mut run, index, part);
         run.kill();
     }
 
