@@ -23,7 +23,8 @@ pub struct FileRecord {
 #[derive(Clone, Debug)]
 pub struct RecordedInstance {
     pub instance: Instance,
-    /// Whether the version of the program that read the instance knew the attributes of this version, and no others.
+    /// Whether the instance has all attributes that this version of the program knows. One that another version has read
+    /// may lack some.
     pub has_all_attributes: bool,
 }
 

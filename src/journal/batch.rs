@@ -64,7 +64,8 @@ impl Recorder for Journal {
         let mut cursors = Cursors::default();
         let state = self.state(file, &mut cursors).filter(|state| state.is_own)?;
         let instance = self.record(&state, file, &mut cursors)?.into_instance()?;
-        let has_all_attributes = self.log.form_at(state.at).is_ok_and(PackedForm::is_current);
+        // The state of a file that another version of this program has read is unknown.
+        let has_all_attributes = state.file.is_known();
         let recorded = RecordedInstance { instance, has_all_attributes };
         Some(recorded).filter(|recorded| recorded.instance.sop_instance_uid() == sop_instance_uid)
     }
@@ -83,7 +84,12 @@ impl Journal {
     /// Of a batch that nobody knew to be committed these files are.
     pub fn is_done(&self, batch: &Batch, kept: &[usize], attempt: &Attempt) {
         let records: Vec<Vec<u8>> = kept.iter().map(|n| batch.records[*n].encode()).collect();
-        let state = |(n, kept): (usize, &usize)| State { fate: fate(attempt, n), ..batch.states[*kept] };
+        // A record that another version of this program has written lacks attributes: the state of its file is unknown.
+        let state = |(n, kept): (usize, &usize)| State {
+            fate: fate(attempt, n),
+            file: batch.records[*kept].state,
+            ..batch.states[*kept]
+        };
         let states = kept.iter().enumerate().map(state).collect();
         self.append_rows_committed(batch.writer, batch.at);
         let blocks = self.append_batch(batch.writer, states, &records, attempt);

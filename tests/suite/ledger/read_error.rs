@@ -15,24 +15,21 @@ use crate::support::failing_disk::{FailingDisk, Failure};
 use crate::support::random::Random;
 use crate::support::{Index, ROOT_UID, Said, Site, walk};
 
-/// A site that any user can reach, and the numbers of the files of its archive that are the only ones of their
-/// instances: a copy that comes later leaves the indexed file where it is.
+/// A site that any user can reach, and the number of files in its archive.
 struct OpenSite {
     site: Site,
-    files: Vec<u32>,
+    files: u32,
 }
 
 impl OpenSite {
     fn new() -> Self {
-        let site = Site::new();
-        let instances = fill(&site, size(0, 0).0);
-        let mut files: Vec<u32> = instances.into_values().filter(|files| files.len() == 1).flatten().collect();
-        files.sort();
+        let (site, files) = (Site::new(), size(0, 0).0);
+        fill(&site, files);
         OpenSite { site, files }
     }
 
     fn numbers(&self, mut is_meant: impl FnMut(u32) -> bool) -> Vec<u32> {
-        self.files.iter().copied().filter(|n| is_meant(*n)).collect()
+        (0..self.files).filter(|n| is_meant(*n)).collect()
     }
 }
 

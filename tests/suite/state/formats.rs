@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
 use crate::ledger::store::Reference;
-use crate::support::{PASSWORD, walk};
+use crate::support::{PASSWORD, on_both_databases, walk};
 
 /// The length of the head of a log, behind which the frame with the names of the attributes begins.
 const HEAD: usize = 32;
@@ -43,17 +43,33 @@ fn to_format_4(log: &Path, version: &str) {
     });
 }
 
-/// Gives an attribute another name in the log, of the same length: the program that wrote the log did not have the attribute.
-fn rename_attribute(log: &Path, name: &str, other: &str) {
-    assert_eq!(name.len(), other.len());
+/// Changes the payload of the frame with the names of the attributes, and leaves its length unchanged.
+fn change_form(log: &Path, change_payload: impl FnOnce(&mut [u8])) {
     change(log, |bytes| {
         assert_eq!(bytes[HEAD], 15, "the log begins with its attributes");
         let length = u32::from_le_bytes(bytes[HEAD + 1..HEAD + 5].try_into().unwrap()) as usize;
         let payload = &mut bytes[HEAD + FRAME_HEAD..HEAD + FRAME_HEAD + length];
-        let at = payload.windows(name.len()).position(|part| part == name.as_bytes()).unwrap();
-        payload[at..at + name.len()].copy_from_slice(other.as_bytes());
+        change_payload(payload);
         let checksum = crc32fast::hash(payload);
         bytes[HEAD + 5..HEAD + FRAME_HEAD].copy_from_slice(&checksum.to_le_bytes());
+    });
+}
+
+/// Gives an attribute another name in the log, of the same length: the program that wrote the log did not have the attribute.
+fn rename_attribute(log: &Path, name: &str, other: &str) {
+    assert_eq!(name.len(), other.len());
+    change_form(log, |payload| {
+        let at = payload.windows(name.len()).position(|part| part == name.as_bytes()).unwrap();
+        payload[at..at + name.len()].copy_from_slice(other.as_bytes());
+    });
+}
+
+/// Gives the program that wrote the log a higher version number.
+fn raise_version(log: &Path) {
+    change_form(log, |payload| {
+        let major = payload.len() - 3;
+        assert_eq!(payload[major..], [0, 1, 0], "the version is at the end");
+        payload[major] = 9;
     });
 }
 
@@ -71,6 +87,22 @@ fn a_log_of_a_newer_format_is_refused_and_left_unchanged() {
     assert!(refused.err.contains("newer version") && refused.err.contains(&directory), "{}", refused.err);
     assert_eq!(fs::read(&log).unwrap(), before);
     assert!(!walk(&site.path("kept")).iter().any(|file| file.to_string_lossy().contains("damaged")));
+}
+
+#[test]
+fn a_log_of_a_newer_version_with_more_attributes_is_refused_and_left_unchanged() {
+    on_both_databases(|site, index| {
+        archive(site);
+        reindex(site, index, "kept").exits(0);
+        let log = site.kept("kept", "catalogue").join("log");
+        raise_version(&log);
+        assert_eq!(reindex(site, index, "kept").exits(0).figure("unchanged"), 10, "the attributes are the same");
+        rename_attribute(&log, "image.bitsstored", "image.bitsstoreX");
+        let before = (fs::read(&log).unwrap(), index.dump());
+        let refused = reindex(site, index, "kept").exits(2);
+        assert!(refused.err.contains("newer version"), "{}", refused.err);
+        assert!((fs::read(&log).unwrap(), index.dump()) == before);
+    });
 }
 
 #[test]
