@@ -6,17 +6,16 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::companion_rows::{Companions, Put};
+use super::companion_rows::Companions;
 use super::duplicates::{Archive, Choice};
 use super::existing::{Mode, Pending};
 use super::known::{Known, PARENTS};
 use super::lookup::{Batch, RowOf};
-use super::missing::{Missing, NewRow, Presence, Row as _};
+use super::missing::{Missing, NewRow, Presence};
 use super::names::{self, Conflicts};
 use super::outcome::{Attempt, Outcome, Written};
 use super::patience::{Patience, Tried};
 use super::recorder::Recorder;
-use super::row_history::IntendedRows;
 use super::settlement::Finding;
 use super::undo::Undo;
 use super::{Derive, Entry, Failure, Index, LEVELS};
@@ -143,15 +142,12 @@ impl Writer {
     /// Writes a batch; what became of the entries stands in their order.
     pub fn write(&mut self, entries: &[Entry]) -> Result<Vec<Written>, Failure> {
         let recorder = self.recorder.clone();
-        let done = self.in_transaction(|writer| {
-            let attempt = writer.attempt(entries)?;
-            writer.record(entries, &attempt, writer.attempts)?;
-            Ok(attempt)
-        })?;
+        let done = self.in_transaction(|writer| writer.attempt(entries))?;
         recorder.iter().for_each(|recorder| recorder.is_committed(self.number));
         Ok(self.remember(entries, done))
     }
 
+    /// Writes a batch and records it on disk, all but the commit.
     fn attempt(&mut self, entries: &[Entry]) -> Result<Attempt, Failure> {
         // Those of an attempt that failed.
         for (level, identity) in std::mem::take(&mut self.claims) {
@@ -162,67 +158,21 @@ impl Writer {
         }
         let mut batch = Batch::new(entries, self.policy.choice);
         self.look(&mut batch)?;
-        // Where nothing is taken back, rows are there before all is done.
         if !self.index.tables().is_transactional {
-            // Rows of a plan are in doubt: another program may insert one of them first.
-            self.record(entries, &self.plan(&batch), 0)?;
+            self.record_plan(&batch)?;
         }
         for level in PARENTS {
             self.insert_parents(level, &mut batch)?;
         }
+        let foreseen = self.record_ahead(&batch);
         self.insert_images(&mut batch)?;
         let titles = self.write_titles(&batch)?;
         self.known.lock().check_images()?;
-        let opened = self.opened(&batch);
+        let opened = batch.opened();
         self.recount(&opened)?;
-        Ok(self.attempt_of(batch, opened, titles))
-    }
-
-    /// Records a batch on disk before it is committed.
-    fn record(&self, entries: &[Entry], attempt: &Attempt, number: u32) -> Result<(), Failure> {
-        let Some(recorder) = &self.recorder else { return Ok(()) };
-        recorder.intend_rows(self.number, number, &self.rows_to_insert(entries, attempt));
-        recorder.intends(self.number, entries, attempt);
-        recorder.make_durable()
-    }
-
-    /// What will be done of a batch if nothing comes in between.
-    fn plan(&self, batch: &Batch<'_>) -> Attempt {
-        let mut planned = batch.clone();
-        for level in PARENTS {
-            for (identity, members) in planned.wanted(level, &self.known) {
-                let patient = self.patient_of(level, &planned, members[0]);
-                planned.put(level, identity, RowOf::Inserted { member: members[0], patient });
-            }
-        }
-        for member in planned.without_row().collect::<Vec<_>>() {
-            planned.inserted(member);
-        }
-        let opened = self.opened(&planned);
-        self.attempt_of(planned, opened, Put::default())
-    }
-
-    fn attempt_of(&self, batch: Batch<'_>, opened: [BTreeSet<Box<str>>; 2], titles: Put) -> Attempt {
-        let winners = batch.winners();
-        let Batch { rows, reach, outcomes, edited, .. } = batch;
-        Attempt { rows, reach, outcomes, winners, opened, edited, titles }
-    }
-
-    /// The rows above the images that a transaction inserts, for the ledger.
-    fn rows_to_insert(&self, entries: &[Entry], attempt: &Attempt) -> Vec<IntendedRows> {
-        let tables = self.index.tables();
-        let of_level = |level: Level| {
-            let columns = tables.of(level).recorded();
-            let mut rows = IntendedRows::new(level.table(), &columns);
-            for (identity, row) in &attempt.rows[level as usize] {
-                if let RowOf::Inserted { member, patient } = row {
-                    let row = NewRow { entry: &entries[*member], identity, patient };
-                    rows.push(row.key(level.table()), true, columns.iter().map(|column| row.value(column)));
-                }
-            }
-            rows
-        };
-        PARENTS.map(of_level).into()
+        let attempt = Attempt::of(batch, opened, titles);
+        self.record(entries, &attempt, foreseen.as_ref())?;
+        Ok(attempt)
     }
 
     fn insert_parents(&mut self, level: Level, batch: &mut Batch<'_>) -> Result<(), Failure> {
@@ -274,7 +224,7 @@ impl Writer {
 
     /// The Patient ID that a new row bears until the closing step. A study whose patient's name conflicts with that in
     /// the patient's row is never shown under the wrong name, not even for the time of a run.
-    fn patient_of(&self, level: Level, batch: &Batch<'_>, member: usize) -> Box<str> {
+    pub(super) fn patient_of(&self, level: Level, batch: &Batch<'_>, member: usize) -> Box<str> {
         let entry = &batch.entries[member];
         let id: &str = batch.patient_id(member);
         if level == Level::Study && self.policy.conflicts == Conflicts::Separate {
@@ -322,15 +272,6 @@ impl Writer {
     /// A table that was empty is inserted into without looking first, until a row is met there.
     pub(super) fn looks_first(&self, level: Level) -> bool {
         self.look_first[level as usize]
-    }
-
-    /// The studies and series below which something was inserted.
-    fn opened(&self, batch: &Batch<'_>) -> [BTreeSet<Box<str>>; 2] {
-        let new = batch.rows[Level::Series as usize].values().filter_map(|row| match row {
-            RowOf::Inserted { member, .. } => Some(batch.entries[*member].key(Level::Study).into()),
-            RowOf::There(_) => None,
-        });
-        [new.collect(), batch.opened_series.clone()]
     }
 
     /// Derives the columns of rows that were there before, below which something was inserted, in the same transaction: a

@@ -23,7 +23,7 @@ use super::{Change, Derived, Entry, Existing, Expected, Failure, Look, RowUpdate
 use crate::dicom::{Instance, Level, Table};
 
 /// What became of rows of a companion table.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Put {
     /// Their keys.
     pub inserted: Vec<Box<str>>,
@@ -161,6 +161,16 @@ impl Writer {
             rows.push(CompanionRow { replaceable, ..title(entry, columns, mode) });
         }
         self.put(TABLE, rows, look)
+    }
+
+    /// The titles that are inserted with the images of a batch, if no row is in the way.
+    pub(super) fn titles_of(&self, batch: &Batch<'_>) -> Put {
+        if self.index.tables().companions(Level::Instance).next().is_none() {
+            return Put::default();
+        }
+        let entries = batch.entries.iter().zip(&batch.outcomes).filter(|(_, outcome)| **outcome == Outcome::Inserted);
+        let titled = entries.map(|(entry, _)| entry).filter(|entry| entry.instance.fills(Table::ConceptName));
+        Put { inserted: titled.map(|entry| entry.key(Level::Instance).into()).collect(), updated: 0 }
     }
 
     /// The codes of patients whose rows are settled. `edited` are those whose rows may only be filled.

@@ -29,10 +29,18 @@ pub struct RowCorrections<'a> {
 enum ReplaceableValues<'a> {
     /// The values that this run inserted.
     Provisional,
-    /// Values that the ledger has as written by this program, and whether the row is unfinished.
-    OfLedger(Arc<RowHistory>, bool),
+    /// Values that the ledger has as written by this program.
+    OfLedger(LedgerRow),
     /// The different sets of values in the files of the row.
     OfFiles(Vec<Vec<Value<'a>>>),
+}
+
+/// A row that the ledger has.
+struct LedgerRow {
+    history: Arc<RowHistory>,
+    is_unfinished: bool,
+    /// This run, or the one that it continues, inserted the row. Then the values that it inserted may be replaced, too.
+    is_of_this_run: bool,
 }
 
 struct FinalValue<'a> {
@@ -65,7 +73,9 @@ impl<'a> RowCorrections<'a> {
         let (replaceable, written) = match values {
             OwnValues::ThisRun(written) => (ReplaceableValues::Provisional, packed::values(written).collect()),
             OwnValues::EarlierRun { history, is_unfinished } => {
-                (ReplaceableValues::OfLedger(history.clone(), *is_unfinished), Vec::new())
+                let (history, is_unfinished) = (history.clone(), *is_unfinished);
+                let row = LedgerRow { history, is_unfinished, is_of_this_run: false };
+                (ReplaceableValues::OfLedger(row), Vec::new())
             }
             OwnValues::OfFiles => (ReplaceableValues::OfFiles(fold.sets().collect()), Vec::new()),
         };
@@ -79,9 +89,13 @@ impl<'a> RowCorrections<'a> {
         row
     }
 
-    /// Whether only this run has written the row, as far as the ledger knows.
+    /// Whether this run, or the one that it continues, inserted the row.
     fn is_of_this_run(&self) -> bool {
-        matches!(self.replaceable, ReplaceableValues::Provisional)
+        match &self.replaceable {
+            ReplaceableValues::Provisional => true,
+            ReplaceableValues::OfLedger(row) => row.is_of_this_run,
+            ReplaceableValues::OfFiles(_) => false,
+        }
     }
 
     /// Lets the final values replace what these files contain, too.
@@ -130,12 +144,16 @@ impl<'a> RowCorrections<'a> {
         })
     }
 
-    /// Whether no version of the row in the ledger is known to have been committed.
-    fn is_in_doubt(&self) -> bool {
-        match &self.replaceable {
-            ReplaceableValues::OfLedger(history, _) => !history.versions.iter().any(|version| version.is_committed),
-            _ => false,
-        }
+    /// Whether the last version of the row in the ledger has not all values that are final and in the row, or no version is
+    /// known to have been committed.
+    fn is_unrecorded(&self, tables: &Tables, table: Table, row: &Existing) -> bool {
+        let ReplaceableValues::OfLedger(LedgerRow { history, .. }) = &self.replaceable else { return false };
+        let Some(last) = history.versions.last() else { return true };
+        let is_unrecorded = |value: &FinalValue<'a>| {
+            let is_in_row = value.column.shows(row.text_of(tables, table, value.column), value.right);
+            is_in_row && value.column.is_recorded() && last.value(value.column) != value.right
+        };
+        !history.versions.iter().any(|version| version.is_committed) || self.finals.iter().any(is_unrecorded)
     }
 
     /// Whether the row may need a change, judged before the row is looked up.
@@ -181,7 +199,11 @@ impl<'a> RowCorrections<'a> {
         let all = |owns: &dyn Fn(&FinalValue<'a>) -> bool| value.iter().all(|last| owns(last) || !differs(last));
         match &self.replaceable {
             ReplaceableValues::Provisional => all(&|last| last.column.shows(shown(last), last.provisional)),
-            ReplaceableValues::OfLedger(history, _) => all(&|last| history.owns(tables, table, last.column, row)),
+            ReplaceableValues::OfLedger(LedgerRow { history, is_of_this_run, .. }) => all(&|last| {
+                let is_provisional =
+                    || *is_of_this_run && row.is_unfinished && last.column.shows(shown(last), last.provisional);
+                history.owns(tables, table, last.column, row) || is_provisional()
+            }),
             ReplaceableValues::OfFiles(sets) => {
                 let parts = value.iter().map(|last| ShownColumn { of: last, text: shown(last) });
                 is_of_a_file(&Vec::from_iter(parts), sets)
@@ -272,16 +294,15 @@ impl Writer {
         derived: impl Fn(&str) -> Derived<'d>,
     ) -> Result<CorrectedRows, Failure> {
         let (table, tables) = (level.table(), self.index.tables());
-        if self.is_interleaved {
-            self.learn_versions(table, &mut corrections)?;
+        if !self.continues {
+            corrections.retain(RowCorrections::may_change);
         }
-        corrections.retain(RowCorrections::may_change);
-        let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
-        let look = Look { view: View::Now, show: Show::Values };
-        let rows = self.index.find(table, &keys, look)?;
-        let mut rows: HashMap<String, Existing> = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
+        let mut rows = self.rows_of(table, &corrections)?;
+        if self.continues {
+            self.learn_versions(table, &mut corrections, &rows)?;
+        }
         for correction in &corrections {
-            if let (ReplaceableValues::OfLedger(_, true), Some(row)) =
+            if let (ReplaceableValues::OfLedger(LedgerRow { is_unfinished: true, .. }), Some(row)) =
                 (&correction.replaceable, rows.get_mut(correction.key))
             {
                 row.is_unfinished = true;
@@ -295,9 +316,9 @@ impl Writer {
             derived: derived(correction.key),
         });
         let (changed, unchanged): (Vec<_>, Vec<_>) = changed.partition(ChangedRow::is_updated);
-        // A row that is finished is recognized by a version that was committed.
-        let in_doubt = unchanged.iter().filter(|row| row.correction.is_in_doubt());
-        self.intend_final_values(table, &changed.iter().chain(in_doubt).collect::<Vec<_>>())?;
+        // A row that is finished is recognized by its last version, which was committed.
+        let unrecorded = unchanged.iter().filter(|row| row.correction.is_unrecorded(&tables, table, row.row));
+        self.intend_final_values(table, &changed.iter().chain(unrecorded).collect::<Vec<_>>())?;
         let mut corrected = CorrectedRows::default();
         for ChangedRow { correction, row, changes, derived } in &changed {
             let derived = *derived;
@@ -314,6 +335,28 @@ impl Writer {
             corrected.finished.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));
         }
         Ok(corrected)
+    }
+
+    /// The rows that are to be corrected, by the keys of their corrections. Another run may have given the key of a patient
+    /// another spelling since a run that is continued inserted the row.
+    fn rows_of(
+        &mut self,
+        table: Table,
+        corrections: &[RowCorrections<'_>],
+    ) -> Result<HashMap<String, Existing>, Failure> {
+        let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
+        let found = self.index.find(table, &keys, Look { view: View::Now, show: Show::Values })?;
+        let mut rows: HashMap<String, Existing> = found.into_iter().map(|row| (row.key.clone(), row)).collect();
+        if table == Table::Patient && self.continues {
+            let spelled_otherwise: Vec<&str> = keys.into_iter().filter(|key| !rows.contains_key(*key)).collect();
+            let identities = self.index.identities(&spelled_otherwise)?;
+            let by_identity: HashMap<String, Existing> =
+                rows.values().map(|row| (row.identity.clone(), row.clone())).collect();
+            for (key, identity) in spelled_otherwise.into_iter().zip(identities) {
+                rows.extend(by_identity.get(&identity).map(|row| (key.to_owned(), row.clone())));
+            }
+        }
+        Ok(rows)
     }
 
     /// Records the final values of rows of this program that are about to be changed.
@@ -353,14 +396,24 @@ impl Writer {
         }
     }
 
-    /// Rows of a run that is continued, which other runs may have finished since.
-    fn learn_versions(&self, table: Table, corrections: &mut [RowCorrections<'_>]) -> Result<(), Failure> {
-        let Some(recorder) = &self.recorder else { return Ok(()) };
-        let keys: Vec<&str> = corrections.iter().map(|row| row.key).collect();
+    /// Learns what the ledger has of the rows of a run that is continued. The values that a batch of the run inserted are not
+    /// always those in the row: a server that failed over may have lost the batch, and a later one inserted the row. Other
+    /// runs may have finished rows since.
+    fn learn_versions(
+        &mut self,
+        table: Table,
+        corrections: &mut [RowCorrections<'_>],
+        rows: &HashMap<String, Existing>,
+    ) -> Result<(), Failure> {
+        let Some(recorder) = self.recorder.clone() else { return Ok(()) };
+        let keys: Vec<&str> = corrections.iter().map(|row| rows.get(row.key).map_or(row.key, |row| &row.key)).collect();
         let histories = recorder.histories(table, &keys)?;
-        for (row, history) in corrections.iter_mut().zip(histories) {
+        let unfinished = if table == Table::Patient { self.unfinished_patients(&keys)? } else { HashSet::new() };
+        for ((row, key), history) in corrections.iter_mut().zip(keys).zip(histories) {
             if let (ReplaceableValues::Provisional, Some(history)) = (&row.replaceable, history) {
-                row.replaceable = ReplaceableValues::OfLedger(history, false);
+                let is_unfinished = unfinished.contains(key);
+                row.replaceable =
+                    ReplaceableValues::OfLedger(LedgerRow { history, is_unfinished, is_of_this_run: true });
             }
         }
         Ok(())

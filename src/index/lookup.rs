@@ -43,7 +43,7 @@ pub struct Batch<'a> {
 }
 
 /// A row above the images.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RowOf {
     There(Existing),
     Inserted {
@@ -138,6 +138,15 @@ impl<'a> Batch<'a> {
         if !self.opened_series.contains(series) {
             self.opened_series.insert(series.into());
         }
+    }
+
+    /// The studies and series below which something was inserted.
+    pub fn opened(&self) -> [BTreeSet<Box<str>>; 2] {
+        let new = self.rows[Level::Series as usize].values().filter_map(|row| match row {
+            RowOf::Inserted { member, .. } => Some(self.entries[*member].key(Level::Study).into()),
+            RowOf::There(_) => None,
+        });
+        [new.collect(), self.opened_series.clone()]
     }
 
     /// Of files that are not indexed, the path of the one that is.

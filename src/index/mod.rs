@@ -58,6 +58,7 @@ mod people;
 pub mod purge;
 mod real_type;
 pub mod recorder;
+mod recording;
 mod repertoire;
 pub mod replay;
 pub mod replica;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::companion_rows::Put;
 use super::known::Reach;
-use super::lookup::RowOf;
+use super::lookup::{Batch, RowOf};
 use super::patience::Redone;
 use super::{Entry, Refusal};
 
@@ -79,7 +79,7 @@ impl Written {
 }
 
 /// What a transaction did, or is about to have done.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Rows above the images that it found or inserted, by identity.
     pub(super) rows: [HashMap<Box<str>, RowOf>; 3],
@@ -94,6 +94,12 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    pub(super) fn of(batch: Batch<'_>, opened: [BTreeSet<Box<str>>; 2], titles: Put) -> Self {
+        let winners = batch.winners();
+        let Batch { rows, reach, outcomes, edited, .. } = batch;
+        Attempt { rows, reach, outcomes, winners, opened, edited, titles }
+    }
+
     /// Whether it can be of so many entries: one that was read back may be anything.
     pub fn is_of(&self, entries: usize) -> bool {
         let is_within = |row: &RowOf| match row {

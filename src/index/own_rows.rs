@@ -101,6 +101,17 @@ impl Writer {
         Ok(uses)
     }
 
+    /// The patients among these that have an unfinished study.
+    pub(super) fn unfinished_patients<'p>(&mut self, patients: &[&'p str]) -> Result<HashSet<&'p str>, Failure> {
+        let studies = self.index.studies_of(patients)?;
+        let links: Vec<&str> =
+            studies.iter().filter(|study| study.is_unfinished).map(|study| study.patient.as_str()).collect();
+        let unfinished: HashSet<String> = self.index.identities(&links)?.into_iter().collect();
+        let identities = self.index.identities(patients)?;
+        let with_identity = patients.iter().zip(identities);
+        Ok(with_identity.filter(|(_, identity)| unfinished.contains(identity)).map(|(patient, _)| *patient).collect())
+    }
+
     /// The studies among these that this program has not inserted.
     pub(super) fn foreign_studies(
         &mut self,

@@ -77,7 +77,7 @@ pub struct RowVersion {
 
 impl RowVersion {
     /// The value of a column. A column that an earlier version of this program did not know was NULL.
-    fn value(&self, column: &Column) -> Value<'_> {
+    pub fn value(&self, column: &Column) -> Value<'_> {
         let at = self.columns.iter().position(|name| name == column.known);
         let value = at.and_then(|at| packed::values(&self.values).nth(at));
         column.blank(value.unwrap_or(Value::Null))

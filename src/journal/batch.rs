@@ -48,6 +48,10 @@ impl Recorder for Journal {
         self.append_rows(writer, attempt, rows);
     }
 
+    fn begin_to_make_durable(&self) {
+        self.log.sync_ahead();
+    }
+
     fn make_durable(&self) -> Result<(), Failure> {
         self.sync().map_err(Failure::Unrecorded)
     }
@@ -81,14 +85,14 @@ impl Recorder for Journal {
 }
 
 impl Journal {
-    /// Of a batch that nobody knew to be committed these files are.
+    /// Records that a batch whose commit was in doubt is committed, as far as these of its files go.
     pub fn is_done(&self, batch: &Batch, kept: &[usize], attempt: &Attempt) {
         let records: Vec<Vec<u8>> = kept.iter().map(|n| batch.records[*n].encode()).collect();
-        // A record that another version of this program has written lacks attributes: the state of its file is unknown.
-        let state = |(n, kept): (usize, &usize)| State {
-            fate: fate(attempt, n),
-            file: batch.records[*kept].state,
-            ..batch.states[*kept]
+        let state = |(n, kept): (usize, &usize)| {
+            let (before, fate) = (batch.states[*kept], fate(attempt, n));
+            // A record that another version of this program has written lacks attributes: the state of its file is unknown.
+            let file = batch.records[*kept].state;
+            State { fate, file, is_own: before.is_own && fate != Fate::NoRow, ..before }
         };
         let states = kept.iter().enumerate().map(state).collect();
         self.append_rows_committed(batch.writer, batch.at);

@@ -4,13 +4,12 @@
 //! Of a batch the frame comes before the database's commit and a mark behind it. So whatever kills a run, what it has
 //! committed stands in the log; of what has no mark the database tells whether it was committed.
 
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::claim::sync_directory;
 use super::form::{self, LoggedForm};
+use super::synced_file::SyncedFile;
 use crate::dicom::PackedForm;
 use crate::positioned::{read_at, write_at};
 
@@ -138,7 +137,7 @@ impl Frame {
 }
 
 pub struct Log {
-    file: File,
+    file: SyncedFile,
     /// No other log has it.
     pub id: u64,
     /// The forms of the records, the latest first.
@@ -147,15 +146,6 @@ pub struct Log {
     last_form: u64,
     /// Whether the log has format 4, whose records have the form of this program.
     is_former: bool,
-    state: Mutex<State>,
-    /// The place up to which the log is on disk.
-    synced: Mutex<u64>,
-}
-
-struct State {
-    end: u64,
-    /// The first error: nothing is appended behind it.
-    failed: Option<io::Error>,
 }
 
 impl Log {
@@ -174,13 +164,11 @@ impl Log {
         let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
         let is_former = head[MAGIC.len()] == FORMER;
         let mut log = Log {
-            file,
+            file: SyncedFile::new(file, HEAD),
             id: number(24),
             forms: Vec::new(),
             last_form: if is_former { 0 } else { number(16) },
             is_former,
-            state: Mutex::new(State { end: HEAD, failed: None }),
-            synced: Mutex::new(0),
         };
         log.forms = form::forms(&log, log.last_form);
         Ok(log)
@@ -196,8 +184,8 @@ impl Log {
         self.append(Kind::Form, &form::payload(from, self.last_form));
         self.sync();
         self.failure().map_or(Ok(()), Err)?;
-        write_at(&self.file, &head_of(start, self.id), 0)?;
-        self.file.sync_data()?;
+        write_at(self.file.file(), &head_of(start, self.id), 0)?;
+        self.file.file().sync_data()?;
         (self.is_former, self.last_form) = (false, start);
         self.forms.insert(0, LoggedForm { from, form: PackedForm::current(), is_newer: false });
         Ok(())
@@ -216,20 +204,20 @@ impl Log {
 
     /// The frame that begins at a place.
     pub fn frame_at(&self, start: u64) -> io::Result<Option<Frame>> {
-        self.frame(start, self.file.metadata()?.len())
+        self.frame(start, self.file.file().metadata()?.len())
     }
 
     /// The frames from a place on, which must be the end of a frame. What is torn behind the last of them is cut off
     /// when something is appended.
     pub fn frames(&self, from: u64) -> io::Result<Vec<Frame>> {
-        let length = self.file.metadata()?.len();
+        let length = self.file.file().metadata()?.len();
         let mut frames = Vec::new();
         let mut at = from.max(HEAD);
         while let Some(frame) = self.frame(at, length)? {
             at = frame.end();
             frames.push(frame);
         }
-        self.lock().end = at;
+        self.file.set_end(at);
         Ok(frames)
     }
 
@@ -238,7 +226,7 @@ impl Log {
         if at + FRAME_HEAD as u64 > length {
             return Ok(None);
         }
-        read_at(&self.file, &mut head, at)?;
+        read_at(self.file.file(), &mut head, at)?;
         let number = |n: usize| u32::from_le_bytes([head[n], head[n + 1], head[n + 2], head[n + 3]]);
         let kind = KINDS.into_iter().find(|kind| *kind as u8 + 1 == head[0]);
         let frame = kind.map(|kind| Frame { kind, at: at + FRAME_HEAD as u64, length: number(1), checksum: number(5) });
@@ -253,7 +241,7 @@ impl Log {
     /// What a frame holds. One that is damaged is an error.
     pub fn payload(&self, frame: &Frame) -> io::Result<Vec<u8>> {
         let mut payload = vec![0; frame.length as usize];
-        read_at(&self.file, &mut payload, frame.at)?;
+        read_at(self.file.file(), &mut payload, frame.at)?;
         match crc32fast::hash(&payload) == frame.checksum {
             true => Ok(payload),
             false => Err(ErrorKind::InvalidData.into()),
@@ -266,65 +254,44 @@ impl Log {
             return Err(ErrorKind::InvalidData.into());
         }
         let mut bytes = vec![0; length];
-        read_at(&self.file, &mut bytes, at)?;
+        read_at(self.file.file(), &mut bytes, at)?;
         Ok(bytes)
     }
 
     /// Appends a frame. After the first failure nothing is: a log with a gap would lead a later run astray.
     /// Returns the place of the payload.
     pub fn append(&self, kind: Kind, payload: &[u8]) -> u64 {
-        let mut state = self.lock();
-        let at = state.end + FRAME_HEAD as u64;
-        if state.failed.is_some() {
-            return at;
-        }
         let mut frame = Vec::with_capacity(FRAME_HEAD + payload.len());
         frame.push(kind as u8 + 1);
         frame.extend((payload.len() as u32).to_le_bytes());
         frame.extend(crc32fast::hash(payload).to_le_bytes());
         frame.extend(payload);
-        match write_at(&self.file, &frame, state.end) {
-            Ok(()) => state.end += frame.len() as u64,
-            Err(error) => {
-                // What was written in part is cut off, so that the frames before it are read again.
-                let _ = self.file.set_len(state.end);
-                state.failed = Some(error);
-            }
-        }
-        at
+        self.file.append(&frame) + FRAME_HEAD as u64
     }
 
-    /// How far it goes.
+    /// The place where the log ends.
     pub fn end(&self) -> u64 {
-        self.lock().end
+        self.file.end()
     }
 
     /// The error that kept the log from being written, if there was one.
     pub fn failure(&self) -> Option<io::Error> {
-        self.lock().failed.as_ref().map(copy)
+        self.file.failure()
     }
 
-    /// Writes to disk what was appended before this call. Calls at the same time share the work.
+    /// Writes to disk what was appended before this call.
     pub fn sync(&self) {
-        let appended = self.end();
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        if *synced >= appended {
-            return;
-        }
-        let end = self.end();
-        match self.file.sync_data() {
-            Ok(()) => *synced = end,
-            Err(error) => drop(self.lock().failed.get_or_insert(error)),
-        }
+        self.file.sync();
+    }
+
+    /// Begins to write to disk what was appended before this call, and does not wait for it.
+    pub fn sync_ahead(&self) {
+        self.file.sync_ahead();
     }
 
     /// What lies behind the last frame is of a run that was killed while it wrote.
     pub fn cut(&self) -> io::Result<()> {
-        self.file.set_len(self.end())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.file.file().set_len(self.end())
     }
 }
 
@@ -335,11 +302,6 @@ fn head_of(last_form: u64, id: u64) -> [u8; HEAD as usize] {
     head[16..24].copy_from_slice(&last_form.to_le_bytes());
     head[24..].copy_from_slice(&id.to_le_bytes());
     head
-}
-
-/// The same error once more.
-fn copy(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod record;
 mod rows;
 mod run;
 mod states;
+mod synced_file;
 
 use std::collections::HashSet;
 use std::fs::File;

@@ -148,19 +148,21 @@ impl Journal {
         Some(open.map_or(ended, |run| run.span.start.min(ended)))
     }
 
-    /// The last batch of each writer, if nobody knows whether it is committed.
+    /// The last batch of each writer of the last run, whichever command started the run, if its commit is in doubt. To be
+    /// called before the next run begins.
     pub fn in_doubt(&self) -> Vec<Batch> {
-        self.last_batches(false)
+        let begun = self.frames.iter().rfind(|frame| frame.kind == Kind::Begun).map_or(0, Frame::start);
+        self.last_batches(false, self.with_commits().into_iter().filter(|(frame, _)| frame.start() >= begun))
     }
 
     /// The last batch of each writer that is known to be committed.
     pub fn last_committed(&self) -> Vec<Batch> {
-        self.last_batches(true)
+        self.last_batches(true, self.of_this_run())
     }
 
-    fn last_batches(&self, committed: bool) -> Vec<Batch> {
+    fn last_batches(&self, committed: bool, frames: impl Iterator<Item = (Frame, bool)>) -> Vec<Batch> {
         let mut last = HashMap::new();
-        for (frame, is_committed) in self.of_this_run().filter(|(frame, _)| frame.kind == Kind::Batch) {
+        for (frame, is_committed) in frames.filter(|(frame, _)| frame.kind == Kind::Batch) {
             let Ok(writer) = self.writer_of(&frame) else { continue };
             if is_committed == committed {
                 last.insert(writer, frame);

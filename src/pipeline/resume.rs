@@ -22,10 +22,8 @@ use crate::journal::{Batch, Begun, Journal};
 
 impl Run<'_> {
     pub(super) fn take_up_journal(&self, journal: &mut Journal, writer: &mut Writer) -> Result<()> {
+        self.resolve_doubts(journal, writer)?;
         let is_continued = journal.begin(Begun { with_empty_index: writer.began_empty(), ..self.plan.begun() });
-        if is_continued {
-            self.resolve_doubts(journal, writer)?;
-        }
         journal.update().map_err(journal_failed)?;
         if is_continued {
             self.keep_what_is_left(journal, writer)?;
@@ -44,7 +42,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Batches that the killed run was committing.
+    /// Finds out whether the batches are committed that the last run was committing when it was killed.
     fn resolve_doubts(&self, journal: &Journal, writer: &mut Writer) -> Result<()> {
         for batch in journal.in_doubt() {
             let Some(files) = self.files_of(&batch) else { continue };

@@ -48,7 +48,6 @@ fn reference_and_half(make: fn(&Site) -> Index) -> (Reference, Vec<PathBuf>, Vec
 }
 
 #[test]
-#[ignore = "a few rows still differ if several commands are killed one after the other"]
 fn runs_over_a_list_of_files_that_are_killed_between_runs_over_all_leave_the_same_rows() {
     for make in MAKE {
         let (mut reference, files, _) = reference_and_half(make);
@@ -80,7 +79,6 @@ fn runs_over_a_list_of_files_that_are_killed_between_runs_over_all_leave_the_sam
 }
 
 #[test]
-#[ignore = "a few rows still differ if several commands are killed one after the other"]
 fn imports_that_are_killed_between_runs_leave_the_same_rows() {
     for make in MAKE {
         let (mut reference, _, singles) = reference_and_half(make);
@@ -126,7 +124,6 @@ fn imports_that_are_killed_between_runs_leave_the_same_rows() {
 }
 
 #[test]
-#[ignore = "a few rows still differ if several commands are killed one after the other"]
 fn repairs_that_insert_rows_and_are_killed_between_runs_leave_the_same_rows() {
     for make in MAKE {
         let (mut reference, _, _) = reference_and_half(make);

@@ -1,0 +1,88 @@
+//! What a writer records of a batch on disk before it commits the batch.
+//!
+//! The record of a batch whose images are all new is foreseeable once the rows above the images are inserted. It is written
+//! to disk while the database inserts the images.
+
+use super::Entry;
+use super::Failure;
+use super::batch::Writer;
+use super::companion_rows::Put;
+use super::known::PARENTS;
+use super::lookup::{Batch, RowOf};
+use super::missing::{NewRow, Row as _};
+use super::outcome::Attempt;
+use super::row_history::IntendedRows;
+use crate::dicom::Level;
+
+impl Writer {
+    /// Records a batch, and waits until it is on disk. `foreseen` is what was recorded ahead.
+    pub(super) fn record(
+        &self,
+        entries: &[Entry],
+        attempt: &Attempt,
+        foreseen: Option<&Attempt>,
+    ) -> Result<(), Failure> {
+        let Some(recorder) = &self.recorder else { return Ok(()) };
+        if foreseen.is_none() {
+            recorder.intend_rows(self.number, self.attempts, &self.rows_to_insert(entries, attempt));
+        }
+        if foreseen != Some(attempt) {
+            recorder.intends(self.number, entries, attempt);
+        }
+        recorder.make_durable()
+    }
+
+    /// Records what will be done of a batch whose rows above the images are inserted, if all images are new. Returns what was
+    /// recorded.
+    pub(super) fn record_ahead(&self, batch: &Batch<'_>) -> Option<Attempt> {
+        let recorder = self.recorder.as_ref()?;
+        if !self.index.tables().is_transactional || !batch.there.is_empty() {
+            return None;
+        }
+        let mut foreseen = batch.clone();
+        foreseen.without_row().collect::<Vec<_>>().into_iter().for_each(|member| foreseen.inserted(member));
+        let (opened, titles) = (foreseen.opened(), self.titles_of(&foreseen));
+        let attempt = Attempt::of(foreseen, opened, titles);
+        recorder.intend_rows(self.number, self.attempts, &self.rows_to_insert(batch.entries, &attempt));
+        recorder.intends(self.number, batch.entries, &attempt);
+        recorder.begin_to_make_durable();
+        Some(attempt)
+    }
+
+    /// Records what will be done of a batch if no other program interferes. Where nothing is rolled back, rows are there
+    /// before the whole batch is written.
+    pub(super) fn record_plan(&self, batch: &Batch<'_>) -> Result<(), Failure> {
+        let Some(recorder) = &self.recorder else { return Ok(()) };
+        let mut planned = batch.clone();
+        for level in PARENTS {
+            for (identity, members) in planned.wanted(level, &self.known) {
+                let patient = self.patient_of(level, &planned, members[0]);
+                planned.put(level, identity, RowOf::Inserted { member: members[0], patient });
+            }
+        }
+        planned.without_row().collect::<Vec<_>>().into_iter().for_each(|member| planned.inserted(member));
+        let opened = planned.opened();
+        let attempt = Attempt::of(planned, opened, Put::default());
+        // Rows of a plan are in doubt: another program may insert one of them first.
+        recorder.intend_rows(self.number, 0, &self.rows_to_insert(batch.entries, &attempt));
+        recorder.intends(self.number, batch.entries, &attempt);
+        recorder.make_durable()
+    }
+
+    /// The rows above the images that a transaction inserts, for the ledger.
+    fn rows_to_insert(&self, entries: &[Entry], attempt: &Attempt) -> Vec<IntendedRows> {
+        let tables = self.index.tables();
+        let of_level = |level: Level| {
+            let columns = tables.of(level).recorded();
+            let mut rows = IntendedRows::new(level.table(), &columns);
+            for (identity, row) in &attempt.rows[level as usize] {
+                if let RowOf::Inserted { member, patient } = row {
+                    let row = NewRow { entry: &entries[*member], identity, patient };
+                    rows.push(row.key(level.table()), true, columns.iter().map(|column| row.value(column)));
+                }
+            }
+            rows
+        };
+        PARENTS.map(of_level).into()
+    }
+}
