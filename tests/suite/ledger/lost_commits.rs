@@ -22,7 +22,8 @@ impl Dump {
             connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ");
             connection.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT");
             for (table, file) in &files {
-                connection.execute(&format!("SELECT * FROM {table} INTO OUTFILE '{}'", file.display()));
+                connection
+                    .execute(&format!("SELECT * FROM {table} INTO OUTFILE '{}' CHARACTER SET utf8mb4", file.display()));
             }
         }
         connection.close();
@@ -40,7 +41,8 @@ impl Dump {
         let mut connection = index.connect();
         for (table, file) in &self.0 {
             connection.execute(&format!("DELETE FROM {table}"));
-            connection.execute(&format!("LOAD DATA INFILE '{}' INTO TABLE {table}", file.display()));
+            let file = file.display();
+            connection.execute(&format!("LOAD DATA INFILE '{file}' INTO TABLE {table} CHARACTER SET utf8mb4"));
         }
         connection.close();
     }
