@@ -12,7 +12,7 @@ use super::column::Column;
 use super::columns::{Source, Tables};
 use super::existing;
 use super::fold::{Fold, is_empty};
-use super::row_history::{IntendedRows, RowHistory};
+use super::row_history::{IntendedRows, RowHistory, RowVersion};
 use super::settlement::{Finding, OwnValues};
 use super::{Change, Derived, Existing, Expected, Failure, Look, RowUpdate, Show, Value, View};
 use crate::dicom::attributes::is_of_the_name;
@@ -160,6 +160,15 @@ impl<'a> RowCorrections<'a> {
     fn may_change(&self) -> bool {
         !matches!(self.replaceable, ReplaceableValues::Provisional)
             || self.finals.iter().any(|last| last.provisional != last.right)
+    }
+
+    /// The values of a row that is finished with the values of its insert. They are recorded as final before others are: if the
+    /// commit is in doubt, the row is recognized by them.
+    fn finished_as_inserted(&self, row: &Existing) -> Option<&RowVersion> {
+        match &self.replaceable {
+            ReplaceableValues::OfLedger(LedgerRow { history, .. }) if !row.is_unfinished => history.only_inserted(),
+            _ => None,
+        }
     }
 
     /// The changes of a row. A value changes as a whole, or stays.
@@ -368,6 +377,9 @@ impl Writer {
             let mut intended = IntendedRows::new(table, &columns);
             for ChangedRow { correction, row, .. } in rows {
                 let values = || correction.finals.iter().map(|last| last.right);
+                if let Some(inserted) = correction.finished_as_inserted(row) {
+                    intended.push(&row.key, false, columns.iter().map(|column| inserted.value(column)));
+                }
                 intended.push(&row.key, false, values());
                 // A key that is spelled otherwise from now on is that of the same row.
                 if let Some(key) = correction.new_key(table).filter(|key| *key != row.key) {

@@ -108,14 +108,17 @@ impl RowHistory {
         if row.is_unfinished {
             return self.versions.iter().any(is_version);
         }
-        // Versions behind the last one that was committed are in doubt. If the last commit failed, the row as a whole shows an
-        // earlier version.
+        // Versions after the last one that was committed are in doubt. If the last commit failed, the row as a whole shows an
+        // earlier final version: with the values of its insert the row would be unfinished.
         let Some((last, earlier)) = self.versions.split_last() else { return false };
         let committed = earlier.iter().rposition(|version| version.is_committed).unwrap_or(0);
+        let is_final = |version: &RowVersion| !version.is_inserted && version.is_shown(tables, table, row);
         is_version(last)
-            || !last.is_committed
-                && earlier[committed..]
-                    .iter()
-                    .any(|version| is_version(version) && version.is_shown(tables, table, row))
+            || !last.is_committed && earlier[committed..].iter().any(|version| is_version(version) && is_final(version))
+    }
+
+    /// The version with which the row was inserted, if there is no later one.
+    pub fn only_inserted(&self) -> Option<&RowVersion> {
+        self.versions.last().filter(|version| version.is_inserted)
     }
 }

@@ -19,7 +19,7 @@ pub fn is_long() -> bool {
 
 /// The number of files, and of rounds in the short and in the long form.
 pub fn size(short: u32, long: u32) -> (u32, u32) {
-    if is_long() { (12_000, long) } else { (4000, short) }
+    if is_long() { (12_000, long) } else { (3000, short) }
 }
 
 /// A generator of random numbers. `PACS_INDEX_TEST_SEED` selects another sequence.
