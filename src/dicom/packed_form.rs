@@ -35,6 +35,11 @@ impl PackedForm {
         self.is_current
     }
 
+    /// Whether packed instances have values of attributes that this program does not have.
+    pub fn has_unknown_attributes(&self) -> bool {
+        self.positions.contains(&None)
+    }
+
     pub(super) fn positions(&self) -> &[Option<usize>] {
         &self.positions
     }

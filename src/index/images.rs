@@ -26,11 +26,12 @@ impl Writer {
     /// Settles the files of each instance whose row was there; those of one that was inserted lose to the inserted.
     pub(super) fn settle_images(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         for (key, members, row) in batch.with_row() {
-            let (is_inserted, is_corrected) = {
+            let (is_own_path, is_inserted, is_corrected) = {
                 let known = self.known.lock();
                 // A path that this program has not written was edited.
                 let is_own_path = known.has_named(key, &row.path);
-                (is_own_path && known.is_ours(Level::Instance, key), is_own_path && known.is_corrected(key))
+                let is_inserted = is_own_path && known.is_ours(Level::Instance, key);
+                (is_own_path, is_inserted, is_own_path && known.is_corrected(key))
             };
             // A row may spell the path of its file otherwise: `\` for `/`, or by a link.
             let names = |entry: &Entry| entry.path == row.path || self.policy.archive.are_one(&row.path, &entry.path);
@@ -40,7 +41,12 @@ impl Writer {
                 own => own,
             };
             let has_another = own != Some(members[0]) && !is_inserted && !is_corrected;
-            let of_earlier_run = has_another.then(|| self.recorded_instance(&row)).flatten();
+            let of_earlier_run = match has_another {
+                // This run has pointed the row of an earlier run to the file.
+                true if is_own_path && !self.completes_image(batch, members[0], &row) => self.indexed_instance(&row),
+                true => self.recorded_instance(&row),
+                false => None,
+            };
             if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
                 let outcome = self.update_image(batch, own, &row)?;
                 // A file that is read once more in a run that is continued was inserted by it.
@@ -69,18 +75,26 @@ impl Writer {
     /// The instance in the file that a row names, if an earlier run inserted the row for this file.
     fn recorded_instance(&self, row: &Existing) -> Option<Instance> {
         let file = self.policy.archive.local_path(&row.path)?;
-        let mut instance = self.recorder.as_ref()?.indexed_instance(&file, &row.key)?;
-        self.index.tables().fit(&mut instance).ok()?;
-        Some(instance)
+        let recorded = self.recorder.as_ref()?.indexed_instance(&file, &row.key)?;
+        // This run may have filled columns that another version of this program did not know.
+        let read_again = if recorded.has_all_attributes { None } else { self.instance_in_file(row) };
+        read_again.or_else(|| self.fitted(recorded.instance))
     }
 
     /// The instance in the file that a row names: from the journal, else from the file.
     pub(super) fn indexed_instance(&self, row: &Existing) -> Option<Instance> {
-        self.recorded_instance(row).or_else(|| {
-            let mut instance = self.policy.archive.instance(&row.path)?;
-            self.index.tables().fit(&mut instance).ok()?;
-            (instance.sop_instance_uid() == row.key).then_some(instance)
-        })
+        self.recorded_instance(row).or_else(|| self.instance_in_file(row))
+    }
+
+    fn instance_in_file(&self, row: &Existing) -> Option<Instance> {
+        let instance = self.fitted(self.policy.archive.instance(&row.path)?)?;
+        (instance.sop_instance_uid() == row.key).then_some(instance)
+    }
+
+    /// The instance with the values that the columns can hold.
+    fn fitted(&self, mut instance: Instance) -> Option<Instance> {
+        self.index.tables().fit(&mut instance).ok()?;
+        Some(instance)
     }
 
     /// The row names this file.

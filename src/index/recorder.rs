@@ -19,6 +19,15 @@ pub struct FileRecord {
     pub bytes: Vec<u8>,
 }
 
+/// An instance as an earlier run read it.
+#[derive(Clone, Debug)]
+pub struct RecordedInstance {
+    pub instance: Instance,
+    /// Whether the instance has all attributes that this version of the program knows. One that another version has read
+    /// may lack some.
+    pub has_all_attributes: bool,
+}
+
 pub trait Recorder: Send + Sync {
     /// Records a batch that this writer is about to commit, in place of one that the writer has recorded and not committed.
     fn intends(&self, writer: u32, entries: &[Entry], attempt: &Attempt);
@@ -42,7 +51,7 @@ pub trait Recorder: Send + Sync {
 
     /// The instance in a file for which an earlier run inserted the row of the instance, or to which that run pointed a row
     /// of its own.
-    fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<Instance>;
+    fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<RecordedInstance>;
 
     /// Whether an earlier run recorded that the row of an entry's instance names the file of the entry by this path.
     fn was_named(&self, entry: &Entry, stored: &str) -> bool;

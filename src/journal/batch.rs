@@ -11,7 +11,7 @@ use super::states::{self, Fate, SIZE, State};
 use super::{Cursors, Journal, Topic, rows};
 use crate::dicom::{Instance, Level, PackedForm, Table};
 use crate::index::outcome::{Attempt, Outcome};
-use crate::index::recorder::{FileRecord, Recorder};
+use crate::index::recorder::{FileRecord, RecordedInstance, Recorder};
 use crate::index::row_history::{IntendedRows, RowHistory};
 use crate::index::{Entry, Failure};
 
@@ -64,11 +64,14 @@ impl Recorder for Journal {
         self.histories_of(table, keys).map_err(|error| rows::unreadable(self, &error))
     }
 
-    fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<Instance> {
+    fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<RecordedInstance> {
         let mut cursors = Cursors::default();
-        let state = self.state(file, &mut cursors).filter(|state| state.is_own);
-        let record = state.and_then(|state| self.record(&state, file, &mut cursors));
-        record.and_then(Record::into_instance).filter(|instance| instance.sop_instance_uid() == sop_instance_uid)
+        let state = self.state(file, &mut cursors).filter(|state| state.is_own)?;
+        let instance = self.record(&state, file, &mut cursors)?.into_instance()?;
+        // The state of a file that another version of this program has read is unknown.
+        let has_all_attributes = state.file.is_known();
+        let recorded = RecordedInstance { instance, has_all_attributes };
+        Some(recorded).filter(|recorded| recorded.instance.sop_instance_uid() == sop_instance_uid)
     }
 
     fn was_named(&self, entry: &Entry, stored: &str) -> bool {
@@ -87,7 +90,9 @@ impl Journal {
         let records: Vec<Vec<u8>> = kept.iter().map(|n| batch.records[*n].encode()).collect();
         let state = |(n, kept): (usize, &usize)| {
             let (before, fate) = (batch.states[*kept], fate(attempt, n));
-            State { fate, is_own: before.is_own && fate != Fate::NoRow, ..before }
+            // A record that another version of this program has written lacks attributes: the state of its file is unknown.
+            let file = batch.records[*kept].state;
+            State { fate, file, is_own: before.is_own && fate != Fate::NoRow, ..before }
         };
         let states = kept.iter().enumerate().map(state).collect();
         self.append_rows_committed(batch.writer, batch.at);

@@ -20,12 +20,17 @@ struct FormFrame {
     previous: u64,
     revision: u32,
     attributes: Vec<String>,
+    /// The version of the program.
+    version: [u32; 3],
 }
 
 /// A form, and the place in the log from which on records have it.
 pub struct LoggedForm {
     pub from: u64,
     pub form: PackedForm,
+    /// Whether the form is that of a newer version of this program, and contains attributes that this version does not know.
+    /// Columns that only the newer version writes would become outdated if this version changed the rows.
+    pub is_newer: bool,
 }
 
 /// The value that format 4 had in its head for these attributes: it included the version of the program.
@@ -39,10 +44,12 @@ pub fn forms(log: &Log, last: u64) -> Vec<LoggedForm> {
     let mut forms = Vec::new();
     let mut at = last;
     while at >= HEAD
-        && let Ok(FormFrame { from, previous, revision, attributes }) = frame(log, at)
+        && let Ok(FormFrame { from, previous, revision, attributes, version: writer }) = frame(log, at)
         && previous < at
     {
-        forms.push(LoggedForm { from, form: PackedForm::of(revision, &attributes) });
+        let form = PackedForm::of(revision, &attributes);
+        let is_newer = writer > version() && (revision > REVISION || form.has_unknown_attributes());
+        forms.push(LoggedForm { from, form, is_newer });
         at = previous;
     }
     forms
@@ -55,5 +62,12 @@ fn frame(log: &Log, at: u64) -> io::Result<FormFrame> {
 
 /// The payload of a frame with the form of this program.
 pub fn payload(from: u64, previous: u64) -> Vec<u8> {
-    encode(&FormFrame { from, previous, revision: REVISION, attributes: PackedForm::names() })
+    let attributes = PackedForm::names();
+    encode(&FormFrame { from, previous, revision: REVISION, attributes, version: version() })
+}
+
+/// The version of this program.
+fn version() -> [u32; 3] {
+    let parts = [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"), env!("CARGO_PKG_VERSION_PATCH")];
+    parts.map(|part| part.parse().unwrap_or_default())
 }

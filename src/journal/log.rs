@@ -187,8 +187,13 @@ impl Log {
         write_at(self.file.file(), &head_of(start, self.id), 0)?;
         self.file.file().sync_data()?;
         (self.is_former, self.last_form) = (false, start);
-        self.forms.insert(0, LoggedForm { from, form: PackedForm::current() });
+        self.forms.insert(0, LoggedForm { from, form: PackedForm::current(), is_newer: false });
         Ok(())
+    }
+
+    /// Whether a newer version of this program, which knows more attributes, has written to the log.
+    pub fn has_newer_form(&self) -> bool {
+        self.forms.iter().any(|logged| logged.is_newer)
     }
 
     /// The form of the records at a place.

@@ -150,7 +150,10 @@ impl Journal {
     fn format(directory: &Path) -> io::Result<LogFormat> {
         match damaged::head(&directory.join(LOG)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LogFormat::Usable),
-            head => Ok(LogFormat::of(&head?.unwrap_or_default())),
+            head => match LogFormat::of(&head?.unwrap_or_default()) {
+                LogFormat::Usable if Log::open(&directory.join(LOG))?.has_newer_form() => Ok(LogFormat::Newer),
+                format => Ok(format),
+            },
         }
     }
 

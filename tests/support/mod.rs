@@ -2,11 +2,13 @@
 
 pub mod description;
 pub mod draft;
+pub mod failing_disk;
 pub mod file_set;
 pub mod headers;
 mod index;
 pub mod instance;
 pub mod memory;
+pub mod newer_program;
 pub mod pacs;
 pub mod pydicom;
 pub mod random;
@@ -288,7 +290,7 @@ impl Site {
         self.start(&mut self.reindexing(&self.archive(), index, more))
     }
 
-    fn start(&self, command: &mut Command) -> Running {
+    pub fn start(&self, command: &mut Command) -> Running {
         Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 

@@ -1,32 +1,35 @@
 //! Files that one run cannot read or does not look for, and a later run reads: the rows do not depend on which run it was.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::store::{assert_equal, fill, finished, random, size};
-use crate::killed::{PER_SERIES, PER_STUDY, path_of};
-use crate::support::{Index, Said, Site};
+use serde_json::json;
 
-/// A site that any user can reach, and the numbers of the files of its archive that are the only ones of their
-/// instances: a copy that comes later leaves the indexed file where it is.
+use super::store::{Reference, STATE, assert_equal, fill, finished, random, size};
+use crate::killed::{PER_SERIES, PER_STUDY, path_of};
+use crate::support::failing_disk::{FailingDisk, Failure};
+use crate::support::random::Random;
+use crate::support::{Index, ROOT_UID, Said, Site, walk};
+
+/// A site that any user can reach, and the number of files in its archive.
 struct OpenSite {
     site: Site,
-    files: Vec<u32>,
+    files: u32,
 }
 
 impl OpenSite {
     fn new() -> Self {
-        let site = Site::new();
-        let instances = fill(&site, size(0, 0).0);
-        let mut files: Vec<u32> = instances.into_values().filter(|files| files.len() == 1).flatten().collect();
-        files.sort();
+        let (site, files) = (Site::new(), size(0, 0).0);
+        fill(&site, files);
         OpenSite { site, files }
     }
 
     fn numbers(&self, mut is_meant: impl FnMut(u32) -> bool) -> Vec<u32> {
-        self.files.iter().copied().filter(|n| is_meant(*n)).collect()
+        (0..self.files).filter(|n| is_meant(*n)).collect()
     }
 }
 
@@ -159,4 +162,109 @@ fn move_files(site: &Site, files: &[u32], directory: &Path) {
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         fs::rename(site.archive().join(path_of(*n)), target).unwrap();
     }
+}
+
+/// The first run indexes the oldest file of each instance. The second one finds two newer ones, mostly in different batches.
+#[test]
+fn the_best_of_several_files_that_the_next_run_reads_is_indexed_whichever_it_reads_first() {
+    const DIRECTORIES: [&str; 3] = ["2021-11-10-WED", "2021-11-11-THU", "2021-11-12-FRI"];
+    for (make, ages) in [(Site::sqlite as fn(&Site) -> Index, [3, 2, 1]), (Index::mariadb, [3, 1, 2])] {
+        let site = Site::in_memory();
+        for (directory, age) in DIRECTORIES.into_iter().zip(ages) {
+            for n in 0..700_u32 {
+                let change =
+                    json!({"SOPInstanceUID": format!("{ROOT_UID}.1.1.{n}"), "InstanceNumber": age.to_string()});
+                let path = format!("{directory}/{n}");
+                site.add(&path, change);
+                let file = fs::OpenOptions::new().write(true).open(site.archive().join(path)).unwrap();
+                file.set_modified(SystemTime::now() - Duration::from_secs(86_400 * age)).unwrap();
+            }
+        }
+        let reference = Reference::of(site, make);
+        let index = reference.fresh_index();
+        let first = reference.site.archive().join(DIRECTORIES[0]);
+        finished(reference.site.reindex_root(&first, &index, &STATE));
+        let said = reference.rerun(&index, &["--io-threads", "1", "--insert-order", "found"]);
+        assert_eq!(said.figure("inserted"), 0, "{}", said.out);
+        reference.assert_reached(&index.dump(), &format!("ages {ages:?}"));
+    }
+}
+
+/// Moves the archive of a site to a disk of which parts can be made unreadable. `None` where this system has no FUSE, or
+/// does not allow it.
+fn mount_archive(site: &Site) -> Option<FailingDisk> {
+    let source = site.path("source");
+    fs::rename(site.archive(), &source).unwrap();
+    fs::create_dir(site.archive()).unwrap();
+    // Written past the test harness, which shows nothing of tests that pass.
+    let not_run = |error| writeln!(io::stderr(), "\n*** NOT RUN: a file system cannot be mounted: {error} ***\n");
+    FailingDisk::mount(&source, &site.archive()).map_err(not_run).ok()
+}
+
+/// Makes about one in `rarity` files unreadable, and one directory. Returns the failures by their paths below the archive.
+fn bad_blocks(random: &mut Random, files: &[(PathBuf, u64)], rarity: usize) -> HashMap<PathBuf, Failure> {
+    let mut failures = HashMap::new();
+    for (path, size) in files {
+        if random.below(rarity) == 0 {
+            let failure = match random.below(4) {
+                0 => Failure::Stat,
+                1 => Failure::Open,
+                2 => Failure::Read(0),
+                // These files contain nothing but their headers.
+                _ => Failure::Read(1 + random.below(*size as usize - 1) as u64),
+            };
+            failures.insert(path.clone(), failure);
+        }
+    }
+    let (path, _) = &files[random.below(files.len())];
+    failures.insert(path.parent().unwrap().to_owned(), Failure::Open);
+    failures
+}
+
+/// The way in which a call fails, without the offset.
+fn kind(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Stat => "stat",
+        Failure::Open => "open",
+        Failure::Read(0) => "first read",
+        Failure::Read(_) => "later read",
+    }
+}
+
+fn io_errors_of_one_run(make: fn(&Site) -> Index) {
+    let (files, rounds) = size(2, 10);
+    let mut reference = Reference::new(files, make);
+    let Some(disk) = mount_archive(&reference.site) else { return };
+    let source = reference.site.path("source");
+    let size_of = |file: &PathBuf| fs::metadata(file).unwrap().len();
+    let below = |file: PathBuf| (file.strip_prefix(&source).unwrap().to_owned(), size_of(&file));
+    let mut files: Vec<_> = walk(&source).into_iter().map(below).collect();
+    files.sort();
+    for round in 0..rounds {
+        let index = reference.fresh_index();
+        let rarity = [40, 2, 10][round as usize % 3];
+        disk.fail(bad_blocks(&mut reference.random, &files, rarity));
+        let said = reference.rerun(&index, &[]);
+        let errors = disk.errors();
+        let kinds: BTreeSet<_> = errors.values().map(kind).collect();
+        assert_eq!(kinds.len(), 4, "{kinds:?}");
+        let failed = errors.keys().filter(|path| source.join(path).is_file()).count() as u64;
+        assert_eq!((said.exit, said.figure("unreadable or vanished")), (1, failed), "{}", said.out);
+        println!("round {round}: {failed} files had errors; {} of {} images", index.count("image"), reference.images());
+        assert!((index.count("image") as usize) < reference.images());
+        disk.fail(HashMap::new());
+        let said = reference.rerun(&index, &[]);
+        assert_eq!(said.figure("unreadable or vanished"), 0, "{}", said.out);
+        reference.assert_reached(&index.dump(), &format!("round {round}"));
+    }
+}
+
+#[test]
+fn files_with_io_errors_in_one_run_into_sqlite_count_in_the_next_as_if_the_first_had_read_them() {
+    io_errors_of_one_run(Site::sqlite);
+}
+
+#[test]
+fn files_with_io_errors_in_one_run_into_mariadb_count_in_the_next_as_if_the_first_had_read_them() {
+    io_errors_of_one_run(Index::mariadb);
 }

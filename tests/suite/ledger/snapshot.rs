@@ -7,7 +7,7 @@ use crate::support::{Index, TABLES};
 /// `-` is NULL.
 pub type Row = BTreeMap<String, String>;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot(BTreeMap<(&'static str, String), Row>);
 
 /// A value of the first snapshot that is another one in the second. `None` is a row that is missing.

@@ -59,6 +59,11 @@ fn code(n: usize) -> Json {
 /// patients with one ID and several names in several studies, IDs that differ in case, and truncated files. Returns the
 /// numbers of the files by their instances.
 pub fn fill(site: &Site, files: u32) -> HashMap<String, Vec<u32>> {
+    fill_with(site, files, |_, _| {})
+}
+
+/// The same, with attributes that `vary` adds to or alters in each file.
+pub fn fill_with(site: &Site, files: u32, mut vary: impl FnMut(u32, &mut Json)) -> HashMap<String, Vec<u32>> {
     let mut random = random();
     let mut instances: HashMap<String, Vec<u32>> = HashMap::new();
     put_studies(site, files, |n, change| {
@@ -89,6 +94,7 @@ pub fn fill(site: &Site, files: u32) -> HashMap<String, Vec<u32>> {
             change["PatientSpeciesCodeSequence"] = code(random.below(3));
         }
         instances.entry(uid).or_default().push(n);
+        vary(n, change);
     });
     for n in 0..files {
         let file = fs::OpenOptions::new().write(true).open(site.archive().join(path_of(n))).unwrap();
@@ -154,19 +160,29 @@ impl Reference {
 
     /// Starts a run and kills it at a random moment, its last step included. Returns whether it was still running.
     pub fn kill_a_run(&mut self, index: &Index, more: &[&str]) -> bool {
+        let run = self.site.start_reindex(index, &[&STATE, more].concat());
+        self.kill(run, index)
+    }
+
+    /// Kills a run that has just started at a random moment.
+    pub fn kill(&mut self, mut run: Running, index: &Index) -> bool {
         let part = self.random.below(1200) as f64 / 1000.0;
-        let mut run = self.site.start_reindex(index, &[&STATE, more].concat());
-        wait_for_images(&mut run, index, (self.images() as f64 * part.min(1.0)) as u64);
-        sleep(self.duration.mul_f64((part - 1.0).max(0.0)));
+        self.wait_for_part(&mut run, index, part);
         let was_running = !run.is_over();
         run.kill();
         was_running
     }
 
-    /// Starts a run and kills it once the index contains this part of the images.
+    /// Waits until the index contains this part of the images. More than 1 is a moment of the last step.
+    pub fn wait_for_part(&self, run: &mut Running, index: &Index, part: f64) {
+        wait_for_images(run, index, (self.images() as f64 * part.min(1.0)) as u64);
+        sleep(self.duration.mul_f64((part - 1.0).max(0.0)));
+    }
+
+    /// Starts a run and kills it once the index contains this part of the images. More than 1 is a moment of the last step.
     pub fn kill_a_run_at(&self, index: &Index, part: f64) {
         let mut run = self.site.start_reindex(index, &STATE);
-        wait_for_images(&mut run, index, (self.images() as f64 * part) as u64);
+        self.wait_for_part(&mut run, index, part);
         run.kill();
     }
 
