@@ -33,6 +33,9 @@ impl Writer {
                 let is_inserted = is_own_path && known.is_ours(Level::Instance, key);
                 (is_own_path, is_inserted, is_own_path && known.is_corrected(key))
             };
+            if !is_own_path && self.was_set_back(&batch.entries[members[0]], &row)? {
+                continue;
+            }
             // A row may spell the path of its file otherwise: `\` for `/`, or by a link.
             let names = |entry: &Entry| entry.path == row.path || self.policy.archive.are_one(&row.path, &entry.path);
             let own = members.iter().copied().find(|member| names(&batch.entries[*member]));
@@ -70,6 +73,20 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Whether a row names another file than the better one that an earlier run had pointed the row to, although the series
+    /// is finished. Rows of images are final before that of their series is: the path was edited, and stays. Below a series
+    /// that is unfinished, a database that was restored has an earlier path.
+    fn was_set_back(&mut self, better: &Entry, row: &Existing) -> Result<bool, Failure> {
+        let Some(named) = self.policy.archive.local_path(&row.path) else { return Ok(false) };
+        let was_pointed = self.recorder.as_ref().is_some_and(|recorder| recorder.was_pointed(better, &named));
+        if better.path == row.path || !was_pointed || self.policy.archive.stored(&row.path).is_none() {
+            return Ok(false);
+        }
+        let look = Look { view: View::Now, show: Show::Nothing };
+        let series = self.index.find(Table::Series, &[&row.link], look)?;
+        Ok(series.first().is_some_and(|series| !series.is_unfinished))
     }
 
     /// The instance in the file that a row names, if an earlier run inserted the row for this file.

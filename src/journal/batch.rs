@@ -31,10 +31,11 @@ impl Recorder for Journal {
             let uids = [Level::Instance, Level::Series, Level::Study].map(|level| entry.key(level));
             let row = states::row(uids, path);
             let now = state(&entry.file.path, &entry.record, fate(attempt, n), row);
-            // A row that names the file still is the one that an earlier run inserted.
-            let names_it = matches!(now.fate, Fate::Updated | Fate::Unchanged | Fate::LinkDiffers);
+            // A row that names the file still is the one that an earlier run inserted. A row that names another file had
+            // been pointed to this one.
+            let is_kept = matches!(now.fate, Fate::Updated | Fate::Unchanged | Fate::LinkDiffers | Fate::Duplicate);
             let was_own = || self.state(&entry.file.path, &mut Cursors::default()).is_some_and(|before| before.is_own);
-            State { is_own: now.is_own || names_it && was_own(), ..now }
+            State { is_own: now.is_own || is_kept && was_own(), ..now }
         };
         let states = entries.iter().zip(attempt.row_paths(entries)).enumerate().map(state).collect();
         let records: Vec<&[u8]> = entries.iter().map(|entry| entry.record.bytes.as_slice()).collect();
@@ -66,12 +67,20 @@ impl Recorder for Journal {
 
     fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<RecordedInstance> {
         let mut cursors = Cursors::default();
-        let state = self.state(file, &mut cursors).filter(|state| state.is_own)?;
+        let state = self.state(file, &mut cursors).filter(State::has_own_row)?;
         let instance = self.record(&state, file, &mut cursors)?.into_instance()?;
         // The state of a file that another version of this program has read is unknown.
         let has_all_attributes = state.file.is_known();
         let recorded = RecordedInstance { instance, has_all_attributes };
         Some(recorded).filter(|recorded| recorded.instance.sop_instance_uid() == sop_instance_uid)
+    }
+
+    fn was_pointed(&self, entry: &Entry, other: &Path) -> bool {
+        let state = |path: &Path| {
+            let state = self.state(path, &mut Cursors::default()).filter(|state| state.is_own)?;
+            (state.at >= self.distrusted && !self.was_lost(&state) && !self.is_left_open(&state)).then_some(state)
+        };
+        state(&entry.file.path).is_some_and(|state| state.file == entry.record.state) && state(other).is_some()
     }
 
     fn was_named(&self, entry: &Entry, stored: &str) -> bool {

@@ -298,7 +298,7 @@ impl Journal {
     }
 
     /// The state is of a run that has not settled its rows, and that this run does not continue.
-    fn is_left_open(&self, state: &State) -> bool {
+    pub(super) fn is_left_open(&self, state: &State) -> bool {
         self.left_open.iter().any(|span| span.contains(state.at))
     }
 

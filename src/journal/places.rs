@@ -116,7 +116,7 @@ impl Journal {
             let state = self.state(record.path.as_ref(), &mut cursors)?;
             let is_last = (state.at, usize::from(state.member)) == (block, member);
             let is_current = is_last && record.instance().is_some() && !self.is_written_again(&record.path);
-            is_current.then_some((record, state.is_own))
+            is_current.then_some((record, state.has_own_row()))
         });
         current.collect()
     }

@@ -57,6 +57,11 @@ pub struct State {
 }
 
 impl State {
+    /// Whether the row that this program inserted or pointed to the file still named the file when the state was recorded.
+    pub fn has_own_row(&self) -> bool {
+        self.is_own && self.fate != Fate::Duplicate
+    }
+
     pub fn encode(&self) -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
         let mut at = 0;

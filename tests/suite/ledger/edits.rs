@@ -244,7 +244,7 @@ fn earlier_values_stay(make: fn(&Site) -> Index) {
         let _ = fs::remove_dir_all(reference.site.archive().join(NEW_FILES));
         let index = reference.fresh_index();
         let mut run = reference.site.start_reindex(&index, &[&STATE[..], &["--io-threads", "1"]].concat());
-        let part = if round == 0 { 0.5 } else { 0.4 + reference.random.below(20) as f64 / 100.0 };
+        let part = 0.4 + reference.random.below(20) as f64 / 100.0;
         wait_for_images(&mut run, &index, (reference.images() as f64 * part) as u64);
         let earlier = Snapshot::of(&index);
         finished(run.end());
