@@ -150,7 +150,7 @@ impl Writer {
         }
     }
 
-    /// Learns what the ledger has of the rows of a run that is continued. The values that a batch of the run inserted are not
+    /// Learns the histories of the rows of a run that is continued. The values that a batch of the run inserted are not
     /// always those in the row: a server that failed over may have lost the batch, and a later one inserted the row. Other
     /// runs may have finished rows since.
     fn learn_versions(
@@ -165,7 +165,7 @@ impl Writer {
         let unfinished = if table == Table::Patient { self.unfinished_patients(&keys)? } else { HashSet::new() };
         for ((row, key), history) in corrections.iter_mut().zip(keys).zip(histories) {
             if let Some(history) = history {
-                row.learn_history(history, unfinished.contains(key));
+                row.learn_history(history, unfinished.contains(key), self.is_interleaved);
             }
         }
         Ok(())

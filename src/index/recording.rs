@@ -1,4 +1,4 @@
-//! What a writer records of a batch on disk before it commits the batch.
+//! The record of a batch, which is on disk before the batch is committed.
 //!
 //! The record of a batch whose images are all new is foreseeable once the rows above the images are inserted. It is written
 //! to disk while the database inserts the images.
@@ -15,7 +15,7 @@ use super::row_history::IntendedRows;
 use crate::dicom::Level;
 
 impl Writer {
-    /// Records a batch, and waits until it is on disk. `foreseen` is what was recorded ahead.
+    /// Records a batch, and waits until it is on disk. `foreseen` is the record that was written ahead.
     pub(super) fn record(
         &self,
         entries: &[Entry],
@@ -32,8 +32,8 @@ impl Writer {
         recorder.make_durable()
     }
 
-    /// Records what will be done of a batch whose rows above the images are inserted, if all images are new. Returns what was
-    /// recorded.
+    /// Records the foreseeable outcome of a batch whose rows above the images are inserted, if all images are new. Returns the
+    /// record.
     pub(super) fn record_ahead(&self, batch: &Batch<'_>) -> Option<Attempt> {
         let recorder = self.recorder.as_ref()?;
         if !self.index.tables().is_transactional || !batch.there.is_empty() {
@@ -49,7 +49,7 @@ impl Writer {
         Some(attempt)
     }
 
-    /// Records what will be done of a batch if no other program interferes. Where nothing is rolled back, rows are there
+    /// Records the outcome of a batch if no other program interferes. Where nothing is rolled back, rows are there
     /// before the whole batch is written.
     pub(super) fn record_plan(&self, batch: &Batch<'_>) -> Result<(), Failure> {
         let Some(recorder) = &self.recorder else { return Ok(()) };

@@ -15,7 +15,7 @@ use super::{Change, Existing, Expected, Value};
 use crate::dicom::attributes::is_of_the_name;
 use crate::dicom::{Table, attributes, packed};
 
-/// The final values of a row, and what tells which of its present values may be replaced by them.
+/// The final values of a row, and the present values that they may replace.
 pub struct RowCorrections<'a> {
     pub key: &'a str,
     replaceable: ReplaceableValues<'a>,
@@ -40,6 +40,8 @@ struct LedgerRow {
     is_unfinished: bool,
     /// This run, or the one that it continues, inserted the row. Then the values that it inserted may be replaced, too.
     is_of_this_run: bool,
+    /// Other runs have written since this run, or the one that it continues, inserted the row.
+    is_shared_by_runs: bool,
 }
 
 struct FinalValue<'a> {
@@ -49,6 +51,14 @@ struct FinalValue<'a> {
     /// The value that this run inserted.
     provisional: Value<'a>,
     right: Value<'a>,
+}
+
+impl LedgerRow {
+    /// Whether a study or series is finished although no run has recorded final values of the row: another program has
+    /// finished the row.
+    fn is_finished_by_others(&self, row: &Existing) -> bool {
+        !self.is_shared_by_runs && !row.is_unfinished && self.history.only_inserted().is_some()
+    }
 }
 
 impl FinalValue<'_> {
@@ -73,7 +83,7 @@ impl<'a> RowCorrections<'a> {
             OwnValues::ThisRun(written) => (ReplaceableValues::Provisional, packed::values(written).collect()),
             OwnValues::EarlierRun { history, is_unfinished } => {
                 let (history, is_unfinished) = (history.clone(), *is_unfinished);
-                let row = LedgerRow { history, is_unfinished, is_of_this_run: false };
+                let row = LedgerRow { history, is_unfinished, is_of_this_run: false, is_shared_by_runs: true };
                 (ReplaceableValues::OfLedger(row), Vec::new())
             }
             OwnValues::OfFiles => (ReplaceableValues::OfFiles(fold.sets().collect()), Vec::new()),
@@ -107,10 +117,11 @@ impl<'a> RowCorrections<'a> {
         matches!(self.replaceable, ReplaceableValues::OfLedger(LedgerRow { is_unfinished: true, .. }))
     }
 
-    /// Learns what the ledger has of a row that this run, or the one that it continues, inserted.
-    pub fn learn_history(&mut self, history: Arc<RowHistory>, is_unfinished: bool) {
+    /// Learns the history of a row that this run, or the one that it continues, inserted.
+    pub fn learn_history(&mut self, history: Arc<RowHistory>, is_unfinished: bool, is_shared_by_runs: bool) {
         if let ReplaceableValues::Provisional = self.replaceable {
-            self.replaceable = ReplaceableValues::OfLedger(LedgerRow { history, is_unfinished, is_of_this_run: true });
+            let row = LedgerRow { history, is_unfinished, is_of_this_run: true, is_shared_by_runs };
+            self.replaceable = ReplaceableValues::OfLedger(row);
         }
     }
 
@@ -254,11 +265,15 @@ impl<'a> RowCorrections<'a> {
         let all = |owns: &dyn Fn(&FinalValue<'a>) -> bool| value.iter().all(|last| owns(last) || !differs(last));
         match &self.replaceable {
             ReplaceableValues::Provisional => all(&|last| last.column.shows(shown(last), last.provisional)),
-            ReplaceableValues::OfLedger(LedgerRow { history, is_of_this_run, .. }) => all(&|last| {
-                let is_provisional =
-                    || *is_of_this_run && row.is_unfinished && last.column.shows(shown(last), last.provisional);
-                history.owns(tables, table, last.column, row) || is_provisional()
-            }),
+            ReplaceableValues::OfLedger(ledger) => {
+                let is_new = ledger.is_of_this_run && row.is_unfinished;
+                let is_finished_by_others = table != Table::Patient && ledger.is_finished_by_others(row);
+                all(&|last| {
+                    let is_own = ledger.history.owns(tables, table, last.column, row)
+                        || is_new && last.column.shows(shown(last), last.provisional);
+                    is_own && (shown(last).is_none() || !is_finished_by_others)
+                })
+            }
             ReplaceableValues::OfFiles(sets) => {
                 let parts = value.iter().map(|last| ShownColumn { of: last, text: shown(last) });
                 is_of_a_file(&Vec::from_iter(parts), sets)

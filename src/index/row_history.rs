@@ -100,7 +100,7 @@ impl RowHistory {
     /// finished the last final one. `row` is the row with all its values.
     pub fn owns(&self, tables: &Tables, table: Table, column: &Column, row: &Existing) -> bool {
         let shown = row.text_of(tables, table, column);
-        // NULL is filled, whoever wrote it.
+        // NULL is filled, whichever program wrote it.
         if shown.is_none() {
             return true;
         }
@@ -117,7 +117,7 @@ impl RowHistory {
             || !last.is_committed && earlier[committed..].iter().any(|version| is_version(version) && is_final(version))
     }
 
-    /// The version with which the row was inserted, if there is no later one.
+    /// The version with which the row was inserted, if it is the last one.
     pub fn only_inserted(&self) -> Option<&RowVersion> {
         self.versions.last().filter(|version| version.is_inserted)
     }

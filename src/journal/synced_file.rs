@@ -63,7 +63,7 @@ impl SyncedFile {
         match write_at(&self.shared.file, bytes, at) {
             Ok(()) => state.end += bytes.len() as u64,
             Err(error) => {
-                // A part that was written is cut off, so that readers find the end of what is whole.
+                // A part that was written is cut off, so that readers find the last whole frame.
                 let _ = self.shared.file.set_len(at);
                 state.failed = Some(error);
             }
@@ -71,12 +71,12 @@ impl SyncedFile {
         at
     }
 
-    /// Writes to disk what was appended before this call. Calls at the same time share the work.
+    /// Writes to disk all bytes that were appended before this call. Calls at the same time share the work.
     pub fn sync(&self) {
         self.shared.sync();
     }
 
-    /// Begins to write to disk what was appended before this call, and does not wait for it. A thread that cannot be
+    /// Begins to write to disk all bytes that were appended before this call, and does not wait for that. A thread that cannot be
     /// started leaves all the work to [`SyncedFile::sync`].
     pub fn sync_ahead(&self) {
         let wake = self.wake.get_or_init(|| {

@@ -32,7 +32,7 @@ fn build() -> PathBuf {
     target.join("debug/pacs-index")
 }
 
-/// Copies what the build needs. Files that are the same stay unchanged, so that Cargo does not build them again.
+/// Copies the files that the build needs. Files that are the same stay unchanged, so that Cargo does not build them again.
 fn copy_source(target: &Path) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut copied = Vec::new();

@@ -11,7 +11,7 @@ use crate::support::{Index, Server, Site, TABLES};
 struct Dump(Vec<(&'static str, PathBuf)>);
 
 impl Dump {
-    /// Dumps what is committed now into files in a directory.
+    /// Dumps the committed rows into files in a directory.
     fn take(index: &Index, directory: &Path) -> Self {
         let files: Vec<_> = TABLES.iter().map(|(table, _)| (*table, directory.join(format!("dump-{table}")))).collect();
         let _ = files.iter().map(|(_, file)| fs::remove_file(file)).collect::<Vec<_>>();
@@ -111,7 +111,7 @@ fn a_dump_of_a_run_restored_into_mariadb_after_its_end_is_completed_by_the_same_
 /// Orders of a server that writes its log once a second: a kill loses what was committed since.
 const FORGETFUL: &str = "start --innodb-flush-log-at-trx-commit=0";
 
-/// What is committed: the images, and the series with final values.
+/// The committed rows: the images, and the series with final values.
 fn committed(index: &Index) -> [u64; 2] {
     let finished = &index.rows("SELECT COUNT(*) FROM series WHERE instances IS NOT NULL")[0];
     [index.count("image"), finished.parse().unwrap()]
