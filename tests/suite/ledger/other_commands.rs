@@ -53,7 +53,7 @@ fn runs_over_a_list_of_files_that_are_killed_between_runs_over_all_leave_the_sam
         let (mut reference, files, _) = reference_and_half(make);
         let list: String = files.iter().map(|file| format!("{}\n", file.display())).collect();
         fs::write(reference.site.path("list"), list).unwrap();
-        for round in 0..size(2, 10).1 {
+        for round in 0..size(1, 10).1 {
             let index = reference.fresh_index();
             let more = 100 + reference.random.below(800) as u64;
             let some_files = || {
@@ -101,7 +101,7 @@ fn imports_that_are_killed_between_runs_leave_the_same_rows() {
             let arguments = ["import", "cd", "--archive", "archive", "--layout", "study", "--quiet"];
             command(&reference.site, index, &[&arguments[..], &STATE].concat())
         };
-        for round in 0..size(2, 10).1 {
+        for round in 0..size(1, 10).1 {
             let index = fresh(&reference);
             let more = 50 + reference.random.below(300) as u64;
             if round % 2 == 0 {
@@ -127,10 +127,10 @@ fn imports_that_are_killed_between_runs_leave_the_same_rows() {
 fn repairs_that_insert_rows_and_are_killed_between_runs_leave_the_same_rows() {
     for make in MAKE {
         let (mut reference, _, _) = reference_and_half(make);
-        for round in 0..size(2, 10).1 {
+        for round in 0..size(1, 10).1 {
             let index = reference.fresh_index();
             let archive = reference.site.archive().display().to_string();
-            let part = 0.2 + 0.5 * reference.random.below(100) as f64 / 100.0;
+            let part = 0.1 + 0.4 * reference.random.below(100) as f64 / 100.0;
             reference.kill_a_run_at(&index, part);
             let plan =
                 ["audit", &archive, "--settle", "0s", "--quiet", "--check", "unindexed-file", "--plan", "plan.jsonl"];
@@ -150,7 +150,9 @@ fn repairs_that_insert_rows_and_are_killed_between_runs_leave_the_same_rows() {
             let images = index.count("image");
             if round % 2 == 0 {
                 finished(Said::of(&mut repair("undo-2.jsonl")));
-                assert!(index.count("image") > images, "the second repair inserted nothing");
+                // The first repair may have been done before it was killed.
+                let has_missing = (images as usize) < reference.images();
+                assert!(!has_missing || index.count("image") > images, "the second repair inserted nothing");
             }
             reference.rerun(&index, &[]);
             reference.assert_reached(&index.dump(), &format!("round {round}"));

@@ -19,7 +19,7 @@ pub fn is_long() -> bool {
 
 /// The number of files, and of rounds in the short and in the long form.
 pub fn size(short: u32, long: u32) -> (u32, u32) {
-    if is_long() { (12_000, long) } else { (3000, short) }
+    if is_long() { (12_000, long) } else { (2000, short) }
 }
 
 /// A generator of random numbers. `PACS_INDEX_TEST_SEED` selects another sequence.
@@ -242,10 +242,10 @@ fn undisturbed_runs_over_the_shared_archive_make_equal_rows_in_any_order() {
             let index = reference.fresh_index();
             let said = reference.rerun(&index, &["--io-threads", threads, "--insert-order", order]);
             reference.assert_reached(&index.dump(), &format!("{threads} threads, {order}"));
-            assert!(said.figure("duplicates not chosen") > 50, "{}", said.out);
+            assert!(said.figure("duplicates not chosen") > 25, "{}", said.out);
         }
         let count = |start: &str| reference.expected.iter().filter(|line| line.starts_with(start)).count();
-        assert!(count("patient: ") > 5 && count("study: ") > 10 && count("series: ") > 30);
+        assert!(count("patient: ") > 5 && count("study: ") > 5 && count("series: ") > 15);
     }
 }
 
