@@ -24,14 +24,13 @@ fn studies_by_patient(snapshot: &Snapshot) -> BTreeMap<String, BTreeSet<String>>
     studies
 }
 
-/// The IDs of files that several people bear in one of two snapshots.
+/// The IDs of files that several people bear in one of two snapshots, or that the snapshots spell otherwise: keys stay.
 fn contested(snapshots: [&Snapshot; 2]) -> BTreeSet<String> {
-    let several = |snapshot: &Snapshot| {
-        let mut rows: BTreeMap<String, u32> = BTreeMap::new();
-        snapshot.table("patient").for_each(|(key, _)| *rows.entry(base(key)).or_default() += 1);
-        rows.into_iter().filter(|(_, rows)| *rows > 1).map(|(id, _)| id).collect::<Vec<_>>()
-    };
-    snapshots.into_iter().flat_map(several).collect()
+    let mut rows: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for (key, _) in snapshots.into_iter().flat_map(|snapshot| snapshot.table("patient")) {
+        rows.entry(base(key)).or_default().insert(key);
+    }
+    rows.into_iter().filter(|(_, keys)| keys.len() > 1).map(|(id, _)| id).collect()
 }
 
 /// The exceptions that `--existing complete` may leave.
