@@ -106,6 +106,9 @@ impl Writer {
                     };
                     let written = match own_values {
                         OwnValues::ThisRun(written) => packed::values(written).take(shape.len()).collect(),
+                        OwnValues::EarlierRun { inserted: Some(inserted), .. } => {
+                            packed::values(inserted).take(shape.len()).collect()
+                        }
                         OwnValues::EarlierRun { .. } | OwnValues::OfFiles => Vec::new(),
                     };
                     row.add(tables.of(Table::Patient).column("charset"), term(&written), term(&values));

@@ -168,7 +168,9 @@ impl Row {
     /// Learns whose a row is that was there.
     pub(super) fn learn_owner(&mut self, row: &Existing, completes: bool) {
         self.own = match &row.history {
-            Some(history) => Some(OwnValues::EarlierRun { history: history.clone(), is_unfinished: false }),
+            Some(history) => {
+                Some(OwnValues::EarlierRun { history: history.clone(), is_unfinished: false, inserted: None })
+            }
             None if completes && row.is_unfinished => {
                 self.fold.keep_all();
                 Some(OwnValues::OfFiles)

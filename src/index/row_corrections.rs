@@ -81,10 +81,11 @@ impl<'a> RowCorrections<'a> {
     ) -> Self {
         let (replaceable, written) = match values {
             OwnValues::ThisRun(written) => (ReplaceableValues::Provisional, packed::values(written).collect()),
-            OwnValues::EarlierRun { history, is_unfinished } => {
-                let (history, is_unfinished) = (history.clone(), *is_unfinished);
-                let row = LedgerRow { history, is_unfinished, is_of_this_run: false, is_shared_by_runs: true };
-                (ReplaceableValues::OfLedger(row), Vec::new())
+            OwnValues::EarlierRun { history, is_unfinished, inserted } => {
+                let (history, is_unfinished, is_of_this_run) = (history.clone(), *is_unfinished, inserted.is_some());
+                let row = LedgerRow { history, is_unfinished, is_of_this_run, is_shared_by_runs: true };
+                let written = inserted.as_deref().map(|inserted| packed::values(inserted).collect());
+                (ReplaceableValues::OfLedger(row), written.unwrap_or_default())
             }
             OwnValues::OfFiles => (ReplaceableValues::OfFiles(fold.sets().collect()), Vec::new()),
         };
@@ -119,9 +120,13 @@ impl<'a> RowCorrections<'a> {
 
     /// Learns the history of a row that this run, or the one that it continues, inserted.
     pub fn learn_history(&mut self, history: Arc<RowHistory>, is_unfinished: bool, is_shared_by_runs: bool) {
-        if let ReplaceableValues::Provisional = self.replaceable {
-            let row = LedgerRow { history, is_unfinished, is_of_this_run: true, is_shared_by_runs };
-            self.replaceable = ReplaceableValues::OfLedger(row);
+        match &mut self.replaceable {
+            ReplaceableValues::Provisional => {
+                let row = LedgerRow { history, is_unfinished, is_of_this_run: true, is_shared_by_runs };
+                self.replaceable = ReplaceableValues::OfLedger(row);
+            }
+            ReplaceableValues::OfLedger(row) if row.is_of_this_run => row.is_unfinished |= is_unfinished,
+            ReplaceableValues::OfLedger(_) | ReplaceableValues::OfFiles(_) => {}
         }
     }
 

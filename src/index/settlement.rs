@@ -48,7 +48,12 @@ pub enum OwnValues {
     /// The values that this run inserted the row with.
     ThisRun(Arc<[u8]>),
     /// What the ledger has of the row. A patient is unfinished while a study of it is.
-    EarlierRun { history: Arc<RowHistory>, is_unfinished: bool },
+    EarlierRun {
+        history: Arc<RowHistory>,
+        is_unfinished: bool,
+        /// The values that this run inserted the row with, after the index had lost the row.
+        inserted: Option<Arc<[u8]>>,
+    },
     /// The row is not this program's, as far as the ledger knows, and looks unfinished: values that files of the row contain
     /// may be replaced, because `--existing complete` asks for it.
     OfFiles,
@@ -166,7 +171,7 @@ impl Decided {
         for patient in &mut self.patients {
             let Some(row) = suffixed.remove(&*patient.id) else { continue };
             if let (State::New, Some(history)) = (&patient.state, row.history) {
-                let values = OwnValues::EarlierRun { history, is_unfinished: row.is_unfinished };
+                let values = OwnValues::EarlierRun { history, is_unfinished: row.is_unfinished, inserted: None };
                 patient.state = State::Ours { values, spelled: patient.id.clone() };
             }
         }
@@ -436,9 +441,14 @@ impl Writer {
             let detail = "its Patient ID is spelled otherwise in the index, which takes the spellings for one";
             decided.find("patient-id-spelling", study, detail);
         }
-        let written = || patient.named.iter().find_map(|(_, row)| row.written().cloned()).map(OwnValues::ThisRun);
-        let of_earlier_run = |history| OwnValues::EarlierRun { history, is_unfinished: patient.is_unfinished };
-        let state = match patient.history.clone().map(of_earlier_run).or_else(written) {
+        // The row was inserted last as an instance with the name in the row says.
+        let is_last = |name: &Arc<Name>| patient.name.as_ref().is_some_and(|last| last == name);
+        let last = patient.named.iter().find(|(name, _)| is_last(name)).and_then(|(_, row)| row.written());
+        let written = last.or_else(|| patient.named.iter().find_map(|(_, row)| row.written())).cloned();
+        let inserted = written.clone();
+        let of_earlier_run =
+            |history| OwnValues::EarlierRun { history, is_unfinished: patient.is_unfinished, inserted };
+        let state = match patient.history.clone().map(of_earlier_run).or(written.map(OwnValues::ThisRun)) {
             Some(values) if patient.ours => State::Ours { values, spelled: patient.id },
             _ => State::There,
         };

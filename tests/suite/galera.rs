@@ -31,7 +31,7 @@ fn wait_for_cluster(node: &mut Connected, nodes: usize) {
 #[test]
 fn a_run_goes_on_after_its_node_was_isolated() {
     let Some(cluster) = Cluster::start(3) else { return };
-    let site = site_with(if is_long() { 20_000 } else { 12_000 });
+    let site = site_with(20_000);
     let [index, calm] = [(); 2].map(|()| Index::mariadb_on(&cluster.nodes[0], &site));
     let mut node = Connected::to(&cluster.nodes[0]);
     let mut run = site.start_shown(&index, &["--io-threads", "2"]);
