@@ -73,8 +73,6 @@ pub struct Writer {
     /// Images whose path this batch corrects.
     pub(super) corrections: Vec<Box<str>>,
     pub(super) pending: Option<Pending>,
-    /// Images of the last transaction that this writer has committed: if the server has none of them, it has lost commits.
-    pub(super) witnesses: Vec<Tried>,
     /// The number of connections that were made in place of lost ones.
     pub reconnections: u64,
     /// Rows that attempts of this transaction left behind, where tables know none.
@@ -112,7 +110,6 @@ impl Writer {
             was_empty,
             claims: Vec::new(),
             corrections: Vec::new(),
-            witnesses: Vec::new(),
             reconnections: 0,
             left: HashSet::new(),
             refused: Vec::new(),

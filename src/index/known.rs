@@ -1,7 +1,7 @@
 //! What a run knows of patients, studies and series, whichever writer came upon them: who inserted the row, what stands
 //! in it, and all that the instances below say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +14,7 @@ use super::few::Few;
 use super::fold::{Fold, Shape};
 use super::hashes::Hashes;
 use super::names::Name;
+use super::patience::Tried;
 use super::row_history::RowHistory;
 use super::settlement::OwnValues;
 use super::{Entry, Existing, Failure, LEVELS, Tables, order};
@@ -21,14 +22,19 @@ use crate::dicom::Level;
 
 /// Shared by all writers of a run.
 #[derive(Clone)]
-pub struct Known(Arc<Mutex<Rows>>);
+pub struct Known {
+    rows: Arc<Mutex<Rows>>,
+    /// Images of the last transaction that each writer has committed, by the number of the writer: a server that has none of
+    /// the images of one writer has lost commits.
+    witnesses: Arc<Mutex<BTreeMap<u32, Vec<Tried>>>>,
+}
 
 impl Known {
     /// What there is no room for in memory lies in a directory, in files without a name.
     pub fn new(tables: &Tables, directory: &Path, mode: Mode) -> Self {
         let shapes = [Level::Patient, Level::Study, Level::Series].map(|level| Shape::of(tables, level));
         let [inserted, corrected, titled, contended] = [(); 4].map(|()| Hashes::new(directory));
-        Known(Arc::new(Mutex::new(Rows {
+        let rows = Rows {
             shapes,
             completes: mode == Mode::Complete,
             inserted,
@@ -36,7 +42,8 @@ impl Known {
             titled,
             contended,
             ..Rows::default()
-        })))
+        };
+        Known { rows: Arc::new(Mutex::new(rows)), witnesses: Arc::default() }
     }
 
     /// All that is known. Nothing is, afterwards.
@@ -45,7 +52,17 @@ impl Known {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Rows> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A writer has committed a transaction that inserted these images.
+    pub fn set_witnesses(&self, writer: u32, images: Vec<Tried>) {
+        self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).insert(writer, images);
+    }
+
+    /// The witnesses of all writers.
+    pub fn witnesses(&self) -> Vec<Vec<Tried>> {
+        self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
 

@@ -21,6 +21,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// An interrupt has no way to wake a writer: it looks for one this often.
 const TICK: Duration = Duration::from_millis(50);
 
+/// The number of looks for transactions that are missing, one a tick.
+const LOOKS: u32 = 20;
+
 const OTHER: &str = "the database that answers now lacks rows that this run had committed: it is another one, or has lost \
                      them";
 
@@ -103,28 +106,47 @@ impl Writer {
         true
     }
 
-    /// Connects again to the index that this run has written. The tables are there and take rows, and some image of the last
-    /// transaction is there: a server that was restored or promoted without that transaction has none. A PACS may purge
-    /// single images.
+    /// Connects again to the index that this run has written. The tables are there and take rows, and of the last transaction of
+    /// each writer some image is there: a server that was restored or promoted without one of the transactions has none. A PACS
+    /// may purge single images.
     fn reconnect(&mut self) -> Result<(), Failure> {
         let connected = self.index.reconnect(self.policy.patience.allow_replica);
         let checked = connected.and_then(|()| {
             LEVELS.into_iter().try_for_each(|level| self.index.probe(level))?;
-            let keys: Vec<String> = self.witnesses.iter().map(|(_, key)| key.to_string()).collect();
-            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            let look = Look { view: View::Begun, show: Show::Nothing };
-            match keys.is_empty() || !self.index.find(Table::Image, &keys, look)?.is_empty() {
-                true => {
-                    self.reconnections += 1;
-                    Ok(())
-                }
-                false => Err(Failure::Lost(OTHER.into())),
+            if self.lacks_a_transaction()? {
+                return Err(Failure::Lost(OTHER.into()));
             }
+            self.reconnections += 1;
+            Ok(())
         });
         checked.map_err(|failure| match failure {
             Failure::Busy(why) => Failure::Unreachable(why),
             failure => failure,
         })
+    }
+
+    /// Whether the index has no image of the last transaction of some writer. Another node of a cluster may be a little behind
+    /// the node that has committed.
+    fn lacks_a_transaction(&mut self) -> Result<bool, Failure> {
+        for look in 0..LOOKS {
+            if look > 0 {
+                sleep(TICK);
+            }
+            if self.has_all_witnesses()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn has_all_witnesses(&mut self) -> Result<bool, Failure> {
+        for images in self.known.witnesses() {
+            let keys: Vec<&str> = images.iter().map(|(_, key)| &**key).collect();
+            if self.index.find(Table::Image, &keys, Look { view: View::Begun, show: Show::Nothing })?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether a commit whose answer was lost was made, if a row tells. Looks at what is committed now: it waits for a

@@ -45,7 +45,8 @@ impl Writer {
             let done = done.after(first.take());
             let images: Vec<Tried> = tried.into_iter().filter(|row| row.0 == Table::Image).collect();
             if !images.is_empty() {
-                writer.witnesses = images.into_iter().rev().take(WITNESSES).collect();
+                let witnesses = images.into_iter().rev().take(WITNESSES).collect();
+                writer.known.set_witnesses(writer.number, witnesses);
             }
             Ok(done)
         })
