@@ -44,10 +44,10 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     index(&settings, consent, &stop, None)
 }
 
-/// What makes an importer, once all else is there that it needs.
+/// Creates the importer of an import, when the tables and the list of findings are known.
 pub(super) type Imports<'i> = &'i dyn Fn(&Arc<Tables>, &Listing) -> Result<Importer<'i>>;
 
-/// Brings the index up to date with the archive, or with what is imported.
+/// Brings the index up to date with the archive, or with imported files.
 pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: Option<Imports<'_>>) -> Result<Exit> {
     let (location, access) = (&settings.location, settings.access);
     let Consent { replicas, paths } = consent;
@@ -79,7 +79,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
     let messages = to_finish.iter().chain(&journal).flat_map(|journal| &journal.messages);
     messages.for_each(|message| note(settings.progress, message));
     let tables = location.prepare(access)?;
-    // Slices write side by side, and what they conflict in is settled at the end.
+    // Slices write at the same time. Their conflicts are settled at the end.
     let is_locked = access == Access::Write && settings.slice.is_none();
     let waits = || settings.busy == Busy::Wait && !stop.is_set();
     let end = stop.clone();
@@ -159,7 +159,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
     };
     let failure = lock.as_ref().and_then(RunLock::failure).or(failure);
     importer.iter().for_each(Importer::close);
-    // Copies are as new as they are.
+    // The times of files that an import has just copied are no sign of a copied root.
     let copied = if importer.is_some() { Vec::new() } else { plan.receipt.copied_roots() };
     let summary = Summary {
         interrupted: stop.is_set() && failure.is_none(),

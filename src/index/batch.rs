@@ -1,7 +1,7 @@
-//! A batch into the index: parents first, each level sorted by key, only what is missing, in one short transaction.
+//! Writes a batch into the index: parents first, each level sorted by key, only missing rows, in one short transaction.
 //!
-//! First it is looked up, from the images upwards, which rows are there and which of them each file says something of;
-//! then what is missing is inserted, from the patients downwards. A deadlock with the PACS is tried again.
+//! First the writer looks up, from the images upwards, which rows exist and which of them each file belongs to;
+//! then missing rows are inserted, from the patients downwards. After a deadlock with the PACS, the transaction is repeated.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub struct Parents {
     pub series: u64,
 }
 
-/// What decides where files or names conflict, and what may be written of rows that were there before.
+/// The rules by which conflicts of files and names are decided, and which values of existing rows may change.
 #[derive(Clone)]
 pub struct Policy {
     pub mode: Mode,
@@ -49,7 +49,7 @@ pub struct Policy {
 pub struct Writer {
     /// Among those of its run.
     pub(super) number: u32,
-    /// Who writes down what it does.
+    /// The log in which the writer records batches and rows. `None` in a dry run.
     pub recorder: Option<Arc<dyn Recorder>>,
     /// A run that was killed is continued.
     pub continues: bool,
@@ -129,24 +129,24 @@ impl Writer {
         self.patiently(|writer| writer.index.outgrows_memory())
     }
 
-    /// Ends the connection in order. Tells what a dry run would have changed.
+    /// Closes the connection. Returns the changes that a dry run would have made.
     pub fn end(self) -> Vec<(String, super::dry_run::Changed)> {
         let changes = self.index.changes();
         self.index.close();
         changes
     }
 
-    /// Writes a batch; what became of the entries stands in their order.
+    /// Writes a batch. Returns the outcome of each entry, in the order of the entries.
     pub fn write(&mut self, entries: &[Entry]) -> Result<Vec<Written>, Failure> {
         let recorder = self.recorder.clone();
         let done = self.in_transaction(|writer| writer.attempt(entries))?;
-        recorder.iter().for_each(|recorder| recorder.is_committed(self.number));
+        recorder.iter().for_each(|recorder| recorder.record_commit(self.number));
         Ok(self.remember(entries, done))
     }
 
     /// Writes a batch and records it on disk, all but the commit.
     fn attempt(&mut self, entries: &[Entry]) -> Result<Attempt, Failure> {
-        // Those of an attempt that failed.
+        // Claims of an attempt that failed.
         for (level, identity) in std::mem::take(&mut self.claims) {
             self.known.lock().disclaim(level, &identity);
         }
@@ -191,7 +191,7 @@ impl Writer {
         let mut settled = Vec::with_capacity(wanted.len());
         for (n, mut presence) in presence.into_iter().enumerate() {
             let mut member = 0;
-            // The row of a parent that was refused as one instance tells of it may be held as another does.
+            // The database may accept the row of a parent with the values of another instance.
             while matches!(presence, Presence::Refused(_)) && member < OTHERS.min(wanted[n].1.len() - 1) {
                 member += 1;
                 presence = self.insert_missing(level, &[row(n, wanted[n].1[member])])?.remove(0);
@@ -240,7 +240,7 @@ impl Writer {
         let missing: Vec<usize> = batch.without_row().collect();
         let rows: Vec<NewRow> = missing.iter().map(|member| NewRow::of(&batch.entries[*member])).collect();
         let presence = self.insert_missing(Level::Instance, &rows)?;
-        // Before the commit: whoever then comes upon a row knows whose it is.
+        // Before the commit: another writer that then finds the row knows that this run inserted the row.
         let mut known = self.known.lock();
         for (member, presence) in missing.into_iter().zip(presence) {
             match presence {
@@ -286,7 +286,7 @@ impl Writer {
         self.set_modalities(&modalities)
     }
 
-    /// After the commit: what is known now, and what became of each entry.
+    /// Learns from a batch that is committed. Returns the outcome of each entry.
     pub(super) fn remember(&mut self, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
         self.learn_rows(entries, &attempt);
         let claims = std::mem::take(&mut self.claims);
@@ -305,7 +305,7 @@ impl Writer {
         written.map(|(outcome, reach)| Written::new(outcome, &reach)).collect()
     }
 
-    /// Which rows a transaction came upon, and what it did to them.
+    /// Learns which rows a transaction has found and inserted.
     pub(super) fn learn_rows(&mut self, entries: &[Entry], attempt: &Attempt) {
         let mut known = self.known.lock();
         for level in PARENTS {

@@ -15,7 +15,7 @@ use super::companion_rows::Put;
 use super::corrections::CorrectedRows;
 use super::existing::{self, Applied, Mode};
 use super::fold::Fold;
-use super::known::{Row, Series};
+use super::known_row::{Row, Series};
 use super::patience::Redone;
 use super::row_corrections::RowCorrections;
 use super::row_history::IntendedRows;
@@ -69,6 +69,7 @@ impl Writer {
         while from < part.end {
             let to = part.end.min(from + PER_TRANSACTION);
             let Done { inserted, updated, codes } = self.in_transaction(|writer| {
+                // The mark of the commit belongs to the last frame of the writer, which is thus one of this transaction.
                 writer.intend(IntendedRows::new(level.table(), &[]))?;
                 let done = match level {
                     Level::Patient => writer.close_patients(settlement, &settlement.patients[from..to]),
@@ -78,7 +79,7 @@ impl Writer {
                 writer.recorder.as_ref().map_or(Ok(()), |recorder| recorder.make_durable())?;
                 Ok(done)
             })?;
-            self.recorder.iter().for_each(|recorder| recorder.is_committed(self.number));
+            self.recorder.iter().for_each(|recorder| recorder.record_commit(self.number));
             *self.inserted.of(level) += inserted;
             *self.updated.of(level) += updated;
             codes.iter().for_each(|(table, put)| self.companions.add(*table, put));
@@ -104,14 +105,10 @@ impl Writer {
                         true => Value::Text(tables.charset_term()),
                         false => Value::Null,
                     };
-                    let written = match own_values {
-                        OwnValues::ThisRun(written) => packed::values(written).take(shape.len()).collect(),
-                        OwnValues::EarlierRun { inserted: Some(inserted), .. } => {
-                            packed::values(inserted).take(shape.len()).collect()
-                        }
-                        OwnValues::EarlierRun { .. } | OwnValues::OfFiles => Vec::new(),
-                    };
-                    row.add(tables.of(Table::Patient).column("charset"), term(&written), term(&values));
+                    let written = own_values.inserted();
+                    let written: Vec<Value> = written.into_iter().flat_map(|values| packed::values(values)).collect();
+                    let written = &written[..written.len().min(shape.len())];
+                    row.add(tables.of(Table::Patient).column("charset"), term(written), term(&values));
                     row.add(tables.of(Table::Patient).column("origid"), Value::Text(spelled), Value::Text(&patient.id));
                     corrections.push(row);
                     // A run that goes on finds rows of its own in which values are missing.

@@ -4,7 +4,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::batch::{Parents, Writer};
-use super::known::{Patient, Row, Rows, Series, Study};
+use super::known::Rows;
+use super::known_row::{Patient, Row, Series, Study};
 use super::names;
 use super::row_corrections::RowCorrections;
 use super::settlement::{Finding, OwnValues, PatientRow, State};
@@ -145,9 +146,7 @@ impl Writer {
         studies.retain(|study| study.is_unfinished);
         let known = self.known.clone();
         let foreign = self.foreign_studies(&studies, &|study| known.lock().is_ours(Level::Study, &study.study))?;
-        let links: Vec<&str> =
-            studies.iter().filter(|study| foreign.contains(&study.study)).map(|study| &*study.patient).collect();
-        let unfinished: HashSet<String> = self.index.identities(&links)?.into_iter().collect();
+        let unfinished = self.patients_of(studies.iter().filter(|study| foreign.contains(&study.study)))?;
         for row in rows.iter_mut().filter(|row| row.history.is_none()) {
             row.is_unfinished = unfinished.contains(&row.identity);
         }

@@ -175,7 +175,7 @@ impl Writer {
     /// no transactions, before they are written.
     pub(super) fn intend(&self, rows: IntendedRows) -> Result<(), Failure> {
         let Some(recorder) = &self.recorder else { return Ok(()) };
-        recorder.intend_rows(self.number, self.attempts, &[rows]);
+        recorder.record_rows(self.number, self.attempts, &[rows]);
         if self.index.tables().is_transactional { Ok(()) } else { recorder.make_durable() }
     }
 }

@@ -16,11 +16,12 @@ impl Writer {
         let known = self.known.lock();
         // Another run may have written files of rows of the run that is continued.
         let all = self.is_interleaved;
-        let is_gathered =
-            |patient: &super::known::Patient| patient.history.is_some() || patient.is_completed || patient.ours && all;
+        let is_gathered = |patient: &super::known_row::Patient| {
+            patient.history.is_some() || patient.is_completed || patient.ours && all
+        };
         let patients = known.patients.iter().filter(|(_, patient)| is_gathered(patient));
         let patients = patients.map(|(identity, _)| (Level::Patient, identity.to_string()));
-        let is_earlier = |row: &super::known::Row| row.own.is_some() && (all || !row.is_of_this_run());
+        let is_earlier = |row: &super::known_row::Row| row.own.is_some() && (all || !row.is_of_this_run());
         let studies = known.studies.iter().filter(|(_, study)| is_earlier(&study.row));
         let series = known.series.iter().filter(|(_, series)| is_earlier(&series.row));
         patients

@@ -79,6 +79,9 @@ impl Writer {
     /// is finished. Rows of images are final before that of their series is: the path was edited, and stays. Below a series
     /// that is unfinished, a database that was restored has an earlier path.
     fn was_set_back(&mut self, better: &Entry, row: &Existing) -> Result<bool, Failure> {
+        if better.path == row.path {
+            return Ok(false);
+        }
         let archive = &self.policy.archive;
         let Some(named) = archive.local_path(&row.path) else { return Ok(false) };
         let was_pointed = self.recorder.as_ref().is_some_and(|recorder| recorder.was_pointed(better, &named));

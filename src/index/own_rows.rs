@@ -108,12 +108,19 @@ impl Writer {
     /// The patients among these that have an unfinished study.
     pub(super) fn unfinished_patients<'p>(&mut self, patients: &[&'p str]) -> Result<HashSet<&'p str>, Failure> {
         let studies = self.index.studies_of(patients, View::Begun)?;
-        let links: Vec<&str> =
-            studies.iter().filter(|study| study.is_unfinished).map(|study| study.patient.as_str()).collect();
-        let unfinished: HashSet<String> = self.index.identities(&links)?.into_iter().collect();
+        let unfinished = self.patients_of(studies.iter().filter(|study| study.is_unfinished))?;
         let identities = self.index.identities(patients)?;
         let with_identity = patients.iter().zip(identities);
         Ok(with_identity.filter(|(_, identity)| unfinished.contains(identity)).map(|(patient, _)| *patient).collect())
+    }
+
+    /// The identities of the patients that studies are linked to.
+    pub(super) fn patients_of<'s>(
+        &mut self,
+        studies: impl Iterator<Item = &'s LinkedStudy>,
+    ) -> Result<HashSet<String>, Failure> {
+        let links: Vec<&str> = studies.map(|study| study.patient.as_str()).collect();
+        Ok(self.index.identities(&links)?.into_iter().collect())
     }
 
     /// The studies among these that this program has not inserted.

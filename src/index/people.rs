@@ -12,9 +12,11 @@ use foldhash::HashMap;
 
 use super::batch::Writer;
 use super::fold::Fold;
-use super::known::{Patient, Rows};
+use super::known::Rows;
+use super::known_row::Patient;
 use super::names::{self, Name};
-use super::settlement::{PatientRow, State, who};
+use super::settlement::{PatientRow, State};
+use super::study_patients::who;
 use super::{Failure, View};
 
 /// The people of all Patient IDs that have a row which is completed.
@@ -108,8 +110,7 @@ impl Writer {
         let mut people = People::of(patients, rows);
         let studies = self.index.studies_of(&people.ids(), View::Begun)?;
         let others = studies.iter().filter(|study| !rows.studies.contains_key(study.study.as_str()));
-        let others: Vec<&str> = others.map(|study| &*study.patient).collect();
-        people.used_by_others = self.index.identities(&others)?.into_iter().collect();
+        people.used_by_others = self.patients_of(others)?;
         Ok(people)
     }
 }

@@ -30,20 +30,20 @@ pub struct RecordedInstance {
 
 pub trait Recorder: Send + Sync {
     /// Records a batch that this writer is about to commit, in place of one that the writer has recorded and not committed.
-    fn intends(&self, writer: u32, entries: &[Entry], attempt: &Attempt);
+    fn record_batch(&self, writer: u32, entries: &[Entry], attempt: &Attempt);
 
     /// Records the values of rows that this attempt at a transaction is about to commit. The last attempt is the one that
     /// succeeds.
-    fn intend_rows(&self, writer: u32, attempt: u32, rows: &[IntendedRows]);
+    fn record_rows(&self, writer: u32, attempt: u32, rows: &[IntendedRows]);
 
     /// Begins to write to disk what was recorded so far, and does not wait for it.
-    fn begin_to_make_durable(&self);
+    fn begin_sync(&self);
 
     /// Writes what was recorded so far to disk. Nothing may be committed that is not recorded there.
     fn make_durable(&self) -> Result<(), Failure>;
 
     /// Records that the writer has committed.
-    fn is_committed(&self, writer: u32);
+    fn record_commit(&self, writer: u32);
 
     /// What the ledger has of rows of a table, in the order of their keys. `None` for a row that this program has never
     /// inserted.

@@ -24,10 +24,10 @@ impl Writer {
     ) -> Result<(), Failure> {
         let Some(recorder) = &self.recorder else { return Ok(()) };
         if foreseen.is_none() {
-            recorder.intend_rows(self.number, self.attempts, &self.rows_to_insert(entries, attempt));
+            recorder.record_rows(self.number, self.attempts, &self.rows_to_insert(entries, attempt));
         }
         if foreseen != Some(attempt) {
-            recorder.intends(self.number, entries, attempt);
+            recorder.record_batch(self.number, entries, attempt);
         }
         recorder.make_durable()
     }
@@ -43,9 +43,9 @@ impl Writer {
         foreseen.without_row().collect::<Vec<_>>().into_iter().for_each(|member| foreseen.inserted(member));
         let (opened, titles) = (foreseen.opened(), self.titles_of(&foreseen));
         let attempt = Attempt::of(foreseen, opened, titles);
-        recorder.intend_rows(self.number, self.attempts, &self.rows_to_insert(batch.entries, &attempt));
-        recorder.intends(self.number, batch.entries, &attempt);
-        recorder.begin_to_make_durable();
+        recorder.record_rows(self.number, self.attempts, &self.rows_to_insert(batch.entries, &attempt));
+        recorder.record_batch(self.number, batch.entries, &attempt);
+        recorder.begin_sync();
         Some(attempt)
     }
 
@@ -64,8 +64,8 @@ impl Writer {
         let opened = planned.opened();
         let attempt = Attempt::of(planned, opened, Put::default());
         // Rows of a plan are in doubt: another program may insert one of them first.
-        recorder.intend_rows(self.number, 0, &self.rows_to_insert(batch.entries, &attempt));
-        recorder.intends(self.number, batch.entries, &attempt);
+        recorder.record_rows(self.number, 0, &self.rows_to_insert(batch.entries, &attempt));
+        recorder.record_batch(self.number, batch.entries, &attempt);
         recorder.make_durable()
     }
 

@@ -79,16 +79,18 @@ impl<'a> RowCorrections<'a> {
         shape: &[usize],
         fold: &'a Fold,
     ) -> Self {
-        let (replaceable, written) = match values {
-            OwnValues::ThisRun(written) => (ReplaceableValues::Provisional, packed::values(written).collect()),
-            OwnValues::EarlierRun { history, is_unfinished, inserted } => {
-                let (history, is_unfinished, is_of_this_run) = (history.clone(), *is_unfinished, inserted.is_some());
-                let row = LedgerRow { history, is_unfinished, is_of_this_run, is_shared_by_runs: true };
-                let written = inserted.as_deref().map(|inserted| packed::values(inserted).collect());
-                (ReplaceableValues::OfLedger(row), written.unwrap_or_default())
-            }
-            OwnValues::OfFiles => (ReplaceableValues::OfFiles(fold.sets().collect()), Vec::new()),
+        let replaceable = match values {
+            OwnValues::ThisRun(_) => ReplaceableValues::Provisional,
+            OwnValues::EarlierRun { history, is_unfinished, inserted } => ReplaceableValues::OfLedger(LedgerRow {
+                history: history.clone(),
+                is_unfinished: *is_unfinished,
+                is_of_this_run: inserted.is_some(),
+                is_shared_by_runs: true,
+            }),
+            OwnValues::OfFiles => ReplaceableValues::OfFiles(fold.sets().collect()),
         };
+        let written: Vec<Value> =
+            values.inserted().map_or_else(Vec::new, |inserted| packed::values(inserted).collect());
         let mut row = RowCorrections { key, replaceable, finals: Vec::new(), studies: None };
         for (n, (attribute, right)) in shape.iter().zip(fold.values()).enumerate() {
             // The link of a row that is not this program's is not questioned.

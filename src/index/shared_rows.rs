@@ -10,10 +10,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use super::batch::Writer;
-use super::known::{Patient, Rows};
+use super::known::Rows;
+use super::known_row::Patient;
 use super::names::{self, Name};
 use super::row_corrections::RowCorrections;
-use super::settlement::{ByPatient, Decided, PatientRow, Settlement, State};
+use super::settle::Decided;
+use super::settlement::{PatientRow, Settlement, State};
+use super::study_patients::ByPatient;
 use super::{Existing, Failure, LinkedStudy, Look, Show, View};
 use crate::dicom::Table;
 

@@ -58,7 +58,7 @@ impl Journal {
             if let (false, Some(writer)) = (tables.is_empty(), writers.next()) {
                 self.append_rows(writer, 0, &tables);
                 if is_committed {
-                    self.is_committed(writer);
+                    self.record_commit(writer);
                 }
             }
         }

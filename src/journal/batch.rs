@@ -26,7 +26,7 @@ pub struct Batch {
 }
 
 impl Recorder for Journal {
-    fn intends(&self, writer: u32, entries: &[Entry], attempt: &Attempt) {
+    fn record_batch(&self, writer: u32, entries: &[Entry], attempt: &Attempt) {
         let state = |(n, (entry, path)): (usize, (&Entry, &str))| {
             let uids = [Level::Instance, Level::Series, Level::Study].map(|level| entry.key(level));
             let row = states::row(uids, path);
@@ -45,11 +45,11 @@ impl Recorder for Journal {
         self.append_groups(at, entries.iter().enumerate().map(topics));
     }
 
-    fn intend_rows(&self, writer: u32, attempt: u32, rows: &[IntendedRows]) {
+    fn record_rows(&self, writer: u32, attempt: u32, rows: &[IntendedRows]) {
         self.append_rows(writer, attempt, rows);
     }
 
-    fn begin_to_make_durable(&self) {
+    fn begin_sync(&self) {
         self.log.sync_ahead();
     }
 
@@ -57,7 +57,7 @@ impl Recorder for Journal {
         self.sync().map_err(Failure::Unrecorded)
     }
 
-    fn is_committed(&self, writer: u32) {
+    fn record_commit(&self, writer: u32) {
         self.log.append(Kind::Committed, &writer.to_le_bytes());
     }
 
@@ -95,7 +95,7 @@ impl Recorder for Journal {
 
 impl Journal {
     /// Records that a batch whose commit was in doubt is committed, as far as these of its files go.
-    pub fn is_done(&self, batch: &Batch, kept: &[usize], attempt: &Attempt) {
+    pub fn record_done(&self, batch: &Batch, kept: &[usize], attempt: &Attempt) {
         let records: Vec<Vec<u8>> = kept.iter().map(|n| batch.records[*n].encode()).collect();
         let state = |(n, kept): (usize, &usize)| {
             let (before, fate) = (batch.states[*kept], fate(attempt, n));
@@ -111,7 +111,7 @@ impl Journal {
             batch.records[*kept].instance().map_or([0; 3], |instance| topics_of(instance, identity))
         };
         self.append_groups(blocks, kept.iter().enumerate().map(topics));
-        self.is_committed(batch.writer);
+        self.record_commit(batch.writer);
     }
 
     /// Of each file of a batch whether nothing later is known of it.

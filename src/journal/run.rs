@@ -233,7 +233,7 @@ impl Journal {
     }
 
     /// Records that the index has lost a batch. The files of the batch are written again.
-    pub fn is_lost(&self, batch: &Batch) {
+    pub fn record_lost(&self, batch: &Batch) {
         self.log.append(Kind::Lost, &batch.at.to_le_bytes());
     }
 

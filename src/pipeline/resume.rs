@@ -48,7 +48,7 @@ impl Run<'_> {
             let Some(files) = self.files_of(&batch) else { continue };
             let found = writer.what_is_there(&files, batch.attempt.clone());
             if let Some((kept, attempt)) = found.or_else(|failure| self.index_failed(failure))? {
-                journal.is_done(&batch, &kept, &attempt);
+                journal.record_done(&batch, &kept, &attempt);
             }
         }
         Ok(())
@@ -61,10 +61,10 @@ impl Run<'_> {
             let left = writer.what_is_left(&files, batch.attempt.clone());
             let left = left.map(Some).or_else(|failure| self.index_failed(failure))?;
             if let Some(Left::Part(kept, attempt)) = &left {
-                journal.is_done(&batch, kept, attempt);
+                journal.record_done(&batch, kept, attempt);
             }
             if matches!(left, Some(Left::Part(..) | Left::Nothing)) {
-                journal.is_lost(&batch);
+                journal.record_lost(&batch);
             }
             Ok(())
         })?;

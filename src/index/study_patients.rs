@@ -1,0 +1,120 @@
+//! Which studies each patient has, and which names these studies bear.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use foldhash::HashMap;
+
+use super::Value;
+use super::fold::IDENTITY;
+use super::known::Rows;
+use super::known_row::{Patient, Study};
+use super::names::{self, Name};
+
+/// What is known of one patient besides its instances.
+pub(super) struct About<'a> {
+    /// Names that new studies bear.
+    pub(super) bearers: Bearers<'a>,
+    /// Names of studies that the index links to it.
+    pub(super) linked: BTreeSet<Name>,
+    /// Rows of its ID with a suffix.
+    variants: &'a [(String, Name)],
+}
+
+impl About<'_> {
+    /// The groups of the names of a patient. A row of this program that studies of others are linked to gets the name that the
+    /// files of these studies have.
+    pub(super) fn groups<'n>(&self, borne: &[names::Borne<'n>], patient: &Patient) -> Vec<names::Group<'n>> {
+        if !patient.ours {
+            return names::group(borne, patient.name.as_deref(), self.variants);
+        }
+        let groups = names::group(borne, None, self.variants);
+        let base = |groups: &[names::Group<'n>]| {
+            groups.iter().find(|group| group.patient == names::Patient::Base).map(|base| base.names.clone())
+        };
+        let has_all = |base: Vec<&Name>| self.linked.iter().all(|name| base.contains(&name));
+        let Some(name) = self.linked.first().filter(|_| !base(&groups).is_some_and(has_all)) else { return groups };
+        let of_linked = names::group(borne, Some(name), self.variants);
+        if base(&of_linked).is_some() { of_linked } else { groups }
+    }
+}
+
+/// The names that new studies bear of one patient, each with the studies.
+pub(super) type Bearers<'a> = BTreeMap<Name, BTreeSet<&'a Arc<str>>>;
+
+/// The studies of each patient: the identity of the one and the key of the other, sorted.
+pub(super) struct ByPatient<'r>(Vec<(&'r str, &'r Arc<str>)>);
+
+impl<'r> ByPatient<'r> {
+    pub(super) fn of(rows: &'r Rows) -> Self {
+        let of = |(key, study): (&'r Arc<str>, &'r Study)| {
+            let identity = match study.row.is_ours() {
+                true => rows.identities.get(&*who(study).0),
+                false if !study.link_differs => rows.identities.get(&study.patient),
+                false => None,
+            };
+            Some((&**identity?, key))
+        };
+        let mut studies: Vec<_> = rows.studies.iter().filter_map(of).collect();
+        studies.sort_unstable();
+        ByPatient(studies)
+    }
+
+    pub(super) fn identities(&self) -> impl Iterator<Item = &'r str> {
+        self.0.chunk_by(|a, b| a.0 == b.0).map(|studies| studies[0].0)
+    }
+
+    /// The studies of one patient.
+    pub(super) fn of_patient(&self, identity: &str) -> impl Iterator<Item = &'r Arc<str>> {
+        let from = self.0.partition_point(|(other, _)| *other < identity);
+        self.0[from..].iter().take_while(move |(other, _)| *other == identity).map(|(_, study)| *study)
+    }
+
+    /// Studies of earlier runs stay with a patient whose name this program may not change.
+    pub(super) fn about<'v>(
+        &self,
+        identity: &str,
+        patient: &Patient,
+        rows: &'r Rows,
+        variants: &'v Variants,
+    ) -> About<'v>
+    where
+        'r: 'v,
+    {
+        let (mut bearers, mut linked) = (Bearers::new(), BTreeSet::new());
+        for key in self.of_patient(identity) {
+            let study = &rows.studies[key];
+            let (_, name) = who(study);
+            match study.row.is_of_this_run() || patient.ours && study.row.is_ours() {
+                true => drop(bearers.entry(name).or_default().insert(key)),
+                false => drop(linked.insert(name)),
+            }
+        }
+        About { bearers, linked, variants: variants.get(identity).map_or(&[], Vec::as_slice) }
+    }
+}
+
+/// Rows with a suffix that were there before, by the identity of their ID without it.
+pub(super) type Variants = HashMap<String, Vec<(String, Name)>>;
+
+/// Which patient a study is of: as its last instance says that has an ID and a name, or an ID, or a name.
+pub(super) fn who(study: &Study) -> (Box<str>, Name) {
+    let identity = |values: &[Value<'_>]| -> [Box<str>; 4] {
+        let from = values.len().saturating_sub(IDENTITY.len());
+        let mut texts = values[from..].iter().map(|value| match value {
+            Value::Text(text) => (*text).into(),
+            _ => "".into(),
+        });
+        [(); 4].map(|()| texts.next().unwrap_or_default())
+    };
+    let has_id = |values: &[Value<'_>]| !identity(values)[0].is_empty();
+    let has_name = |values: &[Value<'_>]| identity(values)[1..].iter().any(|part| !part.is_empty());
+    let fold = &study.row.fold;
+    let last = fold
+        .last_that(|values| has_id(values) && has_name(values))
+        .or_else(|| fold.last_that(has_id))
+        .or_else(|| fold.last_that(has_name))
+        .or_else(|| fold.last_that(|_| true));
+    let [id, last, first, middle] = identity(&last.unwrap_or_default());
+    (id, Name([last, first, middle]))
+}
