@@ -1,5 +1,4 @@
-//! What a run knows of patients, studies and series, whichever writer came upon them: who inserted the row, what stands
-//! in it, and all that the instances below say.
+//! The patients, studies and series that a run has found or inserted, shared by all writers of the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -18,7 +17,7 @@ use super::settlement::OwnValues;
 use super::{Entry, Existing, Failure, LEVELS, Tables, order};
 use crate::dicom::Level;
 
-/// Shared by all writers of a run.
+/// The rows that a run knows. The clones that its writers have share them.
 #[derive(Clone)]
 pub struct Known {
     rows: Arc<Mutex<Rows>>,
@@ -28,7 +27,8 @@ pub struct Known {
 }
 
 impl Known {
-    /// What there is no room for in memory lies in a directory, in files without a name.
+    /// Creates the knowledge of a run that has just begun. Hashes of images that exceed the memory go to temporary files in
+    /// a directory.
     pub fn new(tables: &Tables, directory: &Path, mode: Mode) -> Self {
         let shapes = [Level::Patient, Level::Study, Level::Series].map(|level| Shape::of(tables, level));
         let [inserted, corrected, titled, contended] = [(); 4].map(|()| Hashes::new(directory));
@@ -44,7 +44,7 @@ impl Known {
         Known { rows: Arc::new(Mutex::new(rows)), witnesses: Arc::default() }
     }
 
-    /// All that is known. Nothing is, afterwards.
+    /// Takes all rows out. The run knows none afterwards.
     pub fn take(&self) -> Rows {
         std::mem::take(&mut self.lock())
     }
@@ -53,7 +53,7 @@ impl Known {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A writer has committed a transaction that inserted these images.
+    /// Records that a writer has committed a transaction that inserted these images.
     pub fn set_witnesses(&self, writer: u32, images: Vec<Tried>) {
         self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).insert(writer, images);
     }
@@ -64,7 +64,7 @@ impl Known {
     }
 }
 
-/// An archive has a hundred thousand series and more: keys that stand in several places are kept once.
+/// Rows by their keys. An archive has a hundred thousand series and more: each key is in memory once.
 #[derive(Default)]
 pub struct Rows {
     pub shapes: [Shape; 3],
@@ -72,7 +72,7 @@ pub struct Rows {
     pub completes: bool,
     /// The studies, and the series, of files whose images are linked to other series; only if rows are completed.
     pub unlinked: [BTreeSet<Box<str>>; 2],
-    /// By the identity of their ID.
+    /// Patients, by the identity of their ID.
     pub patients: HashMap<Arc<str>, Patient>,
     pub studies: HashMap<Arc<str>, Study>,
     pub series: HashMap<Arc<str>, Series>,
@@ -92,7 +92,7 @@ pub struct Rows {
     scratch: (Vec<u8>, Vec<u8>),
 }
 
-/// The number that stands for an image's key: ten million keys would not fit into memory.
+/// The hash of an image's key: ten million keys would not fit into memory.
 fn hash(key: &str) -> u64 {
     xxh3_64(key.as_bytes())
 }
@@ -217,14 +217,14 @@ impl Rows {
         self.contended.contains(hash(key))
     }
 
-    /// Whether what was said of images can be relied on.
+    /// Fails if hashes of images could not be kept.
     pub fn check_images(&self) -> Result<(), Failure> {
         let images = [&self.inserted, &self.corrected, &self.titled, &self.contended];
         let failure = images.into_iter().find_map(Hashes::failure);
         failure.map_or(Ok(()), |why| Err(Failure::Lost(format!("a temporary file cannot be read: {why}"))))
     }
 
-    /// What is known of images is not asked for any more.
+    /// Drops the hashes of images.
     pub fn forget_images(&mut self) {
         (self.inserted, self.corrected, self.titled, self.contended) = Default::default();
     }
@@ -307,15 +307,15 @@ impl Rows {
         }
     }
 
-    /// A new image may have been of the series of this file of it before another took its place, or not: what is derived
-    /// must not depend on that.
+    /// Opens the series of a file that is not indexed. The image may have been in this series before a better file took its
+    /// place, or not: derived columns must not depend on the order.
     pub fn open_contended(&mut self, entry: &Entry) {
         if self.is_ours(Level::Instance, entry.key(Level::Instance)) {
             self.series.get_mut(entry.key(Level::Series)).into_iter().for_each(|series| series.open = true);
         }
     }
 
-    /// Adds what an entry says of the rows that it is attached to.
+    /// Adds the values of an entry to the rows above it.
     pub fn add(&mut self, entry: &Entry, reach: &Reach) {
         let Rows { shapes, completes, unlinked, patients, studies, series, scratch: (order, scratch), .. } = self;
         order::of(entry, order);
@@ -354,7 +354,7 @@ impl Rows {
     }
 }
 
-/// The rows above an image that its file says something of: not those that the index links otherwise.
+/// The rows above an image whose values its file may determine: not those that the index links otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
     pub series: bool,

@@ -13,30 +13,30 @@ use super::settlement::OwnValues;
 use super::{Entry, Existing};
 use crate::dicom::Level;
 
-/// A row, and what its instances say.
+/// A row, and the values of its instances.
 #[derive(Clone, Default)]
 pub struct Row {
-    /// What tells which values of the row are this program's; `None` if another program has inserted the row.
+    /// The values by which this program recognizes its own; `None` if another program has inserted the row.
     pub own: Option<OwnValues>,
     pub fold: Fold,
 }
 
 #[derive(Clone, Default)]
 pub struct Patient {
-    /// The ID as it stands in the row.
+    /// The ID in the row.
     pub id: Arc<str>,
     pub ours: bool,
-    /// What the ledger has of the row, if an earlier run inserted it.
+    /// The versions of the row in the ledger, if an earlier run inserted the row.
     pub history: Option<Arc<RowHistory>>,
     /// A study of the patient was unfinished when the row was found.
     pub is_unfinished: bool,
     /// The row is not this program's, as far as the ledger knows, and is to be completed.
     pub is_completed: bool,
-    /// The name in the row: as it was there, if there was one, or as it was inserted.
+    /// The name in the row that was found, or with which the row was inserted.
     pub name: Option<Arc<Name>>,
     /// All spellings of the ID in files, each with the smallest Study Instance UID.
     pub spellings: Few<Arc<str>, Option<Arc<str>>>,
-    /// What instances say, by the name that they bear. The row was inserted as one of them says.
+    /// The values of instances, by the name in them. The row was inserted with the values of one of them.
     pub named: Few<Arc<Name>, Row>,
 }
 
@@ -94,14 +94,14 @@ impl Row {
         }
     }
 
-    /// A row that was there.
+    /// A row that was found.
     pub(super) fn found(row: &Existing, completes: bool) -> Self {
         let mut new = Row::default();
         new.learn_owner(row, completes);
         new
     }
 
-    /// Learns whose a row is that was there.
+    /// Learns which program inserted a row that was found.
     pub(super) fn learn_owner(&mut self, row: &Existing, completes: bool) {
         self.own = match &row.history {
             Some(history) => {
@@ -137,7 +137,7 @@ impl Patient {
         }
     }
 
-    /// What the instances say that bear the entry's name. Nearly always there is one name.
+    /// The values of the instances that have the entry's name. Nearly always there is one name.
     pub(super) fn named_by(&mut self, entry: &Entry) -> &mut Row {
         let parts = entry.patient_name_parts();
         let is_known = |name: &Name| name.0.iter().map(|part| &**part).eq(parts);

@@ -1,5 +1,5 @@
-//! Decides what the closing step has to do, once all instances are in the index: which patient each study has, and which
-//! conflicts are reported. The decision is made from all instances, in whatever order they were read.
+//! Decides about the closing step, once all instances are in the index: which patient each study has, and which conflicts
+//! are reported. The decision is made from all instances, in whatever order they were read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
@@ -66,8 +66,8 @@ fn is_spelled(id: &str, spelled: &str) -> bool {
     spelled == id || spelled == names::base(id)
 }
 
-/// What instances say of a row that was there: those that bear its name, and those of studies that the index links to
-/// it, whatever their name. Whether there are such.
+/// The values for a row that was there: those of instances with its name, and those of studies that the index links to the row,
+/// whatever their name. Also returns whether there are instances with another name.
 fn said_of_its_own(patient: &Patient, linked: &BTreeSet<Name>) -> (Fold, bool) {
     let (mut fold, mut is_renamed) = (Fold::default(), false);
     for (name, row) in patient.named.iter().filter(|_| !patient.ours) {
@@ -81,7 +81,7 @@ fn said_of_its_own(patient: &Patient, linked: &BTreeSet<Name>) -> (Fold, bool) {
 }
 
 impl Writer {
-    /// Decides. What was known is taken: nothing is written any more.
+    /// Decides about all rows. Takes the rows that the run knows: no further batch is written.
     pub fn settle(&mut self, in_full: bool) -> Result<Settlement, Failure> {
         let mut rows = self.known.take();
         rows.forget_images();
@@ -133,7 +133,7 @@ impl Writer {
         })
     }
 
-    /// Patients are taken from what is known: what they say goes into their rows.
+    /// Takes the patients out of the known rows, and decides about them.
     fn decide(&mut self, rows: &mut Rows) -> Result<Decided, Failure> {
         let mut patients = take(&mut rows.patients);
         let studies = ByPatient::of(rows);
@@ -175,7 +175,7 @@ impl Writer {
         let ids: BTreeSet<&str> =
             studies.identities().filter_map(|identity| Some(&*patients.get(identity)?.id)).collect();
         let mut found = self.index.variants(&Vec::from_iter(ids))?;
-        // Those that a run that was killed had begun to give are given again.
+        // Rows with a suffix that a killed run had begun to give are given again.
         found.retain(|row| !self.given.contains(&row.key));
         // So are those of earlier runs.
         self.learn_patients(&mut found, rows)?;
@@ -262,7 +262,7 @@ impl Writer {
         decided.patients.push(PatientRow { id, state, fold: base, is_renamed, is_completed, said });
     }
 
-    /// The ID of a group's row, and what there is to tell of its studies.
+    /// The ID of a group's row, and the detail of the conflict that is reported for its studies.
     fn row_of(&self, id: &Arc<str>, patient: &names::Patient) -> (Arc<str>, Option<String>) {
         let told =
             |what: &str| Some(format!("the name conflicts with that of another patient with this Patient ID; {what}"));
@@ -285,8 +285,8 @@ impl Writer {
     }
 }
 
-/// What is derived of a study is out of date when a new series is of it, or turns out not to be. Which of the studies that
-/// its instances name it was inserted below depends on their order: what is derived must not.
+/// Opens the studies that instances of a series name. The study below which the series was inserted depends on the order of the
+/// instances, and derived columns must not.
 fn open_named(rows: &mut Rows) {
     for series in rows.series.values().filter(|series| series.row.is_ours()) {
         for study in &series.others {

@@ -18,7 +18,7 @@ use crate::dicom::Level;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     pub reason: &'static str,
-    /// Of a study or a series.
+    /// The UID of a study or a series. Empty for a patient.
     pub uid: String,
     pub detail: String,
     /// Nothing to look at: instances of one study often disagree.
@@ -27,7 +27,7 @@ pub struct Finding {
 
 /// A patient's row at the end.
 pub struct PatientRow {
-    /// As it stands in the index; as it will, if it is new.
+    /// The ID in the row, which is still to be inserted if it is new.
     pub id: Arc<str>,
     pub state: State,
     pub fold: Fold,
@@ -40,12 +40,12 @@ pub struct PatientRow {
     pub said: Fold,
 }
 
-/// What tells which values of a row are this program's.
+/// The values by which this program recognizes its own in a row.
 #[derive(Clone)]
 pub enum OwnValues {
     /// The values that this run inserted the row with.
     ThisRun(Arc<[u8]>),
-    /// What the ledger has of the row. A patient is unfinished while a study of it is.
+    /// The ledger has the row. A patient is unfinished while one of the studies is.
     EarlierRun {
         history: Arc<RowHistory>,
         is_unfinished: bool,
@@ -80,7 +80,7 @@ pub enum State {
 
 /// All that is left to do.
 pub struct Settlement {
-    /// Rows are not provisional any more afterwards. Otherwise only what is below them is counted.
+    /// The closing step makes all rows final. Otherwise it leaves them provisional.
     pub in_full: bool,
     pub rows: Rows,
     /// Rows that exist come first: whether a PACS uses one of them decides which new rows are needed.

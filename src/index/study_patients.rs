@@ -11,7 +11,7 @@ use super::known::Rows;
 use super::known_row::{Patient, Study};
 use super::names::{self, Name};
 
-/// What is known of one patient besides its instances.
+/// The names of one patient in studies and in other rows.
 pub(super) struct About<'a> {
     /// Names that new studies bear.
     pub(super) bearers: Bearers<'a>,
