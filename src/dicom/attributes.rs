@@ -51,6 +51,9 @@ impl Table {
     pub const COMPANIONS: [Table; 4] =
         [Table::ConceptName, Table::SpeciesCode, Table::BreedCode, Table::BreedRegistration];
 
+    /// The number of tables.
+    pub const COUNT: usize = Table::CORE.len() + Table::COMPANIONS.len();
+
     /// One of the four that every instance has a row in.
     pub const fn is_core(self) -> bool {
         matches!(self, Table::Patient | Table::Study | Table::Series | Table::Image)

@@ -1,6 +1,7 @@
 //! An instance: the typed values of its indexed attributes. It cannot exist without its three UIDs.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use super::attributes::{ATTRIBUTES, Form, Table, position};
 use super::charset::{Charset, Kind};
@@ -136,10 +137,20 @@ impl Instance {
         self.text(PATIENT_ID)
     }
 
-    /// Whether it has more to say in a table than the key: a companion's row without that is not written.
+    /// Whether the instance has a value for a column of the table beside its key. The row of a companion table that has
+    /// none is not written.
     pub fn fills(&self, table: Table) -> bool {
-        let mut columns = ATTRIBUTES.iter().enumerate().filter(|(_, attribute)| attribute.table == table);
-        columns.any(|(i, attribute)| attribute.column != table.key() && self.get(i) != Value::Null)
+        /// The places of a table's attributes in [`ATTRIBUTES`] except that of its key, for each [`Table`].
+        static PLACES: LazyLock<[Vec<usize>; Table::COUNT]> = LazyLock::new(|| {
+            let mut places = [const { Vec::new() }; Table::COUNT];
+            for (place, attribute) in ATTRIBUTES.iter().enumerate() {
+                if attribute.column != attribute.table.key() {
+                    places[attribute.table as usize].push(place);
+                }
+            }
+            places
+        });
+        PLACES[table as usize].iter().any(|place| self.get(*place) != Value::Null)
     }
 
     /// How many bytes of text it holds.

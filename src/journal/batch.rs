@@ -142,8 +142,15 @@ impl Journal {
 
     /// Records which blocks belong to which groups. `topics` are the hashes of the groups of each record.
     pub(super) fn append_groups(&self, blocks: Vec<u64>, topics: impl Iterator<Item = [u64; 3]>) {
-        let mut groups: Vec<(u64, u64)> =
-            topics.enumerate().flat_map(|(n, topics)| topics.map(|topic| (topic, blocks[n / PER_BLOCK]))).collect();
+        let mut groups: Vec<(u64, u64)> = Vec::new();
+        let mut last = None;
+        for (n, topics) in topics.enumerate() {
+            // The records of a series follow each other.
+            let block = blocks[n / PER_BLOCK];
+            if last.replace((topics, block)) != Some((topics, block)) {
+                groups.extend(topics.map(|topic| (topic, block)));
+            }
+        }
         groups.sort_unstable();
         groups.dedup();
         self.append_group_list(&groups);
