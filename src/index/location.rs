@@ -129,9 +129,9 @@ impl Location {
         let tables = match self {
             Location::Sqlite(path) => {
                 let mut database = match (path.exists(), access) {
-                    (true, _) => Sqlite::read_only(path),
+                    (true, Access::Write) => Sqlite::read_only(path),
                     (false, Access::Write) => Sqlite::open(path),
-                    (false, Access::DryRun) => Sqlite::in_memory(),
+                    (_, Access::DryRun) => Sqlite::to_read(path),
                 }
                 .map_err(failed)?;
                 if access == Access::Write && database.table_names().map_err(failed)?.is_empty() {
@@ -171,8 +171,7 @@ impl Location {
                 let path = path.clone();
                 let open = move |_| match access {
                     Access::Write => Sqlite::open(&path),
-                    Access::DryRun if path.exists() => Sqlite::read_only(&path),
-                    Access::DryRun => Sqlite::in_memory(),
+                    Access::DryRun => Sqlite::to_read(&path),
                 };
                 let database = open(false).map_err(failed)?;
                 Ok(seen_by(access, SqlIndex::new(database, Box::new(open), tables)))

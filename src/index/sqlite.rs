@@ -86,6 +86,20 @@ impl Sqlite {
         patiently(|| Self::connected(opened(options(path).read_only(true))))
     }
 
+    /// Opens an index to read it, and changes nothing. A file that is missing, or has no tables because a run was killed
+    /// while it created them, is an empty index in memory.
+    pub fn to_read(path: &Path) -> Result<Self, Failure> {
+        if !path.exists() {
+            return Self::in_memory();
+        }
+        let mut database = Self::read_only(path)?;
+        if !database.table_names()?.is_empty() {
+            return Ok(database);
+        }
+        database.close();
+        Self::in_memory()
+    }
+
     fn create(&mut self) -> Result<(), Failure> {
         self.begin()?;
         let made = match self.table_names()?.is_empty() {

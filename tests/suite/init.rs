@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::support::{Index, Site};
+use serde_json::json;
+
+use crate::import::{import, put};
+use crate::support::{Index, Site, instance_file};
 
 #[test]
 fn an_empty_sqlite_index_is_made_once() {
@@ -41,4 +44,30 @@ fn a_file_that_is_no_index_is_left_alone() {
     fs::write(site.path("index.db"), "this is no database, and it is precious").unwrap();
     site.reindex(&site.sqlite(), &[]).exits(2);
     assert_eq!(fs::read_to_string(site.path("index.db")).unwrap(), "this is no database, and it is precious");
+}
+
+#[test]
+fn an_index_that_a_killed_run_left_without_tables_is_empty() {
+    for has_been_written in [false, true] {
+        let site = Site::new();
+        site.write("1.2.3", &instance_file(json!({"SOPInstanceUID": "1.2.3"})));
+        put(&site, "cd/IM1", json!({"SOPInstanceUID": "1.2.4"}));
+        let index = site.sqlite();
+        let leave_empty = || {
+            fs::write(site.path("index.db"), b"").unwrap();
+            if has_been_written {
+                index.execute("CREATE TABLE t (c INTEGER)");
+                index.execute("DROP TABLE t");
+            }
+        };
+        leave_empty();
+        let before = fs::read(site.path("index.db")).unwrap();
+        import(&site, "cd", &index, &["--list"]).exits(0);
+        site.run(&["reindex", "archive", "--index", &index.url, "--dry-run"]).exits(0);
+        let said = site.run(&["audit", "archive", "--index", &index.url, "--settle", "0s"]).exits(1);
+        assert!(said.out.contains("unindexed"), "{}", said.out);
+        assert_eq!(fs::read(site.path("index.db")).unwrap(), before);
+        import(&site, "cd", &index, &[]).exits(0);
+        assert_eq!(index.rows("SELECT uuid FROM image"), ["1.2.4"]);
+    }
 }
