@@ -289,6 +289,11 @@ impl Writer {
     /// Learns from a batch that is committed. Returns the outcome of each entry.
     pub(super) fn remember(&mut self, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
         self.learn_rows(entries, &attempt);
+        self.learn_values(entries, attempt)
+    }
+
+    /// Adds what the files of a batch contain to the rows above them, which must be known. Returns the outcome of each entry.
+    pub(super) fn learn_values(&mut self, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
         let claims = std::mem::take(&mut self.claims);
         let mut known = self.known.lock();
         claims.iter().for_each(|(level, identity)| known.disclaim(*level, identity));

@@ -20,11 +20,18 @@ const NOW: Look = Look { view: View::Now, show: Show::Nothing };
 const BEGUN: Look = Look { view: View::Begun, show: Show::Nothing };
 
 impl Writer {
-    /// Takes a batch of the killed run for its own.
-    pub fn replay(&mut self, entries: &[Entry], mut attempt: Attempt) -> Result<Vec<Written>, Failure> {
+    /// Learns the rows that a batch of the killed run has found and inserted.
+    pub fn replay_rows(&mut self, entries: &[Entry], mut attempt: Attempt) -> Result<(), Failure> {
         self.own_images(entries, &attempt)?;
         self.patiently(|writer| writer.find_again(&mut attempt))?;
-        Ok(self.remember(entries, attempt))
+        self.learn_rows(entries, &attempt);
+        Ok(())
+    }
+
+    /// Learns what the files of a batch of the killed run contain. The rows of all batches must be known. Returns the outcome
+    /// of each entry.
+    pub fn replay_values(&mut self, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
+        self.learn_values(entries, attempt)
     }
 
     /// Looks again at rows that a batch had found: earlier runs may have inserted them, and other runs have changed them since.

@@ -237,6 +237,11 @@ impl Journal {
         self.log.append(Kind::Lost, &batch.at.to_le_bytes());
     }
 
+    /// Whether the index has lost a batch, or a part of one.
+    pub fn has_lost_batches(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
     /// Learns which batches the index has lost, in the order of the log.
     fn learn_lost(&mut self) {
         let marks = self.frames.iter().filter(|frame| frame.kind == Kind::Lost);

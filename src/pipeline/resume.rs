@@ -71,19 +71,27 @@ impl Run<'_> {
         journal.update().map_err(journal_failed)
     }
 
-    /// The killed run has done this much: it is known, and told, as if this run had. What is read once more is told then.
+    /// Learns what the killed run has done, and lists what it listed. Files that are read once more are listed then.
     pub(super) fn continue_run(&self, journal: &Journal, writer: &mut Writer) -> Result<()> {
-        journal.replay(|batch| -> Result<()> {
-            let is_read = |record: &Record| self.plan.reads_all || !record.state.is_known();
+        // A batch of which the index has lost a part is recorded anew behind later batches, which have files below its rows.
+        let is_in_order = !journal.has_lost_batches();
+        if !is_in_order {
+            journal.replay(|batch| {
+                let Some((entries, attempt)) = self.entries_of(batch, Noted::Nothing) else { return Ok(()) };
+                writer.replay_rows(&entries, attempt).or_else(|failure| self.index_failed(failure))
+            })?;
+        }
+        let noted = if self.plan.reads_all { Noted::Counts } else { Noted::All };
+        let is_read = |record: &Record| self.plan.reads_all || !record.state.is_known();
+        journal.replay(|batch| {
             let is_read: Vec<bool> = batch.records.iter().map(is_read).collect();
-            let noted = if self.plan.reads_all { Noted::Counts } else { Noted::All };
             let Some((entries, attempt)) = self.entries_of(batch, noted) else { return Ok(()) };
-            let mut written = writer.replay(&entries, attempt).or_else(|failure| self.index_failed(failure))?;
-            written
-                .iter_mut()
-                .zip(is_read)
-                .filter(|(_, is_read)| *is_read)
-                .for_each(|(written, _)| written.is_told_later());
+            if is_in_order {
+                writer.replay_rows(&entries, attempt.clone()).or_else(|failure| self.index_failed(failure))?;
+            }
+            let mut written = writer.replay_values(&entries, attempt);
+            let read_again = written.iter_mut().zip(is_read).filter(|(_, is_read)| *is_read);
+            read_again.for_each(|(written, _)| written.is_told_later());
             self.tell(&entries, &written);
             let mut told = self.told_losers.lock().unwrap_or_else(PoisonError::into_inner);
             told.extend(written.iter().filter_map(|written| match &written.outcome {

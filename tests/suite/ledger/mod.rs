@@ -1,5 +1,6 @@
 //! Whose a row and a value is: those of this program, of a PACS, and of its users.
 
+mod better_files;
 mod completed;
 mod dropped_writes;
 mod edited_meanwhile;
