@@ -68,9 +68,19 @@ pub fn changes<'a>(
     mode: Mode,
     value: impl Fn(&Column) -> Value<'a>,
 ) -> Vec<Change<'a>> {
+    let table = table.into();
+    let attribute = |column: &Column| match column.source {
+        Source::Attribute(n) => Some(attributes::value_of(n)),
+        _ => None,
+    };
+    // A value follows the file as a whole: a name without a first name replaces one that has a first name.
+    let is_part_of_a_value = |column: &Column| {
+        let is_of_it = |other: &&Column| attribute(other).is_some() && attribute(other) == attribute(column);
+        mode == Mode::Refresh && tables.of(table).fed().filter(is_of_it).any(|other| !is_empty(value(other)))
+    };
     let change = |(column, shown): (&'a Column, &'a Option<String>)| {
         let to = value(column);
-        if is_empty(to) {
+        if is_empty(to) && (shown.is_none() || !is_part_of_a_value(column)) {
             return None;
         }
         match shown {
@@ -81,7 +91,7 @@ pub fn changes<'a>(
             }
             _ => {}
         }
-        Some(Change { column, expected: Expected::Shown(shown.as_deref()), to })
+        Some(Change { column, expected: Expected::Shown(shown.as_deref()), to: column.blank(to) })
     };
     tables.of(table).fed().zip(&row.shown).filter_map(change).collect()
 }

@@ -1,16 +1,17 @@
 //! One patient, study or series as its instances tell of it.
 //!
 //! Instances of one study need not agree: a report lacks the patient's weight, a technician corrects a description
-//! between two series. Of each column the row has the non-empty value of the instance that is last by time of receipt,
-//! SOP Instance UID and path. That is a fold over all instances which is associative, commutative and idempotent: the
-//! row does not depend on the order in which files were read.
+//! between two series. Of each attribute the row has the non-empty value of the instance that is last by time of receipt,
+//! SOP Instance UID and path. A name with all of its components and groups is one attribute, and so is a date with its time:
+//! the columns of an attribute come from one instance. That is a fold over all instances which is associative, commutative and
+//! idempotent: the row does not depend on the order in which files were read.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::columns::Source;
 use super::{Entry, Tables, Value, order};
-use crate::dicom::attributes::{ATTRIBUTES, position};
+use crate::dicom::attributes::{ATTRIBUTES, position, value_of};
 use crate::dicom::{Level, Table, packed};
 
 /// The attributes whose values a level's rows are folded from.
@@ -19,7 +20,11 @@ pub struct Shape {
     attributes: Vec<usize>,
     /// How many feed the level's own table. They come first.
     own: usize,
+    values: ValuePlaces,
 }
+
+/// For each place of a shape the first place of the same value. Empty if each place is a value of its own.
+type ValuePlaces = Arc<[u8]>;
 
 /// By which patient a study is: its values stand at the end of a study's.
 pub const IDENTITY: [usize; 4] = [
@@ -45,7 +50,9 @@ impl Shape {
             Level::Study => attributes.extend(IDENTITY),
             Level::Series | Level::Instance => {}
         }
-        Shape { attributes, own }
+        let same_value = |n: &usize| attributes.iter().position(|other| value_of(*other) == value_of(*n)).unwrap_or(0);
+        let values = attributes.iter().map(|n| same_value(n) as u8).collect();
+        Shape { attributes, own, values }
     }
 
     pub fn attributes(&self) -> &[usize] {
@@ -93,6 +100,23 @@ pub struct Fold {
     disagreements: u64,
     /// Covered layers are kept, so that the fold contains each set of values of an instance.
     keeps_all: bool,
+    places: ValuePlaces,
+}
+
+/// The values that later instances have, by the first place of each.
+#[derive(Default)]
+struct Covered(Vec<bool>);
+
+impl Covered {
+    /// Adds the values of an earlier instance. Returns the places whose values no later instance has.
+    fn add(&mut self, values: &[Value<'_>], places: &[u8]) -> Vec<usize> {
+        let first = |n: usize| places.get(n).map_or(n, |first| usize::from(*first));
+        self.0.resize(self.0.len().max(values.len()), false);
+        let has_value: Vec<usize> = (0..values.len()).filter(|n| !is_empty(values[*n])).map(first).collect();
+        let new = (0..values.len()).filter(|n| !self.0[first(*n)] && has_value.contains(&first(*n))).collect();
+        has_value.into_iter().for_each(|first| self.0[first] = true);
+        new
+    }
 }
 
 impl Fold {
@@ -106,6 +130,9 @@ impl Fold {
         written: Option<&Arc<[u8]>>,
     ) {
         shape.pack(entry, scratch);
+        if self.layers.is_empty() {
+            self.places = Arc::clone(&shape.values);
+        }
         self.add(order, scratch, written);
     }
 
@@ -153,17 +180,11 @@ impl Fold {
     }
 
     fn drop_covered(&mut self) {
-        let mut covered: Vec<bool> = Vec::new();
+        let (mut covered, places) = (Covered::default(), &self.places);
         self.layers.retain(|layer| {
-            let mut says_more = covered.is_empty();
-            covered.resize(covered.len().max(packed::values(&layer.values).count()), false);
-            for (covered, value) in covered.iter_mut().zip(packed::values(&layer.values)) {
-                if !is_empty(value) && !*covered {
-                    *covered = true;
-                    says_more = true;
-                }
-            }
-            says_more
+            let values: Vec<Value> = packed::values(&layer.values).collect();
+            let is_first = covered.0.is_empty();
+            !covered.add(&values, places).is_empty() || is_first
         });
     }
 
@@ -172,11 +193,15 @@ impl Fold {
         let mut layers = self.layers.iter();
         let Some(last) = layers.next() else { return Vec::new() };
         let mut values: Vec<Value> = packed::values(&last.values).collect();
+        if self.layers.len() == 1 {
+            return values;
+        }
+        let mut covered = Covered::default();
+        covered.add(&values, &self.places);
         for layer in layers {
-            for (value, earlier) in values.iter_mut().zip(packed::values(&layer.values)) {
-                if is_empty(*value) && !is_empty(earlier) {
-                    *value = earlier;
-                }
+            let earlier: Vec<Value> = packed::values(&layer.values).collect();
+            for place in covered.add(&earlier, &self.places) {
+                values[place] = earlier[place];
             }
         }
         values
@@ -267,6 +292,17 @@ mod tests {
         }
         let expected = (["b", "c", "e"].map(String::from).to_vec(), vec![0, 2]);
         assert_eq!(Vec::from_iter(seen), [expected]);
+    }
+
+    #[test]
+    fn the_columns_of_a_value_come_from_one_instance() {
+        let places: ValuePlaces = [0, 0, 2].into();
+        let instances = [("2", ["DOE JANE", "", ""]), ("1", ["DOE", "JANE", "x"])];
+        for order in [[0, 1], [1, 0]] {
+            let mut fold = Fold { places: places.clone(), ..Fold::default() };
+            order.map(|n: usize| fold.add(instances[n].0.as_bytes(), &pack(&instances[n].1), None));
+            assert_eq!(said(&fold), ["DOE JANE", "", "x"]);
+        }
     }
 
     #[test]
