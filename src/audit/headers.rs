@@ -215,7 +215,7 @@ pub fn entry(tables: &Tables, mut instance: Instance, path: PathBuf, indexed_pat
     use crate::index::recorder::FileRecord;
     tables.fit(&mut instance).ok()?;
     let record = FileRecord { state: FileState { size: 0, modified: i64::MIN }, leads_on: false, bytes: Vec::new() };
-    let file = StoredFile { path, modified: i128::MIN, root: 0 };
+    let file = StoredFile { path, modified: i128::MIN, size: 0, root: 0 };
     Some(Entry::new(instance, file, indexed_path, jiff::civil::DateTime::ZERO, tables.charset_term(), record))
 }
 

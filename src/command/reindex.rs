@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::import::{Ended, Importer};
 use crate::index::batch::{Policy, Writer};
+use crate::index::duplicates::FileChoice;
 use crate::index::known::Known;
 use crate::index::location::Access;
 use crate::index::patience::Patience;
@@ -95,9 +96,8 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
     let stored = Stored::new(settings.roots.clone(), naming(settings, &paths), settings.locator.clone());
     let policy = Policy {
         mode: settings.existing,
-        choice: settings.duplicates,
+        files: FileChoice { choice: settings.duplicates, archive: Arc::new(stored) },
         conflicts: settings.patient_conflicts,
-        archive: Arc::new(stored),
         in_slice: settings.slice.is_some(),
         undo: undo.clone(),
         patience: Patience { limit: settings.patience, allow_replica: settings.allow_replica, outages },

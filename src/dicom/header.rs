@@ -6,6 +6,7 @@
 use std::io;
 
 use super::attributes::{Table, position};
+use super::data_end::DataEnd;
 use super::element::{Elements, Encoding, End};
 use super::encoding::{GUESSED, transfer_syntax_of};
 use super::inflate::Inflated;
@@ -34,6 +35,8 @@ pub struct Header {
     spans: Vec<Option<(u32, u32)>>,
     /// The data set ended before the scan did.
     pub cut: bool,
+    /// The end of the element behind which the scan stopped.
+    pub data_end: DataEnd,
     pub(super) encoding: Option<Encoding>,
 }
 
@@ -83,6 +86,7 @@ impl Header {
         self.spans.clear();
         self.spans.resize(WANTED.limits.len(), None);
         self.cut = false;
+        self.data_end = DataEnd::Unknown;
         self.encoding = None;
     }
 
@@ -141,6 +145,8 @@ impl HeaderReader {
             let inflated = Inflated::new(scan.elements.window.into_source(), offset).map_err(Rejection::Unreadable)?;
             let window = Window::new(inflated, &mut self.inflated);
             end = end.and_then(|()| Scan::new(Elements::new(window), &mut self.header).data_set());
+            // Positions are those of the inflated data set.
+            self.header.data_end = DataEnd::Delimited;
             if let Err(End::Io(error)) = &end
                 && is_corruption(error)
             {

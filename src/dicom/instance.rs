@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use super::attributes::{ATTRIBUTES, Form, Table, position};
 use super::charset::{Charset, Kind};
+use super::data_end::DataEnd;
 use super::date_time;
 use super::flaw::{Flaw, Flaws};
 use super::header::{Header, trim_uid};
@@ -44,6 +45,7 @@ pub struct Instance {
     pub flaws: Flaws,
     /// The file ended within its header.
     pub cut: bool,
+    pub data_end: DataEnd,
 }
 
 /// A value of an instance, borrowed.
@@ -58,7 +60,7 @@ pub enum Value<'a> {
 impl Instance {
     pub fn from_header(header: &Header) -> Result<Self, Rejection> {
         let charset = header.raw(WANTED.charset).map_or_else(Charset::default, Charset::from_raw);
-        let mut instance = Instance { cut: header.cut, ..Instance::empty() };
+        let mut instance = Instance { cut: header.cut, data_end: header.data_end, ..Instance::empty() };
         instance.flaws.has_unknown_charset = !charset.is_understood;
         let wanted = &*WANTED;
         // Attributes that share a place, as the parts of a name do, stand together: its text is decoded once.
@@ -90,6 +92,7 @@ impl Instance {
             cells: vec![Cell::Null; ATTRIBUTES.len()].into_boxed_slice(),
             flaws: Flaws::default(),
             cut: false,
+            data_end: DataEnd::Unknown,
         }
     }
 
@@ -103,15 +106,15 @@ impl Instance {
 
     /// Puts all of it in one piece.
     pub fn pack(&self, into: &mut Vec<u8>) {
-        into.push(self.cut.into());
+        self.data_end.pack(self.cut, into);
         self.flaws.pack(into);
         (0..ATTRIBUTES.len()).for_each(|n| packed::put(self.get(n), into));
     }
 
     /// Takes a packed instance from the front. `None` if the bytes are no instance. Attributes that the form lacks are NULL.
     pub fn unpack(from: &mut &[u8], form: &PackedForm) -> Option<Self> {
-        let cut = *from.split_off_first()? != 0;
-        let mut instance = Instance { cut, flaws: form.flaws(Flaws::unpack(from)?), ..Instance::empty() };
+        let (data_end, cut) = DataEnd::unpack(from)?;
+        let mut instance = Instance { cut, data_end, flaws: form.flaws(Flaws::unpack(from)?), ..Instance::empty() };
         for position in form.positions() {
             let value = packed::take(from)?;
             position.iter().for_each(|position| instance.set(*position, value));

@@ -8,6 +8,7 @@ pub mod attributes;
 mod binary_number;
 pub mod charset;
 mod charset_term;
+mod data_end;
 pub mod date_time;
 mod element;
 mod encoding;
@@ -31,6 +32,7 @@ mod whole;
 pub mod window;
 
 pub use attributes::{ATTRIBUTES, Attribute, Level, Table};
+pub use data_end::{Completeness, DataEnd};
 pub use header::HeaderReader;
 pub use instance::{Cell, Instance, Value};
 pub use packed_form::PackedForm;

@@ -10,6 +10,7 @@ use dicom_dictionary_std::tags;
 
 use super::attributes::Item;
 use super::binary_number;
+use super::data_end::DataEnd;
 use super::element::{
     Bytes, Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, NO_END, SEQUENCE_DELIMITATION, is_delimiting,
 };
@@ -117,6 +118,8 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                     continue;
                 }
                 if ends_header(element.tag) {
+                    let end = |length| self.elements.window.position().saturating_add(length);
+                    self.header.data_end = element.length.map_or(DataEnd::Delimited, |length| DataEnd::At(end(length)));
                     return Ok(());
                 }
                 if !self.nearly_done {

@@ -1,7 +1,7 @@
 //! The work of an import: some files at a time are read, chosen, looked up and copied. Their copies are ended beside, while
 //! others are made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -22,6 +22,13 @@ const PORTION: usize = 32;
 
 /// So many portions may wait for their end, their copies open.
 const BATCHES_WAITING: usize = 1;
+
+/// A file that is copied when all others are. Complete files come first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeferredFile {
+    is_damaged: bool,
+    path: PathBuf,
+}
 
 #[derive(Default)]
 struct Desk {
@@ -44,20 +51,24 @@ impl Importer<'_> {
                 Ok(Met::Instance(candidate)) if !self.plan.sources.selection.takes(&candidate.instance) => {
                     reception.skip(Rule::NotSelected);
                 }
-                Ok(Met::Instance(candidate)) if self.to.is_none() => {
-                    self.takes(desk, &candidate, reception);
-                    drop(candidate);
-                    reception.pass_on(vec![file]);
-                }
                 Ok(Met::Instance(candidate)) => {
-                    self.takes(desk, &candidate, reception);
+                    self.taken.fetch_add(1, Relaxed);
+                    let damage = candidate::damage(&mut desk.reader, &candidate);
+                    let is_damaged = damage.is_some();
                     let uid = xxh3_64(candidate.instance.sop_instance_uid().as_bytes());
-                    if is_rest || poisoned(&self.claimed).insert(uid) {
+                    // Another file of the instance may be complete: a damaged file waits until all others are taken.
+                    let is_next = || is_rest || !is_damaged && poisoned(&self.claimed).insert(uid);
+                    if self.to.is_none() {
+                        self.report_damage(damage, &candidate, reception);
+                        drop(candidate);
+                        reception.pass_on(vec![file]);
+                    } else if is_next() {
+                        self.report_damage(damage, &candidate, reception);
                         candidate.through.iter().for_each(|stub| reception.read_through(stub));
                         chosen.push(*candidate);
                     } else {
                         reception.puts_off();
-                        poisoned(&self.later).push(file.into_path());
+                        poisoned(&self.later).push(DeferredFile { is_damaged, path: file.into_path() });
                     }
                 }
                 Ok(Met::Stub(stub)) => reception.leave(&file, &stub),
@@ -74,10 +85,9 @@ impl Importer<'_> {
         chosen
     }
 
-    /// A damaged file is taken as it is, and told: there may be a better one somewhere.
-    fn takes(&self, desk: &mut Desk, candidate: &Candidate, reception: &Reception<'_>) {
-        self.taken.fetch_add(1, Relaxed);
-        if let Some(Damage { check, detail }) = candidate::damage(&mut desk.reader, candidate) {
+    /// Lists a damaged file, which is taken unchanged: there may be a better file elsewhere.
+    fn report_damage(&self, damage: Option<Damage>, candidate: &Candidate, reception: &Reception<'_>) {
+        if let Some(Damage { check, detail }) = damage {
             self.damaged.fetch_add(1, Relaxed);
             reception.report_damage(&candidate.origin.path, check, &detail);
         }
@@ -187,12 +197,12 @@ impl Bring for Importer<'_> {
         })
     }
 
-    /// Further files of instances that were met with: what the first has become can be told by now.
+    /// Copies damaged files, and further files of instances of which one was copied.
     fn bring_rest(&self, reception: &Reception<'_>) -> Result<()> {
         let (mut desk, mut buffer) = (Desk::default(), Vec::new());
         let mut later = std::mem::take(&mut *poisoned(&self.later));
         later.sort();
-        for path in later {
+        for DeferredFile { path, .. } in later {
             if !reception.goes_on() {
                 break;
             }

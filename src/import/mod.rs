@@ -35,6 +35,7 @@ use crate::pipeline::{Stop, Stored};
 use crate::report::listing::Listing;
 use crate::report::summary::Imported;
 pub use access::CopyAccess;
+use bring::DeferredFile;
 use candidate::Candidate;
 pub use ledger::Ledger;
 use medium::{Compared, Named};
@@ -78,7 +79,7 @@ pub struct Importer<'a> {
     to: Option<Destination>,
     /// Hashes of the SOP Instance UIDs that were met.
     claimed: Mutex<HashSet<u64>>,
-    later: Mutex<Vec<PathBuf>>,
+    later: Mutex<Vec<DeferredFile>>,
     /// What says what a medium should hold.
     dicomdirs: Mutex<Vec<PathBuf>>,
     /// What may be removed at the end.

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::companion_rows::Companions;
-use super::duplicates::{Archive, Choice};
+use super::duplicates::FileChoice;
 use super::existing::{Mode, Pending};
 use super::known::{Known, PARENTS};
 use super::lookup::{Batch, RowOf};
@@ -36,9 +36,8 @@ pub struct Parents {
 #[derive(Clone)]
 pub struct Policy {
     pub mode: Mode,
-    pub choice: Choice,
+    pub files: FileChoice,
     pub conflicts: Conflicts,
-    pub archive: Arc<dyn Archive>,
     /// Others write other parts of the archive, and nothing is settled yet.
     pub in_slice: bool,
     pub undo: Option<Arc<Undo>>,
@@ -153,7 +152,7 @@ impl Writer {
         for key in self.corrections.drain(..) {
             self.known.lock().image_was_not_corrected(&key);
         }
-        let mut batch = Batch::new(entries, self.policy.choice);
+        let mut batch = Batch::new(entries, &self.policy.files);
         self.look(&mut batch)?;
         if !self.index.tables().is_transactional {
             self.record_plan(&batch)?;

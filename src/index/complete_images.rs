@@ -40,9 +40,8 @@ impl Writer {
         let look = Look { view: View::Now, show: Show::Values };
         let tables = self.index.tables();
         for _ in 0..TRIES {
-            let Some(stored) = self.policy.archive.stored(&row.path) else { return Ok(()) };
-            let (new, present) = ((&entry.file, entry.path.as_str()), (&stored, row.path.as_str()));
-            if entry.path == row.path || self.policy.choice.compare(new, present).is_le() {
+            let Some(stored) = self.policy.files.archive.stored(&row.path) else { return Ok(()) };
+            if !self.policy.files.is_better(entry, &stored, &row.path) {
                 return Ok(());
             }
             let Some(now) = self.index.find(Table::Image, &[&key], look)?.pop() else { return Ok(()) };

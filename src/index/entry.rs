@@ -42,6 +42,8 @@ pub struct StoredFile {
     pub path: PathBuf,
     /// Nanoseconds since 1970; the least number where nothing is known.
     pub modified: i128,
+    /// In bytes.
+    pub size: u64,
     /// The root that it lies below, by its place on the command line.
     pub root: usize,
 }
@@ -51,6 +53,7 @@ pub struct StoredFile {
 struct Packed<'a> {
     file: &'a str,
     modified: i128,
+    size: u64,
     root: usize,
     path: &'a str,
     received: &'a str,
@@ -63,10 +66,11 @@ struct Packed<'a> {
 impl Entry {
     /// Puts all of it in one piece. A file that the index can name has a path of text.
     pub fn pack(&self, into: &mut Vec<u8>) {
-        let StoredFile { path, modified, root } = &self.file;
+        let StoredFile { path, modified, size, root } = &self.file;
         let head = Packed {
             file: path.to_str().unwrap_or_default(),
             modified: *modified,
+            size: *size,
             root: *root,
             path: &self.path,
             received: &self.received,
@@ -86,7 +90,7 @@ impl Entry {
         let instance = Instance::unpack(&mut rest, &PackedForm::current())?;
         Some(Entry {
             instance,
-            file: StoredFile { path: head.file.into(), modified: head.modified, root: head.root },
+            file: StoredFile { path: head.file.into(), modified: head.modified, size: head.size, root: head.root },
             path: head.path.into(),
             received: head.received.into(),
             record: FileRecord { state: head.state, leads_on: head.leads_on, bytes: head.record.into() },

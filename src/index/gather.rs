@@ -35,7 +35,7 @@ impl Writer {
     pub fn gather(&mut self, entries: &[Entry], are_own: &[bool]) -> Result<(), Failure> {
         self.look_first = [true; 4];
         self.patiently(|writer| {
-            let mut batch = Batch::new(entries, writer.policy.choice);
+            let mut batch = Batch::new(entries, &writer.policy.files);
             batch.are_own_images = are_own.to_vec();
             writer.look(&mut batch)?;
             let mut known = writer.known.lock();

@@ -2,6 +2,7 @@
 
 use super::batch::Writer;
 use super::columns::Source;
+use super::entry::StoredFile;
 use super::existing::{self, FACTS, Mode};
 use super::fold::is_empty;
 use super::lookup::Batch;
@@ -37,7 +38,8 @@ impl Writer {
                 continue;
             }
             // A row may spell the path of its file otherwise: `\` for `/`, or by a link.
-            let names = |entry: &Entry| entry.path == row.path || self.policy.archive.are_one(&row.path, &entry.path);
+            let names =
+                |entry: &Entry| entry.path == row.path || self.policy.files.archive.are_one(&row.path, &entry.path);
             let own = members.iter().copied().find(|member| names(&batch.entries[*member]));
             let own = match own {
                 None if !is_inserted => self.misnamed(batch, &members, &row)?,
@@ -66,7 +68,7 @@ impl Writer {
                 self.contend(batch, members[0], row, pointing)?;
             } else if let Some(instance) = of_earlier_run {
                 self.contend(batch, members[0], row, Pointing::Own(Box::new(instance)))?;
-            } else if row.path.is_empty() || self.policy.archive.is_stale(&row.path, key) {
+            } else if row.path.is_empty() || self.policy.files.archive.is_stale(&row.path, key) {
                 self.correct(batch, members[0], &row)?;
             } else if self.completes_image(batch, members[0], &row) {
                 self.complete_image(batch, members[0], row)?;
@@ -82,7 +84,7 @@ impl Writer {
         if better.path == row.path {
             return Ok(false);
         }
-        let archive = &self.policy.archive;
+        let archive = &self.policy.files.archive;
         let Some(named) = archive.local_path(&row.path) else { return Ok(false) };
         let was_pointed = self.recorder.as_ref().is_some_and(|recorder| recorder.was_pointed(better, &named));
         let is_another = || !archive.are_one(&row.path, &better.path) && archive.stored(&row.path).is_some();
@@ -96,7 +98,7 @@ impl Writer {
 
     /// The instance in the file that a row names, if an earlier run inserted the row for this file.
     fn recorded_instance(&self, row: &Existing) -> Option<Instance> {
-        let file = self.policy.archive.local_path(&row.path)?;
+        let file = self.policy.files.archive.local_path(&row.path)?;
         let recorded = self.recorder.as_ref()?.indexed_instance(&file, &row.key)?;
         // This run may have filled columns that another version of this program did not know.
         let read_again = if recorded.has_all_attributes { None } else { self.instance_in_file(row) };
@@ -109,7 +111,7 @@ impl Writer {
     }
 
     fn instance_in_file(&self, row: &Existing) -> Option<Instance> {
-        let instance = self.fitted(self.policy.archive.instance(&row.path)?)?;
+        let instance = self.fitted(self.policy.files.archive.instance(&row.path)?)?;
         (instance.sop_instance_uid() == row.key).then_some(instance)
     }
 
@@ -155,7 +157,7 @@ impl Writer {
     /// Whether a row names the file of an entry by a path that the PACS does not know: one of this system, or one that an
     /// earlier path map gave it.
     fn is_misnamed(&mut self, row: &Existing, entry: &Entry) -> Result<bool, Failure> {
-        let (archive, stored) = (&self.policy.archive, row.path.as_str());
+        let (archive, stored) = (&self.policy.files.archive, row.path.as_str());
         if stored == entry.path || !archive.is_unmapped(stored, &entry.path) {
             return Ok(false);
         }
@@ -197,12 +199,10 @@ impl Writer {
         let entry = &batch.entries[member];
         let mut row = row;
         for _ in 0..TRIES {
-            let stored = self.policy.archive.stored(&row.path);
+            let stored = self.policy.files.archive.stored(&row.path);
             let was_moved = stored.is_none();
-            let is_better = stored.is_none_or(|stored| {
-                self.policy.choice.compare((&entry.file, &entry.path), (&stored, &row.path)).is_gt()
-            });
-            if !is_better || entry.path == row.path {
+            let is_better = |stored: StoredFile| self.policy.files.is_better(entry, &stored, &row.path);
+            if entry.path == row.path || !stored.is_none_or(is_better) {
                 return Ok(());
             }
             let tables = self.index.tables();

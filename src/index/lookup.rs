@@ -10,7 +10,7 @@ use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Writer;
-use super::duplicates::Choice;
+use super::duplicates::{Contender, FileChoice};
 use super::existing::Mode;
 use super::known::{Known, Reach};
 use super::names::{self, Name};
@@ -76,11 +76,16 @@ impl RowOf {
 }
 
 impl<'a> Batch<'a> {
-    pub fn new(entries: &'a [Entry], choice: Choice) -> Self {
-        let file = |n: usize| (&entries[n].file, entries[n].path.as_str());
+    pub fn new(entries: &'a [Entry], choice: &FileChoice) -> Self {
         let mut files: Vec<(&str, usize)> =
             entries.iter().enumerate().map(|(n, entry)| (entry.key(Level::Instance), n)).collect();
-        files.sort_by(|(a, m), (b, n)| a.cmp(b).then_with(|| choice.compare(file(*n), file(*m))));
+        files.sort_unstable();
+        for files in files.chunk_by_mut(|(a, _), (b, _)| a == b).filter(|files| files.len() > 1) {
+            let mut contenders: Vec<(Contender<'_>, usize)> =
+                files.iter().map(|(_, n)| (choice.contender(&entries[*n]), *n)).collect();
+            contenders.sort_by(|(a, _), (b, _)| choice.choice.compare(b, a));
+            files.iter_mut().zip(contenders).for_each(|(file, (_, n))| file.1 = n);
+        }
         Batch {
             entries,
             files: files.into_iter().map(|(_, n)| n).collect(),

@@ -93,7 +93,7 @@ impl Writer {
     /// once more: files of an instance that has others, and those of rows that their own slice took for rows that were
     /// there, and whose links it did not question.
     pub fn contribute(&mut self, entries: &[Entry], attempt: &Attempt) -> Result<(Vec<Written>, Vec<usize>), Failure> {
-        let mut batch = Batch::new(entries, self.policy.choice);
+        let mut batch = Batch::new(entries, &self.policy.files);
         {
             let known = self.known.lock();
             for ((entry, reach), before) in entries.iter().zip(&mut batch.reach).zip(&attempt.reach) {
@@ -136,7 +136,7 @@ impl Writer {
         let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
         let is_passed_over = |n: &usize| {
             let (uid, file) = files[*n];
-            there.get(uid).is_some_and(|named| !self.policy.archive.are_one(named, file))
+            there.get(uid).is_some_and(|named| !self.policy.files.archive.are_one(named, file))
         };
         Ok(contended.into_iter().filter(is_passed_over).collect())
     }

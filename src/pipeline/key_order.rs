@@ -244,7 +244,7 @@ mod tests {
         let uid = format!("2.25.{}", u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let keys = Table::CORE.map(|table| (table, table.key(), uid.as_str()));
         let instance = Instance::with_texts(&keys);
-        let file = StoredFile { path: format!("/store/{n}").into(), modified: -5, root: 1 };
+        let file = StoredFile { path: format!("/store/{n}").into(), modified: -5, size: 7, root: 1 };
         let state = FileState { size: 7, modified: 3 };
         let received = jiff::civil::date(2021, 11, 12).at(1, 2, 3, 0);
         Entry::new(

@@ -222,7 +222,7 @@ impl Run<'_> {
         let is_pointer = named == path && content.as_ref().is_some_and(|content| content.by_pointer);
         let modified = if is_pointer { record.state.modified() } else { state.modified() };
         let root = self.plan.locator.place(named).map_or(0, |(place, _)| place);
-        let stored = StoredFile { path: file.into_path(), modified: nanoseconds(modified), root };
+        let stored = StoredFile { path: file.into_path(), modified: nanoseconds(modified), size: state.size, root };
         Ok(Entry::new(instance, stored, indexed_path, received, tables.charset_term(), record))
     }
 

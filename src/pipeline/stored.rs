@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::{FoundFile, Locator, Naming, OpenFile, Roots, Standing};
-use crate::dicom::{HeaderReader, Instance};
+use crate::dicom::{Completeness, HeaderReader, Instance};
 use crate::index::duplicates::Archive;
 use crate::index::entry::StoredFile;
 
@@ -30,6 +30,14 @@ impl Stored {
 }
 
 impl Stored {
+    /// Opens the file of a path in the index, if it is online.
+    fn open(&self, path: &str) -> Option<OpenFile> {
+        let (file, _) = self.below_a_root(path)?;
+        let file = FoundFile::named(file);
+        let Standing::Readable(location) = self.locator.look(&file).ok()?.standing else { return None };
+        location.open().ok()?
+    }
+
     /// Whether the root of a file is.
     fn is_there(&self, file: &Path) -> bool {
         let has_entries = |root: &Path| std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
@@ -44,15 +52,21 @@ impl Archive for Stored {
         if self.locator.skip_reason(&file).is_some() {
             return None;
         }
-        let modified = self.locator.look(&FoundFile::named(file.clone())).ok()?.state.modified();
-        Some(StoredFile { path: file, modified: nanoseconds(modified), root })
+        let state = self.locator.look(&FoundFile::named(file.clone())).ok()?.state;
+        Some(StoredFile { path: file, modified: nanoseconds(state.modified()), size: state.size, root })
     }
 
     fn instance(&self, path: &str) -> Option<Instance> {
-        let (file, _) = self.below_a_root(path)?;
-        let file = FoundFile::named(file);
-        let Standing::Readable(location) = self.locator.look(&file).ok()?.standing else { return None };
-        read_instance(&location.open().ok()??)
+        read_instance(&self.open(path)?)
+    }
+
+    fn is_complete(&self, path: &str) -> bool {
+        let Some(open) = self.open(path) else { return true };
+        match read_instance(&open).map(|instance| instance.completeness(open.state.size)) {
+            Some(Completeness::Incomplete) => false,
+            Some(Completeness::Undetermined) => !is_damaged(&open),
+            Some(Completeness::Complete) | None => true,
+        }
     }
 
     fn local_path(&self, path: &str) -> Option<PathBuf> {
@@ -105,6 +119,11 @@ impl Archive for Stored {
 /// A defect of the reader counts as a file that cannot be read.
 fn read_instance(open: &OpenFile) -> Option<Instance> {
     catch_unwind(AssertUnwindSafe(|| HeaderReader::new().read(open).and_then(Instance::from_header))).ok()?.ok()
+}
+
+/// Whether the elements of a file end elsewhere than the file. A defect of the reader counts as no damage.
+fn is_damaged(open: &OpenFile) -> bool {
+    catch_unwind(AssertUnwindSafe(|| HeaderReader::new().damage(open).is_some())).unwrap_or(false)
 }
 
 /// The least number where nothing is known, so that such a file is never the newest.

@@ -10,6 +10,7 @@ mod archive_stubs;
 mod audit;
 mod changing;
 mod charsets;
+mod chosen_files;
 mod companions;
 mod conflicts;
 mod edits;
