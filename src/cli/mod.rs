@@ -113,7 +113,7 @@ pub struct Reindex {
     #[arg(long, value_name = "FILE")]
     pub undo: Option<PathBuf>,
 
-    /// Which of several files of an instance is indexed
+    /// Which of several complete files of an instance is indexed
     #[arg(long, value_enum, default_value_t = Duplicates::Newest)]
     pub duplicates: Duplicates,
 
