@@ -164,8 +164,9 @@ pub struct ImageRow {
     pub path: String,
     /// Its patient is there as well. A study that waits for the closing step may name one who is not.
     pub has_patient: bool,
-    /// The series or the study of the image is unfinished: its derived column is NULL.
-    pub is_unfinished: bool,
+    /// Whether the derived column of the series is NULL, and that of the study. A row of this program is unfinished then.
+    pub is_series_unfinished: bool,
+    pub is_study_unfinished: bool,
 }
 
 /// A study, by its link to a patient.

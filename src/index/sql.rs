@@ -255,9 +255,13 @@ impl<D: Database> Index for SqlIndex<D> {
         let image = |row: Vec<Option<String>>| {
             let [uid, path, series, study, patient, unfinished] =
                 <[Option<String>; 6]>::try_from(row).unwrap_or_default();
-            let is_unfinished = unfinished.is_some();
+            let is_unfinished =
+                |level: Level| unfinished.as_deref().is_some_and(|levels| levels.contains(level.table().name()));
+            let (is_series_unfinished, is_study_unfinished) =
+                (is_unfinished(Level::Series), is_unfinished(Level::Study));
             let [sop_instance_uid, path, series, study] = [uid, path, series, study].map(Option::unwrap_or_default);
-            ImageRow { sop_instance_uid, series, study, path, has_patient: patient.is_some(), is_unfinished }
+            let has_patient = patient.is_some();
+            ImageRow { sop_instance_uid, series, study, path, has_patient, is_series_unfinished, is_study_unfinished }
         };
         Ok(rows.into_iter().map(image).collect())
     }

@@ -107,13 +107,15 @@ pub fn rows_after(tables: &Tables, dialect: &Dialect, most: usize) -> String {
     for level in [Level::Series, Level::Study, Level::Patient] {
         let _ = write!(sql, ", `{}`.`{}`", table(level), tables.key(level));
     }
+    // The names of the tables with an unfinished row.
     let derived = [Level::Series, Level::Study].into_iter().filter_map(|level| {
         let column = tables.of(level).derived.as_ref().filter(|column| column.nullable)?;
-        Some(format!("`{}`.`{}` IS NULL", table(level), column.name))
+        let table = table(level);
+        Some(format!("CASE WHEN `{table}`.`{}` IS NULL THEN '{table}' ELSE '' END", column.name))
     });
-    let unfinished = derived.collect::<Vec<_>>().join(" OR ");
-    let unfinished = if unfinished.is_empty() { "1 = 0" } else { &unfinished };
-    let _ = write!(sql, ", CASE WHEN {unfinished} THEN '1' ELSE NULL END FROM `image`");
+    let unfinished = derived.collect::<Vec<_>>();
+    let unfinished = if unfinished.is_empty() { "NULL".into() } else { (dialect.concatenate)(&unfinished) };
+    let _ = write!(sql, ", {unfinished} FROM `image`");
     for level in [Level::Series, Level::Study, Level::Patient] {
         let lower = LEVELS[level as usize + 1].table();
         let link = format!("`{}`.`{}`", lower.name(), tables.of(lower).name(link(lower).unwrap_or_default()));

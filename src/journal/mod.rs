@@ -43,7 +43,7 @@ use log::{Frame, HEAD, Log, LogFormat};
 pub use places::Topic;
 use places::{PLACES, Places};
 use record::Record;
-use rows::RowFrameCache;
+use rows::{RowFrameCache, UnfinishedOwnRows};
 use run::Noted;
 pub use run::Slice;
 pub use states::{Fate, State};
@@ -226,15 +226,16 @@ impl Journal {
         self.unfinished.clear();
         let mut sorter = Sorter::new(&self.directory);
         let (mut unfinished, mut cursors): (Option<u64>, _) = (None, Cursors::default());
+        let mut own_rows = UnfinishedOwnRows::default();
         loop {
             let rows = next()?;
             if rows.is_empty() {
                 break;
             }
             for image in rows {
-                let ImageRow { sop_instance_uid, series, study, path, has_patient, is_unfinished } = &image;
+                let ImageRow { sop_instance_uid, series, study, path, has_patient, .. } = &image;
                 let row = states::row([sop_instance_uid, series, study], path);
-                if *is_unfinished
+                if own_rows.are_above(self, &image)?
                     && let Some(state) = file_of(&image).and_then(|file| self.state(&file, &mut cursors))
                     && matches!(state.fate, Fate::Inserted | Fate::Won)
                     && state.row == row

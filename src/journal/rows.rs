@@ -11,8 +11,8 @@ use super::log::{Frame, Kind};
 use super::places::{Place, Topic};
 use super::record::{BLOCK_HEAD, decode, encode, put_block, take_block, take_length};
 use crate::dicom::Table;
-use crate::index::Failure;
 use crate::index::row_history::{IntendedRow, IntendedRows, RowHistory, RowVersion};
+use crate::index::{Failure, ImageRow};
 
 /// The maximum number of frames that are kept decoded. Rows that are looked up together were mostly written together.
 const CACHED_FRAMES: usize = 64;
@@ -119,6 +119,38 @@ impl Journal {
         let length = take_length(&mut &head[HEAD..])?;
         let payload = self.log.read(at, length.saturating_add(HEAD + BLOCK_HEAD))?;
         rows_of(&payload)
+    }
+}
+
+/// Whether unfinished rows above images are rows of this program, as far as the ledger was asked. A PACS, too, leaves derived
+/// columns NULL.
+#[derive(Default)]
+pub struct UnfinishedOwnRows {
+    /// By the hash of table and key.
+    known: HashMap<u64, bool>,
+}
+
+/// The maximum number of answers that are kept.
+const KNOWN_ROWS: usize = 100_000;
+
+impl UnfinishedOwnRows {
+    /// Whether this program has inserted the series or the study of an image, and the row is unfinished.
+    pub fn are_above(&mut self, journal: &Journal, image: &ImageRow) -> io::Result<bool> {
+        Ok(image.is_series_unfinished && self.has(journal, Table::Series, &image.series)?
+            || image.is_study_unfinished && self.has(journal, Table::Study, &image.study)?)
+    }
+
+    fn has(&mut self, journal: &Journal, table: Table, key: &str) -> io::Result<bool> {
+        let hash = Topic::Row(table.name()).hash(key);
+        if let Some(is_own) = self.known.get(&hash) {
+            return Ok(*is_own);
+        }
+        if self.known.len() >= KNOWN_ROWS {
+            self.known.clear();
+        }
+        let is_own = journal.history(table, key)?.is_some();
+        self.known.insert(hash, is_own);
+        Ok(is_own)
     }
 }
 

@@ -361,8 +361,8 @@ impl Summary<'_> {
 }
 
 /// The advice about rows whose derived columns are NULL.
-const UNFINISHED: &str = "\n  A PACS leaves their series.instances and study.modalities NULL too. If an interrupted run of this program left\n  \
-     them and its state was lost: --existing complete finishes them.";
+const UNFINISHED: &str = "\n  A PACS leaves their series.instances and study.modalities NULL too. Rows of slices: --finish settles them. If an\n  \
+     interrupted run of this program left them and its state was lost: --existing complete finishes them.";
 
 /// A copy that has lost the times of its files.
 const COPIED_FROM: &str = "most files below";

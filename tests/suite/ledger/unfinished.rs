@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::store::STATE;
 use crate::support::{Index, PASSWORD, ROOT_UID, Said, Site, on_both_databases};
 
 fn derived(index: &Index) -> Vec<String> {
@@ -52,5 +53,37 @@ fn a_row_that_was_there_is_counted_again_with_what_is_inserted_below_it() {
         assert_eq!(derived(index), [".1.1|5", ".1.2|-", ".1.3|-", ".1|CT MR"]);
         finish(site, index);
         assert_eq!(derived(index), [".1.1|5", ".1.2|2", ".1.3|1", ".1|CT MR"]);
+    });
+}
+
+/// A PACS leaves the derived columns NULL. Rows of a PACS below which a run inserts images stay unfinished, and the run has ended
+/// all the same.
+#[test]
+fn a_run_that_ended_is_not_continued_because_rows_of_a_pacs_look_unfinished() {
+    on_both_databases(|site, index| {
+        site.add_series("2021-11-12-FRI", 1, 1, 3);
+        site.add_series("2021-11-12-FRI", 2, 1, 2);
+        site.reindex(index, &STATE).exits(0);
+        std::fs::remove_dir_all(site.path("state")).unwrap();
+        for statement in [
+            format!("DELETE FROM image WHERE uuid = '{ROOT_UID}.1.1.3' OR seriesuid = '{ROOT_UID}.2.1'"),
+            format!("DELETE FROM series WHERE uuid = '{ROOT_UID}.2.1'"),
+            format!("DELETE FROM study WHERE uuid = '{ROOT_UID}.2'"),
+            "UPDATE study SET patientid = 'T1'".into(),
+            "UPDATE series SET instances = NULL".into(),
+            "UPDATE study SET modalities = NULL".into(),
+        ] {
+            index.execute(&statement);
+        }
+        let said = site.reindex(index, &STATE).exits(0);
+        assert_eq!(said.figure("inserted"), 3, "{}", said.out);
+        index.execute("UPDATE patient SET firstname = 'ANNA'");
+        let before = index.dump();
+        for _ in 0..2 {
+            let said = site.reindex(index, &STATE).exits(0);
+            assert_eq!((said.figure("inserted"), said.figure("unchanged")), (0, 5), "{}", said.out);
+            assert!(!said.err.contains("continues"), "{}", said.err);
+            assert_eq!(index.dump(), before);
+        }
     });
 }
