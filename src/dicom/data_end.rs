@@ -1,18 +1,25 @@
 //! Where the data of a file end, as far as the header declares it: a file that is shorter was cut off, by a transfer that was
 //! interrupted or a full disk.
 
-use super::instance::Instance;
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
 
-/// The end of the element behind which the header reader stops: pixel data, waveforms or spectra.
+use super::attributes::{Table, position};
+use super::instance::{Instance, Value};
+
+/// The end of the data of a file, as the header reader finds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DataEnd {
-    /// The header declares no end, or all elements were read.
+    /// An earlier version of this program has read the file.
     #[default]
     Unknown,
-    /// The position of the first byte behind the element.
+    /// All elements were read, and none of them is pixel data.
+    WithoutPixels,
+    /// The position of the first byte behind native pixel data.
     At(u64),
-    /// A delimiter ends the element, as that of encapsulated pixel data (PS3.5 A.4), or the data set is deflated: only the rest
-    /// of the file shows whether the data are complete.
+    /// The position of the first byte behind a bulk element, which other elements may follow.
+    Beyond(u64),
+    /// A delimiter ends the element, as that of encapsulated pixel data (PS3.5 A.4), or the data set is deflated.
     Delimited,
 }
 
@@ -25,47 +32,75 @@ pub enum Completeness {
     Undetermined,
 }
 
+/// Whether an element contains the pixels of an image (PS3.3 C.7.6.3, C.7.6.24).
+pub(super) fn is_pixel_data(tag: Tag) -> bool {
+    matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
+}
+
 const CUT: u8 = 1;
 const AT: u8 = 2;
 const DELIMITED: u8 = 4;
+const WITHOUT_PIXELS: u8 = 8;
+const BEYOND: u8 = 16;
 
 impl DataEnd {
+    /// Returns the end of an element behind which the header reader stops. `position` is that of its value.
+    pub(super) fn of_element(tag: Tag, position: u64, length: Option<u64>) -> Self {
+        match length.map(|length| position.saturating_add(length)) {
+            None => DataEnd::Delimited,
+            Some(end) if is_pixel_data(tag) => DataEnd::At(end),
+            Some(end) => DataEnd::Beyond(end),
+        }
+    }
+
     /// Packs the end, and whether the file ended within its header. The value of an end that is unknown is that of earlier
     /// versions of this program, which did not record ends.
     pub(super) fn pack(self, is_cut: bool, into: &mut Vec<u8>) {
         let cut = if is_cut { CUT } else { 0 };
-        match self {
-            DataEnd::Unknown => into.push(cut),
-            DataEnd::Delimited => into.push(cut | DELIMITED),
-            DataEnd::At(end) => {
-                into.push(cut | AT);
-                into.extend(end.to_le_bytes());
-            }
-        }
+        let (kind, end) = match self {
+            DataEnd::Unknown => (0, None),
+            DataEnd::WithoutPixels => (WITHOUT_PIXELS, None),
+            DataEnd::Delimited => (DELIMITED, None),
+            DataEnd::At(end) => (AT, Some(end)),
+            DataEnd::Beyond(end) => (BEYOND, Some(end)),
+        };
+        into.push(cut | kind);
+        end.iter().for_each(|end| into.extend(end.to_le_bytes()));
     }
 
     /// Takes what was packed from the front. Returns also whether the file ended within its header.
     pub(super) fn unpack(from: &mut &[u8]) -> Option<(Self, bool)> {
         let kind = *from.split_off_first()?;
-        let end = match kind & !CUT {
+        let mut end = || Some(u64::from_le_bytes(*from.split_off(..8)?.first_chunk()?));
+        let data_end = match kind & !CUT {
             0 => DataEnd::Unknown,
+            WITHOUT_PIXELS => DataEnd::WithoutPixels,
             DELIMITED => DataEnd::Delimited,
-            AT => DataEnd::At(u64::from_le_bytes(*from.split_off(..8)?.first_chunk()?)),
+            AT => DataEnd::At(end()?),
+            BEYOND => DataEnd::Beyond(end()?),
             _ => return None,
         };
-        Some((end, kind & CUT != 0))
+        Some((data_end, kind & CUT != 0))
     }
 }
 
 impl Instance {
     /// Whether a file of this instance and size has all of its data, as far as the header shows it.
     pub fn completeness(&self, size: u64) -> Completeness {
-        let is_incomplete =
-            self.cut || size < self.least_size() || matches!(self.data_end, DataEnd::At(end) if size < end);
+        if self.cut || size < self.least_size() {
+            return Completeness::Incomplete;
+        }
+        let reaches = |end: u64, then: Completeness| if size < end { Completeness::Incomplete } else { then };
         match self.data_end {
-            _ if is_incomplete => Completeness::Incomplete,
+            DataEnd::Unknown => Completeness::Complete,
+            // The file of an image was cut off in front of its pixels.
+            DataEnd::WithoutPixels if self.get(position(Table::Image, "numrows")) != Value::Null => {
+                Completeness::Incomplete
+            }
+            DataEnd::WithoutPixels => Completeness::Complete,
+            DataEnd::At(end) => reaches(end, Completeness::Complete),
+            DataEnd::Beyond(end) => reaches(end, Completeness::Undetermined),
             DataEnd::Delimited => Completeness::Undetermined,
-            DataEnd::Unknown | DataEnd::At(_) => Completeness::Complete,
         }
     }
 }
@@ -76,7 +111,9 @@ mod tests {
 
     #[test]
     fn an_end_is_packed_with_the_mark_of_a_cut_header() {
-        for end in [DataEnd::Unknown, DataEnd::At(1 << 40), DataEnd::Delimited] {
+        let ends =
+            [DataEnd::Unknown, DataEnd::WithoutPixels, DataEnd::At(1 << 40), DataEnd::Beyond(7), DataEnd::Delimited];
+        for end in ends {
             for is_cut in [false, true] {
                 let mut packed = Vec::new();
                 end.pack(is_cut, &mut packed);
@@ -87,6 +124,6 @@ mod tests {
         }
         // As earlier versions packed it.
         assert_eq!(DataEnd::unpack(&mut [1_u8].as_slice()), Some((DataEnd::Unknown, true)));
-        assert_eq!(DataEnd::unpack(&mut [9_u8].as_slice()), None);
+        assert_eq!(DataEnd::unpack(&mut [32_u8].as_slice()), None);
     }
 }

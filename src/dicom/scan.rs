@@ -10,7 +10,7 @@ use dicom_dictionary_std::tags;
 
 use super::attributes::Item;
 use super::binary_number;
-use super::data_end::DataEnd;
+use super::data_end::{DataEnd, is_pixel_data};
 use super::element::{
     Bytes, Element, Elements, Encoding, End, ITEM, ITEM_DELIMITATION, NO_END, SEQUENCE_DELIMITATION, is_delimiting,
 };
@@ -92,10 +92,18 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
         let declared = self.header.declared_transfer_syntax();
         let encoding = encoding::of_data_set(&mut self.elements.window, declared)?;
         self.header.encoding = Some(encoding);
+        self.header.data_end = DataEnd::WithoutPixels;
         match self.elements_of_data_set(encoding) {
-            Err(End::Limit) if self.nearly_done => Ok(()),
+            Err(End::Limit) if self.nearly_done => {
+                self.header.data_end = DataEnd::Delimited;
+                Ok(())
+            }
             end => end,
         }
+    }
+
+    fn note_end(&mut self, element: &Element) {
+        self.header.data_end = DataEnd::of_element(element.tag, self.elements.window.position(), element.length);
     }
 
     fn elements_of_data_set(&mut self, encoding: Encoding) -> Result<(), End> {
@@ -105,6 +113,9 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                 Err(End::Reached) => return Ok(()),
                 Err(end) => return Err(end),
             };
+            if is_pixel_data(element.tag) {
+                self.note_end(&element);
+            }
             // An item or a delimiter that belongs to no sequence: its tag is no step in the order of the data set.
             if is_delimiting(element.tag) {
                 if element.tag == ITEM {
@@ -118,8 +129,7 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                     continue;
                 }
                 if ends_header(element.tag) {
-                    let end = |length| self.elements.window.position().saturating_add(length);
-                    self.header.data_end = element.length.map_or(DataEnd::Delimited, |length| DataEnd::At(end(length)));
+                    self.note_end(&element);
                     return Ok(());
                 }
                 if !self.nearly_done {

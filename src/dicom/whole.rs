@@ -3,7 +3,8 @@
 
 use dicom_core::Tag;
 
-use super::element::{Element, Elements, End};
+use super::data_end::is_pixel_data;
+use super::element::{Element, Elements, Encoding, End};
 use super::encoding::{self, GUESSED};
 use super::header::{Header, HeaderReader};
 use super::inflate::Inflated;
@@ -12,8 +13,17 @@ use super::start::{self, Start};
 use super::window::{Source, WINDOW, Window};
 
 impl HeaderReader {
+    /// Whether a file ends before its data do. Bytes behind the pixel data do not matter.
+    pub fn is_cut_off(&mut self, source: impl Source) -> bool {
+        self.read_to_end(source, Reading::ToPixels).is_some()
+    }
+
     /// What is wrong with a file. `None`: its elements end where it does.
     pub fn damage(&mut self, source: impl Source) -> Option<String> {
+        self.read_to_end(source, Reading::ToEnd)
+    }
+
+    fn read_to_end(&mut self, source: impl Source, reading: Reading) -> Option<String> {
         let (mut buffer, mut inflated, mut header) = (Vec::new(), Vec::new(), Header::default());
         header.clear();
         let mut window = Window::new(source, &mut buffer);
@@ -38,17 +48,25 @@ impl HeaderReader {
                 Ok(source) => {
                     let mut window = Window::new(source, &mut inflated);
                     window.allow_all();
-                    to_end(&mut Elements::new(window), declared.as_deref())
+                    to_end(&mut Elements::new(window), declared.as_deref(), reading)
                 }
                 Err(error) => Some(told(&End::Io(error), offset, None)),
             };
         }
-        to_end(&mut scan.elements, declared.as_deref())
+        to_end(&mut scan.elements, declared.as_deref(), reading)
     }
 }
 
+/// How far a file is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// To the end of the pixel data, or of the file if it has none.
+    ToPixels,
+    ToEnd,
+}
+
 /// Returns the damage in the data set at the position. `None`: its elements end where the file does.
-fn to_end<S: Source>(elements: &mut Elements<'_, S>, declared: Option<&str>) -> Option<String> {
+fn to_end<S: Source>(elements: &mut Elements<'_, S>, declared: Option<&str>, reading: Reading) -> Option<String> {
     let encoding = match encoding::of_data_set(&mut elements.window, declared) {
         Ok(encoding) => encoding,
         Err(trouble) => return Some(told(&trouble.into(), elements.window.position(), None)),
@@ -69,13 +87,28 @@ fn to_end<S: Source>(elements: &mut Elements<'_, S>, declared: Option<&str>) -> 
                 let size = elements.window.position() - at;
                 return (size > PADDING).then(|| format!("zeros from byte {at} on"));
             }
-            Ok(false) => elements.skip(&element, encoding),
+            Ok(false) => skip_whole(elements, &element, encoding),
             Err(end) => Err(end),
         };
         if let Err(end) = end {
             return Some(told(&end, at, Some(&element)));
         }
+        if reading == Reading::ToPixels && is_pixel_data(element.tag) {
+            return None;
+        }
     }
+}
+
+/// Skips the value of an element. The end of a deflated data set, whose size is unknown, shows only when it is read.
+fn skip_whole<S: Source>(elements: &mut Elements<'_, S>, element: &Element, encoding: Encoding) -> Result<(), End> {
+    let Some(length @ 1..) = element.length.filter(|_| elements.window.has_unknown_size()) else {
+        return elements.skip(element, encoding);
+    };
+    elements.skip_bytes(length - 1)?;
+    if elements.window.peek(1)?.is_empty() {
+        return Err(End::Cut);
+    }
+    elements.skip_bytes(1)
 }
 
 /// Writers pad files to their blocks.

@@ -148,6 +148,11 @@ impl<'b, S: Source> Window<'b, S> {
         self.source.size().is_some_and(|size| self.position.saturating_add(n) > size)
     }
 
+    /// Whether the end of the source shows only when it is read.
+    pub fn has_unknown_size(&self) -> bool {
+        self.source.size().is_none()
+    }
+
     /// Lets so many more bytes be read, and no others.
     pub fn allow(&mut self, more: u64) {
         self.limit = self.limit.min(self.read + more);

@@ -13,7 +13,7 @@ use super::place::Place;
 use super::{Importer, poisoned};
 use crate::archive::skip::Rule;
 use crate::archive::{FoundFile, Locator, Roots};
-use crate::dicom::HeaderReader;
+use crate::dicom::{Completeness, HeaderReader};
 use crate::error::{Error, Result};
 use crate::pipeline::{Bring, Reception};
 
@@ -44,7 +44,7 @@ impl Importer<'_> {
         files: Vec<FoundFile>,
         is_rest: bool,
         reception: &Reception<'_>,
-    ) -> Vec<Candidate> {
+    ) -> Vec<(Candidate, Option<Damage>)> {
         let mut chosen = Vec::new();
         for file in files {
             match candidate::look(&self.plan.sources.locator, &mut desk.reader, &file) {
@@ -54,7 +54,8 @@ impl Importer<'_> {
                 Ok(Met::Instance(candidate)) => {
                     self.taken.fetch_add(1, Relaxed);
                     let damage = candidate::damage(&mut desk.reader, &candidate);
-                    let is_damaged = damage.is_some();
+                    let completeness = candidate.instance.completeness(candidate.open.state.size);
+                    let is_damaged = damage.is_some() || completeness == Completeness::Incomplete;
                     let uid = xxh3_64(candidate.instance.sop_instance_uid().as_bytes());
                     // Another file of the instance may be complete: a damaged file waits until all others are taken.
                     let is_next = || is_rest || !is_damaged && poisoned(&self.claimed).insert(uid);
@@ -63,9 +64,8 @@ impl Importer<'_> {
                         drop(candidate);
                         reception.pass_on(vec![file]);
                     } else if is_next() {
-                        self.report_damage(damage, &candidate, reception);
                         candidate.through.iter().for_each(|stub| reception.read_through(stub));
-                        chosen.push(*candidate);
+                        chosen.push((*candidate, damage));
                     } else {
                         reception.puts_off();
                         poisoned(&self.later).push(DeferredFile { is_damaged, path: file.into_path() });
@@ -104,18 +104,26 @@ impl Importer<'_> {
     ) -> Result<()> {
         let chosen = self.chosen(desk, files, is_rest, reception);
         let Some(to) = &self.to else { return Ok(()) };
-        let uids: Vec<&str> = chosen.iter().map(|candidate| candidate.instance.sop_instance_uid()).collect();
+        let uids: Vec<&str> = chosen.iter().map(|(candidate, _)| candidate.instance.sop_instance_uid()).collect();
         let rows = self.rows.paths(&uids).inspect_err(|_| reception.not_reached(chosen.len()))?;
         let mut batch = Batch::new(self, to, reception);
         let mut failure = None;
-        for candidate in chosen {
+        for (candidate, damage) in chosen {
             let Some(rows) = rows.as_ref().filter(|_| failure.is_none() && reception.goes_on()) else {
                 reception.not_reached(1);
                 continue;
             };
-            let row = rows.get(candidate.instance.sop_instance_uid()).map(String::as_str);
-            match self.place(to, &candidate, row) {
-                Ok(Place::Free(target)) => failure = batch.copy(candidate, target, &mut desk.buffer).err(),
+            let uid = xxh3_64(candidate.instance.sop_instance_uid().as_bytes());
+            let row = rows.get(candidate.instance.sop_instance_uid()).cloned();
+            // The row of a file that was just copied may not be written yet.
+            let row = row.or_else(|| poisoned(&self.deferred_copies).get(&uid).cloned());
+            match self.place(to, &candidate, row.as_deref()) {
+                Ok(Place::Free(target)) => {
+                    self.report_damage(damage, &candidate, reception);
+                    let path = self.plan.path_map.to_index(&target).ok().filter(|_| is_rest);
+                    failure = batch.copy(candidate, target, &mut desk.buffer).err();
+                    poisoned(&self.deferred_copies).extend(path.filter(|_| failure.is_none()).map(|path| (uid, path)));
+                }
                 Ok(Place::Taken(at, state)) => batch.has(&candidate.origin, at, state, row.is_some() && is_rest),
                 Ok(Place::No { reason, detail }) => {
                     self.in_conflict.fetch_add(1, Relaxed);

@@ -24,7 +24,7 @@ mod removal;
 mod rows;
 pub mod selection;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -80,6 +80,8 @@ pub struct Importer<'a> {
     /// Hashes of the SOP Instance UIDs that were met.
     claimed: Mutex<HashSet<u64>>,
     later: Mutex<Vec<DeferredFile>>,
+    /// The paths in the index of deferred files that were copied, by the hash of the instance.
+    deferred_copies: Mutex<HashMap<u64, String>>,
     /// What says what a medium should hold.
     dicomdirs: Mutex<Vec<PathBuf>>,
     /// What may be removed at the end.
@@ -114,6 +116,7 @@ impl<'a> Importer<'a> {
             to,
             claimed: Mutex::default(),
             later: Mutex::default(),
+            deferred_copies: Mutex::default(),
             dicomdirs: Mutex::default(),
             brought,
             copied: AtomicU64::new(0),

@@ -143,22 +143,28 @@ impl Writer {
             return Ok(Put::default());
         }
         let columns = &tables.of(TABLE).columns;
-        let mut rows = Vec::new();
+        let (mut formers, mut rows) = (Vec::new(), Vec::new());
         let mut look = self.looks_first(Level::Instance);
         for (n, entry) in batch.entries.iter().enumerate() {
             let is_titled = || self.known.lock().is_titled(entry.key(Level::Instance));
-            let former = batch.replaced.get(&n).filter(|former| former.fills(TABLE));
+            let mut former = batch.replaced.get(&n).filter(|former| former.fills(TABLE)).cloned();
             let mode = match &batch.outcomes[n] {
-                // It follows another file, also one that has no title.
-                Outcome::Duplicate { loser: Some(_) } if is_titled() => None,
+                // The title follows the file, also one that has no title.
+                Outcome::Duplicate { loser: Some(loser) } if is_titled() => {
+                    former = self.instance_at(loser);
+                    None
+                }
                 Outcome::Duplicate { loser: None } | Outcome::Refused(_) => continue,
                 _ if !entry.instance.fills(TABLE) && former.is_none() => continue,
                 Outcome::Inserted => Some(self.policy.mode),
                 _ => Some(self.mode_of(batch, n)),
             };
             look |= batch.outcomes[n] != Outcome::Inserted;
-            let replaceable = former.map(|former| title_of(former, columns)).into_iter().collect();
-            rows.push(CompanionRow { replaceable, ..title(entry, columns, mode) });
+            formers.push((rows.len(), former));
+            rows.push(title(entry, columns, mode));
+        }
+        for (n, former) in &formers {
+            rows[*n].replaceable.extend(former.as_ref().map(|former| title_of(former, columns)));
         }
         self.put(TABLE, rows, look)
     }
@@ -258,7 +264,8 @@ impl Writer {
             return Ok(rows);
         }
         let keys: Vec<&str> = rows.iter().map(|row| row.key).collect();
-        let show = if self.policy.mode == Mode::Fill { Show::Nulls } else { Show::Values };
+        let shows_nulls = self.policy.mode == Mode::Fill && rows.iter().all(|row| row.replaceable.is_empty());
+        let show = if shows_nulls { Show::Nulls } else { Show::Values };
         let mut there = self.index.find(table, &keys, Look { view, show })?;
         there.retain(|row| !self.is_left(table, &row.key));
         self.learn_companions(table, &mut there)?;
@@ -327,9 +334,8 @@ impl Writer {
             let at = columns.iter().position(|other| other.name == column.name);
             at.map_or(Value::Null, |at| row.values[at])
         };
-        let follow = |column| Change { column, expected: Expected::Any, to: value(column) };
         let shown = |column: &Column| there.text_of(&tables, table, column);
-        let replace = |column| Change { expected: Expected::Shown(shown(column)), ..follow(column) };
+        let replace = |column| Change { column, expected: Expected::Shown(shown(column)), to: value(column) };
         let is_shown = |values: &Vec<Value<'_>>| {
             let mut written = columns.iter().zip(values).filter(|(column, _)| !column.exact);
             written.all(|(column, value)| column.shows(shown(column), *value))
@@ -340,7 +346,11 @@ impl Writer {
                 tables.of(table).fed().filter(differs).map(replace).collect()
             }
             Some(mode) => existing::changes(&tables, table, there, mode, value),
-            None => tables.of(table).fed().map(follow).collect(),
+            // A title that the file before does not have was edited, and stays.
+            None if there.history.is_none() && row.replaceable.iter().any(is_shown) => {
+                tables.of(table).fed().map(replace).collect()
+            }
+            None => Vec::new(),
         };
         if changes.is_empty() {
             return Ok(false);

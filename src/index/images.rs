@@ -111,8 +111,12 @@ impl Writer {
     }
 
     fn instance_in_file(&self, row: &Existing) -> Option<Instance> {
-        let instance = self.fitted(self.policy.files.archive.instance(&row.path)?)?;
-        (instance.sop_instance_uid() == row.key).then_some(instance)
+        self.instance_at(&row.path).filter(|instance| instance.sop_instance_uid() == row.key)
+    }
+
+    /// The instance in the file of a path in the index.
+    pub(super) fn instance_at(&self, path: &str) -> Option<Instance> {
+        self.fitted(self.policy.files.archive.instance(path)?)
     }
 
     /// The instance with the values that the columns can hold.

@@ -273,7 +273,9 @@ impl<'a> RowCorrections<'a> {
         match &self.replaceable {
             ReplaceableValues::Provisional => all(&|last| last.column.shows(shown(last), last.provisional)),
             ReplaceableValues::OfLedger(ledger) => {
-                let is_new = ledger.is_of_this_run && row.is_unfinished;
+                // A patient without a study never looks unfinished.
+                let is_committed = ledger.history.versions.iter().any(|version| version.is_committed);
+                let is_new = ledger.is_of_this_run && (row.is_unfinished || !is_committed);
                 let is_finished_by_others = table != Table::Patient && ledger.is_finished_by_others(row);
                 all(&|last| {
                     let is_own = ledger.history.owns(tables, table, last.column, row)

@@ -61,6 +61,9 @@ fn dialect() -> Dialect {
     }
 }
 
+/// The failure of a reader that finds the rollback journal of a transaction that was cut short: SQLITE_READONLY_ROLLBACK.
+const HOT_JOURNAL: &str = "SQLite code 776";
+
 /// How long a file that somebody is just making may be locked.
 const OPENING: Duration = Duration::from_secs(20);
 
@@ -81,9 +84,20 @@ impl Sqlite {
         Ok(database)
     }
 
-    /// Opens a file that exists, and leaves it as it is.
+    /// Opens a file that exists, and changes nothing in it. A transaction that a killed run left open is rolled back first.
     pub fn read_only(path: &Path) -> Result<Self, Failure> {
-        patiently(|| Self::connected(opened(options(path).read_only(true))))
+        let open = || patiently(|| Self::connected(opened(options(path).read_only(true))));
+        let mut database = open()?;
+        match database.table_names() {
+            Err(Failure::Lost(what)) if what.starts_with(HOT_JOURNAL) => {
+                database.close();
+                let mut writable = Self::connected(opened(options(path).busy_timeout(BUSY_TIMEOUT)))?;
+                writable.table_names()?;
+                writable.close();
+                open()
+            }
+            _ => Ok(database),
+        }
     }
 
     /// Opens an index to read it, and changes nothing. A file that is missing, or has no tables because a run was killed

@@ -64,7 +64,7 @@ impl Archive for Stored {
         let Some(open) = self.open(path) else { return true };
         match read_instance(&open).map(|instance| instance.completeness(open.state.size)) {
             Some(Completeness::Incomplete) => false,
-            Some(Completeness::Undetermined) => !is_damaged(&open),
+            Some(Completeness::Undetermined) => !is_cut_off(&open),
             Some(Completeness::Complete) | None => true,
         }
     }
@@ -121,9 +121,9 @@ fn read_instance(open: &OpenFile) -> Option<Instance> {
     catch_unwind(AssertUnwindSafe(|| HeaderReader::new().read(open).and_then(Instance::from_header))).ok()?.ok()
 }
 
-/// Whether the elements of a file end elsewhere than the file. A defect of the reader counts as no damage.
-fn is_damaged(open: &OpenFile) -> bool {
-    catch_unwind(AssertUnwindSafe(|| HeaderReader::new().damage(open).is_some())).unwrap_or(false)
+/// Whether a file ends before its data do. A file for which the reader fails counts as complete.
+fn is_cut_off(open: &OpenFile) -> bool {
+    catch_unwind(AssertUnwindSafe(|| HeaderReader::new().is_cut_off(open))).unwrap_or(false)
 }
 
 /// The least number where nothing is known, so that such a file is never the newest.

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value as Json, json};
 
 use crate::import::importing;
-use crate::support::{Index, ROOT_UID, Said, Site, encoded_instance_file, instance_file};
+use crate::support::random::Random;
+use crate::support::{Index, ROOT_UID, Said, Site, encoded_instance_file, instance_file, walk};
 
 /// A file that a copy which was broken off left beside the complete file.
 struct BrokenOff {
@@ -31,7 +32,7 @@ fn native_of_unknown_size(uid: &str) -> Vec<u8> {
 }
 
 fn header(uid: &str) -> Vec<u8> {
-    instance_file(json!({"SOPInstanceUID": uid, "ImageComments": "x".repeat(4000)}))
+    instance_file(json!({"SOPInstanceUID": uid, "Rows": null, "Columns": null, "ImageComments": "x".repeat(4000)}))
 }
 
 /// Pixel data of two fragments behind an empty offset table (PS3.5 A.4).
@@ -42,12 +43,31 @@ fn encapsulated(uid: &str) -> Vec<u8> {
     [&header[..], pixels, &fragment, &fragment, b"\xFE\xFF\xDD\xE0\0\0\0\0"].concat()
 }
 
-const BROKEN_OFF: [BrokenOff; 5] = [
+/// The same behind a sequence of functional groups, as in all enhanced images, or an overlay.
+fn behind_bulk_data(uid: &str) -> Vec<u8> {
+    let file = encapsulated(uid);
+    let pixels = file.windows(6).position(|bytes| bytes == b"\xE0\x7F\x10\x00OB").unwrap();
+    let overlay = [&b"\x00\x60\x00\x30OW\0\0\x00\x02\x00\x00"[..], &[1; 512]].concat();
+    [&file[..pixels], &overlay, &file[pixels..]].concat()
+}
+
+/// Bytes that compress badly, deflated with the data set (PS3.5 A.5).
+fn deflated(uid: &str) -> Vec<u8> {
+    let mut random = Random(7);
+    let hex: String = (0..2048).map(|_| format!("{:08x}", random.next() as u32)).collect();
+    encoded_instance_file(json!({"SOPInstanceUID": uid, "PixelData": {"hex": hex}}), "1.2.840.10008.1.2.1.99")
+}
+
+const BROKEN_OFF: [BrokenOff; 9] = [
     BrokenOff { what: "native pixel data", name: "1.2.3.filepart", make: native, missing: 4000 },
     BrokenOff { what: "pixel data of unknown size", name: "1.2.3 (1)", make: native_of_unknown_size, missing: 2 },
     BrokenOff { what: "a fragment", name: ".1.2.3.Ab12cD", make: encapsulated, missing: 4104 },
     BrokenOff { what: "the end of fragments", name: "1.2.3.tmp", make: encapsulated, missing: 8 },
     BrokenOff { what: "a header", name: "1.2.3.part", make: header, missing: 2000 },
+    BrokenOff { what: "pixels behind bulk data", name: "1.2.3.a", make: behind_bulk_data, missing: 200 },
+    BrokenOff { what: "all pixels", name: "1.2.3.b", make: native_of_unknown_size, missing: 8192 + 12 },
+    BrokenOff { what: "a deflated data set", name: "1.2.3.c", make: deflated, missing: 3000 },
+    BrokenOff { what: "the end of a deflated data set", name: "1.2.3.d", make: deflated, missing: 20 },
 ];
 
 const UID: &str = "1.3.6.1.4.1.32473.7.1.1.1";
@@ -126,6 +146,41 @@ fn of_copies_that_were_all_broken_off_the_newest_is_indexed_and_a_copy_that_is_c
 }
 
 #[test]
+fn bytes_behind_the_pixels_do_not_make_a_file_incomplete() {
+    for make in [native, encapsulated, behind_bulk_data] {
+        for tail in [&b"\0"[..], b"\r\n", b"garbage"] {
+            let site = Site::in_memory();
+            let index = site.sqlite();
+            write(&site, "old", &make(UID), 50);
+            write(&site, "new", &[&make(UID), tail].concat(), 40);
+            reindex(&site, &index, "newest");
+            assert_eq!(indexed_file(&index), "new");
+        }
+    }
+}
+
+#[test]
+fn an_import_copies_one_of_several_damaged_files_and_reports_only_what_it_takes() {
+    for layout in ["flat", "patient"] {
+        for patients in [["P", "P"], ["P", "Q"]] {
+            let site = Site::in_memory();
+            let index = site.sqlite();
+            fs::create_dir_all(site.path("cd")).unwrap();
+            for (n, patient) in patients.iter().enumerate() {
+                let bytes = instance_file(json!({"PatientID": patient, "PixelData": {"hex": "00".repeat(8192)}}));
+                fs::write(site.path(&format!("cd/{n}")), &bytes[..bytes.len() - 100]).unwrap();
+            }
+            let said = Said::of(&mut importing(&site, "cd", &index, &["--layout", layout])).exits(1);
+            assert_eq!(walk(&site.archive()).len(), 1, "{layout} {patients:?}");
+            assert!(said.out.contains("1 damaged files"), "{}", said.out);
+            let is_same = patients[0] == patients[1];
+            assert_eq!(said.figure("unchanged"), u64::from(is_same), "{}", said.out);
+            assert_eq!(said.figure("duplicates not chosen"), u64::from(!is_same), "{}", said.out);
+        }
+    }
+}
+
+#[test]
 fn an_import_takes_the_complete_file_whichever_it_meets_first() {
     for copy in BROKEN_OFF {
         let site = Site::in_memory();
@@ -142,7 +197,7 @@ fn an_import_takes_the_complete_file_whichever_it_meets_first() {
         let paths = index.rows("SELECT path FROM image");
         assert_eq!(paths.len(), 40, "{}", copy.what);
         for path in paths {
-            let complete = (copy.make)(&format!("{ROOT_UID}.1.1.100")).len() as u64;
+            let complete = (copy.make)(path.rsplit('/').next().unwrap()).len() as u64;
             assert_eq!(fs::metadata(&path).unwrap().len(), complete, "{}: {path}", copy.what);
         }
     }
@@ -150,7 +205,8 @@ fn an_import_takes_the_complete_file_whichever_it_meets_first() {
 
 #[test]
 fn an_import_takes_a_damaged_file_that_no_other_file_replaces() {
-    for copy in BROKEN_OFF {
+    // A data set that ends behind an element shows no damage.
+    for copy in BROKEN_OFF.into_iter().filter(|copy| copy.what != "all pixels") {
         let site = Site::in_memory();
         let index = site.sqlite();
         let bytes = (copy.make)(UID);

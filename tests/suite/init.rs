@@ -71,3 +71,38 @@ fn an_index_that_a_killed_run_left_without_tables_is_empty() {
         assert_eq!(index.rows("SELECT uuid FROM image"), ["1.2.4"]);
     }
 }
+
+/// A run that is killed while it creates the tables leaves a transaction that is to be rolled back.
+#[test]
+fn an_index_that_a_run_was_creating_when_it_was_killed_is_opened_by_all_commands() {
+    for arguments in [
+        &["reindex", "archive", "--settle", "0s"][..],
+        &["reindex", "archive", "--dry-run"],
+        &["audit", "archive", "--settle", "0s"],
+        &["import", "cd", "--archive", "archive"],
+        &["import", "cd", "--list"],
+        &["init"],
+    ] {
+        let site = Site::new();
+        site.write("1.2.3", &instance_file(json!({"SOPInstanceUID": "1.2.3"})));
+        put(&site, "cd/IM1", json!({"SOPInstanceUID": "1.2.4"}));
+        let database = site.path("index.db");
+        // The journal names the size of the file before the transaction: none.
+        let index = site.sqlite();
+        fs::write(&database, b"").unwrap();
+        index.execute("CREATE TABLE t (c INTEGER)");
+        fs::write(site.path("index.db-journal"), hot_journal()).unwrap();
+        let said = site.run(&[arguments, &["--index", &index.url]].concat());
+        assert!(said.exit <= 1, "{arguments:?}: {}{}", said.out, said.err);
+        assert!(database.exists());
+    }
+}
+
+/// The header of a rollback journal without pages, of a file that had none (file format of SQLite, section 3).
+fn hot_journal() -> Vec<u8> {
+    let numbers = [0_u32, 0, 0, 512, 4096];
+    let magic = [0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7];
+    let mut header: Vec<u8> = magic.into_iter().chain(numbers.iter().flat_map(|number| number.to_be_bytes())).collect();
+    header.resize(512, 0);
+    header
+}
