@@ -347,9 +347,7 @@ impl Writer {
             }
             Some(mode) => existing::changes(&tables, table, there, mode, value),
             // A title that the file before does not have was edited, and stays.
-            None if there.history.is_none() && row.replaceable.iter().any(is_shown) => {
-                tables.of(table).fed().map(replace).collect()
-            }
+            None if row.replaceable.iter().any(is_shown) => tables.of(table).fed().map(replace).collect(),
             None => Vec::new(),
         };
         if changes.is_empty() {
