@@ -10,6 +10,7 @@ mod filed_by_a_pacs;
 mod lost_commits;
 mod lost_ledger;
 mod other_commands;
+mod patient_without_study;
 mod read_error;
 mod shared_patient;
 mod snapshot;
