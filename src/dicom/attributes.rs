@@ -7,6 +7,8 @@
 // Retired attributes stay in archives.
 #![allow(deprecated)]
 
+use std::sync::LazyLock;
+
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
@@ -318,6 +320,11 @@ pub fn is_of_the_name(attribute: usize) -> bool {
 /// Returns the position of the first column that is part of the same value: the components and groups of a name are one
 /// value, and so is a date with its time.
 pub fn value_of(position: usize) -> usize {
+    static VALUES: LazyLock<Vec<usize>> = LazyLock::new(|| (0..ATTRIBUTES.len()).map(first_of_value).collect());
+    VALUES[position]
+}
+
+fn first_of_value(position: usize) -> usize {
     let attribute = &ATTRIBUTES[position];
     let is_same_value = |other: &Attribute| match attribute.form {
         NameComponent(_) | NameGroup(_) => other.tag == attribute.tag && other.within == attribute.within,

@@ -37,6 +37,8 @@ pub(super) fn is_pixel_data(tag: Tag) -> bool {
     matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
 }
 
+const ROWS: usize = position(Table::Image, "numrows");
+
 const CUT: u8 = 1;
 const AT: u8 = 2;
 const DELIMITED: u8 = 4;
@@ -94,9 +96,7 @@ impl Instance {
         match self.data_end {
             DataEnd::Unknown => Completeness::Complete,
             // The file of an image was cut off in front of its pixels.
-            DataEnd::WithoutPixels if self.get(position(Table::Image, "numrows")) != Value::Null => {
-                Completeness::Incomplete
-            }
+            DataEnd::WithoutPixels if self.get(ROWS) != Value::Null => Completeness::Incomplete,
             DataEnd::WithoutPixels => Completeness::Complete,
             DataEnd::At(end) => reaches(end, Completeness::Complete),
             DataEnd::Beyond(end) => reaches(end, Completeness::Undetermined),

@@ -27,6 +27,9 @@ const KEYS: [(usize, &str); 3] = [
 /// Attributes of type 2 in every instance (PS3.3 C.7.1.1): present, if only empty.
 const PATIENT: [usize; 2] = [position(Table::Patient, "origid"), position(Table::Patient, "lastname")];
 
+const TRANSFER_SYNTAX: usize = position(Table::Image, "xfersyntax");
+const SOP_CLASS: usize = position(Table::Image, "sopclass");
+
 /// The raw values of one header.
 #[derive(Default)]
 pub struct Header {
@@ -48,7 +51,7 @@ impl Header {
 
     /// The transfer syntax of the file, guessed where none is declared.
     pub fn transfer_syntax(&self) -> &str {
-        let declared = self.raw(WANTED.slots[position(Table::Image, "xfersyntax")]).map(trim_uid);
+        let declared = self.raw(WANTED.slots[TRANSFER_SYNTAX]).map(trim_uid);
         match declared.and_then(|bytes| str::from_utf8(bytes).ok()) {
             Some(uid) if !uid.is_empty() => uid,
             _ => transfer_syntax_of(self.encoding.unwrap_or(Encoding::ExplicitLittle)),
@@ -56,12 +59,12 @@ impl Header {
     }
 
     pub(super) fn declared_transfer_syntax(&self) -> Option<&str> {
-        let raw = self.raw(WANTED.slots[position(Table::Image, "xfersyntax")])?;
+        let raw = self.raw(WANTED.slots[TRANSFER_SYNTAX])?;
         str::from_utf8(trim_uid(raw)).ok().filter(|uid| !uid.is_empty())
     }
 
     fn is_dicomdir(&self) -> bool {
-        let sop_class = WANTED.slots[position(Table::Image, "sopclass")];
+        let sop_class = WANTED.slots[SOP_CLASS];
         [WANTED.media_storage_sop_class, sop_class]
             .into_iter()
             .any(|slot| self.raw(slot).map(trim_uid) == Some(uid::MEDIA_STORAGE_DIRECTORY_STORAGE.as_bytes()))

@@ -219,12 +219,11 @@ impl Instance {
 
     /// A UID that is none stays NULL; for a key that is the end of the instance.
     fn uid(&mut self, attribute: usize, raw: &[u8]) -> Cell {
-        let mut components = raw.split(|byte| *byte == b'.');
-        let valid = raw.len() <= UID_LENGTH
-            && components.all(|component| !component.is_empty() && component.iter().all(u8::is_ascii_digit));
+        if raw.is_empty() {
+            return Cell::Null;
+        }
         match str::from_utf8(raw) {
-            Ok("") => Cell::Null,
-            Ok(uid) if valid => self.push(uid),
+            Ok(uid) if is_valid_uid(raw) => self.push(uid),
             _ => {
                 self.flaws.add(Flaw::Invalid, attribute);
                 Cell::Null
@@ -247,7 +246,10 @@ impl Instance {
         if decoded.damaged {
             self.flaws.add(Flaw::Undecodable, first_of_slot(attribute));
         }
-        match decoded.text.split_once('\0').filter(|_| charset.is_wide()) {
+        if !charset.is_wide() {
+            return decoded.text;
+        }
+        match decoded.text.split_once('\0') {
             Some((text, behind)) => {
                 if !behind.trim_matches(['\0', ' ']).is_empty() {
                     self.flaws.add(Flaw::Partial, first_of_slot(attribute));
@@ -350,6 +352,17 @@ impl Instance {
     fn pushed(&self, from: u32) -> Cell {
         Cell::Text { from, to: self.end() }
     }
+}
+
+/// Whether a text consists of components of digits with points between them and is not too long (PS3.5 9.1).
+fn is_valid_uid(text: &[u8]) -> bool {
+    let mut before = b'.';
+    let is_in_place = |byte: &u8| {
+        let is_in_place = byte.is_ascii_digit() || (*byte == b'.' && before != b'.');
+        before = *byte;
+        is_in_place
+    };
+    text.len() <= UID_LENGTH && text.iter().all(is_in_place) && text.last() != Some(&b'.')
 }
 
 /// Columns that are the empty string when the attribute is missing.

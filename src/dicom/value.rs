@@ -30,7 +30,8 @@ pub fn first(text: &str) -> &str {
 
 /// Returns whether a text has a further value that is not blank.
 pub fn has_second(text: &str) -> bool {
-    text.split_once('\\').is_some_and(|(_, further)| !further.trim_matches(['\\', ' ', '\0']).is_empty())
+    let further = &text[until(text, b'\\').len()..];
+    further.bytes().any(|byte| !matches!(byte, b'\\' | b' ' | 0))
 }
 
 /// The text before a delimiter, which is ASCII, or all of it. Most texts are shorter than a search is worth setting up.
