@@ -190,6 +190,11 @@ impl FileState {
         FileState { size: metadata.len(), modified: modified.unwrap_or(i64::MIN) }
     }
 
+    /// The state of the file at a path, with the time of modification of a link's target.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        path.metadata().map(|metadata| FileState::of(&metadata))
+    }
+
     /// When it was modified. `None` where the time says nothing: zero, or from before DICOM, or a century ahead.
     pub fn modified(self) -> Option<Timestamp> {
         let at = Timestamp::from_nanosecond(self.modified.into()).ok();

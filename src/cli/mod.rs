@@ -117,6 +117,10 @@ pub struct Reindex {
     #[arg(long, value_enum, default_value_t = Duplicates::Newest)]
     pub duplicates: Duplicates,
 
+    /// Write portions of exactly this number of files, for tests
+    #[arg(long, value_name = "FILES", hide = true, value_parser = clap::value_parser!(u32).range(1..))]
+    pub portion: Option<u32>,
+
     /// In which order rows are inserted
     #[arg(long, value_enum, default_value_t = InsertOrder::Auto)]
     pub insert_order: InsertOrder,

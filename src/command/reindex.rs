@@ -138,6 +138,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
         io_threads: settings.io_threads,
         // Writers that insert the same rows above the images must not meet where nothing is taken back.
         insert_order: if tables.is_transactional { settings.insert_order } else { When::Never },
+        portion: settings.portion,
         count_ahead: settings.progress.is_some() && settings.files.is_none(),
         listing: &listing,
         stop,

@@ -18,6 +18,7 @@ use super::patience::{Patience, Tried};
 use super::recorder::Recorder;
 use super::settlement::Finding;
 use super::undo::Undo;
+use super::withdraw::Reference;
 use super::{Derive, Entry, Failure, Index, LEVELS};
 use crate::dicom::{Level, Table};
 
@@ -82,6 +83,8 @@ pub struct Writer {
     /// Rows above the images that were there before and were changed.
     pub updated: Parents,
     pub companions: Companions,
+    /// The columns of other tables that may refer to rows of each level, once they were asked for.
+    pub(super) references: [Option<Arc<[Reference]>>; 4],
 }
 
 impl Writer {
@@ -115,6 +118,7 @@ impl Writer {
             inserted: Parents::default(),
             updated: Parents::default(),
             companions: Companions::default(),
+            references: Default::default(),
         })
     }
 
@@ -157,8 +161,13 @@ impl Writer {
         if !self.index.tables().is_transactional {
             self.record_plan(&batch)?;
         }
-        for level in PARENTS {
-            self.insert_parents(level, &mut batch)?;
+        loop {
+            for level in PARENTS {
+                self.insert_parents(level, &mut batch)?;
+            }
+            if !batch.choose_next_candidates() {
+                break;
+            }
         }
         let foreseen = self.record_ahead(&batch);
         self.insert_images(&mut batch)?;
@@ -291,15 +300,18 @@ impl Writer {
         self.learn_values(entries, attempt)
     }
 
-    /// Adds what the files of a batch contain to the rows above them, which must be known. Returns the outcome of each entry.
+    /// Adds the values of the files of a batch that are indexed to the rows above them, which must be known. Returns the outcome
+    /// of each entry.
     pub(super) fn learn_values(&mut self, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
         let claims = std::mem::take(&mut self.claims);
         let mut known = self.known.lock();
         claims.iter().for_each(|(level, identity)| known.disclaim(*level, identity));
         self.corrections.clear();
         for ((entry, reach), outcome) in entries.iter().zip(&attempt.reach).zip(&attempt.outcomes) {
-            if !matches!(outcome, Outcome::Refused(_)) {
-                known.add(entry, reach);
+            match outcome {
+                Outcome::Refused(_) => {}
+                outcome if outcome.is_indexed() => known.add(entry, reach),
+                _ => known.add_unchosen(entry, reach),
             }
             if matches!(outcome, Outcome::Duplicate { .. }) {
                 known.open_contended(entry);
@@ -322,6 +334,10 @@ impl Writer {
                     }
                 }
             }
+        }
+        // Another writer may have indexed a better file after this one had decided to insert the rows above.
+        for (_, entry) in entries.iter().enumerate().filter(|(n, _)| attempt.inserts_for_unchosen(*n)) {
+            known.note_displaced(entry);
         }
         attempt.titles.inserted.iter().for_each(|key| known.title_was_inserted(key));
         self.companions.add(Table::ConceptName, &attempt.titles);

@@ -146,6 +146,12 @@ impl Writer {
         let (mut formers, mut rows) = (Vec::new(), Vec::new());
         let mut look = self.looks_first(Level::Instance);
         for (n, entry) in batch.entries.iter().enumerate() {
+            if let Outcome::Duplicate { loser: Some(loser) } = &batch.outcomes[n]
+                && !entry.instance.fills(TABLE)
+            {
+                self.remove_title(entry, loser)?;
+                continue;
+            }
             let is_titled = || self.known.lock().is_titled(entry.key(Level::Instance));
             let mut former = batch.replaced.get(&n).filter(|former| former.fills(TABLE)).cloned();
             let mode = match &batch.outcomes[n] {
@@ -167,6 +173,33 @@ impl Writer {
             rows[*n].replaceable.extend(former.as_ref().map(|former| title_of(former, columns)));
         }
         self.put(TABLE, rows, look)
+    }
+
+    /// Removes the title of an instance whose row was pointed to a file without a title, if this program has written the title
+    /// that the former file has. A user of the index need not have the right to delete rows.
+    fn remove_title(&mut self, entry: &Entry, former: &str) -> Result<(), Failure> {
+        const TABLE: Table = Table::ConceptName;
+        let key = entry.key(Level::Instance);
+        let is_own = self.known.lock().is_titled(key)
+            || match &self.recorder {
+                Some(recorder) => recorder.histories(TABLE, &[key])?.iter().any(Option::is_some),
+                None => false,
+            };
+        let Some(former) = self.instance_at(former).filter(|former| is_own && former.fills(TABLE)) else {
+            return Ok(());
+        };
+        let tables = self.index.tables();
+        let columns: Vec<Column> = tables.of(TABLE).recorded().into_iter().cloned().collect();
+        let shown = |value: Value<'_>| match value {
+            Value::Text(text) => Some(text.to_owned()),
+            _ => None,
+        };
+        let shown: Vec<Option<String>> = title_of(&former, &columns).into_iter().map(shown).collect();
+        let shown: Vec<Option<&str>> = shown.iter().map(Option::as_deref).collect();
+        match self.remove_if_unchanged(TABLE, key, &shown, "1 = 1") {
+            Ok(_) | Err(Failure::Denied(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The titles that are inserted with the images of a batch, if no row is in the way.

@@ -53,6 +53,7 @@ impl Writer {
                 let applied = existing::update(&mut *self.index, &mut self.pending, Table::Image, &now, &changes)?;
                 self.note_refused(Table::Image, &key, &applied);
                 if applied.changed {
+                    self.known.lock().displaced.insert(now.link.as_str().into());
                     batch.outcomes[member] = Outcome::Duplicate { loser: Some(now.path.clone()) };
                     batch.replaced.extend(former.map(|former| (member, former)));
                 }

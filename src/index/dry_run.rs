@@ -88,6 +88,10 @@ impl<I: Index> Index for DryRun<I> {
         Err(Failure::Lost("a dry run writes nothing".into()))
     }
 
+    fn table_names(&mut self) -> Result<Vec<String>, Failure> {
+        self.index.table_names()
+    }
+
     fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure> {
         self.index.stored_columns(table)
     }

@@ -63,6 +63,11 @@ impl FileChoice {
         Contender { file: &entry.file, path: &entry.path, is_complete }
     }
 
+    /// Whether a path in the index is that of the file of an entry.
+    pub fn is_named_by(&self, entry: &Entry, path: &str) -> bool {
+        entry.path == path || self.archive.are_one(path, &entry.path)
+    }
+
     /// Whether the file of an entry is better than another one of its instance, which has this path in the index.
     pub fn is_better(&self, entry: &Entry, stored: &StoredFile, path: &str) -> bool {
         let present = Contender { file: stored, path, is_complete: self.archive.is_complete(path) };

@@ -117,6 +117,13 @@ impl Entry {
         Entry { instance, file, path, received: text, record, charset }
     }
 
+    /// Whether an instance has the same patient, study and series as this one.
+    pub fn names_rows_of(&self, other: &Instance) -> bool {
+        self.instance.patient_id() == other.patient_id()
+            && self.instance.study_instance_uid() == other.study_instance_uid()
+            && self.instance.series_instance_uid() == other.series_instance_uid()
+    }
+
     pub fn key(&self, level: Level) -> &str {
         match level {
             Level::Patient => self.instance.patient_id(),

@@ -27,6 +27,16 @@ impl<K: Ord, V> Few<K, V> {
         self.iter().map(|(key, _)| key)
     }
 
+    /// In the order of the keys.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        let (one, many) = match self {
+            Few::None => (None, None),
+            Few::One(_, value) => (Some(value), None),
+            Few::Many(many) => (None, Some(many.values_mut())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
     pub fn contains<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,

@@ -100,6 +100,8 @@ pub struct Fold {
     disagreements: u64,
     /// Covered layers are kept, so that the fold contains each set of values of an instance.
     keeps_all: bool,
+    /// The values of instances in files that are not indexed, if the fold keeps all. They are no values of the row.
+    unchosen: Vec<Arc<[u8]>>,
     places: ValuePlaces,
 }
 
@@ -134,6 +136,23 @@ impl Fold {
             self.places = Arc::clone(&shape.values);
         }
         self.add(order, scratch, written);
+    }
+
+    /// Adds the values of a file that is not indexed, if the fold keeps all sets of values.
+    pub fn add_unchosen(&mut self, packed: &[u8]) {
+        if self.keeps_all && !self.unchosen.iter().any(|known| **known == *packed) {
+            self.unchosen.push(packed.into());
+        }
+    }
+
+    /// Whether the fold contains no values of a file that is indexed.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// Removes all values.
+    pub fn clear(&mut self) {
+        *self = Fold { keeps_all: self.keeps_all, ..Fold::default() };
     }
 
     /// Adds what an instance says. Values that stand elsewhere already (`written`) are shared.
@@ -217,9 +236,10 @@ impl Fold {
         self.keeps_all = true;
     }
 
-    /// The different sets of values of instances, as far as the fold keeps them.
+    /// The different sets of values of instances, as far as the fold keeps them, whether or not their files are indexed.
     pub fn sets(&self) -> impl Iterator<Item = Vec<Value<'_>>> {
-        self.layers.iter().map(|layer| packed::values(&layer.values).collect())
+        let chosen = self.layers.iter().map(|layer| &layer.values);
+        chosen.chain(&self.unchosen).map(|values| packed::values(values).collect())
     }
 
     /// The columns on which instances disagree, counted along the shape.
@@ -234,12 +254,12 @@ impl Fold {
 
     /// All that another fold has seen.
     pub fn merge(&mut self, other: Fold) {
-        let keeps_all = self.keeps_all || other.keeps_all;
+        self.keeps_all |= other.keeps_all;
+        other.unchosen.iter().for_each(|values| self.add_unchosen(values));
         if self.layers.is_empty() {
-            *self = Fold { keeps_all, ..other };
+            *self = Fold { keeps_all: self.keeps_all, unchosen: std::mem::take(&mut self.unchosen), ..other };
             return;
         }
-        self.keeps_all = keeps_all;
         self.disagreements |= other.disagreements;
         for layer in &other.layers {
             self.add(&layer.order, &layer.values, Some(&layer.values));

@@ -30,14 +30,19 @@ impl Writer {
             .collect()
     }
 
-    /// Adds what these files say, if their instances have rows. `are_own` names the files for which this program has inserted
-    /// the row of the instance.
+    /// Adds the values of these files, if the rows of their instances name them. `are_own` names the files for which this program
+    /// has inserted the row of the instance.
     pub fn gather(&mut self, entries: &[Entry], are_own: &[bool]) -> Result<(), Failure> {
         self.look_first = [true; 4];
         self.patiently(|writer| {
             let mut batch = Batch::new(entries, &writer.policy.files);
             batch.are_own_images = are_own.to_vec();
-            writer.look(&mut batch)?;
+            let ids: Vec<&str> = entries.iter().map(|entry| entry.key(Level::Patient)).collect();
+            writer.learn_identities(&ids)?;
+            writer.find_images(&mut batch)?;
+            let chosen = writer.chosen(&batch);
+            batch.set_candidates(chosen.clone());
+            writer.look_above(&mut batch)?;
             let mut known = writer.known.lock();
             for level in PARENTS {
                 for (identity, row) in &batch.rows[level as usize] {
@@ -46,9 +51,11 @@ impl Writer {
                     }
                 }
             }
-            for (entry, reach) in entries.iter().zip(&batch.reach) {
-                if batch.there.contains_key(entry.key(Level::Instance)) {
-                    known.add(entry, reach);
+            for ((entry, reach), is_chosen) in entries.iter().zip(&batch.reach).zip(chosen) {
+                match is_chosen {
+                    true => known.add(entry, reach),
+                    false if batch.there.contains_key(entry.key(Level::Instance)) => known.add_unchosen(entry, reach),
+                    false => {}
                 }
             }
             Ok(())

@@ -47,9 +47,8 @@ impl Writer {
             };
             let has_another = own != Some(members[0]) && !is_inserted && !is_corrected;
             let of_earlier_run = match has_another {
-                // This run has pointed the row of an earlier run to the file.
-                true if is_own_path && !self.completes_image(batch, members[0], &row) => self.indexed_instance(&row),
-                true => self.recorded_instance(&row),
+                true if self.completes_image(batch, members[0], &row) => self.recorded_instance(&row),
+                true => self.instance_of_own_row(&row),
                 false => None,
             };
             if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
@@ -94,6 +93,16 @@ impl Writer {
         let look = Look { view: View::Now, show: Show::Nothing };
         let series = self.index.find(Table::Series, &[&row.link], look)?;
         Ok(series.first().is_some_and(|series| !series.is_unfinished))
+    }
+
+    /// The instance in the file that a row of this program names. Of a row that was found only the path is known to be one that
+    /// this run has written.
+    pub(super) fn instance_of_own_row(&self, row: &Existing) -> Option<Instance> {
+        let is_of_this_run = self.known.lock().has_named(&row.key, &row.path);
+        match is_of_this_run {
+            true => self.indexed_instance(row),
+            false => self.recorded_instance(row),
+        }
     }
 
     /// The instance in the file that a row names, if an earlier run inserted the row for this file.
@@ -197,11 +206,10 @@ impl Writer {
         &mut self,
         batch: &mut Batch<'_>,
         member: usize,
-        row: Existing,
-        pointing: Pointing,
+        mut row: Existing,
+        mut pointing: Pointing,
     ) -> Result<(), Failure> {
         let entry = &batch.entries[member];
-        let mut row = row;
         for _ in 0..TRIES {
             let stored = self.policy.files.archive.stored(&row.path);
             let was_moved = stored.is_none();
@@ -218,8 +226,17 @@ impl Writer {
                 },
                 Pointing::Facts => lead(&tables, entry, false),
             };
-            // Before the commit: another writer that then comes upon the row knows whose the path is.
-            self.known.lock().image_names(&row.key, &entry.path);
+            {
+                let mut known = self.known.lock();
+                // Before the commit: another writer that then comes upon the row knows whose the path is.
+                known.image_names(&row.key, &entry.path);
+                // A file of an earlier run that was only moved names the same rows.
+                let is_moved =
+                    matches!(&pointing, Pointing::Own(instance) if was_moved && entry.names_rows_of(instance));
+                if !is_moved {
+                    known.displaced.insert(row.link.as_str().into());
+                }
+            }
             let (key, path) = (row.key.as_str(), Some(row.path.as_str()));
             let update = RowUpdate {
                 table: Table::Image,
@@ -250,6 +267,12 @@ impl Writer {
             match self.index.find(Table::Image, &[&row.key], look)?.pop() {
                 Some(now) => row = now,
                 None => return Ok(()),
+            }
+            if let Pointing::Own(instance) = &mut pointing {
+                match self.instance_of_own_row(&row) {
+                    Some(indexed) => **instance = indexed,
+                    None => return Ok(()),
+                }
             }
         }
         Err(Failure::Busy("the row of an image keeps changing".into()))

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::existing::Mode;
-use super::fold::Shape;
+use super::fold::{Fold, Shape};
 use super::hashes::Hashes;
 use super::known_row::{Patient, Row, Series, Study};
 use super::patience::Tried;
@@ -89,6 +89,12 @@ pub struct Rows {
     titled: Hashes,
     /// Images of which slices had several files.
     contended: Hashes,
+    /// The series of images that were pointed to a better file. The values of the former files are in the rows above.
+    pub displaced: BTreeSet<Box<str>>,
+    /// The keys of the rows whose values are folded again, by level, and by the identity of the patient or by the UID.
+    pub folded_again: [BTreeMap<Box<str>, Box<str>>; 3],
+    /// The IDs of patients that were folded again, by identity.
+    pub displaced_patients: BTreeMap<Box<str>, Box<str>>,
     scratch: (Vec<u8>, Vec<u8>),
 }
 
@@ -320,8 +326,7 @@ impl Rows {
         let Rows { shapes, completes, unlinked, patients, studies, series, scratch: (order, scratch), .. } = self;
         order::of(entry, order);
         if *completes && !reach.series {
-            unlinked[0].insert(entry.key(Level::Study).into());
-            unlinked[1].insert(entry.key(Level::Series).into());
+            note_unlinked(unlinked, entry);
         }
         if reach.series
             && let Some(series) = series.get_mut(entry.key(Level::Series))
@@ -343,8 +348,7 @@ impl Rows {
         }
         if let Some(patient) = reach.patient.as_ref().and_then(|identity| patients.get_mut(&**identity)) {
             patient.note_spelling(entry, studies);
-            // Another program may use a row that this run has inserted.
-            let keeps_all = *completes && (patient.is_completed || patient.ours && patient.history.is_none());
+            let keeps_all = *completes && patient.keeps_all();
             let row = patient.named_by(entry);
             if keeps_all {
                 row.fold.keep_all();
@@ -352,6 +356,42 @@ impl Rows {
             row.add(&shapes[Level::Patient as usize], entry, order, scratch);
         }
     }
+
+    /// Notes a file that is not indexed, which determines no value. Only rows that are completed need its values: such a row may
+    /// contain one of them, which a run that was lost had written before it met a better file.
+    pub fn add_unchosen(&mut self, entry: &Entry, reach: &Reach) {
+        // The file was read all the same: the run knows the study that a patient's row is linked to.
+        let study = self.studies.get_mut(entry.key(Level::Study)).filter(|_| reach.study && reach.patient.is_some());
+        study.into_iter().for_each(|study| study.link_agrees = true);
+        if !self.completes {
+            return;
+        }
+        let Rows { shapes, unlinked, patients, studies, series, scratch: (_, packed), .. } = self;
+        if !reach.series {
+            note_unlinked(unlinked, entry);
+        }
+        let mut add = |level: Level, fold: &mut Fold| {
+            shapes[level as usize].pack(entry, packed);
+            fold.add_unchosen(packed);
+        };
+        let of_series = series.get_mut(entry.key(Level::Series)).filter(|_| reach.series);
+        of_series.into_iter().for_each(|series| add(Level::Series, &mut series.row.fold));
+        let of_study = studies.get_mut(entry.key(Level::Study)).filter(|_| reach.study);
+        of_study.into_iter().for_each(|study| add(Level::Study, &mut study.row.fold));
+        if let Some(patient) = reach.patient.as_ref().and_then(|identity| patients.get_mut(&**identity))
+            && patient.keeps_all()
+        {
+            let row = patient.named_by(entry);
+            row.fold.keep_all();
+            add(Level::Patient, &mut row.fold);
+        }
+    }
+}
+
+/// Notes the rows that a file names whose image is linked to another series.
+fn note_unlinked(unlinked: &mut [BTreeSet<Box<str>>; 2], entry: &Entry) {
+    unlinked[0].insert(entry.key(Level::Study).into());
+    unlinked[1].insert(entry.key(Level::Series).into());
 }
 
 /// The rows above an image whose values its file may determine: not those that the index links otherwise.

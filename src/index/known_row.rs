@@ -125,6 +125,11 @@ impl Row {
 }
 
 impl Patient {
+    /// Whether a row that is completed needs all values of files. Another program may use a row that this run has inserted.
+    pub(super) fn keeps_all(&self) -> bool {
+        self.is_completed || self.ours && self.history.is_none()
+    }
+
     pub(super) fn note_spelling(&mut self, entry: &Entry, studies: &HashMap<Arc<str>, Study>) {
         let (id, study) = (entry.key(Level::Patient), entry.key(Level::Study));
         let smallest = match self.spellings.get_mut(id) {

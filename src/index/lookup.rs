@@ -34,6 +34,8 @@ pub struct Batch<'a> {
     /// Rows above the images that this batch found or inserted.
     pub rows: [HashMap<Box<str>, RowOf>; 3],
     pub outcomes: Vec<Outcome>,
+    /// The entries whose file may become that of their instance. Rows above the images are inserted for these alone.
+    candidates: Vec<bool>,
     /// Series below which images were inserted.
     pub opened_series: BTreeSet<Box<str>>,
     /// Studies that the PACS has edited.
@@ -95,10 +97,45 @@ impl<'a> Batch<'a> {
             patients: vec![None; entries.len()],
             rows: Default::default(),
             outcomes: vec![Outcome::Duplicate { loser: None }; entries.len()],
+            candidates: vec![false; entries.len()],
             opened_series: BTreeSet::new(),
             edited: HashSet::new(),
             replaced: HashMap::default(),
         }
+    }
+
+    /// Chooses the candidates among the files of each instance. `may_win` returns whether a file may take the place of the one
+    /// that the row of the instance names.
+    fn choose_candidates(
+        &mut self,
+        may_win: impl Fn(&Entry, &Existing) -> bool,
+        names: impl Fn(&Entry, &Existing) -> bool,
+    ) {
+        let mut candidates = vec![false; self.entries.len()];
+        for (key, files) in self.images() {
+            let row = self.there.get(key);
+            candidates[files[0]] = row.is_none_or(|row| may_win(&self.entries[files[0]], row));
+            for n in files {
+                candidates[*n] |= row.is_some_and(|row| names(&self.entries[*n], row));
+            }
+        }
+        self.candidates = candidates;
+    }
+
+    /// Makes the next best file of each instance a candidate whose candidates were all refused. Returns whether there are any.
+    pub fn choose_next_candidates(&mut self) -> bool {
+        let is_lost = |n: &usize| !self.candidates[*n] || self.is_refused(*n);
+        let instances = self.images().filter(|(_, files)| files.iter().any(|n| self.is_refused(*n)));
+        let next = instances.filter(|(_, files)| files.iter().all(is_lost));
+        let next: Vec<usize> =
+            next.filter_map(|(_, files)| files.iter().copied().find(|n| !self.candidates[*n])).collect();
+        next.iter().for_each(|n| self.candidates[*n] = true);
+        !next.is_empty()
+    }
+
+    /// Sets which of the files are those of their instances.
+    pub fn set_candidates(&mut self, candidates: Vec<bool>) {
+        self.candidates = candidates;
     }
 
     /// Each instance, and its files, the best first.
@@ -174,7 +211,8 @@ impl<'a> Batch<'a> {
     pub fn wanted(&self, level: Level, known: &Known) -> BTreeMap<Box<str>, Vec<usize>> {
         let known = known.lock();
         let mut wanted: BTreeMap<Box<str>, Vec<usize>> = BTreeMap::new();
-        for (n, entry) in self.entries.iter().enumerate().filter(|(n, _)| !self.is_refused(*n)) {
+        let is_wanted = |n: usize| self.candidates[n] && !self.is_refused(n);
+        for (n, entry) in self.entries.iter().enumerate().filter(|(n, _)| is_wanted(*n)) {
             let reach = &self.reach[n];
             let identity = match level {
                 Level::Patient => reach.patient.as_deref(),
@@ -219,6 +257,14 @@ impl Writer {
     pub(super) fn look(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         let ids: Vec<&str> = batch.entries.iter().map(|entry| entry.key(Level::Patient)).collect();
         self.learn_identities(&ids)?;
+        self.find_images(batch)?;
+        self.choose_candidates(batch);
+        self.learn_own_images(batch);
+        self.look_above(batch)
+    }
+
+    /// Finds the rows of the instances of a batch.
+    pub(super) fn find_images(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         if self.looks_first(Level::Instance) {
             let show = match self.policy.mode {
                 Mode::Fill | Mode::Complete => Show::Nulls,
@@ -229,6 +275,38 @@ impl Writer {
             let found = found.into_iter().filter(|row| !self.is_left(Table::Image, &row.key));
             batch.there = found.map(|row| (row.key.as_str().into(), row)).collect();
         }
+        Ok(())
+    }
+
+    /// Chooses the files of a batch that may become those of their instances.
+    fn choose_candidates(&self, batch: &mut Batch<'_>) {
+        let files = &self.policy.files;
+        let names = |entry: &Entry, row: &Existing| files.is_named_by(entry, &row.path);
+        let is_of_this_run = |row: &Existing| self.known.lock().has_named(&row.key, &row.path);
+        let may_win = |entry: &Entry, row: &Existing| {
+            files.archive.is_unmapped(&row.path, &entry.path)
+                || files.archive.stored(&row.path).is_none_or(|stored| files.is_better(entry, &stored, &row.path))
+                || !is_of_this_run(row) && files.archive.is_stale(&row.path, &row.key)
+        };
+        batch.choose_candidates(may_win, names);
+    }
+
+    /// Notes the files to which rows of earlier runs are about to be pointed. The link of such a row follows its file.
+    fn learn_own_images(&self, batch: &mut Batch<'_>) {
+        for n in (0..batch.entries.len()).filter(|n| batch.candidates[*n]) {
+            let entry = &batch.entries[n];
+            let Some(row) = batch.there.get(entry.key(Level::Instance)) else { continue };
+            let is_linked = row.link == entry.link(Level::Instance);
+            if is_linked || self.policy.files.is_named_by(entry, &row.path) {
+                continue;
+            }
+            let is_own = |indexed: &Instance| indexed.series_instance_uid() == row.link;
+            batch.are_own_images[n] = self.instance_of_own_row(row).as_ref().is_some_and(is_own);
+        }
+    }
+
+    /// Finds the rows above the images that the files of a batch may determine.
+    pub(super) fn look_above(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         self.reach_series(batch);
         self.look_for(Level::Series, batch)?;
         self.reach_studies(batch);
@@ -244,12 +322,7 @@ impl Writer {
         }
         let wanted = batch.wanted(level, &self.known);
         let keys: Vec<&str> = wanted.values().map(|members| batch.key(level, members[0])).collect();
-        let found = self.index.find(level.table(), &keys, Look { view: View::Begun, show: Show::Nothing })?;
-        let mut found = Vec::from_iter(found.into_iter().filter(|row| !self.is_left(level.table(), &row.key)));
-        self.learn_histories(level, &mut found)?;
-        if level == Level::Patient && self.policy.mode == Mode::Complete {
-            self.learn_unfinished_patients(&mut found)?;
-        }
+        let found = self.find_rows(level, &keys)?;
         if level == Level::Study && self.policy.mode != Mode::Fill {
             let keys: Vec<&str> = found.iter().map(|row| row.key.as_str()).collect();
             batch.edited.extend(self.index.edited(Level::Study, &keys)?);
@@ -258,6 +331,17 @@ impl Writer {
             batch.put(level, row.identity.as_str().into(), RowOf::There(row));
         }
         Ok(())
+    }
+
+    /// Finds rows of a level, and what the ledger has of them.
+    pub(super) fn find_rows(&mut self, level: Level, keys: &[&str]) -> Result<Vec<Existing>, Failure> {
+        let found = self.index.find(level.table(), keys, Look { view: View::Begun, show: Show::Nothing })?;
+        let mut found = Vec::from_iter(found.into_iter().filter(|row| !self.is_left(level.table(), &row.key)));
+        self.learn_histories(level, &mut found)?;
+        if level == Level::Patient && self.policy.mode == Mode::Complete {
+            self.learn_unfinished_patients(&mut found)?;
+        }
+        Ok(found)
     }
 
     fn reach_series(&self, batch: &mut Batch<'_>) {

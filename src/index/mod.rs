@@ -28,6 +28,7 @@ pub mod existing;
 mod few;
 pub mod fitting;
 mod fold;
+mod fold_again;
 pub mod galera;
 mod gather;
 mod gone;
@@ -255,6 +256,9 @@ pub trait Index {
 
     /// Runs a statement, and returns how many rows it changed.
     fn execute(&mut self, sql: &str, values: &[Option<&str>]) -> Result<u64, Failure>;
+
+    /// The names of the tables that the database has, as far as the user may see them.
+    fn table_names(&mut self) -> Result<Vec<String>, Failure>;
 
     /// The columns of a table that can be written, and how their values are saved as texts.
     fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure>;

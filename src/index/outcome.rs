@@ -40,6 +40,11 @@ impl Outcome {
         !matches!(self, Outcome::Duplicate { loser: None } | Outcome::Refused(_))
     }
 
+    /// Whether the row named another file before.
+    pub fn replaces_a_file(&self) -> bool {
+        matches!(self, Outcome::Duplicate { loser: Some(_) } | Outcome::Updated { corrected: Some(_) })
+    }
+
     /// The row names the file since.
     pub fn leads(&self) -> bool {
         matches!(
@@ -74,7 +79,7 @@ impl Written {
     }
 
     pub(super) fn new(outcome: Outcome, reach: &Reach) -> Self {
-        Written { link_differs: !reach.series && !matches!(outcome, Outcome::Refused(_)), outcome }
+        Written { link_differs: !reach.series && outcome.is_indexed(), outcome }
     }
 }
 
@@ -108,6 +113,12 @@ impl Attempt {
         };
         [self.reach.len(), self.outcomes.len(), self.winners.len()].iter().all(|length| *length == entries)
             && self.rows.iter().flat_map(HashMap::values).all(is_within)
+    }
+
+    /// Whether rows above the image were inserted as an entry says whose file is not indexed.
+    pub(super) fn inserts_for_unchosen(&self, entry: usize) -> bool {
+        self.outcomes[entry] == Outcome::Duplicate { loser: None }
+            && self.rows.iter().flat_map(HashMap::values).any(|row| row.is_told_by(entry))
     }
 
     /// Of each entry the path in the row of its instance.

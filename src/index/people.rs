@@ -119,7 +119,8 @@ impl Namesakes {
     /// The values of the person of each row. The result lacks rows whose studies name several people: their names are fixed.
     fn folds(&self) -> Vec<(&Arc<str>, Fold)> {
         let smallest = |name: &Name| self.studies.get(name).map(|study| &**study);
-        let borne: Vec<names::Borne<'_>> = self.said.keys().map(|name| (name, smallest(name))).collect();
+        let named = self.said.iter().filter(|(_, said)| !said.is_empty());
+        let borne: Vec<names::Borne<'_>> = named.map(|(name, _)| (name, smallest(name))).collect();
         let groups = names::group(&borne, None, &[]);
         let mut folds = Vec::new();
         for (id, linked) in &self.linked {

@@ -49,6 +49,9 @@ pub trait Recorder: Send + Sync {
     /// inserted.
     fn histories(&self, table: Table, keys: &[&str]) -> Result<Vec<Option<Arc<RowHistory>>>, Failure>;
 
+    /// Learns what this run has recorded of rows of a table, so that [`Recorder::histories`] contains it.
+    fn learn_own_rows(&self, table: Table, keys: &[&str]) -> Result<(), Failure>;
+
     /// The instance in a file for which an earlier run inserted the row of the instance, or to which that run pointed a row
     /// of its own.
     fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<RecordedInstance>;

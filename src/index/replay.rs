@@ -73,6 +73,10 @@ impl Writer {
         let ids = Vec::from_iter(entries.iter().map(|entry| entry.key(Level::Patient)).chain(links));
         self.patiently(|writer| writer.learn_identities(&ids))?;
         let mut known = self.known.lock();
+        // A batch does not record which series a row that was pointed to another file was linked to.
+        if attempt.outcomes.iter().any(Outcome::replaces_a_file) {
+            known.displaced.extend(attempt.opened[1].iter().cloned());
+        }
         for (entry, outcome) in entries.iter().zip(&attempt.outcomes) {
             let key = entry.key(Level::Instance);
             if outcome.leads() {
@@ -108,6 +112,10 @@ impl Writer {
         let (mut written, mut again) = (Vec::new(), Vec::new());
         for (n, entry) in entries.iter().enumerate() {
             let (reach, outcome) = (&batch.reach[n], &attempt.outcomes[n]);
+            // A file of another slice may have taken the place of this one, in this command or in one that was killed.
+            if known.is_contended(entry.key(Level::Instance)) {
+                known.displaced.insert(entry.key(Level::Series).into());
+            }
             match outcome {
                 Outcome::Refused(_) => {}
                 Outcome::Duplicate { .. } => again.push(n),

@@ -18,7 +18,7 @@ use super::study_patients::{About, ByPatient, Variants};
 use super::{Existing, Failure};
 use crate::dicom::Level;
 
-/// Rows with a suffix that an earlier run has inserted, by their ID.
+/// Rows with a suffix that an earlier run has inserted, by the identity of their ID.
 type OwnSuffixed = BTreeMap<String, Existing>;
 
 #[derive(Default)]
@@ -35,12 +35,12 @@ pub(super) struct Decided {
 impl Decided {
     /// Patients with a suffix whose rows an earlier run has inserted are settled like those of this run. The others of that
     /// run are left without a study.
-    fn take_suffixed(&mut self, mut suffixed: OwnSuffixed) {
-        for patient in &mut self.patients {
-            let Some(row) = suffixed.remove(&*patient.id) else { continue };
-            if let (State::New, Some(history)) = (&patient.state, row.history) {
+    fn take_suffixed(&mut self, mut suffixed: OwnSuffixed, identity: impl Fn(&str) -> Option<String>) {
+        for patient in self.patients.iter_mut().filter(|patient| matches!(patient.state, State::New)) {
+            let Some(row) = identity(&patient.id).and_then(|identity| suffixed.remove(&identity)) else { continue };
+            if let Some(history) = row.history {
                 let values = OwnValues::EarlierRun { history, is_unfinished: row.is_unfinished, inserted: None };
-                patient.state = State::Ours { values, spelled: patient.id.clone() };
+                patient.state = State::Ours { values, spelled: row.key.into() };
             }
         }
         self.abandoned = suffixed.into_values().collect();
@@ -52,13 +52,20 @@ impl Decided {
 }
 
 impl Patient {
-    /// The spelling of its ID that does not depend on which came first.
-    fn final_id(&self) -> Arc<str> {
-        match self.spellings.keys().next() {
-            // The row of a study with a suffix is named by that study alone.
-            Some(spelled) if self.ours && self.spellings.contains(&self.id) => spelled.clone(),
-            _ => self.id.clone(),
-        }
+    /// The names that take part in the decision which people have the ID of a row of this program: those of files that are
+    /// indexed.
+    fn own_names(&self) -> Vec<Arc<Name>> {
+        let names = self.named.iter().filter(|(_, row)| self.ours && !row.fold.is_empty());
+        names.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The spelling of the ID in a row of this program: one of files that are indexed, whichever came first. A file whose ID is
+    /// another than that in the row names a patient with a suffix.
+    fn final_id(&self, identities: &HashMap<Arc<str>, Arc<str>>) -> Arc<str> {
+        let is_of_the_row = |spelled: &Arc<str>| identities.get(spelled) == identities.get(&self.id);
+        let spelled = self.spellings.iter().filter(|(spelled, study)| study.is_some() && is_of_the_row(spelled));
+        let first = spelled.map(|(spelled, _)| spelled).next();
+        first.filter(|_| self.ours).unwrap_or(&self.id).clone()
     }
 }
 
@@ -85,8 +92,11 @@ impl Writer {
     pub fn settle(&mut self, in_full: bool) -> Result<Settlement, Failure> {
         let mut rows = self.known.take();
         rows.forget_images();
+        let mut ghosts = Vec::new();
         if in_full {
             open_named(&mut rows);
+            ghosts = rows.take_ghosts();
+            self.learn_ghosts(&ghosts)?;
         }
         let decided = if in_full { self.decide(&mut rows)? } else { Decided::default() };
         let Decided { mut patients, contested, variants, abandoned, patient_of, mut findings } = decided;
@@ -123,6 +133,7 @@ impl Writer {
             variants,
             shared: Mutex::default(),
             abandoned,
+            ghosts,
             patient_of,
             studies,
             series,
@@ -157,7 +168,12 @@ impl Writer {
             self.settle_patient(patient, &about, rows, &mut decided);
         }
         decided.variants = variants;
-        decided.take_suffixed(suffixed);
+        let new = decided.patients.iter().filter(|patient| matches!(patient.state, State::New) && !suffixed.is_empty());
+        let new: Vec<String> = new.map(|patient| patient.id.to_string()).collect();
+        let keys: Vec<&str> = new.iter().map(String::as_str).collect();
+        let identities = self.patiently(|writer| writer.index.identities(&keys))?;
+        let identities: HashMap<&str, String> = keys.iter().copied().zip(identities).collect();
+        decided.take_suffixed(suffixed, |id| identities.get(id).cloned());
         people.set_values(&mut decided.patients, rows);
         Ok(decided)
     }
@@ -172,8 +188,8 @@ impl Writer {
         if self.was_empty[Level::Patient as usize] {
             return Ok((variants, own));
         }
-        let ids: BTreeSet<&str> =
-            studies.identities().filter_map(|identity| Some(&*patients.get(identity)?.id)).collect();
+        let with_studies = studies.identities().filter_map(|identity| Some(&*patients.get(identity)?.id));
+        let ids: BTreeSet<&str> = with_studies.chain(rows.displaced_patients.values().map(|id| &**id)).collect();
         let mut found = self.index.variants(&Vec::from_iter(ids))?;
         // Rows with a suffix that a killed run had begun to give are given again.
         found.retain(|row| !self.given.contains(&row.key));
@@ -184,9 +200,12 @@ impl Writer {
         for (row, identity) in found.into_iter().zip(identities) {
             // All that files say is known of patients whose row an earlier run has inserted, and is grouped anew.
             let is_gathered = |base: &Patient| base.ours && (base.history.is_some() || self.is_interleaved);
-            let is_gathered = patients.get(identity.as_str()).is_some_and(is_gathered);
+            let is_gathered = match patients.get(identity.as_str()) {
+                Some(base) => is_gathered(base),
+                None => rows.displaced_patients.contains_key(identity.as_str()),
+            };
             if is_gathered && row.history.is_some() {
-                own.insert(row.key.clone(), row);
+                own.insert(row.identity.clone(), row);
                 continue;
             }
             // The name in a row that this run has inserted is that of the instance which came first.
@@ -199,16 +218,16 @@ impl Writer {
 
     pub(super) fn settle_patient(&self, mut patient: Patient, about: &About<'_>, rows: &Rows, decided: &mut Decided) {
         let smallest = |name: &Name| about.bearers.get(name)?.first().map(|study| &***study);
-        let own: Vec<Arc<Name>> = patient.named.keys().filter(|_| patient.ours).cloned().collect();
+        let own: Vec<Arc<Name>> = patient.own_names();
         // A row that was there takes only names of new studies; what those of its own studies say fills it.
         let names = about.bearers.keys().chain(own.iter().map(|name| &**name));
         let names: BTreeSet<&Name> = names.collect();
         let borne: Vec<names::Borne> = names.into_iter().map(|name| (name, smallest(name))).collect();
-        let id = patient.final_id();
+        let id = patient.final_id(&rows.identities);
         let is_completed = patient.is_completed && !patient.ours;
         let mut said = Fold::default();
         patient.named.iter().filter(|_| is_completed).for_each(|(_, row)| said.merge(row.fold.clone()));
-        let (mut base, is_renamed) = said_of_its_own(&patient, &about.linked);
+        let (mut base, mut is_renamed) = said_of_its_own(&patient, &about.linked);
         for group in &about.groups(&borne, &patient) {
             let (row, reason) = self.row_of(&id, &group.patient);
             let studies: Vec<&Arc<str>> =
@@ -228,6 +247,8 @@ impl Writer {
             let state = match group.patient {
                 _ if *row == *id => {
                     base.merge(fold);
+                    // The name of another person completes no name.
+                    is_renamed |= group.patient != names::Patient::Base;
                     continue;
                 }
                 _ if studies.is_empty() => continue,

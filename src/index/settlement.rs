@@ -7,6 +7,7 @@ use foldhash::HashMap;
 
 use super::batch::Parents;
 use super::fold::{Fold, is_empty};
+use super::fold_again::Ghost;
 use super::known::{PARENTS, Rows};
 use super::known_row::{Patient, Series};
 use super::row_history::RowHistory;
@@ -94,6 +95,8 @@ pub struct Settlement {
     pub(super) shared: Mutex<BTreeSet<String>>,
     /// Rows of patients with a suffix that this program has inserted, and that no study needs any more.
     pub abandoned: Vec<Existing>,
+    /// Rows of this program that no indexed file names.
+    pub ghosts: Vec<Ghost>,
     /// The patient of each study that this run inserted, where it is another than the row has.
     pub patient_of: HashMap<Arc<str>, Arc<str>>,
     pub studies: Vec<Arc<str>>,

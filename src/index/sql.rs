@@ -229,6 +229,10 @@ impl<D: Database> Index for SqlIndex<D> {
         self.database.execute(&sql.into(), &values, Keep::Once)
     }
 
+    fn table_names(&mut self) -> Result<Vec<String>, Failure> {
+        self.database.table_names()
+    }
+
     fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure> {
         self.database.stored_columns(table)
     }

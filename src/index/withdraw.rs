@@ -1,26 +1,52 @@
-//! Patients with a suffix that this program has inserted and that no study needs any more: with the files of a later run,
-//! their names turned out to be those of another patient.
+//! Rows that this program has inserted and that nothing needs any more: patients with a suffix that no study has, and rows that
+//! no indexed file names.
 //!
 //! A row is removed only if each of its columns holds what this program has written, or nothing, and if nothing links to
 //! the row. The statement that removes the row checks both.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::batch::Writer;
 use super::column::Column;
+use super::fold_again::Ghost;
 use super::settlement::{Finding, Settlement};
-use super::{Existing, Failure, Look, Show, View};
+use super::{Failure, Look, Show, View, link};
 use crate::dicom::{Level, Table};
 
-/// Tables of a PACS that name patients, beside studies and the tables that this program writes.
-const USERS: [&str; 4] = ["otherpatientids", "worklist", "matchworklist", "importscan"];
+/// The names of the columns by which tables of a PACS refer to rows of a level; the last ones are those before version 6.2.1.
+fn references(level: Level) -> &'static [&'static str] {
+    match level {
+        Level::Patient => &["patientid"],
+        Level::Study => &["studyuid", "uuid", "uid"],
+        Level::Series | Level::Instance => &["seriesuid", "uuid", "uid"],
+    }
+}
 
-const PATIENT_ID: &str = "patientid";
+/// A column of another table that may refer to a row.
+pub(super) struct Reference {
+    table: String,
+    column: String,
+}
 
 impl Writer {
-    /// Removes the rows that can be removed, and reports the others.
+    /// Lets the ledger know which values this run has written to ghosts.
+    pub(super) fn learn_ghosts(&mut self, ghosts: &[Ghost]) -> Result<(), Failure> {
+        let Some(recorder) = self.recorder.clone().filter(|_| !ghosts.is_empty()) else { return Ok(()) };
+        let mut tables: HashMap<Table, Vec<&str>> = HashMap::new();
+        for ghost in ghosts {
+            tables.entry(ghost.level.table()).or_default().push(&ghost.key);
+            for table in self.index.tables().companions(ghost.level) {
+                tables.entry(table).or_default().push(&ghost.key);
+            }
+        }
+        tables.iter().try_for_each(|(table, keys)| recorder.learn_own_rows(*table, keys))
+    }
+
+    /// Removes the abandoned patients that can be removed, and reports the others.
     pub fn withdraw(&mut self, settlement: &Settlement) -> Result<(), Failure> {
         for row in &settlement.abandoned {
-            let is_removed = self.in_transaction(|writer| writer.try_to_withdraw(row).map(Removed))?;
-            if !is_removed.0 {
+            if !self.withdraw_row(Level::Patient, &row.key)? {
                 let detail = "a row of this program for a patient without a study was changed or is used, and stays";
                 let reason = "abandoned-patient";
                 self.refused.push(Finding { reason, uid: String::new(), detail: detail.into(), is_note: true });
@@ -29,13 +55,30 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes a patient with its codes, or neither. A user of the index need not have the right to delete rows, or to read
-    /// other tables of the PACS.
-    fn try_to_withdraw(&mut self, row: &Existing) -> Result<bool, Failure> {
-        if !self.index.tables().is_transactional {
-            return Ok(false);
+    /// Removes the ghosts of a level that can be removed, and reports the others.
+    pub fn withdraw_ghosts(&mut self, settlement: &Settlement, level: Level) -> Result<(), Failure> {
+        for ghost in settlement.ghosts.iter().filter(|ghost| ghost.level == level) {
+            if !self.withdraw_row(level, &ghost.key)? {
+                let uid = if level == Level::Patient { String::new() } else { ghost.key.clone() };
+                let detail = format!(
+                    "a row of this program in {} that no indexed file names was changed or is used, and stays",
+                    level.table().name()
+                );
+                self.refused.push(Finding { reason: "row-without-file", uid, detail, is_note: true });
+            }
         }
-        match self.withdraw_patient(row) {
+        Ok(())
+    }
+
+    /// Returns whether no row of this key is left.
+    fn withdraw_row(&mut self, level: Level, key: &str) -> Result<bool, Failure> {
+        Ok(self.in_transaction(|writer| writer.try_to_withdraw(level, key).map(Removed))?.0)
+    }
+
+    /// Removes a row with its companions, or neither. A user of the index need not have the right to delete rows, or to read
+    /// other tables of the PACS.
+    fn try_to_withdraw(&mut self, level: Level, key: &str) -> Result<bool, Failure> {
+        match self.remove_with_companions(level, key) {
             Ok(true) => Ok(true),
             Ok(false) | Err(Failure::Denied(_)) => {
                 self.index.roll_back()?;
@@ -46,25 +89,53 @@ impl Writer {
         }
     }
 
-    fn withdraw_patient(&mut self, row: &Existing) -> Result<bool, Failure> {
+    fn remove_with_companions(&mut self, level: Level, key: &str) -> Result<bool, Failure> {
         let tables = self.index.tables();
-        for table in tables.companions(Level::Patient) {
-            self.remove_own(table, &row.key, "1 = 1")?;
+        // Without transactions, a row that has companions stays: it cannot be removed together with them.
+        for table in tables.companions(level).filter(|_| tables.is_transactional) {
+            self.remove_own(table, key, "1 = 1")?;
         }
-        let key = format!("`patient`.`{}`", tables.key(Table::Patient));
-        let study = tables.of(Table::Study);
-        let link = study.column(PATIENT_ID).map_or_else(|| key.clone(), |column| column.compared(&key));
-        let mut unused =
-            vec![format!("NOT EXISTS (SELECT 1 FROM `study` WHERE `{}` = {link})", study.name(PATIENT_ID))];
-        for table in tables.companions(Level::Patient).map(Table::name).chain(USERS) {
-            let columns = self.index.stored_columns(table).unwrap_or_default();
-            if let Some(column) = columns.iter().find(|column| column.name.eq_ignore_ascii_case(PATIENT_ID)) {
-                // Tables of a PACS may have other collations.
-                let [one, other] = [format!("`{}`", column.name), key.clone()].map(|text| self.index.as_bytes(&text));
-                unused.push(format!("NOT EXISTS (SELECT 1 FROM `{table}` WHERE {one} = {other})"));
-            }
+        let own_key = format!("`{}`.`{}`", level.table().name(), tables.key(level.table()));
+        let mut unused = Vec::from_iter(self.without_children(level, &own_key));
+        for Reference { table, column } in self.references(level)?.iter() {
+            // Tables of a PACS may have other collations.
+            let [one, other] = [format!("`{column}`"), own_key.clone()].map(|text| self.index.as_bytes(&text));
+            unused.push(format!("NOT EXISTS (SELECT 1 FROM `{table}` WHERE {one} = {other})"));
         }
-        self.remove_own(Table::Patient, &row.key, &unused.join(" AND "))
+        self.remove_own(level.table(), key, &unused.join(" AND "))
+    }
+
+    /// A condition that is true if no row of the level below is linked to a row.
+    fn without_children(&self, level: Level, key: &str) -> Option<String> {
+        let child = match level {
+            Level::Patient => Table::Study,
+            Level::Study => Table::Series,
+            Level::Series => Table::Image,
+            Level::Instance => return None,
+        };
+        let tables = self.index.tables();
+        let (columns, known) = (tables.of(child), link(child)?);
+        let is_linked = columns.column(known).map_or_else(|| key.to_owned(), |column| column.compared(key));
+        let (child, name) = (child.name(), columns.name(known));
+        Some(format!("NOT EXISTS (SELECT 1 FROM `{child}` WHERE `{name}` = {is_linked})"))
+    }
+
+    /// The columns of tables beside the core tables that may refer to rows of a level.
+    fn references(&mut self, level: Level) -> Result<Arc<[Reference]>, Failure> {
+        if let Some(known) = &self.references[level as usize] {
+            return Ok(known.clone());
+        }
+        let is_core =
+            |table: &String| super::LEVELS.iter().any(|level| table.eq_ignore_ascii_case(level.table().name()));
+        let mut found = Vec::new();
+        for table in self.index.table_names()?.into_iter().filter(|table| !is_core(table)) {
+            let columns = self.index.stored_columns(&table)?.into_iter().map(|column| column.name);
+            let refers = |name: &String| references(level).iter().any(|known| name.eq_ignore_ascii_case(known));
+            found.extend(columns.filter(refers).map(|column| Reference { table: table.clone(), column }));
+        }
+        let found: Arc<[Reference]> = found.into();
+        self.references[level as usize] = Some(found.clone());
+        Ok(found)
     }
 
     /// Removes a row of this program if each of its columns holds the value that this program has written, and a condition
@@ -76,18 +147,37 @@ impl Writer {
         let Some(history) = recorder.histories(table, &[&row.key])?.pop().flatten() else { return Ok(false) };
         let tables = self.index.tables();
         let recorded = tables.of(table).recorded();
-        if !recorded.iter().all(|column| history.owns(&tables, table, column, &row)) {
+        // Later versions of a row do not repeat the key.
+        let mut values = recorded.iter().filter(|column| column.known != table.key());
+        if !values.all(|column| history.owns(&tables, table, column, &row)) {
             return Ok(false);
         }
+        let shown: Vec<Option<&str>> = recorded.iter().map(|column| row.text_of(&tables, table, column)).collect();
+        self.remove_if_unchanged(table, &row.key, &shown, condition)
+    }
+
+    /// Removes a row if its recorded columns show these values and the others nothing, and a condition is true. Returns whether
+    /// no row of this key is left.
+    pub(super) fn remove_if_unchanged(
+        &mut self,
+        table: Table,
+        key: &str,
+        shown: &[Option<&str>],
+        condition: &str,
+    ) -> Result<bool, Failure> {
+        let tables = self.index.tables();
+        let recorded = tables.of(table).recorded();
         let mut conditions: Vec<String> =
             recorded.iter().map(|column| self.index.shows(&column.as_text(self.index.text_type()))).collect();
         let is_recorded = |name: &str| recorded.iter().any(|column: &&Column| column.name == name);
-        for column in self.index.stored_columns(table.name())?.iter().filter(|column| !is_recorded(&column.name)) {
+        // Derived columns are recounted with each row below, whichever program does it.
+        let is_derived = |name: &str| matches!(name, "instances" | "modalities");
+        let is_left = |name: &str| !is_recorded(name) && !is_derived(name);
+        for column in self.index.stored_columns(table.name())?.iter().filter(|column| is_left(&column.name)) {
             let text = format!("CAST(`{}` AS {})", column.name, self.index.text_type());
             conditions.push(format!("(`{}` IS NULL OR {text} IN ('', '0'))", column.name));
         }
-        let shown = recorded.iter().map(|column| row.text_of(&tables, table, column));
-        let values: Vec<Option<&str>> = std::iter::once(Some(row.key.as_str())).chain(shown).collect();
+        let values: Vec<Option<&str>> = [Some(key)].iter().chain(shown).copied().collect();
         let sql = format!(
             "DELETE FROM `{}` WHERE `{}` = ? AND {} AND {condition}",
             table.name(),

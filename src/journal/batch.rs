@@ -65,6 +65,10 @@ impl Recorder for Journal {
         self.histories_of(table, keys).map_err(|error| rows::unreadable(self, &error))
     }
 
+    fn learn_own_rows(&self, table: Table, keys: &[&str]) -> Result<(), Failure> {
+        self.learn_appended_rows(table, keys).map_err(|error| rows::unreadable(self, &error))
+    }
+
     fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<RecordedInstance> {
         let mut cursors = Cursors::default();
         let state = self.state(file, &mut cursors).filter(State::has_own_row)?;

@@ -14,6 +14,7 @@
 #![allow(clippy::disallowed_methods, reason = "files of this program's own")]
 
 mod adopt;
+mod appended;
 mod batch;
 mod begun;
 pub mod catalogue;
@@ -28,7 +29,7 @@ mod run;
 mod states;
 mod synced_file;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ pub use catalogue::CatalogueSite;
 pub use claim::{Busy, Owner, StateError, claim};
 use log::{Frame, HEAD, Log, LogFormat};
 pub use places::Topic;
-use places::{PLACES, Places};
+use places::{PLACES, Place, Places};
 use record::Record;
 use rows::{RowFrameCache, UnfinishedOwnRows};
 use run::Noted;
@@ -77,6 +78,8 @@ pub struct Journal {
     /// Where the log has rows and the records of groups; up to the beginning of the run.
     places: Option<Places>,
     row_frames: RowFrameCache,
+    /// Where the log has the values that this run has written to rows of the ledger, as far as the run has asked for them.
+    appended_rows: Mutex<HashMap<u64, Vec<Place>>>,
     /// Hashes of the paths of files that this run has read or written again.
     written_again: Mutex<Hashes>,
     /// Hashes of the studies with an unfinished row whose run has ended.
@@ -198,6 +201,7 @@ impl Journal {
             rows: None,
             places,
             row_frames: RowFrameCache::default(),
+            appended_rows: Mutex::default(),
             written_again,
             unfinished: HashSet::new(),
             lost: Vec::new(),

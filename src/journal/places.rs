@@ -13,6 +13,7 @@ use super::log::{Frame, HEAD, Kind};
 use super::record::Record;
 use super::{Cursors, Journal};
 use crate::dicom::Level;
+use crate::index::row_history::IntendedRows;
 use crate::sorted::{Cursor, Note, Sorter, Table};
 
 pub const PLACES: &str = "places";
@@ -75,6 +76,11 @@ impl Places {
         Table::open(file).ok().filter(|table| table.note[LOG] == log).map(Places)
     }
 
+    /// The place of the log up to which the table covers it.
+    pub fn covered(&self) -> u64 {
+        self.0.note[COVERED]
+    }
+
     /// The places of a key, in the order of the log.
     pub fn of(&self, topic: Topic<'_>, key: &str) -> io::Result<Vec<Place>> {
         self.of_hash(topic.hash(key))
@@ -123,7 +129,7 @@ impl Journal {
 
     /// Adds the frames that were appended since the table was built.
     pub(super) fn add_to_places(&mut self) -> io::Result<()> {
-        let covered = self.places.as_ref().map_or(HEAD, |places| places.0.note[COVERED]);
+        let covered = self.places.as_ref().map_or(HEAD, Places::covered);
         if covered >= self.log.end() {
             return Ok(());
         }
@@ -160,12 +166,17 @@ impl Journal {
 
     /// Adds the rows of the frame at a place. A frame that is damaged is of rows that count as foreign.
     fn push_rows(&self, at: u64, mark: u64, sorter: &mut Sorter<SIZE>) -> io::Result<()> {
-        for table in self.rows_at(at).unwrap_or_default() {
-            for row in &table.rows {
-                sorter.push(record(Topic::Row(&table.table).hash(&row.key), at | mark))?;
-            }
-        }
-        Ok(())
+        self.row_hashes_at(at).unwrap_or_default().into_iter().try_for_each(|row| sorter.push(record(row, at | mark)))
+    }
+
+    /// The hashes of the rows in the frame at a place.
+    pub(super) fn row_hashes_at(&self, at: u64) -> io::Result<Vec<u64>> {
+        let tables = self.rows_at(at)?;
+        let hashes = |table: &IntendedRows| {
+            let topic = Topic::Row(&table.table);
+            table.rows.iter().map(|row| topic.hash(&row.key)).collect::<Vec<_>>()
+        };
+        Ok(tables.iter().flat_map(hashes).collect())
     }
 
     /// Frames of rows and groups, and whether their transaction was committed.

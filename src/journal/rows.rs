@@ -64,10 +64,25 @@ impl Journal {
         Ok(histories)
     }
 
+    /// Lets the ledger know what this run has written to rows of a table.
+    pub(super) fn learn_appended_rows(&self, table: Table, keys: &[&str]) -> io::Result<()> {
+        let rows = keys.iter().map(|key| Topic::Row(table.name()).hash(key)).collect();
+        let places = self.find_appended_rows(&rows)?;
+        self.appended_rows.lock().unwrap_or_else(PoisonError::into_inner).extend(places);
+        Ok(())
+    }
+
+    fn places_of(&self, table: Table, key: &str) -> io::Result<Vec<Place>> {
+        let hash = Topic::Row(table.name()).hash(key);
+        let mut places = self.places.as_ref().map_or(Ok(Vec::new()), |places| places.of_hash(hash))?;
+        let appended = self.appended_rows.lock().unwrap_or_else(PoisonError::into_inner);
+        places.extend(appended.get(&hash).into_iter().flatten());
+        Ok(places)
+    }
+
     fn history(&self, table: Table, key: &str) -> io::Result<Option<RowHistory>> {
-        let Some(places) = &self.places else { return Ok(None) };
         let mut history = RowHistory::default();
-        for Place { at, is_committed } in places.of(Topic::Row(table.name()), key)? {
+        for Place { at, is_committed } in self.places_of(table, key)? {
             // A frame that is damaged is of rows that count as foreign.
             let Ok(frame) = self.row_frame(at) else { continue };
             for part in frame.tables.iter().filter(|part| part.table == table.name()) {

@@ -200,7 +200,8 @@ impl Journal {
     }
 
     pub(super) fn add_to_states(&mut self) -> io::Result<()> {
-        let known = self.frames.last().map_or(self.log.end(), Frame::end);
+        let settled = self.states.as_ref().map_or(HEAD, |states| states.note[Noted::Settled as usize]);
+        let known = self.frames.last().map_or(settled, Frame::end);
         let appended = self.log.frames(known)?;
         self.frames.extend(appended);
         self.learn_lost();

@@ -95,6 +95,12 @@ impl Run<'_> {
         let levels = if settlement.in_full { &[Level::Series, Level::Patient, Level::Study][..] } else { &[] };
         self.watch.closing(levels.iter().map(|level| settlement.count(*level) as u64).sum());
         for level in levels.iter().copied() {
+            // The derived columns of a study depend on its series, and the link of a study is settled before its former patient is
+            // withdrawn.
+            if level != Level::Study {
+                let ghosts = if level == Level::Patient { Level::Study } else { Level::Series };
+                self.withdraw_ghosts(writers, settlement, ghosts)?;
+            }
             if level == Level::Patient {
                 self.settle_rows(writers, settlement, level, 0..settlement.existing_patients)?;
                 self.settle_shared(writers, settlement, journal)?;
@@ -103,7 +109,12 @@ impl Run<'_> {
                 self.settle_rows(writers, settlement, level, 0..settlement.count(level))?;
             }
         }
-        Ok(())
+        if settlement.in_full { self.withdraw_ghosts(writers, settlement, Level::Patient) } else { Ok(()) }
+    }
+
+    fn withdraw_ghosts(&self, writers: &mut [Writer], settlement: &Settlement, level: Level) -> Result<()> {
+        let Some(writer) = writers.first_mut() else { return Ok(()) };
+        writer.withdraw_ghosts(settlement, level).or_else(|failure| self.index_failed(failure))
     }
 
     /// Decides again about patients whose rows a PACS has begun to use.

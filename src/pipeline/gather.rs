@@ -5,10 +5,12 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::Run;
 use super::read::Noted;
+use crate::archive::FileState;
 use crate::error::Result;
 use crate::index::Entry;
 use crate::index::batch::Writer;
-use crate::journal::Topic;
+use crate::journal::record::Record;
+use crate::journal::{Journal, Topic};
 
 /// The number of entries that are looked up at a time.
 const PORTION: usize = 500;
@@ -19,6 +21,12 @@ impl Run<'_> {
         let mut topics: HashSet<u64> = journal.unfinished_studies().clone();
         let mut gathered = HashSet::new();
         let mut blocks = BTreeSet::new();
+        let displaced = self.empty_displaced(journal, writer)?;
+        topics.extend(&displaced);
+        let mut appended = match displaced.is_empty() {
+            true => BTreeSet::new(),
+            false => journal.appended_blocks_of(&displaced).map_err(super::journal_failed)?,
+        };
         loop {
             topics.extend(writer.own_groups().iter().map(|(level, key)| Topic::of_level(*level).hash(key)));
             let new: Vec<u64> = topics.iter().copied().filter(|topic| gathered.insert(*topic)).collect();
@@ -31,13 +39,20 @@ impl Run<'_> {
                 of_new.extend(found.into_iter().filter(|block| blocks.insert(*block)));
             }
             let mut portion = Vec::new();
-            for block in of_new {
+            let known = of_new.into_iter().map(|block| (block, false));
+            for (block, is_appended) in
+                known.chain(std::mem::take(&mut appended).into_iter().map(|block| (block, true)))
+            {
                 if self.plan.stop.is_set() {
                     return Ok(());
                 }
-                let records = journal.current_records(block).into_iter();
+                let records = match is_appended {
+                    false => journal.current_records(block),
+                    true => self.appended_records(journal, block)?.into_iter().map(|record| (record, false)).collect(),
+                };
+                let entries = records.into_iter();
                 portion.extend(
-                    records.filter_map(|(record, is_own)| Some((self.entry_of(record, Noted::Nothing)?, is_own))),
+                    entries.filter_map(|(record, is_own)| Some((self.entry_of(record, Noted::Nothing)?, is_own))),
                 );
                 if portion.len() >= PORTION {
                     self.gather_portion(writer, &mut portion)?;
@@ -45,6 +60,55 @@ impl Run<'_> {
             }
             self.gather_portion(writer, &mut portion)?;
         }
+    }
+
+    /// Empties the rows that contain values of files which are not indexed any more. Returns the hashes of their groups.
+    fn empty_displaced(&self, journal: &Journal, writer: &mut Writer) -> Result<HashSet<u64>> {
+        let series = writer.take_displaced();
+        if series.is_empty() && writer.displaced_groups().is_empty() {
+            return Ok(HashSet::new());
+        }
+        let topics: HashSet<u64> = series.iter().map(|key| Topic::Series.hash(key)).collect();
+        let mut entries = Vec::new();
+        for block in journal.appended_blocks_of(&topics).map_err(super::journal_failed)? {
+            entries.extend(self.appended_records(journal, block)?);
+            self.note_displaced(writer, &mut entries, PORTION)?;
+        }
+        for topic in &topics {
+            for block in journal.blocks_of(*topic).map_err(super::journal_failed)? {
+                entries.extend(journal.current_records(block).into_iter().map(|(record, _)| record));
+                self.note_displaced(writer, &mut entries, PORTION)?;
+            }
+        }
+        self.note_displaced(writer, &mut entries, 0)?;
+        writer.empty_displaced().or_else(|failure| self.index_failed(failure))?;
+        let groups = writer.displaced_groups();
+        Ok(groups.iter().map(|(level, key)| Topic::of_level(*level).hash(key)).collect())
+    }
+
+    fn appended_records(&self, journal: &Journal, block: u64) -> Result<Vec<Record>> {
+        let mut records = journal.appended_records(block).map_err(super::journal_failed)?;
+        for record in &mut records {
+            let (path, state) = match &mut record.content {
+                Some(content) => (&content.target, &mut content.state),
+                None => (&record.path, &mut record.state),
+            };
+            // The time of a file that was written a moment ago is not recorded, so that the next run reads the file again.
+            if !state.is_known() {
+                *state = FileState::at(path.as_ref()).unwrap_or(*state);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Notes the rows that records name whose files have lost their place, once there are more records than `waiting`.
+    fn note_displaced(&self, writer: &mut Writer, records: &mut Vec<Record>, waiting: usize) -> Result<()> {
+        if records.len() <= waiting {
+            return Ok(());
+        }
+        let entries: Vec<Entry> =
+            records.drain(..).filter_map(|record| self.entry_of(record, Noted::Nothing)).collect();
+        writer.note_displaced(&entries).or_else(|failure| self.index_failed(failure))
     }
 
     fn gather_portion(&self, writer: &mut Writer, portion: &mut Vec<(Entry, bool)>) -> Result<()> {

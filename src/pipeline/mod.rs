@@ -113,6 +113,8 @@ pub struct Plan<'a> {
     pub io_threads: usize,
     /// Which entries are put by, to be written in key order.
     pub insert_order: key_order::When,
+    /// The number of files in a transaction, if it is fixed.
+    pub portion: Option<usize>,
     /// Files are counted ahead only for somebody who watches.
     pub count_ahead: bool,
     pub listing: &'a Listing,

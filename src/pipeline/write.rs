@@ -75,12 +75,13 @@ impl Run<'_> {
                 hand.contributor.end();
                 continue;
             }
-            let late = taken || ended || Instant::now() >= due;
-            while hand.batch.len() >= BATCH || (late && !hand.batch.is_empty()) {
+            let size = self.plan.portion.unwrap_or(BATCH);
+            let late = taken || ended || self.plan.portion.is_none() && Instant::now() >= due;
+            while hand.batch.len() >= size || (late && !hand.batch.is_empty()) {
                 if !self.gate.pass(self.plan.stop) {
                     return Ok(());
                 }
-                let portion = hand.batch.len().min(BATCH);
+                let portion = hand.batch.len().min(size);
                 if let Err(failure) = self.flush(writer, &hand.batch[..portion]) {
                     return self.index_failed(failure);
                 }

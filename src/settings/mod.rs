@@ -70,6 +70,8 @@ pub struct Reindex {
     pub undo_is_default: bool,
     pub duplicates: Choice,
     pub insert_order: When,
+    /// The number of files in a transaction, if it is fixed.
+    pub portion: Option<usize>,
     pub patient_conflicts: Conflicts,
     pub received_from: Vec<Origin>,
     /// The local time of the PACS.
@@ -180,6 +182,7 @@ impl Reindex {
                 cli::Duplicates::Oldest => Choice::Oldest,
                 cli::Duplicates::FirstRoot => Choice::FirstRoot,
             },
+            portion: typed.portion.map(|files| files as usize),
             insert_order: match typed.insert_order {
                 _ if typed.dry_run => When::Never,
                 cli::InsertOrder::Auto => When::Outgrown,

@@ -11,6 +11,7 @@ mod audit;
 mod changing;
 mod charsets;
 mod chosen_files;
+mod chosen_values;
 mod companions;
 mod conflicts;
 mod edits;

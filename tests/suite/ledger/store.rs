@@ -250,7 +250,6 @@ fn undisturbed_runs_over_the_shared_archive_make_equal_rows_in_any_order() {
 }
 
 #[test]
-#[ignore = "files that are not chosen still determine values"]
 fn a_title_that_only_a_file_contains_which_is_not_chosen_leaves_the_same_rows_in_any_order() {
     let site = Site::in_memory();
     for n in 0..2000_u32 {
