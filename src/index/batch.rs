@@ -321,8 +321,20 @@ impl Writer {
         written.map(|(outcome, reach)| Written::new(outcome, &reach)).collect()
     }
 
+    /// The entries whose files are not indexed, and for which an earlier run inserted the row of the instance.
+    fn displaced(&self, entries: &[Entry], attempt: &Attempt) -> Vec<usize> {
+        let Some(recorder) = &self.recorder else { return Vec::new() };
+        let was_indexed = |n: &usize| {
+            let entry = &entries[*n];
+            attempt.outcomes[*n] == Outcome::Duplicate { loser: None }
+                && recorder.indexed_instance(&entry.file.path, entry.key(Level::Instance)).is_some()
+        };
+        (0..entries.len()).filter(was_indexed).collect()
+    }
+
     /// Learns which rows a transaction has found and inserted.
     pub(super) fn learn_rows(&mut self, entries: &[Entry], attempt: &Attempt) {
+        let displaced = self.displaced(entries, attempt);
         let mut known = self.known.lock();
         for level in PARENTS {
             for (identity, row) in &attempt.rows[level as usize] {
@@ -336,8 +348,10 @@ impl Writer {
             }
         }
         // Another writer may have indexed a better file after this one had decided to insert the rows above.
-        for (_, entry) in entries.iter().enumerate().filter(|(n, _)| attempt.inserts_for_unchosen(*n)) {
-            known.note_displaced(entry);
+        for (n, entry) in entries.iter().enumerate() {
+            if attempt.inserts_for_unchosen(n) || displaced.contains(&n) {
+                known.note_displaced(entry);
+            }
         }
         attempt.titles.inserted.iter().for_each(|key| known.title_was_inserted(key));
         self.companions.add(Table::ConceptName, &attempt.titles);

@@ -143,16 +143,20 @@ impl Writer {
             return Ok(Put::default());
         }
         let columns = &tables.of(TABLE).columns;
-        let (mut formers, mut rows) = (Vec::new(), Vec::new());
+        let (mut formers, mut rows, mut followed) = (Vec::new(), Vec::new(), Vec::new());
         let mut look = self.looks_first(Level::Instance);
         for (n, entry) in batch.entries.iter().enumerate() {
-            if let Outcome::Duplicate { loser: Some(loser) } = &batch.outcomes[n]
+            if let Outcome::Duplicate { loser: Some(former) } | Outcome::Updated { corrected: Some(former) } =
+                &batch.outcomes[n]
                 && !entry.instance.fills(TABLE)
             {
-                self.remove_title(entry, loser)?;
+                self.remove_title(entry, former)?;
                 continue;
             }
             let is_titled = || self.known.lock().is_titled(entry.key(Level::Instance));
+            if batch.outcomes[n].replaces_a_file() && self.has_own_title(entry)? {
+                followed.push(n);
+            }
             let mut former = batch.replaced.get(&n).filter(|former| former.fills(TABLE)).cloned();
             let mode = match &batch.outcomes[n] {
                 // The title follows the file, also one that has no title.
@@ -172,7 +176,23 @@ impl Writer {
         for (n, former) in &formers {
             rows[*n].replaceable.extend(former.as_ref().map(|former| title_of(former, columns)));
         }
-        self.put(TABLE, rows, look)
+        let put = self.put(TABLE, rows, look)?;
+        // A title that followed its file may follow once more: what this run has written is not in the ledger yet.
+        let mut known = self.known.lock();
+        followed.into_iter().for_each(|n| known.title_was_inserted(batch.entries[n].key(Level::Instance)));
+        Ok(put)
+    }
+
+    /// Whether this program has written the title of an instance.
+    fn has_own_title(&self, entry: &Entry) -> Result<bool, Failure> {
+        let key = entry.key(Level::Instance);
+        if self.known.lock().is_titled(key) {
+            return Ok(true);
+        }
+        match &self.recorder {
+            Some(recorder) => Ok(recorder.histories(Table::ConceptName, &[key])?.iter().any(Option::is_some)),
+            None => Ok(false),
+        }
     }
 
     /// Removes the title of an instance whose row was pointed to a file without a title, if this program has written the title
@@ -180,14 +200,14 @@ impl Writer {
     fn remove_title(&mut self, entry: &Entry, former: &str) -> Result<(), Failure> {
         const TABLE: Table = Table::ConceptName;
         let key = entry.key(Level::Instance);
-        let is_own = self.known.lock().is_titled(key)
-            || match &self.recorder {
-                Some(recorder) => recorder.histories(TABLE, &[key])?.iter().any(Option::is_some),
-                None => false,
-            };
-        let Some(former) = self.instance_at(former).filter(|former| is_own && former.fills(TABLE)) else {
-            return Ok(());
+        let is_own = self.has_own_title(entry)?;
+        // The former file may be gone: an earlier run has recorded it.
+        let recorded = || {
+            let file = self.policy.files.archive.local_path(former)?;
+            self.recorder.as_ref()?.indexed_instance(&file, key).and_then(|recorded| self.fitted(recorded.instance))
         };
+        let former = recorded().or_else(|| self.instance_at(former));
+        let Some(former) = former.filter(|former| is_own && former.fills(TABLE)) else { return Ok(()) };
         let tables = self.index.tables();
         let columns: Vec<Column> = tables.of(TABLE).recorded().into_iter().cloned().collect();
         let shown = |value: Value<'_>| match value {
@@ -229,7 +249,12 @@ impl Writer {
             let says = |said: &[Value<'_>]| places.iter().flatten().any(|n| !is_empty(said[*n]));
             let mut rows = Vec::new();
             for patient in part {
-                let Some(said) = patient.fold.last_that(says) else { continue };
+                let Some(said) = patient.fold.last_that(says) else {
+                    if settlement.is_displaced(patient) {
+                        self.remove_code(table, &patient.id)?;
+                    }
+                    continue;
+                };
                 let code = |said: &[Value<'a>]| -> Vec<Value<'a>> {
                     let value = |(column, place): (&Column, &Option<usize>)| match place {
                         None if column.known == table.key() => Value::Text(&patient.id),

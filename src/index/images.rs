@@ -129,7 +129,7 @@ impl Writer {
     }
 
     /// The instance with the values that the columns can hold.
-    fn fitted(&self, mut instance: Instance) -> Option<Instance> {
+    pub(super) fn fitted(&self, mut instance: Instance) -> Option<Instance> {
         self.index.tables().fit(&mut instance).ok()?;
         Some(instance)
     }

@@ -35,7 +35,7 @@ pub struct Batch<'a> {
     pub rows: [HashMap<Box<str>, RowOf>; 3],
     pub outcomes: Vec<Outcome>,
     /// The entries whose file may become that of their instance. Rows above the images are inserted for these alone.
-    candidates: Vec<bool>,
+    pub(super) candidates: Vec<bool>,
     /// Series below which images were inserted.
     pub opened_series: BTreeSet<Box<str>>,
     /// Studies that the PACS has edited.
@@ -104,42 +104,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Chooses the candidates among the files of each instance. `may_win` returns whether a file may take the place of the one
-    /// that the row of the instance names.
-    fn choose_candidates(
-        &mut self,
-        may_win: impl Fn(&Entry, &Existing) -> bool,
-        names: impl Fn(&Entry, &Existing) -> bool,
-    ) {
-        let mut candidates = vec![false; self.entries.len()];
-        for (key, files) in self.images() {
-            let row = self.there.get(key);
-            candidates[files[0]] = row.is_none_or(|row| may_win(&self.entries[files[0]], row));
-            for n in files {
-                candidates[*n] |= row.is_some_and(|row| names(&self.entries[*n], row));
-            }
-        }
-        self.candidates = candidates;
-    }
-
-    /// Makes the next best file of each instance a candidate whose candidates were all refused. Returns whether there are any.
-    pub fn choose_next_candidates(&mut self) -> bool {
-        let is_lost = |n: &usize| !self.candidates[*n] || self.is_refused(*n);
-        let instances = self.images().filter(|(_, files)| files.iter().any(|n| self.is_refused(*n)));
-        let next = instances.filter(|(_, files)| files.iter().all(is_lost));
-        let next: Vec<usize> =
-            next.filter_map(|(_, files)| files.iter().copied().find(|n| !self.candidates[*n])).collect();
-        next.iter().for_each(|n| self.candidates[*n] = true);
-        !next.is_empty()
-    }
-
-    /// Sets which of the files are those of their instances.
-    pub fn set_candidates(&mut self, candidates: Vec<bool>) {
-        self.candidates = candidates;
-    }
-
     /// Each instance, and its files, the best first.
-    fn images(&self) -> impl Iterator<Item = (&'a str, &[usize])> {
+    pub(super) fn images(&self) -> impl Iterator<Item = (&'a str, &[usize])> {
         let key = |n: usize| self.entries[n].key(Level::Instance);
         self.files.chunk_by(move |a, b| key(*a) == key(*b)).map(move |files| (key(files[0]), files))
     }
@@ -165,7 +131,7 @@ impl<'a> Batch<'a> {
         self.patients[member].as_deref().unwrap_or(self.entries[member].key(Level::Patient))
     }
 
-    fn is_refused(&self, member: usize) -> bool {
+    pub(super) fn is_refused(&self, member: usize) -> bool {
         matches!(self.outcomes[member], Outcome::Refused(_))
     }
 
@@ -276,33 +242,6 @@ impl Writer {
             batch.there = found.map(|row| (row.key.as_str().into(), row)).collect();
         }
         Ok(())
-    }
-
-    /// Chooses the files of a batch that may become those of their instances.
-    fn choose_candidates(&self, batch: &mut Batch<'_>) {
-        let files = &self.policy.files;
-        let names = |entry: &Entry, row: &Existing| files.is_named_by(entry, &row.path);
-        let is_of_this_run = |row: &Existing| self.known.lock().has_named(&row.key, &row.path);
-        let may_win = |entry: &Entry, row: &Existing| {
-            files.archive.is_unmapped(&row.path, &entry.path)
-                || files.archive.stored(&row.path).is_none_or(|stored| files.is_better(entry, &stored, &row.path))
-                || !is_of_this_run(row) && files.archive.is_stale(&row.path, &row.key)
-        };
-        batch.choose_candidates(may_win, names);
-    }
-
-    /// Notes the files to which rows of earlier runs are about to be pointed. The link of such a row follows its file.
-    fn learn_own_images(&self, batch: &mut Batch<'_>) {
-        for n in (0..batch.entries.len()).filter(|n| batch.candidates[*n]) {
-            let entry = &batch.entries[n];
-            let Some(row) = batch.there.get(entry.key(Level::Instance)) else { continue };
-            let is_linked = row.link == entry.link(Level::Instance);
-            if is_linked || self.policy.files.is_named_by(entry, &row.path) {
-                continue;
-            }
-            let is_own = |indexed: &Instance| indexed.series_instance_uid() == row.link;
-            batch.are_own_images[n] = self.instance_of_own_row(row).as_ref().is_some_and(is_own);
-        }
     }
 
     /// Finds the rows above the images that the files of a batch may determine.

@@ -9,7 +9,8 @@
 
 mod ask;
 pub mod batch;
-pub mod close;
+pub mod candidates;
+mod close;
 mod column;
 pub mod columns;
 pub mod companion_rows;

@@ -55,9 +55,10 @@ struct FinalValue<'a> {
 
 impl LedgerRow {
     /// Whether a study or series is finished although no run has recorded final values of the row: another program has
-    /// finished the row.
-    fn is_finished_by_others(&self, row: &Existing) -> bool {
-        !self.is_shared_by_runs && !row.is_unfinished && self.history.only_inserted().is_some()
+    /// finished the row. A run that was killed may have finished a row whose final values were those that it had inserted.
+    fn is_finished_by_others(&self, tables: &Tables, table: Table, row: &Existing) -> bool {
+        let inserted = self.history.only_inserted().filter(|_| !self.is_shared_by_runs && !row.is_unfinished);
+        inserted.is_some_and(|inserted| !inserted.is_shown_or_filled(tables, table, row))
     }
 }
 
@@ -276,7 +277,7 @@ impl<'a> RowCorrections<'a> {
                 // A patient without a study never looks unfinished.
                 let is_committed = ledger.history.versions.iter().any(|version| version.is_committed);
                 let is_new = ledger.is_of_this_run && (row.is_unfinished || !is_committed);
-                let is_finished_by_others = table != Table::Patient && ledger.is_finished_by_others(row);
+                let is_finished_by_others = table != Table::Patient && ledger.is_finished_by_others(tables, table, row);
                 all(&|last| {
                     let is_own = ledger.history.owns(tables, table, last.column, row)
                         || is_new && last.column.shows(shown(last), last.provisional);

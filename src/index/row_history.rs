@@ -83,6 +83,15 @@ impl RowVersion {
         column.blank(value.unwrap_or(Value::Null))
     }
 
+    /// Whether a row shows all values of the version. A column that was NULL may have been filled since.
+    pub fn is_shown_or_filled(&self, tables: &Tables, table: Table, row: &Existing) -> bool {
+        let is_kept = |column: &&Column| {
+            let value = self.value(column);
+            value == Value::Null || column.shows(row.text_of(tables, table, column), value)
+        };
+        tables.of(table).recorded().iter().all(is_kept)
+    }
+
     fn is_shown(&self, tables: &Tables, table: Table, row: &Existing) -> bool {
         let recorded = tables.of(table).recorded();
         recorded.iter().all(|column| column.shows(row.text_of(tables, table, column), self.value(column)))
@@ -111,6 +120,13 @@ impl RowHistory {
         // Versions after the last one that was committed are in doubt. If the last commit failed, the row as a whole shows an
         // earlier final version: with the values of its insert the row would be unfinished.
         let Some((last, earlier)) = self.versions.split_last() else { return false };
+        // Without transactions, two writers of a run may both record that they have inserted a row.
+        let has_final = self.versions.iter().any(|version| !version.is_inserted);
+        let is_of_another_writer =
+            |version: &RowVersion| version.is_committed && is_version(version) && version.is_shown(tables, table, row);
+        if !has_final && earlier.iter().any(is_of_another_writer) {
+            return true;
+        }
         let committed = earlier.iter().rposition(|version| version.is_committed).unwrap_or(0);
         let is_final = |version: &RowVersion| !version.is_inserted && version.is_shown(tables, table, row);
         is_version(last)

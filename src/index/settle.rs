@@ -1,7 +1,7 @@
 //! Decides about the closing step, once all instances are in the index: which patient each study has, and which conflicts
 //! are reported. The decision is made from all instances, in whatever order they were read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem::take;
 use std::sync::{Arc, Mutex};
 
@@ -34,16 +34,24 @@ pub(super) struct Decided {
 
 impl Decided {
     /// Patients with a suffix whose rows an earlier run has inserted are settled like those of this run. The others of that
-    /// run are left without a study.
-    fn take_suffixed(&mut self, mut suffixed: OwnSuffixed, identity: impl Fn(&str) -> Option<String>) {
+    /// run are left without a study. Returns how many of the rows the killed run has inserted that this one continues.
+    fn take_suffixed(
+        &mut self,
+        mut suffixed: OwnSuffixed,
+        identity: impl Fn(&str) -> Option<String>,
+        given: &HashSet<String>,
+    ) -> u64 {
+        let mut given_again = 0;
         for patient in self.patients.iter_mut().filter(|patient| matches!(patient.state, State::New)) {
             let Some(row) = identity(&patient.id).and_then(|identity| suffixed.remove(&identity)) else { continue };
             if let Some(history) = row.history {
+                given_again += u64::from(given.contains(&row.key));
                 let values = OwnValues::EarlierRun { history, is_unfinished: row.is_unfinished, inserted: None };
                 patient.state = State::Ours { values, spelled: row.key.into() };
             }
         }
         self.abandoned = suffixed.into_values().collect();
+        given_again
     }
 
     fn find(&mut self, reason: &'static str, uid: &str, detail: &str) {
@@ -96,7 +104,7 @@ impl Writer {
         if in_full {
             open_named(&mut rows);
             ghosts = rows.take_ghosts();
-            self.learn_ghosts(&ghosts)?;
+            self.learn_ghosts(&ghosts, &rows)?;
         }
         let decided = if in_full { self.decide(&mut rows)? } else { Decided::default() };
         let Decided { mut patients, contested, variants, abandoned, patient_of, mut findings } = decided;
@@ -173,7 +181,7 @@ impl Writer {
         let keys: Vec<&str> = new.iter().map(String::as_str).collect();
         let identities = self.patiently(|writer| writer.index.identities(&keys))?;
         let identities: HashMap<&str, String> = keys.iter().copied().zip(identities).collect();
-        decided.take_suffixed(suffixed, |id| identities.get(id).cloned());
+        self.inserted.patients += decided.take_suffixed(suffixed, |id| identities.get(id).cloned(), &self.given);
         people.set_values(&mut decided.patients, rows);
         Ok(decided)
     }
@@ -191,13 +199,16 @@ impl Writer {
         let with_studies = studies.identities().filter_map(|identity| Some(&*patients.get(identity)?.id));
         let ids: BTreeSet<&str> = with_studies.chain(rows.displaced_patients.values().map(|id| &**id)).collect();
         let mut found = self.index.variants(&Vec::from_iter(ids))?;
-        // Rows with a suffix that a killed run had begun to give are given again.
-        found.retain(|row| !self.given.contains(&row.key));
-        // So are those of earlier runs.
         self.learn_patients(&mut found, rows)?;
         let bases: Vec<&str> = found.iter().map(|row| names::base(&row.key)).collect();
         let identities = self.index.identities(&bases)?;
         for (row, identity) in found.into_iter().zip(identities) {
+            if self.given.contains(&row.key) {
+                if row.history.is_some() {
+                    own.insert(row.identity.clone(), row);
+                }
+                continue;
+            }
             // All that files say is known of patients whose row an earlier run has inserted, and is grouped anew.
             let is_gathered = |base: &Patient| base.ours && (base.history.is_some() || self.is_interleaved);
             let is_gathered = match patients.get(identity.as_str()) {

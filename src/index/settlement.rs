@@ -109,6 +109,13 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// Whether the patient's row is this program's and was folded again, so that a code in it may be that of a file which is not
+    /// indexed any more.
+    pub(super) fn is_displaced(&self, patient: &PatientRow) -> bool {
+        let identity = self.rows.identities.get(&patient.id).unwrap_or(&patient.id);
+        matches!(patient.state, State::Ours { .. }) && self.rows.displaced_patients.contains_key(&**identity)
+    }
+
     /// Notes that the studies of a series are stale: the one that its row was linked to, and those that its files name.
     pub fn note_stale(&self, series: &Series) {
         let mut stale = self.stale_studies.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::batch::Writer;
 use super::column::Column;
 use super::fold_again::Ghost;
+use super::known::Rows;
 use super::settlement::{Finding, Settlement};
 use super::{Failure, Look, Show, View, link};
 use crate::dicom::{Level, Table};
@@ -17,7 +18,7 @@ use crate::dicom::{Level, Table};
 /// The names of the columns by which tables of a PACS refer to rows of a level; the last ones are those before version 6.2.1.
 fn references(level: Level) -> &'static [&'static str] {
     match level {
-        Level::Patient => &["patientid"],
+        Level::Patient => &["patientid", "uuid", "uid"],
         Level::Study => &["studyuid", "uuid", "uid"],
         Level::Series | Level::Instance => &["seriesuid", "uuid", "uid"],
     }
@@ -30,10 +31,16 @@ pub(super) struct Reference {
 }
 
 impl Writer {
-    /// Lets the ledger know which values this run has written to ghosts.
-    pub(super) fn learn_ghosts(&mut self, ghosts: &[Ghost]) -> Result<(), Failure> {
-        let Some(recorder) = self.recorder.clone().filter(|_| !ghosts.is_empty()) else { return Ok(()) };
+    /// Lets the ledger know which values this run has written to ghosts and to the codes of patients that were folded again.
+    pub(super) fn learn_ghosts(&mut self, ghosts: &[Ghost], rows: &Rows) -> Result<(), Failure> {
+        let Some(recorder) = self.recorder.clone() else { return Ok(()) };
         let mut tables: HashMap<Table, Vec<&str>> = HashMap::new();
+        let displaced = rows.displaced_patients.keys().filter_map(|identity| rows.patients.get(&**identity));
+        for patient in displaced {
+            for table in self.index.tables().companions(Level::Patient) {
+                tables.entry(table).or_default().push(&patient.id);
+            }
+        }
         for ghost in ghosts {
             tables.entry(ghost.level.table()).or_default().push(&ghost.key);
             for table in self.index.tables().companions(ghost.level) {
@@ -68,6 +75,14 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Removes the code of a patient that no indexed file has, if this program has written the code.
+    pub(super) fn remove_code(&mut self, table: Table, key: &str) -> Result<(), Failure> {
+        match self.remove_own(table, key, "1 = 1") {
+            Ok(_) | Err(Failure::Denied(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Returns whether no row of this key is left.

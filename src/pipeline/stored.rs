@@ -38,6 +38,12 @@ impl Stored {
         location.open().ok()?
     }
 
+    /// The file of a path in the index below a root that this run does not walk, and a number behind those of all roots.
+    fn below_another_root(&self, path: &str) -> Option<(PathBuf, usize)> {
+        let file = self.naming.path_map.from_index(path)?;
+        file.is_file().then_some((file, usize::MAX))
+    }
+
     /// Whether the root of a file is.
     fn is_there(&self, file: &Path) -> bool {
         let has_entries = |root: &Path| std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
@@ -47,7 +53,7 @@ impl Stored {
 
 impl Archive for Stored {
     fn stored(&self, path: &str) -> Option<StoredFile> {
-        let (file, root) = self.below_a_root(path)?;
+        let (file, root) = self.below_a_root(path).or_else(|| self.below_another_root(path))?;
         // No run looks there: the file is no candidate.
         if self.locator.skip_reason(&file).is_some() {
             return None;

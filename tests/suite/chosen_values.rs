@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value as Json, json};
 
-use crate::patience::make_myisam;
 use crate::slices::site::{finish, slice};
 use crate::support::random::Random;
 use crate::support::{Index, ROOT_UID, Said, Site, beyond, instance_file, walk};
@@ -150,8 +149,13 @@ fn a_file_that_is_not_chosen_determines_no_row_whenever_it_is_read() {
     }
 }
 
+/// A code sequence with one item.
+fn code(n: usize) -> Json {
+    json!([{"CodeValue": format!("C{n}"), "CodingSchemeDesignator": "99EX", "CodeMeaning": format!("meaning {n}")}])
+}
+
 /// Files of a few instances below two roots, which disagree about everything above them.
-fn put_copies(site: &Site, random: &mut Random, files: u32) {
+fn put_copies(site: &Site, random: &mut Random, files: u32, with_codes: bool) {
     // No root is ever empty.
     for (n, root) in ["a", "b"].into_iter().enumerate() {
         write(&site.path(&format!("{root}/keep")), &instance(100 + n as u32, &[("PatientID", "P9")]), 100);
@@ -171,6 +175,14 @@ fn put_copies(site: &Site, random: &mut Random, files: u32) {
         ];
         let mut all = Json::Object(serde_json::Map::new());
         change.into_iter().for_each(|(keyword, value)| all[keyword] = Json::String(value));
+        // A title only in some copies of an instance, and a code only in some files of a patient.
+        if with_codes && random.below(3) == 0 {
+            all["SOPClassUID"] = json!("1.2.840.10008.5.1.4.1.1.88.11");
+            all["ConceptNameCodeSequence"] = code(random.below(2));
+        }
+        if with_codes && patient > 1 && random.below(4) == 0 {
+            all["PatientSpeciesCodeSequence"] = code(random.below(2));
+        }
         let day = ["2021-11-11-THU", "2021-11-12-FRI", "2021-11-13-SAT"][random.below(3)];
         let root = ["a", "b"][random.below(2)];
         write(&site.path(&format!("{root}/{day}/{n}")), &instance_file(all), 50 + random.below(1000) as u64);
@@ -208,11 +220,8 @@ fn copies_that_disagree_give_the_index_of_the_chosen_files_alone() {
     for seed in seeds(30, 400) {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let site = Site::in_memory();
-        put_copies(&site, &mut random, 40);
+        put_copies(&site, &mut random, 40, true);
         let index = if seed % 5 == 0 { Index::mariadb(&site) } else { site.sqlite() };
-        if seed % 10 == 0 {
-            make_myisam(&index);
-        }
         let choice = CHOICES[random.below(3)];
         let portion = ["1", "7", "500"][random.below(3)];
         let threads = ["1", "4"][random.below(2)];
@@ -236,7 +245,7 @@ fn slices_whose_copies_disagree_give_the_index_of_the_chosen_files_alone() {
     for seed in seeds(10, 100) {
         let mut random = Random(seed.wrapping_mul(0xD134_2543_DE82_EF95) | 1);
         let site = Site::in_memory();
-        put_copies(&site, &mut random, 40);
+        put_copies(&site, &mut random, 40, false);
         let index = site.sqlite();
         let choice = CHOICES[random.below(3)];
         let portion = ["1", "7", "500"][random.below(3)];
@@ -295,5 +304,63 @@ fn a_row_without_a_chosen_file_that_was_edited_or_is_used_stays_and_is_reported(
                 assert_eq!(index.rows(&count), [u8::from(is_kept).to_string()], "{sql}: {of}");
             }
         }
+    }
+}
+
+/// Makes the log of a state directory that of a run that was killed before it recorded its end.
+fn unmark(site: &Site) {
+    let log = site.kept("state", "catalogue").join("log");
+    let bytes = fs::read(&log).unwrap();
+    let frame = bytes.len() - 9;
+    assert_eq!(bytes[frame], 5, "the last frame is another");
+    fs::write(&log, &bytes[..frame]).unwrap();
+}
+
+#[test]
+fn better_files_that_come_after_a_run_was_killed_in_its_last_step_count_alone() {
+    for seed in seeds(12, 200) {
+        let mut random = Random(seed.wrapping_mul(0xA24B_AED4_963E_E407) | 1);
+        let site = Site::in_memory();
+        put_copies(&site, &mut random, 30, true);
+        let index = site.sqlite();
+        let more = ["--portion", ["1", "7", "500"][random.below(3)]];
+        without_a_part(&site, &mut random, || {
+            let said = run(&site, &index, &["a", "b"], "state", &more);
+            assert!(said.exit < 2, "{}{}", said.out, said.err);
+            unmark(&site);
+        });
+        let said = run(&site, &index, &["a", "b"], "state", &more);
+        assert!(said.exit < 2, "{}{}", said.out, said.err);
+        assert_only_chosen_files_count(&site, &index, &["a", "b"], &[], &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn an_image_whose_row_was_deleted_leaves_the_series_of_its_former_file() {
+    let site = Site::in_memory();
+    let index = site.sqlite();
+    let (_, change) = DIFFERENCES[7];
+    write(&site.archive().join("2021-11-11-THU/1"), &instance(1, change), 100);
+    write(&site.archive().join("2021-11-11-THU/2"), &instance(2, change), 100);
+    run(&site, &index, &["archive"], "state", &[]).exits(0);
+    index.execute(&format!("DELETE FROM image WHERE uuid = '{ROOT_UID}.1.1.1'"));
+    write(&site.archive().join("2021-11-12-FRI/1"), &instance(1, &[]), 50);
+    assert!(run(&site, &index, &["archive"], "state", &[]).exit < 2);
+    assert_only_chosen_files_count(&site, &index, &["archive"], &[], "an image row was deleted");
+}
+
+#[test]
+fn a_run_over_one_root_does_not_take_an_image_from_a_better_file_below_another() {
+    for more in [&[][..], &["--force"]] {
+        let site = Site::in_memory();
+        let index = site.sqlite();
+        write(&site.path("a/2021-11-12-FRI/1"), &instance(1, &[("PatientID", "P2")]), 100);
+        write(&site.path("b/2021-11-12-FRI/1"), &instance(1, &[]), 50);
+        assert!(run(&site, &index, &["a", "b"], "state", &[]).exit < 2);
+        let rows = index.dump();
+        assert!(run(&site, &index, &["a"], "state", more).exit < 2);
+        assert_eq!(index.dump(), rows);
+        assert!(run(&site, &index, &["a", "b"], "state", more).exit < 2);
+        assert_eq!(index.dump(), rows);
     }
 }
