@@ -9,8 +9,8 @@
 
 mod ask;
 pub mod batch;
-pub mod candidates;
-mod close;
+mod candidates;
+pub mod close;
 mod column;
 pub mod columns;
 pub mod companion_rows;
