@@ -25,6 +25,22 @@ impl Writer {
         self.own_images(entries, &attempt)?;
         self.patiently(|writer| writer.find_again(&mut attempt))?;
         self.learn_rows(entries, &attempt);
+        self.find_displaced(entries, &attempt)
+    }
+
+    /// Notes the series of files that the batch indexed and that rows do not name any more: the batch that pointed such a row to
+    /// a better file may be one of which the index has lost a part.
+    fn find_displaced(&mut self, entries: &[Entry], attempt: &Attempt) -> Result<(), Failure> {
+        let keys: Vec<&str> = entries.iter().map(|entry| entry.key(Level::Instance)).collect();
+        let there = self.patiently(|writer| writer.index.find(Table::Image, &keys, BEGUN))?;
+        let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
+        let mut known = self.known.lock();
+        for (entry, outcome) in entries.iter().zip(&attempt.outcomes) {
+            let named = there.get(entry.key(Level::Instance));
+            if outcome.leads() && named.is_some_and(|named| !self.policy.files.is_named_by(entry, named)) {
+                known.displaced.insert(entry.key(Level::Series).into());
+            }
+        }
         Ok(())
     }
 
