@@ -149,13 +149,8 @@ fn a_file_that_is_not_chosen_determines_no_row_whenever_it_is_read() {
     }
 }
 
-/// A code sequence with one item.
-fn code(n: usize) -> Json {
-    json!([{"CodeValue": format!("C{n}"), "CodingSchemeDesignator": "99EX", "CodeMeaning": format!("meaning {n}")}])
-}
-
 /// Files of a few instances below two roots, which disagree about everything above them.
-fn put_copies(site: &Site, random: &mut Random, files: u32, with_titles: bool) {
+fn put_copies(site: &Site, random: &mut Random, files: u32) {
     // No root is ever empty.
     for (n, root) in ["a", "b"].into_iter().enumerate() {
         write(&site.path(&format!("{root}/keep")), &instance(100 + n as u32, &[("PatientID", "P9")]), 100);
@@ -175,11 +170,6 @@ fn put_copies(site: &Site, random: &mut Random, files: u32, with_titles: bool) {
         ];
         let mut all = Json::Object(serde_json::Map::new());
         change.into_iter().for_each(|(keyword, value)| all[keyword] = Json::String(value));
-        // A title only in some copies of an instance.
-        if with_titles && random.below(3) == 0 {
-            all["SOPClassUID"] = json!("1.2.840.10008.5.1.4.1.1.88.11");
-            all["ConceptNameCodeSequence"] = code(random.below(2));
-        }
         let day = ["2021-11-11-THU", "2021-11-12-FRI", "2021-11-13-SAT"][random.below(3)];
         let root = ["a", "b"][random.below(2)];
         write(&site.path(&format!("{root}/{day}/{n}")), &instance_file(all), 50 + random.below(1000) as u64);
@@ -217,7 +207,7 @@ fn copies_that_disagree_give_the_index_of_the_chosen_files_alone() {
     for seed in seeds(30, 400) {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let site = Site::in_memory();
-        put_copies(&site, &mut random, 40, true);
+        put_copies(&site, &mut random, 40);
         let index = if seed % 5 == 0 { Index::mariadb(&site) } else { site.sqlite() };
         let choice = CHOICES[random.below(3)];
         let portion = ["1", "7", "500"][random.below(3)];
@@ -242,7 +232,7 @@ fn slices_whose_copies_disagree_give_the_index_of_the_chosen_files_alone() {
     for seed in seeds(10, 100) {
         let mut random = Random(seed.wrapping_mul(0xD134_2543_DE82_EF95) | 1);
         let site = Site::in_memory();
-        put_copies(&site, &mut random, 40, false);
+        put_copies(&site, &mut random, 40);
         let index = site.sqlite();
         let choice = CHOICES[random.below(3)];
         let portion = ["1", "7", "500"][random.below(3)];
@@ -318,7 +308,7 @@ fn better_files_that_come_after_a_run_was_killed_in_its_last_step_count_alone() 
     for seed in seeds(12, 200) {
         let mut random = Random(seed.wrapping_mul(0xA24B_AED4_963E_E407) | 1);
         let site = Site::in_memory();
-        put_copies(&site, &mut random, 30, true);
+        put_copies(&site, &mut random, 30);
         let index = site.sqlite();
         let more = ["--portion", ["1", "7", "500"][random.below(3)], "--io-threads", "1"];
         without_a_part(&site, &mut random, || {
@@ -359,24 +349,5 @@ fn a_run_over_one_root_does_not_take_an_image_from_a_better_file_below_another()
         assert_eq!(index.dump(), rows);
         assert!(run(&site, &index, &["a", "b"], "state", more).exit < 2);
         assert_eq!(index.dump(), rows);
-    }
-}
-
-#[test]
-fn a_code_that_only_a_former_file_of_the_patient_has_is_withdrawn() {
-    for is_mariadb in [false, true] {
-        let site = Site::in_memory();
-        let index = if is_mariadb { Index::mariadb(&site) } else { site.sqlite() };
-        let with_code = |n: u32| {
-            let uid = format!("{ROOT_UID}.1.1.{n}");
-            instance_file(json!({"SOPInstanceUID": uid, "PatientID": "P1", "PatientSpeciesCodeSequence": code(1)}))
-        };
-        write(&site.archive().join("2021-11-11-THU/1"), &with_code(1), 100);
-        write(&site.archive().join("2021-11-11-THU/2"), &instance(2, &[]), 100);
-        run(&site, &index, &["archive"], "state", &[]).exits(0);
-        assert_eq!(index.count("patientspeciescode"), 1);
-        write(&site.archive().join("2021-11-12-FRI/1"), &instance(1, &[]), 50);
-        assert!(run(&site, &index, &["archive"], "state", &[]).exit < 2);
-        assert_eq!(index.count("patientspeciescode"), 0);
     }
 }
