@@ -321,15 +321,20 @@ impl Writer {
         written.map(|(outcome, reach)| Written::new(outcome, &reach)).collect()
     }
 
-    /// The entries whose files are not indexed, and for which an earlier run inserted the row of the instance.
-    fn displaced(&self, entries: &[Entry], attempt: &Attempt) -> Vec<usize> {
-        let Some(recorder) = &self.recorder else { return Vec::new() };
-        let was_indexed = |n: &usize| {
-            let entry = &entries[*n];
-            attempt.outcomes[*n] == Outcome::Duplicate { loser: None }
-                && recorder.indexed_instance(&entry.file.path, entry.key(Level::Instance)).is_some()
+    /// The entries whose files are not indexed although rows were inserted for them: by an earlier run, or by this one before
+    /// another writer had indexed a better file.
+    fn displaced<'e>(&self, entries: &'e [Entry], attempt: &Attempt) -> Vec<&'e Entry> {
+        let was_indexed = |entry: &Entry| {
+            let indexed = |recorder: &Arc<dyn Recorder>| {
+                recorder.indexed_instance(&entry.file.path, entry.key(Level::Instance)).is_some()
+            };
+            self.recorder.as_ref().is_some_and(indexed)
         };
-        (0..entries.len()).filter(was_indexed).collect()
+        let is_displaced = |(n, entry): &(usize, &Entry)| {
+            attempt.outcomes[*n] == Outcome::Duplicate { loser: None }
+                && (attempt.has_inserted_for(*n) || was_indexed(entry))
+        };
+        entries.iter().enumerate().filter(is_displaced).map(|(_, entry)| entry).collect()
     }
 
     /// Learns which rows a transaction has found and inserted.
@@ -347,12 +352,7 @@ impl Writer {
                 }
             }
         }
-        // Another writer may have indexed a better file after this one had decided to insert the rows above.
-        for (n, entry) in entries.iter().enumerate() {
-            if attempt.inserts_for_unchosen(n) || displaced.contains(&n) {
-                known.note_displaced(entry);
-            }
-        }
+        displaced.into_iter().for_each(|entry| known.note_displaced(entry));
         attempt.titles.inserted.iter().for_each(|key| known.title_was_inserted(key));
         self.companions.add(Table::ConceptName, &attempt.titles);
         for key in &attempt.opened[0] {

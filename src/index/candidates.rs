@@ -35,11 +35,6 @@ impl Batch<'_> {
         next.iter().for_each(|n| self.candidates[*n] = true);
         !next.is_empty()
     }
-
-    /// Sets which of the files are those of their instances.
-    pub fn set_candidates(&mut self, candidates: Vec<bool>) {
-        self.candidates = candidates;
-    }
 }
 
 impl Writer {

@@ -199,15 +199,17 @@ impl Writer {
     /// that the former file has. A user of the index need not have the right to delete rows.
     fn remove_title(&mut self, entry: &Entry, former: &str) -> Result<(), Failure> {
         const TABLE: Table = Table::ConceptName;
+        if !self.has_own_title(entry)? {
+            return Ok(());
+        }
         let key = entry.key(Level::Instance);
-        let is_own = self.has_own_title(entry)?;
         // The former file may be gone: an earlier run has recorded it.
         let recorded = || {
             let file = self.policy.files.archive.local_path(former)?;
             self.recorder.as_ref()?.indexed_instance(&file, key).and_then(|recorded| self.fitted(recorded.instance))
         };
         let former = recorded().or_else(|| self.instance_at(former));
-        let Some(former) = former.filter(|former| is_own && former.fills(TABLE)) else { return Ok(()) };
+        let Some(former) = former.filter(|former| former.fills(TABLE)) else { return Ok(()) };
         let tables = self.index.tables();
         let columns: Vec<Column> = tables.of(TABLE).recorded().into_iter().cloned().collect();
         let shown = |value: Value<'_>| match value {

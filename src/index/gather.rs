@@ -41,7 +41,7 @@ impl Writer {
             writer.learn_identities(&ids)?;
             writer.find_images(&mut batch)?;
             let chosen = writer.chosen(&batch);
-            batch.set_candidates(chosen.clone());
+            batch.candidates.clone_from(&chosen);
             writer.look_above(&mut batch)?;
             let mut known = writer.known.lock();
             for level in PARENTS {

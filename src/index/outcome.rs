@@ -115,10 +115,9 @@ impl Attempt {
             && self.rows.iter().flat_map(HashMap::values).all(is_within)
     }
 
-    /// Whether rows above the image were inserted as an entry says whose file is not indexed.
-    pub(super) fn inserts_for_unchosen(&self, entry: usize) -> bool {
-        self.outcomes[entry] == Outcome::Duplicate { loser: None }
-            && self.rows.iter().flat_map(HashMap::values).any(|row| row.is_told_by(entry))
+    /// Whether a row above the images was inserted with the values of an entry.
+    pub(super) fn has_inserted_for(&self, entry: usize) -> bool {
+        self.rows.iter().flat_map(HashMap::values).any(|row| row.is_told_by(entry))
     }
 
     /// Of each entry the path in the row of its instance.

@@ -49,8 +49,8 @@ pub trait Recorder: Send + Sync {
     /// inserted.
     fn histories(&self, table: Table, keys: &[&str]) -> Result<Vec<Option<Arc<RowHistory>>>, Failure>;
 
-    /// Learns what this run has recorded of rows of a table, so that [`Recorder::histories`] contains it.
-    fn learn_own_rows(&self, table: Table, keys: &[&str]) -> Result<(), Failure>;
+    /// Learns what this run has recorded of rows, by table and key, so that [`Recorder::histories`] contains it.
+    fn learn_own_rows(&self, rows: &[(Table, &str)]) -> Result<(), Failure>;
 
     /// The instance in a file for which an earlier run inserted the row of the instance, or to which that run pointed a row
     /// of its own.

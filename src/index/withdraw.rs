@@ -4,7 +4,6 @@
 //! A row is removed only if each of its columns holds what this program has written, or nothing, and if nothing links to
 //! the row. The statement that removes the row checks both.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::batch::Writer;
@@ -16,7 +15,7 @@ use super::{Failure, Look, Show, View, link};
 use crate::dicom::{Level, Table};
 
 /// The names of the columns by which tables of a PACS refer to rows of a level; the last ones are those before version 6.2.1.
-fn references(level: Level) -> &'static [&'static str] {
+fn reference_columns(level: Level) -> &'static [&'static str] {
     match level {
         Level::Patient => &["patientid", "uuid", "uid"],
         Level::Study => &["studyuid", "uuid", "uid"],
@@ -34,20 +33,16 @@ impl Writer {
     /// Lets the ledger know which values this run has written to ghosts and to the codes of patients that were folded again.
     pub(super) fn learn_ghosts(&mut self, ghosts: &[Ghost], rows: &Rows) -> Result<(), Failure> {
         let Some(recorder) = self.recorder.clone() else { return Ok(()) };
-        let mut tables: HashMap<Table, Vec<&str>> = HashMap::new();
-        let displaced = rows.displaced_patients.keys().filter_map(|identity| rows.patients.get(&**identity));
-        for patient in displaced {
-            for table in self.index.tables().companions(Level::Patient) {
-                tables.entry(table).or_default().push(&patient.id);
-            }
-        }
+        let tables = self.index.tables();
+        let mut own: Vec<(Table, &str)> = Vec::new();
         for ghost in ghosts {
-            tables.entry(ghost.level.table()).or_default().push(&ghost.key);
-            for table in self.index.tables().companions(ghost.level) {
-                tables.entry(table).or_default().push(&ghost.key);
-            }
+            let of_level = tables.companions(ghost.level).chain([ghost.level.table()]);
+            own.extend(of_level.map(|table| (table, ghost.key.as_str())));
         }
-        tables.iter().try_for_each(|(table, keys)| recorder.learn_own_rows(*table, keys))
+        for patient in rows.displaced_patients.keys().filter_map(|identity| rows.patients.get(&**identity)) {
+            own.extend(tables.companions(Level::Patient).map(|table| (table, &*patient.id)));
+        }
+        if own.is_empty() { Ok(()) } else { recorder.learn_own_rows(&own) }
     }
 
     /// Removes the abandoned patients that can be removed, and reports the others.
@@ -145,7 +140,7 @@ impl Writer {
         let mut found = Vec::new();
         for table in self.index.table_names()?.into_iter().filter(|table| !is_core(table)) {
             let columns = self.index.stored_columns(&table)?.into_iter().map(|column| column.name);
-            let refers = |name: &String| references(level).iter().any(|known| name.eq_ignore_ascii_case(known));
+            let refers = |name: &String| reference_columns(level).iter().any(|known| name.eq_ignore_ascii_case(known));
             found.extend(columns.filter(refers).map(|column| Reference { table: table.clone(), column }));
         }
         let found: Arc<[Reference]> = found.into();

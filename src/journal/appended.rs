@@ -36,7 +36,7 @@ impl Journal {
         Ok(records)
     }
 
-    /// Learns where the log has the values that this run has written to these rows of the ledger, by the hashes of the rows.
+    /// The places where the log has the values that this run has written to these rows of the ledger, by the hashes of the rows.
     pub(super) fn find_appended_rows(&self, rows: &HashSet<u64>) -> io::Result<HashMap<u64, Vec<Place>>> {
         let mut places: HashMap<u64, Vec<Place>> = HashMap::new();
         for (frame, is_committed) in self.commits_of(&self.appended()?) {

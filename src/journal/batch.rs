@@ -65,8 +65,8 @@ impl Recorder for Journal {
         self.histories_of(table, keys).map_err(|error| rows::unreadable(self, &error))
     }
 
-    fn learn_own_rows(&self, table: Table, keys: &[&str]) -> Result<(), Failure> {
-        self.learn_appended_rows(table, keys).map_err(|error| rows::unreadable(self, &error))
+    fn learn_own_rows(&self, rows: &[(Table, &str)]) -> Result<(), Failure> {
+        self.learn_appended_rows(rows).map_err(|error| rows::unreadable(self, &error))
     }
 
     fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<RecordedInstance> {

@@ -64,9 +64,9 @@ impl Journal {
         Ok(histories)
     }
 
-    /// Lets the ledger know what this run has written to rows of a table.
-    pub(super) fn learn_appended_rows(&self, table: Table, keys: &[&str]) -> io::Result<()> {
-        let rows = keys.iter().map(|key| Topic::Row(table.name()).hash(key)).collect();
+    /// Lets the ledger know what this run has written to rows, by table and key.
+    pub(super) fn learn_appended_rows(&self, rows: &[(Table, &str)]) -> io::Result<()> {
+        let rows = rows.iter().map(|(table, key)| Topic::Row(table.name()).hash(key)).collect();
         let places = self.find_appended_rows(&rows)?;
         self.appended_rows.lock().unwrap_or_else(PoisonError::into_inner).extend(places);
         Ok(())
