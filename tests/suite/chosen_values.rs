@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::slices::site::{finish, slice};
 use crate::support::random::Random;
-use crate::support::{Index, ROOT_UID, Said, Site, beyond, instance_file, walk};
+use crate::support::{Index, ROOT_UID, Said, Site, beyond, instance_file, on_both_databases, walk};
 
 /// What the copies that are not chosen say otherwise.
 const DIFFERENCES: [(&str, &[(&str, &str)]); 8] = [
@@ -350,4 +350,22 @@ fn a_run_over_one_root_does_not_take_an_image_from_a_better_file_below_another()
         assert!(run(&site, &index, &["a", "b"], "state", more).exit < 2);
         assert_eq!(index.dump(), rows);
     }
+}
+
+#[test]
+fn a_code_that_only_a_former_file_of_the_patient_has_is_withdrawn() {
+    on_both_databases(|site, index| {
+        let code = json!([{"CodeValue": "C1", "CodingSchemeDesignator": "99EX", "CodeMeaning": "meaning"}]);
+        let with_code = json!({
+            "PatientID": "P1", "PatientName": "Doe^Jane", "SOPInstanceUID": format!("{ROOT_UID}.1.1.1"),
+            "PatientSpeciesCodeSequence": code,
+        });
+        write(&site.archive().join("2021-11-11-THU/1"), &instance_file(with_code), 100);
+        write(&site.archive().join("2021-11-11-THU/2"), &instance(2, &[]), 100);
+        run(site, index, &["archive"], "state", &[]);
+        assert_eq!(index.count("patientspeciescode"), 1);
+        write(&site.archive().join("2021-11-12-FRI/1"), &instance(1, &[]), 50);
+        assert!(run(site, index, &["archive"], "state", &[]).exit < 2);
+        assert_eq!(index.count("patientspeciescode"), 0);
+    });
 }
