@@ -1,5 +1,5 @@
-//! A file that the walk found, where its bytes are, and the only way to open it: what was classified as online, or let
-//! through by a permit; read-only, without following a link, without waiting.
+//! A file that the walk has found, the place of its bytes, and the only way to open it: classified as online, or covered by a
+//! recall permit; read-only, without following a link, without waiting.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -20,39 +20,39 @@ use super::mount::Mount;
 use super::recall::Permit;
 use crate::dicom::window::Source;
 
-/// A file or a symbolic link, by its directory entry. Its path may mean something else by the time it is looked at.
+/// A file or a symbolic link, by its directory entry. Another file may have the path by the time it is inspected.
 #[derive(Debug)]
 pub struct FoundFile {
     path: PathBuf,
-    /// The day of receipt that its directory carries.
+    /// The day of receipt in the name of the directory.
     pub received_on: Option<Date>,
-    /// It may be recalled.
+    /// Allows a recall of the file.
     permit: Option<Permit>,
 }
 
-/// Where the bytes of a file are, which may be read.
+/// A file that may be read, and the place of its bytes.
 pub struct Location<'a> {
     path: Cow<'a, Path>,
     pub state: FileState,
     identity: Identity,
     mount: Arc<Mount>,
-    /// Its bytes are on slow storage, from where they come.
+    /// The bytes are recalled from slow storage.
     is_recalled: bool,
     had_blocks: bool,
-    /// The link or the pointer that led here, or what it is recalled from.
+    /// The link or pointer that was followed, or the stub that is recalled.
     pub through: Option<Box<Stub>>,
-    /// As it is called here, if a link or a pointer led here.
+    /// The path of the target on this system, if a link or pointer was followed.
     pub target: Option<PathBuf>,
 }
 
-/// What tells a file from another in its place.
+/// Device and inode: they differ if another file has taken the path.
 type Identity = (u64, u64);
 
-/// What a file is, as far as it can be told without opening it.
+/// The properties of a file that are known without opening it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
     pub size: u64,
-    /// Nanoseconds since 1970; the least number where nothing is known.
+    /// Nanoseconds since 1970; `i64::MIN` if unknown.
     pub modified: i64,
 }
 
@@ -62,14 +62,14 @@ pub struct OpenFile {
     pub state: FileState,
     written: Option<SystemTime>,
     reads: Cell<u32>,
-    /// Until the first bytes have come.
+    /// Held until the first bytes have been read.
     turn: Cell<Option<Turn>>,
 }
 
-/// Nanoseconds: two seconds on FAT.
+/// The resolution of modification times, in nanoseconds: two seconds on FAT.
 const TICK: i128 = 2_000_000_000;
 
-/// The seconds from 1980 to 2200.
+/// Plausible modification times, in seconds since 1970: from 1980 to 2200.
 const PLAUSIBLE: std::ops::Range<i64> = 315_532_800..7_258_118_400;
 
 impl FoundFile {
@@ -77,17 +77,17 @@ impl FoundFile {
         FoundFile { path, received_on, permit: None }
     }
 
-    /// A file that a row of the index names.
+    /// Creates the entry of a file that a row of the index names.
     pub fn named(path: PathBuf) -> Self {
         FoundFile::new(path, None)
     }
 
-    /// One that may be recalled.
+    /// Adds a recall permit.
     pub fn permitted(self, permit: Permit) -> Self {
         FoundFile { permit: Some(permit), ..self }
     }
 
-    /// One that is kept for later.
+    /// Removes the recall permit.
     pub fn without_permit(self) -> Self {
         FoundFile { permit: None, ..self }
     }
@@ -104,7 +104,7 @@ impl FoundFile {
         self.path
     }
 
-    /// One that was found by a former run.
+    /// Creates the entry of a file that an earlier run has found below a root.
     pub fn below(root: &Path, path: PathBuf) -> Self {
         let received_on = path.parent().and_then(|directory| layout::received_on(root, directory));
         FoundFile::new(path, received_on)
@@ -112,7 +112,7 @@ impl FoundFile {
 }
 
 impl<'a> Location<'a> {
-    /// Only what tells where bytes are makes one.
+    /// Creates a location. Only the code that has classified the file calls this.
     pub(super) fn new(path: Cow<'a, Path>, metadata: &Metadata, mount: Arc<Mount>, is_recalled: bool) -> Self {
         let (state, identity) = (FileState::of(metadata), identity(metadata));
         let had_blocks = !locality::occupies_none(metadata);
@@ -123,13 +123,13 @@ impl<'a> Location<'a> {
         &self.path
     }
 
-    /// It is on slow storage, and comes from there.
+    /// Whether the bytes are recalled from slow storage.
     pub fn is_recalled(&self) -> bool {
         self.is_recalled
     }
 
-    /// What a link or a pointer led to was looked at by a path without links: a directory on the way may be one by now,
-    /// and lead anywhere.
+    /// Whether the opened file is the one that was inspected. The target of a link was inspected by a path without links,
+    /// and a directory of that path may have become a link since.
     #[cfg(target_os = "linux")]
     fn is_where_it_was(&self, file: &File) -> bool {
         use std::os::fd::AsRawFd;
@@ -142,10 +142,10 @@ impl<'a> Location<'a> {
         true
     }
 
-    /// `None`: it is not what it was when it was looked at. Another file stands there, its bytes were moved away, or its
-    /// mount answers slowly by now.
+    /// Opens the file. Returns `None` if the path has changed since it was inspected: another file has taken it, its bytes were
+    /// moved away, or its mount has become slow.
     pub fn open(&self) -> io::Result<Option<OpenFile>> {
-        // What is recalled is slow, and says nothing of what is online.
+        // A recalled file is slow, and its speed says nothing about files that are online.
         let turn = if self.is_recalled { None } else { Some(Turn::on(&self.mount)) };
         if let Some(None) = turn {
             return Ok(None);
@@ -190,32 +190,32 @@ impl FileState {
         FileState { size: metadata.len(), modified: modified.unwrap_or(i64::MIN) }
     }
 
-    /// The state of the file at a path, with the time of modification of a link's target.
+    /// The state of the file at a path, with the modification time of a link's target.
     pub fn at(path: &Path) -> io::Result<Self> {
         path.metadata().map(|metadata| FileState::of(&metadata))
     }
 
-    /// When it was modified. `None` where the time says nothing: zero, or from before DICOM, or a century ahead.
+    /// The modification time. `None` if it is implausible: zero, earlier than 1980, or later than 2200.
     pub fn modified(self) -> Option<Timestamp> {
         let at = Timestamp::from_nanosecond(self.modified.into()).ok();
         at.filter(|at| PLAUSIBLE.contains(&at.as_second()))
     }
 
-    /// Whether it would show if the file were written once more: not if that could happen within a tick of the clock
-    /// that its time is taken from.
+    /// Whether a further change of the file would change its modification time. False within one tick of the clock that
+    /// the time is taken from.
     pub fn tells_changes(self) -> bool {
         let now = Timestamp::now().as_nanosecond();
         self.is_known() && i128::from(self.modified) + TICK < now
     }
 
-    /// Files whose time says nothing are never as they were.
+    /// False if the modification time is unknown: such a file always counts as changed.
     pub fn is_known(self) -> bool {
         self.modified != i64::MIN
     }
 }
 
 impl OpenFile {
-    /// All bytes, or the first kilobyte of more than `most`.
+    /// Returns all bytes, or the first kilobyte of a file that is larger than `most` bytes.
     pub fn head(&self, most: u64) -> io::Result<Vec<u8>> {
         let length = if self.state.size <= most { self.state.size } else { 1024 };
         let mut head = vec![0; length as usize];
@@ -230,15 +230,15 @@ impl OpenFile {
         Ok(head)
     }
 
-    /// Whether what was read may be of two states of the file: it took several reads, and the file is not what it was
-    /// when it was opened. One that another took the place of is still the old one while it is open.
+    /// Whether the bytes that were read may mix two states of the file: they took several reads, and the file has changed
+    /// since it was opened. A file that was replaced under its path does not change while it is open.
     pub fn may_be_mixed(&self) -> bool {
         let is_as_opened = |now: Metadata| now.len() == self.state.size && now.modified().ok() == self.written;
         self.reads.get() > 1 && !self.file.metadata().is_ok_and(is_as_opened)
     }
 }
 
-/// From its beginning to its end.
+/// Reads from the beginning to the end.
 impl io::Read for OpenFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer);

@@ -1,7 +1,7 @@
-//! From what the walk found to where its bytes are: links and pointers are followed, and at the end of each way stands
-//! what may be read, or a stub that may not.
+//! Resolves what the walk has found to the place of its bytes. Links and pointers are followed to a file that may be read, or
+//! to a stub that may not.
 //!
-//! Nothing is followed out of the roots and the directories of `--target-root`: a link may lead anywhere.
+//! Nothing is followed out of the roots and the directories of `--target-root`: a link may point anywhere.
 
 use std::borrow::Cow;
 use std::fs::Metadata;
@@ -18,10 +18,10 @@ use super::stub::{self, Pointer, Target};
 use super::targets::{Targets, There};
 use super::{OpenFile, PathMap, Roots, SkippedDirectories, breaker, real_path};
 
-/// By which path the index names what was reached by a link or a pointer.
+/// The path that the index stores for a file that was reached by a link or a pointer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NamedBy {
-    /// The one that a plain open can follow: that of a symbolic link, and the target of a pointer.
+    /// The path that a plain `open` can follow: that of a symbolic link, and the target of a pointer.
     #[default]
     Opening,
     Link,
@@ -39,13 +39,13 @@ impl NamedBy {
     }
 }
 
-/// What a site has settled of stubs, and of directories to skip.
+/// The settings of a site for stubs and skipped directories.
 #[derive(Default)]
 pub struct Rules {
     pub skipped: SkippedDirectories,
     pub policy: Policy,
     pub declared: Declared,
-    /// Beside the roots, where links and pointers may lead.
+    /// Directories beside the roots that links and pointers may point to.
     pub target_roots: Vec<PathBuf>,
     pub pointer_rules: Vec<PointerRule>,
     pub named_by: NamedBy,
@@ -66,25 +66,25 @@ pub struct Locator {
     rules: Rules,
 }
 
-/// What stands at a path, and the state that it is remembered by.
+/// The result of inspecting a path, and the state that the catalogue records of it.
 pub struct Seen<'a> {
     pub state: FileState,
     pub standing: Standing<'a>,
 }
 
 impl Seen<'_> {
-    /// A symbolic link has led to where its bytes are.
+    /// Whether a symbolic link was followed to a readable file.
     pub fn leads_on(&self) -> bool {
         matches!(&self.standing, Standing::Readable(location) if location.target.is_some())
     }
 }
 
 pub enum Standing<'a> {
-    /// It may be read.
+    /// The file may be read.
     Readable(Location<'a>),
-    /// It may not.
+    /// The file may not be read.
     Stub(Stub),
-    /// It leads to a file below the roots, which the walk meets with there.
+    /// The link points to a file below the roots, which the walk finds there.
     MetElsewhere(Stub),
 }
 
@@ -96,17 +96,17 @@ impl Locator {
         Locator { mounts: Mounts::new(rules.limits), targets, rules }
     }
 
-    /// The directories that no walk of these roots descends into.
+    /// The directories that a walk of these roots does not enter.
     pub fn skipped_directories(&self) -> &SkippedDirectories {
         &self.rules.skipped
     }
 
-    /// Why no walk reaches a file, if it lies in a skipped directory.
+    /// The reason why no walk reaches a file, if the file is in a skipped directory.
     pub fn skip_reason(&self, path: &Path) -> Option<SkipReason> {
         self.targets.skip_reason(path)
     }
 
-    /// Why no walk reaches a file, if a link on the way to it points into a skipped directory.
+    /// The reason why no walk reaches a file, if a link in its path points into a skipped directory.
     pub fn skip_reason_behind_links(&self, path: &Path) -> Option<SkipReason> {
         self.targets.skip_reason_resolved(&path.parent()?.canonicalize().ok()?)
     }
@@ -124,13 +124,13 @@ impl Locator {
         self.rules.named_by
     }
 
-    /// The root or directory of `--target-root` that a path lies below, by its place among all.
+    /// The root, or the directory of `--target-root`, that contains a path, and its position among all of them.
     pub fn place(&self, path: &Path) -> Option<(usize, &Path)> {
         self.targets.place(path)
     }
 
-    /// Whether the text of a path is below a root or a directory of `--target-root`, and its existing directory without links
-    /// as well.
+    /// Whether a path is below a root or a directory of `--target-root`, both as it is written and after its links are
+    /// resolved.
     pub fn holds(&self, file: &Path) -> bool {
         self.targets.hold(file)
     }
@@ -140,24 +140,24 @@ impl Locator {
         self.targets.empty_directory_of(file)
     }
 
-    /// The file that a row names, if it is below a root or a directory of `--target-root`.
+    /// The file that a row names, if the file is below a root or a directory of `--target-root`.
     pub fn file_of_row(&self, stored: &str) -> Option<PathBuf> {
         self.targets.file_of_row(stored)
     }
 
     /// The path that the index stores for a file, if that path names the same file: a file name of this system may contain a
-    /// separator of the PACS server. Only the text decides.
+    /// separator of the PACS server. Compares texts only.
     pub fn stored_path(&self, file: &Path) -> Option<String> {
         self.targets.stored_path(file)
     }
 
-    /// A rule of the site may take a file of this name for a pointer.
+    /// Whether a pointer rule of the site applies to files of this name.
     pub fn has_rule_for(&self, path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default();
         self.rules.pointer_rules.iter().any(|rule| rule.is_about(name))
     }
 
-    /// What a file is by now. Nothing is opened for that.
+    /// Inspects a file, without opening it.
     pub fn look<'a>(&self, file: &'a FoundFile) -> io::Result<Seen<'a>> {
         let path = file.path();
         let metadata = path.symlink_metadata()?;
@@ -179,7 +179,7 @@ impl Locator {
         Ok(self.at(&way, there, file.permit(), state))
     }
 
-    /// Whether a target is as it was, or cannot be asked. It is not opened.
+    /// Whether a target is unchanged, or cannot be inspected. The target is not opened.
     pub fn is_still(&self, target: &Path, state: FileState) -> bool {
         target.metadata().map_or(true, |now| FileState::of(&now) == state)
     }
@@ -187,7 +187,7 @@ impl Locator {
     fn regular<'a>(&self, path: Cow<'a, Path>, metadata: &Metadata, permit: Option<&Permit>) -> Seen<'a> {
         let mount = self.mounts.of(&path, metadata);
         let state = FileState::of(metadata);
-        // Only what is declared is told by a path.
+        // Only the declared offline directories depend on the path.
         let named = if self.rules.declared.is_empty() { Cow::Borrowed(&*path) } else { self.targets.resolved(&path) };
         let standing = match Facts::of(&named, metadata, &mount, &self.rules.declared).tell() {
             Some(stub) if permit.is_none() || !stub.can_be_recalled() => Standing::Stub(stub),
@@ -200,7 +200,7 @@ impl Locator {
         Seen { state, standing }
     }
 
-    /// The pointer that a file is in which no DICOM was found.
+    /// Returns the pointer that a file without DICOM contains, if it contains one.
     pub fn pointer(&self, path: &Path, open: &OpenFile) -> io::Result<Option<Pointer>> {
         let name = path.file_name().unwrap_or_default();
         let head = open.head(stub::MOST)?;
@@ -208,10 +208,10 @@ impl Locator {
         Ok(by_rule().or_else(|| stub::recognise(&head, open.state.size, name)))
     }
 
-    /// Where a pointer that stands somewhere leads: to the first of its targets that is there, or else to the one that is the
+    /// Follows a pointer found at `at` to the first of its targets that exists, or else to the stub of the target that is
     /// nearest.
     ///
-    /// A permit is for one stub: none is left for what a pointer leads to that was recalled itself.
+    /// A permit covers one stub: the target of a recalled pointer needs its own.
     pub fn follow<'a>(&self, pointer: &Pointer, at: &Path, permit: Option<&Permit>, state: FileState) -> Seen<'a> {
         let kind = pointer.kind;
         let mut nearest: Option<(u8, Seen)> = None;
@@ -242,8 +242,8 @@ impl Locator {
         })
     }
 
-    /// What stands at the end of a way. Its state is that of the file at its end, unless that is a pointer's, which would
-    /// have to be read to know it.
+    /// Inspects the target of a link or pointer. The state is that of the target, unless the target is a pointer itself, which
+    /// would have to be read first.
     fn at<'a>(
         &self,
         way: &Way,
@@ -307,7 +307,7 @@ impl Locator {
     }
 }
 
-/// A link or a pointer on the way to a file.
+/// A link or pointer that is followed to a file.
 struct Way {
     kind: &'static str,
     text: String,
@@ -317,7 +317,7 @@ struct Way {
 
 impl Way {
     fn stub(&self, locality: Locality, why: String) -> Stub {
-        // It said so when it was made, and its target is not here to ask.
+        // The pointer declares the target offline, and the target cannot be inspected here.
         let locality = if self.offline && locality == Locality::Unknown { Locality::Nearline } else { locality };
         Stub {
             target: Some(self.text.clone()).filter(|text| !text.is_empty()),
