@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use jiff::SignedDuration;
-use virtual_archive::tree::{Tree, mix};
+use virtual_archive::tree::{Shape, Tree, mix};
 use virtual_archive::{Behaviour, Latency, Options, VirtualArchive};
 
 #[derive(Parser)]
@@ -38,6 +38,8 @@ struct Arguments {
     /// UIDs of the form 2.25.*, without any order, instead of those of scanners
     #[arg(long)]
     random_uids: bool,
+    #[arg(long, value_enum, default_value_t)]
+    shape: Shape,
 
     /// How long each lookup, getattr, open, read and readdir takes; each can be given a time of its own
     #[arg(long, default_value = "0s")]
@@ -89,6 +91,7 @@ impl Arguments {
                 per_directory: self.per_directory,
                 per_series: self.per_series,
                 random_uids: self.random_uids,
+                shape: self.shape,
             },
             latency: Latency {
                 lookup: latency(self.lookup),

@@ -20,7 +20,7 @@ use std::time::Duration;
 use fuser::{BackgroundSession, Config, MountOption, Session};
 
 pub use counts::Counts;
-use tree::Tree;
+use tree::{Shape, Tree};
 
 /// How a file answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,14 @@ pub struct Options {
 
 impl Options {
     pub fn new(files: u64) -> Self {
-        let tree = Tree { files, per_day: 2000, per_directory: None, per_series: 100, random_uids: false };
+        let tree = Tree {
+            files,
+            per_day: 2000,
+            per_directory: None,
+            per_series: 100,
+            random_uids: false,
+            shape: Shape::Usual,
+        };
         Options {
             tree,
             latency: Latency::default(),

@@ -7,7 +7,7 @@ use dicom_object::InMemDicomObject;
 use serde_json::{Map, Value as Json, json};
 
 use super::super::instance;
-use super::tree::{Level, Tree};
+use super::tree::{Level, Shape, Tree};
 
 /// Modality, SOP class, rows and columns, private elements before and after group 0028.
 const KINDS: [(&str, &str, u16, u16, u16, u16); 5] = [
@@ -54,7 +54,7 @@ impl Field {
             Field::StudyUid => tree.uid(Level::Study, file),
             Field::SeriesUid => tree.uid(Level::Series, file),
             Field::InstanceUid => tree.uid(Level::Instance, file),
-            Field::PatientId => format!("P{:010}", tree.patient(file)),
+            Field::PatientId => format!("P{:010}", tree.patient_id(file)),
             Field::PatientName => format!("Patient{:010}^Given", tree.patient(file)),
             Field::AccessionNumber => format!("A{:010}", tree.study(file)),
             Field::StudyId => format!("{:<10}", tree.study(file)),
@@ -95,6 +95,9 @@ impl Templates {
     pub fn read(&self, file: u64, offset: u64, length: usize) -> Vec<u8> {
         let rest = self.size(file).saturating_sub(offset);
         let length = length.min(usize::try_from(rest).unwrap_or(usize::MAX));
+        if self.tree.shape == Shape::Rejected {
+            return vec![b'x'; length];
+        }
         let header = usize::try_from(offset).ok().filter(|at| *at < self.of(file).bytes.len());
         let mut bytes = header.map_or(Vec::new(), |at| self.header(file).split_off(at));
         bytes.resize(length, 0);
@@ -102,6 +105,7 @@ impl Templates {
     }
 
     fn header(&self, file: u64) -> Vec<u8> {
+        let file = self.tree.content(file);
         let template = self.of(file);
         let mut bytes = template.bytes.clone();
         let texts = FIELDS.map(|field| field.text(&self.tree, file));
@@ -113,7 +117,7 @@ impl Templates {
     }
 
     fn of(&self, file: u64) -> &Template {
-        &self.of_kind[(self.tree.series(file) % KINDS.len() as u64) as usize]
+        &self.of_kind[(self.tree.series(self.tree.content(file)) % KINDS.len() as u64) as usize]
     }
 }
 

@@ -37,6 +37,25 @@ pub struct Tree {
     pub per_series: u64,
     /// UIDs of the form 2.25.*, without any order, instead of those of scanners.
     pub random_uids: bool,
+    pub shape: Shape,
+}
+
+/// How files belong together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shape {
+    /// Patients with some studies of some series.
+    #[default]
+    Usual,
+    /// Each file is a study and a patient of its own
+    Studies,
+    /// Each file is a study with a name of its own, and all have the same Patient ID
+    Names,
+    /// All series are of one study
+    OneStudy,
+    /// All files are copies of one instance
+    Copies,
+    /// No file is a DICOM file
+    Rejected,
 }
 
 /// What a UID is of.
@@ -134,15 +153,36 @@ impl Tree {
     }
 
     pub fn series(&self, file: u64) -> u64 {
-        file / self.per_series
+        match self.shape {
+            Shape::Studies | Shape::Names => file,
+            Shape::Usual | Shape::OneStudy | Shape::Copies | Shape::Rejected => file / self.per_series,
+        }
     }
 
     pub fn study(&self, file: u64) -> u64 {
-        self.series(file) / SERIES_PER_STUDY
+        match self.shape {
+            Shape::Studies | Shape::Names => file,
+            Shape::OneStudy => 0,
+            Shape::Usual | Shape::Copies | Shape::Rejected => self.series(file) / SERIES_PER_STUDY,
+        }
     }
 
+    /// The number in the patient's name.
     pub fn patient(&self, file: u64) -> u64 {
-        self.study(file) / STUDIES_PER_PATIENT
+        match self.shape {
+            Shape::Studies | Shape::Names => file,
+            _ => self.study(file) / STUDIES_PER_PATIENT,
+        }
+    }
+
+    /// The number in the Patient ID.
+    pub fn patient_id(&self, file: u64) -> u64 {
+        if self.shape == Shape::Names { 0 } else { self.patient(file) }
+    }
+
+    /// The file that a file has the content of.
+    pub fn content(&self, file: u64) -> u64 {
+        if self.shape == Shape::Copies { 0 } else { file }
     }
 
     /// The number of the series in its study, and of the file in its series, from 1.
@@ -152,7 +192,10 @@ impl Tree {
 
     /// A study that goes on after midnight keeps its date.
     pub fn study_date(&self, file: u64) -> Date {
-        date_of(self.day(self.study(file) * SERIES_PER_STUDY * self.per_series))
+        match self.shape {
+            Shape::Studies | Shape::Names => date_of(self.day(file)),
+            _ => date_of(self.day(self.study(file) * SERIES_PER_STUDY * self.per_series)),
+        }
     }
 
     /// Of a study, a series or an instance, by the number of one of its files. All of a level have the same length.
