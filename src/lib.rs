@@ -12,6 +12,7 @@ pub mod cli;
 pub mod command;
 pub mod damaged;
 pub mod dicom;
+pub mod disk;
 pub mod error;
 pub mod exit;
 pub mod full_disk;

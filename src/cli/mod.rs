@@ -117,7 +117,7 @@ pub struct Reindex {
     #[arg(long, value_enum, default_value_t = Duplicates::Newest)]
     pub duplicates: Duplicates,
 
-    /// Write portions of exactly this number of files, for tests
+    /// Write portions of this number of files, and keep about as many rows in memory, for tests
     #[arg(long, value_name = "FILES", hide = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub portion: Option<u32>,
 

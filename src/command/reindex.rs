@@ -102,7 +102,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
         undo: undo.clone(),
         patience: Patience { limit: settings.patience, allow_replica: settings.allow_replica, outages },
     };
-    let known = Known::new(&tables, listing.directory(), settings.existing);
+    let known = Known::new(&tables, listing.directory(), settings.existing, settings.portion);
     let connect = &|number| {
         let index = location.connect(&tables, access)?;
         Writer::new(number, index, known.clone(), policy.clone()).map_err(failed)

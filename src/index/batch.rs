@@ -231,10 +231,13 @@ impl Writer {
     /// the patient's row is never shown under the wrong name, not even for the time of a run.
     pub(super) fn patient_of(&self, level: Level, batch: &Batch<'_>, member: usize) -> Box<str> {
         let entry = &batch.entries[member];
-        let id: &str = batch.patient_id(member);
-        if level == Level::Study && self.policy.conflicts == Conflicts::Separate {
+        if level != Level::Study {
+            return batch.patient_id(member).into();
+        }
+        let id = batch.spelled_patient_id(member);
+        if self.policy.conflicts == Conflicts::Separate {
             let name = entry.patient_name();
-            let conflicts = batch.patient_name(member, &self.known).is_some_and(|row| !row.agrees(&name));
+            let conflicts = batch.patient_name(member).is_some_and(|row| !row.agrees(&name));
             let suffixed = format!("{id}{}", names::suffix(&name));
             let holds = |column: &super::column::Column| column.holds(&suffixed);
             if conflicts && self.index.tables().of(Level::Study).column("patientid").is_some_and(holds) {
@@ -317,6 +320,7 @@ impl Writer {
                 known.open_contended(entry);
             }
         }
+        known.relieve();
         let written = attempt.outcomes.into_iter().zip(attempt.reach);
         written.map(|(outcome, reach)| Written::new(outcome, &reach)).collect()
     }
@@ -355,15 +359,9 @@ impl Writer {
         displaced.into_iter().for_each(|entry| known.note_displaced(entry));
         attempt.titles.inserted.iter().for_each(|key| known.title_was_inserted(key));
         self.companions.add(Table::ConceptName, &attempt.titles);
-        for key in &attempt.opened[0] {
-            known.studies.get_mut(&**key).into_iter().for_each(|study| study.open = true);
-        }
-        for key in &attempt.opened[1] {
-            known.series.get_mut(&**key).into_iter().for_each(|series| series.open = true);
-        }
-        for key in &attempt.edited {
-            known.studies.get_mut(key.as_str()).into_iter().for_each(|study| study.edited = true);
-        }
+        attempt.opened[0].iter().for_each(|key| known.studies.part(&**key).open = true);
+        attempt.opened[1].iter().for_each(|key| known.series.part(&**key).open = true);
+        attempt.edited.iter().for_each(|key| known.studies.part(key).edited = true);
     }
 }
 

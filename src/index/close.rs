@@ -9,23 +9,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::batch::{Parents, Writer};
+use super::closing_part::{ClosingStudy, Part};
 use super::column::Column;
 use super::columns::Source;
 use super::companion_rows::Put;
 use super::corrections::CorrectedRows;
 use super::existing::{self, Applied, Mode};
 use super::fold::Fold;
-use super::known_row::{Row, Series};
+use super::known_row::{Row, Series, Study};
 use super::patience::Redone;
 use super::row_corrections::RowCorrections;
 use super::row_history::IntendedRows;
-use super::settlement::{Finding, OwnValues, PatientRow, Settlement, State, needs_charset};
+use super::settlement::{Finding, FindingReason, OwnValues, PatientRow, Settlement, State, needs_charset};
 use super::{Derive, Derived, Existing, Failure, Look, Show, Value, View};
 use crate::dicom::attributes::is_of_the_name;
 use crate::dicom::{Level, Table, packed};
-
-/// Rows per transaction.
-const PER_TRANSACTION: usize = 500;
 
 /// What instances say of a row that was there.
 #[derive(Clone, Copy)]
@@ -56,42 +54,34 @@ impl Redone for Done {
 }
 
 impl Writer {
-    /// Settles a part of the rows of a level, told by where they stand in the settlement. `done` is called as it goes,
-    /// with the number of rows.
-    pub fn close(
-        &mut self,
-        settlement: &Settlement,
-        level: Level,
-        part: std::ops::Range<usize>,
-        mut done: impl FnMut(u64),
-    ) -> Result<(), Failure> {
-        let mut from = part.start;
-        while from < part.end {
-            let to = part.end.min(from + PER_TRANSACTION);
-            let Done { inserted, updated, codes } = self.in_transaction(|writer| {
-                // The mark of the commit belongs to the last frame of the writer, which is thus one of this transaction.
-                writer.intend(IntendedRows::new(level.table(), &[]))?;
-                let done = match level {
-                    Level::Patient => writer.close_patients(settlement, &settlement.patients[from..to]),
-                    Level::Study => writer.close_studies(settlement, &settlement.studies[from..to]),
-                    _ => writer.close_series(settlement, &settlement.series[from..to]),
-                }?;
-                writer.recorder.as_ref().map_or(Ok(()), |recorder| recorder.make_durable())?;
-                Ok(done)
-            })?;
-            self.recorder.iter().for_each(|recorder| recorder.record_commit(self.number));
-            *self.inserted.of(level) += inserted;
-            *self.updated.of(level) += updated;
-            codes.iter().for_each(|(table, put)| self.companions.add(*table, put));
-            done((to - from) as u64);
-            from = to;
-        }
+    /// Writes the final values of some rows, in one transaction.
+    pub fn close(&mut self, settlement: &Settlement, part: &Part) -> Result<(), Failure> {
+        let level = match part {
+            Part::Patients(_) => Level::Patient,
+            Part::Studies(_) => Level::Study,
+            Part::Series(_) => Level::Series,
+        };
+        let Done { inserted, updated, codes } = self.in_transaction(|writer| {
+            // The mark of the commit belongs to the last frame of the writer, which is thus one of this transaction.
+            writer.intend(IntendedRows::new(level.table(), &[]))?;
+            let done = match part {
+                Part::Patients(patients) => writer.close_patients(settlement, patients),
+                Part::Studies(studies) => writer.close_studies(settlement, studies),
+                Part::Series(series) => writer.close_series(settlement, series),
+            }?;
+            writer.recorder.as_ref().map_or(Ok(()), |recorder| recorder.make_durable())?;
+            Ok(done)
+        })?;
+        self.recorder.iter().for_each(|recorder| recorder.record_commit(self.number));
+        *self.inserted.of(level) += inserted;
+        *self.updated.of(level) += updated;
+        codes.iter().for_each(|(table, put)| self.companions.add(*table, put));
         Ok(())
     }
 
     fn close_patients(&mut self, settlement: &Settlement, part: &[PatientRow]) -> Result<Done, Failure> {
         let tables = self.index.tables();
-        let shape = settlement.rows.shapes[Level::Patient as usize].own();
+        let shape = settlement.shapes[Level::Patient as usize].own();
         let mut done = Done::default();
         let mut there = Vec::new();
         let mut corrections = Vec::new();
@@ -174,7 +164,7 @@ impl Writer {
             return Ok(self.continues || self.is_left(Table::Patient, &row.key));
         }
         let tables = self.index.tables();
-        let attributes = settlement.rows.shapes[Level::Patient as usize].own();
+        let attributes = settlement.shapes[Level::Patient as usize].own();
         let said = own(&patient.fold, attributes);
         let said_of = |attribute| attributes.iter().position(|a| *a == attribute).map(|n| said[n]);
         let columns = tables.of(Level::Patient).columns.iter();
@@ -228,32 +218,32 @@ impl Writer {
         }
     }
 
-    fn close_studies(&mut self, settlement: &Settlement, part: &[Arc<str>]) -> Result<Done, Failure> {
-        let studies = &settlement.rows.studies;
+    fn close_studies(&mut self, settlement: &Settlement, part: &[ClosingStudy]) -> Result<Done, Failure> {
+        let studies: HashMap<&str, &Study> = part.iter().map(|row| (&*row.key, &row.study)).collect();
         let mut done = Done::default();
-        let keys: Vec<&str> = part.iter().map(|key| &**key).collect();
+        let keys: Vec<&str> = part.iter().map(|row| &*row.key).collect();
         let edited = self.edited(Level::Study, &keys)?;
         let is_completed = |key: &str| studies[key].is_completed() && !edited.contains(key);
         // A PACS leaves the derived columns of its own rows NULL.
-        let may_derive =
-            |key: &&Arc<str>| studies[*key].row.is_ours() || !studies[*key].is_unfinished || is_completed(key);
-        let is_open = |key: &str| studies[key].open || settlement.is_stale(key);
-        let (open, others) = by_openness(part.iter().filter(may_derive), |key| is_open(key) || is_completed(key));
+        let may_derive = |key: &&str| studies[*key].row.is_ours() || !studies[*key].is_unfinished || is_completed(key);
+        let is_open = |key: &str| studies[key].open || settlement.known.lock().is_reopened(key);
+        let (open, others) =
+            keys.iter().copied().filter(may_derive).partition::<Vec<_>, _>(|key| is_open(key) || is_completed(key));
         // A study without any modality has none, whatever was derived before all its series were known.
         let mut modalities: Modalities = open.iter().map(|key| ((*key).to_owned(), BTreeSet::new())).collect();
         modalities.extend(self.modalities(&open, Derive::All)?);
         modalities.extend(self.modalities(&others, Derive::WhereNull)?);
-        let is_filled = |key: &&Arc<str>| self.is_filled(&studies[*key].row) && !is_completed(key);
-        let there: Vec<&str> = part.iter().filter(is_filled).map(|key| &**key).collect();
+        let is_filled = |key: &&str| self.is_filled(&studies[*key].row) && !is_completed(key);
+        let there: Vec<&str> = keys.iter().copied().filter(is_filled).collect();
         for row in self.shown(Level::Study, &there)? {
-            let study = &studies[row.key.as_str()];
+            let study = studies[row.key.as_str()];
             let is_edited = edited.contains(&row.key) || study.link_differs;
             let mode = if is_edited { Mode::Fill } else { self.policy.mode };
             let says = Says { fold: &study.row.fold, received: Some(study.row.fold.received()), not_the_name: false };
             done.updated += self.bring_up(settlement, Level::Study, &row, mode, says)?;
         }
         // After a refresh, which saves what it overwrites.
-        let corrected = part.iter().filter(|key| studies[*key].row.is_ours() || is_completed(key));
+        let corrected = part.iter().filter(|row| row.study.row.is_ours() || is_completed(&row.key));
         let CorrectedRows { finished, of_earlier_runs } = self.correct_studies(settlement, corrected, &modalities)?;
         done.updated += of_earlier_runs;
         // A study that another program has finished in the meantime keeps its modalities.
@@ -267,20 +257,18 @@ impl Writer {
     fn correct_studies<'s>(
         &mut self,
         settlement: &'s Settlement,
-        part: impl Iterator<Item = &'s Arc<str>>,
+        part: impl Iterator<Item = &'s ClosingStudy>,
         modalities: &Modalities,
     ) -> Result<CorrectedRows, Failure> {
         let tables = self.index.tables();
         let columns = tables.of(Table::Study);
-        let shape = settlement.rows.shapes[Level::Study as usize].own();
+        let shape = settlement.shapes[Level::Study as usize].own();
         let mut corrections = Vec::new();
-        for key in part {
-            let study = &settlement.rows.studies[key];
+        for ClosingStudy { key, study, patient } in part {
             let Some(values) = &study.row.own else { continue };
             let mut row = RowCorrections::of_attributes(&tables, key, values, shape, &study.row.fold);
             let received = Value::Text(study.row.fold.received());
             row.add(columns.column("received"), Value::Text(&study.received), received);
-            let patient = settlement.patient_of.get(key).unwrap_or(&study.patient);
             let link = columns.column("patientid").filter(|_| study.row.is_ours());
             row.add(link, Value::Text(&study.patient), Value::Text(patient));
             corrections.push(row);
@@ -310,35 +298,36 @@ impl Writer {
         studies.iter().try_for_each(|(modalities, studies)| self.index.set_modalities(studies, modalities))
     }
 
-    fn close_series<'a>(&mut self, settlement: &'a Settlement, part: &'a [Arc<str>]) -> Result<Done, Failure> {
-        let (mut updated, series) = (0, &settlement.rows.series);
-        let is_completed = |key: &str| series[key].is_completed(&settlement.rows);
+    fn close_series<'p>(&mut self, settlement: &Settlement, part: &'p [(Arc<str>, Series)]) -> Result<Done, Failure> {
+        let series: HashMap<&str, &Series> = part.iter().map(|(key, series)| (&**key, series)).collect();
+        let keys: Vec<&str> = part.iter().map(|(key, _)| &**key).collect();
+        let mut updated = 0;
+        let is_completed = |key: &str| series[key].is_completed(&settlement.known.lock());
         let tables = self.index.tables();
-        let shape = settlement.rows.shapes[Level::Series as usize].attributes();
-        let correction = |key: &'a Arc<str>| {
-            let row = &series[key].row;
+        let shape = settlement.shapes[Level::Series as usize].attributes();
+        let correction = |key: &'p str, one: &'p Series| {
+            let row = &one.row;
             let values = row.own.as_ref().filter(|_| row.is_ours() || is_completed(key))?;
             Some(RowCorrections::of_attributes(&tables, key, values, shape, &row.fold))
         };
-        let is_filled = |key: &&Arc<str>| self.is_filled(&series[*key].row) && !is_completed(key);
-        let there: Vec<&str> = part.iter().filter(is_filled).map(|key| &**key).collect();
+        let is_filled = |key: &&str| self.is_filled(&series[*key].row) && !is_completed(key);
+        let there: Vec<&str> = keys.iter().copied().filter(is_filled).collect();
         for row in self.shown(Level::Series, &there)? {
-            let one = &series[row.key.as_str()];
-            let study = settlement.rows.studies.get(&one.study);
-            let is_edited = one.link_differs || study.is_some_and(|study| study.edited || study.link_differs);
+            let one = series[row.key.as_str()];
+            let is_edited = one.link_differs || settlement.known.lock().is_kept(&one.study);
             let mode = if is_edited { Mode::Fill } else { self.policy.mode };
             let says = Says { fold: &one.row.fold, received: None, not_the_name: false };
             updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
         }
-        let corrections = part.iter().filter_map(correction).collect();
+        let corrections = part.iter().filter_map(|(key, one)| correction(key, one)).collect();
         let corrected = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
         let CorrectedRows { finished, of_earlier_runs } = corrected;
-        let of_earlier_run = finished.iter().filter_map(|key| series.get(key.as_str()));
+        let of_earlier_run = finished.iter().filter_map(|key| series.get(key.as_str()).copied());
         let is_listed = |series: &&Series| self.is_interleaved || !series.row.is_of_this_run();
         of_earlier_run.filter(is_listed).for_each(|series| settlement.note_stale(series));
-        let may_derive =
-            |key: &&Arc<str>| series[*key].row.is_ours() || !series[*key].is_unfinished || is_completed(key);
-        let (mut open, others) = by_openness(part.iter().filter(may_derive), |key| series[key].open);
+        let may_derive = |key: &&str| series[*key].row.is_ours() || !series[*key].is_unfinished || is_completed(key);
+        let (mut open, others) =
+            keys.iter().copied().filter(may_derive).partition::<Vec<_>, _>(|key| series[*key].open);
         open.retain(|key| !finished.contains(*key));
         self.index.count_instances(&open, Derive::All)?;
         self.index.count_instances(&others, Derive::WhereNull)?;
@@ -355,7 +344,7 @@ impl Writer {
         says: Says<'_>,
     ) -> Result<u64, Failure> {
         let tables = self.index.tables();
-        let attributes = settlement.rows.shapes[level as usize].own();
+        let attributes = settlement.shapes[level as usize].own();
         let said = own(says.fold, attributes);
         let changes = existing::changes(&tables, level, row, mode, |column| match column.source {
             Source::Attribute(n) if says.not_the_name && is_of_the_name(n) => Value::Null,
@@ -380,7 +369,7 @@ impl Writer {
         let table = table.into();
         let uid = if table.level() == Level::Patient { String::new() } else { key.to_owned() };
         self.refused.extend(applied.refused.iter().map(|column| Finding {
-            reason: "refused-by-index",
+            reason: FindingReason::RefusedByIndex,
             uid: uid.clone(),
             detail: format!("the database does not let {}.{column} be changed", table.name()),
             is_note: false,
@@ -416,21 +405,6 @@ type Modalities = BTreeMap<String, BTreeSet<String>>;
 /// The value of `study.modalities`, as PacsOne separates them.
 fn text_of(modalities: &BTreeSet<String>) -> String {
     modalities.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
-}
-
-/// The keys of rows below which something was inserted, and the other ones.
-fn by_openness<'k>(
-    part: impl Iterator<Item = &'k Arc<str>>,
-    is_open: impl Fn(&str) -> bool,
-) -> (Vec<&'k str>, Vec<&'k str>) {
-    part.map(|key| &**key).partition(|key| is_open(key))
-}
-
-impl Settlement {
-    /// The IDs of patients that are to be inserted.
-    pub fn given(&self) -> Vec<&str> {
-        self.patients.iter().filter(|patient| matches!(patient.state, State::New)).map(|patient| &*patient.id).collect()
-    }
 }
 
 impl Parents {

@@ -18,7 +18,7 @@ use super::missing::{Missing, Presence, Row};
 use super::outcome::Outcome;
 use super::patience::Redone;
 use super::row_history::{IntendedRows, RowHistory};
-use super::settlement::{Finding, PatientRow, Settlement, State};
+use super::settlement::{Finding, FindingReason, PatientRow, Settlement, State};
 use super::{Change, Derived, Entry, Existing, Expected, Failure, Look, RowUpdate, Show, Tables, Value, View};
 use crate::dicom::{Instance, Level, Table};
 
@@ -242,7 +242,7 @@ impl Writer {
         edited: &HashSet<String>,
     ) -> Result<Vec<(Table, Put)>, Failure> {
         let tables = self.index.tables();
-        let shape = settlement.rows.shapes[Level::Patient as usize].attributes();
+        let shape = settlement.shapes[Level::Patient as usize].attributes();
         let mut done = Vec::new();
         for table in tables.companions(Level::Patient) {
             let columns = &tables.of(table).columns;
@@ -252,7 +252,7 @@ impl Writer {
             let mut rows = Vec::new();
             for patient in part {
                 let Some(said) = patient.fold.last_that(says) else {
-                    if settlement.is_displaced(patient) {
+                    if patient.is_displaced {
                         self.remove_code(table, &patient.id)?;
                     }
                     continue;
@@ -450,6 +450,6 @@ impl Writer {
     fn tell(&mut self, table: Table, key: &str, why: &str) {
         let uid = if table.level() == Level::Patient { String::new() } else { key.to_owned() };
         let detail = format!("the database takes no row of {}: {why}", table.name());
-        self.refused.push(Finding { reason: "refused-by-index", uid, detail, is_note: false });
+        self.refused.push(Finding { reason: FindingReason::RefusedByIndex, uid, detail, is_note: false });
     }
 }

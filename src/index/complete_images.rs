@@ -18,12 +18,10 @@ impl Writer {
         if self.policy.in_slice || self.mode_of(batch, member) != Mode::Complete {
             return false;
         }
-        match self.known.lock().series.get(row.link.as_str()) {
-            Some(series) => series.row.is_to_be_completed(),
-            None => match batch.rows[Level::Series as usize].get(row.link.as_str()) {
-                Some(RowOf::There(series)) => series.history.is_none() && series.is_unfinished,
-                _ => false,
-            },
+        let link = row.link.as_str();
+        match batch.rows[Level::Series as usize].get(link) {
+            Some(RowOf::There(series)) => series.history.is_none() && series.is_unfinished,
+            _ => batch.known.completed_series.contains(link),
         }
     }
 

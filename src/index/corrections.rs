@@ -7,7 +7,7 @@ use super::column::Column;
 use super::existing;
 use super::row_corrections::RowCorrections;
 use super::row_history::IntendedRows;
-use super::settlement::Finding;
+use super::settlement::{Finding, FindingReason};
 use super::{Change, Derived, Existing, Failure, Look, RowUpdate, Show, View};
 use crate::dicom::{Level, Table};
 
@@ -142,7 +142,7 @@ impl Writer {
     fn note_later_receipt(&mut self, table: Table, row: &Existing, correction: &RowCorrections<'_>) {
         if correction.is_received_later(&self.index.tables(), table, row) {
             self.refused.push(Finding {
-                reason: "received-later",
+                reason: FindingReason::ReceivedLater,
                 uid: row.key.clone(),
                 detail: "study.received is later than the files of the study say; it stays".into(),
                 is_note: true,

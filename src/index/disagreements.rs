@@ -1,54 +1,67 @@
 //! Findings about rows whose instances disagree, and about rows that the index links to other rows than their files do.
 
-use super::fold::{Fold, IDENTITY};
-use super::known::Rows;
-use super::settlement::Finding;
+use std::io;
+
+use super::fold::{Fold, IDENTITY, Shape};
+use super::known_row::{Series, Study};
+use super::settlement::{Finding, FindingReason};
 use super::{link, table};
 use crate::dicom::attributes::{ATTRIBUTES, position};
 use crate::dicom::{Level, Table};
 
-/// Instances of one row that do not say the same, and rows that the index links otherwise than files do.
-pub fn rows_that_disagree(rows: &Rows) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut tell = |reason, uid: &str, detail: String, is_note| {
-        findings.push(Finding { reason, uid: uid.to_owned(), detail, is_note });
-    };
-    let links = |level: Level, uid: &str, differs: bool, tell: &mut dyn FnMut(&'static str, &str, String, bool)| {
-        if differs && let Some(link) = link(level.table()) {
-            let detail = format!("{}.{link} is not what the file says; it stays", table(level));
-            tell("link-differs", uid, detail, false);
-        }
-    };
-    for (uid, study) in &rows.studies {
-        links(Level::Study, uid, study.link_differs, &mut tell);
-        disagreements(rows, Level::Study, uid, &study.row.fold, &mut tell);
-    }
-    for (uid, series) in &rows.series {
-        links(Level::Series, uid, series.link_differs, &mut tell);
-        disagreements(rows, Level::Series, uid, &series.row.fold, &mut tell);
-    }
-    findings
+/// Collects findings.
+type Report<'f> = dyn FnMut(Finding) -> io::Result<()> + 'f;
+
+/// Reports a study whose instances do not say the same, or that the index links to another patient than files do.
+pub(super) fn report_study(shapes: &[Shape; 3], uid: &str, study: &Study, report: &mut Report<'_>) -> io::Result<()> {
+    report_link(Level::Study, uid, study.link_differs, report)?;
+    report_disagreements(shapes, Level::Study, uid, &study.row.fold, report)
 }
 
-fn disagreements(
-    rows: &Rows,
+/// Reports a series whose instances do not say the same, or that the index links to another study than files do.
+pub(super) fn report_series(
+    shapes: &[Shape; 3],
+    uid: &str,
+    series: &Series,
+    report: &mut Report<'_>,
+) -> io::Result<()> {
+    report_link(Level::Series, uid, series.link_differs, report)?;
+    report_disagreements(shapes, Level::Series, uid, &series.row.fold, report)
+}
+
+fn report_link(level: Level, uid: &str, differs: bool, report: &mut Report<'_>) -> io::Result<()> {
+    match link(level.table()).filter(|_| differs) {
+        Some(link) => report(Finding {
+            reason: FindingReason::LinkDiffers,
+            uid: uid.to_owned(),
+            detail: format!("{}.{link} is not what the file says; it stays", table(level)),
+            is_note: false,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn report_disagreements(
+    shapes: &[Shape; 3],
     level: Level,
     uid: &str,
     fold: &Fold,
-    tell: &mut dyn FnMut(&'static str, &str, String, bool),
-) {
+    report: &mut Report<'_>,
+) -> io::Result<()> {
     const PATIENT: usize = IDENTITY[0];
     const STUDY: usize = position(Table::Series, "studyuid");
     for n in fold.disagreements() {
-        let Some(attribute) = rows.shapes[level as usize].attributes().get(n).copied() else { continue };
-        match attribute {
-            PATIENT => tell("two-patients", uid, "instances of one study have different Patient IDs".into(), false),
-            STUDY => tell("two-studies", uid, "instances of one series have different studies".into(), false),
-            n if ATTRIBUTES[n].table != level.table() => {}
+        let Some(attribute) = shapes[level as usize].attributes().get(n).copied() else { continue };
+        let (reason, detail, is_note) = match attribute {
+            PATIENT => (FindingReason::TwoPatients, "instances of one study have different Patient IDs".into(), false),
+            STUDY => (FindingReason::TwoStudies, "instances of one series have different studies".into(), false),
+            n if ATTRIBUTES[n].table != level.table() => continue,
             n => {
                 let detail = format!("instances disagree on {}.{}", table(level), ATTRIBUTES[n].column);
-                tell("instances-disagree", uid, detail, true);
+                (FindingReason::InstancesDisagree, detail, true)
             }
-        }
+        };
+        report(Finding { reason, uid: uid.to_owned(), detail, is_note })?;
     }
+    Ok(())
 }

@@ -4,7 +4,10 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::mem::take;
 
-#[derive(Clone, Debug, Default)]
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(bound(deserialize = "K: Deserialize<'de> + Ord, V: Deserialize<'de>"))]
 pub enum Few<K, V> {
     #[default]
     None,

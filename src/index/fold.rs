@@ -9,10 +9,13 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::columns::Source;
 use super::{Entry, Tables, Value, order};
 use crate::dicom::attributes::{ATTRIBUTES, position, value_of};
 use crate::dicom::{Level, Table, packed};
+use crate::disk::bytes;
 
 /// The attributes whose values a level's rows are folded from.
 #[derive(Clone, Debug, Default)]
@@ -74,9 +77,11 @@ impl Shape {
 }
 
 /// Some instance's values, and its place in the order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Layer {
+    #[serde(with = "bytes")]
     order: Box<[u8]>,
+    #[serde(with = "bytes")]
     values: Arc<[u8]>,
 }
 
@@ -91,7 +96,7 @@ impl Layer {
 }
 
 /// All that the instances of one row say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Fold {
     /// Last first. A layer that says nothing which a later one does not say is dropped, so that there are never more
     /// than columns, and mostly one.
@@ -102,8 +107,12 @@ pub struct Fold {
     keeps_all: bool,
     /// The values of instances in files that are not indexed, if the fold keeps all. They are no values of the row.
     unchosen: Vec<Arc<[u8]>>,
+    #[serde(with = "bytes::shared")]
     places: ValuePlaces,
 }
+
+/// The memory that a layer takes beside its bytes.
+const LAYER_OVERHEAD: usize = size_of::<Layer>() + 48;
 
 /// The values that later instances have, by the first place of each.
 #[derive(Default)]
@@ -145,6 +154,11 @@ impl Fold {
         }
     }
 
+    /// The values of the last instance.
+    pub fn last(&self) -> Option<&Arc<[u8]>> {
+        self.layers.first().map(|last| &last.values)
+    }
+
     /// Whether the fold contains no values of a file that is indexed.
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()
@@ -153,6 +167,12 @@ impl Fold {
     /// Removes all values.
     pub fn clear(&mut self) {
         *self = Fold { keeps_all: self.keeps_all, ..Fold::default() };
+    }
+
+    /// About the bytes that the fold takes in memory.
+    pub fn weight(&self) -> usize {
+        let layers = self.layers.iter().map(|layer| layer.order.len() + layer.values.len() + LAYER_OVERHEAD);
+        layers.sum::<usize>() + self.unchosen.iter().map(|values| values.len() + LAYER_OVERHEAD).sum::<usize>()
     }
 
     /// Adds what an instance says. Values that stand elsewhere already (`written`) are shared.
@@ -257,7 +277,9 @@ impl Fold {
         self.keeps_all |= other.keeps_all;
         other.unchosen.iter().for_each(|values| self.add_unchosen(values));
         if self.layers.is_empty() {
-            *self = Fold { keeps_all: self.keeps_all, unchosen: std::mem::take(&mut self.unchosen), ..other };
+            let places = if other.layers.is_empty() { std::mem::take(&mut self.places) } else { other.places };
+            let unchosen = std::mem::take(&mut self.unchosen);
+            *self = Fold { keeps_all: self.keeps_all, unchosen, places, ..other };
             return;
         }
         self.disagreements |= other.disagreements;

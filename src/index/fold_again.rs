@@ -4,15 +4,19 @@
 //! the files that are indexed. A row of this program that no indexed file names then is a ghost, and is withdrawn.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::mem::take;
 
 use super::batch::Writer;
-use super::known::Rows;
-use super::known_row::Patient;
+use super::gather::text;
+use super::known::{Rows, unreadable};
+use super::known_row::{Patient, Series, Study};
 use super::lookup::Batch;
 use super::names;
+use super::patient_group::PatientGroups;
 use super::{Entry, Failure};
 use crate::dicom::Level;
+use crate::disk::key;
 
 /// A row of this program that no indexed file names.
 pub struct Ghost {
@@ -46,6 +50,7 @@ impl Writer {
 
     /// Empties the rows that are folded again. Rows that an earlier run inserted for files which have lost their place are looked up.
     pub fn empty_displaced(&mut self) -> Result<(), Failure> {
+        self.note_displaced_patients()?;
         let displaced = self.known.lock().folded_again.clone();
         for level in [Level::Series, Level::Study, Level::Patient] {
             let keys: Vec<&str> = {
@@ -60,20 +65,46 @@ impl Writer {
                 Ok(())
             })?;
         }
-        self.known.lock().empty_displaced();
+        self.known.lock().empty_displaced().map_err(unreadable)
+    }
+
+    /// Notes the patients that studies of other programs are linked to, if files of the studies have lost their places: a file
+    /// counts for the patient that its study is linked to.
+    fn note_displaced_patients(&mut self) -> Result<(), Failure> {
+        let studies = {
+            let mut known = self.known.lock();
+            if known.folded_again[Level::Study as usize].is_empty() {
+                return Ok(());
+            }
+            known.studies.values()
+        };
+        let mut ids = BTreeSet::new();
+        for study in studies.iter().map_err(unreadable)? {
+            let (key, study) = study.map_err(unreadable)?;
+            let is_displaced = || self.known.lock().folded_again[Level::Study as usize].contains_key(&*text(&key));
+            if study.is_row && !study.row.is_ours() && is_displaced() {
+                ids.insert(study.patient);
+            }
+        }
+        let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
+        self.patiently(|writer| writer.learn_identities(&ids))?;
+        let mut known = self.known.lock();
+        ids.into_iter().for_each(|id| known.note_displaced_patient(id));
         Ok(())
     }
 
     /// The rows that are folded again, by level, and by the identity of the patient or by the UID. A slice has recorded the files
     /// of a patient with a suffix as those of the ID without it.
-    pub fn displaced_groups(&self) -> Vec<(Level, String)> {
+    pub fn displaced_groups(&mut self) -> Result<Vec<(Level, String)>, Failure> {
+        let ids: Vec<Box<str>> = self.known.lock().folded_again[Level::Patient as usize].values().cloned().collect();
+        let bases: Vec<&str> = ids.iter().map(|id| names::base(id)).collect();
+        self.patiently(|writer| writer.learn_identities(&bases))?;
         let known = self.known.lock();
         let groups =
             |level: Level| known.folded_again[level as usize].keys().map(move |identity| (level, identity.to_string()));
-        let ids = known.folded_again[Level::Patient as usize].values();
-        let bases = ids.filter_map(|id| known.identities.get(names::base(id)));
+        let bases = bases.into_iter().filter_map(|id| known.identities.get(id));
         let bases = bases.map(|identity| (Level::Patient, identity.to_string()));
-        [Level::Series, Level::Study, Level::Patient].into_iter().flat_map(groups).chain(bases).collect()
+        Ok([Level::Series, Level::Study, Level::Patient].into_iter().flat_map(groups).chain(bases).collect())
     }
 
     /// For each entry whether the row of the instance names its file. A row may still have the path that the file had under an
@@ -92,72 +123,76 @@ impl Writer {
 impl Rows {
     /// Notes the rows that a file names which has lost its place.
     pub(super) fn note_displaced(&mut self, entry: &Entry) {
-        let study = entry.key(Level::Study);
-        let mut ids = vec![entry.key(Level::Patient).to_owned()];
-        // A file counts for the patient that its study is linked to, unless the study is this program's.
-        let foreign = self.studies.get(study).filter(|study| !study.row.is_ours());
-        ids.extend(foreign.map(|study| study.patient.to_string()));
         for level in [Level::Series, Level::Study] {
             self.folded_again[level as usize].insert(entry.key(level).into(), entry.key(level).into());
         }
-        for id in ids {
-            let Some(identity) = self.identities.get(id.as_str()) else { continue };
+        self.note_displaced_patient(entry.key(Level::Patient));
+    }
+
+    fn note_displaced_patient(&mut self, id: &str) {
+        if let Some(identity) = self.identities.get(id) {
             self.folded_again[Level::Patient as usize].insert((**identity).into(), id.into());
         }
     }
 
-    fn empty_displaced(&mut self) {
-        let [patients, studies, series] = &self.folded_again;
-        for key in series.keys() {
-            let Some(one) = self.series.get_mut(&**key) else { continue };
-            one.row.fold.clear();
+    fn empty_displaced(&mut self) -> io::Result<()> {
+        let [patients, studies, series] = self.folded_again.clone();
+        for key in series.keys().filter(|key| self.knows(Level::Series, key)).collect::<Vec<_>>() {
+            // The derived column must not depend on the order in which the files were read.
+            let is_open = self.is_ours(Level::Series, key);
+            let one = self.series.part(&**key);
+            one.row.empty();
             one.others.clear();
             (one.link_differs, one.link_agrees) = (false, false);
-            // The derived column must not depend on the order in which the files were read.
-            one.open |= one.row.is_ours();
+            one.open |= is_open;
         }
-        for key in studies.keys() {
-            let Some(one) = self.studies.get_mut(&**key) else { continue };
-            one.row.fold.clear();
+        for key in studies.keys().filter(|key| self.knows(Level::Study, key)).collect::<Vec<_>>() {
+            let is_open = self.is_ours(Level::Study, key);
+            let one = self.studies.part(&**key);
+            one.row.empty();
             (one.link_differs, one.link_agrees) = (false, false);
-            one.open |= one.row.is_ours();
+            one.open |= is_open;
         }
-        for key in patients.keys() {
-            let Some(one) = self.patients.get_mut(&**key) else { continue };
-            one.named.values_mut().for_each(|row| row.fold.clear());
-            one.spellings.values_mut().for_each(|study| *study = None);
+        for key in patients.keys().filter(|key| self.knows(Level::Patient, key)).collect::<Vec<_>>() {
+            self.patients.part(&**key).empty();
         }
+        let people = self.people.values();
+        for person in people.iter()? {
+            let (key, _) = person?;
+            let identity = key::decode(&key).into_iter().next().unwrap_or_default();
+            if patients.contains_key(identity.as_str()) {
+                self.people.part(&*key).empty();
+            }
+        }
+        Ok(())
     }
 
-    /// Takes out the rows of this program that no indexed file names.
+    /// Whether a series is this program's and no indexed file names it.
+    pub(super) fn is_ghost_series(&self, key: &str, series: &Series) -> bool {
+        series.row.is_ours()
+            && series.row.fold.is_empty()
+            && self.folded_again[Level::Series as usize].contains_key(key)
+    }
+
+    /// Whether a study is this program's and no indexed file names it.
+    pub(super) fn is_ghost_study(&self, key: &str, study: &Study) -> bool {
+        study.row.is_ours() && study.row.fold.is_empty() && self.folded_again[Level::Study as usize].contains_key(key)
+    }
+}
+
+impl PatientGroups {
+    /// Takes out the patients of this program that no indexed file names.
     pub(super) fn take_ghosts(&mut self) -> Vec<Ghost> {
-        let [patients, studies, series] = take(&mut self.folded_again);
-        self.displaced_patients.clone_from(&patients);
         let mut ghosts = Vec::new();
-        let ghost = |level: Level, key: &str| Ghost { level, key: key.to_owned() };
-        for key in series.keys() {
-            if self.series.get(&**key).is_some_and(|series| series.row.is_ours() && series.row.fold.is_empty()) {
-                let removed = self.series.remove(&**key);
-                let study = removed.and_then(|series| self.studies.get_mut(&series.study));
-                study.into_iter().for_each(|study| study.open = true);
-                ghosts.push(ghost(Level::Series, key));
-            }
-        }
-        for key in studies.keys() {
-            if self.studies.get(&**key).is_some_and(|study| study.row.is_ours() && study.row.fold.is_empty()) {
-                self.studies.remove(&**key);
-                ghosts.push(ghost(Level::Study, key));
-            }
-        }
-        for identity in patients.keys() {
+        for identity in self.displaced.keys() {
             // The values of a patient with a suffix are those of a name of the patient without it.
             let is_ghost = |patient: &Patient| {
-                let is_empty = patient.named.iter().all(|(_, row)| row.fold.is_empty());
+                let is_empty = patient.named.iter().all(|(_, fold)| fold.is_empty());
                 patient.ours && is_empty && !names::has_own_suffix(&patient.id)
             };
-            if let Some(patient) = self.patients.get(&**identity).filter(|patient| is_ghost(patient)) {
-                ghosts.push(ghost(Level::Patient, &patient.id));
-                self.patients.remove(&**identity);
+            if let Some(patient) = self.patients.get(identity).filter(|patient| is_ghost(patient)) {
+                ghosts.push(Ghost { level: Level::Patient, key: patient.id.to_string() });
+                self.patients.remove(identity);
             }
         }
         ghosts

@@ -1,33 +1,50 @@
 //! Adds the values of files of earlier runs to the rows that a run has touched. Their rows are looked up as in a batch, and
 //! nothing is written.
 
+use std::borrow::Cow;
+use std::io;
+
 use super::Failure;
 use super::batch::Writer;
 use super::entry::Entry;
-use super::known::PARENTS;
+use super::known::{PARENTS, Rows};
+use super::known_row::Row;
 use super::lookup::{Batch, RowOf};
 use crate::dicom::Level;
 
 impl Writer {
-    /// The rows that this program has inserted in an earlier run, and those that are to be completed, as far as this run has
-    /// found them, by level and key.
-    /// Patients are named by the identity of their ID.
-    pub fn own_groups(&self) -> Vec<(Level, String)> {
-        let known = self.known.lock();
+    /// Calls a function with the level and the key of each row that this program has inserted in an earlier run or that is to be
+    /// completed, as far as this run has found the row. Patients are named by the identity of their ID.
+    pub fn own_groups(&self, mut each: impl FnMut(Level, &str)) -> io::Result<()> {
+        let (patients, studies, series) = {
+            let mut known = self.known.lock();
+            if !known.has_earlier_rows && !self.is_interleaved {
+                return Ok(());
+            }
+            (known.patients.values(), known.studies.values(), known.series.values())
+        };
         // Another run may have written files of rows of the run that is continued.
         let all = self.is_interleaved;
-        let is_gathered = |patient: &super::known_row::Patient| {
-            patient.history.is_some() || patient.is_completed || patient.ours && all
-        };
-        let patients = known.patients.iter().filter(|(_, patient)| is_gathered(patient));
-        let patients = patients.map(|(identity, _)| (Level::Patient, identity.to_string()));
-        let is_earlier = |row: &super::known_row::Row| row.own.is_some() && (all || !row.is_of_this_run());
-        let studies = known.studies.iter().filter(|(_, study)| is_earlier(&study.row));
-        let series = known.series.iter().filter(|(_, series)| is_earlier(&series.row));
-        patients
-            .chain(studies.map(|(key, _)| (Level::Study, key.to_string())))
-            .chain(series.map(|(key, _)| (Level::Series, key.to_string())))
-            .collect()
+        let is_earlier = |row: &Row| row.own.is_some() && (all || !row.is_of_this_run());
+        for patient in patients.iter()? {
+            let (identity, patient) = patient?;
+            if patient.history.is_some() || patient.is_completed || patient.ours && all {
+                each(Level::Patient, &text(&identity));
+            }
+        }
+        for study in studies.iter()? {
+            let (key, study) = study?;
+            if is_earlier(&study.row) {
+                each(Level::Study, &text(&key));
+            }
+        }
+        for series in series.iter()? {
+            let (key, series) = series?;
+            if is_earlier(&series.row) {
+                each(Level::Series, &text(&key));
+            }
+        }
+        Ok(())
     }
 
     /// Adds the values of these files, if the rows of their instances name them. `are_own` names the files for which this program
@@ -44,13 +61,7 @@ impl Writer {
             batch.candidates.clone_from(&chosen);
             writer.look_above(&mut batch)?;
             let mut known = writer.known.lock();
-            for level in PARENTS {
-                for (identity, row) in &batch.rows[level as usize] {
-                    if let RowOf::There(row) = row {
-                        known.found(level, identity, row);
-                    }
-                }
-            }
+            known.found_all(&batch);
             for ((entry, reach), is_chosen) in entries.iter().zip(&batch.reach).zip(chosen) {
                 match is_chosen {
                     true => known.add(entry, reach),
@@ -58,7 +69,26 @@ impl Writer {
                     false => {}
                 }
             }
+            known.relieve();
             Ok(())
         })
     }
+}
+
+impl Rows {
+    /// Learns of the rows that a batch has found.
+    pub(super) fn found_all(&mut self, batch: &Batch<'_>) {
+        for level in PARENTS {
+            for (identity, row) in &batch.rows[level as usize] {
+                if let RowOf::There(row) = row {
+                    self.found(level, identity, row);
+                }
+            }
+        }
+    }
+}
+
+/// The text of a key.
+pub(super) fn text(key: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(key)
 }

@@ -195,8 +195,7 @@ impl Writer {
     /// What may be written of an image, or of what belongs to it.
     pub(super) fn mode_of(&self, batch: &Batch<'_>, member: usize) -> Mode {
         let study = batch.entries[member].key(Level::Study);
-        let is_edited =
-            batch.edited.contains(study) || self.known.lock().studies.get(study).is_some_and(|study| study.edited);
+        let is_edited = batch.edited.contains(study);
         // A file that says that it is of another study or patient than the index does says nothing else either.
         if is_edited || batch.reach[member].patient.is_none() { Mode::Fill } else { self.policy.mode }
     }

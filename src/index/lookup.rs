@@ -5,6 +5,7 @@
 //! study to another patient, and what the file says of the former one is then nobody's.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Writer;
 use super::duplicates::{Contender, FileChoice};
 use super::existing::Mode;
-use super::known::{Known, Reach};
+use super::known::{Known, Reach, Rows};
 use super::names::{self, Name};
 use super::outcome::Outcome;
 use super::{Entry, Existing, Failure, Look, Refusal, Show, View};
@@ -33,6 +34,8 @@ pub struct Batch<'a> {
     patients: Vec<Option<Box<str>>>,
     /// Rows above the images that this batch found or inserted.
     pub rows: [HashMap<Box<str>, RowOf>; 3],
+    /// Rows above the images that the run knew when the batch looked.
+    pub known: KnownAbove,
     pub outcomes: Vec<Outcome>,
     /// The entries whose file may become that of their instance. Rows above the images are inserted for these alone.
     pub(super) candidates: Vec<bool>,
@@ -42,6 +45,19 @@ pub struct Batch<'a> {
     pub edited: HashSet<String>,
     /// The instance in the file that a row named before, for each entry to which a row below an unfinished series was pointed.
     pub replaced: HashMap<usize, Instance>,
+}
+
+/// What a run knew of rows above the images when a batch looked. The run may write rows to disk while the batch is written.
+#[derive(Clone, Default)]
+pub struct KnownAbove {
+    /// The studies of series.
+    studies: HashMap<Box<str>, Arc<str>>,
+    /// The patients of studies.
+    patients: HashMap<Box<str>, Arc<str>>,
+    /// The IDs and names in the rows of patients, by the identities of the IDs.
+    people: HashMap<Box<str>, (Arc<str>, Option<Name>)>,
+    /// Series that are to be completed.
+    pub completed_series: HashSet<Box<str>>,
 }
 
 /// A row above the images.
@@ -96,6 +112,7 @@ impl<'a> Batch<'a> {
             are_own_images: vec![false; entries.len()],
             patients: vec![None; entries.len()],
             rows: Default::default(),
+            known: KnownAbove::default(),
             outcomes: vec![Outcome::Duplicate { loser: None }; entries.len()],
             candidates: vec![false; entries.len()],
             opened_series: BTreeSet::new(),
@@ -173,6 +190,38 @@ impl<'a> Batch<'a> {
         self.rows[level as usize].insert(identity, row);
     }
 
+    /// Notes what the run knows of the rows of a level that entries reach.
+    fn note_known(&mut self, level: Level, known: &Rows) {
+        for (n, entry) in self.entries.iter().enumerate() {
+            let (reach, key) = (&self.reach[n], entry.key(level));
+            match level {
+                Level::Series if reach.series && !self.known.studies.contains_key(key) => {
+                    let Some(series) = known.series.get(key).filter(|series| series.is_row) else { continue };
+                    self.known.studies.insert(key.into(), series.study.clone());
+                    if series.row.is_to_be_completed() {
+                        self.known.completed_series.insert(key.into());
+                    }
+                }
+                Level::Study if reach.study && !self.known.patients.contains_key(key) => {
+                    let Some(study) = known.studies.get(key).filter(|study| study.is_row) else { continue };
+                    self.known.patients.insert(key.into(), study.patient.clone());
+                    if study.edited {
+                        self.edited.insert(key.to_owned());
+                    }
+                }
+                Level::Patient => {
+                    let Some(identity) = reach.patient.as_deref() else { continue };
+                    let patient = known.patients.get(identity).filter(|patient| patient.is_row);
+                    let patient = patient.filter(|_| !self.known.people.contains_key(identity));
+                    let Some(patient) = patient else { continue };
+                    let person = (patient.id.clone(), patient.name.as_deref().cloned());
+                    self.known.people.insert(identity.into(), person);
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The identities of a level that entries reach and nobody knows, and those entries, by path.
     pub fn wanted(&self, level: Level, known: &Known) -> BTreeMap<Box<str>, Vec<usize>> {
         let known = known.lock();
@@ -208,13 +257,25 @@ impl<'a> Batch<'a> {
     }
 
     /// The name in the row of the patient that an entry reaches.
-    pub fn patient_name(&self, member: usize, known: &Known) -> Option<Name> {
+    pub fn patient_name(&self, member: usize) -> Option<Name> {
         let identity = self.reach[member].patient.as_deref()?;
         match self.rows[Level::Patient as usize].get(identity) {
             Some(RowOf::There(row)) => row.name.clone(),
             Some(RowOf::Inserted { member, .. }) => Some(self.entries[*member].patient_name()),
-            None => known.lock().patients.get(identity).and_then(|patient| patient.name.as_deref().cloned()),
+            None => self.known.people.get(identity).and_then(|(_, name)| name.clone()),
         }
+    }
+
+    /// The ID of the patient that an entry reaches, as the patient's row spells the ID.
+    pub fn spelled_patient_id(&self, member: usize) -> &str {
+        let row = self.reach[member].patient.as_deref().and_then(|identity| {
+            match self.rows[Level::Patient as usize].get(identity) {
+                Some(RowOf::There(row)) => Some(row.key.as_str()),
+                Some(RowOf::Inserted { patient, .. }) => Some(&**patient),
+                None => self.known.people.get(identity).map(|(id, _)| &**id),
+            }
+        });
+        row.unwrap_or_else(|| self.patient_id(member))
     }
 }
 
@@ -247,15 +308,44 @@ impl Writer {
     /// Finds the rows above the images that the files of a batch may determine.
     pub(super) fn look_above(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         self.reach_series(batch);
+        self.look_above_series(batch)
+    }
+
+    /// The same, if it is known which files may determine their series.
+    pub(super) fn look_above_series(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         self.look_for(Level::Series, batch)?;
         self.reach_studies(batch);
         self.look_for(Level::Study, batch)?;
         self.reach_patients(batch)?;
-        self.look_for(Level::Patient, batch)
+        self.look_for(Level::Patient, batch)?;
+        self.look_for_names(batch)
+    }
+
+    /// Looks up the names of patients that the run has inserted and written to disk since.
+    fn look_for_names(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
+        let is_unknown = |n: &usize| {
+            let identity = batch.reach[*n].patient.as_deref();
+            identity.is_some_and(|identity| {
+                !batch.known.people.contains_key(identity)
+                    && !batch.rows[Level::Patient as usize].contains_key(identity)
+                    && self.known.lock().knows(Level::Patient, identity)
+            })
+        };
+        let unknown: BTreeSet<&str> =
+            (0..batch.entries.len()).filter(is_unknown).map(|n| batch.patient_id(n)).collect();
+        let look = Look { view: View::Begun, show: Show::Nothing };
+        let found = self.index.find(Table::Patient, &Vec::from_iter(unknown), look)?;
+        let mut known = self.known.lock();
+        for Existing { key, identity, name, .. } in found {
+            known.learn_name(&identity, &key, name.clone());
+            batch.known.people.insert(identity.into(), (key.into(), name));
+        }
+        Ok(())
     }
 
     /// Looks up the rows of a level that entries reach and that are not known yet.
     fn look_for(&mut self, level: Level, batch: &mut Batch<'_>) -> Result<(), Failure> {
+        batch.note_known(level, &self.known.lock());
         if !self.looks_first(level) {
             return Ok(());
         }
@@ -292,12 +382,12 @@ impl Writer {
         }
     }
 
-    pub(super) fn reach_studies(&self, batch: &mut Batch<'_>) {
+    fn reach_studies(&self, batch: &mut Batch<'_>) {
         let known = self.known.lock();
         for (entry, reach) in batch.entries.iter().zip(&mut batch.reach).filter(|(_, reach)| reach.series) {
             let key = entry.key(Level::Series);
-            let link = match known.series.get(key) {
-                Some(series) => Some(&*series.study),
+            let link = match batch.known.studies.get(key) {
+                Some(study) => Some(&**study),
                 None => batch.rows[Level::Series as usize].get(key).and_then(RowOf::foreign_link),
             };
             let link = link.filter(|_| !known.is_ours(Level::Series, key));
@@ -305,7 +395,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn reach_patients(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
+    fn reach_patients(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         let links: Vec<&str> = batch.rows[Level::Study as usize].values().filter_map(RowOf::link).collect();
         let bases: Vec<&str> = links.iter().map(|link| names::base(link)).collect();
         self.learn_identities(&[links, bases].concat())?;
@@ -317,8 +407,8 @@ impl Writer {
                 continue;
             }
             let key = entry.key(Level::Study);
-            let link = match known.studies.get(key) {
-                Some(study) => Some(&*study.patient),
+            let link = match batch.known.patients.get(key) {
+                Some(patient) => Some(&**patient),
                 None => batch.rows[Level::Study as usize].get(key).and_then(RowOf::foreign_link),
             };
             let id = entry.key(Level::Patient);
@@ -363,7 +453,7 @@ impl Writer {
     pub(super) fn learn_identities(&mut self, ids: &[&str]) -> Result<(), Failure> {
         let unseen: BTreeSet<&str> = {
             let known = self.known.lock();
-            ids.iter().copied().filter(|id| !known.identities.contains_key(*id)).collect()
+            ids.iter().copied().filter(|id| known.identities.get(id).is_none()).collect()
         };
         if unseen.is_empty() {
             return Ok(());

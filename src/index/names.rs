@@ -86,7 +86,7 @@ pub fn group<'a>(names: &[Borne<'a>], base_row: Option<&Name>, variants: &[(Stri
     let variants: HashMap<[String; 2], &str> =
         variants.iter().rev().map(|(id, name)| (name.folded(), id.as_str())).collect();
     let mut existing: BTreeMap<&str, Vec<&Name>> = BTreeMap::new();
-    let mut others = Groups::default();
+    let mut others = Groups::of(names);
     let mut of_base: Vec<(&Name, Words)> = Vec::new();
     let base_words = base_row.map(Name::words);
     for (name, study) in names {
@@ -108,12 +108,18 @@ pub fn group<'a>(names: &[Borne<'a>], base_row: Option<&Name>, variants: &[(Stri
     base.into_iter().chain(others.finish(without_row)).chain(there).collect()
 }
 
-/// Groups while they are made. A Patient ID that is none may have a hundred thousand names: only groups that share a
-/// word with a name are looked at.
+/// Groups while they are made. A placeholder in place of a Patient ID may have a hundred thousand names. The words of one of two
+/// names that agree are among those of the other: the rarest word of the one is a word of the other. A group is compared with a
+/// name only if a member has such a word.
 #[derive(Default)]
 struct Groups<'a> {
     groups: Vec<Members<'a>>,
+    /// How many names have each word.
+    frequencies: HashMap<String, usize>,
+    /// The groups of members with a word.
     by_word: HashMap<String, Vec<usize>>,
+    /// The groups of members by the rarest word of the member.
+    by_rarest: HashMap<String, Vec<usize>>,
     /// Names without a word are one group.
     blank: Option<usize>,
 }
@@ -126,23 +132,40 @@ struct Members<'a> {
 }
 
 impl<'a> Groups<'a> {
+    fn of(names: &[Borne<'a>]) -> Self {
+        let mut frequencies = HashMap::new();
+        // One name, or two, are compared with each other anyway.
+        for (name, _) in names.iter().filter(|_| names.len() > 2) {
+            name.words().into_iter().for_each(|word| *frequencies.entry(word).or_default() += 1);
+        }
+        Groups { frequencies, ..Groups::default() }
+    }
+
+    fn rarest<'w>(&self, words: &'w Words) -> Option<&'w String> {
+        words.iter().min_by_key(|word| self.frequencies.get(*word))
+    }
+
     fn add(&mut self, name: &'a Name, words: Words, study: Option<&'a str>) {
-        let sharing = words.iter().filter_map(|word| self.by_word.get(word)).flatten().chain(&self.blank);
-        let sharing: BTreeSet<usize> = sharing.copied().collect();
+        let rarest = self.rarest(&words).cloned();
+        let with_all = rarest.iter().filter_map(|word| self.by_word.get(word)).flatten();
+        let with_some = words.iter().filter_map(|word| self.by_rarest.get(word)).flatten();
+        let compared: BTreeSet<usize> = with_all.chain(with_some).chain(&self.blank).copied().collect();
         let agrees = |n: &usize| self.groups[*n].words.iter().all(|member| agree(member, &words));
-        let n = sharing.into_iter().find(agrees).unwrap_or(self.groups.len());
+        let n = compared.into_iter().find(agrees).unwrap_or(self.groups.len());
         if n == self.groups.len() {
             self.groups.push(Members::default());
         }
         if words.is_empty() {
             self.blank = Some(n);
         }
-        for word in &words {
-            let groups = self.by_word.entry(word.clone()).or_default();
+        let add = |index: &mut HashMap<String, Vec<usize>>, word: &String| {
+            let groups = index.entry(word.clone()).or_default();
             if groups.last() != Some(&n) {
                 groups.push(n);
             }
-        }
+        };
+        words.iter().for_each(|word| add(&mut self.by_word, word));
+        rarest.iter().for_each(|word| add(&mut self.by_rarest, word));
         let group = &mut self.groups[n];
         group.names.push(name);
         // Words that a member has already say nothing new.
@@ -220,6 +243,39 @@ mod tests {
         assert_eq!(patients(Some(&name("DOE^JANE")), &[]), [(2, Patient::Base), (1, suffixed(&john))]);
         let there = [("P1[x]".to_owned(), name("doe^john"))];
         assert_eq!(patients(None, &there), [(2, Patient::Base), (1, Patient::Existing("P1[x]".into()))]);
+    }
+
+    /// The rule itself, without an index.
+    fn group_slowly(names: &[Borne]) -> Vec<Vec<Name>> {
+        let mut groups: Vec<Vec<Name>> = Vec::new();
+        for (name, _) in names {
+            match groups.iter_mut().find(|group| group.iter().all(|member| member.agrees(name))) {
+                Some(group) => group.push((*name).clone()),
+                None => groups.push(vec![(*name).clone()]),
+            }
+        }
+        groups
+    }
+
+    #[test]
+    fn names_are_grouped_as_if_each_was_compared_with_all() {
+        let words = ["Ann", "Bo", "Cy", "Doe", "ann", "", "X"];
+        let mut state = 7_u64;
+        let mut next = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % bound
+        };
+        for _ in 0..2000 {
+            let mut part =
+                |most: usize| (0..next(most + 1)).map(|_| words[next(words.len())]).collect::<Vec<_>>().join(" ");
+            let names: BTreeSet<Name> =
+                (0..8).map(|_| Name([part(2).into(), part(2).into(), part(1).into()])).collect();
+            let borne: Vec<Borne> = names.iter().map(|name| (name, None)).collect();
+            let grouped = group(&borne, None, &[]);
+            let grouped: Vec<Vec<Name>> =
+                grouped.iter().map(|group| group.names.iter().map(|name| (*name).clone()).collect()).collect();
+            assert_eq!(grouped, group_slowly(&borne));
+        }
     }
 
     #[test]

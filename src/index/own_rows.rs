@@ -8,7 +8,6 @@ use std::collections::{HashMap, HashSet};
 use super::batch::Writer;
 use super::column::Column;
 use super::columns::Source;
-use super::known::Rows;
 use super::{Existing, Failure, LinkedStudy, Look, Show, View, link};
 use crate::dicom::attributes::{position, value_of};
 use crate::dicom::{Level, Table};
@@ -36,18 +35,6 @@ impl Writer {
             row.history = history.filter(|history| is_own(history));
         }
         Ok(())
-    }
-
-    /// The same of patients, when all that the run knows is settled.
-    pub(super) fn learn_patients(&mut self, rows: &mut [Existing], known: &Rows) -> Result<(), Failure> {
-        let Some(recorder) = self.recorder.clone() else { return Ok(()) };
-        let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
-        let histories = recorder.histories(Table::Patient, &keys)?;
-        for (row, history) in rows.iter_mut().zip(histories) {
-            row.history = history;
-        }
-        let is_ours = |study: &LinkedStudy| known.studies.get(&*study.study).is_some_and(|study| study.row.is_ours());
-        self.keep_own_patients(rows, &is_ours)
     }
 
     /// Takes back what was noted on patients that others use, or whose name was edited. `is_ours` returns whether this run

@@ -12,11 +12,10 @@ use foldhash::HashMap;
 
 use super::batch::Writer;
 use super::fold::Fold;
-use super::known::Rows;
 use super::known_row::Patient;
 use super::names::{self, Name};
+use super::patient_group::PatientGroups;
 use super::settlement::{PatientRow, State};
-use super::study_patients::who;
 use super::{Failure, View};
 
 /// The people of all Patient IDs that have a row which is completed.
@@ -40,9 +39,8 @@ struct Namesakes {
 }
 
 impl People {
-    /// `patients` is all that the run knows, and `rows` the rest.
-    fn of(patients: &HashMap<Arc<str>, Patient>, rows: &Rows) -> Self {
-        let base = |id: &str| rows.identities.get(names::base(id)).cloned();
+    fn of(patients: &HashMap<Arc<str>, Patient>, groups: &PatientGroups) -> Self {
+        let base = |id: &str| groups.identities.get(names::base(id)).cloned();
         let completed = patients.values().filter(|patient| patient.is_completed && !patient.ours);
         let mut namesakes: HashMap<Arc<str>, Namesakes> =
             completed.filter_map(|patient| Some((base(&patient.id)?, Namesakes::default()))).collect();
@@ -51,15 +49,15 @@ impl People {
         }
         for patient in patients.values() {
             let Some(people) = base(&patient.id).and_then(|base| namesakes.get_mut(&base)) else { continue };
-            for (name, row) in patient.named.iter() {
+            for (name, of_name) in patient.named.iter() {
                 let fold = people.said.entry((**name).clone()).or_default();
                 fold.keep_all();
-                fold.merge(row.fold.clone());
+                fold.merge(of_name.clone());
             }
         }
-        for (uid, study) in rows.studies.iter().filter(|(_, study)| !study.row.is_of_this_run()) {
+        for (uid, study) in groups.studies.iter().filter(|(_, study)| !study.is_of_this_run()) {
             let Some(people) = base(&study.patient).and_then(|base| namesakes.get_mut(&base)) else { continue };
-            let (_, name) = who(study);
+            let name = study.name.clone();
             let smallest = people.studies.entry(name.clone()).or_insert_with(|| uid.clone());
             *smallest = uid.min(smallest).clone();
             people.linked.entry(study.patient.clone()).or_default().insert(name);
@@ -74,8 +72,8 @@ impl People {
 
     /// Sets the values of rows that are completed to those of the files of the person. Adds rows with a suffix that studies are
     /// linked to and that no file reaches.
-    pub fn set_values(self, patients: &mut Vec<PatientRow>, rows: &Rows) {
-        let identity = |id: &Arc<str>| rows.identities.get(id).unwrap_or(id).clone();
+    pub fn set_values(self, patients: &mut Vec<PatientRow>, groups: &PatientGroups) {
+        let identity = |id: &Arc<str>| groups.identities.get(id).unwrap_or(id).clone();
         let mut folds: HashMap<Arc<str>, (&Arc<str>, Fold)> = HashMap::default();
         for people in self.namesakes.values() {
             folds.extend(people.folds().into_iter().map(|(id, fold)| (identity(id), (id, fold))));
@@ -86,18 +84,18 @@ impl People {
             if row.is_completed {
                 row.is_renamed = fold.is_none();
                 row.fold = fold.unwrap_or_else(|| take(&mut row.fold));
-                row.said.merge(self.said_of(&row.id, rows));
+                row.said.merge(self.said_of(&row.id, groups));
             }
         }
         for (id, fold) in folds.into_values() {
-            let (id, said) = (id.clone(), self.said_of(id, rows));
-            patients.push(PatientRow { id, state: State::There, fold, is_renamed: false, is_completed: true, said });
+            let (id, said) = (id.clone(), self.said_of(id, groups));
+            patients.push(PatientRow { is_completed: true, said, ..PatientRow::new(id, State::There, fold) });
         }
     }
 
     /// The values of all files with a Patient ID. A lost run may have settled a row as that of another person with the ID.
-    fn said_of(&self, id: &str, rows: &Rows) -> Fold {
-        let people = rows.identities.get(names::base(id)).and_then(|base| self.namesakes.get(base));
+    fn said_of(&self, id: &str, groups: &PatientGroups) -> Fold {
+        let people = groups.identities.get(names::base(id)).and_then(|base| self.namesakes.get(base));
         let mut said = Fold::default();
         people.into_iter().flat_map(|people| people.said.values()).for_each(|fold| said.merge(fold.clone()));
         said
@@ -106,10 +104,14 @@ impl People {
 
 impl Writer {
     /// The people of rows that are completed.
-    pub(super) fn people(&mut self, patients: &HashMap<Arc<str>, Patient>, rows: &Rows) -> Result<People, Failure> {
-        let mut people = People::of(patients, rows);
+    pub(super) fn people(
+        &mut self,
+        patients: &HashMap<Arc<str>, Patient>,
+        groups: &PatientGroups,
+    ) -> Result<People, Failure> {
+        let mut people = People::of(patients, groups);
         let studies = self.index.studies_of(&people.ids(), View::Begun)?;
-        let others = studies.iter().filter(|study| !rows.studies.contains_key(study.study.as_str()));
+        let others = studies.iter().filter(|study| !groups.studies.contains_key(study.study.as_str()));
         people.used_by_others = self.patients_of(others)?;
         Ok(people)
     }

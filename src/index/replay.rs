@@ -63,9 +63,7 @@ impl Writer {
             if there.is_empty() {
                 continue;
             }
-            let mut found = self.index.find(level.table(), &texts(&there), BEGUN)?;
-            self.learn_histories(level, &mut found)?;
-            for row in found {
+            for row in self.find_rows(level, &texts(&there))? {
                 attempt.rows[level as usize].insert(row.identity.as_str().into(), RowOf::There(row));
             }
         }
@@ -73,9 +71,11 @@ impl Writer {
     }
 
     /// Takes rows of another slice for its own, and says nothing yet of what their files tell.
-    pub fn own(&mut self, entries: &[Entry], attempt: &Attempt) -> Result<(), Failure> {
-        self.own_images(entries, attempt)?;
-        self.learn_rows(entries, attempt);
+    pub fn own(&mut self, entries: &[Entry], mut attempt: Attempt) -> Result<(), Failure> {
+        self.own_images(entries, &attempt)?;
+        // Another slice may have inserted a row that this one found. The others are looked up when all slices are known.
+        attempt.rows.iter_mut().for_each(|rows| rows.retain(|_, row| matches!(row, RowOf::Inserted { .. })));
+        self.learn_rows(entries, &attempt);
         let mut known = self.known.lock();
         let outcomes = entries.iter().zip(&attempt.outcomes);
         let contended = outcomes.filter(|(_, outcome)| matches!(outcome, Outcome::Duplicate { .. }));
@@ -120,11 +120,10 @@ impl Writer {
                 reach.series = before.series || known.is_ours(Level::Instance, entry.key(Level::Instance));
             }
         }
-        self.patiently(|writer| {
-            writer.reach_studies(&mut batch);
-            writer.reach_patients(&mut batch)
-        })?;
+        batch.candidates.fill(true);
+        self.patiently(|writer| writer.look_above_series(&mut batch))?;
         let mut known = self.known.lock();
+        known.found_all(&batch);
         let (mut written, mut again) = (Vec::new(), Vec::new());
         for (n, entry) in entries.iter().enumerate() {
             let (reach, outcome) = (&batch.reach[n], &attempt.outcomes[n]);

@@ -59,14 +59,14 @@ impl Column {
 }
 
 /// The versions of one row in the ledger.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowHistory {
     /// In the order of writing.
     pub versions: Vec<RowVersion>,
 }
 
 /// The values of a row that one transaction was about to commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowVersion {
     pub is_inserted: bool,
     /// Whether the commit is known to have succeeded. A run that is killed leaves the last transactions in doubt.

@@ -10,15 +10,17 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use super::batch::Writer;
+use super::existing::Mode;
 use super::known::Rows;
 use super::known_row::Patient;
 use super::names::{self, Name};
+use super::patient_group::PatientGroups;
 use super::row_corrections::RowCorrections;
 use super::settle::Decided;
-use super::settlement::{PatientRow, Settlement, State};
+use super::settlement::{Finding, FindingReason, PatientRow, Settlement, State};
 use super::study_patients::ByPatient;
 use super::{Existing, Failure, LinkedStudy, Look, Show, View};
-use crate::dicom::Table;
+use crate::dicom::{Level, Table};
 
 const LOOK: Look = Look { view: View::Begun, show: Show::Nothing };
 
@@ -26,8 +28,7 @@ impl Rows {
     /// Whether a study has a part in the decision about the name of the patient that the study is linked to: the study is of this
     /// program, or this run has read files of the study.
     fn is_accounted_for(&self, study: &LinkedStudy) -> bool {
-        let known = self.studies.get(study.study.as_str());
-        known.is_some_and(|known| known.row.is_ours() || known.link_agrees && *known.patient == *study.patient)
+        self.is_ours(Level::Study, &study.study) || self.is_linked(&study.study, &study.patient)
     }
 }
 
@@ -40,21 +41,21 @@ impl Patient {
 }
 
 impl Writer {
-    /// The patients of this run whose rows a PACS uses, by identity, with the names in the rows. `rows` is all that the run knows.
+    /// The patients of this run whose rows a PACS uses, by identity, with the names in the rows.
     pub(super) fn shared_patients(
         &mut self,
         patients: &foldhash::HashMap<Arc<str>, Patient>,
-        rows: &Rows,
     ) -> Result<HashMap<String, Option<Name>>, Failure> {
-        let is_checked = |patient: &&Patient| {
-            patient.may_be_renamed() || patient.ours && rows.completes && patient.history.is_none()
-        };
+        let completes = self.policy.mode == Mode::Complete;
+        let is_checked =
+            |patient: &&Patient| patient.may_be_renamed() || patient.ours && completes && patient.history.is_none();
         let ids: Vec<&str> = patients.values().filter(is_checked).map(|patient| &*patient.id).collect();
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
         let studies = self.index.studies_of(&ids, View::Begun)?;
-        let foreign = self.foreign_studies(&studies, &|study| rows.is_accounted_for(study))?;
+        let known = self.known.clone();
+        let foreign = self.foreign_studies(&studies, &|study| known.lock().is_accounted_for(study))?;
         let links = studies.iter().filter(|study| foreign.contains(&study.study));
         let links: Vec<&str> = links.map(|study| study.patient.as_str()).collect();
         let shared = self.index.find(Table::Patient, &links, LOOK)?;
@@ -73,7 +74,8 @@ impl Writer {
         let mut shared = HashSet::new();
         for row in corrections.iter_mut().filter(|row| row.may_rename()) {
             let studies = self.index.studies_of(&[row.key], View::Now)?;
-            match self.foreign_studies(&studies, &|study| settlement.rows.is_accounted_for(study))?.is_empty() {
+            let known = self.known.clone();
+            match self.foreign_studies(&studies, &|study| known.lock().is_accounted_for(study))?.is_empty() {
                 true => row.studies = Some(studies.len()),
                 false => drop(shared.insert(row.key.to_owned())),
             }
@@ -100,54 +102,69 @@ impl Writer {
         }
         let keys: Vec<&str> = shared.iter().map(String::as_str).collect();
         let rows = self.patiently(|writer| writer.index.find(Table::Patient, &keys, LOOK))?;
-        let mut decided = Decided::default();
-        let mut replaced = ReplacedPlans::default();
-        let studies = ByPatient::of(&settlement.rows);
-        for Existing { identity, name, .. } in rows {
-            let Some(mut patient) = settlement.contested.remove(identity.as_str()) else { continue };
-            (patient.ours, patient.name) = (false, name.map(Arc::new));
-            patient.is_completed |= settlement.rows.completes;
-            let about = studies.about(&identity, &patient, &settlement.rows, &settlement.variants);
-            replaced.studies.extend(studies.of_patient(&identity).cloned());
-            replaced.patients.insert(identity.clone());
-            self.settle_patient(patient, &about, &settlement.rows, &mut decided);
+        let bases = self.identities_of(rows.iter().map(|row| names::base(&row.key)))?;
+        let bases: HashSet<&str> = bases.values().map(|base| &**base).collect();
+        let by_identity: HashMap<&str, &Existing> = rows.iter().map(|row| (row.identity.as_str(), row)).collect();
+        let mut again = DecidedAgain::default();
+        if let Some(groups) = settlement.groups.clone() {
+            let decide = |groups| self.decide_again(groups, &by_identity, &mut again);
+            groups.for_each(|base| bases.contains(base), decide)?;
         }
-        settlement.replace(&replaced, decided);
+        settlement.replace(again);
         Ok(true)
+    }
+
+    /// Decides again about those patients of some groups whose rows a PACS uses.
+    fn decide_again(
+        &mut self,
+        mut groups: PatientGroups,
+        shared: &HashMap<&str, &Existing>,
+        again: &mut DecidedAgain,
+    ) -> Result<(), Failure> {
+        self.learn_identities_of(&mut groups)?;
+        let mut patients = std::mem::take(&mut groups.patients);
+        let studies = ByPatient::of(&groups);
+        let (variants, _) = self.patiently(|writer| writer.variants(&patients, &studies, &groups))?;
+        patients.retain(|identity, patient| shared.contains_key(&**identity) && patient.may_be_renamed());
+        for (identity, mut patient) in patients {
+            (patient.ours, patient.name) = (false, shared[&*identity].name.clone().map(Arc::new));
+            patient.is_completed |= self.policy.mode == Mode::Complete;
+            let about = studies.about(&identity, &patient, &groups, &variants);
+            again.studies.extend(studies.of_patient(&identity).cloned());
+            again.patients.insert(patient.id.clone());
+            again.patients.insert(patient.final_id(&groups.identities));
+            self.settle_patient(&identity, patient, &about, &groups, &mut again.decided);
+        }
+        Ok(())
     }
 }
 
-/// The patients about whom the run decides again.
+/// The patients about whom the run has decided again.
 #[derive(Default)]
-struct ReplacedPlans {
-    /// By identity.
-    patients: BTreeSet<String>,
-    studies: BTreeSet<Arc<str>>,
+pub(super) struct DecidedAgain {
+    /// The IDs in their rows.
+    patients: BTreeSet<Arc<str>>,
+    pub(super) studies: BTreeSet<Arc<str>>,
+    pub(super) decided: Decided,
 }
 
-impl Settlement {
-    /// Replaces the decision about some patients. Rows of the new decision follow those that are settled already.
-    fn replace(&mut self, replaced: &ReplacedPlans, decided: Decided) {
-        let identities = &self.rows.identities;
-        let is_of = |id: &str| {
-            let identity = identities.get(id).map_or(id, |identity| &**identity);
-            replaced.patients.contains(identity)
-        };
-        let is_replaced = |row: &PatientRow| match row.state {
-            State::New => is_of(names::base(&row.id)),
-            State::Ours { .. } | State::There => is_of(&row.id),
-        };
-        self.existing_patients -= self.patients[..self.existing_patients].iter().filter(|row| is_replaced(row)).count();
-        self.patients.retain(|row| !is_replaced(row));
-        let of_earlier_runs: HashSet<Arc<str>> = self.patients.iter().map(|row| row.id.clone()).collect();
-        let is_needed = |row: &PatientRow| !matches!(row.state, State::New) || !of_earlier_runs.contains(&row.id);
-        self.patients.extend(decided.patients.into_iter().filter(is_needed));
-        self.patient_of.retain(|study, _| !replaced.studies.contains(study));
-        self.patient_of.extend(decided.patient_of);
-        let is_of_names = |reason: &str| matches!(reason, "patient-names" | "patient-id-spelling");
-        self.findings
-            .retain(|finding| !is_of_names(finding.reason) || !replaced.studies.contains(finding.uid.as_str()));
-        self.findings.extend(decided.findings);
-        self.findings.sort();
+impl DecidedAgain {
+    /// Whether a row that was to be inserted or changed is replaced by the new decision.
+    pub(super) fn replaces(&self, row: &PatientRow) -> bool {
+        let id = if matches!(row.state, State::New) { names::base(&row.id) } else { &row.id };
+        self.patients.contains(id)
+    }
+
+    /// Whether a finding is about names that were decided about again.
+    pub(super) fn replaces_finding(&self, finding: &Finding) -> bool {
+        matches!(finding.reason, FindingReason::PatientNames | FindingReason::PatientIdSpelling)
+            && self.studies.contains(finding.uid.as_str())
+    }
+
+    /// Adds the patients of another decision.
+    pub(super) fn extend(&mut self, later: DecidedAgain) {
+        self.patients.extend(later.patients);
+        self.studies.extend(later.studies);
+        self.decided.extend(later.decided);
     }
 }

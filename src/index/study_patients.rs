@@ -7,9 +7,9 @@ use foldhash::HashMap;
 
 use super::Value;
 use super::fold::IDENTITY;
-use super::known::Rows;
 use super::known_row::{Patient, Study};
 use super::names::{self, Name};
+use super::patient_group::PatientGroups;
 
 /// The names of one patient in studies and in other rows.
 pub(super) struct About<'a> {
@@ -46,16 +46,9 @@ pub(super) type Bearers<'a> = BTreeMap<Name, BTreeSet<&'a Arc<str>>>;
 pub(super) struct ByPatient<'r>(Vec<(&'r str, &'r Arc<str>)>);
 
 impl<'r> ByPatient<'r> {
-    pub(super) fn of(rows: &'r Rows) -> Self {
-        let of = |(key, study): (&'r Arc<str>, &'r Study)| {
-            let identity = match study.row.is_ours() {
-                true => rows.identities.get(&*who(study).0),
-                false if !study.link_differs => rows.identities.get(&study.patient),
-                false => None,
-            };
-            Some((&**identity?, key))
-        };
-        let mut studies: Vec<_> = rows.studies.iter().filter_map(of).collect();
+    pub(super) fn of(groups: &'r PatientGroups) -> Self {
+        let studies = groups.studies.iter().filter_map(|(key, study)| Some((study.of.as_deref()?, key)));
+        let mut studies: Vec<_> = studies.collect();
         studies.sort_unstable();
         ByPatient(studies)
     }
@@ -75,7 +68,7 @@ impl<'r> ByPatient<'r> {
         &self,
         identity: &str,
         patient: &Patient,
-        rows: &'r Rows,
+        groups: &'r PatientGroups,
         variants: &'v Variants,
     ) -> About<'v>
     where
@@ -83,11 +76,10 @@ impl<'r> ByPatient<'r> {
     {
         let (mut bearers, mut linked) = (Bearers::new(), BTreeSet::new());
         for key in self.of_patient(identity) {
-            let study = &rows.studies[key];
-            let (_, name) = who(study);
-            match study.row.is_of_this_run() || patient.ours && study.row.is_ours() {
-                true => drop(bearers.entry(name).or_default().insert(key)),
-                false => drop(linked.insert(name)),
+            let study = &groups.studies[key];
+            match study.is_of_this_run() || patient.ours && study.is_ours() {
+                true => drop(bearers.entry(study.name.clone()).or_default().insert(key)),
+                false => drop(linked.insert(study.name.clone())),
             }
         }
         About { bearers, linked, variants: variants.get(identity).map_or(&[], Vec::as_slice) }

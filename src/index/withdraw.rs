@@ -9,8 +9,7 @@ use std::sync::Arc;
 use super::batch::Writer;
 use super::column::Column;
 use super::fold_again::Ghost;
-use super::known::Rows;
-use super::settlement::{Finding, Settlement};
+use super::settlement::{Finding, FindingReason, Settlement};
 use super::{Failure, Look, Show, View, link};
 use crate::dicom::{Level, Table};
 
@@ -31,7 +30,7 @@ pub(super) struct Reference {
 
 impl Writer {
     /// Lets the ledger know which values this run has written to ghosts and to the codes of patients that were folded again.
-    pub(super) fn learn_ghosts(&mut self, ghosts: &[Ghost], rows: &Rows) -> Result<(), Failure> {
+    pub(super) fn learn_ghosts(&mut self, ghosts: &[Ghost], displaced: &[Arc<str>]) -> Result<(), Failure> {
         let Some(recorder) = self.recorder.clone() else { return Ok(()) };
         let tables = self.index.tables();
         let mut own: Vec<(Table, &str)> = Vec::new();
@@ -39,8 +38,8 @@ impl Writer {
             let of_level = tables.companions(ghost.level).chain([ghost.level.table()]);
             own.extend(of_level.map(|table| (table, ghost.key.as_str())));
         }
-        for patient in rows.displaced_patients.keys().filter_map(|identity| rows.patients.get(&**identity)) {
-            own.extend(tables.companions(Level::Patient).map(|table| (table, &*patient.id)));
+        for patient in displaced {
+            own.extend(tables.companions(Level::Patient).map(|table| (table, &**patient)));
         }
         if own.is_empty() { Ok(()) } else { recorder.learn_own_rows(&own) }
     }
@@ -50,7 +49,7 @@ impl Writer {
         for row in &settlement.abandoned {
             if !self.withdraw_row(Level::Patient, &row.key)? {
                 let detail = "a row of this program for a patient without a study was changed or is used, and stays";
-                let reason = "abandoned-patient";
+                let reason = FindingReason::AbandonedPatient;
                 self.refused.push(Finding { reason, uid: String::new(), detail: detail.into(), is_note: true });
             }
         }
@@ -66,7 +65,7 @@ impl Writer {
                     "a row of this program in {} that no indexed file names was changed or is used, and stays",
                     level.table().name()
                 );
-                self.refused.push(Finding { reason: "row-without-file", uid, detail, is_note: true });
+                self.refused.push(Finding { reason: FindingReason::RowWithoutFile, uid, detail, is_note: true });
             }
         }
         Ok(())

@@ -29,7 +29,7 @@ mod run;
 mod states;
 mod synced_file;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ pub struct Journal {
     /// Hashes of the paths of files that this run has read or written again.
     written_again: Mutex<Hashes>,
     /// Hashes of the studies with an unfinished row whose run has ended.
-    unfinished: HashSet<u64>,
+    unfinished: Option<Table<8>>,
     /// Batches that the index has lost, in the order of the log.
     lost: Vec<Frame>,
     /// The parts of the log that the runs wrote which this one continues.
@@ -203,7 +203,7 @@ impl Journal {
             row_frames: RowFrameCache::default(),
             appended_rows: Mutex::default(),
             written_again,
-            unfinished: HashSet::new(),
+            unfinished: None,
             lost: Vec::new(),
             continued: Vec::new(),
             left_open: Vec::new(),
@@ -227,8 +227,8 @@ impl Journal {
         mut next: impl FnMut() -> Result<Vec<ImageRow>, E>,
         file_of: impl Fn(&ImageRow) -> Option<PathBuf>,
     ) -> Result<Option<u64>, E> {
-        self.unfinished.clear();
-        let mut sorter = Sorter::new(&self.directory);
+        self.unfinished = None;
+        let (mut sorter, mut studies) = (Sorter::new(&self.directory), Sorter::new(&self.directory));
         let (mut unfinished, mut cursors): (Option<u64>, _) = (None, Cursors::default());
         let mut own_rows = UnfinishedOwnRows::default();
         loop {
@@ -248,7 +248,7 @@ impl Journal {
                     && !self.is_left_open(&state)
                 {
                     unfinished = Some(unfinished.map_or(state.at, |earliest| earliest.min(state.at)));
-                    self.unfinished.insert(Topic::Study.hash(study));
+                    studies.push(Topic::Study.hash(study).to_be_bytes())?;
                 }
                 if *has_patient {
                     sorter.push(row.to_be_bytes())?;
@@ -259,7 +259,11 @@ impl Journal {
                 }
             }
         }
-        self.rows = Some(sorter.finish(&[], 8, Note::default(), tempfile::tempfile_in(&self.directory)?)?);
+        let finish = |sorter: Sorter<8>| -> io::Result<Table<8>> {
+            sorter.finish(&[], 8, Note::default(), tempfile::tempfile_in(&self.directory)?)
+        };
+        let (rows, studies) = (finish(sorter)?, finish(studies)?);
+        (self.rows, self.unfinished) = (Some(rows), Some(studies));
         Ok(unfinished)
     }
 
@@ -308,8 +312,9 @@ impl Journal {
     }
 
     /// The studies with a row that is unfinished, as hashes.
-    pub fn unfinished_studies(&self) -> &HashSet<u64> {
-        &self.unfinished
+    pub fn unfinished_studies(&self) -> io::Result<impl Iterator<Item = io::Result<u64>>> {
+        let studies = self.unfinished.as_ref().map(Table::records).transpose()?;
+        Ok(studies.into_iter().flatten().map(|hash| hash.map(u64::from_be_bytes)))
     }
 
     fn write_again<'p>(&self, paths: impl Iterator<Item = &'p Path>) {

@@ -1,15 +1,21 @@
 //! The closing stage: what can only be derived or decided when all has been written.
 
-use std::ops::Range;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
+
+use crossbeam_channel::bounded;
 
 use super::walk::count;
 use super::{Run, defect, unrecorded};
 use crate::dicom::Level;
 use crate::error::Result;
+use crate::index::Failure;
 use crate::index::batch::{Parents, Writer};
+use crate::index::closing_part::Part;
 use crate::index::companion_rows::Companions;
 use crate::index::dry_run::Changed;
+use crate::index::known::unreadable;
 use crate::index::settlement::{Finding, Settlement};
 use crate::journal::Journal;
 
@@ -41,9 +47,8 @@ impl Run<'_> {
         let result = match writers.first_mut().map(|writer| writer.settle(in_full)) {
             Some(Ok(mut settlement)) => {
                 closed.unfinished = settlement.unfinished;
-                let given = settlement.given();
-                let recorded = journal.map_or(Ok(()), |journal| journal.gives(&given)).map_err(unrecorded);
-                recorded.and_then(|()| self.settle(&mut writers, &mut settlement, journal))
+                self.record_given(&settlement, journal)
+                    .and_then(|()| self.settle(&mut writers, &mut settlement, journal))
             }
             Some(Err(failure)) => self.index_failed(failure),
             None => Ok(()),
@@ -55,6 +60,11 @@ impl Run<'_> {
             closed.changes.extend(writer.end());
         }
         (closed, result)
+    }
+
+    /// Records the IDs of patients that are about to be inserted.
+    fn record_given(&self, settlement: &Settlement, journal: Option<&Journal>) -> Result<()> {
+        settlement.for_each_given(|ids| journal.map_or(Ok(()), |journal| journal.gives(ids)).map_err(unrecorded))
     }
 
     fn settle(&self, writers: &mut [Writer], settlement: &mut Settlement, journal: Option<&Journal>) -> Result<()> {
@@ -73,15 +83,18 @@ impl Run<'_> {
                 break;
             }
         }
-        for finding in settlement.findings.iter().cloned().chain(refused) {
-            let (what, counter) = match finding.is_note {
-                true => ("note", &self.account.disagreements),
-                false => ("conflict", &self.account.conflicts),
-            };
-            count(counter);
-            self.plan.listing.add_row(what, &finding.uid, finding.reason, &finding.detail);
-        }
+        settlement.for_each_finding(|finding| self.list_finding(finding))?;
+        refused.iter().for_each(|finding| self.list_finding(finding));
         Ok(())
+    }
+
+    fn list_finding(&self, finding: &Finding) {
+        let (what, counter) = match finding.is_note {
+            true => ("note", &self.account.disagreements),
+            false => ("conflict", &self.account.conflicts),
+        };
+        count(counter);
+        self.plan.listing.add_row(what, &finding.uid, finding.reason.code(), &finding.detail);
     }
 
     fn settle_levels(
@@ -90,26 +103,21 @@ impl Run<'_> {
         settlement: &mut Settlement,
         journal: Option<&Journal>,
     ) -> Result<()> {
-        // Derived columns mark finished rows. Those of a study come last, so that its patient is finished before. A run that is
-        // to be continued, and a slice, leave their rows unfinished.
-        let levels = if settlement.in_full { &[Level::Series, Level::Patient, Level::Study][..] } else { &[] };
-        self.watch.closing(levels.iter().map(|level| settlement.count(*level) as u64).sum());
-        for level in levels.iter().copied() {
-            // The derived columns of a study depend on its series, and the link of a study is settled before its former patient is
-            // withdrawn.
-            if level != Level::Study {
-                let ghosts = if level == Level::Patient { Level::Study } else { Level::Series };
-                self.withdraw_ghosts(writers, settlement, ghosts)?;
-            }
-            if level == Level::Patient {
-                self.settle_rows(writers, settlement, level, 0..settlement.existing_patients)?;
-                self.settle_shared(writers, settlement, journal)?;
-                self.settle_rows(writers, settlement, level, settlement.existing_patients..settlement.count(level))?;
-            } else {
-                self.settle_rows(writers, settlement, level, 0..settlement.count(level))?;
-            }
+        if !settlement.in_full {
+            // A run that is to be continued, and a slice, leave their rows unfinished.
+            return Ok(());
         }
-        if settlement.in_full { self.withdraw_ghosts(writers, settlement, Level::Patient) } else { Ok(()) }
+        self.watch.closing(settlement.len());
+        // Derived columns mark finished rows. Those of a study come last, so that its patient is finished before: they depend on its
+        // series, and the link of a study is settled before its former patient is withdrawn.
+        self.withdraw_ghosts(writers, settlement, Level::Series)?;
+        self.settle_rows(writers, settlement, settlement.series()?)?;
+        self.withdraw_ghosts(writers, settlement, Level::Study)?;
+        self.settle_rows(writers, settlement, settlement.existing_patients()?)?;
+        self.settle_shared(writers, settlement, journal)?;
+        self.settle_rows(writers, settlement, settlement.new_patients()?)?;
+        self.settle_rows(writers, settlement, settlement.studies()?)?;
+        self.withdraw_ghosts(writers, settlement, Level::Patient)
     }
 
     fn withdraw_ghosts(&self, writers: &mut [Writer], settlement: &Settlement, level: Level) -> Result<()> {
@@ -126,34 +134,53 @@ impl Run<'_> {
     ) -> Result<()> {
         let Some(writer) = writers.first_mut() else { return Ok(()) };
         let is_shared = writer.settle_shared(settlement).or_else(|failure| self.index_failed(failure))?;
-        match journal.filter(|_| is_shared) {
-            Some(journal) => journal.gives(&settlement.given()).map_err(unrecorded),
-            None => Ok(()),
-        }
+        if is_shared { self.record_given(settlement, journal) } else { Ok(()) }
     }
 
+    /// Writes the final values of rows. Each writer takes the next part as soon as it has written one.
     fn settle_rows(
         &self,
         writers: &mut [Writer],
         settlement: &Settlement,
-        level: Level,
-        rows: Range<usize>,
+        parts: impl Iterator<Item = io::Result<Part>>,
     ) -> Result<()> {
-        let parts = writers.len();
-        let place = |n: usize| rows.start + n * rows.len() / parts;
-        thread::scope(|scope| {
-            // Closing waits for replicas too, but for a run that was told to end.
-            let close = |(n, writer): (usize, &mut Writer)| {
+        let (send, parts_to_write) = bounded::<Part>(writers.len());
+        // Once a writer has failed, the rest is left for the next run.
+        let has_failed = AtomicBool::new(false);
+        let close = |writer: &mut Writer| -> Result<(), Failure> {
+            let mut written = Ok(());
+            for part in &parts_to_write {
+                if has_failed.load(Relaxed) {
+                    continue;
+                }
+                // Closing waits for replicas too, but for a run that was told to end.
                 self.gate.pass(self.plan.stop);
-                writer.close(settlement, level, place(n)..place(n + 1), |rows| {
-                    self.watch.closed(rows);
-                    self.gate.pass(self.plan.stop);
-                })
-            };
-            let stages: Vec<_> = writers.iter_mut().enumerate().map(|part| scope.spawn(move || close(part))).collect();
+                if let Err(failure) = writer.close(settlement, &part) {
+                    has_failed.store(true, Relaxed);
+                    written = Err(failure);
+                }
+                self.watch.closed(part.len() as u64);
+            }
+            written
+        };
+        let close = &close;
+        thread::scope(|scope| {
+            let stages: Vec<_> = writers.iter_mut().map(|writer| scope.spawn(move || close(writer))).collect();
+            let mut sent = Ok(());
+            for part in parts {
+                match part {
+                    Ok(part) => drop(send.send(part)),
+                    Err(error) => {
+                        sent = Err(unreadable(error));
+                        break;
+                    }
+                }
+            }
+            drop(send);
             let mut stages = stages.into_iter();
             let closed = |stage: thread::ScopedJoinHandle<_>| stage.join().map_err(|_| defect("closing"));
-            stages.try_for_each(|stage| closed(stage)?.or_else(|failure| self.index_failed(failure)))
+            let written = stages.try_for_each(|stage| closed(stage)?.or_else(|failure| self.index_failed(failure)));
+            written.and(sent.or_else(|failure| self.index_failed(failure)))
         })
     }
 }

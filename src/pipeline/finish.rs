@@ -114,7 +114,6 @@ impl Run<'_> {
             }
             journal.replay(|batch| self.own(batch, writer))?;
         }
-        writer.learn_owners().or_else(|failure| self.index_failed(failure))?;
         let mut again = Vec::new();
         for journal in journals {
             journal.replay(|batch| self.contribute(journal, batch, writer, &mut again))?;
@@ -138,7 +137,7 @@ impl Run<'_> {
 
     fn own(&self, batch: Batch, writer: &mut Writer) -> Result<()> {
         let Some((entries, attempt)) = self.entries_of(batch, Noted::Nothing) else { return Ok(()) };
-        writer.own(&entries, &attempt).or_else(|failure| self.index_failed(failure))
+        writer.own(&entries, attempt).or_else(|failure| self.index_failed(failure))
     }
 
     /// What was read of a file later takes the place of what was read before.

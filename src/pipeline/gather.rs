@@ -9,8 +9,10 @@ use crate::archive::FileState;
 use crate::error::Result;
 use crate::index::Entry;
 use crate::index::batch::Writer;
+use crate::index::hashes::Hashes;
 use crate::journal::record::Record;
 use crate::journal::{Journal, Topic};
+use crate::sorted::{Note, Sorter};
 
 /// The number of entries that are looked up at a time.
 const PORTION: usize = 500;
@@ -18,24 +20,42 @@ const PORTION: usize = 500;
 impl Run<'_> {
     pub(super) fn gather(&self, writer: &mut Writer) -> Result<()> {
         let Some(journal) = self.journal() else { return Ok(()) };
-        let mut topics: HashSet<u64> = journal.unfinished_studies().clone();
-        let mut gathered = HashSet::new();
+        let mut gathered = Hashes::new(&journal.directory);
         let mut blocks = BTreeSet::new();
         let displaced = self.empty_displaced(journal, writer)?;
-        topics.extend(&displaced);
+        let mut is_first = true;
         let mut appended = match displaced.is_empty() {
             true => BTreeSet::new(),
             false => journal.appended_blocks_of(&displaced).map_err(super::journal_failed)?,
         };
         loop {
-            topics.extend(writer.own_groups().iter().map(|(level, key)| Topic::of_level(*level).hash(key)));
-            let new: Vec<u64> = topics.iter().copied().filter(|topic| gathered.insert(*topic)).collect();
-            if new.is_empty() {
+            // Hashes of groups, which are read in their order: ten million studies would not fit into memory.
+            let mut new = Sorter::<8>::new(&journal.directory);
+            let mut push = |topic: u64| {
+                if gathered.contains(topic) {
+                    return Ok(());
+                }
+                gathered.insert(topic);
+                new.push(topic.to_be_bytes())
+            };
+            let mut pushed = Ok(());
+            if std::mem::take(&mut is_first) {
+                displaced.iter().copied().try_for_each(&mut push)?;
+                journal.unfinished_studies()?.try_for_each(|study| push(study?))?;
+            }
+            let of_rows = writer.own_groups(|level, key| {
+                if pushed.is_ok() {
+                    pushed = push(Topic::of_level(level).hash(key));
+                }
+            });
+            of_rows.and(pushed).map_err(super::journal_failed)?;
+            let new = new.finish(&[], 8, Note::default(), tempfile::tempfile_in(&journal.directory)?)?;
+            if new.count == 0 {
                 return Ok(());
             }
             let mut of_new = BTreeSet::new();
-            for topic in new {
-                let found = journal.blocks_of(topic).map_err(super::journal_failed)?;
+            for topic in new.records()? {
+                let found = journal.blocks_of(u64::from_be_bytes(topic?))?;
                 of_new.extend(found.into_iter().filter(|block| blocks.insert(*block)));
             }
             let mut portion = Vec::new();
@@ -65,7 +85,8 @@ impl Run<'_> {
     /// Empties the rows that contain values of files which are not indexed any more. Returns the hashes of their groups.
     fn empty_displaced(&self, journal: &Journal, writer: &mut Writer) -> Result<HashSet<u64>> {
         let series = writer.take_displaced();
-        if series.is_empty() && writer.displaced_groups().is_empty() {
+        let groups = writer.displaced_groups().or_else(|failure| self.index_failed(failure))?;
+        if series.is_empty() && groups.is_empty() {
             return Ok(HashSet::new());
         }
         let topics: HashSet<u64> = series.iter().map(|key| Topic::Series.hash(key)).collect();
@@ -82,7 +103,7 @@ impl Run<'_> {
         }
         self.note_displaced(writer, &mut entries, 0)?;
         writer.empty_displaced().or_else(|failure| self.index_failed(failure))?;
-        let groups = writer.displaced_groups();
+        let groups = writer.displaced_groups().or_else(|failure| self.index_failed(failure))?;
         Ok(groups.iter().map(|(level, key)| Topic::of_level(*level).hash(key)).collect())
     }
 

@@ -33,7 +33,6 @@ mod walk;
 mod watch;
 mod write;
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -57,6 +56,7 @@ use crate::index::batch::{Parents, Writer};
 use crate::index::companion_rows::Companions;
 use crate::index::dry_run::Changed;
 use crate::index::existing::Mode;
+use crate::index::hashes::Hashes;
 use crate::index::replica::{Lag, Replica};
 use crate::index::{Entry, Failure, Tables};
 use crate::journal::{Begun, Journal, RunKind};
@@ -190,9 +190,9 @@ struct Run<'a> {
     storage: storage::Storage,
     recall: recall::Wanted,
     /// Hashes of the paths of files that pointers have led to.
-    targets_met: Mutex<HashSet<u64>>,
+    targets_met: Mutex<Hashes>,
     /// Hashes of the paths of files that have lost their place before, and are listed.
-    told_losers: Mutex<HashSet<u64>>,
+    told_losers: Mutex<Hashes>,
 }
 
 /// Brings the index up to date with the archive. Without a journal nothing is known of former runs, nor to later ones.
@@ -289,8 +289,8 @@ impl<'a> Run<'a> {
             gate: gate::Gate::new(lags, plan.max_replica_lag),
             storage: storage::Storage::of([("archive", plan.roots), ("source", plan.walked())]),
             recall: recall::Wanted::new(plan.locator.policy()),
-            targets_met: Mutex::default(),
-            told_losers: Mutex::default(),
+            targets_met: Mutex::new(Hashes::new(scratch)),
+            told_losers: Mutex::new(Hashes::new(scratch)),
         })
     }
 
@@ -335,7 +335,6 @@ impl<'a> Run<'a> {
         }
         if let (true, [first, ..]) = (journal.is_continued(), writers) {
             self.continue_run(journal, first)?;
-            first.learn_owners().or_else(|failure| self.index_failed(failure))?;
         }
         self.watch.indexing();
         Ok(())

@@ -166,7 +166,11 @@ impl Run<'_> {
     pub(super) fn is_met_by_another(&self, content: Option<&Content>) -> bool {
         let named = content.and_then(|content| content.named(self.plan.locator.named_by()));
         named.is_some_and(|named| {
-            !self.targets_met.lock().unwrap_or_else(PoisonError::into_inner).insert(xxh3_64(named.as_bytes()))
+            let mut met = self.targets_met.lock().unwrap_or_else(PoisonError::into_inner);
+            let hash = xxh3_64(named.as_bytes());
+            let is_met = met.contains(hash);
+            met.insert(hash);
+            is_met
         })
     }
 

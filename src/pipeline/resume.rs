@@ -94,10 +94,11 @@ impl Run<'_> {
             read_again.for_each(|(written, _)| written.is_told_later());
             self.tell(&entries, &written);
             let mut told = self.told_losers.lock().unwrap_or_else(PoisonError::into_inner);
-            told.extend(written.iter().filter_map(|written| match &written.outcome {
-                Outcome::Duplicate { loser: Some(loser) } => Some(xxh3_64(loser.as_bytes())),
-                _ => None,
-            }));
+            for written in &written {
+                if let Outcome::Duplicate { loser: Some(loser) } = &written.outcome {
+                    told.insert(xxh3_64(loser.as_bytes()));
+                }
+            }
             Ok(())
         })
     }
@@ -111,7 +112,7 @@ impl Run<'_> {
     pub(super) fn was_lost_untold(&self, path: &Path) -> bool {
         let is_told = |path: String| {
             let told = self.told_losers.lock().unwrap_or_else(PoisonError::into_inner);
-            told.contains(&xxh3_64(path.as_bytes()))
+            told.contains(xxh3_64(path.as_bytes()))
         };
         !self.plan.tables.is_transactional && self.plan.path_map.to_index(path).is_ok_and(|path| !is_told(path))
     }

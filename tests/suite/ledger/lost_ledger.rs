@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 
+use serde_json::json;
+
 use super::snapshot::{Difference, Row, Snapshot};
-use super::store::{Reference, finished, size};
-use crate::support::{Index, Site};
+use super::store::{Reference, finished, size, wait_for_images};
+use crate::support::{Index, ROOT_UID, Site};
 
 /// The tables whose rows belong to a person.
 const PEOPLE: [&str; 4] = ["patient", "patientspeciescode", "patientbreedcode", "breedregistration"];
@@ -50,7 +52,9 @@ impl Exceptions<'_> {
             // The codes of an animal follow the person.
             (table, ..) if PEOPLE.contains(&table) => self.contested.contains(&base(key)),
             ("study", "patientid", Some(before), Some(after)) => {
-                base(before) == base(after) && self.contested.contains(&base(before)) && is_reported
+                let is_other_spelling = before.eq_ignore_ascii_case(after);
+                let is_contested = base(before) == base(after) && self.contested.contains(&base(before));
+                (is_other_spelling || is_contested) && is_reported
             }
             ("study", "received", Some(before), Some(after)) => after != "-" && after > before && is_reported,
             // A row that only a file names that was not chosen.
@@ -156,4 +160,35 @@ fn rows_in_sqlite_of_a_killed_run_without_its_state_are_reported_and_can_be_comp
 #[test]
 fn rows_in_mariadb_of_a_killed_run_without_its_state_are_reported_and_can_be_completed() {
     complete_without_a_ledger(Index::mariadb);
+}
+
+/// A killed run whose state is lost cannot spell a link otherwise later: links stay.
+fn studies_spell_their_patient_as_its_row_does(make: fn(&Site) -> Index) {
+    let site = Site::in_memory();
+    for n in 0..600 {
+        let study = format!("{ROOT_UID}.{n}");
+        let id = format!("{}{}", if n / 7 % 2 == 0 { "P" } else { "p" }, n % 7);
+        let change = json!({"PatientID": id, "StudyInstanceUID": study, "SeriesInstanceUID": format!("{study}.1"),
+            "SOPInstanceUID": format!("{study}.1.1")});
+        site.add(&format!("2021-11-12-FRI/{n}"), change);
+    }
+    let index = make(&site);
+    if index.url.starts_with("sqlite") {
+        site.run(&["init", "--index", &index.url]).exits(0);
+    }
+    let mut run = site.start_reindex(&index, &["--state", "state", "--portion", "7"]);
+    wait_for_images(&mut run, &index, 200);
+    run.kill();
+    let snapshot = Snapshot::of(&index);
+    let rows: BTreeSet<&str> = snapshot.table("patient").map(|(key, _)| key).collect();
+    let mut links: BTreeSet<&str> = snapshot.table("study").map(|(_, row)| row["patientid"].as_str()).collect();
+    assert!(links.len() >= 7, "{links:?}");
+    links.retain(|link| !rows.contains(link));
+    assert_eq!(links, BTreeSet::new(), "the rows are {rows:?}");
+}
+
+#[test]
+fn studies_of_a_killed_run_spell_their_patient_as_the_row_of_the_patient_does() {
+    studies_spell_their_patient_as_its_row_does(Site::sqlite);
+    studies_spell_their_patient_as_its_row_does(Index::mariadb);
 }
