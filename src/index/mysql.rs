@@ -15,7 +15,7 @@ use super::members::EnumMembers;
 use super::mysql_error::{failure, is_out_of_statements};
 use super::repertoire::Repertoire;
 use super::sql::{Database, Keep};
-use super::statements::Dialect;
+use super::statements::{self, Dialect, Prefix};
 use super::stored_column::StoredColumn;
 use super::{Failure, Value, literal};
 
@@ -73,6 +73,10 @@ fn dialect() -> Dialect {
         // As text, a number of single precision has six digits.
         all_digits: |column| format!("{column} + 0e0"),
         concatenate: |parts| format!("CONCAT({})", parts.join(",")),
+        prefix: Prefix {
+            condition: |column| format!("`{column}` LIKE ? ESCAPE '|'"),
+            values: |id| vec![statements::escape_like(id) + "[%"],
+        },
         // Sort keys are equal where the collation takes texts for one.
         identity: |text| format!("HEX(WEIGHT_STRING(RTRIM({text})))"),
         identity_of_value: "HEX(WEIGHT_STRING(RTRIM(?)))".into(),

@@ -275,8 +275,10 @@ impl<D: Database> Index for SqlIndex<D> {
         for part in patient_ids.chunks(FEW) {
             let size = if part.len() == 1 { 1 } else { FEW };
             let sql = self.statement(Verb::Variants, Level::Patient, size);
-            let prefixes: Vec<String> = part.iter().map(|id| statements::escape_like(id) + "[%").collect();
-            let values: Vec<Value> = filled(&prefixes, size).collect();
+            let filling = part.last().into_iter().cycle().take(size - part.len());
+            let values = self.database.dialect().prefix.values;
+            let texts: Vec<String> = part.iter().chain(filling).flat_map(|id| values(id)).collect();
+            let values: Vec<Value> = texts.iter().map(|text| Value::Text(text)).collect();
             let rows = self.database.fetch_with(&sql, &values, Keep::Prepared)?;
             let patients = self.tables.of(Table::Patient);
             variants.extend(rows.into_iter().map(|row| read(patients, Table::Patient, Show::Nothing, row)));

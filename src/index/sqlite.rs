@@ -13,7 +13,7 @@ use super::column::{Found, Kind};
 use super::connection::{connection, within};
 use super::real_type::RealType;
 use super::sql::{Database, Keep};
-use super::statements::Dialect;
+use super::statements::{Dialect, Prefix};
 use super::stored_column::StoredColumn;
 use super::{Failure, Refusal, Value, init};
 
@@ -55,6 +55,11 @@ fn dialect() -> Dialect {
             format!("CASE TYPEOF({column}) WHEN 'real' THEN PRINTF('%!.17g', {column}) ELSE {column} END")
         },
         concatenate: |parts| parts.iter().map(|part| format!("({part})")).collect::<Vec<_>>().join(" || "),
+        // LIKE would read the whole table. After `[` comes `\\`, in this collation too.
+        prefix: Prefix {
+            condition: |column| format!("(`{column}` >= ? COLLATE NOCASE AND `{column}` < ? COLLATE NOCASE)"),
+            values: |id| vec![format!("{id}["), format!("{id}\\")],
+        },
         // NOCASE, the collation of an embedded index's Patient IDs, is about ASCII alone, and so is LOWER.
         identity: |text| format!("LOWER({text})"),
         identity_of_value: "LOWER(?)".into(),
@@ -202,5 +207,22 @@ fn failure(error: sqlx::Error) -> Failure {
         (_, 18..=20) => Failure::Refused(Refusal { code: "refused-by-index", detail: format!("SQLite code {code}") }),
         (_, 13) => Failure::Lost(format!("its disk is full (SQLite code {code}): make room there")),
         _ => Failure::Lost(format!("SQLite code {code}: {}", refused.message())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patients_are_found_by_the_beginning_of_their_id_without_reading_the_whole_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut database = Sqlite::open(&directory.path().join("index.db")).unwrap();
+        let condition = (database.dialect().prefix.condition)("origid");
+        let sql = format!("EXPLAIN QUERY PLAN SELECT lastname FROM patient WHERE {condition} OR {condition}");
+        let plan = database.fetch(&sql.into(), &["T1[", "T1\\", "T2[", "T2\\"].map(Value::Text)).unwrap();
+        let plan = format!("{plan:?}");
+        assert!(plan.contains("SEARCH patient") && !plan.contains("SCAN"), "{plan}");
+        database.close();
     }
 }

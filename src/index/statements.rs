@@ -25,10 +25,21 @@ pub struct Dialect {
     /// Returns the expression for a column of numbers whose text has all digits.
     pub all_digits: fn(&str) -> String,
     pub concatenate: fn(&[String]) -> String,
+    /// The Patient IDs that begin with a text.
+    pub prefix: Prefix,
     /// Of an expression, a text that is equal for what the database takes for one key.
     pub identity: fn(&str) -> String,
     /// The same of a value that is bound, as if it stood in the column of the Patient ID.
     pub identity_of_value: String,
+}
+
+/// How a database finds the keys that begin with a text by its index.
+#[derive(Clone, Debug)]
+pub struct Prefix {
+    /// Returns the condition on a column.
+    pub condition: fn(&str) -> String,
+    /// Returns the values that are bound for the condition.
+    pub values: fn(&str) -> Vec<String>,
 }
 
 pub fn marks(count: usize) -> String {
@@ -135,8 +146,8 @@ pub fn identities(dialect: &Dialect, count: usize) -> String {
 /// Patients by prefixes of their ID.
 pub fn variants(tables: &Tables, dialect: &Dialect, count: usize) -> String {
     let key = tables.key(Level::Patient);
-    let like = vec![format!("`{key}` LIKE ? ESCAPE '|'"); count].join(" OR ");
-    format!("{} FROM `patient` WHERE {like} ORDER BY `{key}` DESC", select(tables, dialect, Table::Patient))
+    let begins = vec![(dialect.prefix.condition)(key); count].join(" OR ");
+    format!("{} FROM `patient` WHERE {begins} ORDER BY `{key}` DESC", select(tables, dialect, Table::Patient))
 }
 
 /// Studies by the patients that they are linked to.

@@ -262,16 +262,31 @@ fn one_patient_id_with_two_names_is_two_patients() {
 
 #[test]
 fn a_new_study_joins_the_patient_that_the_pacs_has_kept_apart() {
-    let site = Site::new();
-    let index = Index::mariadb(&site);
-    index.execute("INSERT INTO patient (origid, lastname, firstname) VALUES ('T1', 'Other', 'Olga'), ('T1[STOWRS-1]', 'TESTMANN', 'theo')");
-    site.add_series("2021-11-12-FRI", 1, 1, 2);
-    site.reindex(&index, &[]).exits(1);
-    assert_eq!(index.rows("SELECT patientid FROM study"), ["T1[STOWRS-1]"]);
-    assert_eq!(
-        index.rows("SELECT origid, lastname, sex FROM patient ORDER BY origid"),
-        ["T1|Other|-", "T1[STOWRS-1]|TESTMANN|M"]
-    );
+    on_both_databases(|site, index| {
+        if index.url.starts_with("sqlite") {
+            site.run(&["init", "--index", &index.url]).exits(0);
+        }
+        for id in ["T1", "T%|_", "T%|_x", "T\u{fc}", "T["] {
+            let [row, kept_apart] = [id.to_lowercase(), format!("{}[STOWRS-1]", id.to_lowercase())];
+            for (row, last, first) in [(row, "Other", "Olga"), (kept_apart, "DOE", "jane")] {
+                index.execute(&format!(
+                    "INSERT INTO patient (origid, lastname, firstname) VALUES ('{row}', '{last}', '{first}')"
+                ));
+            }
+        }
+        let ids = ["T1", "T%|_", "T\u{fc}", "T["];
+        for (n, id) in ids.iter().enumerate() {
+            let change = json!({"SpecificCharacterSet": "ISO_IR 192", "PatientID": id, "PatientName": "Doe^Jane",
+                "StudyInstanceUID": format!("1.2.{n}"), "SeriesInstanceUID": format!("1.2.{n}.1"),
+                "SOPInstanceUID": format!("1.2.{n}.1.1")});
+            put(site, &format!("a/{n}"), 1, change);
+        }
+        reindex(site, index, &["a"], &[]).exits(1);
+        let expected = ids.map(|id| format!("{}[STOWRS-1]", id.to_lowercase()));
+        assert_eq!(index.rows("SELECT patientid FROM study ORDER BY uuid"), expected);
+        assert_eq!(index.count("patient"), 10);
+        assert_eq!(index.rows("SELECT COUNT(*) FROM patient WHERE sex IS NOT NULL"), ["4"]);
+    });
 }
 
 #[test]
