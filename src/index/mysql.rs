@@ -74,7 +74,10 @@ fn dialect() -> Dialect {
         all_digits: |column| format!("{column} + 0e0"),
         concatenate: |parts| format!("CONCAT({})", parts.join(",")),
         prefix: Prefix {
-            condition: |column| format!("`{column}` LIKE ? ESCAPE '|'"),
+            source: |column, count| {
+                let begins = vec![format!("`{column}` LIKE ? ESCAPE '|'"); count].join(" OR ");
+                format!("`patient` WHERE {begins}")
+            },
             values: |id| vec![statements::escape_like(id) + "[%"],
         },
         // Sort keys are equal where the collation takes texts for one.

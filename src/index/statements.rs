@@ -25,7 +25,6 @@ pub struct Dialect {
     /// Returns the expression for a column of numbers whose text has all digits.
     pub all_digits: fn(&str) -> String,
     pub concatenate: fn(&[String]) -> String,
-    /// The Patient IDs that begin with a text.
     pub prefix: Prefix,
     /// Of an expression, a text that is equal for what the database takes for one key.
     pub identity: fn(&str) -> String,
@@ -33,12 +32,12 @@ pub struct Dialect {
     pub identity_of_value: String,
 }
 
-/// How a database finds the keys that begin with a text by its index.
+/// How a database finds the Patient IDs that begin with one of several texts by its index.
 #[derive(Clone, Debug)]
 pub struct Prefix {
-    /// Returns the condition on a column.
-    pub condition: fn(&str) -> String,
-    /// Returns the values that are bound for the condition.
+    /// Returns what a SELECT reads, given the column of the ID and the number of texts.
+    pub source: fn(&str, usize) -> String,
+    /// Returns the values that are bound for each ID whose suffixed forms are wanted.
     pub values: fn(&str) -> Vec<String>,
 }
 
@@ -146,8 +145,8 @@ pub fn identities(dialect: &Dialect, count: usize) -> String {
 /// Patients by prefixes of their ID.
 pub fn variants(tables: &Tables, dialect: &Dialect, count: usize) -> String {
     let key = tables.key(Level::Patient);
-    let begins = vec![(dialect.prefix.condition)(key); count].join(" OR ");
-    format!("{} FROM `patient` WHERE {begins} ORDER BY `{key}` DESC", select(tables, dialect, Table::Patient))
+    let source = (dialect.prefix.source)(key, count);
+    format!("{} FROM {source} ORDER BY `{key}` DESC", select(tables, dialect, Table::Patient))
 }
 
 /// Studies by the patients that they are linked to.
