@@ -21,6 +21,8 @@ const TABLES: usize = 16;
 #[derive(Default)]
 pub struct Hashes {
     latest: HashSet<u64>,
+    /// The number of hashes in memory before they go to a table.
+    limit: usize,
     /// Where tables lie. `None` once one could not be made: all stay in memory then.
     directory: Option<PathBuf>,
     tables: Vec<Table<8>>,
@@ -34,11 +36,16 @@ pub struct Hashes {
 
 impl Hashes {
     pub fn new(directory: &Path) -> Self {
-        Hashes { directory: Some(directory.to_owned()), ..Hashes::default() }
+        Self::with_limit(directory, LIMIT)
+    }
+
+    /// Creates a set with other than the usual number of hashes in memory.
+    pub fn with_limit(directory: &Path, limit: usize) -> Self {
+        Hashes { directory: Some(directory.to_owned()), limit, ..Hashes::default() }
     }
 
     pub fn insert(&mut self, hash: u64) {
-        if self.latest.len() >= LIMIT {
+        if self.latest.len() >= self.limit {
             self.put_aside();
         }
         self.removed.remove(&hash);

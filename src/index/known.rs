@@ -28,6 +28,10 @@ const ROW: usize = 1024;
 /// The number of Patient IDs of which the identity is kept in memory, twice.
 const IDENTITIES_IN_MEMORY: usize = 50_000;
 
+/// The numbers of hashes and of identities in memory for each file of a portion whose size is fixed.
+const HASHES_OF_FILE: usize = 16;
+const IDENTITIES_OF_FILE: usize = 4;
+
 /// The rows that a run knows. The clones that its writers have share them.
 #[derive(Clone)]
 pub struct Known {
@@ -41,9 +45,14 @@ pub struct Known {
 
 impl Known {
     /// Creates the knowledge of a run that has just begun. Rows and hashes that exceed the memory go to temporary files in
-    /// a directory. If `portion`, the number of files in a transaction, is fixed, a few rows for each file are in memory.
+    /// a directory. If `portion`, the number of files in a transaction, is fixed, only a few rows, hashes and identities for each
+    /// file are in memory.
     pub fn new(tables: &Tables, directory: &Path, mode: Mode, portion: Option<usize>) -> Self {
-        let hashes = || Hashes::new(directory);
+        let hashes = || match portion {
+            Some(files) => Hashes::with_limit(directory, files.saturating_mul(HASHES_OF_FILE).max(100)),
+            None => Hashes::new(directory),
+        };
+        let identities = portion.map_or(IDENTITIES_IN_MEMORY, |files| files.saturating_mul(IDENTITIES_OF_FILE));
         let in_memory = portion.map_or(ROWS_IN_MEMORY, |files| files.saturating_mul(ROW));
         let rows = Rows {
             shapes: [Level::Patient, Level::Study, Level::Series].map(|level| Shape::of(tables, level)),
@@ -53,7 +62,7 @@ impl Known {
             people: Aggregate::new(directory, in_memory),
             studies: Aggregate::new(directory, in_memory),
             series: Aggregate::new(directory, in_memory),
-            identities: Identities::default(),
+            identities: Identities::new(identities),
             own_rows: [(); 3].map(|()| OwnRows { of_this_run: hashes(), of_earlier_runs: hashes() }),
             has_suffixed_patients: false,
             has_earlier_rows: false,
@@ -93,16 +102,32 @@ impl Known {
 }
 
 /// The identities of Patient IDs, as far as the database was asked lately.
-#[derive(Default)]
 pub struct Identities {
+    /// The number of recent ones above which the former ones are forgotten.
+    limit: usize,
     recent: HashMap<Arc<str>, Arc<str>>,
     /// Those before, which are forgotten next.
     former: HashMap<Arc<str>, Arc<str>>,
 }
 
 impl Identities {
+    fn new(limit: usize) -> Self {
+        Identities { limit, recent: HashMap::default(), former: HashMap::default() }
+    }
+
     pub fn get(&self, id: &str) -> Option<&Arc<str>> {
         self.recent.get(id).or_else(|| self.former.get(id))
+    }
+
+    /// Returns whether the identity of an ID is known, and stays known while the batch that asks is written.
+    pub fn keep(&mut self, id: &str) -> bool {
+        if self.recent.contains_key(id) {
+            return true;
+        }
+        let former = self.former.remove_entry(id);
+        let is_known = former.is_some();
+        self.recent.extend(former);
+        is_known
     }
 
     fn insert(&mut self, id: &str, identity: &str) {
@@ -112,7 +137,7 @@ impl Identities {
     }
 
     fn relieve(&mut self) {
-        if self.recent.len() > IDENTITIES_IN_MEMORY {
+        if self.recent.len() > self.limit {
             self.former = std::mem::take(&mut self.recent);
         }
     }

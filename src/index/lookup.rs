@@ -398,7 +398,8 @@ impl Writer {
     fn reach_patients(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         let links: Vec<&str> = batch.rows[Level::Study as usize].values().filter_map(RowOf::link).collect();
         let bases: Vec<&str> = links.iter().map(|link| names::base(link)).collect();
-        self.learn_identities(&[links, bases].concat())?;
+        let ids = batch.entries.iter().map(|entry| entry.key(Level::Patient)).collect();
+        self.learn_identities(&[links, bases, ids].concat())?;
         let provisional = self.provisional_patients(batch)?;
         let known = self.known.lock();
         let identity = |id: &str| known.identities.get(id).cloned();
@@ -440,6 +441,7 @@ impl Writer {
             batch.entries.iter().filter_map(of_entry).chain(of_batch).filter(|id| names::has_own_suffix(id)).collect()
         };
         let ids: Vec<&str> = suffixed.iter().flat_map(|id| [id, names::base(id)]).collect();
+        self.learn_identities(&ids)?;
         let look = Look { view: View::Begun, show: Show::Nothing };
         let there: HashSet<String> =
             self.index.find(Table::Patient, &ids, look)?.into_iter().map(|row| row.identity).collect();
@@ -452,8 +454,8 @@ impl Writer {
     /// Asks the database which Patient IDs are one key to it.
     pub(super) fn learn_identities(&mut self, ids: &[&str]) -> Result<(), Failure> {
         let unseen: BTreeSet<&str> = {
-            let known = self.known.lock();
-            ids.iter().copied().filter(|id| known.identities.get(id).is_none()).collect()
+            let mut known = self.known.lock();
+            ids.iter().copied().filter(|id| !known.identities.keep(id)).collect()
         };
         if unseen.is_empty() {
             return Ok(());

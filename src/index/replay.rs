@@ -25,6 +25,7 @@ impl Writer {
         self.own_images(entries, &attempt)?;
         self.patiently(|writer| writer.find_again(&mut attempt))?;
         self.learn_rows(entries, &attempt);
+        self.known.lock().relieve();
         self.find_displaced(entries, &attempt)
     }
 
@@ -80,6 +81,7 @@ impl Writer {
         let outcomes = entries.iter().zip(&attempt.outcomes);
         let contended = outcomes.filter(|(_, outcome)| matches!(outcome, Outcome::Duplicate { .. }));
         contended.for_each(|(entry, _)| known.image_was_contended(entry.key(Level::Instance)));
+        known.relieve();
         Ok(())
     }
 
@@ -142,6 +144,7 @@ impl Writer {
             // The link of what is written once more is looked at then.
             written.push(Written::new(outcome, &Reach { series: reach.series || is_again, ..reach.clone() }));
         }
+        known.relieve();
         Ok((written, again))
     }
 
