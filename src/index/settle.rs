@@ -149,7 +149,11 @@ impl Writer {
             return Ok((variants, own));
         }
         let with_studies = studies.identities().filter_map(|identity| Some(&*patients.get(identity)?.id));
-        let ids: BTreeSet<&str> = with_studies.chain(groups.displaced.values().map(|id| &**id)).collect();
+        // The row of one of several names may be there, whether or not a new study bears the name.
+        let has_several = |patient: &&Patient| patient.ours && patient.named.iter().nth(1).is_some();
+        let with_names = patients.values().filter(has_several).map(|patient| &*patient.id);
+        let displaced = groups.displaced.values().map(|id| &**id);
+        let ids: BTreeSet<&str> = with_studies.chain(with_names).chain(displaced).collect();
         let mut found = self.index.variants(&Vec::from_iter(ids))?;
         self.learn_histories(Level::Patient, &mut found)?;
         let bases: Vec<&str> = found.iter().map(|row| names::base(&row.key)).collect();
