@@ -68,6 +68,9 @@ enum Read {
 /// A pointer may lead to a pointer, and a file may change while it is looked at.
 const LONGEST_WAY: usize = 8;
 
+/// The number of files without an entry that a reader records together, at least, while others wait.
+const NOTED_TOGETHER: usize = 500;
+
 /// What is noted for the user when an entry is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
@@ -110,6 +113,10 @@ impl Run<'_> {
                 }
             }
             outbox.send_if_due();
+            // A reader that always finds files waiting must not keep these records: there may be millions, and a kill loses them.
+            if desk.noted.len() >= NOTED_TOGETHER {
+                self.note(&mut desk);
+            }
         }
     }
 

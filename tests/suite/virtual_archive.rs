@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::virtual_archive::tree::Shape;
 use crate::support::virtual_archive::{Behaviour, Options, VirtualArchive};
 use crate::support::{Index, Site, walk};
 
@@ -214,4 +215,28 @@ fn a_database_from_an_older_dump_is_completed_without_opening_a_file() {
         println!("{} rows were missing: {} files opened", 2000 - left, count(&archive.counts().open) - opened);
         assert_eq!(index.dump(), dump);
     }
+}
+
+/// A reader that always finds files waiting records what it has read all the same.
+#[test]
+fn files_that_a_killed_run_has_rejected_are_not_opened_again() {
+    let site = Site::new();
+    let mut options = options(6000);
+    options.tree.shape = Shape::Rejected;
+    options.tree.per_day = 6000;
+    let Some(archive) = mount(&site, options) else { return };
+    let index = site.sqlite();
+    let one_reader = ["--state", "state", "--io-threads", "1"];
+    let mut run = site.start_reindex(&index, &one_reader);
+    let opened = || count(&archive.counts().open);
+    while opened() < 4000 {
+        assert!(!run.is_over(), "the run was over after {} files", opened());
+        thread::sleep(Duration::from_millis(1));
+    }
+    run.kill();
+    let of_killed = opened();
+    let said = site.reindex(&index, &one_reader).exits(1);
+    assert_eq!(said.figure("rejected"), 6000);
+    let again = opened() - 6000;
+    assert!(again <= 600, "{of_killed} files were opened, then {again} of these again");
 }
