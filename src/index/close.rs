@@ -129,7 +129,7 @@ impl Writer {
                 Says { fold: &patient.fold, received: None, not_the_name: patient.is_renamed && mode != Mode::Refresh };
             done.updated += self.bring_up(settlement, Level::Patient, &row, mode, says)?;
         }
-        let corrected = self.correct_rows(Level::Patient, corrections, |_| Derived::Unchanged)?;
+        let corrected = self.correct_rows(Level::Patient, corrections, |_, _| Derived::Unchanged)?;
         done.updated += corrected.of_earlier_runs;
         let settled: Vec<&PatientRow> = part.iter().filter(is_settled).collect();
         done.codes = self.write_codes(settlement, &settled, &edited)?;
@@ -244,7 +244,8 @@ impl Writer {
         }
         // After a refresh, which saves what it overwrites.
         let corrected = part.iter().filter(|row| row.study.row.is_ours() || is_completed(&row.key));
-        let CorrectedRows { finished, of_earlier_runs } = self.correct_studies(settlement, corrected, &modalities)?;
+        let CorrectedRows { finished, of_earlier_runs, .. } =
+            self.correct_studies(settlement, corrected, &modalities)?;
         done.updated += of_earlier_runs;
         // A study that another program has finished in the meantime keeps its modalities.
         let is_derived = |key: &str| !finished.contains(key) && (is_open(key) || !is_completed(key));
@@ -275,7 +276,7 @@ impl Writer {
         }
         let texts: HashMap<&str, String> =
             corrections.iter().filter_map(|row| Some((row.key, text_of(modalities.get(row.key)?)))).collect();
-        self.correct_rows(Level::Study, corrections, |key| {
+        self.correct_rows(Level::Study, corrections, |key, _| {
             texts.get(key).map_or(Derived::Unchanged, |text| Derived::Modalities(text))
         })
     }
@@ -320,9 +321,13 @@ impl Writer {
             updated += self.bring_up(settlement, Level::Series, &row, mode, says)?;
         }
         let corrections = part.iter().filter_map(|(key, one)| correction(key, one)).collect();
-        let corrected = self.correct_rows(Level::Series, corrections, |_| Derived::Instances)?;
-        let CorrectedRows { finished, of_earlier_runs } = corrected;
-        let of_earlier_run = finished.iter().filter_map(|key| series.get(key.as_str()).copied());
+        let derived = |key: &str, row: &Existing| match row.is_unfinished || series[key].open || is_completed(key) {
+            true => Derived::Instances,
+            false => Derived::Unchanged,
+        };
+        let corrected = self.correct_rows(Level::Series, corrections, derived)?;
+        let CorrectedRows { finished, stale, of_earlier_runs } = corrected;
+        let of_earlier_run = stale.iter().filter_map(|key| series.get(key.as_str()).copied());
         let is_listed = |series: &&Series| self.is_interleaved || !series.row.is_of_this_run();
         of_earlier_run.filter(is_listed).for_each(|series| settlement.note_stale(series));
         let may_derive = |key: &&str| series[*key].row.is_ours() || !series[*key].is_unfinished || is_completed(key);

@@ -16,13 +16,15 @@ struct ChangedRow<'c> {
     correction: &'c RowCorrections<'c>,
     row: &'c Existing,
     changes: Vec<Change<'c>>,
+    /// The derived column of a row that is finished may have been edited: it is set again only if it is stale.
     derived: Derived<'c>,
+    has_derived_column: bool,
 }
 
 impl ChangedRow<'_> {
     /// Whether there is something to write. Another program may have finished a row since the row was found.
     fn is_updated(&self) -> bool {
-        match self.correction.is_of_others() && self.derived != Derived::Unchanged {
+        match self.correction.is_of_others() && self.has_derived_column {
             true => self.row.is_unfinished,
             false => !self.changes.is_empty(),
         }
@@ -34,18 +36,20 @@ impl ChangedRow<'_> {
 pub struct CorrectedRows {
     /// The keys of the rows whose derived column is set.
     pub finished: HashSet<String>,
+    /// The keys of the series that were unfinished, or whose modality or study was changed.
+    pub stale: HashSet<String>,
     /// The number of rows that this run had not inserted.
     pub of_earlier_runs: u64,
 }
 
 impl Writer {
     /// Replaces values of this program by the final ones. The statement that writes the last final value of a row sets its
-    /// derived column as well.
+    /// derived column as well. `derived` returns the value of that column, given the key and the row.
     pub(super) fn correct_rows<'d>(
         &mut self,
         level: Level,
         mut corrections: Vec<RowCorrections<'_>>,
-        derived: impl Fn(&str) -> Derived<'d>,
+        derived: impl Fn(&str, &Existing) -> Derived<'d>,
     ) -> Result<CorrectedRows, Failure> {
         let (table, tables) = (level.table(), self.index.tables());
         if !self.continues {
@@ -65,14 +69,15 @@ impl Writer {
             correction,
             row,
             changes: correction.changes(&tables, table, row),
-            derived: derived(correction.key),
+            derived: derived(correction.key, row),
+            has_derived_column: level != Level::Patient,
         });
         let (changed, unchanged): (Vec<_>, Vec<_>) = changed.partition(ChangedRow::is_updated);
         // A row that is finished is recognized by its last version, which was committed.
         let unrecorded = unchanged.iter().filter(|row| row.correction.is_unrecorded(&tables, table, row.row));
         self.intend_final_values(table, &changed.iter().chain(unrecorded).collect::<Vec<_>>())?;
         let mut corrected = CorrectedRows::default();
-        for ChangedRow { correction, row, changes, derived } in &changed {
+        for ChangedRow { correction, row, changes, derived, .. } in &changed {
             let derived = *derived;
             // A row that the ledger does not have yet and that is finished has its final values, or another program has
             // written it.
@@ -90,6 +95,9 @@ impl Writer {
             self.note_refused(level, &row.key, &applied);
             corrected.of_earlier_runs += u64::from(applied.changed && !correction.is_of_this_run());
             corrected.finished.extend((derived != Derived::Unchanged).then(|| correction.key.to_owned()));
+            let concerns_study = |change: &Change<'_>| matches!(change.column.known, "modality" | "studyuid");
+            let is_stale = row.is_unfinished || changes.iter().any(concerns_study);
+            corrected.stale.extend(is_stale.then(|| correction.key.to_owned()));
         }
         Ok(corrected)
     }
