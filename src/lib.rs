@@ -1,8 +1,8 @@
 //! pacs-index rebuilds the index of a PacsOne archive from its DICOM files.
 //!
 //! Rooms, from the top floor down; an arrow never points up:
-//! `cli`, `settings` > `command` > `import` > `audit`, `pipeline` > `journal` > `archive`, `index`, `progress`, `report` > `dicom`,
-//! `damaged`, `error`, `exit`, `full_disk`, `new_file`, `positioned`, `sorted`.
+//! `cli`, `settings` > `command` > `import` > `audit`, `pipeline` > `merge` > `journal` > `archive`, `index`, `progress`,
+//! `report` > `dicom`, `disk`, `damaged`, `error`, `exit`, `full_disk`, `new_file`, `positioned`, `sorted`.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
@@ -19,6 +19,7 @@ pub mod full_disk;
 pub mod import;
 pub mod index;
 pub mod journal;
+pub mod merge;
 pub mod new_file;
 pub mod pipeline;
 pub mod positioned;

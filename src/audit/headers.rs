@@ -211,8 +211,8 @@ fn hash(row: &Existing) -> u64 {
 /// The entry of an instance, as it would be written.
 pub fn entry(tables: &Tables, mut instance: Instance, path: PathBuf, indexed_path: String) -> Option<Entry> {
     use crate::archive::FileState;
+    use crate::index::entry::FileRecord;
     use crate::index::entry::StoredFile;
-    use crate::index::recorder::FileRecord;
     tables.fit(&mut instance).ok()?;
     let record = FileRecord { state: FileState { size: 0, modified: i64::MIN }, leads_on: false, bytes: Vec::new() };
     let file = StoredFile { path, modified: i128::MIN, size: 0, root: 0 };

@@ -123,7 +123,8 @@ impl<V: Part> Aggregated<V> {
     }
 }
 
-fn decode<V: Part>(bytes: &[u8]) -> io::Result<V> {
+/// Decodes a value that [`put`] has encoded.
+pub fn decode<V: DeserializeOwned>(bytes: &[u8]) -> io::Result<V> {
     postcard::from_bytes(bytes).map_err(|_| ErrorKind::InvalidData.into())
 }
 

@@ -1,5 +1,7 @@
 //! Keys that consist of several texts. Their bytes are in the order of the texts, compared one after the other.
 
+use std::borrow::Cow;
+
 /// Ends a text. No byte of a text sorts before the end.
 const END: [u8; 2] = [0, 1];
 
@@ -38,6 +40,11 @@ pub fn decode(key: &[u8]) -> Vec<String> {
         }
     }
     texts
+}
+
+/// Returns the text of a key that is a single text.
+pub fn text(key: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(key)
 }
 
 #[cfg(test)]

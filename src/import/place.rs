@@ -7,7 +7,7 @@ use super::{Candidate, Destination, Importer, Rows};
 use crate::archive::filing::Unsafe;
 use crate::archive::{FileState, Filing, PathMap};
 use crate::dicom::Instance;
-use crate::index::duplicates::Archive;
+use crate::merge::duplicates::Archive;
 
 pub enum Place {
     Free(PathBuf),

@@ -49,7 +49,7 @@ impl<const N: usize> From<[(&str, &str); N]> for NamedRow {
 }
 
 /// The text of a value. Columns may have a binary collation, which the driver does not take for text.
-pub(super) fn text(row: &sqlx::mysql::MySqlRow, column: usize) -> Option<String> {
+pub(crate) fn text(row: &sqlx::mysql::MySqlRow, column: usize) -> Option<String> {
     let bytes: Option<Vec<u8>> = row.try_get_unchecked(column).ok().flatten();
     bytes.map(|bytes| String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
@@ -65,7 +65,7 @@ pub async fn ask(connection: &mut MySqlConnection, sql: &str) -> Result<Answer, 
 }
 
 /// Asks one question. An error that is not an answer remains an error of the driver, with its number.
-pub(super) async fn answer(connection: &mut MySqlConnection, sql: &str) -> Result<Answer, sqlx::Error> {
+pub(crate) async fn answer(connection: &mut MySqlConnection, sql: &str) -> Result<Answer, sqlx::Error> {
     let rows = match connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await {
         Ok(rows) => rows,
         Err(error) => {

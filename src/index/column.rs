@@ -227,6 +227,10 @@ impl Column {
     }
 }
 
+pub fn is_empty(value: Value<'_>) -> bool {
+    matches!(value, Value::Null | Value::Text(""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

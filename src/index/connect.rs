@@ -26,7 +26,7 @@ pub struct Login {
 }
 
 impl Login {
-    pub(super) fn new(options: MySqlConnectOptions, password: Option<String>) -> Self {
+    pub(crate) fn new(options: MySqlConnectOptions, password: Option<String>) -> Self {
         // A session keeps the server's time zone: `received` is local time.
         let options = options.timezone(None).pipes_as_concat(false).no_engine_substitution(false);
         let options = options.collation(COLLATION).statement_cache_capacity(STATEMENTS).disable_statement_logging();
@@ -73,7 +73,7 @@ impl Login {
     }
 
     /// Connects, logs in and prepares the session.
-    pub(super) async fn open(&self) -> Result<MySqlConnection, ConnectError> {
+    pub(crate) async fn open(&self) -> Result<MySqlConnection, ConnectError> {
         let mut connected = self.options.connect().await;
         let is_denied = connected.as_ref().is_err_and(|error| number(error) == Some(ACCESS_DENIED));
         if is_denied && self.filled_password_cache() {

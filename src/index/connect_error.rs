@@ -11,10 +11,10 @@ use super::mysql_error::failure;
 use super::session::UnsetVariable;
 
 /// The error of a wrong user or password.
-pub(super) const ACCESS_DENIED: u16 = 1045;
+pub(crate) const ACCESS_DENIED: u16 = 1045;
 
 /// The number of an error of the server.
-pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
+pub(crate) fn number(error: &sqlx::Error) -> Option<u16> {
     let refused = error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?;
     Some(refused.number())
 }
@@ -27,7 +27,7 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
-    pub(super) fn new(error: sqlx::Error, options: &MySqlConnectOptions, password: Option<&str>) -> Self {
+    pub(crate) fn new(error: sqlx::Error, options: &MySqlConnectOptions, password: Option<&str>) -> Self {
         let server = ServerName(options);
         let cause = match (&error, number(&error)) {
             (_, Some(number)) => refused(number, error.as_database_error().map(|e| e.message()), options, password),
@@ -106,7 +106,7 @@ impl Cause {
 }
 
 /// Shows a server as its socket or as `host:port`.
-pub(super) struct ServerName<'o>(pub &'o MySqlConnectOptions);
+pub(crate) struct ServerName<'o>(pub &'o MySqlConnectOptions);
 
 impl fmt::Display for ServerName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

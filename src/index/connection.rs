@@ -13,7 +13,7 @@ use super::Failure;
 
 /// Waits for an answer, but not for ever: a server may be stopped without closing its connections, or behind a network
 /// that drops what is sent. The connection is of no use afterwards.
-pub(super) fn within<T>(limit: Duration, runtime: &Runtime, work: impl Future<Output = T>) -> Result<T, Failure> {
+pub(crate) fn within<T>(limit: Duration, runtime: &Runtime, work: impl Future<Output = T>) -> Result<T, Failure> {
     let answer = runtime.block_on(async { timeout(limit, work).await });
     answer.map_err(|_| Failure::Unreachable(format!("no answer for {} s", limit.as_secs())))
 }
@@ -144,7 +144,7 @@ macro_rules! connection {
     };
 }
 
-pub(super) use connection;
+pub(crate) use connection;
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::names::Name;
+use super::patient_name::Name;
 use super::stored_column::StoredColumn;
 use super::{
     Change, Derive, Derived, Existing, Failure, Index, LinkedStudy, Look, RowUpdate, Tables, Value, View, link,

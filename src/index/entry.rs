@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Value;
 use super::columns::Source;
-use super::names::Name;
-use super::recorder::FileRecord;
+use super::patient_name::Name;
 use crate::archive::FileState;
 use crate::dicom::attributes::position;
 use crate::dicom::{ATTRIBUTES, Instance, Level, PackedForm, Table, date_time};
@@ -20,7 +19,7 @@ const NAME: [usize; 3] = [
 ];
 
 /// How long a date with a time is.
-pub(super) const RECEIVED: usize = "YYYY-MM-DD HH:MM:SS".len();
+pub(crate) const RECEIVED: usize = "YYYY-MM-DD HH:MM:SS".len();
 
 #[derive(Debug)]
 pub struct Entry {
@@ -177,3 +176,20 @@ impl Entry {
         }
     }
 }
+
+/// What reading a file gave, as it is kept, and what the file was then.
+#[derive(Clone, Debug)]
+pub struct FileRecord {
+    pub state: FileState,
+    /// It is a link or a pointer, and what was read is elsewhere.
+    pub leads_on: bool,
+    pub bytes: Vec<u8>,
+}
+
+/// By which patient a study is: its values stand at the end of a study's.
+pub const IDENTITY: [usize; 4] = [
+    position(Table::Study, "patientid"),
+    position(Table::Patient, "lastname"),
+    position(Table::Patient, "firstname"),
+    position(Table::Patient, "middlename"),
+];

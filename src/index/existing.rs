@@ -6,9 +6,8 @@
 
 use std::sync::Arc;
 
-use super::column::Column;
+use super::column::{Column, is_empty};
 use super::columns::{Source, Tables};
-use super::fold::is_empty;
 use super::undo::{Overwritten, Undo};
 use super::{Change, Derived, Existing, Expected, Failure, Index, RowUpdate, Value, link};
 use crate::dicom::{Table, attributes};

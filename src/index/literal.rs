@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::Value;
 
 /// Returns a statement with each `?` replaced by a value. `None` if the numbers of both differ.
-pub(super) fn with_values(sql: &str, values: &[Value<'_>]) -> Option<String> {
+pub(crate) fn with_values(sql: &str, values: &[Value<'_>]) -> Option<String> {
     let mut text = String::with_capacity(sql.len() + values.len() * 16);
     let mut values = values.iter();
     let mut quote = None;

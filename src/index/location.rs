@@ -194,7 +194,7 @@ impl Location {
     }
 
     /// A connection to the server of this index.
-    pub(super) fn mysql(&self, login: &Login) -> Result<MySql> {
+    pub(crate) fn mysql(&self, login: &Login) -> Result<MySql> {
         MySql::connect(login).map_err(|error| {
             Error::usage(format!("the index {} cannot be opened: {error}", self.shown()), error.advice())
         })

@@ -5,10 +5,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::column::Column;
 use super::columns::Source;
-use super::fold::IDENTITY;
+use super::entry::IDENTITY;
 use super::patience::Tried;
-use super::{Entry, Existing, Failure, Index, Look, Refusal, Show, Value, View, column::Column};
+use super::{Entry, Existing, Failure, Index, Look, Refusal, Show, Value, View};
 use crate::dicom::attributes::position;
 use crate::dicom::{Level, Table};
 

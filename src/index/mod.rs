@@ -1,92 +1,60 @@
 //! The index: the four core tables of PacsOne (`patient`, `study`, `series`, `image`) and their companions, on whatever
-//! database they lie.
+//! database they are stored.
 //!
-//! [`Index`] is the seam: [`sql::SqlIndex`] stands behind it for every SQL database, [`dry_run::DryRun`] for a run
-//! that writes nothing. A database is added by implementing [`sql::Database`] in a file of its own and a line in
-//! [`location`]. [`batch`] says how a batch of entries gets into an index, [`existing`] what may be written of rows that
-//! were there before, [`duplicates`] which of several files of an instance is indexed, and [`close`] what is settled at
-//! the end. [`companion_rows`] writes titles of reports and codes of animals. The only door to sqlx. Nothing in this room drops, truncates or alters a table; a row is deleted only by [`mend`], which somebody has asked for row by row.
+//! [`Index`] is the interface: [`sql::SqlIndex`] implements it for every SQL database, [`dry_run::DryRun`] for a run that writes
+//! nothing. A database is added by implementing [`sql::Database`] in a file of its own and a line in [`location`].
+//! [`existing`] decides what may be written of rows that were there before. The rules by which files become rows are in
+//! [`crate::merge`]. This room is the only one that uses sqlx. Nothing in it drops, truncates or alters a table; a row is
+//! deleted only by [`mend`], row by row and on request, or if this program inserted the row and nothing needs it any more.
 
-mod ask;
-pub mod batch;
-mod candidates;
-pub mod close;
-pub mod closing_part;
-mod column;
+pub mod ask;
+pub mod column;
 pub mod columns;
-pub mod companion_rows;
+pub mod companion_changes;
 mod companions;
-mod complete_images;
-mod completion;
 mod connect;
 mod connect_error;
 mod connection;
-mod corrections;
-mod disagreements;
 pub mod dry_run;
-pub mod duplicates;
 pub mod entry;
 pub mod existing;
-mod few;
 pub mod fitting;
-mod fold;
-mod fold_again;
 pub mod galera;
-mod gather;
-mod gone;
 pub mod hashes;
-mod identity;
-mod images;
+pub mod identity;
 pub mod init;
 pub mod inspect;
-pub mod known;
-mod known_row;
-mod literal;
+pub mod literal;
 pub mod location;
-mod lookup;
-mod members;
+pub mod members;
 pub mod mend;
-mod missing;
+pub mod missing;
 mod missing_right;
 mod mysql;
 mod mysql_error;
 mod mysql_url;
-pub mod names;
-mod order;
 pub mod outcome;
-mod own_rows;
 pub mod pacsone;
 pub mod path_sample;
 pub mod patience;
-mod patient_group;
-mod people;
+pub mod patient_name;
 pub mod purge;
 mod real_type;
 pub mod recorder;
-mod recording;
 mod repertoire;
-pub mod replay;
 pub mod replica;
-mod row_corrections;
 pub mod row_history;
 mod run_lock;
 pub mod server;
 mod session;
-mod settle;
-mod settle_run;
-pub mod settlement;
-mod shared_rows;
 #[cfg(unix)]
 mod socket_login;
 pub mod sql;
 mod sqlite;
 mod statements;
 pub mod stored_column;
-mod study_patients;
 pub mod tls;
-mod transaction;
 pub mod undo;
-mod withdraw;
 
 use std::fmt;
 use std::sync::Arc;
@@ -152,7 +120,7 @@ pub struct Existing {
     #[serde(skip)]
     pub history: Option<Arc<row_history::RowHistory>>,
     /// Last, first and middle name of a patient; `None` if all are NULL.
-    pub name: Option<names::Name>,
+    pub name: Option<patient_name::Name>,
     /// What stands in the columns that may be filled or refreshed, in the order of [`columns::WrittenTable::fed`], if it
     /// was asked for.
     #[serde(skip)]

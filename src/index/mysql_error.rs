@@ -11,7 +11,7 @@ const OUT_OF_STATEMENTS: u16 = 1461;
 const ERROR_DURING_COMMIT: u16 = 1180;
 
 /// Whether the server cannot prepare one more statement.
-pub(super) fn is_out_of_statements(error: &sqlx::Error) -> bool {
+pub(crate) fn is_out_of_statements(error: &sqlx::Error) -> bool {
     let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
     error.is_some_and(|error| error.number() == OUT_OF_STATEMENTS)
 }
@@ -37,7 +37,7 @@ fn is_not_ready(number: u16, message: &str) -> bool {
 
 /// Server error numbers and SQL states: the error references of the MySQL and MariaDB manuals. The message of an error
 /// about a row may hold its values: only the name of a column is taken from it.
-pub(super) fn failure(error: sqlx::Error) -> Failure {
+pub(crate) fn failure(error: sqlx::Error) -> Failure {
     let Some(refused) = error.as_database_error().and_then(|e| e.try_downcast_ref::<MySqlDatabaseError>()) else {
         return match error {
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {

@@ -17,7 +17,7 @@ const SCHEMES: [&str; 2] = ["mysql", "mariadb"];
 const LONGEST_SHOWN: usize = 32;
 
 /// A URL that names a server, without a password.
-pub(super) struct ServerUrl(Url);
+pub(crate) struct ServerUrl(Url);
 
 impl ServerUrl {
     /// Reads a URL, or returns the mistake in it.

@@ -1,15 +1,14 @@
 //! What a transaction did, entry by entry and row by row: as it is told, and as it is written down.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
-use super::companion_rows::Put;
-use super::known::Reach;
-use super::lookup::{Batch, RowOf};
+use super::companion_changes::Put;
 use super::patience::Redone;
-use super::{Entry, Refusal};
+use super::{Entry, Existing, Refusal};
 
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +77,7 @@ impl Written {
         }
     }
 
-    pub(super) fn new(outcome: Outcome, reach: &Reach) -> Self {
+    pub(crate) fn new(outcome: Outcome, reach: &Reach) -> Self {
         Written { link_differs: !reach.series && outcome.is_indexed(), outcome }
     }
 }
@@ -87,24 +86,18 @@ impl Written {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Rows above the images that it found or inserted, by identity.
-    pub(super) rows: [HashMap<Box<str>, RowOf>; 3],
+    pub(crate) rows: [HashMap<Box<str>, RowOf>; 3],
     pub reach: Vec<Reach>,
     pub outcomes: Vec<Outcome>,
     /// Of files that are not indexed, the path of the one that is.
-    pub(super) winners: Vec<Option<Box<str>>>,
+    pub(crate) winners: Vec<Option<Box<str>>>,
     /// Studies and series below which something was inserted.
-    pub(super) opened: [BTreeSet<Box<str>>; 2],
-    pub(super) edited: HashSet<String>,
-    pub(super) titles: Put,
+    pub(crate) opened: [BTreeSet<Box<str>>; 2],
+    pub(crate) edited: HashSet<String>,
+    pub(crate) titles: Put,
 }
 
 impl Attempt {
-    pub(super) fn of(batch: Batch<'_>, opened: [BTreeSet<Box<str>>; 2], titles: Put) -> Self {
-        let winners = batch.winners();
-        let Batch { rows, reach, outcomes, edited, .. } = batch;
-        Attempt { rows, reach, outcomes, winners, opened, edited, titles }
-    }
-
     /// Whether it can be of so many entries: one that was read back may be anything.
     pub fn is_of(&self, entries: usize) -> bool {
         let is_within = |row: &RowOf| match row {
@@ -116,7 +109,7 @@ impl Attempt {
     }
 
     /// Whether a row above the images was inserted with the values of an entry.
-    pub(super) fn has_inserted_for(&self, entry: usize) -> bool {
+    pub(crate) fn has_inserted_for(&self, entry: usize) -> bool {
         self.rows.iter().flat_map(HashMap::values).any(|row| row.is_told_by(entry))
     }
 
@@ -136,5 +129,47 @@ impl Redone for Attempt {
         }
         self.titles = self.titles.after(Some(first.titles));
         self
+    }
+}
+
+/// The rows above an image whose values its file may determine: not those that the index links otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    pub series: bool,
+    pub study: bool,
+    /// The identity of the patient.
+    pub patient: Option<Arc<str>>,
+}
+
+/// A row above the images.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowOf {
+    There(Existing),
+    Inserted {
+        /// As this entry says.
+        member: usize,
+        patient: Box<str>,
+    },
+}
+
+impl RowOf {
+    pub fn link(&self) -> Option<&str> {
+        match self {
+            RowOf::There(row) => Some(&row.link),
+            RowOf::Inserted { .. } => None,
+        }
+    }
+
+    /// The link of a row that this program has not inserted.
+    pub(crate) fn foreign_link(&self) -> Option<&str> {
+        match self {
+            RowOf::There(row) if row.history.is_none() => Some(&row.link),
+            _ => None,
+        }
+    }
+
+    /// It was inserted as this entry says.
+    pub fn is_told_by(&self, entry: usize) -> bool {
+        matches!(self, RowOf::Inserted { member, .. } if *member == entry)
     }
 }

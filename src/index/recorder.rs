@@ -7,17 +7,7 @@ use std::sync::Arc;
 use super::outcome::Attempt;
 use super::row_history::{IntendedRows, RowHistory};
 use super::{Entry, Failure};
-use crate::archive::FileState;
 use crate::dicom::{Instance, Table};
-
-/// What reading a file gave, as it is kept, and what the file was then.
-#[derive(Clone, Debug)]
-pub struct FileRecord {
-    pub state: FileState,
-    /// It is a link or a pointer, and what was read is elsewhere.
-    pub leads_on: bool,
-    pub bytes: Vec<u8>,
-}
 
 /// An instance as an earlier run read it.
 #[derive(Clone, Debug)]

@@ -50,7 +50,7 @@ impl Server {
         server.map(Some)
     }
 
-    pub(super) fn ask(database: &mut MySql, shown: String) -> Result<Server, Failure> {
+    pub(crate) fn ask(database: &mut MySql, shown: String) -> Result<Server, Failure> {
         let has_log = is_on(database, "log_bin")?;
         let binlog_format = if has_log { variable(database, "binlog_format")? } else { None };
         let mut read_only = None;
@@ -124,7 +124,7 @@ fn master(channel: &NamedRow) -> String {
 }
 
 /// Returns the global value of a variable. `None` if the server has no such variable or does not show it.
-pub(super) fn variable(database: &mut MySql, name: &str) -> Result<Option<String>, Failure> {
+pub(crate) fn variable(database: &mut MySql, name: &str) -> Result<Option<String>, Failure> {
     Ok(match database.ask(&format!("SELECT @@global.{name} AS value"))? {
         Answer::Rows(rows) => rows.first().and_then(|row| row.text("value")).map(str::to_owned),
         Answer::Unknown | Answer::Denied => None,

@@ -35,7 +35,7 @@ const SWITCH_PLUGIN: u8 = 0xfe;
 const FULL_AUTHENTICATION: u8 = 0x04;
 
 /// Logs in with the password itself, and leaves. Returns whether the server accepted the login.
-pub(super) fn fill_password_cache(socket: &Path, user: &str, password: &str) -> Result<bool> {
+pub(crate) fn fill_password_cache(socket: &Path, user: &str, password: &str) -> Result<bool> {
     let deadline = Instant::now() + TIMEOUT;
     log_in(DeadlineStream { stream: UnixStream::connect(socket)?, deadline }, user, password)
 }

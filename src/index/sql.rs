@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::columns::WrittenTable;
+use super::patient_name::Name;
 use super::statements::{self, Dialect};
+use super::stored_column::StoredColumn;
 use super::{
     Derive, Derived, Existing, Expected, Failure, ImageRow, Index, LinkedStudy, Look, RowUpdate, Show, Tables, Value,
-    View, link, names::Name, stored_column::StoredColumn,
+    View, link,
 };
 use crate::dicom::{Level, Table};
 

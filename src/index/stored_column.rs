@@ -69,3 +69,9 @@ impl StoredColumn {
         Some(StoredColumn { holds: dialect.shows(&shown), name: column.name, shown, is_lossy })
     }
 }
+
+/// A column of another table that may refer to a row.
+pub(crate) struct Reference {
+    pub(crate) table: String,
+    pub(crate) column: String,
+}

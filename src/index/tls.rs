@@ -82,7 +82,7 @@ impl TlsOptions {
 
     /// Adds the settings to those of a connection. The files are read now, so that a mistake in one ends the program before
     /// any work, and a reconnect does not depend on them.
-    pub(super) fn apply(&self, options: MySqlConnectOptions) -> Result<MySqlConnectOptions> {
+    pub(crate) fn apply(&self, options: MySqlConnectOptions) -> Result<MySqlConnectOptions> {
         let mode = self.own_mode().unwrap_or(SslMode::Preferred);
         let mut options = options.ssl_mode(mode.into());
         if mode == SslMode::Disabled {
@@ -156,7 +156,7 @@ fn unusable(option: &str, file: &Path, why: &str, advice: &str) -> Error {
 
 /// A warning if a server across the network can be impersonated. `None` if the server is local, its certificate is
 /// verified, or encryption is switched off on purpose.
-pub(super) fn warning(options: &MySqlConnectOptions, shown: &str) -> Option<String> {
+pub(crate) fn warning(options: &MySqlConnectOptions, shown: &str) -> Option<String> {
     let is_unverified = matches!(options.get_ssl_mode(), MySqlSslMode::Preferred | MySqlSslMode::Required);
     (is_unverified && !is_local(options)).then(|| {
         format!(

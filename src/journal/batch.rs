@@ -10,8 +10,9 @@ use super::record::{BLOCK_HEAD, PER_BLOCK, Record, decode, encode, put_block, re
 use super::states::{self, Fate, SIZE, State};
 use super::{Cursors, Journal, Topic, rows};
 use crate::dicom::{Instance, Level, PackedForm, Table};
+use crate::index::entry::FileRecord;
 use crate::index::outcome::{Attempt, Outcome};
-use crate::index::recorder::{FileRecord, RecordedInstance, Recorder};
+use crate::index::recorder::{RecordedInstance, Recorder};
 use crate::index::row_history::{IntendedRows, RowHistory};
 use crate::index::{Entry, Failure};
 

@@ -10,7 +10,7 @@ use crate::archive::FileState;
 use crate::archive::locator::NamedBy;
 use crate::archive::skip::Rule;
 use crate::dicom::{Instance, PackedForm, Rejection};
-use crate::index::recorder::FileRecord;
+use crate::index::entry::FileRecord;
 
 /// Records in a block. More are smaller, and take longer to get one of.
 pub const PER_BLOCK: usize = 64;

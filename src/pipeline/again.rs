@@ -19,6 +19,7 @@ use crossbeam_channel::Sender;
 use jiff::civil::Date;
 
 use super::spool::Spool;
+use super::walk;
 use super::{Run, no_threads};
 use crate::archive::FoundFile;
 use crate::archive::changed::Since;
@@ -96,53 +97,51 @@ fn hash(path: &Path) -> u64 {
     hasher.finish()
 }
 
-impl Run<'_> {
-    /// The walk stage of the second look.
-    pub(super) fn walk_again(&self, files: &Sender<Vec<FoundFile>>) -> Result<()> {
-        self.take_up(files);
-        let pending: Mutex<Vec<FoundFile>> = Mutex::default();
-        let sink = |found: Found| {
-            // Whatever else there is was told by the first walk, or the next run tells it.
-            if let Found::Files(changed) = found {
-                let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
-                pending.extend(changed);
-                if pending.len() >= PORTION {
-                    self.send_new(take(&mut pending), files).map_err(|_| Enough)?;
-                }
+/// The walk stage of the second look.
+pub(super) fn walk_again(run: &Run<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+    take_up(run, files);
+    let pending: Mutex<Vec<FoundFile>> = Mutex::default();
+    let sink = |found: Found| {
+        // Whatever else there is was told by the first walk, or the next run tells it.
+        if let Found::Files(changed) = found {
+            let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
+            pending.extend(changed);
+            if pending.len() >= PORTION {
+                send_new(run, take(&mut pending), files).map_err(|_| Enough)?;
             }
-            if self.plan.stop.is_set() { Err(Enough) } else { Ok(()) }
-        };
-        let walk = self.plan.walk().changed_since(self.again.since);
-        walk.run(&sink).map_err(no_threads)?;
-        self.send_new(pending.into_inner().unwrap_or_else(PoisonError::into_inner), files).map_err(spool_failed)
-    }
-
-    /// Young files are looked at once more; they are old enough now, or are left again. One that has gone was indeed
-    /// left to the PACS.
-    fn take_up(&self, files: &Sender<Vec<FoundFile>>) {
-        let mut young = take(&mut *self.again.young.lock().unwrap_or_else(PoisonError::into_inner));
-        young.retain(|file| std::fs::symlink_metadata(file.path()).is_ok());
-        for part in in_messages(young) {
-            if self.plan.stop.is_set() {
-                return;
-            }
-            self.account.take_back(Fate::TooYoung, part.len());
-            let old = part.iter().filter(|file| self.again.is_old_directory(file)).count() as u64;
-            self.again.in_old_directories.fetch_sub(old, Relaxed);
-            self.send(part, files);
         }
-    }
+        if run.plan.stop.is_set() { Err(Enough) } else { Ok(()) }
+    };
+    let walk = run.plan.walk().changed_since(run.again.since);
+    walk.run(&sink).map_err(no_threads)?;
+    send_new(run, pending.into_inner().unwrap_or_else(PoisonError::into_inner), files).map_err(spool_failed)
+}
 
-    fn send_new(&self, changed: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) -> io::Result<()> {
-        for part in in_messages(self.again.new_of(changed)?) {
-            if self.plan.stop.is_set() {
-                return Ok(());
-            }
-            self.account.found(part.len());
-            self.send(part, files);
+/// Young files are looked at once more; they are old enough now, or are left again. One that has gone was indeed
+/// left to the PACS.
+fn take_up(run: &Run<'_>, files: &Sender<Vec<FoundFile>>) {
+    let mut young = take(&mut *run.again.young.lock().unwrap_or_else(PoisonError::into_inner));
+    young.retain(|file| std::fs::symlink_metadata(file.path()).is_ok());
+    for part in in_messages(young) {
+        if run.plan.stop.is_set() {
+            return;
         }
-        Ok(())
+        run.account.take_back(Fate::TooYoung, part.len());
+        let old = part.iter().filter(|file| run.again.is_old_directory(file)).count() as u64;
+        run.again.in_old_directories.fetch_sub(old, Relaxed);
+        walk::send(run, part, files);
     }
+}
+
+fn send_new(run: &Run<'_>, changed: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) -> io::Result<()> {
+    for part in in_messages(run.again.new_of(changed)?) {
+        if run.plan.stop.is_set() {
+            return Ok(());
+        }
+        run.account.found(part.len());
+        walk::send(run, part, files);
+    }
+    Ok(())
 }
 
 fn in_messages(files: Vec<FoundFile>) -> impl Iterator<Item = Vec<FoundFile>> {

@@ -2,13 +2,14 @@
 //! there goes the way of all files; what is not brought has its fate at once.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::read::NoRow;
-use super::{FILES_WAITING, Run, defect};
+use super::entries::{self, NoRow};
+use super::{FILES_WAITING, Run, defect, walk};
 use crate::archive::skip::Rule;
 use crate::archive::{FoundFile, Locator, Roots, Stub};
 use crate::dicom::Rejection;
@@ -40,36 +41,34 @@ pub struct Reception<'a> {
     failed: AtomicBool,
 }
 
-impl Run<'_> {
-    pub(super) fn bring(&self, brings: &dyn Bring, files: &Sender<Vec<FoundFile>>) -> Result<()> {
-        let (found, to_bring) = bounded(FILES_WAITING);
-        let reception = &Reception { run: self, files, failed: AtomicBool::new(false) };
-        thread::scope(|scope| {
-            let walk = scope.spawn(move || self.walk(&found));
-            // Where nothing more can be brought, what was is indexed all the same, and the rest is counted.
-            let one_loop = |to_bring: Receiver<Vec<FoundFile>>| {
-                let brought = brings.bring(&to_bring, reception);
-                if brought.is_err() {
-                    reception.fails();
-                }
-                to_bring.into_iter().for_each(|left| reception.not_reached(left.len()));
-                brought
-            };
-            let loops: Vec<_> = (0..brings.threads())
-                .map(|_| to_bring.clone())
-                .map(|to_bring| scope.spawn(move || one_loop(to_bring)))
-                .collect();
-            drop(to_bring);
-            let results = loops.into_iter().map(|one| one.join().unwrap_or_else(|_| Err(defect("import"))));
-            let results: Vec<Result<()>> = results.collect();
-            walk.join().unwrap_or_else(|_| Err(defect("walk")))?;
-            results.into_iter().collect()
-        })
-    }
+pub(super) fn bring(run: &Run<'_>, brings: &dyn Bring, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+    let (found, to_bring) = bounded(FILES_WAITING);
+    let reception = &Reception { run, files, failed: AtomicBool::new(false) };
+    thread::scope(|scope| {
+        let walk = scope.spawn(move || walk::walk(run, &found));
+        // Where nothing more can be brought, what was is indexed all the same, and the rest is counted.
+        let one_loop = |to_bring: Receiver<Vec<FoundFile>>| {
+            let brought = brings.bring(&to_bring, reception);
+            if brought.is_err() {
+                reception.fails();
+            }
+            to_bring.into_iter().for_each(|left| reception.not_reached(left.len()));
+            brought
+        };
+        let loops: Vec<_> = (0..brings.threads())
+            .map(|_| to_bring.clone())
+            .map(|to_bring| scope.spawn(move || one_loop(to_bring)))
+            .collect();
+        drop(to_bring);
+        let results = loops.into_iter().map(|one| one.join().unwrap_or_else(|_| Err(defect("import"))));
+        let results: Vec<Result<()>> = results.collect();
+        walk.join().unwrap_or_else(|_| Err(defect("walk")))?;
+        results.into_iter().collect()
+    })
+}
 
-    pub(super) fn bring_rest(&self, brings: &dyn Bring, files: &Sender<Vec<FoundFile>>) -> Result<()> {
-        brings.bring_rest(&Reception { run: self, files, failed: AtomicBool::new(false) })
-    }
+pub(super) fn bring_rest(run: &Run<'_>, brings: &dyn Bring, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+    brings.bring_rest(&Reception { run, files, failed: AtomicBool::new(false) })
 }
 
 impl Reception<'_> {
@@ -86,13 +85,13 @@ impl Reception<'_> {
     /// These lie in the archive by now, and are indexed.
     pub fn receive(&self, files: Vec<PathBuf>) {
         let roots = self.run.plan.roots.paths();
-        let below = |path: PathBuf| FoundFile::below(&roots[self.run.root_of(&path)], path);
-        self.run.send(files.into_iter().map(below).collect(), self.files);
+        let below = |path: PathBuf| FoundFile::below(&roots[entries::root_of(self.run, &path)], path);
+        walk::send(self.run, files.into_iter().map(below).collect(), self.files);
     }
 
     /// The same files, which lie where they are indexed.
     pub fn pass_on(&self, files: Vec<FoundFile>) {
-        self.run.send(files, self.files);
+        walk::send(self.run, files, self.files);
     }
 
     pub fn not_reached(&self, files: usize) {
@@ -135,12 +134,12 @@ impl Reception<'_> {
     }
 
     pub fn reject(&self, path: &Path, rejection: &Rejection) {
-        self.run.reject(path, rejection);
+        entries::reject(self.run, path, rejection);
     }
 
     /// It cannot be brought, for a reason of its own.
     pub fn refuse(&self, path: &Path, code: &'static str, detail: String) {
-        self.run.list_rejected(path, &NoRow { code, detail });
+        entries::list_rejected(self.run, path, &NoRow { code, detail });
     }
 
     /// Another file of this instance is the one in the archive.

@@ -10,15 +10,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Instant;
 
-use super::close::Closed;
-use super::read::Noted;
-use super::{Done, Plan, Run, defect, journal_failed, unrecorded};
+use super::close::{self, Closed};
+use super::entries::Noted;
+use super::{Done, Plan, Run, defect, gather, journal_failed, resume, unrecorded, write};
 use crate::error::{Error, Result};
-use crate::index::batch::Writer;
 use crate::index::outcome::{Outcome, Written};
 use crate::index::{Entry, Refusal};
 use crate::journal::record::{Reading, Record};
 use crate::journal::{Batch, Journal, Slice};
+use crate::merge::replay;
+use crate::merge::write_batch::write_batch;
+use crate::merge::writer::Writer;
 use crate::progress::Observer;
 use crate::report::account::Fate;
 
@@ -52,7 +54,7 @@ pub fn finish(
         writer.given = journals.iter().flat_map(Journal::given).collect();
     }
     if let (Some(mut catalogue), Some(writer)) = (catalogue, writers.first_mut()) {
-        run.resolve_doubts(&catalogue, writer)?;
+        resume::resolve_doubts(&run, &catalogue, writer)?;
         catalogue.begin_merge(journals, &plan.begun()).map_err(journal_failed)?;
         let catalogue = run.journal.get_or_init(|| Arc::new(catalogue));
         writers.iter_mut().for_each(|writer| writer.recorder = Some(catalogue.clone()));
@@ -61,8 +63,8 @@ pub fn finish(
     let (closed, failure) = thread::scope(|scope| {
         scope.spawn(|| run.watch.show(&run, started, observer));
         let settled =
-            writers.first_mut().ok_or_else(|| defect("finish")).and_then(|writer| run.unite(journals, writer));
-        let (closed, result) = run.close(writers, settled.is_ok() && !plan.stop.is_set(), journals.first());
+            writers.first_mut().ok_or_else(|| defect("finish")).and_then(|writer| unite(&run, journals, writer));
+        let (closed, result) = close::close(&run, writers, settled.is_ok() && !plan.stop.is_set(), journals.first());
         let mut failure = settled.err().or(result.err());
         if failure.is_none() && !plan.stop.is_set() {
             let ended = run.journal().map_or(Ok(()), |catalogue| catalogue.end_merge(&plan.begun()));
@@ -103,118 +105,122 @@ fn take_up(plan: &Plan<'_>, journals: &mut [Journal]) -> Result<Vec<Slice>> {
     Ok(slices)
 }
 
-impl Run<'_> {
-    fn unite(&self, journals: &[Journal], writer: &mut Writer) -> Result<()> {
-        for journal in journals {
-            if self.is_lost(journal, writer)? {
-                return Err(Error::unfinished(
-                    format!("the index has nothing of what the slice of {} wrote last", journal.directory.display()),
-                    "Was the database restored? Run all slices again, with the same --state: files are not read again.",
-                ));
-            }
-            journal.replay(|batch| self.own(batch, writer))?;
+fn unite(run: &Run<'_>, journals: &[Journal], writer: &mut Writer) -> Result<()> {
+    for journal in journals {
+        if is_lost(run, journal, writer)? {
+            return Err(Error::unfinished(
+                format!("the index has nothing of what the slice of {} wrote last", journal.directory.display()),
+                "Was the database restored? Run all slices again, with the same --state: files are not read again.",
+            ));
         }
-        let mut again = Vec::new();
-        for journal in journals {
-            journal.replay(|batch| self.contribute(journal, batch, writer, &mut again))?;
-            journal.noted(|record| self.count_noted(record))?;
-        }
-        self.write_again(writer, again)?;
-        self.gather(writer)?;
-        journals.iter().try_for_each(|journal| journal.replay(|batch| self.list_duplicates(journal, &batch, writer)))
+        journal.replay(|batch| own(run, batch, writer))?;
     }
+    let mut again = Vec::new();
+    for journal in journals {
+        journal.replay(|batch| contribute(run, journal, batch, writer, &mut again))?;
+        journal.noted(|record| count_noted(run, record))?;
+    }
+    write_again(run, writer, again)?;
+    gather::gather(run, writer)?;
+    journals.iter().try_for_each(|journal| journal.replay(|batch| list_duplicates(run, journal, &batch, writer)))
+}
 
-    /// The database was restored since, or is another one.
-    fn is_lost(&self, journal: &Journal, writer: &mut Writer) -> Result<bool> {
-        for batch in journal.last_committed() {
-            let Some(files) = self.files_of(&batch) else { continue };
-            if !writer.has_image_of(&files).or_else(|failure| self.index_failed(failure))? {
-                return Ok(true);
-            }
+/// The database was restored since, or is another one.
+fn is_lost(run: &Run<'_>, journal: &Journal, writer: &mut Writer) -> Result<bool> {
+    for batch in journal.last_committed() {
+        let Some(files) = resume::files_of(run, &batch) else { continue };
+        if !replay::has_image_of(writer, &files).or_else(|failure| run.index_failed(failure))? {
+            return Ok(true);
         }
-        Ok(false)
     }
+    Ok(false)
+}
 
-    fn own(&self, batch: Batch, writer: &mut Writer) -> Result<()> {
-        let Some((entries, attempt)) = self.entries_of(batch, Noted::Nothing) else { return Ok(()) };
-        writer.own(&entries, attempt).or_else(|failure| self.index_failed(failure))
-    }
+fn own(run: &Run<'_>, batch: Batch, writer: &mut Writer) -> Result<()> {
+    let Some((entries, attempt)) = resume::entries_of(run, batch, Noted::Nothing) else { return Ok(()) };
+    replay::own(writer, &entries, attempt).or_else(|failure| run.index_failed(failure))
+}
 
-    /// What was read of a file later takes the place of what was read before.
-    fn contribute(&self, journal: &Journal, batch: Batch, writer: &mut Writer, again: &mut Vec<Entry>) -> Result<()> {
-        if self.plan.stop.is_set() {
-            return Ok(());
-        }
-        let is_last = journal.are_last(&batch);
-        let mut records: Vec<Vec<u8>> = batch.records.iter().map(Record::encode).collect();
-        let Some((entries, mut attempt)) = self.entries_of(batch, Noted::Counts) else { return Ok(()) };
-        let superseded = attempt.outcomes.iter_mut().zip(&is_last).filter(|(_, is_last)| !**is_last);
-        superseded.for_each(|(outcome, _)| *outcome = Outcome::Refused(Refusal::default()));
-        let contributed = writer.contribute(&entries, &attempt);
-        let (written, mut undecided) = contributed.or_else(|failure| self.index_failed(failure))?;
-        self.tell(&entries, &written);
-        self.account.found(is_last.iter().filter(|is_last| **is_last).count());
-        for (outcome, _) in attempt.outcomes.iter().zip(&is_last).filter(|(_, is_last)| **is_last) {
-            match outcome {
-                Outcome::Refused(_) => self.account.rejected("refused-by-index"),
-                Outcome::Inserted => self.account.add(Fate::Inserted, 1),
-                Outcome::Updated { .. } | Outcome::PathMapped { .. } => self.account.add(Fate::Updated, 1),
-                Outcome::Unchanged => self.account.add(Fate::Unchanged, 1),
-                Outcome::Duplicate { .. } => self.account.add(Fate::Duplicate, 1),
-            }
-        }
-        undecided.reverse();
-        for (n, mut entry) in entries.into_iter().enumerate() {
-            if undecided.pop_if(|next| *next == n).is_some() {
-                // The catalogue records what is written.
-                entry.record.bytes = std::mem::take(&mut records[n]);
-                again.push(entry);
-            }
-        }
-        if again.len() >= PORTION { self.write_again(writer, std::mem::take(again)) } else { Ok(()) }
+/// What was read of a file later takes the place of what was read before.
+fn contribute(
+    run: &Run<'_>,
+    journal: &Journal,
+    batch: Batch,
+    writer: &mut Writer,
+    again: &mut Vec<Entry>,
+) -> Result<()> {
+    if run.plan.stop.is_set() {
+        return Ok(());
     }
+    let is_last = journal.are_last(&batch);
+    let mut records: Vec<Vec<u8>> = batch.records.iter().map(Record::encode).collect();
+    let Some((entries, mut attempt)) = resume::entries_of(run, batch, Noted::Counts) else { return Ok(()) };
+    let superseded = attempt.outcomes.iter_mut().zip(&is_last).filter(|(_, is_last)| !**is_last);
+    superseded.for_each(|(outcome, _)| *outcome = Outcome::Refused(Refusal::default()));
+    let contributed = replay::contribute(writer, &entries, &attempt);
+    let (written, mut undecided) = contributed.or_else(|failure| run.index_failed(failure))?;
+    write::tell(run, &entries, &written);
+    run.account.found(is_last.iter().filter(|is_last| **is_last).count());
+    for (outcome, _) in attempt.outcomes.iter().zip(&is_last).filter(|(_, is_last)| **is_last) {
+        match outcome {
+            Outcome::Refused(_) => run.account.rejected("refused-by-index"),
+            Outcome::Inserted => run.account.add(Fate::Inserted, 1),
+            Outcome::Updated { .. } | Outcome::PathMapped { .. } => run.account.add(Fate::Updated, 1),
+            Outcome::Unchanged => run.account.add(Fate::Unchanged, 1),
+            Outcome::Duplicate { .. } => run.account.add(Fate::Duplicate, 1),
+        }
+    }
+    undecided.reverse();
+    for (n, mut entry) in entries.into_iter().enumerate() {
+        if undecided.pop_if(|next| *next == n).is_some() {
+            // The catalogue records what is written.
+            entry.record.bytes = std::mem::take(&mut records[n]);
+            again.push(entry);
+        }
+    }
+    if again.len() >= PORTION { write_again(run, writer, std::mem::take(again)) } else { Ok(()) }
+}
 
-    fn write_again(&self, writer: &mut Writer, entries: Vec<Entry>) -> Result<()> {
-        if !entries.is_empty() {
-            let mut written = writer.write(&entries).or_else(|failure| self.index_failed(failure))?;
-            written.iter_mut().for_each(Written::is_duplicate_later);
-            self.tell(&entries, &written);
-        }
-        Ok(())
+fn write_again(run: &Run<'_>, writer: &mut Writer, entries: Vec<Entry>) -> Result<()> {
+    if !entries.is_empty() {
+        let mut written = write_batch(writer, &entries).or_else(|failure| run.index_failed(failure))?;
+        written.iter_mut().for_each(Written::is_duplicate_later);
+        write::tell(run, &entries, &written);
     }
+    Ok(())
+}
 
-    /// What a file lost to is of no account, nor when it did: a command that was killed may have led rows to other files.
-    fn list_duplicates(&self, journal: &Journal, batch: &Batch, writer: &mut Writer) -> Result<()> {
-        if self.plan.stop.is_set() {
-            return Ok(());
-        }
-        let Some(files) = self.files_of(batch) else { return Ok(()) };
-        let named: Vec<(&str, &str)> = files.iter().map(|(uid, path)| (*uid, path.as_str())).collect();
-        let passed_over = writer.passed_over(&named).or_else(|failure| self.index_failed(failure))?;
-        if passed_over.is_empty() {
-            return Ok(());
-        }
-        let is_last = journal.are_last(batch);
-        let is_refused = |n: usize| matches!(batch.attempt.outcomes[n], Outcome::Refused(_));
-        for n in passed_over.into_iter().filter(|n| is_last[*n] && !is_refused(*n)) {
-            let (uid, path) = (files[n].0, Path::new(&batch.records[n].path));
-            // One that was moved since is found where it lies now.
-            if path.symlink_metadata().is_ok() {
-                self.list_duplicate(path, uid);
-            }
-        }
-        Ok(())
+/// What a file lost to is of no account, nor when it did: a command that was killed may have led rows to other files.
+fn list_duplicates(run: &Run<'_>, journal: &Journal, batch: &Batch, writer: &mut Writer) -> Result<()> {
+    if run.plan.stop.is_set() {
+        return Ok(());
     }
+    let Some(files) = resume::files_of(run, batch) else { return Ok(()) };
+    let named: Vec<(&str, &str)> = files.iter().map(|(uid, path)| (*uid, path.as_str())).collect();
+    let passed_over = replay::passed_over(writer, &named).or_else(|failure| run.index_failed(failure))?;
+    if passed_over.is_empty() {
+        return Ok(());
+    }
+    let is_last = journal.are_last(batch);
+    let is_refused = |n: usize| matches!(batch.attempt.outcomes[n], Outcome::Refused(_));
+    for n in passed_over.into_iter().filter(|n| is_last[*n] && !is_refused(*n)) {
+        let (uid, path) = (files[n].0, Path::new(&batch.records[n].path));
+        // One that was moved since is found where it lies now.
+        if path.symlink_metadata().is_ok() {
+            write::list_duplicate(run, path, uid);
+        }
+    }
+    Ok(())
+}
 
-    /// The slices have listed them.
-    fn count_noted(&self, record: Record) -> Result<(), Error> {
-        self.account.found(1);
-        match record.reading {
-            Reading::Skipped(rule) => self.account.skipped(rule),
-            Reading::Rejected { code, .. } => self.account.rejected(crate::dicom::rejection::code_named(&code)),
-            Reading::Instance(_) => self.account.add(Fate::Unchanged, 1),
-        }
-        self.account.bytes.fetch_add(record.state.size, Relaxed);
-        Ok(())
+/// The slices have listed them.
+fn count_noted(run: &Run<'_>, record: Record) -> Result<(), Error> {
+    run.account.found(1);
+    match record.reading {
+        Reading::Skipped(rule) => run.account.skipped(rule),
+        Reading::Rejected { code, .. } => run.account.rejected(crate::dicom::rejection::code_named(&code)),
+        Reading::Instance(_) => run.account.add(Fate::Unchanged, 1),
     }
+    run.account.bytes.fetch_add(record.state.size, Relaxed);
+    Ok(())
 }

@@ -15,8 +15,9 @@ use crate::archive::changed::{Directory, Since};
 use crate::dicom::Level;
 use crate::error::Result;
 use crate::index::Entry;
-use crate::index::batch::Writer;
 use crate::index::outcome::Written;
+use crate::merge::gone;
+use crate::merge::writer::Writer;
 
 /// Rows per lookup.
 const PORTION: usize = 500;
@@ -54,42 +55,40 @@ fn unpack(record: &[u8]) -> Option<(&Path, &str)> {
     Some((path, if uid.is_empty() { path.file_name()?.to_str()? } else { uid }))
 }
 
-impl Run<'_> {
-    /// Looks for files that are missing in directories that changed, and for their rows.
-    pub(super) fn list_gone(&self, writer: &mut Writer) -> Result<()> {
-        let Some(led) = &self.led else { return Ok(()) };
-        let mut places = Places { since: self.again.since, roots: self.plan.roots, may_miss: HashMap::new() };
-        let mut missing: Vec<(String, PathBuf)> = Vec::new();
-        let mut result = Ok(());
-        let replayed = led.0.replay(|record| {
-            let Some((path, uid)) = unpack(record) else { return ControlFlow::Continue(()) };
-            if places.misses(path) {
-                missing.push((uid.into(), path.into()));
-            }
-            if missing.len() == PORTION {
-                result = self.list_those_named(writer, std::mem::take(&mut missing));
-            }
-            if result.is_err() || self.plan.stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        result?;
-        replayed.map_err(spool_failed)?;
-        self.list_those_named(writer, missing)
-    }
-
-    /// A row that names another file by now was led there by the second look, or by the PACS.
-    fn list_those_named(&self, writer: &mut Writer, missing: Vec<(String, PathBuf)>) -> Result<()> {
-        let uids: Vec<&str> = missing.iter().map(|(uid, _)| uid.as_str()).collect();
-        let named = writer.paths(&uids).or_else(|failure| self.index_failed(failure))?;
-        for (uid, path) in &missing {
-            let is_named = self.plan.path_map.to_index(path).is_ok_and(|path| named.get(uid) == Some(&path));
-            if is_named {
-                self.account.gone.fetch_add(1, Relaxed);
-                let detail = format!("was there when instance {uid} was indexed; its row stays");
-                self.plan.listing.add("conflict", path, "file-gone", &detail);
-            }
+/// Looks for files that are missing in directories that changed, and for their rows.
+pub(super) fn list_gone(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
+    let Some(led) = &run.led else { return Ok(()) };
+    let mut places = Places { since: run.again.since, roots: run.plan.roots, may_miss: HashMap::new() };
+    let mut missing: Vec<(String, PathBuf)> = Vec::new();
+    let mut result = Ok(());
+    let replayed = led.0.replay(|record| {
+        let Some((path, uid)) = unpack(record) else { return ControlFlow::Continue(()) };
+        if places.misses(path) {
+            missing.push((uid.into(), path.into()));
         }
-        Ok(())
+        if missing.len() == PORTION {
+            result = list_those_named(run, writer, std::mem::take(&mut missing));
+        }
+        if result.is_err() || run.plan.stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    result?;
+    replayed.map_err(spool_failed)?;
+    list_those_named(run, writer, missing)
+}
+
+/// A row that names another file by now was led there by the second look, or by the PACS.
+fn list_those_named(run: &Run<'_>, writer: &mut Writer, missing: Vec<(String, PathBuf)>) -> Result<()> {
+    let uids: Vec<&str> = missing.iter().map(|(uid, _)| uid.as_str()).collect();
+    let named = gone::paths(writer, &uids).or_else(|failure| run.index_failed(failure))?;
+    for (uid, path) in &missing {
+        let is_named = run.plan.path_map.to_index(path).is_ok_and(|path| named.get(uid) == Some(&path));
+        if is_named {
+            run.account.gone.fetch_add(1, Relaxed);
+            let detail = format!("was there when instance {uid} was indexed; its row stays");
+            run.plan.listing.add("conflict", path, "file-gone", &detail);
+        }
     }
+    Ok(())
 }
 
 /// Where files may be missing.

@@ -237,8 +237,8 @@ mod tests {
     use super::*;
     use crate::archive::FileState;
     use crate::dicom::{Instance, Table};
+    use crate::index::entry::FileRecord;
     use crate::index::entry::StoredFile;
-    use crate::index::recorder::FileRecord;
 
     fn entry(n: u32) -> Entry {
         let uid = format!("2.25.{}", u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15));

@@ -8,13 +8,11 @@ use crate::index::replica::Replica;
 /// A replica says whole seconds.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-impl Run<'_> {
-    /// Reports to the gate until the run ends.
-    pub(super) fn follow(&self, number: usize, mut replica: Replica) {
-        while self.gate.rest(INTERVAL) {
-            let lag = replica.ask(&|| !self.gate.has_ended()).clone();
-            self.gate.report(number, lag);
-        }
-        replica.close();
+/// Reports to the gate until the run ends.
+pub(super) fn follow(run: &Run<'_>, number: usize, mut replica: Replica) {
+    while run.gate.rest(INTERVAL) {
+        let lag = replica.ask(&|| !run.gate.has_ended()).clone();
+        run.gate.report(number, lag);
     }
+    replica.close();
 }

@@ -13,6 +13,7 @@ mod again;
 pub mod bring;
 mod census;
 mod close;
+mod entries;
 mod finish;
 mod gate;
 mod gather;
@@ -38,10 +39,27 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use census::Census;
+use close::Closed;
 use crossbeam_channel::{Sender, bounded};
 use jiff::SignedDuration;
 use jiff::civil::Date;
+use key_order::PutBy;
 use rayon::ThreadPool;
+
+use crate::archive::{FoundFile, Locator, PathMap, Roots, Slice};
+use crate::error::{Error, Result};
+use crate::index::companion_changes::{Companions, Parents};
+use crate::index::dry_run::Changed;
+use crate::index::existing::Mode;
+use crate::index::hashes::Hashes;
+use crate::index::replica::{Lag, Replica};
+use crate::index::{Entry, Failure, Tables};
+use crate::journal::{Begun, Journal, RunKind};
+use crate::merge::writer::Writer;
+use crate::progress::{Observer, text};
+use crate::report::account::{Account, Fate};
+use crate::report::listing::Listing;
 
 pub use bring::{Bring, Reception};
 pub use finish::finish;
@@ -49,23 +67,6 @@ pub use outage::Outage;
 pub use received::Receipt;
 pub use stop::Stop;
 pub use stored::Stored;
-
-use crate::archive::{FoundFile, Locator, PathMap, Roots, Slice};
-use crate::error::{Error, Result};
-use crate::index::batch::{Parents, Writer};
-use crate::index::companion_rows::Companions;
-use crate::index::dry_run::Changed;
-use crate::index::existing::Mode;
-use crate::index::hashes::Hashes;
-use crate::index::replica::{Lag, Replica};
-use crate::index::{Entry, Failure, Tables};
-use crate::journal::{Begun, Journal, RunKind};
-use crate::progress::{Observer, text};
-use crate::report::account::{Account, Fate};
-use crate::report::listing::Listing;
-use census::Census;
-use close::Closed;
-use key_order::PutBy;
 
 /// Messages of some files each that may wait for a reader, and for a writer. A thousand entries of about two
 /// kilobytes keep both busy.
@@ -214,7 +215,7 @@ pub fn run(
         scope.spawn(move || run.watch.show(run, started, observer));
         // Ask replicas how far they are behind.
         for (number, replica) in replicas.into_iter().enumerate() {
-            scope.spawn(move || run.follow(number, replica));
+            scope.spawn(move || lag::follow(run, number, replica));
         }
         // Count the files ahead of the work, for whoever watches.
         if plan.count_ahead {
@@ -227,37 +228,37 @@ pub fn run(
         // Walk the directories, newest first; read headers; write batches.
         if is_whole(&failures) {
             (writers, failures) = run.pass(&pool, writers, |files| match plan.files {
-                Files::Walked => run.walk(files),
-                Files::Named(named) => run.send_named(named, files),
-                Files::Brought(brings) => run.bring(brings, files),
+                Files::Walked => walk::walk(run, files),
+                Files::Named(named) => walk::send_named(run, named, files),
+                Files::Brought(brings) => bring::bring(run, brings, files),
             });
         }
         // What came or was moved meanwhile goes the same way.
         if is_whole(&failures) && !matches!(plan.files, Files::Named(_)) {
             run.watch.looking_again();
             (writers, failures) = run.pass(&pool, writers, |files| match plan.files {
-                Files::Brought(brings) => run.bring_rest(brings, files),
-                Files::Walked | Files::Named(_) => run.walk_again(files),
+                Files::Brought(brings) => bring::bring_rest(run, brings, files),
+                Files::Walked | Files::Named(_) => again::walk_again(run, files),
             });
         }
         // What was left on slow storage, as far as it may be recalled.
         if is_whole(&failures) && run.recall.is_allowed() && plan.recalls {
-            (writers, failures) = run.pass(&pool, writers, |files| run.recall(files));
+            (writers, failures) = run.pass(&pool, writers, |files| recall::recall(run, files));
         }
-        run.leave_wanted();
+        recall::leave_wanted(run);
         // Files that were moved are found by now: those that are missing still have gone.
         if let (true, [writer, ..]) = (is_whole(&failures), writers.as_mut_slice()) {
-            failures.extend(run.list_gone(writer).err());
+            failures.extend(gone::list_gone(run, writer).err());
         }
         // Derive what could only be known now.
         let is_complete = is_whole(&failures);
         let may_settle = run.journal().map_or(!has_journal, |journal| is_complete && journal.may_settle());
         let in_full = plan.slice.is_none() && may_settle;
         if let (true, [writer, ..]) = (in_full, writers.as_mut_slice()) {
-            failures.extend(run.gather(writer).err());
+            failures.extend(gather::gather(run, writer).err());
         }
         let in_full = in_full && is_whole(&failures);
-        let (closed, result) = run.close(writers, in_full, run.journal());
+        let (closed, result) = close::close(run, writers, in_full, run.journal());
         failures.extend(result.err());
         failures.extend(run.storage.lost());
         if let (true, true, Some(journal)) = (is_complete, is_whole(&failures), run.journal()) {
@@ -324,7 +325,7 @@ impl<'a> Run<'a> {
 
     fn open_journal(&self, journal: Option<Journal>, writers: &mut [Writer]) -> Result<()> {
         let (Some(mut journal), [first, ..]) = (journal, &mut *writers) else { return Ok(()) };
-        self.take_up_journal(&mut journal, first)?;
+        resume::take_up_journal(self, &mut journal, first)?;
         journal.failure().map_or(Ok(()), |why| Err(unrecorded(why)))?;
         let journal = self.journal.get_or_init(|| Arc::new(journal));
         for writer in &mut *writers {
@@ -334,7 +335,7 @@ impl<'a> Run<'a> {
             writer.given = journal.given().into_iter().collect();
         }
         if let (true, [first, ..]) = (journal.is_continued(), writers) {
-            self.continue_run(journal, first)?;
+            resume::continue_run(self, journal, first)?;
         }
         self.watch.indexing();
         Ok(())
@@ -349,7 +350,7 @@ impl<'a> Run<'a> {
     ) -> (Vec<Writer>, Vec<Error>) {
         let put_by = match PutBy::new(self.plan.listing.directory(), writers.len()) {
             Ok(put_by) => put_by,
-            Err(error) => return (writers, vec![self.not_kept(error)]),
+            Err(error) => return (writers, vec![write::not_kept(self, error)]),
         };
         let put_by = &put_by;
         let (files, files_to_read) = bounded::<Vec<FoundFile>>(FILES_WAITING);
@@ -358,9 +359,9 @@ impl<'a> Run<'a> {
         thread::scope(|scope| {
             let walk = scope.spawn(move || walk(&files));
             // One receive loop a thread, and nothing else, in a pool of their own.
-            let read = scope.spawn(move || pool.broadcast(|_| self.read(&files_to_read, &entries)));
+            let read = scope.spawn(move || pool.broadcast(|_| read::read(self, &files_to_read, &entries)));
             // One connection a thread.
-            let write = |(writer, entries)| scope.spawn(move || self.write(writer, &entries, put_by));
+            let write = |(writer, entries)| scope.spawn(move || write::write(self, writer, &entries, put_by));
             let write: Vec<_> = writers.into_iter().zip(entries_to_write).map(write).collect();
             let mut failures = Vec::from_iter(walk.join().unwrap_or_else(|_| Err(defect("walk"))).err());
             failures.extend(read.join().map_err(|_| defect("read")).err());

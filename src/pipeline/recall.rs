@@ -14,6 +14,7 @@ use crossbeam_channel::Sender;
 use jiff::civil::Date;
 
 use super::Run;
+use super::walk;
 use crate::archive::recall::{Budget, Policy, Recalls};
 use crate::archive::{FoundFile, Stub};
 use crate::error::Result;
@@ -57,62 +58,60 @@ impl Wanted {
     }
 }
 
-impl Run<'_> {
-    /// A stub that may not be read. Whatever row the index has of it stays.
-    pub(super) fn leave(&self, file: FoundFile, modified: i64, stub: Stub) {
-        self.account.add(Fate::Pending, 1);
-        self.account.stub(&stub, Outcome::Pending);
-        let left = match self.recall.is_allowed() && stub.can_be_recalled() && file.permit().is_none() {
-            true => self.recall.offer(Want { age: (file.received_on, modified, file.path().into()), file, stub }),
-            false => return self.plan.listing.add_stub(file.path(), &stub),
-        };
-        left.iter().for_each(|want| self.list(want));
-    }
+/// A stub that may not be read. Whatever row the index has of it stays.
+pub(super) fn leave(run: &Run<'_>, file: FoundFile, modified: i64, stub: Stub) {
+    run.account.add(Fate::Pending, 1);
+    run.account.stub(&stub, Outcome::Pending);
+    let left = match run.recall.is_allowed() && stub.can_be_recalled() && file.permit().is_none() {
+        true => run.recall.offer(Want { age: (file.received_on, modified, file.path().into()), file, stub }),
+        false => return run.plan.listing.add_stub(file.path(), &stub),
+    };
+    left.iter().for_each(|want| list(run, want));
+}
 
-    fn list(&self, want: &Want) {
-        self.plan.listing.add_stub(want.file.path(), &want.stub);
-    }
+fn list(run: &Run<'_>, want: &Want) {
+    run.plan.listing.add_stub(want.file.path(), &want.stub);
+}
 
-    /// Those that were not recalled in the end. A dry run tells which would be.
-    pub(super) fn leave_wanted(&self) {
-        let wanted = self.recall.take();
-        let mut left = self.recall.budget.map_or(0, |budget| budget.bytes);
-        for want in &wanted {
-            self.list(want);
-            let size = want.stub.claimed_size.unwrap_or(0);
-            if let (false, Some(rest)) = (self.plan.recalls, left.checked_sub(size)) {
-                left = rest;
-                self.account.would_recall.0.fetch_add(1, Relaxed);
-                self.account.would_recall.1.fetch_add(size, Relaxed);
-            }
+/// Those that were not recalled in the end. A dry run tells which would be.
+pub(super) fn leave_wanted(run: &Run<'_>) {
+    let wanted = run.recall.take();
+    let mut left = run.recall.budget.map_or(0, |budget| budget.bytes);
+    for want in &wanted {
+        list(run, want);
+        let size = want.stub.claimed_size.unwrap_or(0);
+        if let (false, Some(rest)) = (run.plan.recalls, left.checked_sub(size)) {
+            left = rest;
+            run.account.would_recall.0.fetch_add(1, Relaxed);
+            run.account.would_recall.1.fetch_add(size, Relaxed);
         }
     }
+}
 
-    /// The walk stage of the last pass: one file after the other, as soon as it may be recalled.
-    pub(super) fn recall(&self, files: &Sender<Vec<FoundFile>>) -> Result<()> {
-        let Some(budget) = self.recall.budget else { return Ok(()) };
-        let mut recalls = Recalls::within(budget);
-        let (before, bytes) = self.journal().map_or((0, 0), |journal| journal.recalled());
-        recalls.spend(before, bytes);
-        let wanted = self.recall.take();
-        self.watch.recalling(wanted.len());
-        for want in wanted {
-            let size = want.stub.claimed_size.unwrap_or(0);
-            match recalls.next(size, || self.plan.stop.is_set()) {
-                Some(permit) => {
-                    self.watch.recalled();
-                    // Before it is: a run that goes on with this one keeps to its budget.
-                    self.journal().iter().for_each(|journal| journal.recalls(size));
-                    self.account.take_back(Fate::Pending, 1);
-                    self.account.stub_taken_back(&want.stub);
-                    self.send(vec![want.file.permitted(permit)], files);
-                }
-                // Another one may fit.
-                None => self.list(&want),
+/// The walk stage of the last pass: one file after the other, as soon as it may be recalled.
+pub(super) fn recall(run: &Run<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+    let Some(budget) = run.recall.budget else { return Ok(()) };
+    let mut recalls = Recalls::within(budget);
+    let (before, bytes) = run.journal().map_or((0, 0), |journal| journal.recalled());
+    recalls.spend(before, bytes);
+    let wanted = run.recall.take();
+    run.watch.recalling(wanted.len());
+    for want in wanted {
+        let size = want.stub.claimed_size.unwrap_or(0);
+        match recalls.next(size, || run.plan.stop.is_set()) {
+            Some(permit) => {
+                run.watch.recalled();
+                // Before it is: a run that goes on with this one keeps to its budget.
+                run.journal().iter().for_each(|journal| journal.recalls(size));
+                run.account.take_back(Fate::Pending, 1);
+                run.account.stub_taken_back(&want.stub);
+                walk::send(run, vec![want.file.permitted(permit)], files);
             }
+            // Another one may fit.
+            None => list(run, &want),
         }
-        Ok(())
     }
+    Ok(())
 }
 
 impl PartialEq for Want {

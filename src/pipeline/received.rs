@@ -2,14 +2,15 @@
 //! studies by `study.received`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::civil::{self, Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::read::Noted;
+use super::entries::Noted;
 use crate::dicom::attributes::position;
 use crate::dicom::instance::Value;
 use crate::dicom::{Instance, Table};

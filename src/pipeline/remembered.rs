@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::read::{Held, NoRow};
-use super::{Files, Run};
+use super::entries::{self, Held, NoRow};
+use super::{Files, Run, resume, write};
 use crate::archive::{FoundFile, Seen, Standing};
 use crate::dicom::rejection;
 use crate::index::existing::Mode;
@@ -26,106 +26,104 @@ pub enum Remembered {
 const ROW_MAY_DIFFER: [journal::Fate; 4] =
     [journal::Fate::Inserted, journal::Fate::Won, journal::Fate::Duplicate, journal::Fate::LinkDiffers];
 
-impl Run<'_> {
-    /// `seen` is what stands there by now.
-    pub(super) fn remembered(&self, file: &FoundFile, seen: &Seen, cursors: &mut Cursors) -> Remembered {
-        let reads_all = self.plan.reads_all || !matches!(self.plan.files, Files::Walked);
-        let Some(journal) = self.journal().filter(|_| !reads_all) else { return Remembered::Nothing };
-        let known = journal.state(file.path(), cursors);
-        let is_same = |known: &State| known.file.is_known() && seen.state == known.file;
-        let Some(state) = known.filter(is_same) else {
-            return Remembered::Nothing;
-        };
-        // Of a link or a pointer only its record tells where it led.
-        let mut led_on = None;
-        if state.leads_on || seen.leads_on() {
-            led_on = journal.record(&state, file.path(), cursors);
-            let content = led_on.as_ref().map(|record| record.content.as_ref());
-            if !content.is_some_and(|content| self.is_as_it_was(content, seen)) {
-                return Remembered::Nothing;
-            }
-        }
-        let of_this_run = journal.is_of_this_run(&state);
-        // What every run tells, and what depends on other files, is looked at each time.
-        let is_each_time = matches!(state.fate, journal::Fate::Duplicate | journal::Fate::LinkDiffers);
-        let may_settle = of_this_run || (self.plan.existing == Mode::Fill && !is_each_time);
-        // What there is to tell of a run that is continued was told when it was taken up.
-        if may_settle && state.fate != journal::Fate::NoRow && journal.has_row(&state, cursors) {
-            if self.is_met_by_another(led_on.as_ref().and_then(|record| record.content.as_ref())) {
-                self.account.add(Fate::Link, 1);
-                return Remembered::Settled;
-            }
-            return self.settled(&state, of_this_run);
-        }
-        // The PACS may be at it, and what it is at now is not what was read.
-        if self.plan.receipt.is_younger(state.file.modified(), self.plan.settle) {
+/// `seen` is what stands there by now.
+pub(super) fn remembered(run: &Run<'_>, file: &FoundFile, seen: &Seen, cursors: &mut Cursors) -> Remembered {
+    let reads_all = run.plan.reads_all || !matches!(run.plan.files, Files::Walked);
+    let Some(journal) = run.journal().filter(|_| !reads_all) else { return Remembered::Nothing };
+    let known = journal.state(file.path(), cursors);
+    let is_same = |known: &State| known.file.is_known() && seen.state == known.file;
+    let Some(state) = known.filter(is_same) else {
+        return Remembered::Nothing;
+    };
+    // Of a link or a pointer only its record tells where it led.
+    let mut led_on = None;
+    if state.leads_on || seen.leads_on() {
+        led_on = journal.record(&state, file.path(), cursors);
+        let content = led_on.as_ref().map(|record| record.content.as_ref());
+        if !content.is_some_and(|content| is_as_it_was(run, content, seen)) {
             return Remembered::Nothing;
         }
-        let Some(record) = led_on.or_else(|| journal.record(&state, file.path(), cursors)) else {
-            return Remembered::Nothing;
-        };
-        // It may be a pointer by a rule that is new.
-        if matches!(&record.reading, Reading::Rejected { code, .. } if code == "not-dicom")
-            && self.plan.locator.has_rule_for(file.path())
-        {
-            return Remembered::Nothing;
-        }
-        // In this run another file of the instance may have taken its place, or the row is linked otherwise.
-        if of_this_run
-            && ROW_MAY_DIFFER.contains(&state.fate)
-            && let Reading::Instance(instance) = &record.reading
-            && journal.has_instance(instance.sop_instance_uid(), cursors)
-        {
-            if state.fate == journal::Fate::Inserted && self.was_lost_untold(file.path()) {
-                self.list_duplicate(file.path(), instance.sop_instance_uid());
-                return self.settled(&State { fate: journal::Fate::Duplicate, ..state }, true);
-            }
-            return self.settled(&state, true);
-        }
-        self.account.bytes.fetch_add(state.file.size, Relaxed);
-        Remembered::Record(record)
     }
+    let of_this_run = journal.is_of_this_run(&state);
+    // What every run tells, and what depends on other files, is looked at each time.
+    let is_each_time = matches!(state.fate, journal::Fate::Duplicate | journal::Fate::LinkDiffers);
+    let may_settle = of_this_run || (run.plan.existing == Mode::Fill && !is_each_time);
+    // What there is to tell of a run that is continued was told when it was taken up.
+    if may_settle && state.fate != journal::Fate::NoRow && journal.has_row(&state, cursors) {
+        if entries::is_met_by_another(run, led_on.as_ref().and_then(|record| record.content.as_ref())) {
+            run.account.add(Fate::Link, 1);
+            return Remembered::Settled;
+        }
+        return settled(run, &state, of_this_run);
+    }
+    // The PACS may be at it, and what it is at now is not what was read.
+    if run.plan.receipt.is_younger(state.file.modified(), run.plan.settle) {
+        return Remembered::Nothing;
+    }
+    let Some(record) = led_on.or_else(|| journal.record(&state, file.path(), cursors)) else {
+        return Remembered::Nothing;
+    };
+    // It may be a pointer by a rule that is new.
+    if matches!(&record.reading, Reading::Rejected { code, .. } if code == "not-dicom")
+        && run.plan.locator.has_rule_for(file.path())
+    {
+        return Remembered::Nothing;
+    }
+    // In this run another file of the instance may have taken its place, or the row is linked otherwise.
+    if of_this_run
+        && ROW_MAY_DIFFER.contains(&state.fate)
+        && let Reading::Instance(instance) = &record.reading
+        && journal.has_instance(instance.sop_instance_uid(), cursors)
+    {
+        if state.fate == journal::Fate::Inserted && resume::was_lost_untold(run, file.path()) {
+            write::list_duplicate(run, file.path(), instance.sop_instance_uid());
+            return settled(run, &State { fate: journal::Fate::Duplicate, ..state }, true);
+        }
+        return settled(run, &state, true);
+    }
+    run.account.bytes.fetch_add(state.file.size, Relaxed);
+    Remembered::Record(record)
+}
 
-    /// What a link or a pointer led to is there still, as it was then; or it cannot be looked at, and what is known counts.
-    fn is_as_it_was(&self, content: Option<&Content>, seen: &Seen) -> bool {
-        let Some(content) = content else {
-            // A link stands where the file was. What it leads to is named by the path of the link at most.
-            return !self.plan.locator.named_by().is_target(false);
-        };
-        match &seen.standing {
-            Standing::Readable(location) => match &location.target {
-                Some(target) => target.to_string_lossy() == content.target,
-                None => content.by_pointer && self.plan.locator.is_still(content.target.as_ref(), content.state),
-            },
-            Standing::Stub(_) => true,
-            Standing::MetElsewhere(_) => false,
+/// What a link or a pointer led to is there still, as it was then; or it cannot be looked at, and what is known counts.
+fn is_as_it_was(run: &Run<'_>, content: Option<&Content>, seen: &Seen) -> bool {
+    let Some(content) = content else {
+        // A link stands where the file was. What it leads to is named by the path of the link at most.
+        return !run.plan.locator.named_by().is_target(false);
+    };
+    match &seen.standing {
+        Standing::Readable(location) => match &location.target {
+            Some(target) => target.to_string_lossy() == content.target,
+            None => content.by_pointer && run.plan.locator.is_still(content.target.as_ref(), content.state),
+        },
+        Standing::Stub(_) => true,
+        Standing::MetElsewhere(_) => false,
+    }
+}
+
+fn settled(run: &Run<'_>, state: &State, of_this_run: bool) -> Remembered {
+    run.account.bytes.fetch_add(state.file.size, Relaxed);
+    run.account.add(fate(state, of_this_run), 1);
+    Remembered::Settled
+}
+
+/// What a record holds. `None` if that is no instance: its fate is in the account then.
+pub(super) fn held_by(run: &Run<'_>, record: Record, path: &Path) -> Option<Held> {
+    let state = record.state;
+    match record.reading {
+        Reading::Instance(instance) => {
+            let content = record.content;
+            let record = record::of_instance(&record.path, state, content.clone(), &instance);
+            let state = content.as_ref().map_or(state, |content| content.state);
+            return Some(Held { instance, state, content, record });
+        }
+        Reading::Skipped(rule) => run.account.skipped(rule),
+        Reading::Rejected { code, detail } => {
+            let code = rejection::code_named(&code);
+            entries::list_rejected(run, path, &NoRow { code, detail });
         }
     }
-
-    fn settled(&self, state: &State, of_this_run: bool) -> Remembered {
-        self.account.bytes.fetch_add(state.file.size, Relaxed);
-        self.account.add(fate(state, of_this_run), 1);
-        Remembered::Settled
-    }
-
-    /// What a record holds. `None` if that is no instance: its fate is in the account then.
-    pub(super) fn held_by(&self, record: Record, path: &Path) -> Option<Held> {
-        let state = record.state;
-        match record.reading {
-            Reading::Instance(instance) => {
-                let content = record.content;
-                let record = record::of_instance(&record.path, state, content.clone(), &instance);
-                let state = content.as_ref().map_or(state, |content| content.state);
-                return Some(Held { instance, state, content, record });
-            }
-            Reading::Skipped(rule) => self.account.skipped(rule),
-            Reading::Rejected { code, detail } => {
-                let code = rejection::code_named(&code);
-                self.list_rejected(path, &NoRow { code, detail });
-            }
-        }
-        None
-    }
+    None
 }
 
 /// In the account of a later run a file that was inserted is as it was.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::archive::{FoundFile, Locator, Naming, OpenFile, Roots, Standing};
 use crate::dicom::{Completeness, HeaderReader, Instance};
-use crate::index::duplicates::Archive;
 use crate::index::entry::StoredFile;
+use crate::merge::duplicates::Archive;
 
 pub struct Stored {
     pub roots: Roots,

@@ -1,11 +1,12 @@
 //! The walk stage: what the walk comes upon, to the readers or into the account.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::Sender;
 
-use super::{Files, Plan, Run, no_threads};
+use super::{Files, Plan, Run, entries, no_threads};
 use crate::archive::skip::Rule;
 use crate::archive::walk::{Enough, FILES_PER_MESSAGE, Found, Walk};
 use crate::archive::{FoundFile, Roots};
@@ -32,74 +33,73 @@ impl Plan<'_> {
     }
 }
 
-impl Run<'_> {
-    pub(super) fn send(&self, found: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) {
-        if let Err(unsent) = files.send(found) {
-            self.account.add(Fate::NotReached, unsent.into_inner().len());
+pub(super) fn send(run: &Run<'_>, found: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) {
+    if let Err(unsent) = files.send(found) {
+        run.account.add(Fate::NotReached, unsent.into_inner().len());
+    }
+}
+
+/// Sends the files of a list, except for those that no walk reaches.
+pub(super) fn send_named(run: &Run<'_>, named: &[PathBuf], files: &Sender<Vec<FoundFile>>) -> Result<()> {
+    for part in named.chunks(FILES_PER_MESSAGE) {
+        if run.plan.stop.is_set() {
+            break;
         }
+        let found =
+            |path: &PathBuf| FoundFile::below(&run.plan.roots.paths()[entries::root_of(run, path)], path.clone());
+        run.account.found(part.len());
+        send(run, part.iter().filter(|path| !skip_named(run, path)).map(found).collect(), files);
     }
+    Ok(())
+}
 
-    /// Sends the files of a list, except for those that no walk reaches.
-    pub(super) fn send_named(&self, named: &[PathBuf], files: &Sender<Vec<FoundFile>>) -> Result<()> {
-        for part in named.chunks(FILES_PER_MESSAGE) {
-            if self.plan.stop.is_set() {
-                break;
+/// Skips a file below a recycle bin, a snapshot or the like. Returns false for any other file.
+fn skip_named(run: &Run<'_>, path: &Path) -> bool {
+    let locator = run.plan.locator;
+    let Some(reason) = locator.skip_reason(path).or_else(|| locator.skip_reason_behind_links(path)) else {
+        return false;
+    };
+    run.account.skipped(Rule::SkippedDirectory);
+    run.plan.listing.add("note", path, reason.code(), &format!("{reason}; not indexed"));
+    true
+}
+
+/// What is neither a file nor a link has its fate at once.
+pub(super) fn walk(run: &Run<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+    let (account, listing) = (&run.account, run.plan.listing);
+    let sink = |found: Found| {
+        match found {
+            Found::Files(found) => {
+                account.found(found.len());
+                if let Files::Walked = run.plan.files {
+                    run.again.found(&found);
+                }
+                send(run, found, files);
             }
-            let found = |path: &PathBuf| FoundFile::below(&self.plan.roots.paths()[self.root_of(path)], path.clone());
-            self.account.found(part.len());
-            self.send(part.iter().filter(|path| !self.skip_named(path)).map(found).collect(), files);
+            Found::Special(_) => {
+                account.found(1);
+                account.skipped(Rule::Special);
+            }
+            Found::Directory { .. } => count(&account.directories_listed),
+            Found::SkippedDirectory { path, reason } => {
+                account.directory_skipped(reason.kind);
+                listing.add_skipped_directory(&path, &reason);
+            }
+            Found::Earlier(day) => account.not_looked_at(day),
+            Found::Unreadable { path, error } => {
+                account.found(1);
+                account.add(Fate::Unreadable, 1);
+                listing.add("unreadable", &path, "unreadable", &error.to_string());
+            }
+            Found::UnreadableDirectory { path, error } if run.is_gone(&path, &error) => {}
+            Found::UnreadableDirectory { path, error } => {
+                count(&account.directories_unreadable);
+                listing.add("directory", &path, "unreadable", &error.to_string());
+            }
         }
-        Ok(())
-    }
-
-    /// Skips a file below a recycle bin, a snapshot or the like. Returns false for any other file.
-    fn skip_named(&self, path: &Path) -> bool {
-        let locator = self.plan.locator;
-        let Some(reason) = locator.skip_reason(path).or_else(|| locator.skip_reason_behind_links(path)) else {
-            return false;
-        };
-        self.account.skipped(Rule::SkippedDirectory);
-        self.plan.listing.add("note", path, reason.code(), &format!("{reason}; not indexed"));
-        true
-    }
-
-    /// What is neither a file nor a link has its fate at once.
-    pub(super) fn walk(&self, files: &Sender<Vec<FoundFile>>) -> Result<()> {
-        let (account, listing) = (&self.account, self.plan.listing);
-        let sink = |found: Found| {
-            match found {
-                Found::Files(found) => {
-                    account.found(found.len());
-                    if let Files::Walked = self.plan.files {
-                        self.again.found(&found);
-                    }
-                    self.send(found, files);
-                }
-                Found::Special(_) => {
-                    account.found(1);
-                    account.skipped(Rule::Special);
-                }
-                Found::Directory { .. } => count(&account.directories_listed),
-                Found::SkippedDirectory { path, reason } => {
-                    account.directory_skipped(reason.kind);
-                    listing.add_skipped_directory(&path, &reason);
-                }
-                Found::Earlier(day) => account.not_looked_at(day),
-                Found::Unreadable { path, error } => {
-                    account.found(1);
-                    account.add(Fate::Unreadable, 1);
-                    listing.add("unreadable", &path, "unreadable", &error.to_string());
-                }
-                Found::UnreadableDirectory { path, error } if self.is_gone(&path, &error) => {}
-                Found::UnreadableDirectory { path, error } => {
-                    count(&account.directories_unreadable);
-                    listing.add("directory", &path, "unreadable", &error.to_string());
-                }
-            }
-            if self.plan.stop.is_set() { Err(Enough) } else { Ok(()) }
-        };
-        self.plan.walk().run(&sink).map_err(no_threads)
-    }
+        if run.plan.stop.is_set() { Err(Enough) } else { Ok(()) }
+    };
+    run.plan.walk().run(&sink).map_err(no_threads)
 }
 
 pub(super) fn count(counter: &AtomicU64) {

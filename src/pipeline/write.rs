@@ -11,9 +11,10 @@ use super::key_order::{Contributor, PutBy, When, is_random};
 use crate::dicom::Level;
 use crate::error::{Error, Result};
 use crate::full_disk;
-use crate::index::batch::Writer;
 use crate::index::outcome::{Outcome, Written};
 use crate::index::{Entry, Failure};
+use crate::merge::write_batch::write_batch;
+use crate::merge::writer::Writer;
 use crate::report::account::Fate;
 
 /// Whole statements of the largest size, so that a batch has no tail of small ones.
@@ -46,195 +47,192 @@ impl Hand<'_> {
     }
 }
 
-impl Run<'_> {
-    /// Writes until no entry can come. The writer comes back for the closing step.
-    pub(super) fn write(
-        &self,
-        mut writer: Writer,
-        entries: &Receiver<Vec<Entry>>,
-        put_by: &PutBy,
-    ) -> (Writer, Result<()>) {
-        let batch = Vec::with_capacity(BATCH);
-        let contributor = put_by.contributor();
-        let mut hand = Hand { batch, put_by, contributor, has_outgrown: false, until_asked: 0 };
-        let result = self.write_all(&mut writer, &mut hand, entries);
-        if !hand.batch.is_empty() || result.is_err() {
-            self.give_up(hand.batch.len(), entries);
-        }
-        (writer, result)
+/// Writes until no entry can come. The writer comes back for the closing step.
+pub(super) fn write(
+    run: &Run<'_>,
+    mut writer: Writer,
+    entries: &Receiver<Vec<Entry>>,
+    put_by: &PutBy,
+) -> (Writer, Result<()>) {
+    let batch = Vec::with_capacity(BATCH);
+    let contributor = put_by.contributor();
+    let mut hand = Hand { batch, put_by, contributor, has_outgrown: false, until_asked: 0 };
+    let result = write_all(run, &mut writer, &mut hand, entries);
+    if !hand.batch.is_empty() || result.is_err() {
+        give_up(run, hand.batch.len(), entries);
     }
+    (writer, result)
+}
 
-    /// What is left in hand was not written.
-    fn write_all(&self, writer: &mut Writer, hand: &mut Hand<'_>, entries: &Receiver<Vec<Entry>>) -> Result<()> {
-        let mut due = Instant::now() + AGE;
-        let mut ended = false;
-        loop {
-            let taken = self.take_in_order(hand)?;
-            if !self.receive(entries, (!taken).then_some(due), hand, writer)? && !ended {
-                ended = true;
-                hand.contributor.end();
-                continue;
-            }
-            let size = self.plan.portion.unwrap_or(BATCH);
-            let late = taken || ended || self.plan.portion.is_none() && Instant::now() >= due;
-            while hand.batch.len() >= size || (late && !hand.batch.is_empty()) {
-                if !self.gate.pass(self.plan.stop) {
-                    return Ok(());
-                }
-                let portion = hand.batch.len().min(size);
-                if let Err(failure) = self.flush(writer, &hand.batch[..portion]) {
-                    return self.index_failed(failure);
-                }
-                hand.batch.drain(..portion);
-                due = Instant::now() + AGE;
-            }
-            if ended && !taken {
+/// What is left in hand was not written.
+fn write_all(run: &Run<'_>, writer: &mut Writer, hand: &mut Hand<'_>, entries: &Receiver<Vec<Entry>>) -> Result<()> {
+    let mut due = Instant::now() + AGE;
+    let mut ended = false;
+    loop {
+        let taken = take_in_order(run, hand)?;
+        if !receive(run, entries, (!taken).then_some(due), hand, writer)? && !ended {
+            ended = true;
+            hand.contributor.end();
+            continue;
+        }
+        let size = run.plan.portion.unwrap_or(BATCH);
+        let late = taken || ended || run.plan.portion.is_none() && Instant::now() >= due;
+        while hand.batch.len() >= size || (late && !hand.batch.is_empty()) {
+            if !run.gate.pass(run.plan.stop) {
                 return Ok(());
             }
-            if hand.batch.is_empty() {
-                due = Instant::now() + AGE;
+            let portion = hand.batch.len().min(size);
+            if let Err(failure) = flush(run, writer, &hand.batch[..portion]) {
+                return run.index_failed(failure);
             }
+            hand.batch.drain(..portion);
+            due = Instant::now() + AGE;
         }
-    }
-
-    /// Waits for entries, or takes as many as are there while others are written. Whether more may come.
-    fn receive(
-        &self,
-        entries: &Receiver<Vec<Entry>>,
-        until: Option<Instant>,
-        hand: &mut Hand<'_>,
-        writer: &mut Writer,
-    ) -> Result<bool> {
-        if let Some(due) = until {
-            return match entries.recv_deadline(due) {
-                Ok(part) => self.hold(part, hand, writer).map(|()| true),
-                Err(error) => Ok(error == RecvTimeoutError::Timeout),
-            };
-        }
-        let mut received = 0;
-        while received < BATCH && !hand.put_by.is_full() {
-            match entries.try_recv() {
-                Ok(part) => {
-                    received += part.len();
-                    self.hold(part, hand, writer)?;
-                }
-                Err(error) => return Ok(error == TryRecvError::Empty),
-            }
-        }
-        Ok(true)
-    }
-
-    /// Takes up what is put by when it is time to. Many may be: an interruption does not wait for them.
-    fn take_in_order(&self, hand: &mut Hand<'_>) -> Result<bool> {
-        if self.plan.stop.is_set() {
-            return Ok(false);
-        }
-        let mut taken =
-            hand.put_by.take(BATCH, self.plan.tables.charset_term()).map_err(|error| self.not_kept(error))?;
-        if taken.is_empty() {
-            return Ok(false);
-        }
-        self.watch.are_put_by(hand.put_by.entries());
-        hand.batch.append(&mut taken);
-        Ok(true)
-    }
-
-    /// Puts by what is better written in key order.
-    fn hold(&self, part: Vec<Entry>, hand: &mut Hand<'_>, writer: &mut Writer) -> Result<()> {
-        let when = self.plan.insert_order;
-        let (candidates, others) = match when {
-            When::Always => (part, Vec::new()),
-            When::Outgrown => part.into_iter().partition(|entry| is_random(entry.key(Level::Instance))),
-            When::Never => (Vec::new(), part),
-        };
-        hand.batch.extend(others);
-        if candidates.is_empty() {
+        if ended && !taken {
             return Ok(());
         }
-        let puts_by = if when == When::Always { Ok(true) } else { hand.has_outgrown(candidates.len(), writer) };
-        if let Ok(true) = puts_by {
-            hand.put_by.put(&candidates);
-            self.watch.are_put_by(hand.put_by.entries());
-        } else {
-            hand.batch.extend(candidates);
+        if hand.batch.is_empty() {
+            due = Instant::now() + AGE;
         }
-        puts_by.map(|_| ()).or_else(|failure| self.index_failed(failure))
     }
+}
 
-    fn flush(&self, writer: &mut Writer, batch: &[Entry]) -> Result<(), Failure> {
-        let written = writer.write(batch)?;
-        self.tell(batch, &written);
-        for written in written {
-            match written.outcome {
-                Outcome::Inserted => self.account.add(Fate::Inserted, 1),
-                Outcome::Unchanged => self.account.add(Fate::Unchanged, 1),
-                Outcome::Updated { .. } | Outcome::PathMapped { .. } => self.account.add(Fate::Updated, 1),
-                Outcome::Duplicate { .. } => self.account.add(Fate::Duplicate, 1),
-                Outcome::Refused(refusal) => self.account.rejected(refusal.code),
+/// Waits for entries, or takes as many as are there while others are written. Whether more may come.
+fn receive(
+    run: &Run<'_>,
+    entries: &Receiver<Vec<Entry>>,
+    until: Option<Instant>,
+    hand: &mut Hand<'_>,
+    writer: &mut Writer,
+) -> Result<bool> {
+    if let Some(due) = until {
+        return match entries.recv_deadline(due) {
+            Ok(part) => hold(run, part, hand, writer).map(|()| true),
+            Err(error) => Ok(error == RecvTimeoutError::Timeout),
+        };
+    }
+    let mut received = 0;
+    while received < BATCH && !hand.put_by.is_full() {
+        match entries.try_recv() {
+            Ok(part) => {
+                received += part.len();
+                hold(run, part, hand, writer)?;
             }
+            Err(error) => return Ok(error == TryRecvError::Empty),
         }
-        Ok(())
     }
+    Ok(true)
+}
 
-    /// Lists what there is to tell of a batch that is committed.
-    pub(super) fn tell(&self, batch: &[Entry], written: &[Written]) {
-        if let Some(led) = &self.led {
-            led.note(batch, written);
+/// Takes up what is put by when it is time to. Many may be: an interruption does not wait for them.
+fn take_in_order(run: &Run<'_>, hand: &mut Hand<'_>) -> Result<bool> {
+    if run.plan.stop.is_set() {
+        return Ok(false);
+    }
+    let mut taken = hand.put_by.take(BATCH, run.plan.tables.charset_term()).map_err(|error| not_kept(run, error))?;
+    if taken.is_empty() {
+        return Ok(false);
+    }
+    run.watch.are_put_by(hand.put_by.entries());
+    hand.batch.append(&mut taken);
+    Ok(true)
+}
+
+/// Puts by what is better written in key order.
+fn hold(run: &Run<'_>, part: Vec<Entry>, hand: &mut Hand<'_>, writer: &mut Writer) -> Result<()> {
+    let when = run.plan.insert_order;
+    let (candidates, others) = match when {
+        When::Always => (part, Vec::new()),
+        When::Outgrown => part.into_iter().partition(|entry| is_random(entry.key(Level::Instance))),
+        When::Never => (Vec::new(), part),
+    };
+    hand.batch.extend(others);
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    let puts_by = if when == When::Always { Ok(true) } else { hand.has_outgrown(candidates.len(), writer) };
+    if let Ok(true) = puts_by {
+        hand.put_by.put(&candidates);
+        run.watch.are_put_by(hand.put_by.entries());
+    } else {
+        hand.batch.extend(candidates);
+    }
+    puts_by.map(|_| ()).or_else(|failure| run.index_failed(failure))
+}
+
+fn flush(run: &Run<'_>, writer: &mut Writer, batch: &[Entry]) -> Result<(), Failure> {
+    let written = write_batch(writer, batch)?;
+    tell(run, batch, &written);
+    for written in written {
+        match written.outcome {
+            Outcome::Inserted => run.account.add(Fate::Inserted, 1),
+            Outcome::Unchanged => run.account.add(Fate::Unchanged, 1),
+            Outcome::Updated { .. } | Outcome::PathMapped { .. } => run.account.add(Fate::Updated, 1),
+            Outcome::Duplicate { .. } => run.account.add(Fate::Duplicate, 1),
+            Outcome::Refused(refusal) => run.account.rejected(refusal.code),
         }
-        // Files of other slices are not known here: what conflicts is told when all are.
-        let in_slice = self.plan.slice.is_some();
-        let (account, listing) = (&self.account, self.plan.listing);
-        for (entry, written) in batch.iter().zip(written) {
-            let path = &entry.file.path;
-            if written.link_differs && !in_slice {
-                listing.add("conflict", path, "link-differs", "image.seriesuid is not what the file says; it stays");
-                account.conflicts.fetch_add(1, Relaxed);
+    }
+    Ok(())
+}
+
+/// Lists what there is to tell of a batch that is committed.
+pub(super) fn tell(run: &Run<'_>, batch: &[Entry], written: &[Written]) {
+    if let Some(led) = &run.led {
+        led.note(batch, written);
+    }
+    // Files of other slices are not known here: what conflicts is told when all are.
+    let in_slice = run.plan.slice.is_some();
+    let (account, listing) = (&run.account, run.plan.listing);
+    for (entry, written) in batch.iter().zip(written) {
+        let path = &entry.file.path;
+        if written.link_differs && !in_slice {
+            listing.add("conflict", path, "link-differs", "image.seriesuid is not what the file says; it stays");
+            account.conflicts.fetch_add(1, Relaxed);
+        }
+        if written.outcome.is_indexed() {
+            account.value_notes.list(listing, path, &entry.instance);
+        }
+        match &written.outcome {
+            // One of a run that is continued is tried again.
+            Outcome::Refused(refusal) if !refusal.code.is_empty() => {
+                listing.add("rejected", path, refusal.code, &refusal.detail);
             }
-            if written.outcome.is_indexed() {
-                account.value_notes.list(listing, path, &entry.instance);
+            _ if in_slice => {}
+            Outcome::Updated { corrected: Some(former) } => {
+                let detail = format!("the index named {former}, which is not there or another instance");
+                listing.add("note", path, "path-corrected", &detail);
             }
-            match &written.outcome {
-                // One of a run that is continued is tried again.
-                Outcome::Refused(refusal) if !refusal.code.is_empty() => {
-                    listing.add("rejected", path, refusal.code, &refusal.detail);
-                }
-                _ if in_slice => {}
-                Outcome::Updated { corrected: Some(former) } => {
-                    let detail = format!("the index named {former}, which is not there or another instance");
-                    listing.add("note", path, "path-corrected", &detail);
-                }
-                Outcome::PathMapped { former } => {
-                    let detail = format!("the index named {former}, a path that the PACS does not know");
-                    listing.add("note", path, "path-corrected", &detail);
-                }
-                Outcome::Duplicate { loser } => {
-                    let loser = loser.as_ref().and_then(|loser| self.plan.path_map.from_index(loser));
-                    self.list_duplicate(loser.as_deref().unwrap_or(path), entry.instance.sop_instance_uid());
-                }
-                _ => {}
+            Outcome::PathMapped { former } => {
+                let detail = format!("the index named {former}, a path that the PACS does not know");
+                listing.add("note", path, "path-corrected", &detail);
             }
+            Outcome::Duplicate { loser } => {
+                let loser = loser.as_ref().and_then(|loser| run.plan.path_map.from_index(loser));
+                list_duplicate(run, loser.as_deref().unwrap_or(path), entry.instance.sop_instance_uid());
+            }
+            _ => {}
         }
     }
+}
 
-    pub(super) fn list_duplicate(&self, path: &Path, sop_instance_uid: &str) {
-        let detail = format!("another file of instance {sop_instance_uid}");
-        self.plan.listing.add("duplicate", path, "same-instance", &detail);
-    }
+pub(super) fn list_duplicate(run: &Run<'_>, path: &Path, sop_instance_uid: &str) {
+    let detail = format!("another file of instance {sop_instance_uid}");
+    run.plan.listing.add("duplicate", path, "same-instance", &detail);
+}
 
-    /// The index cannot be written, or not for now: the other stages end, and what they still send was not reached.
-    fn give_up(&self, unwritten: usize, entries: &Receiver<Vec<Entry>>) {
-        self.plan.stop.set();
-        self.account.add(Fate::NotReached, unwritten);
-        for part in entries {
-            self.account.add(Fate::NotReached, part.len());
-        }
+/// The index cannot be written, or not for now: the other stages end, and what they still send was not reached.
+fn give_up(run: &Run<'_>, unwritten: usize, entries: &Receiver<Vec<Entry>>) {
+    run.plan.stop.set();
+    run.account.add(Fate::NotReached, unwritten);
+    for part in entries {
+        run.account.add(Fate::NotReached, part.len());
     }
+}
 
-    pub(super) fn not_kept(&self, error: std::io::Error) -> Error {
-        let error = full_disk::named(self.plan.listing.directory(), error);
-        Error::unfinished(
-            format!("entries could not be buffered on disk: {error}"),
-            "See to the directory of the list of rejected files (--rejected), and run the same command again.",
-        )
-    }
+pub(super) fn not_kept(run: &Run<'_>, error: std::io::Error) -> Error {
+    let error = full_disk::named(run.plan.listing.directory(), error);
+    Error::unfinished(
+        format!("entries could not be buffered on disk: {error}"),
+        "See to the directory of the list of rejected files (--rejected), and run the same command again.",
+    )
 }

@@ -10,8 +10,7 @@ use super::listing::ListCounts;
 use crate::archive::Slice;
 use crate::dicom::Table;
 use crate::exit::Exit;
-use crate::index::batch::Parents;
-use crate::index::companion_rows::Companions;
+use crate::index::companion_changes::{Companions, Parents};
 use crate::index::dry_run::Changed;
 use crate::progress::text;
 

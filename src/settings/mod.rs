@@ -22,23 +22,24 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use kept::Kept;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::archive::{Locator, PathMap, Roots, Slice};
 use crate::cli;
 use crate::error::{Error, Result};
-use crate::index::duplicates::Choice;
 use crate::index::existing::Mode;
 use crate::index::location::Access;
-use crate::index::names::Conflicts;
 use crate::index::replica::Address;
 use crate::index::{Location, Tables};
 use crate::journal::Busy;
+use crate::merge::duplicates::Choice;
+use crate::merge::names::Conflicts;
 use crate::pipeline::key_order::When;
 use crate::pipeline::received::Origin;
 use crate::progress::Form;
+
 pub use index::{is_named, location, name};
-use kept::Kept;
 pub use kept::KeptJournal;
 pub use state::StateDirectory;
 

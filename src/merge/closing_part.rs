@@ -1,0 +1,139 @@
+//! The rows of the closing step, read from disk some at a time, in the order of their keys.
+
+use std::io;
+use std::sync::Arc;
+
+use super::known_row::{Series, Study};
+use super::patient_row::{PatientRow, State};
+use super::settlement::Settlement;
+use crate::disk::aggregate::decode;
+use crate::disk::key::text;
+use crate::disk::runs::Entry;
+
+/// Rows per transaction.
+const PER_TRANSACTION: usize = 500;
+
+/// The rows of one transaction.
+pub enum Part {
+    Patients(Vec<PatientRow>),
+    Studies(Vec<ClosingStudy>),
+    Series(Vec<(Arc<str>, Series)>),
+}
+
+/// A study, and the Patient ID that its row is to have.
+pub struct ClosingStudy {
+    pub key: Arc<str>,
+    pub study: Study,
+    pub patient: Arc<str>,
+}
+
+impl Part {
+    pub fn len(&self) -> usize {
+        match self {
+            Part::Patients(rows) => rows.len(),
+            Part::Studies(rows) => rows.len(),
+            Part::Series(rows) => rows.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The key of a patient's row. Rows that exist come first.
+pub(super) fn patient_key(is_new: bool, id: &str) -> Vec<u8> {
+    crate::disk::key::encode([if is_new { "1" } else { "0" }, id])
+}
+
+impl Settlement {
+    /// The series, but for those that are withdrawn.
+    pub fn series(&self) -> io::Result<impl Iterator<Item = io::Result<Part>> + use<'_>> {
+        let is_kept = |row: &io::Result<(Arc<str>, Series)>| match row {
+            Ok((key, series)) => series.is_row && !self.known.lock().is_ghost_series(key, series),
+            Err(_) => true,
+        };
+        let rows = self.series.iter()?.map(|row| row.map(|(key, series)| (Arc::from(&*text(&key)), series)));
+        Ok(parts(rows.filter(is_kept), Part::Series))
+    }
+
+    /// The studies, but for those that are withdrawn.
+    pub fn studies(&self) -> io::Result<impl Iterator<Item = io::Result<Part>> + use<'_>> {
+        let mut decided = self.patient_of.entries()?.peekable();
+        let mut patient_of = move |key: &[u8]| -> io::Result<Option<Arc<str>>> {
+            let mut last = None;
+            while let Some(entry) = decided.next_if(|next| next.as_ref().map_or(true, |next| next.key() <= key)) {
+                let entry = entry?;
+                if entry.key() == key {
+                    last = Some(Arc::from(&*text(entry.value())));
+                }
+            }
+            Ok(last)
+        };
+        let again = &self.again;
+        let rows = self.studies.iter()?.map(move |row| {
+            let (key, study) = row?;
+            let decided = patient_of(&key)?;
+            let key: Arc<str> = Arc::from(&*text(&key));
+            let decided = match again.studies.contains(&key) {
+                true => again.decided.patient_of.get(&key).cloned(),
+                false => decided,
+            };
+            let patient = decided.unwrap_or_else(|| study.patient.clone());
+            Ok(ClosingStudy { key, study, patient })
+        });
+        let is_kept = |row: &io::Result<ClosingStudy>| match row {
+            Ok(row) => row.study.is_row && !self.known.lock().is_ghost_study(&row.key, &row.study),
+            Err(_) => true,
+        };
+        Ok(parts(rows.filter(is_kept), Part::Studies))
+    }
+
+    /// The patients whose rows exist.
+    pub fn existing_patients(&self) -> io::Result<impl Iterator<Item = io::Result<Part>> + use<'_>> {
+        self.patients(false)
+    }
+
+    /// The patients whose rows are to be inserted, and those about whom the run has decided again.
+    pub fn new_patients(&self) -> io::Result<impl Iterator<Item = io::Result<Part>> + use<'_>> {
+        let again = self.again.decided.patients.iter().cloned().map(Ok);
+        let again = parts(again, Part::Patients);
+        Ok(self.patients(true)?.chain(again))
+    }
+
+    /// Calls a function with the IDs of patients that are to be inserted, some at a time.
+    pub fn for_each_given<E: From<io::Error>>(&self, mut each: impl FnMut(&[&str]) -> Result<(), E>) -> Result<(), E> {
+        for part in self.new_patients()? {
+            let Part::Patients(patients) = part? else { continue };
+            let new = patients.iter().filter(|patient| matches!(patient.state, State::New));
+            each(&new.map(|patient| &*patient.id).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    fn patients(&self, is_new: bool) -> io::Result<impl Iterator<Item = io::Result<Part>> + use<'_>> {
+        let first_new = patient_key(true, "");
+        let entries = self.patients.entries()?;
+        let is_of_part = move |entry: &io::Result<Entry>| match entry {
+            Ok(entry) => (*entry.key() >= *first_new) == is_new,
+            Err(_) => true,
+        };
+        let rows = entries.filter(is_of_part).map(|entry| decode::<PatientRow>(entry?.value()));
+        let is_kept = |row: &io::Result<PatientRow>| row.as_ref().map_or(true, |row| !self.again.replaces(row));
+        Ok(parts(rows.filter(is_kept), Part::Patients))
+    }
+}
+
+/// Groups rows into parts. An error ends the rows.
+fn parts<T>(
+    mut rows: impl Iterator<Item = io::Result<T>>,
+    part: impl Fn(Vec<T>) -> Part,
+) -> impl Iterator<Item = io::Result<Part>> {
+    std::iter::from_fn(move || {
+        let rows: io::Result<Vec<T>> = rows.by_ref().take(PER_TRANSACTION).collect();
+        match rows {
+            Ok(rows) if rows.is_empty() => None,
+            rows => Some(rows.map(&part)),
+        }
+    })
+}

@@ -1,0 +1,60 @@
+//! What a person should know of rows: a conflict, a row that stays, a change that the database refused.
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::key;
+
+/// Something that a person should know of a row. Names columns and UIDs, never values.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Finding {
+    pub reason: FindingReason,
+    /// The UID of a study or a series. Empty for a patient.
+    pub uid: String,
+    pub detail: String,
+    /// Nothing to look at: instances of one study often disagree.
+    pub is_note: bool,
+}
+
+/// What a finding is about, in the order of the codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum FindingReason {
+    AbandonedPatient,
+    FileNotChosen,
+    InstancesDisagree,
+    LinkDiffers,
+    PatientIdSpelling,
+    PatientKept,
+    PatientNames,
+    ReceivedLater,
+    RefusedByIndex,
+    RowWithoutFile,
+    TwoPatients,
+    TwoStudies,
+}
+
+impl Finding {
+    /// The key by which findings are sorted.
+    pub(super) fn sort_key(&self) -> Vec<u8> {
+        key::encode([self.reason.code(), &self.uid, &self.detail])
+    }
+}
+
+impl FindingReason {
+    /// The reason in lists of findings.
+    pub fn code(self) -> &'static str {
+        match self {
+            FindingReason::AbandonedPatient => "abandoned-patient",
+            FindingReason::FileNotChosen => "file-not-chosen",
+            FindingReason::InstancesDisagree => "instances-disagree",
+            FindingReason::LinkDiffers => "link-differs",
+            FindingReason::PatientIdSpelling => "patient-id-spelling",
+            FindingReason::PatientKept => "patient-kept",
+            FindingReason::PatientNames => "patient-names",
+            FindingReason::ReceivedLater => "received-later",
+            FindingReason::RefusedByIndex => "refused-by-index",
+            FindingReason::RowWithoutFile => "row-without-file",
+            FindingReason::TwoPatients => "two-patients",
+            FindingReason::TwoStudies => "two-studies",
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Adds the values of files of earlier runs to the rows that a run has touched. Their rows are looked up as in a batch, and
+//! nothing is written.
+
+use std::io;
+
+use super::entry_batch::Batch;
+use super::known::{PARENTS, Rows};
+use super::known_row::Row;
+use super::writer::Writer;
+use super::{fold_again, identities, lookup};
+use crate::dicom::Level;
+use crate::disk::key::text;
+use crate::index::Failure;
+use crate::index::entry::Entry;
+use crate::index::outcome::RowOf;
+
+/// Calls a function with the level and the key of each row that this program has inserted in an earlier run or that is to be
+/// completed, as far as this run has found the row. Patients are named by the identity of their ID.
+pub fn own_groups(writer: &Writer, mut each: impl FnMut(Level, &str)) -> io::Result<()> {
+    let (patients, studies, series) = {
+        let mut known = writer.known.lock();
+        if !known.has_earlier_rows && !writer.is_interleaved {
+            return Ok(());
+        }
+        (known.patients.values(), known.studies.values(), known.series.values())
+    };
+    // Another run may have written files of rows of the run that is continued.
+    let all = writer.is_interleaved;
+    let is_earlier = |row: &Row| row.own.is_some() && (all || !row.is_of_this_run());
+    for patient in patients.iter()? {
+        let (identity, patient) = patient?;
+        if patient.history.is_some() || patient.is_completed || patient.ours && all {
+            each(Level::Patient, &text(&identity));
+        }
+    }
+    for study in studies.iter()? {
+        let (key, study) = study?;
+        if is_earlier(&study.row) {
+            each(Level::Study, &text(&key));
+        }
+    }
+    for series in series.iter()? {
+        let (key, series) = series?;
+        if is_earlier(&series.row) {
+            each(Level::Series, &text(&key));
+        }
+    }
+    Ok(())
+}
+
+/// Adds the values of these files, if the rows of their instances name them. `are_own` names the files for which this program
+/// has inserted the row of the instance.
+pub fn gather(writer: &mut Writer, entries: &[Entry], are_own: &[bool]) -> Result<(), Failure> {
+    writer.look_first = [true; 4];
+    writer.patiently(|writer| {
+        let mut batch = Batch::new(entries, &writer.policy.files);
+        batch.are_own_images = are_own.to_vec();
+        let ids: Vec<&str> = entries.iter().map(|entry| entry.key(Level::Patient)).collect();
+        identities::learn_identities(writer, &ids)?;
+        lookup::find_images(writer, &mut batch)?;
+        let chosen = fold_again::chosen(writer, &batch);
+        batch.candidates.clone_from(&chosen);
+        lookup::look_above(writer, &mut batch)?;
+        let mut known = writer.known.lock();
+        known.found_all(&batch);
+        for ((entry, reach), is_chosen) in entries.iter().zip(&batch.reach).zip(chosen) {
+            match is_chosen {
+                true => known.add(entry, reach),
+                false if batch.there.contains_key(entry.key(Level::Instance)) => known.add_unchosen(entry, reach),
+                false => {}
+            }
+        }
+        known.relieve();
+        Ok(())
+    })
+}
+
+impl Rows {
+    /// Learns of the rows that a batch has found.
+    pub(super) fn found_all(&mut self, batch: &Batch<'_>) {
+        for level in PARENTS {
+            for (identity, row) in &batch.rows[level as usize] {
+                if let RowOf::There(row) = row {
+                    self.found(level, identity, row);
+                }
+            }
+        }
+    }
+}

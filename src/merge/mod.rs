@@ -1,0 +1,81 @@
+//! Merges what files say into the rows of the index.
+//!
+//! ```text
+//! entries -> look up -> insert -> record -> commit     each batch, as files are read     write_batch
+//!                                   |
+//!                                   v
+//!                           what the run knows         values by row, in bounded memory  known
+//!                                   |
+//!                                   v
+//!              plan -> images, series, patients, studies     when all files are read     settle_run, close
+//! ```
+//!
+//! A batch makes studies findable at once: its rows are provisional, and their derived columns are NULL. The closing step
+//! decides from all files which patient each study has, and writes the final values. Correctness never depends on where
+//! batches end: only the file that is indexed of each instance determines values, in the order of `order`.
+//!
+//! The functions of this room take the [`writer::Writer`] whose connection they use. They know the rules; the SQL is in
+//! [`crate::index`], and the write-ahead log behind [`crate::index::recorder`].
+
+// A writer has one connection to the index. Its transactions are repeated after a deadlock, and after an outage.
+mod identities;
+mod intent;
+mod refusals;
+mod retry;
+mod transaction;
+pub mod writer;
+
+// A batch is looked up, inserted from the patients downwards, and recorded on disk before it is committed.
+mod candidates;
+pub mod companion_rows;
+mod complete_images;
+pub mod duplicates;
+pub mod entry_batch;
+pub mod images;
+mod indexed_instance;
+mod learn;
+pub mod lookup;
+mod pointing;
+pub mod recording;
+pub mod write_batch;
+
+// What the run knows of patients, studies and series: the values of their instances, merged, in bounded memory.
+mod few;
+mod fold;
+pub mod known;
+mod known_row;
+mod order;
+pub mod own_rows;
+pub mod own_values;
+
+// The plan of the closing step: which patient each study has, and which rows are withdrawn.
+mod decided;
+mod disagreements;
+pub mod finding;
+pub mod ghost;
+pub mod names;
+mod patient_group;
+pub mod patient_row;
+mod people;
+mod settle;
+pub mod settle_again;
+pub mod settle_run;
+pub mod settlement;
+pub mod shared_rows;
+mod study_patients;
+
+// The closing step makes all rows final.
+pub mod close;
+pub mod closing_part;
+pub mod completion;
+mod corrections;
+mod modalities;
+mod references;
+mod row_corrections;
+pub mod withdraw;
+
+// A later run continues one that was killed, or adds files to rows of an earlier run.
+pub mod fold_again;
+pub mod gather;
+pub mod gone;
+pub mod replay;

@@ -1,0 +1,235 @@
+//! One Patient ID, several names: when the PACS takes them for several patients, and which row each then has.
+//!
+//! PacsOne keeps such patients apart by a suffix that only the database has, `ID[...]`. It takes names one after the
+//! other, so that its result depends on who came first; here the same rule is applied to all names of an ID at once,
+//! in the order of their bytes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::index::patient_name::{Name, Words, agree, suffix};
+
+/// What becomes of names that conflict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Conflicts {
+    #[default]
+    Separate,
+    Merge,
+}
+
+/// The names of an ID that belong to one patient.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Group<'a> {
+    pub names: Vec<&'a Name>,
+    pub patient: Patient,
+}
+
+/// The row of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Patient {
+    /// The row of the ID as files have it.
+    Base,
+    /// A row with a suffix that was there before.
+    Existing(String),
+    /// A row with a suffix of its own.
+    Suffixed(String),
+}
+
+/// A name, and the smallest Study Instance UID of the studies that bear it; `None` if no study does.
+pub type Borne<'a> = (&'a Name, Option<&'a str>);
+
+/// Groups the names of an ID, sorted by bytes. `base_row` is the name in the row of the ID, if it was there before;
+/// `variants` are rows with a suffix that were.
+pub fn group<'a>(names: &[Borne<'a>], base_row: Option<&Name>, variants: &[(String, Name)]) -> Vec<Group<'a>> {
+    let variants: HashMap<[String; 2], &str> =
+        variants.iter().rev().map(|(id, name)| (name.folded(), id.as_str())).collect();
+    let mut existing: BTreeMap<&str, Vec<&Name>> = BTreeMap::new();
+    let mut others = Groups::of(names);
+    let mut of_base: Vec<(&Name, Words)> = Vec::new();
+    let base_words = base_row.map(Name::words);
+    for (name, study) in names {
+        let words = name.words();
+        if let Some(id) = variants.get(&name.folded()) {
+            existing.entry(id).or_default().push(name);
+        } else if base_words.as_ref().is_some_and(|row| agree(row, &words))
+            && of_base.iter().all(|(_, member)| agree(member, &words))
+        {
+            of_base.push((name, words));
+        } else {
+            others.add(name, words, *study);
+        }
+    }
+    let without_row = base_row.is_none();
+    let of_base: Vec<&Name> = of_base.into_iter().map(|(name, _)| name).collect();
+    let base = (!of_base.is_empty()).then_some(Group { names: of_base, patient: Patient::Base });
+    let there = existing.into_iter().map(|(id, names)| Group { names, patient: Patient::Existing(id.to_owned()) });
+    base.into_iter().chain(others.finish(without_row)).chain(there).collect()
+}
+
+/// Groups while they are made. A placeholder in place of a Patient ID may have a hundred thousand names. The words of one of two
+/// names that agree are among those of the other: the rarest word of the one is a word of the other. A group is compared with a
+/// name only if a member has such a word.
+#[derive(Default)]
+struct Groups<'a> {
+    groups: Vec<Members<'a>>,
+    /// How many names have each word.
+    frequencies: HashMap<String, usize>,
+    /// The groups of members with a word.
+    by_word: HashMap<String, Vec<usize>>,
+    /// The groups of members by the rarest word of the member.
+    by_rarest: HashMap<String, Vec<usize>>,
+    /// Names without a word are one group.
+    blank: Option<usize>,
+}
+
+#[derive(Default)]
+struct Members<'a> {
+    names: Vec<&'a Name>,
+    words: Vec<Words>,
+    smallest_study: Option<&'a str>,
+}
+
+impl<'a> Groups<'a> {
+    fn of(names: &[Borne<'a>]) -> Self {
+        let mut frequencies = HashMap::new();
+        // One name, or two, are compared with each other anyway.
+        for (name, _) in names.iter().filter(|_| names.len() > 2) {
+            name.words().into_iter().for_each(|word| *frequencies.entry(word).or_default() += 1);
+        }
+        Groups { frequencies, ..Groups::default() }
+    }
+
+    fn rarest<'w>(&self, words: &'w Words) -> Option<&'w String> {
+        words.iter().min_by_key(|word| self.frequencies.get(*word))
+    }
+
+    fn add(&mut self, name: &'a Name, words: Words, study: Option<&'a str>) {
+        let rarest = self.rarest(&words).cloned();
+        let with_all = rarest.iter().filter_map(|word| self.by_word.get(word)).flatten();
+        let with_some = words.iter().filter_map(|word| self.by_rarest.get(word)).flatten();
+        let compared: BTreeSet<usize> = with_all.chain(with_some).chain(&self.blank).copied().collect();
+        let agrees = |n: &usize| self.groups[*n].words.iter().all(|member| agree(member, &words));
+        let n = compared.into_iter().find(agrees).unwrap_or(self.groups.len());
+        if n == self.groups.len() {
+            self.groups.push(Members::default());
+        }
+        if words.is_empty() {
+            self.blank = Some(n);
+        }
+        let add = |index: &mut HashMap<String, Vec<usize>>, word: &String| {
+            let groups = index.entry(word.clone()).or_default();
+            if groups.last() != Some(&n) {
+                groups.push(n);
+            }
+        };
+        words.iter().for_each(|word| add(&mut self.by_word, word));
+        rarest.iter().for_each(|word| add(&mut self.by_rarest, word));
+        let group = &mut self.groups[n];
+        group.names.push(name);
+        // Words that a member has already say nothing new.
+        if !group.words.contains(&words) {
+            group.words.push(words);
+        }
+        group.smallest_study = [group.smallest_study, study].into_iter().flatten().min();
+    }
+
+    /// Without a row that was there the ID goes to the group with the smallest study.
+    fn finish(self, without_row: bool) -> impl Iterator<Item = Group<'a>> {
+        let study = |n: &usize| (self.groups[*n].smallest_study.is_none(), self.groups[*n].smallest_study);
+        let first = (0..self.groups.len()).filter(|_| without_row).min_by_key(study);
+        self.groups.into_iter().enumerate().map(move |(n, Members { names, .. })| {
+            let patient = if Some(n) == first { Patient::Base } else { Patient::Suffixed(suffix(names[0])) };
+            Group { names, patient }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::patient_name::{base, has_own_suffix};
+
+    fn name(text: &str) -> Name {
+        let mut parts = text.split('^');
+        Name([(); 3].map(|()| parts.next().unwrap_or_default().into()))
+    }
+
+    #[test]
+    fn names_agree_when_the_words_of_the_one_are_among_the_other_s() {
+        let cases = [
+            ("Doe^Jane", "DOE^JANE", true),
+            ("Doe^Jane", "Doe^Jane^Mary", true),
+            ("Doe^Jane", "Doe, Jane", true),
+            ("Doe^Jane", "Doe^John", false),
+            ("Doe^Jane Ann", "Doe^Jane Mary", false),
+            ("Doe^Jane", "", false),
+            ("", "^^", true),
+        ];
+        for (one, other, agree) in cases {
+            assert_eq!(name(one).agrees(&name(other)), agree, "{one} {other}");
+            assert_eq!(name(other).agrees(&name(one)), agree, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn a_suffix_in_brackets_is_no_part_of_the_id_in_files() {
+        assert_eq!(base("P1[STOWRS-10.0.0.5-20211112093000]"), "P1");
+        assert_eq!(base("P1"), "P1");
+        assert_eq!(base("P[1]2"), "P[1]2");
+        assert!(has_own_suffix(&format!("P1{}", suffix(&name("Doe^Jane")))));
+        assert!(!has_own_suffix("P1[STOWRS-1]") && !has_own_suffix("P1"));
+    }
+
+    #[test]
+    fn the_base_id_goes_to_the_row_that_was_there_else_to_the_smallest_study() {
+        let (jane, john, mary) = (name("Doe^Jane"), name("Doe^John"), name("Doe^Jane^Mary"));
+        let names = [(&jane, Some("1.5")), (&mary, Some("1.4")), (&john, Some("1.3"))];
+        let suffixed = |name| Patient::Suffixed(suffix(name));
+        let patients = |base_row: Option<&Name>, variants: &[(String, Name)]| {
+            group(&names, base_row, variants).into_iter().map(|g| (g.names.len(), g.patient)).collect::<Vec<_>>()
+        };
+        assert_eq!(patients(None, &[]), [(2, suffixed(&jane)), (1, Patient::Base)]);
+        assert_eq!(patients(Some(&name("DOE^JANE")), &[]), [(2, Patient::Base), (1, suffixed(&john))]);
+        let there = [("P1[x]".to_owned(), name("doe^john"))];
+        assert_eq!(patients(None, &there), [(2, Patient::Base), (1, Patient::Existing("P1[x]".into()))]);
+    }
+
+    /// The rule itself, without an index.
+    fn group_slowly(names: &[Borne]) -> Vec<Vec<Name>> {
+        let mut groups: Vec<Vec<Name>> = Vec::new();
+        for (name, _) in names {
+            match groups.iter_mut().find(|group| group.iter().all(|member| member.agrees(name))) {
+                Some(group) => group.push((*name).clone()),
+                None => groups.push(vec![(*name).clone()]),
+            }
+        }
+        groups
+    }
+
+    #[test]
+    fn names_are_grouped_as_if_each_was_compared_with_all() {
+        let words = ["Ann", "Bo", "Cy", "Doe", "ann", "", "X"];
+        let mut state = 7_u64;
+        let mut next = |bound: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % bound
+        };
+        for _ in 0..2000 {
+            let mut part =
+                |most: usize| (0..next(most + 1)).map(|_| words[next(words.len())]).collect::<Vec<_>>().join(" ");
+            let names: BTreeSet<Name> =
+                (0..8).map(|_| Name([part(2).into(), part(2).into(), part(1).into()])).collect();
+            let borne: Vec<Borne> = names.iter().map(|name| (name, None)).collect();
+            let grouped = group(&borne, None, &[]);
+            let grouped: Vec<Vec<Name>> =
+                grouped.iter().map(|group| group.names.iter().map(|name| (*name).clone()).collect()).collect();
+            assert_eq!(grouped, group_slowly(&borne));
+        }
+    }
+
+    #[test]
+    fn thousands_of_names_of_one_id_are_grouped_by_their_words() {
+        let names: Vec<Name> = (0..20_000).map(|n| name(&format!("Family{n:06}^Given{}", n % 700))).collect();
+        let borne: Vec<Borne> = names.iter().map(|name| (name, Some("1.2"))).collect();
+        assert_eq!(group(&borne, None, &[]).len(), names.len());
+    }
+}

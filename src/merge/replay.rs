@@ -1,0 +1,333 @@
+//! Batches of a run that was killed, as the one that continues it learns of them.
+//!
+//! What is written down of a batch says what its transaction was about to commit. Whether it was, rows tell: what is not
+//! there was not done, and its files are written again.
+
+use std::collections::HashSet;
+
+use foldhash::HashMap;
+
+use super::entry_batch::Batch;
+use super::known::PARENTS;
+use super::writer::Writer;
+use super::{identities, learn, lookup};
+use crate::dicom::{Level, Table};
+use crate::index::outcome::{Attempt, Outcome, Reach, RowOf, Written};
+use crate::index::{Entry, Failure, ImageRow, Look, Refusal, Show, View, patient_name};
+
+/// Waits for a transaction of the killed run that the server has not ended yet.
+const NOW: Look = Look { view: View::Now, show: Show::Nothing };
+const BEGUN: Look = Look { view: View::Begun, show: Show::Nothing };
+
+/// Learns the rows that a batch of the killed run has found and inserted.
+pub fn replay_rows(writer: &mut Writer, entries: &[Entry], mut attempt: Attempt) -> Result<(), Failure> {
+    own_images(writer, entries, &attempt)?;
+    writer.patiently(|writer| find_again(writer, &mut attempt))?;
+    learn::learn_rows(writer, entries, &attempt);
+    writer.known.lock().relieve();
+    find_displaced(writer, entries, &attempt)
+}
+
+/// Notes the series of files that the batch indexed and that rows do not name any more: the batch that pointed such a row to
+/// a better file may be one of which the index has lost a part.
+fn find_displaced(writer: &mut Writer, entries: &[Entry], attempt: &Attempt) -> Result<(), Failure> {
+    let keys: Vec<&str> = entries.iter().map(|entry| entry.key(Level::Instance)).collect();
+    let there = writer.patiently(|writer| writer.index.find(Table::Image, &keys, BEGUN))?;
+    let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
+    let mut known = writer.known.lock();
+    for (entry, outcome) in entries.iter().zip(&attempt.outcomes) {
+        let named = there.get(entry.key(Level::Instance));
+        if outcome.leads() && named.is_some_and(|named| !writer.policy.files.is_named_by(entry, named)) {
+            known.displaced.insert(entry.key(Level::Series).into());
+        }
+    }
+    Ok(())
+}
+
+/// Learns what the files of a batch of the killed run contain. The rows of all batches must be known. Returns the outcome
+/// of each entry.
+pub fn replay_values(writer: &mut Writer, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
+    learn::learn_values(writer, entries, attempt)
+}
+
+/// Looks again at rows that a batch had found: earlier runs may have inserted them, and other runs have changed them since.
+fn find_again(writer: &mut Writer, attempt: &mut Attempt) -> Result<(), Failure> {
+    for level in PARENTS {
+        let known = writer.known.clone();
+        let is_new = |identity: &str| !known.lock().knows(level, identity);
+        let there = attempt.rows[level as usize].iter().filter_map(|(identity, row)| match row {
+            RowOf::There(row) if is_new(identity) => Some(row.key.clone()),
+            _ => None,
+        });
+        let there: Vec<String> = there.collect();
+        if there.is_empty() {
+            continue;
+        }
+        for row in lookup::find_rows(writer, level, &texts(&there))? {
+            attempt.rows[level as usize].insert(row.identity.as_str().into(), RowOf::There(row));
+        }
+    }
+    Ok(())
+}
+
+/// Takes rows of another slice for its own, and says nothing yet of what their files tell.
+pub fn own(writer: &mut Writer, entries: &[Entry], mut attempt: Attempt) -> Result<(), Failure> {
+    own_images(writer, entries, &attempt)?;
+    // Another slice may have inserted a row that this one found. The others are looked up when all slices are known.
+    attempt.rows.iter_mut().for_each(|rows| rows.retain(|_, row| matches!(row, RowOf::Inserted { .. })));
+    learn::learn_rows(writer, entries, &attempt);
+    let mut known = writer.known.lock();
+    let outcomes = entries.iter().zip(&attempt.outcomes);
+    let contended = outcomes.filter(|(_, outcome)| matches!(outcome, Outcome::Duplicate { .. }));
+    contended.for_each(|(entry, _)| known.image_was_contended(entry.key(Level::Instance)));
+    known.relieve();
+    Ok(())
+}
+
+fn own_images(writer: &mut Writer, entries: &[Entry], attempt: &Attempt) -> Result<(), Failure> {
+    let links = attempt.rows[Level::Study as usize].values().filter_map(RowOf::link);
+    let links = links.flat_map(|link| [link, patient_name::base(link)]);
+    let ids = Vec::from_iter(entries.iter().map(|entry| entry.key(Level::Patient)).chain(links));
+    writer.patiently(|writer| identities::learn_identities(writer, &ids))?;
+    let mut known = writer.known.lock();
+    // A batch does not record which series a row that was pointed to another file was linked to.
+    if attempt.outcomes.iter().any(Outcome::replaces_a_file) {
+        known.displaced.extend(attempt.opened[1].iter().cloned());
+    }
+    for (entry, outcome) in entries.iter().zip(&attempt.outcomes) {
+        let key = entry.key(Level::Instance);
+        if outcome.leads() {
+            known.image_names(key, &entry.path);
+        }
+        match outcome {
+            Outcome::Inserted => known.image_was_inserted(key),
+            Outcome::Updated { corrected: Some(_) } if !known.is_ours(Level::Instance, key) => {
+                known.image_was_corrected(key);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// When the rows of all slices are known: what the files of a batch say of them. Returns those that are to be written
+/// once more: files of an instance that has others, and those of rows that their own slice took for rows that were
+/// there, and whose links it did not question.
+pub fn contribute(
+    writer: &mut Writer,
+    entries: &[Entry],
+    attempt: &Attempt,
+) -> Result<(Vec<Written>, Vec<usize>), Failure> {
+    let mut batch = Batch::new(entries, &writer.policy.files);
+    {
+        let known = writer.known.lock();
+        for ((entry, reach), before) in entries.iter().zip(&mut batch.reach).zip(&attempt.reach) {
+            reach.series = before.series || known.is_ours(Level::Instance, entry.key(Level::Instance));
+        }
+    }
+    batch.candidates.fill(true);
+    writer.patiently(|writer| lookup::look_above_series(writer, &mut batch))?;
+    let mut known = writer.known.lock();
+    known.found_all(&batch);
+    let (mut written, mut again) = (Vec::new(), Vec::new());
+    for (n, entry) in entries.iter().enumerate() {
+        let (reach, outcome) = (&batch.reach[n], &attempt.outcomes[n]);
+        // A file of another slice may have taken the place of this one, in this command or in one that was killed.
+        if known.is_contended(entry.key(Level::Instance)) {
+            known.displaced.insert(entry.key(Level::Series).into());
+        }
+        match outcome {
+            Outcome::Refused(_) => {}
+            Outcome::Duplicate { .. } => again.push(n),
+            _ if *reach != attempt.reach[n] => again.push(n),
+            _ => known.add(entry, reach),
+        }
+        let is_again = again.last() == Some(&n);
+        let outcome = if is_again { Outcome::Refused(Refusal::default()) } else { outcome.clone() };
+        // The link of what is written once more is looked at then.
+        written.push(Written::new(outcome, &Reach { series: reach.series || is_again, ..reach.clone() }));
+    }
+    known.relieve();
+    Ok((written, again))
+}
+
+/// Which of these files, told by UID and path in the index, the rows of their instances do not name, where slices had several
+/// files of an instance.
+pub fn passed_over(writer: &mut Writer, files: &[(&str, &str)]) -> Result<Vec<usize>, Failure> {
+    let contended: Vec<usize> = {
+        let known = writer.known.lock();
+        let contended = (0..files.len()).filter(|n| known.is_contended(files[*n].0)).collect();
+        known.check_images()?;
+        contended
+    };
+    let keys: Vec<&str> = contended.iter().map(|n| files[*n].0).collect();
+    let there = writer.patiently(|writer| writer.index.find(Table::Image, &keys, BEGUN))?;
+    let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
+    let is_passed_over = |n: &usize| {
+        let (uid, file) = files[*n];
+        there.get(uid).is_some_and(|named| !writer.policy.files.archive.are_one(named, file))
+    };
+    Ok(contended.into_iter().filter(is_passed_over).collect())
+}
+
+/// Of a batch that may not be committed, what is there: which of its files, told by UID and path in the index, and
+/// what was done of them.
+pub fn what_is_there(
+    writer: &mut Writer,
+    files: &[(&str, String)],
+    mut attempt: Attempt,
+) -> Result<Option<(Vec<usize>, Attempt)>, Failure> {
+    let there = led(writer, files, &attempt, NOW)?;
+    // A transaction is done as a whole or not at all.
+    if writer.index.tables().is_transactional {
+        let is_done = match attempt.outcomes.iter().any(Outcome::leads) {
+            true => there.contains(&true),
+            false => has_inserted(writer, &attempt)?,
+        };
+        return Ok(is_done.then(|| ((0..files.len()).collect(), attempt)));
+    }
+    keep_rows_there(writer, &mut attempt)?;
+    let kept = attempt.keep_there(&there);
+    Ok(Some((kept, attempt)))
+}
+
+/// Whether a row above the images that a batch was to insert is there.
+fn has_inserted(writer: &mut Writer, attempt: &Attempt) -> Result<bool, Failure> {
+    for level in PARENTS {
+        let rows = &attempt.rows[level as usize];
+        let inserted = rows.iter().filter(|(_, row)| matches!(row, RowOf::Inserted { .. }));
+        let inserted: HashMap<Box<str>, RowOf> = inserted.map(|(key, row)| (key.clone(), row.clone())).collect();
+        if !identities_there(writer, level.into(), &keys(level, &inserted), NOW)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether any of these images has a row, whatever file that names.
+pub fn has_image_of(writer: &mut Writer, files: &[(&str, String)]) -> Result<bool, Failure> {
+    let keys: Vec<&str> = files.iter().map(|(uid, _)| *uid).collect();
+    Ok(!writer.patiently(|writer| writer.index.find(Table::Image, &keys, NOW))?.is_empty())
+}
+
+/// Of each file whether the batch has led a row to it that is there.
+fn led(writer: &mut Writer, files: &[(&str, String)], attempt: &Attempt, look: Look) -> Result<Vec<bool>, Failure> {
+    let keys: Vec<&str> = files.iter().map(|(uid, _)| *uid).collect();
+    let there = writer.patiently(|writer| writer.index.find(Table::Image, &keys, look))?;
+    let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
+    let is_led = |((uid, path), outcome): (&(&str, String), &Outcome)| {
+        outcome.leads() && there.get(uid).is_some_and(|named| named == path)
+    };
+    Ok(files.iter().zip(&attempt.outcomes).map(is_led).collect())
+}
+
+/// What the index still has of a batch that was committed. A server may have failed over to a replica that lacks commits, and
+/// a database may have been restored.
+pub fn what_is_left(writer: &mut Writer, files: &[(&str, String)], mut attempt: Attempt) -> Result<Left, Failure> {
+    let uids: Vec<&str> = files.iter().map(|(uid, _)| *uid).collect();
+    let there = writer.patiently(|writer| writer.index.find(Table::Image, &uids, NOW))?;
+    let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
+    // A later batch may have pointed the row of an instance that was inserted to another file.
+    let is_there = |((uid, path), outcome): (&(&str, String), &Outcome)| match outcome {
+        Outcome::Inserted => there.contains_key(uid),
+        outcome if outcome.leads() => there.get(uid).is_some_and(|named| named == path),
+        _ => true,
+    };
+    let is_there: Vec<bool> = files.iter().zip(&attempt.outcomes).map(is_there).collect();
+    let written = attempt.outcomes.iter().zip(&is_there).filter(|(outcome, _)| outcome.leads());
+    let has_image = written.clone().any(|(_, is_there)| *is_there);
+    let has_lost_image = written.clone().any(|(_, is_there)| !is_there);
+    let has_inserted = has_inserted(writer, &attempt)?;
+    let before = attempt.rows.clone();
+    keep_rows_there(writer, &mut attempt)?;
+    let is_lost = |level: Level, identity: &str| {
+        before[level as usize].contains_key(identity) && !attempt.rows[level as usize].contains_key(identity)
+    };
+    let has_lost_parent =
+        PARENTS[1..].iter().any(|level| before[*level as usize].len() > attempt.rows[*level as usize].len());
+    let lacks_row = |reach: &Reach| {
+        has_lost_parent || reach.patient.as_ref().is_some_and(|patient| is_lost(Level::Patient, patient))
+    };
+    let lacks_row: Vec<bool> = attempt.reach.iter().map(lacks_row).collect();
+    if !has_lost_image && !lacks_row.contains(&true) {
+        return Ok(Left::All);
+    }
+    if !has_image && !has_inserted {
+        return Ok(Left::Nothing);
+    }
+    // Files that say something of a row that is missing are written again, and insert the row.
+    let stands: Vec<bool> = is_there.iter().zip(&lacks_row).map(|(is_there, lacks)| *is_there && !lacks).collect();
+    let kept = attempt.keep_there(&stands);
+    Ok(Left::Part(kept, Box::new(attempt)))
+}
+
+/// Forgets rows above the images that are not there.
+fn keep_rows_there(writer: &mut Writer, attempt: &mut Attempt) -> Result<(), Failure> {
+    for level in PARENTS {
+        let rows = &mut attempt.rows[level as usize];
+        let there = identities_there(writer, level.into(), &keys(level, rows), NOW)?;
+        rows.retain(|identity, _| there.contains(&**identity));
+    }
+    Ok(())
+}
+
+fn identities_there(
+    writer: &mut Writer,
+    table: Table,
+    keys: &[String],
+    look: Look,
+) -> Result<HashSet<String>, Failure> {
+    let found = writer.patiently(|writer| writer.index.find(table, &texts(keys), look))?;
+    Ok(found.into_iter().map(|row| row.identity).collect())
+}
+
+/// Images behind a UID, as [`crate::index::Index::rows_after`] lists them.
+pub fn rows_after(writer: &mut Writer, sop_instance_uid: &str) -> Result<Vec<ImageRow>, Failure> {
+    writer.patiently(|writer| writer.index.rows_after(sop_instance_uid))
+}
+
+/// What the index still has of a batch.
+pub enum Left {
+    All,
+    /// Some of its files, by their places in the batch, and what was done of them.
+    Part(Vec<usize>, Box<Attempt>),
+    Nothing,
+}
+
+fn keys(level: Level, rows: &HashMap<Box<str>, RowOf>) -> Vec<String> {
+    let key = |identity: &str, row: &RowOf| match row {
+        RowOf::Inserted { patient, .. } if level == Level::Patient => patient.to_string(),
+        RowOf::Inserted { .. } => identity.to_owned(),
+        RowOf::There(row) => row.key.clone(),
+    };
+    rows.iter().map(|(identity, row)| key(identity, row)).collect()
+}
+
+fn texts(keys: &[String]) -> Vec<&str> {
+    keys.iter().map(String::as_str).collect()
+}
+
+impl Attempt {
+    /// Keeps the entries whose rows are there, and entries that tell of a row above that is. Returns the places of those kept.
+    fn keep_there(&mut self, is_there: &[bool]) -> Vec<usize> {
+        let tells_of_a_row = |n: usize| self.rows.iter().flat_map(HashMap::values).any(|row| row.is_told_by(n));
+        let kept: Vec<usize> = (0..is_there.len()).filter(|n| is_there[*n] || tells_of_a_row(*n)).collect();
+        let undone = kept.iter().filter(|n| !is_there[**n]);
+        undone.for_each(|n| self.outcomes[*n] = Outcome::Refused(Refusal::default()));
+        self.keep(&kept);
+        kept
+    }
+
+    /// Leaves the entries at these places, among them those that tell of rows.
+    fn keep(&mut self, kept: &[usize]) {
+        let place = |member: usize| kept.iter().position(|n| *n == member).unwrap_or_default();
+        for row in self.rows.iter_mut().flat_map(HashMap::values_mut) {
+            if let RowOf::Inserted { member, .. } = row {
+                *member = place(*member);
+            }
+        }
+        self.reach = kept.iter().map(|n| self.reach[*n].clone()).collect();
+        self.outcomes = kept.iter().map(|n| self.outcomes[*n].clone()).collect();
+        self.winners = kept.iter().map(|n| self.winners[*n].clone()).collect();
+    }
+}

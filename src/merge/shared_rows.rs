@@ -1,0 +1,92 @@
+//! Patient rows of this program that a PACS uses: it has filed studies under them that this program does not know.
+//!
+//! The name in such a row is fixed, because the PACS took it for the name of its study. Other people with the same Patient ID
+//! get rows with a suffix. Names are decided before the closing step, which therefore looks again before it changes a row.
+//! A study is taken into account if its transaction has inserted it before the statement that changes the name: the look waits
+//! for transactions that are open, and the statement counts the studies. The program cannot protect a study that a PACS files
+//! later under a name that it has read before.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+
+use super::known::Rows;
+use super::known_row::Patient;
+use super::own_rows;
+use super::row_corrections::RowCorrections;
+use super::settlement::Settlement;
+use super::writer::Writer;
+use crate::dicom::{Level, Table};
+use crate::index::existing::Mode;
+use crate::index::patient_name::Name;
+use crate::index::{Failure, LinkedStudy, Look, Show, View};
+
+pub(super) const LOOK: Look = Look { view: View::Begun, show: Show::Nothing };
+
+impl Rows {
+    /// Whether a study has a part in the decision about the name of the patient that the study is linked to: the study is of this
+    /// program, or this run has read files of the study.
+    fn is_accounted_for(&self, study: &LinkedStudy) -> bool {
+        self.is_ours(Level::Study, &study.study) || self.is_linked(&study.study, &study.patient)
+    }
+}
+
+impl Patient {
+    /// Whether the closing step may change the name or the ID in the row.
+    pub(super) fn may_be_renamed(&self) -> bool {
+        let has_several = self.named.iter().nth(1).is_some() || self.spellings.keys().nth(1).is_some();
+        self.ours && (has_several || self.history.is_some())
+    }
+}
+
+/// The patients of this run whose rows a PACS uses, by identity, with the names in the rows.
+pub(super) fn shared_patients(
+    writer: &mut Writer,
+    patients: &foldhash::HashMap<Arc<str>, Patient>,
+) -> Result<HashMap<String, Option<Name>>, Failure> {
+    let completes = writer.policy.mode == Mode::Complete;
+    let is_checked =
+        |patient: &&Patient| patient.may_be_renamed() || patient.ours && completes && patient.history.is_none();
+    let ids: Vec<&str> = patients.values().filter(is_checked).map(|patient| &*patient.id).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let studies = writer.index.studies_of(&ids, View::Begun)?;
+    let known = writer.known.clone();
+    let foreign = own_rows::foreign_studies(writer, &studies, &|study| known.lock().is_accounted_for(study))?;
+    let links = studies.iter().filter(|study| foreign.contains(&study.study));
+    let links: Vec<&str> = links.map(|study| study.patient.as_str()).collect();
+    let shared = writer.index.find(Table::Patient, &links, LOOK)?;
+    Ok(shared.into_iter().map(|row| (row.identity, row.name)).collect())
+}
+
+/// Looks who uses the rows whose names or IDs corrections may change. Leaves out the corrections of rows that a PACS uses, and
+/// returns the keys of these rows. The other corrections depend on the number of studies that link to the row.
+///
+/// The look precedes all changes of the transaction, so that it waits for a PACS without keeping the PACS waiting.
+pub(super) fn guard_names(
+    writer: &mut Writer,
+    settlement: &Settlement,
+    corrections: &mut Vec<RowCorrections<'_>>,
+) -> Result<HashSet<String>, Failure> {
+    let mut shared = HashSet::new();
+    for row in corrections.iter_mut().filter(|row| row.may_rename()) {
+        let studies = writer.index.studies_of(&[row.key], View::Now)?;
+        let known = writer.known.clone();
+        match own_rows::foreign_studies(writer, &studies, &|study| known.lock().is_accounted_for(study))?.is_empty() {
+            true => row.studies = Some(studies.len()),
+            false => drop(shared.insert(row.key.to_owned())),
+        }
+    }
+    corrections.retain(|row| !shared.contains(row.key));
+    let mut all = settlement.shared.lock().unwrap_or_else(PoisonError::into_inner);
+    all.extend(shared.iter().cloned());
+    Ok(shared)
+}
+
+/// Fails if the number of studies of a patient is not the expected one. The transaction is then done again.
+pub(super) fn expect_studies(writer: &mut Writer, patient: &str, expected: usize) -> Result<(), Failure> {
+    match writer.index.studies_of(&[patient], View::Now)?.len() == expected {
+        true => Ok(()),
+        false => Err(Failure::Busy("studies are filed under a patient whose name is about to change".into())),
+    }
+}

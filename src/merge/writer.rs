@@ -1,0 +1,139 @@
+//! A writer: one connection to the index, what the run knows of rows, and the rules by which conflicts are decided.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::duplicates::FileChoice;
+use super::finding::Finding;
+use super::known::Known;
+use super::names::Conflicts;
+use crate::dicom::Level;
+use crate::index::companion_changes::{Companions, Parents};
+use crate::index::existing::{Mode, Pending};
+use crate::index::patience::{Patience, Tried};
+use crate::index::recorder::Recorder;
+use crate::index::stored_column::Reference;
+use crate::index::undo::Undo;
+use crate::index::{Failure, Index, LEVELS};
+
+/// The rules by which conflicts of files and names are decided, and which values of existing rows may change.
+#[derive(Clone)]
+pub struct Policy {
+    pub mode: Mode,
+    pub files: FileChoice,
+    pub conflicts: Conflicts,
+    /// Others write other parts of the archive, and nothing is settled yet.
+    pub in_slice: bool,
+    pub undo: Option<Arc<Undo>>,
+    pub patience: Patience,
+}
+
+/// Writes batches through one connection.
+pub struct Writer {
+    /// Among those of its run.
+    pub(super) number: u32,
+    /// The log in which the writer records batches and rows. `None` in a dry run.
+    pub recorder: Option<Arc<dyn Recorder>>,
+    /// A run that was killed is continued.
+    pub continues: bool,
+    /// Other runs have written since the killed one.
+    pub is_interleaved: bool,
+    /// IDs that the killed run has given to patients.
+    pub given: HashSet<String>,
+    pub(super) index: Box<dyn Index + Send>,
+    pub(super) known: Known,
+    pub(super) policy: Policy,
+    /// A table that was empty is inserted into without looking first.
+    pub(super) look_first: [bool; 4],
+    /// The number of attempts at transactions so far.
+    pub(super) attempts: u32,
+    /// How often the transaction was done again because it ran into a row.
+    pub(super) collisions: u32,
+    /// Tables that had no row when the run began.
+    pub(super) was_empty: [bool; 4],
+    /// Rows that this writer is inserting.
+    pub(super) claims: Vec<(Level, Box<str>)>,
+    /// Images whose path this batch corrects.
+    pub(super) corrections: Vec<Box<str>>,
+    pub(super) pending: Option<Pending>,
+    /// The number of connections that were made in place of lost ones.
+    pub reconnections: u64,
+    /// Rows that attempts of this transaction left behind, where tables know none.
+    pub(super) left: HashSet<Tried>,
+    /// Changes that the database refused.
+    pub refused: Vec<Finding>,
+    pub inserted: Parents,
+    /// Rows above the images that were there before and were changed.
+    pub updated: Parents,
+    pub companions: Companions,
+    /// The columns of other tables that may refer to rows of each level, once they were asked for.
+    pub(super) references: [Option<Arc<[Reference]>>; 4],
+}
+
+impl Writer {
+    pub fn new(number: u32, mut index: Box<dyn Index + Send>, known: Known, policy: Policy) -> Result<Self, Failure> {
+        let mut was_empty = [false; 4];
+        for level in LEVELS {
+            index.probe(level)?;
+            was_empty[level as usize] = index.is_empty(level)?;
+        }
+        let pending = policy.undo.clone().map(|undo| Pending { undo, lines: String::new() });
+        Ok(Writer {
+            number,
+            recorder: None,
+            continues: false,
+            is_interleaved: false,
+            given: HashSet::new(),
+            pending,
+            index,
+            known,
+            policy,
+            look_first: was_empty.map(|was_empty| !was_empty),
+            // No other run counts from the same number.
+            attempts: first_attempt(),
+            collisions: 0,
+            was_empty,
+            claims: Vec::new(),
+            corrections: Vec::new(),
+            reconnections: 0,
+            left: HashSet::new(),
+            refused: Vec::new(),
+            inserted: Parents::default(),
+            updated: Parents::default(),
+            companions: Companions::default(),
+            references: Default::default(),
+        })
+    }
+
+    /// The index had no image when the run began.
+    pub fn began_empty(&self) -> bool {
+        self.was_empty[Level::Instance as usize]
+    }
+
+    /// The images take more room than the memory that the server keeps tables in.
+    pub fn outgrows_memory(&mut self) -> Result<bool, Failure> {
+        self.patiently(|writer| writer.index.outgrows_memory())
+    }
+
+    /// Closes the connection. Returns the changes that a dry run would have made.
+    pub fn end(self) -> Vec<(String, crate::index::dry_run::Changed)> {
+        let changes = self.index.changes();
+        self.index.close();
+        changes
+    }
+
+    pub(super) fn disclaim(&mut self, level: Level, identity: &str) {
+        self.claims.retain(|(l, claimed)| !(*l == level && **claimed == *identity));
+        self.known.lock().disclaim(level, identity);
+    }
+
+    /// A table that was empty is inserted into without looking first, until a row is met there.
+    pub(super) fn looks_first(&self, level: Level) -> bool {
+        self.look_first[level as usize]
+    }
+}
+
+pub(super) fn first_attempt() -> u32 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    (now.as_micros() as u32).saturating_add(1)
+}

@@ -1,0 +1,124 @@
+//! From what was read of a file to its entry, or to the reason why the file has none.
+
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Run;
+use super::stored::nanoseconds;
+use crate::archive::path_map::UnstorablePath;
+use crate::archive::{FileState, FoundFile, skip};
+use crate::dicom::{Instance, Rejection};
+use crate::error::Result;
+use crate::index::Entry;
+use crate::index::entry::{FileRecord, StoredFile};
+use crate::journal::record::Content;
+use crate::report::account::Fate;
+
+/// What a file holds, whether it was read or is known from a former run.
+pub(super) struct Held {
+    pub instance: Instance,
+    /// Of the file that holds it.
+    pub state: FileState,
+    /// Where that is, if a link or a pointer led there.
+    pub content: Option<Content>,
+    /// For the journal.
+    pub record: FileRecord,
+}
+
+/// What is noted for the user when an entry is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    All,
+    /// Values are counted. An earlier run has listed them.
+    Counts,
+    /// Another entry of the same file has been counted, or another run is responsible for the file.
+    Nothing,
+}
+
+/// Why a file has no row, by the code and the detail that it is listed with.
+pub(super) struct NoRow {
+    pub code: &'static str,
+    pub detail: String,
+}
+
+/// What is written of a file that holds an instance, and what there is to note of it.
+pub(super) fn to_entry(run: &Run<'_>, file: FoundFile, held: Held, noted: Noted) -> Result<Entry, (PathBuf, NoRow)> {
+    let Held { mut instance, state, content, record } = held;
+    let path = file.path();
+    let fails = |code, detail| (path.to_owned(), NoRow { code, detail });
+    let unstorable = |why: UnstorablePath| fails(why.code(), why.to_string());
+    let named = content.as_ref().and_then(|content| content.named(run.plan.locator.named_by())).map_or(path, Path::new);
+    // The journal and lists call it by this.
+    if path.to_str().is_none() {
+        return Err(unstorable(UnstorablePath::NotText));
+    }
+    let indexed_path = run.plan.path_map.to_index(named).map_err(unstorable)?;
+    let received = run.plan.receipt.of(&instance, root_of(run, path), file.received_on, state.modified(), noted);
+    let tables = run.plan.tables;
+    let fitted = tables.check_path(&indexed_path).and_then(|()| tables.fit(&mut instance));
+    let fitted = fitted.map_err(|refusal| fails(refusal.code, refusal.detail))?;
+    if noted != Noted::Nothing {
+        run.account.note(&instance, &fitted);
+    }
+    if noted == Noted::All && !fitted.substituted.is_empty() {
+        let columns = fitted.substituted.join(", ");
+        let detail = format!("characters that these columns cannot hold were substituted: {columns}");
+        run.plan.listing.add("note", path, "not-in-charset", &detail);
+    }
+    // As whoever asks for the file of its row finds it.
+    let is_pointer = named == path && content.as_ref().is_some_and(|content| content.by_pointer);
+    let modified = if is_pointer { record.state.modified() } else { state.modified() };
+    let root = run.plan.locator.place(named).map_or(0, |(place, _)| place);
+    let stored = StoredFile { path: file.into_path(), modified: nanoseconds(modified), size: state.size, root };
+    Ok(Entry::new(instance, stored, indexed_path, received, tables.charset_term(), record))
+}
+
+pub(super) fn reject(run: &Run<'_>, path: &Path, rejection: &Rejection) {
+    let (account, listing) = (&run.account, run.plan.listing);
+    match rejection {
+        Rejection::Unreadable(error) if run.is_gone(path, error) => account.add(Fate::NotReached, 1),
+        Rejection::Unreadable(error) => {
+            account.add(Fate::Unreadable, 1);
+            listing.add("unreadable", path, "unreadable", &error.to_string());
+        }
+        rejection => match rule_by_content(rejection) {
+            Some(rule) => account.skipped(rule),
+            None => {
+                let detail = rejection.to_string();
+                list_rejected(run, path, &NoRow { code: rejection.code(), detail });
+            }
+        },
+    }
+}
+
+pub(super) fn list_rejected(run: &Run<'_>, path: &Path, NoRow { code, detail }: &NoRow) {
+    run.account.rejected(code);
+    run.plan.listing.add("rejected", path, code, detail);
+}
+
+/// Another pointer has led to the same file, by which both would name the row.
+pub(super) fn is_met_by_another(run: &Run<'_>, content: Option<&Content>) -> bool {
+    let named = content.and_then(|content| content.named(run.plan.locator.named_by()));
+    named.is_some_and(|named| {
+        let mut met = run.targets_met.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = xxh3_64(named.as_bytes());
+        let is_met = met.contains(hash);
+        met.insert(hash);
+        is_met
+    })
+}
+
+pub(super) fn root_of(run: &Run<'_>, path: &Path) -> usize {
+    let roots = run.plan.roots.paths();
+    if roots.len() == 1 { 0 } else { roots.iter().position(|root| path.starts_with(root)).unwrap_or(0) }
+}
+
+pub(super) fn rule_by_content(rejection: &Rejection) -> Option<skip::Rule> {
+    match rejection {
+        Rejection::Dicomdir => Some(skip::Rule::Dicomdir),
+        Rejection::NotDicom { first_bytes } => skip::by_content(first_bytes),
+        _ => None,
+    }
+}
