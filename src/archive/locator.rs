@@ -1,4 +1,4 @@
-//! Resolves what the walk has found to the place of its bytes. Links and pointers are followed to a file that may be read, or
+//! Resolves a file that the walk has found to the place of its bytes. Links and pointers are followed to a file that may be read, or
 //! to a stub that may not.
 //!
 //! Nothing is followed out of the roots and the directories of `--target-root`: a link may point anywhere.

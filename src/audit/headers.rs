@@ -1,4 +1,4 @@
-//! What rows say beside what their files say, column by column. A series, a study and a patient have many files, of which
+//! Compares rows with their files, column by column. A series, a study and a patient have many files, of which
 //! some may differ among themselves: their row is wrong where it differs from all of them.
 
 use std::collections::{HashMap, HashSet};
@@ -20,7 +20,7 @@ const TOGETHER: usize = 500;
 /// The link of a row to the one above, beside its columns.
 const LINK: u64 = 1 << 63;
 
-/// What was compared so far.
+/// The rows that were compared so far.
 #[derive(Default)]
 pub struct Compared {
     /// Rows above the images, with the columns that agree with a file, and those that differ from one.

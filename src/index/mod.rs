@@ -4,7 +4,7 @@
 //! [`Index`] is the interface: [`sql::SqlIndex`] implements it for every SQL database, [`dry_run::DryRun`] for a run that writes
 //! nothing. A database is added by implementing [`sql::Database`] in a file of its own and a line in [`location`].
 //! [`existing`] decides what may be written of rows that were there before. The rules by which files become rows are in
-//! [`crate::merge`]. This room is the only one that uses sqlx. Nothing in it drops, truncates or alters a table; a row is
+//! the room `merge`. This room is the only one that uses sqlx. Nothing in it drops, truncates or alters a table; a row is
 //! deleted only by [`mend`], row by row and on request, or if this program inserted the row and nothing needs it any more.
 
 pub mod ask;

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::finding::{Finding, FindingReason};
-use super::known::Rows;
 use super::known_row::{Row, Series, Study};
+use super::known_rows::Rows;
 use super::own_rows;
 use super::own_values::OwnValues;
 use super::patient_group::{GroupedStudy, PatientGroups};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::duplicates::{Contender, FileChoice};
-use super::known::{Known, Rows};
+use super::known::Known;
+use super::known_rows::Rows;
 use crate::dicom::{Instance, Level};
 use crate::index::companion_changes::Put;
 use crate::index::outcome::{Attempt, Outcome, Reach, RowOf};

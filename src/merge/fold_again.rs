@@ -9,8 +9,9 @@ use std::mem::take;
 
 use super::entry_batch::Batch;
 use super::ghost::Ghost;
-use super::known::{Rows, unreadable};
+use super::known::unreadable;
 use super::known_row::{Patient, Series, Study};
+use super::known_rows::Rows;
 use super::patient_group::PatientGroups;
 use super::writer::Writer;
 use super::{identities, lookup};

@@ -4,8 +4,9 @@
 use std::io;
 
 use super::entry_batch::Batch;
-use super::known::{PARENTS, Rows};
+use super::known::PARENTS;
 use super::known_row::Row;
+use super::known_rows::Rows;
 use super::writer::Writer;
 use super::{fold_again, identities, lookup};
 use crate::dicom::Level;

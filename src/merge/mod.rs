@@ -42,8 +42,10 @@ pub mod write_batch;
 // What the run knows of patients, studies and series: the values of their instances, merged, in bounded memory.
 mod few;
 mod fold;
+mod identity_cache;
 pub mod known;
 mod known_row;
+mod known_rows;
 mod order;
 pub mod own_rows;
 pub mod own_values;

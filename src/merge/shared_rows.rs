@@ -9,8 +9,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
-use super::known::Rows;
 use super::known_row::Patient;
+use super::known_rows::Rows;
 use super::own_rows;
 use super::row_corrections::RowCorrections;
 use super::settlement::Settlement;
