@@ -181,6 +181,11 @@ impl Runs {
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
+
+    /// The directory of temporary files.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
 }
 
 /// Collects entries in any order.

@@ -120,6 +120,10 @@ impl<I: Index> Index for DryRun<I> {
         self.index.variants(patient_ids)
     }
 
+    fn variants_after(&mut self, patient_id: &str, after: &str) -> Result<Vec<Existing>, Failure> {
+        self.index.variants_after(patient_id, after)
+    }
+
     fn studies_of(&mut self, patient_ids: &[&str], view: View) -> Result<Vec<LinkedStudy>, Failure> {
         self.index.studies_of(patient_ids, view)
     }

@@ -255,6 +255,10 @@ pub trait Index {
     /// The patients whose ID is one of these with a suffix in brackets.
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure>;
 
+    /// A page of the patients whose ID is this one with a suffix in brackets, in the order of the database: those behind an ID, or
+    /// the first ones if that is empty.
+    fn variants_after(&mut self, patient_id: &str, after: &str) -> Result<Vec<Existing>, Failure>;
+
     /// The studies that are linked to these patients.
     fn studies_of(&mut self, patient_ids: &[&str], view: View) -> Result<Vec<LinkedStudy>, Failure>;
 

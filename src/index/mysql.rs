@@ -79,6 +79,8 @@ fn dialect() -> Dialect {
                 format!("`patient` WHERE {begins}")
             },
             values: |id| vec![statements::escape_like(id) + "[%"],
+            page: |column| format!("`patient` WHERE `{column}` LIKE ? ESCAPE '|' AND `{column}` > ?"),
+            page_values: |id, after| [statements::escape_like(id) + "[%", after.to_owned()],
         },
         // Sort keys are equal where the collation takes texts for one.
         identity: |text| format!("HEX(WEIGHT_STRING(RTRIM({text})))"),

@@ -28,8 +28,17 @@ impl Name {
 
 pub type Words = BTreeSet<String>;
 
+/// The number of words up to which a name is compared with names that have fewer: all subsets of its words are looked up. Text with
+/// more words is hardly a name.
+pub(crate) const MOST_WORDS: usize = 10;
+
+/// Whether the words of one name are among those of the other, and both names or neither are blank.
 pub(crate) fn agree(one: &Words, other: &Words) -> bool {
-    one.is_empty() == other.is_empty() && (one.is_subset(other) || other.is_subset(one))
+    let (fewer, more) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    match fewer.len() == more.len() {
+        true => fewer == more,
+        false => !fewer.is_empty() && more.len() <= MOST_WORDS && fewer.is_subset(more),
+    }
 }
 
 /// The part of a Patient ID that files know: PacsOne's suffix, if there is one, left out.

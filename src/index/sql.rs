@@ -87,6 +87,7 @@ enum Verb {
     RowsAfter,
     Identities,
     Variants,
+    VariantsAfter,
     StudiesOf(View),
     Edited,
     Modalities(Derive),
@@ -121,6 +122,7 @@ impl<D: Database> SqlIndex<D> {
             Verb::RowsAfter => statements::rows_after(tables, dialect, count),
             Verb::Identities => statements::identities(dialect, count),
             Verb::Variants => statements::variants(tables, dialect, count),
+            Verb::VariantsAfter => statements::variants_after(tables, dialect, count),
             Verb::StudiesOf(view) => statements::studies_of(tables, dialect, view, count),
             Verb::Edited => statements::edited(tables, level, count),
             Verb::Modalities(which) => statements::modalities(tables, which, count),
@@ -286,6 +288,15 @@ impl<D: Database> Index for SqlIndex<D> {
             variants.extend(rows.into_iter().map(|row| read(patients, Table::Patient, Show::Nothing, row)));
         }
         Ok(variants)
+    }
+
+    fn variants_after(&mut self, patient_id: &str, after: &str) -> Result<Vec<Existing>, Failure> {
+        let sql = self.statement(Verb::VariantsAfter, Level::Patient, LOOKUP_SIZES[0]);
+        let values = (self.database.dialect().prefix.page_values)(patient_id, after);
+        let values: Vec<Value> = values.iter().map(|value| Value::Text(value)).collect();
+        let rows = self.database.fetch_with(&sql, &values, Keep::Prepared)?;
+        let patients = self.tables.of(Table::Patient);
+        Ok(rows.into_iter().map(|row| read(patients, Table::Patient, Show::Nothing, row)).collect())
     }
 
     fn studies_of(&mut self, patient_ids: &[&str], view: View) -> Result<Vec<LinkedStudy>, Failure> {

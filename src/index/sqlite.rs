@@ -63,6 +63,11 @@ fn dialect() -> Dialect {
                 format!("({ranges}) CROSS JOIN `patient` ON {id} >= first AND {id} < behind")
             },
             values: |id| vec![format!("{id}["), format!("{id}\\")],
+            page: |column| format!("`patient` WHERE `{column}` COLLATE NOCASE > ? AND `{column}` COLLATE NOCASE < ?"),
+            page_values: |id, after| {
+                let first = format!("{id}[");
+                [if after.is_empty() { first } else { after.to_owned() }, format!("{id}\\")]
+            },
         },
         // NOCASE, the collation of an embedded index's Patient IDs, is about ASCII alone, and so is LOWER.
         identity: |text| format!("LOWER({text})"),

@@ -39,6 +39,10 @@ pub struct Prefix {
     pub source: fn(&str, usize) -> String,
     /// Returns the values that are bound for each ID whose suffixed forms are wanted.
     pub values: fn(&str) -> Vec<String>,
+    /// Returns what a SELECT of a page reads, given the column of the ID.
+    pub page: fn(&str) -> String,
+    /// Returns the values that are bound for a page of the suffixed forms of an ID, behind one of them.
+    pub page_values: fn(&str, &str) -> [String; 2],
 }
 
 pub fn marks(count: usize) -> String {
@@ -147,6 +151,13 @@ pub fn variants(tables: &Tables, dialect: &Dialect, count: usize) -> String {
     let key = tables.key(Level::Patient);
     let source = (dialect.prefix.source)(key, count);
     format!("{} FROM {source} ORDER BY `{key}` DESC", select(tables, dialect, Table::Patient))
+}
+
+/// A page of the patients by a prefix of their ID, behind an ID.
+pub fn variants_after(tables: &Tables, dialect: &Dialect, most: usize) -> String {
+    let key = tables.key(Level::Patient);
+    let source = (dialect.prefix.page)(key);
+    format!("{} FROM {source} ORDER BY `{key}` LIMIT {most}", select(tables, dialect, Table::Patient))
 }
 
 /// Studies by the patients that they are linked to.

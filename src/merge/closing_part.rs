@@ -41,9 +41,15 @@ impl Part {
     }
 }
 
-/// The key of a patient's row. Rows that exist come first.
-pub(super) fn patient_key(is_new: bool, id: &str) -> Vec<u8> {
-    crate::disk::key::encode([if is_new { "1" } else { "0" }, id])
+/// The bytes by which patients' rows are sorted. Rows that exist come first. Of two decisions about a row, the one that
+/// knows this program's values comes first.
+pub(super) fn patient_key(row: &PatientRow) -> Vec<u8> {
+    let is_new = matches!(row.state, State::New);
+    crate::disk::key::encode([kind(is_new), &row.id, if matches!(row.state, State::There) { "1" } else { "0" }])
+}
+
+fn kind(is_new: bool) -> &'static str {
+    if is_new { "1" } else { "0" }
 }
 
 impl Settlement {
@@ -112,7 +118,7 @@ impl Settlement {
     }
 
     fn patients(&self, is_new: bool) -> io::Result<impl Iterator<Item = io::Result<Part>> + use<'_>> {
-        let first_new = patient_key(true, "");
+        let first_new = crate::disk::key::encode([kind(true)]);
         let entries = self.patients.entries()?;
         let is_of_part = move |entry: &io::Result<Entry>| match entry {
             Ok(entry) => (*entry.key() >= *first_new) == is_new,
@@ -120,8 +126,23 @@ impl Settlement {
         };
         let rows = entries.filter(is_of_part).map(|entry| decode::<PatientRow>(entry?.value()));
         let is_kept = |row: &io::Result<PatientRow>| row.as_ref().map_or(true, |row| !self.again.replaces(row));
-        Ok(parts(rows.filter(is_kept), Part::Patients))
+        Ok(parts(merged(rows.filter(is_kept)), Part::Patients))
     }
+}
+
+/// Merges decisions about one row: a row that was there, or lacked and was inserted, may be that of new studies and of its own.
+fn merged(rows: impl Iterator<Item = io::Result<PatientRow>>) -> impl Iterator<Item = io::Result<PatientRow>> {
+    let mut rows = rows.peekable();
+    std::iter::from_fn(move || {
+        let mut row = match rows.next()? {
+            Ok(row) => row,
+            error => return Some(error),
+        };
+        while let Some(Ok(same)) = rows.next_if(|next| next.as_ref().is_ok_and(|next| row.is_same(next))) {
+            row.absorb(same);
+        }
+        Some(Ok(row))
+    })
 }
 
 /// Groups rows into parts. An error ends the rows.

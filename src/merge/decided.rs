@@ -13,8 +13,8 @@ use crate::index::{Existing, patient_name};
 #[derive(Default)]
 pub(super) struct Decided {
     pub(super) patients: Vec<PatientRow>,
-    /// Rows with a suffix that no name needs any more.
-    pub(super) abandoned: Vec<Existing>,
+    /// The keys of rows with a suffix that no name needs any more.
+    pub(super) abandoned: Vec<String>,
     pub(super) patient_of: HashMap<Arc<str>, Arc<str>>,
     pub(super) findings: Vec<Finding>,
 }
@@ -40,8 +40,13 @@ impl Decided {
                 patient.state = State::Ours { values, spelled: row.key.into() };
             }
         }
-        self.abandoned = suffixed.into_values().collect();
+        self.abandoned = suffixed.into_values().map(|row| row.key).collect();
         given_again
+    }
+
+    /// The number of decisions.
+    pub(super) fn len(&self) -> usize {
+        self.patients.len() + self.patient_of.len() + self.findings.len()
     }
 
     /// Adds the decision about other patients.

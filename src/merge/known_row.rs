@@ -76,6 +76,9 @@ pub struct Patient {
     /// The values of instances, by the name in them. While the run reads files, they are kept apart.
     #[serde(skip)]
     pub named: Few<Arc<Name>, Fold>,
+    /// The names are too many for memory, and are kept apart.
+    #[serde(skip)]
+    pub is_crowd: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -192,6 +195,11 @@ impl Row {
 }
 
 impl Patient {
+    /// Files have several names with the ID.
+    pub(super) fn has_several_names(&self) -> bool {
+        self.is_crowd || self.named.iter().nth(1).is_some()
+    }
+
     pub(super) fn note_spelling(&mut self, entry: &Entry) {
         let (id, study) = (entry.key(Level::Patient), entry.key(Level::Study));
         let smallest = match self.spellings.get_mut(id) {

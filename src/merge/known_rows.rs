@@ -29,6 +29,9 @@ const ROW: usize = 1024;
 /// The number of Patient IDs of which the identity is kept in memory, twice.
 const IDENTITIES_IN_MEMORY: usize = 50_000;
 
+/// The number of names and studies of one Patient ID that are decided about in memory.
+const MEMBERS_IN_MEMORY: usize = 5000;
+
 /// The numbers of hashes and of identities in memory for each file of a portion whose size is fixed.
 const HASHES_OF_FILE: usize = 16;
 const IDENTITIES_OF_FILE: usize = 4;
@@ -54,6 +57,8 @@ pub struct Rows {
     pub studies: Aggregate<Study>,
     pub series: Aggregate<Series>,
     pub identities: Identities,
+    /// The number of names and studies of one Patient ID that are decided about in memory.
+    pub members_in_memory: usize,
     own_rows: [OwnRows; 3],
     /// Whether a patient was found or inserted whose ID has a suffix.
     pub has_suffixed_patients: bool,
@@ -113,6 +118,7 @@ impl Rows {
             studies: Aggregate::new(directory, in_memory),
             series: Aggregate::new(directory, in_memory),
             identities: Identities::new(identities),
+            members_in_memory: portion.unwrap_or(MEMBERS_IN_MEMORY),
             own_rows: [(); 3].map(|()| OwnRows { of_this_run: hashes(), of_earlier_runs: hashes() }),
             has_suffixed_patients: false,
             has_earlier_rows: false,

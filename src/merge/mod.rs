@@ -51,16 +51,24 @@ pub mod own_rows;
 pub mod own_values;
 
 // The plan of the closing step: which patient each study has, and which rows are withdrawn.
+mod crowd;
+mod crowd_names;
+mod crowd_variants;
 mod decided;
+mod decisions;
 mod disagreements;
 pub mod finding;
 pub mod ghost;
+mod group_row;
+mod group_source;
+mod name_groups;
 pub mod names;
 mod patient_group;
 pub mod patient_row;
 mod people;
 mod settle;
 pub mod settle_again;
+mod settle_crowd;
 pub mod settle_run;
 pub mod settlement;
 pub mod shared_rows;

@@ -4,8 +4,11 @@
 //! other, so that its result depends on who came first; here the same rule is applied to all names of an ID at once,
 //! in the order of their bytes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
 
+use super::name_groups::{NameGrouper, OF_ROW};
 use crate::index::patient_name::{Name, Words, agree, suffix};
 
 /// What becomes of names that conflict.
@@ -39,112 +42,73 @@ pub type Borne<'a> = (&'a Name, Option<&'a str>);
 
 /// Groups the names of an ID, sorted by bytes. `base_row` is the name in the row of the ID, if it was there before;
 /// `variants` are rows with a suffix that were.
-pub fn group<'a>(names: &[Borne<'a>], base_row: Option<&Name>, variants: &[(String, Name)]) -> Vec<Group<'a>> {
+pub fn group<'a>(
+    names: &[Borne<'a>],
+    base_row: Option<&Name>,
+    variants: &[(String, Name)],
+) -> io::Result<Vec<Group<'a>>> {
     let variants: HashMap<[String; 2], &str> =
         variants.iter().rev().map(|(id, name)| (name.folded(), id.as_str())).collect();
     let mut existing: BTreeMap<&str, Vec<&Name>> = BTreeMap::new();
-    let mut others = Groups::of(names);
-    let mut of_base: Vec<(&Name, Words)> = Vec::new();
-    let base_words = base_row.map(Name::words);
+    let mut others: Vec<Borne<'a>> = Vec::new();
     for (name, study) in names {
-        let words = name.words();
-        if let Some(id) = variants.get(&name.folded()) {
-            existing.entry(id).or_default().push(name);
-        } else if base_words.as_ref().is_some_and(|row| agree(row, &words))
-            && of_base.iter().all(|(_, member)| agree(member, &words))
-        {
-            of_base.push((name, words));
-        } else {
-            others.add(name, words, *study);
+        match variants.get(&name.folded()) {
+            Some(id) => existing.entry(id).or_default().push(name),
+            None => others.push((name, *study)),
         }
     }
-    let without_row = base_row.is_none();
-    let of_base: Vec<&Name> = of_base.into_iter().map(|(name, _)| name).collect();
-    let base = (!of_base.is_empty()).then_some(Group { names: of_base, patient: Patient::Base });
+    let mut groups: BTreeMap<u32, Members<'a>> = BTreeMap::new();
+    for ((name, study), number) in others.iter().zip(number(&others, base_row)?) {
+        let group = groups.entry(number).or_default();
+        group.names.push(name);
+        group.smallest_study = [group.smallest_study, *study].into_iter().flatten().min();
+    }
+    // Without a row that was there the ID goes to the group with the smallest study.
+    let smallest = |(_, group): &(&u32, &Members<'a>)| (group.smallest_study.is_none(), group.smallest_study);
+    let base = match base_row {
+        Some(_) => Some(OF_ROW),
+        None => groups.iter().min_by_key(smallest).map(|(number, _)| *number),
+    };
+    let patient = |number, names: &[&Name]| match Some(number) == base {
+        true => Patient::Base,
+        false => Patient::Suffixed(suffix(names[0])),
+    };
+    let new = groups.into_iter().map(|(number, Members { names, .. })| {
+        let patient = patient(number, &names);
+        Group { names, patient }
+    });
     let there = existing.into_iter().map(|(id, names)| Group { names, patient: Patient::Existing(id.to_owned()) });
-    base.into_iter().chain(others.finish(without_row)).chain(there).collect()
-}
-
-/// Groups while they are made. A placeholder in place of a Patient ID may have a hundred thousand names. The words of one of two
-/// names that agree are among those of the other: the rarest word of the one is a word of the other. A group is compared with a
-/// name only if a member has such a word.
-#[derive(Default)]
-struct Groups<'a> {
-    groups: Vec<Members<'a>>,
-    /// How many names have each word.
-    frequencies: HashMap<String, usize>,
-    /// The groups of members with a word.
-    by_word: HashMap<String, Vec<usize>>,
-    /// The groups of members by the rarest word of the member.
-    by_rarest: HashMap<String, Vec<usize>>,
-    /// Names without a word are one group.
-    blank: Option<usize>,
+    Ok(new.chain(there).collect())
 }
 
 #[derive(Default)]
 struct Members<'a> {
     names: Vec<&'a Name>,
-    words: Vec<Words>,
     smallest_study: Option<&'a str>,
 }
 
-impl<'a> Groups<'a> {
-    fn of(names: &[Borne<'a>]) -> Self {
-        let mut frequencies = HashMap::new();
-        // One name, or two, are compared with each other anyway.
-        for (name, _) in names.iter().filter(|_| names.len() > 2) {
-            name.words().into_iter().for_each(|word| *frequencies.entry(word).or_default() += 1);
-        }
-        Groups { frequencies, ..Groups::default() }
+/// The numbers of the groups of names.
+fn number(names: &[Borne<'_>], base_row: Option<&Name>) -> io::Result<Vec<u32>> {
+    let row = base_row.map(Name::words);
+    let agrees = |words: &Words| row.as_ref().is_some_and(|row| agree(row, words));
+    // Nearly always an ID has one name.
+    if let [(name, _)] = names {
+        return Ok(vec![if agrees(&name.words()) { OF_ROW } else { base_row.map_or(0, |_| OF_ROW + 1) }]);
     }
-
-    fn rarest<'w>(&self, words: &'w Words) -> Option<&'w String> {
-        words.iter().min_by_key(|word| self.frequencies.get(*word))
+    // These names are in memory, and so are their words.
+    let directory = Path::new("");
+    let mut grouper = NameGrouper::new(directory, usize::MAX, base_row.is_some());
+    for (name, _) in names {
+        let words = name.words();
+        grouper.add(&words, agrees(&words))?;
     }
-
-    fn add(&mut self, name: &'a Name, words: Words, study: Option<&'a str>) {
-        let rarest = self.rarest(&words).cloned();
-        let with_all = rarest.iter().filter_map(|word| self.by_word.get(word)).flatten();
-        let with_some = words.iter().filter_map(|word| self.by_rarest.get(word)).flatten();
-        let compared: BTreeSet<usize> = with_all.chain(with_some).chain(&self.blank).copied().collect();
-        let agrees = |n: &usize| self.groups[*n].words.iter().all(|member| agree(member, &words));
-        let n = compared.into_iter().find(agrees).unwrap_or(self.groups.len());
-        if n == self.groups.len() {
-            self.groups.push(Members::default());
-        }
-        if words.is_empty() {
-            self.blank = Some(n);
-        }
-        let add = |index: &mut HashMap<String, Vec<usize>>, word: &String| {
-            let groups = index.entry(word.clone()).or_default();
-            if groups.last() != Some(&n) {
-                groups.push(n);
-            }
-        };
-        words.iter().for_each(|word| add(&mut self.by_word, word));
-        rarest.iter().for_each(|word| add(&mut self.by_rarest, word));
-        let group = &mut self.groups[n];
-        group.names.push(name);
-        // Words that a member has already say nothing new.
-        if !group.words.contains(&words) {
-            group.words.push(words);
-        }
-        group.smallest_study = [group.smallest_study, study].into_iter().flatten().min();
-    }
-
-    /// Without a row that was there the ID goes to the group with the smallest study.
-    fn finish(self, without_row: bool) -> impl Iterator<Item = Group<'a>> {
-        let study = |n: &usize| (self.groups[*n].smallest_study.is_none(), self.groups[*n].smallest_study);
-        let first = (0..self.groups.len()).filter(|_| without_row).min_by_key(study);
-        self.groups.into_iter().enumerate().map(move |(n, Members { names, .. })| {
-            let patient = if Some(n) == first { Patient::Base } else { Patient::Suffixed(suffix(names[0])) };
-            Group { names, patient }
-        })
-    }
+    grouper.finish(directory, usize::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::index::patient_name::{base, has_own_suffix};
 
@@ -185,7 +149,7 @@ mod tests {
         let names = [(&jane, Some("1.5")), (&mary, Some("1.4")), (&john, Some("1.3"))];
         let suffixed = |name| Patient::Suffixed(suffix(name));
         let patients = |base_row: Option<&Name>, variants: &[(String, Name)]| {
-            group(&names, base_row, variants).into_iter().map(|g| (g.names.len(), g.patient)).collect::<Vec<_>>()
+            group(&names, base_row, variants).unwrap().into_iter().map(|g| (g.names.len(), g.patient)).collect::<Vec<_>>()
         };
         assert_eq!(patients(None, &[]), [(2, suffixed(&jane)), (1, Patient::Base)]);
         assert_eq!(patients(Some(&name("DOE^JANE")), &[]), [(2, Patient::Base), (1, suffixed(&john))]);
@@ -219,7 +183,7 @@ mod tests {
             let names: BTreeSet<Name> =
                 (0..8).map(|_| Name([part(2).into(), part(2).into(), part(1).into()])).collect();
             let borne: Vec<Borne> = names.iter().map(|name| (name, None)).collect();
-            let grouped = group(&borne, None, &[]);
+            let grouped = group(&borne, None, &[]).unwrap();
             let grouped: Vec<Vec<Name>> =
                 grouped.iter().map(|group| group.names.iter().map(|name| (*name).clone()).collect()).collect();
             assert_eq!(grouped, group_slowly(&borne));
@@ -230,6 +194,6 @@ mod tests {
     fn thousands_of_names_of_one_id_are_grouped_by_their_words() {
         let names: Vec<Name> = (0..20_000).map(|n| name(&format!("Family{n:06}^Given{}", n % 700))).collect();
         let borne: Vec<Borne> = names.iter().map(|name| (name, Some("1.2"))).collect();
-        assert_eq!(group(&borne, None, &[]).len(), names.len());
+        assert_eq!(group(&borne, None, &[]).unwrap().len(), names.len());
     }
 }

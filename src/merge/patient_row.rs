@@ -48,4 +48,18 @@ impl PatientRow {
         let said = Fold::default();
         PatientRow { id, state, fold, is_renamed: false, is_completed: false, said, is_displaced: false }
     }
+
+    /// Whether a decision that comes later is about the same row, which is there.
+    pub(super) fn is_same(&self, next: &PatientRow) -> bool {
+        let is_there = matches!(next.state, State::There) && !matches!(self.state, State::New);
+        is_there && next.id == self.id
+    }
+
+    /// Adds another decision about the same row.
+    pub(super) fn absorb(&mut self, same: PatientRow) {
+        self.fold.merge(same.fold);
+        self.is_renamed |= same.is_renamed;
+        self.is_completed |= same.is_completed;
+        self.said.merge(same.said);
+    }
 }

@@ -5,6 +5,7 @@
 //! whichever study they belong to. Files with other names belong to other people.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
 use std::mem::take;
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ struct Namesakes {
 }
 
 impl People {
-    fn of(patients: &HashMap<Arc<str>, Patient>, groups: &PatientGroups) -> Self {
+    fn of(patients: &BTreeMap<Arc<str>, Patient>, groups: &PatientGroups) -> Self {
         let base = |id: &str| groups.identities.get(patient_name::base(id)).cloned();
         let completed = patients.values().filter(|patient| patient.is_completed && !patient.ours);
         let mut namesakes: HashMap<Arc<str>, Namesakes> =
@@ -73,11 +74,11 @@ impl People {
 
     /// Sets the values of rows that are completed to those of the files of the person. Adds rows with a suffix that studies are
     /// linked to and that no file reaches.
-    pub fn set_values(self, patients: &mut Vec<PatientRow>, groups: &PatientGroups) {
+    pub fn set_values(self, patients: &mut Vec<PatientRow>, groups: &PatientGroups) -> io::Result<()> {
         let identity = |id: &Arc<str>| groups.identities.get(id).unwrap_or(id).clone();
         let mut folds: HashMap<Arc<str>, (&Arc<str>, Fold)> = HashMap::default();
         for people in self.namesakes.values() {
-            folds.extend(people.folds().into_iter().map(|(id, fold)| (identity(id), (id, fold))));
+            folds.extend(people.folds()?.into_iter().map(|(id, fold)| (identity(id), (id, fold))));
         }
         folds.retain(|row, _| !self.used_by_others.contains(&**row));
         for row in patients.iter_mut() {
@@ -92,6 +93,7 @@ impl People {
             let (id, said) = (id.clone(), self.said_of(id, groups));
             patients.push(PatientRow { is_completed: true, said, ..PatientRow::new(id, State::There, fold) });
         }
+        Ok(())
     }
 
     /// The values of all files with a Patient ID. A lost run may have settled a row as that of another person with the ID.
@@ -106,7 +108,7 @@ impl People {
 /// The people of rows that are completed.
 pub(super) fn people(
     writer: &mut Writer,
-    patients: &HashMap<Arc<str>, Patient>,
+    patients: &BTreeMap<Arc<str>, Patient>,
     groups: &PatientGroups,
 ) -> Result<People, Failure> {
     let mut people = People::of(patients, groups);
@@ -118,11 +120,11 @@ pub(super) fn people(
 
 impl Namesakes {
     /// The values of the person of each row. The result lacks rows whose studies name several people: their names are fixed.
-    fn folds(&self) -> Vec<(&Arc<str>, Fold)> {
+    fn folds(&self) -> io::Result<Vec<(&Arc<str>, Fold)>> {
         let smallest = |name: &Name| self.studies.get(name).map(|study| &**study);
         let named = self.said.iter().filter(|(_, said)| !said.is_empty());
         let borne: Vec<names::Borne<'_>> = named.map(|(name, _)| (name, smallest(name))).collect();
-        let groups = names::group(&borne, None, &[]);
+        let groups = names::group(&borne, None, &[])?;
         let mut folds = Vec::new();
         for (id, linked) in &self.linked {
             let mut of_row = groups.iter().filter(|group| group.names.iter().any(|name| linked.contains(*name)));
@@ -133,6 +135,6 @@ impl Namesakes {
                 folds.push((id, fold));
             }
         }
-        folds
+        Ok(folds)
     }
 }

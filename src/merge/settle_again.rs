@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use super::decided::DecidedAgain;
+use super::group_source::Gathered;
+use super::known::unreadable;
 use super::patient_group::{self, PatientGroups};
 use super::settlement::Settlement;
 use super::shared_rows::LOOK;
@@ -27,7 +29,13 @@ pub fn settle_shared(writer: &mut Writer, settlement: &mut Settlement) -> Result
     let by_identity: HashMap<&str, &Existing> = rows.iter().map(|row| (row.identity.as_str(), row)).collect();
     let mut again = DecidedAgain::default();
     if let Some(groups) = settlement.groups.clone() {
-        let decide = |groups| decide_again(writer, groups, &by_identity, &mut again);
+        let decide = |gathered| match gathered {
+            Gathered::Few(groups) => decide_again(writer, groups, &by_identity, &mut again),
+            // A PACS seldom uses a row just now: the patients with one ID are in memory then.
+            Gathered::Crowd(crowd) => {
+                decide_again(writer, crowd.into_groups().map_err(unreadable)?, &by_identity, &mut again)
+            }
+        };
         groups.for_each(|base| bases.contains(base), decide)?;
     }
     settlement.replace(again);
@@ -53,7 +61,7 @@ pub(super) fn decide_again(
         again.studies.extend(studies.of_patient(&identity).cloned());
         again.patients.insert(patient.id.clone());
         again.patients.insert(patient.final_id(&groups.identities));
-        settle::settle_patient(writer, &identity, patient, &about, &groups, &mut again.decided);
+        settle::settle_patient(writer, &identity, patient, &about, &groups, &mut again.decided).map_err(unreadable)?;
     }
     Ok(())
 }

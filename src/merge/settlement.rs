@@ -10,10 +10,9 @@ use super::fold::Shape;
 use super::ghost::Ghost;
 use super::known::Known;
 use super::known_row::{Series, Study};
-use super::patient_group::GroupSource;
+use super::group_source::GroupSource;
 use crate::disk::aggregate::{Aggregated, decode};
 use crate::disk::runs::Runs;
-use crate::index::Existing;
 use crate::index::companion_changes::Parents;
 
 /// All that is left to do. Rows are on disk, in the order of their keys.
@@ -35,8 +34,8 @@ pub struct Settlement {
     pub(super) again: DecidedAgain,
     /// The keys of rows that a PACS has begun to use.
     pub(super) shared: Mutex<BTreeSet<String>>,
-    /// Rows of patients with a suffix that this program has inserted, and that no study needs any more.
-    pub abandoned: Vec<Existing>,
+    /// The keys of rows of patients with a suffix that this program has inserted, and that no study needs any more.
+    pub abandoned: Vec<String>,
     /// Rows of this program that no indexed file names.
     pub ghosts: Vec<Ghost>,
     /// The number of rows of patients, studies and series that there are to look at.

@@ -6,7 +6,7 @@
 //! for transactions that are open, and the statement counts the studies. The program cannot protect a study that a PACS files
 //! later under a name that it has read before.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use super::known_row::Patient;
@@ -33,7 +33,7 @@ impl Rows {
 impl Patient {
     /// Whether the closing step may change the name or the ID in the row.
     pub(super) fn may_be_renamed(&self) -> bool {
-        let has_several = self.named.iter().nth(1).is_some() || self.spellings.keys().nth(1).is_some();
+        let has_several = self.has_several_names() || self.spellings.keys().nth(1).is_some();
         self.ours && (has_several || self.history.is_some())
     }
 }
@@ -41,7 +41,7 @@ impl Patient {
 /// The patients of this run whose rows a PACS uses, by identity, with the names in the rows.
 pub(super) fn shared_patients(
     writer: &mut Writer,
-    patients: &foldhash::HashMap<Arc<str>, Patient>,
+    patients: &BTreeMap<Arc<str>, Patient>,
 ) -> Result<HashMap<String, Option<Name>>, Failure> {
     let completes = writer.policy.mode == Mode::Complete;
     let is_checked =

@@ -1,6 +1,7 @@
 //! Which studies each patient has, and which names these studies bear.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -23,18 +24,22 @@ pub(super) struct About<'a> {
 impl About<'_> {
     /// The groups of the names of a patient. A row of this program that studies of others are linked to gets the name that the
     /// files of these studies have.
-    pub(super) fn groups<'n>(&self, borne: &[names::Borne<'n>], patient: &Patient) -> Vec<names::Group<'n>> {
+    pub(super) fn groups<'n>(
+        &self,
+        borne: &[names::Borne<'n>],
+        patient: &Patient,
+    ) -> io::Result<Vec<names::Group<'n>>> {
         if !patient.ours {
             return names::group(borne, patient.name.as_deref(), self.variants);
         }
-        let groups = names::group(borne, None, self.variants);
+        let groups = names::group(borne, None, self.variants)?;
         let base = |groups: &[names::Group<'n>]| {
             groups.iter().find(|group| group.patient == names::Patient::Base).map(|base| base.names.clone())
         };
         let has_all = |base: Vec<&Name>| self.linked.iter().all(|name| base.contains(&name));
-        let Some(name) = self.linked.first().filter(|_| !base(&groups).is_some_and(has_all)) else { return groups };
-        let of_linked = names::group(borne, Some(name), self.variants);
-        if base(&of_linked).is_some() { of_linked } else { groups }
+        let Some(name) = self.linked.first().filter(|_| !base(&groups).is_some_and(has_all)) else { return Ok(groups) };
+        let of_linked = names::group(borne, Some(name), self.variants)?;
+        Ok(if base(&of_linked).is_some() { of_linked } else { groups })
     }
 }
 
@@ -76,7 +81,7 @@ impl<'r> ByPatient<'r> {
         let (mut bearers, mut linked) = (Bearers::new(), BTreeSet::new());
         for key in self.of_patient(identity) {
             let study = &groups.studies[key];
-            match study.is_of_this_run() || patient.ours && study.is_ours() {
+            match study.is_bearer(patient) {
                 true => drop(bearers.entry(study.name.clone()).or_default().insert(key)),
                 false => drop(linked.insert(study.name.clone())),
             }

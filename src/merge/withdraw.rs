@@ -33,8 +33,8 @@ pub(super) fn learn_ghosts(writer: &mut Writer, ghosts: &[Ghost], displaced: &[A
 
 /// Removes the abandoned patients that can be removed, and reports the others.
 pub fn withdraw(writer: &mut Writer, settlement: &Settlement) -> Result<(), Failure> {
-    for row in &settlement.abandoned {
-        if !withdraw_row(writer, Level::Patient, &row.key)? {
+    for key in &settlement.abandoned {
+        if !withdraw_row(writer, Level::Patient, key)? {
             let detail = "a row of this program for a patient without a study was changed or is used, and stays";
             let reason = FindingReason::AbandonedPatient;
             writer.refused.push(Finding { reason, uid: String::new(), detail: detail.into(), is_note: true });

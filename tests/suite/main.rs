@@ -14,6 +14,7 @@ mod chosen_files;
 mod chosen_values;
 mod companions;
 mod conflicts;
+mod crowded_ids;
 mod edits;
 mod equal_servers;
 mod fixtures;

@@ -1,0 +1,189 @@
+//! Which names of a crowd belong to one patient, by the rule of [`super::names`].
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::crowd::{NameMember, OfName, SORTED_IN_MEMORY, SortedCrowd};
+use super::crowd_variants::CrowdVariants;
+use super::known_row::Patient;
+use super::name_groups::{NameGrouper, OF_ROW};
+use super::names;
+use super::patient_group::GroupedStudy;
+use crate::disk::key;
+use crate::index::patient_name::{Name, Words, agree, suffix};
+
+/// What the names of a crowd have a part in.
+pub(super) struct Survey {
+    /// Whether each name takes part in the decision which people have the ID: names of new studies, and those of the indexed files
+    /// of a row of this program.
+    pub(super) is_included: Vec<bool>,
+    /// Names of studies that the index links to the patient.
+    pub(super) linked: BTreeSet<Name>,
+    /// A study that is linked to the patient stays unfinished.
+    pub(super) has_unfinished_study: bool,
+}
+
+impl Survey {
+    pub(super) fn of(crowd: &SortedCrowd, patient: &Patient) -> io::Result<Self> {
+        let mut survey = Survey { is_included: Vec::new(), linked: BTreeSet::new(), has_unfinished_study: false };
+        for member in crowd.members()? {
+            let NameMember { n, name, of_name } = member?;
+            survey.is_included.resize(n as usize + 1, false);
+            let is_included = &mut survey.is_included[n as usize];
+            match of_name {
+                OfName::Values(fold) => *is_included |= patient.ours && !fold.is_empty(),
+                OfName::Study(_, study) => {
+                    survey.has_unfinished_study |= study.is_left_unfinished;
+                    match study.of == Some(crowd.base.clone()) {
+                        true if study.is_bearer(patient) => *is_included = true,
+                        true => drop(survey.linked.insert(name)),
+                        false => {}
+                    }
+                }
+            }
+        }
+        Ok(survey)
+    }
+}
+
+/// The groups of the names of a crowd.
+pub(super) struct CrowdGroups {
+    /// The number of the group of each name that takes part and has no row yet, in the order of the names.
+    numbers: Vec<u32>,
+    /// The group that has the ID without a suffix.
+    base: Option<u32>,
+    /// All names of linked studies are in that group.
+    has_all_linked: bool,
+}
+
+/// A group of names that belong to one patient.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum NameGroup {
+    /// The group has the ID without a suffix.
+    Base,
+    New(u32),
+    /// The group has a row that was there before.
+    Row(String),
+}
+
+impl NameGroup {
+    /// The bytes by which the names of groups are sorted. `n` is the number of the name.
+    pub(super) fn sort_key(&self, n: u32) -> Vec<u8> {
+        let mut key = match self {
+            NameGroup::Base => vec![0],
+            NameGroup::New(number) => [&[1], &number.to_be_bytes()[..]].concat(),
+            NameGroup::Row(id) => [&[2], &*key::encode([&**id])].concat(),
+        };
+        key.extend(n.to_be_bytes());
+        key
+    }
+
+    /// The patient of the group. `first` is the first of its names.
+    pub(super) fn patient(&self, first: &Name) -> names::Patient {
+        match self {
+            NameGroup::Row(id) => names::Patient::Existing(id.clone()),
+            NameGroup::Base => names::Patient::Base,
+            NameGroup::New(_) => names::Patient::Suffixed(suffix(first)),
+        }
+    }
+}
+
+/// The names of a crowd, and what their groups depend on.
+pub(super) struct CrowdNames<'c> {
+    pub(super) crowd: &'c SortedCrowd,
+    pub(super) patient: &'c Patient,
+    pub(super) survey: &'c Survey,
+    pub(super) variants: &'c CrowdVariants,
+}
+
+impl CrowdNames<'_> {
+    /// Groups the names. A row of this program that studies of others are linked to gets the name that the files of these studies have.
+    pub(super) fn group(&self) -> io::Result<CrowdGroups> {
+        if !self.patient.ours {
+            return self.number(self.patient.name.as_deref());
+        }
+        let groups = self.number(None)?;
+        let has_all_linked = groups.base.is_some() && groups.has_all_linked;
+        let Some(name) = self.survey.linked.first().filter(|_| !has_all_linked) else { return Ok(groups) };
+        let of_linked = self.number(Some(name))?;
+        Ok(if of_linked.base.is_some() { of_linked } else { groups })
+    }
+
+    /// Numbers the groups. `row` is the name in the row of the ID without a suffix, if the name is fixed.
+    fn number(&self, row: Option<&Name>) -> io::Result<CrowdGroups> {
+        let directory = &self.crowd.directory;
+        let row_words = row.map(Name::words);
+        let agrees = |words: &Words| row_words.as_ref().is_some_and(|row| agree(row, words));
+        let mut grouper = NameGrouper::new(directory, SORTED_IN_MEMORY, row.is_some());
+        let mut rows = self.variants.rows_of_names()?;
+        // The name, by its place among those that are grouped, of the smallest study.
+        let mut smallest: Option<(Arc<str>, usize)> = None;
+        let mut linked = Vec::new();
+        let (mut count, mut before, mut is_grouped) = (0, None, false);
+        for member in self.crowd.members()? {
+            let NameMember { n, name, of_name } = member?;
+            if before != Some(n) {
+                before = Some(n);
+                is_grouped = self.survey.is_included[n as usize] && rows.of_name(n)?.is_none();
+                if is_grouped {
+                    let words = name.words();
+                    grouper.add(&words, agrees(&words))?;
+                    linked.extend(self.survey.linked.contains(&name).then_some(count));
+                    count += 1;
+                }
+            }
+            if let (true, OfName::Study(uid, study)) = (is_grouped, of_name) {
+                let is_bearer = self.is_bearer(&study);
+                if is_bearer && smallest.as_ref().is_none_or(|(smallest, _)| uid < *smallest) {
+                    smallest = Some((uid, count - 1));
+                }
+            }
+        }
+        let numbers = grouper.finish(directory, SORTED_IN_MEMORY)?;
+        // Without a row that was there the ID goes to the group with the smallest study.
+        let base = match row {
+            Some(_) => numbers.contains(&OF_ROW).then_some(OF_ROW),
+            None => numbers.get(smallest.map_or(0, |(_, n)| n)).copied(),
+        };
+        let has_all_linked =
+            linked.len() == self.survey.linked.len() && linked.iter().all(|n| Some(numbers[*n]) == base);
+        Ok(CrowdGroups { numbers, base, has_all_linked })
+    }
+
+    /// Whether a study takes part in the decision which names the patient has.
+    pub(super) fn is_bearer(&self, study: &GroupedStudy) -> bool {
+        study.of.as_ref() == Some(&self.crowd.base) && study.is_bearer(self.patient)
+    }
+
+    /// Calls a function with the members of all names, each with the group of the name, if the name takes part.
+    pub(super) fn for_each_member(
+        &self,
+        groups: &CrowdGroups,
+        mut each: impl FnMut(Option<&NameGroup>, NameMember) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut rows = self.variants.rows_of_names()?;
+        let mut numbers = groups.numbers.iter();
+        let (mut before, mut group) = (None, None);
+        for member in self.crowd.members()? {
+            let member = member?;
+            if before != Some(member.n) {
+                before = Some(member.n);
+                group = match self.survey.is_included[member.n as usize] {
+                    true => match rows.of_name(member.n)? {
+                        Some(id) => Some(NameGroup::Row(id)),
+                        None => numbers.next().map(|number| match groups.base == Some(*number) {
+                            true => NameGroup::Base,
+                            false => NameGroup::New(*number),
+                        }),
+                    },
+                    false => None,
+                };
+            }
+            each(group.as_ref(), member)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! One Patient ID with more names and studies than are decided about in memory: the rows are those of a decision in memory.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::conflicts::put;
+use crate::support::random::Random;
+use crate::support::{Index, PASSWORD, ROOT_UID, Said, Site, beyond, walk};
+
+const WORDS: [&str; 8] = ["Ann", "Bo", "Cy", "Doe", "ann", "", "X Y", "Z"];
+
+/// A name of a few words, seldom of too many, with all of its parts.
+fn name(random: &mut Random) -> String {
+    let parts = [(); 3].map(|()| {
+        let words = (0..random.below(3)).map(|_| WORDS[random.below(WORDS.len())]);
+        words.collect::<Vec<_>>().join(" ")
+    });
+    match random.below(25) {
+        0 => "A B C D E F^G H I J K^Ann".to_owned(),
+        1 => "A B C D E F^G H I J K^".to_owned(),
+        _ => parts.join("^"),
+    }
+}
+
+/// Files of a few studies each below two roots, most of them with one Patient ID.
+fn put_crowd(site: &Site, random: &mut Random, files: usize) {
+    for n in 0..files {
+        let study = random.below(files / 2);
+        let id = ["P1", "P1", "P1", "P1", "p1", "P1[own]", "P2"][random.below(7)];
+        let weight = ["", "70", "71"][random.below(3)];
+        let instance = if random.below(6) == 0 { random.below(n + 1) } else { n };
+        let change = json!({
+            "PatientID": id, "PatientName": name(random), "PatientWeight": weight,
+            "StudyInstanceUID": format!("{ROOT_UID}.{study}"), "SeriesInstanceUID": format!("{ROOT_UID}.{study}.1"),
+            "SOPInstanceUID": format!("{ROOT_UID}.9.{instance}"),
+        });
+        let day = ["2021-11-11-THU", "2021-11-12-FRI"][random.below(2)];
+        put(site, &format!("{}/{day}/{n}", ["a", "b"][random.below(2)]), random.below(40) as u64, change);
+    }
+}
+
+/// Rows of a PACS for people with the ID, and studies that are linked to them.
+fn insert_others(index: &Index, random: &mut Random) {
+    let people = [("P1", "Ann", "Bo"), ("P1[STOWRS-1]", "ann", ""), ("P1[b]", "Doe", "Ann"), ("p1[C]", "Z", "")];
+    for (n, (id, last, first)) in people.into_iter().enumerate() {
+        if random.below(2) == 0 {
+            let sql = format!("INSERT INTO patient (origid, lastname, firstname) VALUES ('{id}', '{last}', '{first}')");
+            index.execute(&sql);
+            let study = 7 * n + random.below(7);
+            index.execute(&format!("INSERT INTO study (uuid, patientid) VALUES ('{ROOT_UID}.{study}', '{id}')"));
+        }
+    }
+}
+
+fn run(site: &Site, index: &Index, portion: &str, more: &[&str]) -> Said {
+    let roots = ["a", "b"].map(|root| site.path(root).to_str().unwrap().to_owned());
+    let (state, list) = (format!("state-{portion}"), format!("list-{portion}"));
+    let _ = fs::remove_file(site.path(&list));
+    let options = ["reindex", "--index", &index.url, "--quiet", "--settle", "0s", "--allow-unmapped-paths"];
+    let own = ["--state", &state, "--rejected", &list, "--portion", portion];
+    let mut command = site.program(&[&options, &own[..], more, &["--", &roots[0], &roots[1]]].concat());
+    let said = Said::of(command.env("PACS_INDEX_PASSWORD", PASSWORD));
+    assert!(said.exit < 2, "{}{}", said.out, said.err);
+    said
+}
+
+/// Leaves out a part of the files, which is the same for each index.
+fn without_a_part(site: &Site, part: u64, then: impl FnOnce()) {
+    let outside = site.path("outside");
+    fs::create_dir_all(&outside).unwrap();
+    let mut random = Random(part | 1);
+    let mut moved: Vec<PathBuf> = ["a", "b"].iter().flat_map(|root| walk(&site.path(root))).collect();
+    moved.sort();
+    moved.retain(|_| random.below(2) == 0);
+    let place = |n: usize| outside.join(n.to_string());
+    moved.iter().enumerate().for_each(|(n, path)| fs::rename(path, place(n)).unwrap());
+    then();
+    moved.iter().enumerate().for_each(|(n, path)| fs::rename(place(n), path).unwrap());
+}
+
+fn findings(site: &Site, portion: &str) -> Vec<String> {
+    let text = fs::read_to_string(site.path(&format!("list-{portion}"))).unwrap();
+    // Which of two files is listed as the duplicate of the other depends on the portions.
+    text.lines().filter(|line| !line.contains(r#""what":"duplicate""#)).map(str::to_owned).collect()
+}
+
+fn is_long() -> bool {
+    std::env::var_os("PACS_INDEX_TEST_LONG").is_some()
+}
+
+#[test]
+fn names_and_studies_that_are_too_many_for_memory_give_the_same_rows() {
+    let first = std::env::var("PACS_INDEX_TEST_SEED").map_or(1, |seed| seed.parse().expect("a number"));
+    for seed in first..first + if is_long() { 300 } else { 24 } {
+        let mut random = Random(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15) | 1);
+        let site = Site::in_memory();
+        put_crowd(&site, &mut random, 60);
+        let others = (random.below(2) == 0).then(|| random.next());
+        let existing = ["fill", "fill", "refresh", "complete"][random.below(4)];
+        let conflicts = ["separate", "separate", "separate", "merge"][random.below(4)];
+        let more = ["--existing", existing, "--patient-conflicts", conflicts];
+        let more = if existing == "refresh" { [&more[..], &["--undo", "undo.sql"]].concat() } else { more.to_vec() };
+        let parts: Vec<u64> = (0..random.below(3)).map(|_| random.next()).collect();
+        let is_edited = random.below(4) == 0;
+        let results = ["2", "500"].map(|portion| {
+            let index = if seed % 6 == 0 { Index::mariadb(&site) } else { Index::sqlite(site.path(portion)) };
+            if !index.url.starts_with("mysql") {
+                site.run(&["init", "--index", &index.url]).exits(0);
+            }
+            others.into_iter().for_each(|others| insert_others(&index, &mut Random(others)));
+            for part in &parts {
+                without_a_part(&site, *part, || drop(run(&site, &index, portion, &more)));
+                if is_edited {
+                    index.execute("UPDATE patient SET firstname = 'Edited' WHERE origid = 'P1'");
+                }
+                let _ = fs::remove_file(site.path("undo.sql"));
+            }
+            run(&site, &index, portion, &more);
+            let _ = fs::remove_file(site.path("undo.sql"));
+            (index.dump(), findings(&site, portion))
+        });
+        let [(crowd, crowd_findings), (rows, row_findings)] = results;
+        let what = format!("seed {seed}, {more:?}, others: {others:?}, {} runs before", parts.len());
+        assert_eq!((beyond(&rows, &crowd), beyond(&crowd, &rows)), (vec![], vec![]), "missing, and too many: {what}");
+        let differences = (beyond(&row_findings, &crowd_findings), beyond(&crowd_findings, &row_findings));
+        assert_eq!(differences, (vec![], vec![]), "findings missing, and too many: {what}");
+    }
+}
