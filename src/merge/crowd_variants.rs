@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -114,7 +115,7 @@ impl CrowdVariants {
             let n = entry.key().iter().fold(0, |n, byte| n << 8 | u32::from(*byte));
             Ok((n, key::text(entry.value()).into_owned()))
         });
-        let entries: Box<dyn Iterator<Item = _>> = Box::new(entries);
+        let entries: NumberedRows = Box::new(entries);
         Ok(RowsOfNames(entries.peekable()))
     }
 
@@ -163,7 +164,9 @@ impl CrowdVariants {
 }
 
 /// The IDs in rows, each with the number of a name that the row has.
-pub(super) struct RowsOfNames(std::iter::Peekable<Box<dyn Iterator<Item = io::Result<(u32, String)>>>>);
+pub(super) struct RowsOfNames(Peekable<NumberedRows>);
+
+type NumberedRows = Box<dyn Iterator<Item = io::Result<(u32, String)>>>;
 
 impl RowsOfNames {
     /// The row that has a name. Names are asked for in their order.

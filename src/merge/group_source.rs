@@ -85,7 +85,8 @@ impl GroupSource {
 
     /// The patients that are rows.
     fn patients(&self) -> io::Result<impl Iterator<Item = io::Result<Identified<Patient>>> + use<>> {
-        let all = self.patients.iter()?.map(|patient| patient.map(|(identity, patient)| (text(&identity).into(), patient)));
+        let all =
+            self.patients.iter()?.map(|patient| patient.map(|(identity, patient)| (text(&identity).into(), patient)));
         Ok(all.filter(|patient| patient.as_ref().map_or(true, |(_, patient)| patient.is_row)))
     }
 
@@ -112,9 +113,8 @@ struct GroupReader<'s> {
 
 impl<'s> GroupReader<'s> {
     fn new(source: &'s GroupSource) -> io::Result<Self> {
-        let patients = source.patients()?.filter(|patient| {
-            patient.as_ref().map_or(true, |(_, patient)| !has_suffix(&patient.id))
-        });
+        let patients =
+            source.patients()?.filter(|patient| patient.as_ref().map_or(true, |(_, patient)| !has_suffix(&patient.id)));
         let members = source.members.entries()?.map(|entry| entry.map(|entry| (Member::group_of(&entry), entry)));
         Ok(GroupReader {
             source,

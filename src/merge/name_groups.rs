@@ -86,7 +86,8 @@ fn pair(words: &Runs, first_alike: &mut [u32], pairs: &mut Sorter) -> io::Result
         let entry = entry?;
         let (words, tail) = entry.key().split_at(entry.key().len() - TAIL);
         let n = number(&tail[1..]);
-        let first = current.as_ref().filter(|(of, _)| of.key()[..of.key().len() - TAIL] == *words).map(|(_, first)| *first);
+        let first =
+            current.as_ref().filter(|(of, _)| of.key()[..of.key().len() - TAIL] == *words).map(|(_, first)| *first);
         match (first, tail[0]) {
             (Some(first), WHOLE) => first_alike[n as usize] = first,
             (Some(first), _) => pairs.push(&[n.max(first).to_be_bytes(), n.min(first).to_be_bytes()].concat(), &[])?,
@@ -121,7 +122,8 @@ impl Joining {
             if self.has_row && self.agree_with_row[n] {
                 agreeing.insert(OF_ROW, 0);
             }
-            let is_of_name = |pair: &io::Result<Entry>| pair.as_ref().map_or(true, |pair| number(&pair.key()[..4]) == n as u32);
+            let is_of_name =
+                |pair: &io::Result<Entry>| pair.as_ref().map_or(true, |pair| number(&pair.key()[..4]) == n as u32);
             while let Some(pair) = pairs.next_if(is_of_name) {
                 let earlier = number(&pair?.key()[4..]) as usize;
                 if is_first[earlier] {
@@ -133,7 +135,8 @@ impl Joining {
                 continue;
             }
             let may_join = |group: u32| !self.has_row || group != OF_ROW || self.agree_with_row[n];
-            let joined = agreeing.into_iter().find(|(group, count)| may_join(*group) && sizes[*group as usize] == *count);
+            let joined =
+                agreeing.into_iter().find(|(group, count)| may_join(*group) && sizes[*group as usize] == *count);
             let group = joined.map_or(sizes.len(), |(group, _)| group as usize);
             if group == sizes.len() {
                 sizes.push(0);

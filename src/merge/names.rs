@@ -149,7 +149,11 @@ mod tests {
         let names = [(&jane, Some("1.5")), (&mary, Some("1.4")), (&john, Some("1.3"))];
         let suffixed = |name| Patient::Suffixed(suffix(name));
         let patients = |base_row: Option<&Name>, variants: &[(String, Name)]| {
-            group(&names, base_row, variants).unwrap().into_iter().map(|g| (g.names.len(), g.patient)).collect::<Vec<_>>()
+            group(&names, base_row, variants)
+                .unwrap()
+                .into_iter()
+                .map(|g| (g.names.len(), g.patient))
+                .collect::<Vec<_>>()
         };
         assert_eq!(patients(None, &[]), [(2, suffixed(&jane)), (1, Patient::Base)]);
         assert_eq!(patients(Some(&name("DOE^JANE")), &[]), [(2, Patient::Base), (1, suffixed(&john))]);

@@ -131,7 +131,8 @@ impl PatientGroups {
     pub(super) fn into_members(self) -> impl Iterator<Item = (Arc<str>, Member)> {
         let patients = self.patients.into_iter().flat_map(|(identity, mut patient)| {
             let named = std::mem::take(&mut patient.named);
-            let of_name = |(name, fold): (&Arc<Name>, &Fold)| (identity.clone(), Member::Person((**name).clone(), fold.clone()));
+            let of_name =
+                |(name, fold): (&Arc<Name>, &Fold)| (identity.clone(), Member::Person((**name).clone(), fold.clone()));
             let people: Vec<_> = named.iter().map(of_name).collect();
             [(identity, Member::Patient(Box::new(patient)))].into_iter().chain(people)
         });

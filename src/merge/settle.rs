@@ -12,9 +12,9 @@ use super::decided::{Decided, OwnSuffixed};
 use super::decisions::Decisions;
 use super::finding::FindingReason;
 use super::fold::Fold;
-use super::known_row::Patient;
 use super::group_row::{BaseValues, GroupRow};
 use super::known::unreadable;
+use super::known_row::Patient;
 use super::names;
 use super::own_values::OwnValues;
 use super::patient_group::{self, PatientGroups};
@@ -23,9 +23,9 @@ use super::study_patients::{About, ByPatient, Variants};
 use super::writer::Writer;
 use super::{completion, identities, own_rows, people, shared_rows};
 use crate::dicom::Level;
-use crate::index::{Existing, Failure};
 use crate::index::existing::Mode;
 use crate::index::patient_name::{self, Name};
+use crate::index::{Existing, Failure};
 
 impl Patient {
     /// The names that take part in the decision which people have the ID of a row of this program: those of files that are

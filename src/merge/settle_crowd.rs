@@ -38,9 +38,8 @@ pub(super) fn decide_about_crowd(writer: &mut Writer, crowd: Crowd, decisions: &
     }
     let has_values = crowd.has_values;
     let (patient, crowd) = crowd.finish();
-    let is_ghost = |patient: &Patient| {
-        crowd.displaced.is_some() && patient.ours && !has_values && !has_own_suffix(&patient.id)
-    };
+    let is_ghost =
+        |patient: &Patient| crowd.displaced.is_some() && patient.ours && !has_values && !has_own_suffix(&patient.id);
     match patient {
         Some(patient) if !is_ghost(&patient) => {
             decisions.displaced.extend(crowd.displaced.iter().map(|_| patient.id.clone()));

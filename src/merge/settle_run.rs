@@ -101,11 +101,7 @@ fn look_at_studies(
     group_source::add_studies(writer, &portion, groups)
 }
 
-fn look_at_series(
-    writer: &mut Writer,
-    series: &Aggregated<Series>,
-    decisions: &mut Decisions,
-) -> Result<(), Failure> {
+fn look_at_series(writer: &mut Writer, series: &Aggregated<Series>, decisions: &mut Decisions) -> Result<(), Failure> {
     for series in series.iter().map_err(unreadable)? {
         let (key, series) = series.map_err(unreadable)?;
         if !series.is_row {

@@ -30,11 +30,10 @@ fn put_crowd(site: &Site, random: &mut Random, files: usize) {
         let study = random.below(files / 2);
         let id = ["P1", "P1", "P1", "P1", "p1", "P1[own]", "P2"][random.below(7)];
         let weight = ["", "70", "71"][random.below(3)];
-        let instance = if random.below(6) == 0 { random.below(n + 1) } else { n };
         let change = json!({
             "PatientID": id, "PatientName": name(random), "PatientWeight": weight,
             "StudyInstanceUID": format!("{ROOT_UID}.{study}"), "SeriesInstanceUID": format!("{ROOT_UID}.{study}.1"),
-            "SOPInstanceUID": format!("{ROOT_UID}.9.{instance}"),
+            "SOPInstanceUID": format!("{ROOT_UID}.9.{n}"),
         });
         let day = ["2021-11-11-THU", "2021-11-12-FRI"][random.below(2)];
         put(site, &format!("{}/{day}/{n}", ["a", "b"][random.below(2)]), random.below(40) as u64, change);
@@ -103,15 +102,18 @@ fn names_and_studies_that_are_too_many_for_memory_give_the_same_rows() {
         let more = ["--existing", existing, "--patient-conflicts", conflicts];
         let more = if existing == "refresh" { [&more[..], &["--undo", "undo.sql"]].concat() } else { more.to_vec() };
         let parts: Vec<u64> = (0..random.below(3)).map(|_| random.next()).collect();
-        let is_edited = random.below(4) == 0;
+        // Whether a row that was edited takes a study may depend on the file that is read first.
+        let is_edited = conflicts == "separate" && random.below(4) == 0;
         let results = ["2", "500"].map(|portion| {
             let index = if seed % 6 == 0 { Index::mariadb(&site) } else { Index::sqlite(site.path(portion)) };
             if !index.url.starts_with("mysql") {
                 site.run(&["init", "--index", &index.url]).exits(0);
             }
             others.into_iter().for_each(|others| insert_others(&index, &mut Random(others)));
+            let mut results = Vec::new();
             for part in &parts {
                 without_a_part(&site, *part, || drop(run(&site, &index, portion, &more)));
+                results.push((index.dump(), findings(&site, portion)));
                 if is_edited {
                     index.execute("UPDATE patient SET firstname = 'Edited' WHERE origid = 'P1'");
                 }
@@ -119,12 +121,23 @@ fn names_and_studies_that_are_too_many_for_memory_give_the_same_rows() {
             }
             run(&site, &index, portion, &more);
             let _ = fs::remove_file(site.path("undo.sql"));
-            (index.dump(), findings(&site, portion))
+            results.push((index.dump(), findings(&site, portion)));
+            results
         });
-        let [(crowd, crowd_findings), (rows, row_findings)] = results;
-        let what = format!("seed {seed}, {more:?}, others: {others:?}, {} runs before", parts.len());
-        assert_eq!((beyond(&rows, &crowd), beyond(&crowd, &rows)), (vec![], vec![]), "missing, and too many: {what}");
-        let differences = (beyond(&row_findings, &crowd_findings), beyond(&crowd_findings, &row_findings));
-        assert_eq!(differences, (vec![], vec![]), "findings missing, and too many: {what}");
+        let [of_crowd, in_memory] = results;
+        for (n, (of_crowd, in_memory)) in of_crowd.into_iter().zip(in_memory).enumerate() {
+            let runs = parts.len() + 1;
+            let what = format!("seed {seed}, {more:?}, others: {others:?}, edited: {is_edited}, run {n} of {runs}");
+            assert_same(&in_memory.0, &of_crowd.0, &what);
+            // What a later run reports depends on the rows that it reads again.
+            if n == 0 {
+                assert_same(&in_memory.1, &of_crowd.1, &format!("findings, {what}"));
+            }
+        }
     }
+}
+
+#[track_caller]
+fn assert_same(expected: &[String], found: &[String], what: &str) {
+    assert_eq!((beyond(expected, found), beyond(found, expected)), (vec![], vec![]), "missing, and too many: {what}");
 }
