@@ -2,5 +2,7 @@
 
 pub mod aggregate;
 pub mod bytes;
+pub mod filter;
 pub mod key;
+pub mod map;
 pub mod runs;

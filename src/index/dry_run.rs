@@ -1,7 +1,7 @@
 //! An index that looks and does not write: it remembers what a run would have inserted, so that a second file of one
 //! instance is still seen as a duplicate, and counts what it would have changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::patient_name::Name;
@@ -10,11 +10,15 @@ use super::{
     Change, Derive, Derived, Existing, Failure, Index, LinkedStudy, Look, RowUpdate, Tables, Value, View, link,
 };
 use crate::dicom::{Level, Table};
+use crate::disk::map::DiskMap;
+
+/// The number of rows that are kept in memory.
+const ROWS_IN_MEMORY: usize = 10_000;
 
 pub struct DryRun<I> {
     index: I,
-    /// Of each table, by the identity of the key.
-    inserted: [HashMap<Box<str>, Existing>; 8],
+    /// By table and by the identity of the key.
+    inserted: DiskMap<Existing>,
     changes: BTreeMap<(&'static str, String), Changed>,
     /// What leads back, while a transaction is open.
     begun: Option<Begun>,
@@ -22,7 +26,7 @@ pub struct DryRun<I> {
 
 /// Where a transaction began.
 struct Begun {
-    inserted: Vec<(Table, Box<str>)>,
+    inserted: Vec<String>,
     changes: BTreeMap<(&'static str, String), Changed>,
 }
 
@@ -34,9 +38,15 @@ pub struct Changed {
     pub first: Option<String>,
 }
 
+/// The key of a row, by table and identity.
+fn place(table: Table, identity: &str) -> String {
+    format!("{}/{identity}", table.name())
+}
+
 impl<I: Index> DryRun<I> {
     pub fn new(index: I) -> Self {
-        DryRun { index, inserted: Default::default(), changes: BTreeMap::new(), begun: None }
+        let inserted = DiskMap::new(&std::env::temp_dir());
+        DryRun { index, inserted, changes: BTreeMap::new(), begun: None }
     }
 
     fn identities_of(&mut self, table: Table, keys: &[&str]) -> Result<Vec<String>, Failure> {
@@ -76,7 +86,9 @@ impl<I: Index> Index for DryRun<I> {
     fn find(&mut self, table: Table, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure> {
         let mut existing = self.index.find(table, keys, look)?;
         let identities = self.identities_of(table, keys)?;
-        existing.extend(identities.iter().filter_map(|key| self.inserted[table as usize].get(key.as_str())).cloned());
+        for identity in &identities {
+            existing.extend(self.inserted.get(&place(table, identity)).map_err(Failure::of_temporary_file)?);
+        }
         Ok(existing)
     }
 
@@ -149,9 +161,9 @@ impl<I: Index> Index for DryRun<I> {
             let name = Some(name);
             let (link, path) = (link(table).map_or_else(String::new, text), text("path"));
             let row = Existing { key: spelled, identity: identity.clone(), link, path, name, ..Existing::default() };
-            let begun = self.begun.iter_mut();
-            begun.for_each(|begun| begun.inserted.push((table, identity.as_str().into())));
-            self.inserted[table as usize].insert(identity.into(), row);
+            let place = place(table, &identity);
+            self.inserted.insert(&place, row);
+            self.begun.iter_mut().for_each(|begun| begun.inserted.push(place.clone()));
         }
         Ok(())
     }
@@ -160,10 +172,12 @@ impl<I: Index> Index for DryRun<I> {
     fn update(&mut self, update: &RowUpdate<'_>) -> Result<bool, Failure> {
         let RowUpdate { table, key, path, changes, derived, .. } = *update;
         let identity = self.identities_of(table, &[key])?.pop().unwrap_or_default();
-        if let Some(row) = self.inserted[table as usize].get_mut(identity.as_str()) {
-            let led = changes.iter().find(|change| change.column.known == "path");
-            if let (Some(Change { to: Value::Text(to), .. }), true) = (led, path == Some(&row.path)) {
+        let place = place(table, &identity);
+        if let Some(mut row) = self.inserted.get(&place).map_err(Failure::of_temporary_file)? {
+            let pointed = changes.iter().find(|change| change.column.known == "path");
+            if let (Some(Change { to: Value::Text(to), .. }), true) = (pointed, path == Some(&row.path)) {
                 row.path = (*to).to_owned();
+                self.inserted.insert(&place, row);
             }
             return Ok(true);
         }
@@ -187,14 +201,12 @@ impl<I: Index> Index for DryRun<I> {
 
     fn commit(&mut self) -> Result<(), Failure> {
         self.begun = None;
-        Ok(())
+        self.inserted.write(ROWS_IN_MEMORY).map_err(Failure::of_temporary_file)
     }
 
     fn roll_back(&mut self) -> Result<(), Failure> {
         let Some(Begun { inserted, changes }) = self.begun.take() else { return Ok(()) };
-        for (table, identity) in inserted {
-            self.inserted[table as usize].remove(&identity);
-        }
+        inserted.iter().for_each(|place| self.inserted.take_back(place));
         self.changes = changes;
         Ok(())
     }

@@ -6,14 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::disk::filter::Filter;
 use crate::sorted::{Cursor, Sorter, Table};
 
 /// The number of hashes in memory: what a table of 2^17 places holds before it grows.
 const LIMIT: usize = (1 << 17) / 8 * 7;
-
-/// The number of bits of the filter that says that a hash is in no table. Of two million hashes it lets one in twenty of the others
-/// through, of ten million every second.
-const FILTER: usize = 1 << 24;
 
 /// Tables that a lookup may have to read of, a page each. More are merged.
 const TABLES: usize = 16;
@@ -26,8 +23,8 @@ pub struct Hashes {
     /// Where tables lie. `None` once one could not be made: all stay in memory then.
     directory: Option<PathBuf>,
     tables: Vec<Table<8>>,
-    /// Two bits for each hash in a table. Empty without a table.
-    filter: Vec<u64>,
+    /// The hashes in tables.
+    filter: Filter,
     /// Those in tables that were taken out.
     removed: HashSet<u64>,
     /// A table that could not be read.
@@ -62,11 +59,7 @@ impl Hashes {
     /// What is said after a failure must not be relied on: see [`Hashes::failure`].
     pub fn contains(&self, hash: u64) -> bool {
         let is_in_table = || self.tables.iter().any(|table| self.has(table, hash));
-        self.latest.contains(&hash) || self.may_be_in_table(hash) && !self.removed.contains(&hash) && is_in_table()
-    }
-
-    fn may_be_in_table(&self, hash: u64) -> bool {
-        bits(hash).into_iter().all(|bit| self.filter.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1))
+        self.latest.contains(&hash) || self.filter.may_contain(hash) && !self.removed.contains(&hash) && is_in_table()
     }
 
     fn has(&self, table: &Table<8>, hash: u64) -> bool {
@@ -90,10 +83,7 @@ impl Hashes {
                     self.tables.clear();
                 }
                 self.tables.push(table);
-                self.filter.resize(FILTER / 64, 0);
-                for hash in self.latest.drain() {
-                    bits(hash).into_iter().for_each(|bit| self.filter[bit / 64] |= 1 << (bit % 64));
-                }
+                self.latest.drain().for_each(|hash| self.filter.insert(hash));
             }
             Err(_) => self.directory = None,
         }
@@ -105,11 +95,6 @@ impl Hashes {
         let merged = if self.tables.len() >= TABLES { self.tables.as_slice() } else { &[] };
         sorter.finish(merged, 8, Default::default(), tempfile::tempfile_in(directory)?)
     }
-}
-
-/// The bits of a hash in the filter.
-fn bits(hash: u64) -> [usize; 2] {
-    [hash, hash >> 32].map(|half| half as usize % FILTER)
 }
 
 #[cfg(test)]

@@ -369,6 +369,13 @@ pub struct Refusal {
     pub detail: String,
 }
 
+impl Failure {
+    /// The failure of a run whose temporary files cannot be read or written.
+    pub fn of_temporary_file(error: std::io::Error) -> Self {
+        Failure::Lost(format!("a temporary file cannot be used: {error}"))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

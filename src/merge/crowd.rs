@@ -8,7 +8,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::fold::Fold;
-use super::known::unreadable;
 use super::known_row::Patient;
 use super::patient_group::{GroupedStudy, Member, PatientGroups};
 use crate::disk::aggregate::{decode, put};
@@ -179,14 +178,14 @@ impl SortedCrowd {
         mut each: impl FnMut(PatientGroups) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let (mut groups, mut size, mut last) = (PatientGroups::of(&self.base), 0, None);
-        for entry in self.others.entries().map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
+        for entry in self.others.entries().map_err(Failure::of_temporary_file)? {
+            let entry = entry.map_err(Failure::of_temporary_file)?;
             let group = Member::group_of(&entry);
             if size >= limit && last.as_ref() != Some(&group) {
                 each(std::mem::replace(&mut groups, PatientGroups::of(&self.base)))?;
                 size = 0;
             }
-            let (key, member) = Member::read(&entry).map_err(unreadable)?;
+            let (key, member) = Member::read(&entry).map_err(Failure::of_temporary_file)?;
             groups.add(key, member);
             (size, last) = (size + 1, Some(group));
         }

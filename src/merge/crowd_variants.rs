@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::crowd::{SORTED_IN_MEMORY, SortedCrowd};
 use super::decided::{Decided, OwnSuffixed};
 use super::identities::identities_of;
-use super::known::unreadable;
 use super::known_row::Patient;
 use super::own_rows;
 use super::patient_row::State;
@@ -74,13 +73,13 @@ impl CrowdVariants {
             after = last.key.clone();
             variants.sort_page(writer, &crowd.base, page, &mut rows, &mut own)?;
         }
-        for own_name in crowd.own_names().map_err(unreadable)? {
-            let (identity, name) = own_name.map_err(unreadable)?;
-            push_row(&mut rows, &identity, &Named::ByThisRun(name)).map_err(unreadable)?;
+        for own_name in crowd.own_names().map_err(Failure::of_temporary_file)? {
+            let (identity, name) = own_name.map_err(Failure::of_temporary_file)?;
+            push_row(&mut rows, &identity, &Named::ByThisRun(name)).map_err(Failure::of_temporary_file)?;
         }
         variants.own = own.finish();
         let by_name = join_names(&rows.finish(), crowd, is_included, sorter(), sorter());
-        variants.by_name = by_name.map_err(unreadable)?;
+        variants.by_name = by_name.map_err(Failure::of_temporary_file)?;
         Ok(variants)
     }
 
@@ -103,7 +102,7 @@ impl CrowdVariants {
                 RoleOfVariant::NoPart => Ok(()),
                 RoleOfVariant::Variant => push_row(rows, &row.identity, &Named::Row(row.key.clone(), row.name.clone())),
             };
-            pushed.map_err(unreadable)?;
+            pushed.map_err(Failure::of_temporary_file)?;
         }
         Ok(())
     }
@@ -136,7 +135,7 @@ impl CrowdVariants {
         let own = found.into_iter().filter(|row| matches!(role_of(writer, row, self.is_gathered), RoleOfVariant::Own));
         let own: OwnSuffixed = own.map(|row| (row.identity.clone(), row)).collect();
         for identity in own.keys() {
-            self.used.push(identity.as_bytes(), &[]).map_err(unreadable)?;
+            self.used.push(identity.as_bytes(), &[]).map_err(Failure::of_temporary_file)?;
         }
         let identity = |id: &str| identities.get(id).map(|identity| identity.to_string());
         writer.inserted.patients += decided.take_suffixed(own, identity, &writer.given);

@@ -9,7 +9,6 @@ use std::mem::take;
 
 use super::entry_batch::Batch;
 use super::ghost::Ghost;
-use super::known::unreadable;
 use super::known_row::{Patient, Series, Study};
 use super::known_rows::Rows;
 use super::patient_group::PatientGroups;
@@ -58,7 +57,7 @@ pub fn empty_displaced(writer: &mut Writer) -> Result<(), Failure> {
             Ok(())
         })?;
     }
-    writer.known.lock().empty_displaced().map_err(unreadable)
+    writer.known.lock().empty_displaced().map_err(Failure::of_temporary_file)
 }
 
 /// Notes the patients that studies of other programs are linked to, if files of the studies have lost their places: a file
@@ -72,8 +71,8 @@ fn note_displaced_patients(writer: &mut Writer) -> Result<(), Failure> {
         known.studies.values()
     };
     let mut ids = BTreeSet::new();
-    for study in studies.iter().map_err(unreadable)? {
-        let (key, study) = study.map_err(unreadable)?;
+    for study in studies.iter().map_err(Failure::of_temporary_file)? {
+        let (key, study) = study.map_err(Failure::of_temporary_file)?;
         let is_displaced = || writer.known.lock().folded_again[Level::Study as usize].contains_key(&*text(&key));
         if study.is_row && !study.row.is_ours() && is_displaced() {
             ids.insert(study.patient);

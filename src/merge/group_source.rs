@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::crowd::Crowd;
 use super::fold::Fold;
 use super::identities::{self, identities_of};
-use super::known::unreadable;
 use super::known_row::{Patient, Row, Study, who};
 use super::patient_group::{GroupedStudy, Inserter, Member, PatientGroups};
 use super::writer::Writer;
@@ -65,10 +64,10 @@ impl GroupSource {
         is_wanted: impl Fn(&str) -> bool,
         mut each: impl FnMut(Gathered) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let mut reader = GroupReader::new(self).map_err(unreadable)?;
+        let mut reader = GroupReader::new(self).map_err(Failure::of_temporary_file)?;
         let (mut groups, mut size) = (PatientGroups::default(), 0);
-        while let Some(base) = reader.next_base().map_err(unreadable)? {
-            let (gathered, count) = reader.gather(&base, is_wanted(&base)).map_err(unreadable)?;
+        while let Some(base) = reader.next_base().map_err(Failure::of_temporary_file)? {
+            let (gathered, count) = reader.gather(&base, is_wanted(&base)).map_err(Failure::of_temporary_file)?;
             match gathered {
                 Gathered::Few(few) => {
                     groups.extend(few);
@@ -261,7 +260,7 @@ pub(super) fn add_studies(
             is_left_unfinished: study.is_left_unfinished(),
         });
         for base in BTreeSet::from_iter(bases) {
-            groups.push(&base, uid, &member).map_err(unreadable)?;
+            groups.push(&base, uid, &member).map_err(Failure::of_temporary_file)?;
         }
     }
     Ok(())
@@ -277,7 +276,7 @@ pub(super) fn add_patients(writer: &mut Writer, mut groups: GroupSorter) -> Resu
     };
     for (identity, id) in displaced {
         let base = base_identity(writer, &id, &identity)?;
-        groups.push(&base, &identity, &Member::Displaced((*id).into())).map_err(unreadable)?;
+        groups.push(&base, &identity, &Member::Displaced((*id).into())).map_err(Failure::of_temporary_file)?;
     }
     let mut source = GroupSource { patients, people, members: Runs::new(writer.known.directory()), limit };
     if has_suffixed {
@@ -288,17 +287,17 @@ pub(super) fn add_patients(writer: &mut Writer, mut groups: GroupSorter) -> Resu
 }
 
 fn add_suffixed_patients(writer: &mut Writer, source: &GroupSource, groups: &mut GroupSorter) -> Result<(), Failure> {
-    let mut people = Peeked::new(source.people().map_err(unreadable)?);
-    for patient in source.patients().map_err(unreadable)? {
-        let (identity, patient) = patient.map_err(unreadable)?;
+    let mut people = Peeked::new(source.people().map_err(Failure::of_temporary_file)?);
+    for patient in source.patients().map_err(Failure::of_temporary_file)? {
+        let (identity, patient) = patient.map_err(Failure::of_temporary_file)?;
         if !has_suffix(&patient.id) {
             continue;
         }
         let base = base_identity(writer, &patient.id, &identity)?;
-        groups.push(&base, &identity, &Member::Patient(Box::new(patient))).map_err(unreadable)?;
-        people.skip_to(&identity).map_err(unreadable)?;
-        while let Some((name, fold)) = people.next_of(&identity).map_err(unreadable)? {
-            groups.push(&base, &identity, &Member::Person(name, fold)).map_err(unreadable)?;
+        groups.push(&base, &identity, &Member::Patient(Box::new(patient))).map_err(Failure::of_temporary_file)?;
+        people.skip_to(&identity).map_err(Failure::of_temporary_file)?;
+        while let Some((name, fold)) = people.next_of(&identity).map_err(Failure::of_temporary_file)? {
+            groups.push(&base, &identity, &Member::Person(name, fold)).map_err(Failure::of_temporary_file)?;
         }
     }
     Ok(())

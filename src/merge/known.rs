@@ -8,7 +8,7 @@ use super::known_rows::Rows;
 use crate::dicom::Level;
 use crate::index::existing::Mode;
 use crate::index::patience::Tried;
-use crate::index::{Failure, LEVELS, Tables};
+use crate::index::{LEVELS, Tables};
 
 /// The rows that a run knows. The clones that its writers have share them.
 #[derive(Clone)]
@@ -45,11 +45,6 @@ impl Known {
     pub fn witnesses(&self) -> Vec<Vec<Tried>> {
         self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
-}
-
-/// The failure of a run whose temporary files cannot be read or written.
-pub fn unreadable(error: std::io::Error) -> Failure {
-    Failure::Lost(format!("a temporary file cannot be used: {error}"))
 }
 
 /// The levels above the image.

@@ -13,7 +13,6 @@ use super::decisions::Decisions;
 use super::finding::FindingReason;
 use super::fold::Fold;
 use super::group_row::{BaseValues, GroupRow};
-use super::known::unreadable;
 use super::known_row::Patient;
 use super::names;
 use super::own_values::OwnValues;
@@ -93,14 +92,14 @@ fn decide(writer: &mut Writer, groups: &mut PatientGroups) -> Result<Decided, Fa
     let people = writer.patiently(|writer| people::people(writer, &patients, groups))?;
     for (identity, patient) in patients {
         let about = studies.about(&identity, &patient, groups, &variants);
-        settle_patient(writer, &identity, patient, &about, groups, &mut decided).map_err(unreadable)?;
+        settle_patient(writer, &identity, patient, &about, groups, &mut decided).map_err(Failure::of_temporary_file)?;
     }
     let new = decided.patients.iter().filter(|patient| matches!(patient.state, State::New) && !suffixed.is_empty());
     let new: Vec<String> = new.map(|patient| patient.id.to_string()).collect();
     let identities = identities::identities_of(writer, new.iter().map(String::as_str))?;
     let identity = |id: &str| identities.get(id).map(|identity| identity.to_string());
     writer.inserted.patients += decided.take_suffixed(suffixed, identity, &writer.given);
-    people.set_values(&mut decided.patients, groups).map_err(unreadable)?;
+    people.set_values(&mut decided.patients, groups).map_err(Failure::of_temporary_file)?;
     Ok(decided)
 }
 
@@ -239,5 +238,5 @@ pub(super) fn decide_about(
     decisions.displaced.extend(displaced.map(|patient| patient.id.clone()));
     let decided = decide(writer, &mut groups)?;
     decisions.unfinished.patients += groups.left_unfinished(&decided.patients);
-    decisions.add(decided).map_err(unreadable)
+    decisions.add(decided).map_err(Failure::of_temporary_file)
 }

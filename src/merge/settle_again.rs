@@ -5,7 +5,6 @@ use std::sync::{Arc, PoisonError};
 
 use super::decided::DecidedAgain;
 use super::group_source::Gathered;
-use super::known::unreadable;
 use super::patient_group::{self, PatientGroups};
 use super::settlement::Settlement;
 use super::shared_rows::LOOK;
@@ -33,7 +32,7 @@ pub fn settle_shared(writer: &mut Writer, settlement: &mut Settlement) -> Result
             Gathered::Few(groups) => decide_again(writer, groups, &by_identity, &mut again),
             // A PACS seldom uses a row just now: the patients with one ID are in memory then.
             Gathered::Crowd(crowd) => {
-                decide_again(writer, crowd.into_groups().map_err(unreadable)?, &by_identity, &mut again)
+                decide_again(writer, crowd.into_groups().map_err(Failure::of_temporary_file)?, &by_identity, &mut again)
             }
         };
         groups.for_each(|base| bases.contains(base), decide)?;
@@ -61,7 +60,8 @@ pub(super) fn decide_again(
         again.studies.extend(studies.of_patient(&identity).cloned());
         again.patients.insert(patient.id.clone());
         again.patients.insert(patient.final_id(&groups.identities));
-        settle::settle_patient(writer, &identity, patient, &about, &groups, &mut again.decided).map_err(unreadable)?;
+        settle::settle_patient(writer, &identity, patient, &about, &groups, &mut again.decided)
+            .map_err(Failure::of_temporary_file)?;
     }
     Ok(())
 }

@@ -13,7 +13,6 @@ use super::decisions::Decisions;
 use super::ghost::Ghost;
 use super::group_row::{BaseValues, GroupRow};
 use super::identities::identities_of;
-use super::known::unreadable;
 use super::known_row::Patient;
 use super::patient_group::PatientGroups;
 use super::patient_row::State;
@@ -34,7 +33,7 @@ const PORTION: usize = 500;
 pub(super) fn decide_about_crowd(writer: &mut Writer, crowd: Crowd, decisions: &mut Decisions) -> Result<(), Failure> {
     if writer.policy.mode == Mode::Complete {
         // Which people have rows of a lost run is decided in memory.
-        return decide_about(writer, crowd.into_groups().map_err(unreadable)?, decisions);
+        return decide_about(writer, crowd.into_groups().map_err(Failure::of_temporary_file)?, decisions);
     }
     let has_values = crowd.has_values;
     let (patient, crowd) = crowd.finish();
@@ -67,18 +66,18 @@ fn decide_about_base(
     let spelled = patient.spellings.keys().chain([&patient.id]);
     let identities = identities_of(writer, spelled.map(|id| &**id))?;
     patient.is_crowd = true;
-    let survey = Survey::of(crowd, &patient).map_err(unreadable)?;
+    let survey = Survey::of(crowd, &patient).map_err(Failure::of_temporary_file)?;
     let mut variants = CrowdVariants::read(writer, crowd, &patient, &survey.is_included)?;
     let patient = fix_name(writer, &crowd.base, patient)?;
-    let survey = Survey::of(crowd, &patient).map_err(unreadable)?;
+    let survey = Survey::of(crowd, &patient).map_err(Failure::of_temporary_file)?;
     let names = CrowdNames { crowd, patient: &patient, survey: &survey, variants: &variants };
-    let (members, mut base) = sort_by_group(&names, writer.policy.mode).map_err(unreadable)?;
+    let (members, mut base) = sort_by_group(&names, writer.policy.mode).map_err(Failure::of_temporary_file)?;
     let id = patient.final_id(&identities);
     let mut decided = Decided::default();
     let mut last: Option<(NameGroup, GroupRow)> = None;
-    for member in members.entries().map_err(unreadable)? {
-        let member = member.map_err(unreadable)?;
-        let (group, name, of_name): GroupMember = decode(member.value()).map_err(unreadable)?;
+    for member in members.entries().map_err(Failure::of_temporary_file)? {
+        let member = member.map_err(Failure::of_temporary_file)?;
+        let (group, name, of_name): GroupMember = decode(member.value()).map_err(Failure::of_temporary_file)?;
         let mut row = match last.take() {
             Some((of, row)) if of == group => row,
             other => {
@@ -101,7 +100,7 @@ fn decide_about_base(
     decisions.unfinished.patients += u64::from(is_left_unfinished);
     decided.patients.push(row);
     keep(writer, &mut variants, decided, decisions)?;
-    decisions.abandoned.extend(variants.abandoned().map_err(unreadable)?);
+    decisions.abandoned.extend(variants.abandoned().map_err(Failure::of_temporary_file)?);
     Ok(())
 }
 
@@ -151,5 +150,5 @@ fn keep(
     decisions: &mut Decisions,
 ) -> Result<(), Failure> {
     variants.take_own(writer, &mut decided)?;
-    decisions.add(decided).map_err(unreadable)
+    decisions.add(decided).map_err(Failure::of_temporary_file)
 }

@@ -7,7 +7,6 @@ use super::decisions::Decisions;
 use super::disagreements::{report_series, report_study};
 use super::ghost::Ghost;
 use super::group_source::{self, Gathered, GroupSorter};
-use super::known::unreadable;
 use super::known_row::{Series, Study};
 use super::settlement::Settlement;
 use super::writer::Writer;
@@ -34,7 +33,7 @@ pub fn settle(writer: &mut Writer, in_full: bool) -> Result<Settlement, Failure>
         look_at_studies(writer, &studies, &mut members, &mut decisions)?;
         look_at_series(writer, &series, &mut decisions)?;
         for finding in writer.patiently(completion::rows_of_files_not_chosen)? {
-            decisions.report(&finding).map_err(unreadable)?;
+            decisions.report(&finding).map_err(Failure::of_temporary_file)?;
         }
         let source = group_source::add_patients(writer, members)?;
         let decide = |gathered| match gathered {
@@ -73,8 +72,8 @@ fn look_at_studies(
     decisions: &mut Decisions,
 ) -> Result<(), Failure> {
     let mut portion: Vec<(Arc<str>, Study)> = Vec::new();
-    for study in studies.iter().map_err(unreadable)? {
-        let (key, study) = study.map_err(unreadable)?;
+    for study in studies.iter().map_err(Failure::of_temporary_file)? {
+        let (key, study) = study.map_err(Failure::of_temporary_file)?;
         if !study.is_row {
             continue;
         }
@@ -91,7 +90,8 @@ fn look_at_studies(
         decisions.counts[Level::Study as usize] += 1;
         decisions.unfinished.studies += u64::from(study.is_left_unfinished());
         let shapes = Arc::clone(&decisions.shapes);
-        report_study(&shapes, &key, &study, &mut |finding| decisions.report(&finding)).map_err(unreadable)?;
+        report_study(&shapes, &key, &study, &mut |finding| decisions.report(&finding))
+            .map_err(Failure::of_temporary_file)?;
         portion.push((key, study));
         if portion.len() == PORTION {
             group_source::add_studies(writer, &portion, groups)?;
@@ -102,8 +102,8 @@ fn look_at_studies(
 }
 
 fn look_at_series(writer: &mut Writer, series: &Aggregated<Series>, decisions: &mut Decisions) -> Result<(), Failure> {
-    for series in series.iter().map_err(unreadable)? {
-        let (key, series) = series.map_err(unreadable)?;
+    for series in series.iter().map_err(Failure::of_temporary_file)? {
+        let (key, series) = series.map_err(Failure::of_temporary_file)?;
         if !series.is_row {
             continue;
         }
@@ -125,7 +125,8 @@ fn look_at_series(writer: &mut Writer, series: &Aggregated<Series>, decisions: &
         }
         decisions.counts[Level::Series as usize] += 1;
         let shapes = Arc::clone(&decisions.shapes);
-        report_series(&shapes, &key, &series, &mut |finding| decisions.report(&finding)).map_err(unreadable)?;
+        report_series(&shapes, &key, &series, &mut |finding| decisions.report(&finding))
+            .map_err(Failure::of_temporary_file)?;
     }
     Ok(())
 }

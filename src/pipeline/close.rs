@@ -16,7 +16,6 @@ use crate::index::dry_run::Changed;
 use crate::journal::Journal;
 use crate::merge::closing_part::Part;
 use crate::merge::finding::Finding;
-use crate::merge::known::unreadable;
 use crate::merge::settlement::Settlement;
 use crate::merge::writer::Writer;
 use crate::merge::{close, settle_again, settle_run, withdraw};
@@ -171,7 +170,7 @@ fn settle_rows(
             match part {
                 Ok(part) => drop(send.send(part)),
                 Err(error) => {
-                    sent = Err(unreadable(error));
+                    sent = Err(Failure::of_temporary_file(error));
                     break;
                 }
             }
