@@ -353,10 +353,10 @@ impl Journal {
         self.sync()
     }
 
-    /// The IDs that the run which is continued has given to patients: their rows were not there before it.
-    pub fn given(&self) -> Vec<String> {
+    /// The IDs that the run which is continued has given to patients: the rows of these patients were not there before that run.
+    pub fn given(&self) -> impl Iterator<Item = String> {
         let given = self.frames.iter().filter(|frame| frame.kind == Kind::Given && self.is_in_continued(frame.at));
-        given.filter_map(|frame| record::decode::<Vec<String>>(&self.log.payload(frame).ok()?).ok()).flatten().collect()
+        given.filter_map(|frame| record::decode::<Vec<String>>(&self.log.payload(frame).ok()?).ok()).flatten()
     }
 
     /// A file of this size is about to be recalled.

@@ -138,7 +138,7 @@ impl CrowdVariants {
             self.used.push(identity.as_bytes(), &[]).map_err(Failure::of_temporary_file)?;
         }
         let identity = |id: &str| identities.get(id).map(|identity| identity.to_string());
-        writer.inserted.patients += decided.take_suffixed(own, identity, &writer.given);
+        writer.inserted.patients += decided.take_suffixed(own, identity, |id| writer.has_given(id));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What is decided about the patients of some Patient IDs, and their studies.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -29,13 +29,13 @@ impl Decided {
         &mut self,
         mut suffixed: OwnSuffixed,
         identity: impl Fn(&str) -> Option<String>,
-        given: &HashSet<String>,
+        is_given: impl Fn(&str) -> bool,
     ) -> u64 {
         let mut given_again = 0;
         for patient in self.patients.iter_mut().filter(|patient| matches!(patient.state, State::New)) {
             let Some(row) = identity(&patient.id).and_then(|identity| suffixed.remove(&identity)) else { continue };
             if let Some(history) = row.history {
-                given_again += u64::from(given.contains(&row.key));
+                given_again += u64::from(is_given(&row.key));
                 let values = OwnValues::EarlierRun { history, is_unfinished: row.is_unfinished, inserted: None };
                 patient.state = State::Ours { values, spelled: row.key.into() };
             }

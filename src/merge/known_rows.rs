@@ -77,6 +77,8 @@ pub struct Rows {
     contended: Hashes,
     /// Studies of other programs, with the patients in their rows, as files name them.
     linked: Hashes,
+    /// IDs that the killed run has given to patients.
+    given: Hashes,
     /// Studies of other programs that are edited, or of which files name another patient.
     kept: Hashes,
     /// Studies whose series are not completed: they are edited, or no file names the patient in the row.
@@ -128,6 +130,7 @@ impl Rows {
             titled: hashes(),
             contended: hashes(),
             linked: hashes(),
+            given: hashes(),
             kept: hashes(),
             not_completed: hashes(),
             reopened: hashes(),
@@ -239,6 +242,14 @@ impl Rows {
         }
     }
 
+    pub fn note_given(&mut self, id: &str) {
+        self.given.insert(hash(id));
+    }
+
+    pub fn has_given(&self, id: &str) -> bool {
+        self.given.contains(hash(id))
+    }
+
     /// Files name the patient in the row of a study of another program.
     pub fn is_linked(&self, study: &str, patient: &str) -> bool {
         self.linked.contains(hash_of_path(study, patient))
@@ -266,7 +277,7 @@ impl Rows {
     /// Fails if hashes of images could not be kept.
     pub fn check_images(&self) -> Result<(), Failure> {
         let images = [&self.inserted, &self.corrected, &self.titled, &self.contended];
-        let studies = [&self.linked, &self.kept, &self.not_completed, &self.reopened];
+        let studies = [&self.given, &self.linked, &self.kept, &self.not_completed, &self.reopened];
         let rows = self.own_rows.iter().flat_map(|rows| [&rows.of_this_run, &rows.of_earlier_runs]);
         let failure = images.into_iter().chain(studies).chain(rows).find_map(Hashes::failure);
         failure.map_or(Ok(()), |why| Err(Failure::Lost(format!("a temporary file cannot be read: {why}"))))

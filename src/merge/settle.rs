@@ -98,7 +98,7 @@ fn decide(writer: &mut Writer, groups: &mut PatientGroups) -> Result<Decided, Fa
     let new: Vec<String> = new.map(|patient| patient.id.to_string()).collect();
     let identities = identities::identities_of(writer, new.iter().map(String::as_str))?;
     let identity = |id: &str| identities.get(id).map(|identity| identity.to_string());
-    writer.inserted.patients += decided.take_suffixed(suffixed, identity, &writer.given);
+    writer.inserted.patients += decided.take_suffixed(suffixed, identity, |id| writer.has_given(id));
     people.set_values(&mut decided.patients, groups).map_err(Failure::of_temporary_file)?;
     Ok(decided)
 }
@@ -158,7 +158,7 @@ pub(super) enum RoleOfVariant {
 
 /// The part of a row. Names of patients about whom all is known are grouped anew.
 pub(super) fn role_of(writer: &Writer, row: &Existing, is_gathered: bool) -> RoleOfVariant {
-    match writer.given.contains(&row.key) {
+    match writer.has_given(&row.key) {
         given if (given || is_gathered) && row.history.is_some() => RoleOfVariant::Own,
         true => RoleOfVariant::NoPart,
         false => RoleOfVariant::Variant,

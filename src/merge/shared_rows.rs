@@ -22,12 +22,10 @@ use crate::index::{Failure, LinkedStudy, Look, Show, View};
 
 pub(super) const LOOK: Look = Look { view: View::Begun, show: Show::Nothing };
 
-impl Rows {
-    /// Whether a study has a part in the decision about the name of the patient that the study is linked to: the study is of this
-    /// program, or this run has read files of the study.
-    fn is_accounted_for(&self, study: &LinkedStudy) -> bool {
-        self.is_ours(Level::Study, &study.study) || self.is_linked(&study.study, &study.patient)
-    }
+/// Whether a study has a part in the decision about the name of the patient that the study is linked to: the study is of this
+/// program, or this run has read files of the study.
+fn is_accounted_for(rows: &Rows, study: &LinkedStudy) -> bool {
+    rows.is_ours(Level::Study, &study.study) || rows.is_linked(&study.study, &study.patient)
 }
 
 impl Patient {
@@ -52,7 +50,7 @@ pub(super) fn shared_patients(
     }
     let studies = writer.index.studies_of(&ids, View::Begun)?;
     let known = writer.known.clone();
-    let foreign = own_rows::foreign_studies(writer, &studies, &|study| known.lock().is_accounted_for(study))?;
+    let foreign = own_rows::foreign_studies(writer, &studies, &|study| is_accounted_for(&known.lock(), study))?;
     let links = studies.iter().filter(|study| foreign.contains(&study.study));
     let links: Vec<&str> = links.map(|study| study.patient.as_str()).collect();
     let shared = writer.index.find(Table::Patient, &links, LOOK)?;
@@ -72,7 +70,7 @@ pub(super) fn guard_names(
     for row in corrections.iter_mut().filter(|row| row.may_rename()) {
         let studies = writer.index.studies_of(&[row.key], View::Now)?;
         let known = writer.known.clone();
-        match own_rows::foreign_studies(writer, &studies, &|study| known.lock().is_accounted_for(study))?.is_empty() {
+        match own_rows::foreign_studies(writer, &studies, &|study| is_accounted_for(&known.lock(), study))?.is_empty() {
             true => row.studies = Some(studies.len()),
             false => drop(shared.insert(row.key.to_owned())),
         }

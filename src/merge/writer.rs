@@ -38,8 +38,6 @@ pub struct Writer {
     pub continues: bool,
     /// Other runs have written since the killed one.
     pub is_interleaved: bool,
-    /// IDs that the killed run has given to patients.
-    pub given: HashSet<String>,
     pub(super) index: Box<dyn Index + Send>,
     pub(super) known: Known,
     pub(super) policy: Policy,
@@ -83,7 +81,6 @@ impl Writer {
             recorder: None,
             continues: false,
             is_interleaved: false,
-            given: HashSet::new(),
             pending,
             index,
             known,
@@ -103,6 +100,17 @@ impl Writer {
             companions: Companions::default(),
             references: Default::default(),
         })
+    }
+
+    /// Notes IDs that the killed run has given to patients, for all writers.
+    pub fn note_given(&self, ids: impl Iterator<Item = String>) {
+        let mut known = self.known.lock();
+        ids.for_each(|id| known.note_given(&id));
+    }
+
+    /// The killed run has given an ID to a patient.
+    pub(super) fn has_given(&self, id: &str) -> bool {
+        self.known.lock().has_given(id)
     }
 
     /// The index had no image when the run began.

@@ -49,9 +49,9 @@ pub fn finish(
             .map_err(unrecorded)?;
         return Ok(run.done(Closed::default(), None, started, false));
     }
+    writers.iter().take(1).for_each(|writer| writer.note_given(journals.iter().flat_map(Journal::given)));
     for writer in &mut writers {
         writer.continues = slices.contains(&Slice::HalfSettled);
-        writer.given = journals.iter().flat_map(Journal::given).collect();
     }
     if let (Some(mut catalogue), Some(writer)) = (catalogue, writers.first_mut()) {
         resume::resolve_doubts(&run, &catalogue, writer)?;

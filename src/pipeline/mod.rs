@@ -328,11 +328,11 @@ impl<'a> Run<'a> {
         resume::take_up_journal(self, &mut journal, first)?;
         journal.failure().map_or(Ok(()), |why| Err(unrecorded(why)))?;
         let journal = self.journal.get_or_init(|| Arc::new(journal));
+        first.note_given(journal.given());
         for writer in &mut *writers {
             writer.recorder = Some(journal.clone());
             writer.continues = journal.is_continued();
             writer.is_interleaved = journal.is_interleaved();
-            writer.given = journal.given().into_iter().collect();
         }
         if let (true, [first, ..]) = (journal.is_continued(), writers) {
             resume::continue_run(self, journal, first)?;

@@ -259,7 +259,8 @@ impl Site {
         Said::new(self.program(arguments).output().unwrap())
     }
 
-    /// `reindex` of this site's archive into an index, with the list in the site.
+    /// `reindex` of this site's archive into an index, with the list in the site. `tests/run` may fix the number of files in a
+    /// transaction.
     pub fn reindexing(&self, root: &Path, index: &Index, more: &[&str]) -> Command {
         let _ = fs::remove_file(self.path("rejected.jsonl"));
         let mut command = self.program(&["reindex", root.to_str().unwrap(), "--index", &index.url, "--quiet"]);
@@ -267,6 +268,9 @@ impl Site {
         if !more.contains(&"--settle") {
             // Files of tests are always new.
             command.args(["--settle", "0s"]);
+        }
+        if let Some(portion) = std::env::var_os("PACS_INDEX_TEST_PORTION").filter(|_| !more.contains(&"--portion")) {
+            command.arg("--portion").arg(portion);
         }
         command
     }
