@@ -103,6 +103,28 @@ fn number(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
+/// The number of names with different words in each group. Nearly all groups have one, which takes no memory.
+struct GroupSizes {
+    count: u32,
+    of_several: BTreeMap<u32, u32>,
+}
+
+impl GroupSizes {
+    fn size(&self, group: u32) -> u32 {
+        self.of_several.get(&group).copied().unwrap_or(1)
+    }
+
+    /// Adds a name to a group, or to a new one. Returns the number of the group.
+    fn add(&mut self, group: Option<u32>) -> u32 {
+        let Some(group) = group else {
+            self.count += 1;
+            return self.count - 1;
+        };
+        *self.of_several.entry(group).or_insert(1) += 1;
+        group
+    }
+}
+
 /// Lets each name join a group.
 struct Joining {
     agree_with_row: Vec<bool>,
@@ -115,8 +137,8 @@ impl Joining {
         let mut is_first = vec![false; names.len()];
         names.iter().zip(0..).for_each(|(first, n)| is_first[n as usize] = *first == n);
         let mut pairs = pairs.entries()?.peekable();
-        // The number of names with other words in each group.
-        let mut sizes: Vec<u32> = if self.has_row { vec![0] } else { Vec::new() };
+        let of_row = self.has_row.then_some((OF_ROW, 0));
+        let mut groups = GroupSizes { count: self.has_row.into(), of_several: of_row.into_iter().collect() };
         for n in 0..names.len() {
             let mut agreeing: BTreeMap<u32, u32> = BTreeMap::new();
             if self.has_row && self.agree_with_row[n] {
@@ -135,14 +157,9 @@ impl Joining {
                 continue;
             }
             let may_join = |group: u32| !self.has_row || group != OF_ROW || self.agree_with_row[n];
-            let joined =
-                agreeing.into_iter().find(|(group, count)| may_join(*group) && sizes[*group as usize] == *count);
-            let group = joined.map_or(sizes.len(), |(group, _)| group as usize);
-            if group == sizes.len() {
-                sizes.push(0);
-            }
-            sizes[group] += 1;
-            names[n] = group as u32;
+            let joined = agreeing.into_iter().find(|(group, count)| may_join(*group) && groups.size(*group) == *count);
+            let group = joined.map(|(group, _)| group);
+            names[n] = groups.add(group);
         }
         Ok(names)
     }
