@@ -19,13 +19,12 @@ use super::refusals::note_refused;
 use super::row_corrections::RowCorrections;
 use super::settlement::Settlement;
 use super::writer::Writer;
-use super::{companion_rows, intent, shared_rows};
+use super::{companion_rows, intent, new_patients, shared_rows};
 use crate::dicom::attributes::is_of_the_name;
 use crate::dicom::{Level, Table, packed};
-use crate::index::column::Column;
 use crate::index::columns::Source;
 use crate::index::companion_changes::{Parents, Put};
-use crate::index::existing::{self, Applied, Mode};
+use crate::index::existing::{self, Mode};
 use crate::index::patience::Redone;
 use crate::index::row_history::IntendedRows;
 use crate::index::{Derive, Derived, Existing, Failure, Look, Show, Value, View};
@@ -87,13 +86,13 @@ fn close_patients(writer: &mut Writer, settlement: &Settlement, part: &[PatientR
     let tables = writer.index.tables();
     let shape = settlement.shapes[Level::Patient as usize].own();
     let mut done = Done::default();
-    let mut there = Vec::new();
+    let (mut there, mut new) = (Vec::new(), Vec::new());
     let mut corrections = Vec::new();
     let edited = edited_patients(writer, part)?;
     for patient in part {
         match &patient.state {
             State::Ours { values: own_values, spelled } => {
-                let values = own(&patient.fold, shape);
+                let values = patient.fold.own_values(shape);
                 let mut row = RowCorrections::of_attributes(&tables, spelled, own_values, shape, &patient.fold);
                 let term = |said: &[Value<'_>]| match needs_charset(said) {
                     true => Value::Text(tables.charset_term()),
@@ -110,13 +109,14 @@ fn close_patients(writer: &mut Writer, settlement: &Settlement, part: &[PatientR
                     || writer.policy.mode == Mode::Refresh && matches!(own_values, OwnValues::EarlierRun { .. });
                 there.extend(is_filled.then_some(patient));
             }
-            State::New => done.inserted += u64::from(insert_patient(writer, settlement, patient)?),
+            State::New => new.push(patient),
             State::There if patient.is_completed && !edited.contains(&*patient.id) => {
                 corrections.push(patient.completion(&tables, shape));
             }
             State::There => there.push(patient),
         }
     }
+    done.inserted += new_patients::insert_patients(writer, settlement, &new)?;
     let shared = shared_rows::guard_names(writer, settlement, &mut corrections)?;
     let is_settled = |patient: &&PatientRow| match &patient.state {
         State::Ours { spelled, .. } => !shared.contains(&**spelled),
@@ -159,66 +159,6 @@ fn edited_patients(writer: &mut Writer, part: &[PatientRow]) -> Result<HashSet<S
 /// Whether a row is filled or refreshed like one that another program inserted. Corrections fill rows of this program.
 fn is_filled(writer: &Writer, row: &Row) -> bool {
     writer.continues || !row.is_ours() || writer.policy.mode == Mode::Refresh && !row.is_of_this_run()
-}
-
-/// A patient whose name sets it apart. Returns whether the row was not there.
-fn insert_patient(writer: &mut Writer, settlement: &Settlement, patient: &PatientRow) -> Result<bool, Failure> {
-    let look = Look { view: View::Now, show: Show::Nothing };
-    if let Some(row) = writer.index.find(Table::Patient, &[&patient.id], look)?.first() {
-        return Ok(writer.continues || writer.is_left(Table::Patient, &row.key));
-    }
-    let tables = writer.index.tables();
-    let attributes = settlement.shapes[Level::Patient as usize].own();
-    let said = own(&patient.fold, attributes);
-    let said_of = |attribute| attributes.iter().position(|a| *a == attribute).map(|n| said[n]);
-    let columns = tables.of(Level::Patient).columns.iter();
-    let values: Vec<Value> = columns
-        .map(|column| {
-            column.blank(match column.source {
-                Source::Attribute(_) if column.known == "origid" => Value::Text(&patient.id),
-                Source::Attribute(attribute) => said_of(attribute).unwrap_or(Value::Null),
-                Source::Charset if needs_charset(&said) => Value::Text(tables.charset_term()),
-                Source::Zero => Value::Integer(0),
-                _ => Value::Null,
-            })
-        })
-        .collect();
-    let recorded = tables.of(Table::Patient).recorded();
-    let mut intended = IntendedRows::new(Table::Patient, &recorded);
-    let written = tables.of(Table::Patient).columns.iter().zip(&values);
-    let written = written.filter(|(column, _)| recorded.iter().any(|known| known.name == column.name));
-    intended.push(&patient.id, true, written.map(|(_, value)| *value));
-    intent::intend(writer, intended)?;
-    match writer.index.insert(Table::Patient, 1, &values) {
-        Ok(()) => Ok(true),
-        Err(Failure::Duplicate) => Ok(false),
-        Err(Failure::Refused(_)) => insert_bare_patient(writer, &values),
-        Err(failure) => Err(failure),
-    }
-}
-
-/// A patient of which the database refuses some value gets a row with its ID and name alone: without one its
-/// studies would have none.
-fn insert_bare_patient(writer: &mut Writer, values: &[Value<'_>]) -> Result<bool, Failure> {
-    let tables = writer.index.tables();
-    let is_kept = |column: &Column| {
-        matches!(column.known, "origid" | "lastname" | "firstname") || !matches!(column.source, Source::Attribute(_))
-    };
-    let columns = tables.of(Level::Patient).columns.iter();
-    let bare: Vec<Value> = columns
-        .zip(values)
-        .map(|(column, value)| if is_kept(column) { *value } else { column.blank(Value::Null) })
-        .collect();
-    let applied = Applied { changed: false, refused: vec!["origid".into()] };
-    match writer.index.insert(Table::Patient, 1, &bare) {
-        Ok(()) => Ok(true),
-        Err(Failure::Duplicate) => Ok(false),
-        Err(Failure::Refused(_)) => {
-            note_refused(writer, Table::Patient, "", &applied);
-            Ok(false)
-        }
-        Err(failure) => Err(failure),
-    }
 }
 
 fn close_studies(writer: &mut Writer, settlement: &Settlement, part: &[ClosingStudy]) -> Result<Done, Failure> {
@@ -337,7 +277,7 @@ fn bring_up(
 ) -> Result<u64, Failure> {
     let tables = writer.index.tables();
     let attributes = settlement.shapes[level as usize].own();
-    let said = own(says.fold, attributes);
+    let said = says.fold.own_values(attributes);
     let changes = existing::changes(&tables, level, row, mode, |column| match column.source {
         Source::Attribute(n) if says.not_the_name && is_of_the_name(n) => Value::Null,
         Source::Attribute(attribute) => {
@@ -369,13 +309,6 @@ fn edited(writer: &mut Writer, level: Level, keys: &[&str]) -> Result<HashSet<St
         Mode::Fill => HashSet::new(),
         Mode::Refresh | Mode::Complete => writer.index.edited(level, keys)?.into_iter().collect(),
     })
-}
-
-/// What instances say for the level's own table.
-fn own<'a>(fold: &'a Fold, shape: &[usize]) -> Vec<Value<'a>> {
-    let mut said = fold.values();
-    said.truncate(shape.len());
-    said
 }
 
 impl Parents {

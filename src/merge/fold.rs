@@ -222,6 +222,13 @@ impl Fold {
         });
     }
 
+    /// The values of the columns of the level's own table, which come first. None if no instance has values.
+    pub(super) fn own_values(&self, shape: &[usize]) -> Vec<Value<'_>> {
+        let mut values = self.values();
+        values.truncate(shape.len());
+        values
+    }
+
     /// The values of the row.
     pub fn values(&self) -> Vec<Value<'_>> {
         let mut layers = self.layers.iter();

@@ -80,6 +80,7 @@ pub mod closing_part;
 pub mod completion;
 mod corrections;
 mod modalities;
+mod new_patients;
 mod references;
 mod row_corrections;
 pub mod withdraw;

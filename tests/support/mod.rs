@@ -347,7 +347,11 @@ impl Running {
     pub fn end_with_peak(mut self) -> (Said, u64) {
         let mut peak = 0;
         while !self.is_over() {
-            peak = peak.max(memory::peak_of(self.id()));
+            // Until the program is started, the new process shows the memory of this one.
+            let program = std::fs::read_link(format!("/proc/{}/exe", self.id())).ok();
+            if program != std::env::current_exe().ok() {
+                peak = peak.max(memory::peak_of(self.id()));
+            }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         (self.end(), peak)
