@@ -51,7 +51,8 @@ fn is_spelled(id: &str, spelled: &str) -> bool {
 /// Adds the values of the files with one name to those of a row that was there: if the row has the name, or if studies that the
 /// index links to the row have it.
 ///
-/// A refresh changes the name in the row, and must find the same instances the next time: the names of linked studies count instead.
+/// A refresh changes the name in the row, and must find the same instances the next time: the names of studies that are linked to
+/// the row in the end count instead.
 pub(super) fn add_own_values(
     base: &mut BaseValues,
     patient: &Patient,
@@ -170,7 +171,7 @@ pub(super) fn settle_patient(
     identity: &str,
     mut patient: Patient,
     about: &About<'_>,
-    groups: &PatientGroups,
+    all: &PatientGroups,
     decided: &mut Decided,
 ) -> io::Result<()> {
     let smallest = |name: &Name| about.bearers.get(name)?.first().map(|study| &***study);
@@ -179,25 +180,32 @@ pub(super) fn settle_patient(
     let names = about.bearers.keys().chain(own.iter().map(|name| &**name));
     let names: BTreeSet<&Name> = names.collect();
     let borne: Vec<names::Borne> = names.into_iter().map(|name| (name, smallest(name))).collect();
-    let id = patient.final_id(&groups.identities);
+    let id = patient.final_id(&all.identities);
     let is_completed = patient.is_completed && !patient.ours;
     let mut said = Fold::default();
     patient.named.iter().filter(|_| is_completed).for_each(|(_, fold)| said.merge(fold.clone()));
+    let groups = about.groups(&borne, &patient)?;
+    let mut linked = about.linked.clone();
+    if writer.policy.mode == Mode::Refresh {
+        let of_base =
+            groups.iter().filter(|group| group.patient == names::Patient::Base).flat_map(|group| &group.names);
+        linked.extend(of_base.filter(|name| about.bearers.contains_key(**name)).map(|name| (*name).clone()));
+    }
     let mut base = BaseValues::default();
     for (name, fold) in patient.named.iter() {
-        add_own_values(&mut base, &patient, name, &about.linked, writer.policy.mode, || fold.clone());
+        add_own_values(&mut base, &patient, name, &linked, writer.policy.mode, || fold.clone());
     }
-    for names::Group { names, patient: of_group } in about.groups(&borne, &patient)? {
+    for names::Group { names, patient: of_group } in groups {
         let mut row = GroupRow::new(writer, &id, of_group);
         for study in names.iter().filter_map(|name| about.bearers.get(*name)).flatten() {
-            row.add_study(study, &groups.studies[*study], decided);
+            row.add_study(study, &all.studies[*study], decided);
         }
         for name in names {
             patient.named.get_mut(name).into_iter().for_each(|of_name| row.add_values(take(of_name)));
         }
         row.finish(&id, &mut base, decided);
     }
-    let is_displaced = groups.displaced.contains_key(identity);
+    let is_displaced = all.displaced.contains_key(identity);
     let row = base_row(patient, id, base, is_displaced, decided);
     decided.patients.push(PatientRow { is_completed, said, ..row });
     Ok(())

@@ -124,11 +124,20 @@ fn sort_by_group(names: &CrowdNames<'_>, mode: Mode) -> io::Result<(Runs, BaseVa
     let groups = names.group()?;
     let mut sorter = Sorter::new(&names.crowd.directory, SORTED_IN_MEMORY);
     let mut base = BaseValues::default();
+    let mut linked = names.survey.linked.clone();
+    if mode == Mode::Refresh {
+        names.for_each_member(&groups, |group, NameMember { name, of_name, .. }| {
+            let is_of_base =
+                matches!((group, of_name), (Some(NameGroup::Base), OfName::Study(_, study)) if names.is_bearer(&study));
+            linked.extend(is_of_base.then_some(name));
+            Ok(())
+        })?;
+    }
     names.for_each_member(&groups, |group, member| {
         let NameMember { n, name, of_name } = member;
         match &of_name {
             OfName::Values(fold) => {
-                add_own_values(&mut base, names.patient, &name, &names.survey.linked, mode, || fold.clone());
+                add_own_values(&mut base, names.patient, &name, &linked, mode, || fold.clone());
             }
             // Studies that others have linked to the patient stay with the patient.
             OfName::Study(_, study) if !names.is_bearer(study) => return Ok(()),

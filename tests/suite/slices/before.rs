@@ -16,7 +16,7 @@ const OPTIONS: [&[&str]; 5] = [&[], OLDEST, FIRST_ROOT, MERGE, REFRESH];
 
 /// What is done to rows of an older index, which then lack this and that, were edited, or are wrong; with a store and
 /// options by which it has made a difference, if any has.
-const HARMS: [(&str, u64, &[&str]); 16] = [
+const HARMS: [(&str, u64, &[&str]); 17] = [
     ("UPDATE study SET description = NULL WHERE rowid % 2 = 0", 0, &[]),
     ("UPDATE series SET description = NULL, modality = NULL WHERE rowid % 2 = 0", 10, OLDEST),
     ("UPDATE patient SET weight = NULL, comments = NULL", 2, MERGE),
@@ -25,6 +25,7 @@ const HARMS: [(&str, u64, &[&str]); 16] = [
     ("DELETE FROM series WHERE rowid % 2 = 0", 7, OLDEST),
     ("DELETE FROM series WHERE rowid % 2 = 0", 39, MERGE),
     ("DELETE FROM study WHERE rowid % 2 = 0", 5, FIRST_ROOT),
+    ("DELETE FROM study WHERE rowid % 2 = 0", 27, REFRESH),
     ("DELETE FROM patient WHERE rowid % 2 = 0", 2, MERGE),
     ("DELETE FROM patient WHERE rowid % 2 = 0", 9, &[]),
     ("DELETE FROM image WHERE rowid % 2 = 0", 8, &[]),
