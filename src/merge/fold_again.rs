@@ -34,7 +34,9 @@ pub fn note_displaced(writer: &mut Writer, entries: &[Entry]) -> Result<(), Fail
         let chosen = chosen(writer, &batch);
         let mut known = writer.known.lock();
         for (entry, _) in entries.iter().zip(chosen).filter(|(_, is_chosen)| !is_chosen) {
-            known.note_displaced(entry);
+            let row = batch.there.get(entry.key(Level::Instance));
+            let was_pointed = row.is_some_and(|row| known.has_named(&row.key, &row.path));
+            known.note_displaced(entry, was_pointed);
         }
         Ok(())
     })
@@ -112,10 +114,15 @@ pub(super) fn chosen(writer: &Writer, batch: &Batch<'_>) -> Vec<bool> {
 }
 
 impl Rows {
-    /// Notes the rows that a file names which has lost its place.
-    pub(super) fn note_displaced(&mut self, entry: &Entry) {
+    /// Notes the rows that a file names which has lost its place. `was_pointed` is whether this run has pointed the row of the
+    /// instance to another file.
+    pub(super) fn note_displaced(&mut self, entry: &Entry, was_pointed: bool) {
+        let is_moved = was_pointed || self.is_of_this_run(Level::Instance, entry.key(Level::Instance));
         for level in [Level::Series, Level::Study] {
             self.folded_again[level as usize].insert(entry.key(level).into(), entry.key(level).into());
+            if is_moved {
+                self.moved_from.insert(entry.key(level).into());
+            }
         }
         self.note_displaced_patient(entry.key(Level::Patient));
     }
@@ -129,8 +136,9 @@ impl Rows {
     fn empty_displaced(&mut self) -> io::Result<()> {
         let [patients, studies, series] = self.folded_again.clone();
         for key in series.keys().filter(|key| self.knows(Level::Series, key)).collect::<Vec<_>>() {
-            // The derived column must not depend on the order in which the files were read.
-            let is_open = self.is_ours(Level::Series, key);
+            // The derived column must not depend on the order in which the files were read. What an earlier run has derived
+            // may have been edited since.
+            let is_open = self.is_ours(Level::Series, key) && self.moved_from.contains(key);
             let one = self.series.part(&**key);
             one.row.empty();
             one.others.clear();
@@ -138,7 +146,7 @@ impl Rows {
             one.open |= is_open;
         }
         for key in studies.keys().filter(|key| self.knows(Level::Study, key)).collect::<Vec<_>>() {
-            let is_open = self.is_ours(Level::Study, key);
+            let is_open = self.is_ours(Level::Study, key) && self.moved_from.contains(key);
             let one = self.studies.part(&**key);
             one.row.empty();
             (one.link_differs, one.link_agrees) = (false, false);

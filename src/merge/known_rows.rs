@@ -89,6 +89,8 @@ pub struct Rows {
     pub displaced: BTreeSet<Box<str>>,
     /// The keys of the rows whose values are folded again, by level, and by the identity of the patient or by the UID.
     pub folded_again: [BTreeMap<Box<str>, Box<str>>; 3],
+    /// The series and studies among them that an image may have left in this run.
+    pub(super) moved_from: BTreeSet<Box<str>>,
     scratch: (Vec<u8>, Vec<u8>),
 }
 
@@ -136,6 +138,7 @@ impl Rows {
             reopened: hashes(),
             displaced: BTreeSet::new(),
             folded_again: Default::default(),
+            moved_from: BTreeSet::new(),
             scratch: Default::default(),
         }
     }

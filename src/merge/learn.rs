@@ -68,7 +68,7 @@ pub(super) fn learn_rows(writer: &mut Writer, entries: &[Entry], attempt: &Attem
             }
         }
     }
-    displaced.into_iter().for_each(|entry| known.note_displaced(entry));
+    displaced.into_iter().for_each(|entry| known.note_displaced(entry, false));
     attempt.titles.inserted.iter().for_each(|key| known.title_was_inserted(key));
     writer.companions.add(Table::ConceptName, &attempt.titles);
     attempt.opened[0].iter().for_each(|key| known.studies.part(&**key).open = true);

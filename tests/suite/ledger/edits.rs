@@ -380,3 +380,28 @@ fn derived_values_that_were_edited_stay_when_a_series_loses_values() {
         derived_values_stay(make);
     }
 }
+
+#[test]
+fn derived_values_that_were_edited_stay_when_the_files_of_an_instance_are_read_again_one_after_the_other() {
+    for make in [Site::sqlite as fn(&Site) -> Index, mariadb, myisam] {
+        let site = Site::new();
+        let add = |name: &str, days: u64| {
+            let file = json!({"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.1", "SOPInstanceUID": "1.2.1.1",
+                "Modality": "CT", "SeriesDescription": name});
+            crate::conflicts::put(&site, &format!("archive/2021-11-12-FRI/{name}"), days, file);
+        };
+        let index = make(&site);
+        // The row of the image is inserted for one file, and pointed to a better one.
+        let one_by_one = ["--portion", "1", "--io-threads", "1"];
+        add("older", 1);
+        site.reindex(&index, &[&STATE[..], &one_by_one].concat());
+        add("newer", 2);
+        site.reindex(&index, &[&STATE[..], &one_by_one].concat());
+        assert_eq!(index.rows("SELECT description FROM series"), ["newer"]);
+        index.execute("UPDATE series SET instances = 77");
+        index.execute("UPDATE study SET modalities = 'ct'");
+        finished(site.reindex(&index, &[&STATE[..], &one_by_one, &["--force"]].concat()));
+        assert_eq!(index.rows("SELECT instances FROM series"), ["77"]);
+        assert_eq!(index.rows("SELECT modalities FROM study"), ["ct"]);
+    }
+}
