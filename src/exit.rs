@@ -26,6 +26,16 @@ impl Exit {
             Exit::Interrupted => 130,
         }
     }
+
+    /// The outcome of a run, for its summary.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Exit::Clean => "complete",
+            Exit::Findings => "complete, with findings",
+            Exit::Interrupted => "interrupted; the same command continues from here",
+            Exit::Usage | Exit::Unfinished => "not finished",
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

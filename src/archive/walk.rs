@@ -16,7 +16,7 @@ use super::file::FoundFile;
 use super::layout;
 use super::pending::{Directory, Pending, Rank};
 use super::skipped_directories::{SkipReason, SkippedDirectories};
-use super::slice::Slice;
+use super::shard::Shard;
 
 /// Files travel in messages of this many: more is not faster on a warm disk, and leaves a slow one idle at the end.
 pub const FILES_PER_MESSAGE: usize = 8;
@@ -64,12 +64,12 @@ pub struct Walk<'a> {
     pending_limit: usize,
     since: Option<Since>,
     first_day: Option<Date>,
-    slice: Option<Slice>,
+    shard: Option<Shard>,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(roots: &'a [PathBuf], threads: usize, skipped: &'a SkippedDirectories) -> Self {
-        Walk { roots, threads, skipped, pending_limit: PENDING_LIMIT, since: None, first_day: None, slice: None }
+        Walk { roots, threads, skipped, pending_limit: PENDING_LIMIT, since: None, first_day: None, shard: None }
     }
 
     /// Directories that carry an earlier day are passed over. Those that carry none, and the roots, are not.
@@ -77,9 +77,9 @@ impl<'a> Walk<'a> {
         Walk { first_day, ..self }
     }
 
-    /// Directories of other slices are passed over, or only looked through for directories of this one.
-    pub fn of_slice(self, slice: Option<Slice>) -> Self {
-        Walk { slice, ..self }
+    /// Skips directories of other shards, or only searches them for directories of this shard.
+    pub fn of_shard(self, shard: Option<Shard>) -> Self {
+        Walk { shard, ..self }
     }
 
     /// Of directories that did not change since then, nothing is told but that they were listed; of the others, the
@@ -143,7 +143,7 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
                     let path = error.path().unwrap_or(&current.path).to_path_buf();
                     let is_directory = path == current.path;
                     current.failed |= is_directory;
-                    // Directories of this slice may lie below one of another.
+                    // Directories of this shard may lie below one of another.
                     if !current.is_held && !is_directory {
                         continue;
                     }
@@ -170,7 +170,7 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
             } else if let Some(day) = self.earlier_day(entry.path()) {
                 entries.skip_current_dir();
                 (self.sink)(Found::Earlier(day))?;
-            } else if self.walk.slice.is_some_and(|slice| slice.passes_over(&self.root, entry.path())) {
+            } else if self.walk.shard.is_some_and(|shard| shard.passes_over(&self.root, entry.path())) {
                 entries.skip_current_dir();
             } else if !one_level {
                 self.flush()?;
@@ -232,7 +232,7 @@ struct Current {
     /// It, or a directory above it that the walk has come back to.
     entries_of: PathBuf,
     received_on: Option<Date>,
-    /// Its files are of the slice that is walked.
+    /// Whether its files belong to the shard that is walked.
     is_held: bool,
     has_changed: bool,
     failed: bool,
@@ -242,7 +242,7 @@ impl Current {
     fn new(walk: &Walk<'_>, root: &Path, path: PathBuf) -> Self {
         Current {
             received_on: layout::received_on(root, &path),
-            is_held: walk.slice.is_none_or(|slice| slice.holds(root, &path)),
+            is_held: walk.shard.is_none_or(|shard| shard.holds(root, &path)),
             has_changed: walk.since.is_some_and(|since| since.directory(&path) != changed::Directory::AsBefore),
             entries_of: path.clone(),
             path,

@@ -337,7 +337,7 @@ impl Plan<'_> {
             if self.stop.is_set() { Err(Enough) } else { Ok(()) }
         };
         let walk = Walk::new(self.roots.paths(), self.io_threads, self.locator.skipped_directories());
-        walk.of_slice(self.part).run(&sink).map_err(|error| {
+        walk.of_shard(self.part).run(&sink).map_err(|error| {
             Error::unfinished(format!("no threads can be started: {error}"), "Set a smaller number of --io-threads.")
         })?;
         match lost_root.into_inner().unwrap_or_default() {

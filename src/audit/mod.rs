@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::archive::{FoundFile, Locator, Naming, Roots, Slice};
+use crate::archive::{FoundFile, Locator, Naming, Roots, Shard};
 use crate::error::{Error, Result};
 use crate::index::Failure;
 use crate::index::inspect::Inspector;
@@ -73,7 +73,7 @@ pub struct Plan<'a> {
     pub locator: &'a Locator,
     pub depth: Depth,
     /// Only this part of the directories, with the rows that name files there.
-    pub part: Option<Slice>,
+    pub part: Option<Shard>,
     /// Files a second at the most.
     pub max_rate: Option<u32>,
     pub checks: Vec<&'static Check>,

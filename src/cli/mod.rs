@@ -15,7 +15,7 @@ pub use audit::{Audit, Depth, Repair};
 pub use import::Import;
 pub use index::Index;
 
-use crate::archive::Slice;
+use crate::archive::Shard;
 
 /// Rebuilds the index of a PACS archive from its DICOM files.
 #[derive(Debug, Parser)]
@@ -59,11 +59,46 @@ const AUDIT_EXIT_CODES: &str = "Exit codes:
 const STATE_HELP: &str = "Keep journals, lists, undo files and last audits in DIR [default: the environment variable \
                           PACS_INDEX_STATE, else ~/.local/state/pacs-index]";
 
+/// Options about the index, which a shard does not open.
+const NOT_FOR_A_SHARD: [&str; 31] = [
+    "roots_from_index",
+    "merge_shards",
+    "files",
+    "dry_run",
+    "allow_recall",
+    "existing",
+    "undo",
+    "duplicates",
+    "portion",
+    "insert_order",
+    "received_from",
+    "patient_conflicts",
+    "path_map",
+    "allow_unmapped_paths",
+    "allow_replica",
+    "allow_unreplicated_tables",
+    "replicas",
+    "max_replica_lag",
+    "patience",
+    "yes",
+    "url",
+    "pacsone_ini",
+    "password_file",
+    "defaults_file",
+    "defaults_section",
+    "ssl_mode",
+    "ssl_ca",
+    "ssl_cert",
+    "ssl_key",
+    "recall_files",
+    "recall_gigabytes",
+];
+
 /// Each option is a key of the settings file too: `settings::file` finds them here.
 #[derive(Debug, Args)]
 pub struct Reindex {
     /// Directories of the archive
-    #[arg(required_unless_present_any = ["roots_from_index", "finish"], value_name = "ROOT")]
+    #[arg(required_unless_present_any = ["roots_from_index", "merge_shards"], value_name = "ROOT")]
     pub roots: Vec<PathBuf>,
 
     #[command(flatten)]
@@ -138,18 +173,19 @@ pub struct Reindex {
     pub since: Option<Date>,
 
     /// Only the files that this list names, one a line, and nothing else below the roots
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["slice", "finish", "since"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["shard", "merge_shards", "since"])]
     pub files: Option<PathBuf>,
 
-    /// Index only a part of the archive, e.g. 2/4 for the second of four processes or machines; --finish settles all
-    #[arg(long, value_name = "N/M", conflicts_with = "finish")]
-    pub slice: Option<Slice>,
+    /// Read a part of the archive into the state directory, e.g. 2/4 for the second of four processes or machines. Needs no
+    /// index: --merge-shards writes the rows
+    #[arg(long, value_name = "N/M", conflicts_with_all = NOT_FOR_A_SHARD)]
+    pub shard: Option<Shard>,
 
-    /// Settle what slices have written: the directories that were their --state
-    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["roots", "roots_from_index", "dry_run", "force", "since"])]
-    pub finish: Vec<PathBuf>,
+    /// Write the rows of all shards, also while they are still being read. DIR is the --state of a shard
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["roots", "roots_from_index", "force", "since"])]
+    pub merge_shards: Vec<PathBuf>,
 
-    /// Read all files, also those that are as they were
+    /// Read all files, also those that are unchanged
     #[arg(long)]
     pub force: bool,
 }

@@ -3,6 +3,7 @@
 use jiff::Zoned;
 
 use super::interrupt::stop_on_interrupt;
+use super::reindex::FilesFrom;
 use super::{consent, reindex, say};
 use crate::audit::watch::Watch;
 use crate::cli;
@@ -44,7 +45,7 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
         run,
         consent,
         &stop,
-        Some(&|tables, listing| {
+        FilesFrom::Import(&|tables, listing| {
             let to = settings.to.as_ref().map(|to| -> Result<Destination> {
                 let state = State { directory: &to.state, key: &to.state_key, busy: run.busy };
                 let ledger = Ledger::open(&state, today, || stop.is_set())?;

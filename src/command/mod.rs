@@ -9,6 +9,7 @@ mod interrupt;
 mod path_evidence;
 pub mod reindex;
 pub mod repair;
+mod shard;
 mod stored_paths;
 
 use std::collections::BTreeSet;

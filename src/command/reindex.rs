@@ -1,6 +1,5 @@
 //! `pacs-index reindex`: bring the index up to date with the archive.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::ScopedJoinHandle;
@@ -10,7 +9,7 @@ use jiff::SignedDuration;
 use super::consent::{self, Consent};
 use super::interrupt::stop_on_interrupt;
 use super::stored_paths::StoredPaths;
-use super::{complain, say};
+use super::{complain, say, shard};
 use crate::archive::Naming;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -19,36 +18,53 @@ use crate::index::location::Access;
 use crate::index::patience::Patience;
 use crate::index::undo::Undo;
 use crate::index::{RunLock, Tables};
-use crate::journal::{Busy, Journal, Owner, StateError};
+use crate::journal::{Busy, StateError};
 use crate::merge::duplicates::FileChoice;
 use crate::merge::known::Known;
 use crate::merge::writer::{Policy, Writer};
 use crate::pipeline::key_order::When;
-use crate::pipeline::{self, Files, Outage, Plan, Receipt, Stop, Stored};
+use crate::pipeline::{self, Files, Outage, Plan, Receipt, Shards, Sources, Stop, Stored};
 use crate::progress::notice::note;
 use crate::report::details::YoungFiles;
 use crate::report::listing::Listing;
 use crate::report::summary::Summary;
-use crate::settings::{KeptJournal, Reindex, StateDirectory};
+use crate::settings::{Reindex, StateDirectory};
 use crate::{cli, damaged, progress};
 
 /// How long a PACS may be at a file that it has just received.
 const SETTLE: SignedDuration = SignedDuration::from_mins(15);
 
 pub fn run(typed: &cli::Reindex) -> Result<Exit> {
-    let settings = Reindex::resolve(typed)?;
+    if let Some(number) = typed.shard {
+        return shard::run(typed, number);
+    }
+    let mut settings = Reindex::resolve(typed)?;
+    let shards = settings.merged_shards.take();
     // An interrupt ends a question at once, so that signals are caught after it.
     let consent = consent::before_writing(&settings, settings.files.as_deref())?;
     let stop = Stop::default();
     stop_on_interrupt(&stop)?;
-    index(&settings, consent, &stop, None)
+    let merged = shards.as_ref().map_or(0, Vec::len);
+    let shards = shards.map(Shards::new);
+    let source = shards.as_ref().map_or(FilesFrom::Archive, |shards| FilesFrom::Shards(shards, merged));
+    index(&settings, consent, &stop, source)
+}
+
+/// Where the files of a run come from.
+#[derive(Clone, Copy)]
+pub(super) enum FilesFrom<'i> {
+    /// The archive, or a list of its files.
+    Archive,
+    Import(Imports<'i>),
+    /// Shards, and their number.
+    Shards(&'i Shards, usize),
 }
 
 /// Creates the importer of an import, when the tables and the list of findings are known.
 pub(super) type Imports<'i> = &'i dyn Fn(&Arc<Tables>, &Listing) -> Result<Importer<'i>>;
 
 /// Brings the index up to date with the archive, or with imported files.
-pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: Option<Imports<'_>>) -> Result<Exit> {
+pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, source: FilesFrom<'_>) -> Result<Exit> {
     let (location, access) = (&settings.location, settings.access);
     let Consent { replicas, paths } = consent;
     let make_state_directory = || settings.kept_in.as_ref().map_or(Ok(()), StateDirectory::make);
@@ -60,31 +76,24 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
     let listing = Listing::create(&settings.rejected, settings.rejected_is_default)?;
     make_state_directory()?;
     let is_interrupted = || stop.is_set();
-    let open = |directory: &Path, key: &str| Journal::open(directory, Owner::Key(key), settings.busy, is_interrupted);
-    let to_finish = settings.finish.iter().map(|(directory, key)| open(directory, key));
-    let mut to_finish = to_finish.collect::<Result<Vec<_>, StateError>>()?;
-    let journal = match (&settings.journal, &catalogue) {
-        (Some(KeptJournal::Slice(directory, key)), _) => open(directory, key).map(Some),
-        (_, Some(catalogue)) => catalogue.open(settings.busy, is_interrupted).map(Some),
-        _ => Ok(None),
-    };
+    let journal = catalogue.as_ref().map(|catalogue| catalogue.open(settings.busy, is_interrupted)).transpose();
     let journal = match journal {
-        // A slice exists for its journal.
-        Err(StateError::Unreadable(message)) if settings.slice.is_none() => {
+        Err(StateError::Unreadable(message)) => {
             note(settings.progress, &damaged::continues_without(&message));
             None
         }
         journal => journal?,
     };
-    let messages = to_finish.iter().chain(&journal).flat_map(|journal| &journal.messages);
-    messages.for_each(|message| note(settings.progress, message));
+    journal.iter().flat_map(|journal| &journal.messages).for_each(|message| note(settings.progress, message));
     let tables = location.prepare(access)?;
-    // Slices write at the same time. Their conflicts are settled at the end.
-    let is_locked = access == Access::Write && settings.slice.is_none();
+    let is_locked = access == Access::Write;
     let waits = || settings.busy == Busy::Wait && !stop.is_set();
     let end = stop.clone();
     let lock = is_locked.then(|| RunLock::take(location, waits, move || _ = end.set())).transpose()?;
-    let importer = imports.map(|make| make(&tables, &listing)).transpose()?;
+    let importer = match source {
+        FilesFrom::Import(make) => Some(make(&tables, &listing)?),
+        FilesFrom::Archive | FilesFrom::Shards(..) => None,
+    };
     // A dry run sees duplicates only through one memory.
     let connections = if access == Access::DryRun { 1 } else { location.writers() };
     let failed = |failure| location.unreachable(failure);
@@ -97,7 +106,6 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
         mode: settings.existing,
         files: FileChoice { choice: settings.duplicates, archive: Arc::new(stored) },
         conflicts: settings.patient_conflicts,
-        in_slice: settings.slice.is_some(),
         undo: undo.clone(),
         patience: Patience { limit: settings.patience, allow_replica: settings.allow_replica, outages },
     };
@@ -114,43 +122,42 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
     })?;
     let settle = settings.settle.unwrap_or(if tables.is_of_a_pacs { SETTLE } else { SignedDuration::ZERO });
     let plan = Plan {
-        roots: &settings.roots,
+        sources: Sources {
+            roots: &settings.roots,
+            files: match (&importer, &settings.files, source) {
+                (Some(importer), ..) => Files::Brought(importer),
+                (None, Some(files), _) => Files::Named(files),
+                (None, None, FilesFrom::Shards(shards, _)) => Files::Recorded(shards),
+                (None, None, _) => Files::Walked,
+            },
+            shard: None,
+            first_day: settings.since,
+            locator: &settings.locator,
+            receipt: Receipt::new(settings.received_from.clone(), settings.time_zone.clone()),
+            settle,
+            reads_all: settings.reads_all,
+            walk_threads: settings.walk_threads,
+            io_threads: settings.io_threads,
+            count_ahead: settings.progress.is_some() && settings.files.is_none(),
+            listing: &listing,
+            stop,
+        },
         tables: &tables,
         path_map: &settings.path_map,
-        locator: &settings.locator,
         recalls: access == Access::Write,
-        receipt: Receipt::new(settings.received_from.clone(), settings.time_zone.clone()),
-        settle,
         watch_rows: access == Access::Write && (tables.is_of_a_pacs || !settle.is_zero()),
-        first_day: settings.since,
-        files: match (&importer, &settings.files) {
-            (Some(importer), _) => Files::Brought(importer),
-            (None, Some(files)) => Files::Named(files),
-            (None, None) => Files::Walked,
-        },
-        slice: settings.slice,
-        reads_all: settings.reads_all,
         existing: settings.existing,
         settings: settings.that_make_a_difference(&tables),
         former_settings: settings.former_settings(&tables),
-        walk_threads: settings.walk_threads,
-        io_threads: settings.io_threads,
         // Writers that insert the same rows above the images must not meet where nothing is taken back.
         insert_order: if tables.is_transactional { settings.insert_order } else { When::Never },
         portion: settings.portion,
-        count_ahead: settings.progress.is_some() && settings.files.is_none(),
-        listing: &listing,
-        stop,
         index: location.shown(),
         outage: &outage,
         max_replica_lag: settings.max_replica_lag,
     };
     let mut observer = progress::observer(settings.progress);
-    let slices = to_finish.len();
-    let done = match to_finish.as_mut_slice() {
-        [] => pipeline::run(&plan, writers, journal, replicas, observer.as_mut())?,
-        journals => pipeline::finish(&plan, writers, journals, journal, observer.as_mut())?,
-    };
+    let done = pipeline::run(&plan, writers, journal, replicas, observer.as_mut())?;
     let is_whole = done.failure.is_none() && !stop.is_set();
     let ended = importer.as_ref().filter(|_| is_whole).map(|importer| importer.end(stop, &listing));
     let (ended, failure) = match ended.transpose() {
@@ -160,7 +167,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
     let failure = lock.as_ref().and_then(RunLock::failure).or(failure);
     importer.iter().for_each(Importer::close);
     // The times of files that an import has just copied are no sign of a copied root.
-    let copied = if importer.is_some() { Vec::new() } else { plan.receipt.copied_roots() };
+    let copied = if importer.is_some() { Vec::new() } else { plan.sources.receipt.copied_roots() };
     let summary = Summary {
         interrupted: stop.is_set() && failure.is_none(),
         account: &done.account,
@@ -170,7 +177,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
         unfinished: done.unfinished,
         companions: done.companions,
         changes: &done.changes,
-        implausible_times: plan.receipt.implausible.load(Relaxed),
+        implausible_times: plan.sources.receipt.implausible.load(Relaxed),
         copied_roots: copied.iter().map(|root| settings.roots.paths()[*root].as_path()).collect(),
         unknown_columns: &tables.unknown(),
         unwritten: &tables.unwritten,
@@ -182,9 +189,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, imports: 
         waited_for_database: done.waited_for_database,
         failed: failure.is_some(),
         continued: done.continued,
-        slice: settings.slice,
-        slices,
-        slices_have_no_file: done.slices_have_no_file,
+        merged_shards: if let FilesFrom::Shards(_, merged) = source { merged } else { 0 },
         index: location.shown(),
         stored_paths: &paths.examples,
         named_roots: if settings.roots_from_index { settings.roots.paths() } else { &[] },

@@ -70,13 +70,6 @@ impl Written {
         *self = Written { outcome: Outcome::Refused(Refusal::default()), link_differs: false };
     }
 
-    /// Which file of its instance is indexed is told when all are known.
-    pub fn is_duplicate_later(&mut self) {
-        if matches!(self.outcome, Outcome::Duplicate { .. }) {
-            self.outcome = Outcome::Refused(Refusal::default());
-        }
-    }
-
     pub(crate) fn new(outcome: Outcome, reach: &Reach) -> Self {
         Written { link_differs: !reach.series && outcome.is_indexed(), outcome }
     }

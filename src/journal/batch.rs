@@ -119,16 +119,6 @@ impl Journal {
         self.record_commit(batch.writer);
     }
 
-    /// Of each file of a batch whether nothing later is known of it.
-    pub fn are_last(&self, batch: &Batch) -> Vec<bool> {
-        let mut cursors = Cursors::default();
-        let is_last = |(state, record): (&State, &Record)| {
-            let known = self.state(record.path.as_ref(), &mut cursors);
-            known.is_none_or(|known| (known.at, known.member) == (state.at, state.member))
-        };
-        batch.states.iter().zip(&batch.records).map(is_last).collect()
-    }
-
     /// Returns the places of the blocks of records.
     fn append_batch(
         &self,

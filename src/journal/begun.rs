@@ -42,7 +42,7 @@ pub struct Begun {
 type FormerBegun = (u64, Option<String>, bool);
 
 impl Begun {
-    fn decode(payload: &[u8]) -> io::Result<Self> {
+    pub fn decode(payload: &[u8]) -> io::Result<Self> {
         decode(payload).or_else(|_| {
             let (settings, since, with_empty_index) = decode::<FormerBegun>(payload)?;
             Ok(Begun { settings, since, with_empty_index, ..Begun::default() })

@@ -10,10 +10,13 @@ use crate::damaged;
 use crate::error::{Error, Result};
 
 pub const ABOUT: &str = "about";
-const LOCK: &str = "lock";
+pub const LOCK: &str = "lock";
 
 /// Poll interval of a run that waits for another: that run may end, or the wait be interrupted.
 const TICK: Duration = Duration::from_millis(100);
+
+/// The number of attempts of a run that does not wait.
+const ATTEMPTS: u32 = 3;
 
 /// The maximum size of a note in bytes: a few hundred roots with the longest paths.
 const LARGEST_NOTE: u64 = 1 << 20;
@@ -45,6 +48,9 @@ pub enum Owner<'a> {
 
 /// The beginning of each line of a note that contains an identity of a database.
 const INDEX: &str = "index ";
+
+/// The beginning of the note of a shard.
+pub const SHARD: &str = "shard ";
 
 /// The identities of the database in a note.
 pub fn identities(note: &str) -> impl Iterator<Item = &str> {
@@ -176,10 +182,12 @@ fn lock(
     is_interrupted: impl Fn() -> bool,
 ) -> std::result::Result<File, Refusal> {
     let lock = private().create(true).truncate(false).write(true).open(path).map_err(Refusal::Io)?;
-    loop {
+    for attempt in 1.. {
         match lock.try_lock() {
-            Ok(()) => return Ok(lock),
+            Ok(()) => break,
             Err(TryLockError::WouldBlock) if busy == Busy::Wait && !is_interrupted() => std::thread::sleep(TICK),
+            // A merge that asks whether a shard is at work holds the lock for a moment.
+            Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => std::thread::sleep(TICK),
             Err(TryLockError::WouldBlock) => {
                 return Err(Refusal::Busy(Error::unfinished(
                     format!("another run is at work on this index: it holds {}", directory.display()),
@@ -189,6 +197,7 @@ fn lock(
             Err(TryLockError::Error(error)) => return Err(Refusal::Io(error)),
         }
     }
+    Ok(lock)
 }
 
 /// The note of a directory; `None` if the note is damaged.
@@ -201,7 +210,7 @@ pub fn note(directory: &Path) -> io::Result<Option<String>> {
     match File::open(path)?.take(LARGEST_NOTE).read_to_string(&mut text) {
         Err(error) if error.kind() == ErrorKind::InvalidData => Ok(None),
         Err(error) => Err(error),
-        Ok(_) => Ok(Some(text).filter(|text| text.starts_with(INDEX) && text.ends_with('\n'))),
+        Ok(_) => Ok(Some(text).filter(|text| [INDEX, SHARD].iter().any(|owner| text.starts_with(owner)) && text.ends_with('\n'))),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Of a batch the frame comes before the database's commit and a mark behind it. So whatever kills a run, what it has
 //! committed stands in the log; of what has no mark the database tells whether it was committed.
 
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -57,6 +58,7 @@ impl LogFormat {
     }
 }
 
+/// The values 5 and 8 are those of an earlier version of this program, which wrote them only to logs that this version does not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A run begins.
@@ -69,16 +71,12 @@ pub enum Kind {
     Noted,
     /// A run has settled everything: its rows are not provisional any more.
     Closed,
-    /// A slice has read and written all that it holds.
-    Complete,
     /// What became of files before does not count any more, and a run that did not settle everything is not continued.
-    Distrusted,
+    Distrusted = 6,
     /// Files of former runs, when the log was written anew.
-    Kept,
-    /// A slice begins to be settled with the others.
-    Finishing,
+    Kept = 7,
     /// IDs with a suffix, before their patients are inserted.
-    Given,
+    Given = 9,
     Recalled,
     /// Batches that were committed, and that the index has lost since.
     Lost,
@@ -92,16 +90,14 @@ pub enum Kind {
     RowsCommitted,
 }
 
-const KINDS: [Kind; 16] = [
+const KINDS: [Kind; 14] = [
     Kind::Begun,
     Kind::Batch,
     Kind::Committed,
     Kind::Noted,
     Kind::Closed,
-    Kind::Complete,
     Kind::Distrusted,
     Kind::Kept,
-    Kind::Finishing,
     Kind::Given,
     Kind::Recalled,
     Kind::Lost,
@@ -161,17 +157,51 @@ impl Log {
             write_at(&file, &head, 0)?;
             path.parent().map_or(Ok(()), sync_directory)?;
         }
-        let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
         let is_former = head[MAGIC.len()] == FORMER;
         let mut log = Log {
             file: SyncedFile::new(file, HEAD),
-            id: number(24),
+            id: number_at(&head, 24),
             forms: Vec::new(),
-            last_form: if is_former { 0 } else { number(16) },
+            last_form: if is_former { 0 } else { number_at(&head, 16) },
             is_former,
         };
         log.forms = form::forms(&log, log.last_form);
         Ok(log)
+    }
+
+    /// Opens a log that another process may be writing.
+    pub fn open_to_read(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let mut head = [0; HEAD as usize];
+        read_at(&file, &mut head, 0)?;
+        if LogFormat::of(&head) != LogFormat::Usable || head[MAGIC.len()] != FORMAT {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        let mut log = Log {
+            file: SyncedFile::new(file, HEAD),
+            id: number_at(&head, 24),
+            forms: Vec::new(),
+            last_form: 0,
+            is_former: false,
+        };
+        log.learn_forms()?;
+        Ok(log)
+    }
+
+    /// The number that no other log has.
+    pub fn id_of(path: &Path) -> io::Result<u64> {
+        let mut head = [0; HEAD as usize];
+        read_at(&File::open(path)?, &mut head, 0)?;
+        Ok(number_at(&head, 24))
+    }
+
+    /// Reads the forms of records that another process has appended.
+    pub fn learn_forms(&mut self) -> io::Result<()> {
+        let mut head = [0; HEAD as usize];
+        read_at(self.file.file(), &mut head, 0)?;
+        self.last_form = number_at(&head, 16);
+        self.forms = form::forms(self, self.last_form);
+        Ok(())
     }
 
     /// Records that records have the form of this program from here on, if they had another one.
@@ -293,6 +323,10 @@ impl Log {
     pub fn cut(&self) -> io::Result<()> {
         self.file.file().set_len(self.end())
     }
+}
+
+fn number_at(head: &[u8; HEAD as usize], at: usize) -> u64 {
+    u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"))
 }
 
 fn head_of(last_form: u64, id: u64) -> [u8; HEAD as usize] {

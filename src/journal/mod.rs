@@ -13,7 +13,6 @@
 
 #![allow(clippy::disallowed_methods, reason = "files of this program's own")]
 
-mod adopt;
 mod appended;
 mod batch;
 mod begun;
@@ -26,6 +25,7 @@ mod places;
 pub mod record;
 mod rows;
 mod run;
+mod shard_log;
 mod states;
 mod synced_file;
 
@@ -46,7 +46,7 @@ use places::{PLACES, Place, Places};
 use record::Record;
 use rows::{RowFrameCache, UnfinishedOwnRows};
 use run::Noted;
-pub use run::Slice;
+pub use shard_log::{ShardLog, ShardState};
 pub use states::{Fate, State};
 
 use crate::damaged::{self, Condition};

@@ -81,11 +81,7 @@ impl Places {
         self.0.note[COVERED]
     }
 
-    /// The places of a key, in the order of the log.
-    pub fn of(&self, topic: Topic<'_>, key: &str) -> io::Result<Vec<Place>> {
-        self.of_hash(topic.hash(key))
-    }
-
+    /// The places of the hash of a key, in the order of the log.
     pub fn of_hash(&self, hash: u64) -> io::Result<Vec<Place>> {
         let mut places = Vec::new();
         self.0.scan(&hash.to_be_bytes(), &mut Cursor::default(), |record| {

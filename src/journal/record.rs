@@ -71,6 +71,8 @@ pub enum Reading {
     Instance(Instance),
     Skipped(Rule),
     Rejected { code: String, detail: String },
+    /// The file was found and could not be read, or not be judged without other files.
+    Unread,
 }
 
 /// What stands in front of a record's instance, if it has one.
@@ -87,6 +89,7 @@ enum Holds<'a> {
     Instance,
     Skipped(Rule),
     Rejected { code: &'a str, detail: &'a str },
+    Unread,
 }
 
 /// The record of a file without an instance. `None` if it may have one another time.
@@ -101,6 +104,12 @@ pub fn of_rejection(path: &str, state: FileState, rejection: &Rejection, rule: O
         }
     };
     Some(FileRecord { state, leads_on: false, bytes: encode(&Head { path, state, content: None, holds }) })
+}
+
+/// The record of a file that was found and not read.
+pub fn of_unread(path: &str) -> FileRecord {
+    let state = FileState { size: 0, modified: i64::MIN };
+    FileRecord { state, leads_on: false, bytes: encode(&Head { path, state, content: None, holds: Holds::Unread }) }
 }
 
 /// The record of a file with an instance.
@@ -119,6 +128,7 @@ impl Record {
             Reading::Instance(instance) => return of_instance(path, *state, content.clone(), instance).bytes,
             Reading::Skipped(rule) => Holds::Skipped(*rule),
             Reading::Rejected { code, detail } => Holds::Rejected { code, detail },
+            Reading::Unread => Holds::Unread,
         };
         encode(&Head { path, state: *state, content: None, holds })
     }
@@ -134,6 +144,7 @@ impl Record {
             Holds::Instance => Reading::Instance(Instance::unpack(from, form).ok_or(ErrorKind::InvalidData)?),
             Holds::Skipped(rule) => Reading::Skipped(rule),
             Holds::Rejected { code, detail } => Reading::Rejected { code: code.into(), detail: detail.into() },
+            Holds::Unread => Reading::Unread,
         };
         Ok(Record { path: path.into(), state, content, reading })
     }

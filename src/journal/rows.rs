@@ -95,26 +95,6 @@ impl Journal {
         Ok(history.versions.iter().any(|version| version.is_inserted).then_some(history))
     }
 
-    /// Whether the ledger had these values of a row when the tables were built last, and as committed if they are.
-    pub(super) fn has_version(
-        &self,
-        table: &str,
-        columns: &[String],
-        row: &IntendedRow,
-        is_committed: bool,
-    ) -> io::Result<bool> {
-        let Some(places) = &self.places else { return Ok(false) };
-        let all = places.of(Topic::Row(table), &row.key)?;
-        for place in all.into_iter().filter(|place| place.is_committed || !is_committed) {
-            let Ok(frame) = self.row_frame(place.at) else { continue };
-            let parts = frame.tables.iter().filter(|part| part.table == table && *part.columns == *columns);
-            if parts.flat_map(|part| part.rows.get(&row.key)).flatten().any(|known| known == row) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     fn row_frame(&self, at: u64) -> io::Result<Arc<RowFrame>> {
         let mut cache = self.row_frames.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(frame) = cache.get(&at) {

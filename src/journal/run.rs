@@ -158,11 +158,6 @@ impl Journal {
         self.last_batches(false, self.with_commits().into_iter().filter(|(frame, _)| frame.start() >= begun))
     }
 
-    /// The last batch of each writer that is known to be committed.
-    pub fn last_committed(&self) -> Vec<Batch> {
-        self.last_batches(true, self.of_this_run())
-    }
-
     fn last_batches(&self, committed: bool, frames: impl Iterator<Item = (Frame, bool)>) -> Vec<Batch> {
         let mut last = HashMap::new();
         for (frame, is_committed) in frames.filter(|(frame, _)| frame.kind == Kind::Batch) {
@@ -314,36 +309,6 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes up a slice that has ended, to settle it, if it had these settings.
-    pub fn take_up_slice(&mut self, now: &Begun) -> Slice {
-        let kinds = self.frames.iter().rev().map(|frame| frame.kind);
-        let kinds: Vec<Kind> = kinds
-            .filter(|kind| {
-                !matches!(
-                    kind,
-                    Kind::Given | Kind::Recalled | Kind::Rows | Kind::RowsCommitted | Kind::Groups | Kind::Form
-                )
-            })
-            .take(2)
-            .collect();
-        let begun = self.runs().into_iter().find(|run| run.is_open);
-        match (begun, kinds.as_slice()) {
-            (_, [Kind::Closed, Kind::Finishing]) => Slice::Settled,
-            (Some(run), _) if !now.has_settings_of(&run.begun) => Slice::OfOtherSettings,
-            (Some(run), [last @ (Kind::Complete | Kind::Finishing), ..]) => {
-                self.continued = vec![run.span];
-                if *last == Kind::Complete { Slice::Ended } else { Slice::HalfSettled }
-            }
-            _ => Slice::NotEnded,
-        }
-    }
-
-    /// Whoever settles it after this one was killed knows that some of it is settled.
-    pub fn begin_to_finish(&self) -> Result<(), String> {
-        self.log.append(Kind::Finishing, &[]);
-        self.sync()
-    }
-
     /// The closing step is about to insert patients with these IDs.
     pub fn gives(&self, ids: &[&str]) -> Result<(), String> {
         if ids.is_empty() {
@@ -374,13 +339,6 @@ impl Journal {
         })
     }
 
-    /// Records that a slice has read and written all that it holds. What its rows conflict with is settled with the other
-    /// slices.
-    pub fn complete(&self) -> Result<(), String> {
-        self.log.append(Kind::Complete, &[]);
-        self.sync()
-    }
-
     /// Records that the run has settled all of its rows. The next run continues a run that could not record this.
     pub fn close(&self) -> Result<(), String> {
         self.log.append(Kind::Closed, &[]);
@@ -390,16 +348,4 @@ impl Journal {
 
 fn spans(runs: &[&LoggedRun]) -> Vec<Span> {
     runs.iter().map(|run| run.span).collect()
-}
-
-/// What a journal has of a slice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slice {
-    Ended,
-    /// And it was begun to settle it.
-    HalfSettled,
-    /// And settled, by a command that may have been killed before it had marked all of them.
-    Settled,
-    NotEnded,
-    OfOtherSettings,
 }

@@ -14,8 +14,7 @@ use crate::index::{Change, Existing, Expected, Failure, Look, Show, Tables, View
 
 /// Whether the row of an image may be pointed to the file of an entry.
 pub(super) fn completes_image(writer: &Writer, batch: &Batch<'_>, member: usize, row: &Existing) -> bool {
-    // Slices take each other's rows for those of others.
-    if writer.policy.in_slice || lookup::mode_of(writer, batch, member) != Mode::Complete {
+    if lookup::mode_of(writer, batch, member) != Mode::Complete {
         return false;
     }
     let link = row.link.as_str();

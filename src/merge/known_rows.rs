@@ -73,8 +73,6 @@ pub struct Rows {
     corrected: Hashes,
     /// Images whose title this run has inserted.
     titled: Hashes,
-    /// Images of which slices had several files.
-    contended: Hashes,
     /// Studies of other programs, with the patients in their rows, as files name them.
     linked: Hashes,
     /// IDs that the killed run has given to patients.
@@ -130,7 +128,6 @@ impl Rows {
             inserted: hashes(),
             corrected: hashes(),
             titled: hashes(),
-            contended: hashes(),
             linked: hashes(),
             given: hashes(),
             kept: hashes(),
@@ -224,14 +221,6 @@ impl Rows {
         self.titled.contains(hash(key))
     }
 
-    pub fn image_was_contended(&mut self, key: &str) {
-        self.contended.insert(hash(key));
-    }
-
-    pub fn is_contended(&self, key: &str) -> bool {
-        self.contended.contains(hash(key))
-    }
-
     /// Learns of a study what the decisions about its patient and its series depend on, when all files are read.
     pub fn learn_study(&mut self, key: &str, study: &Study) {
         if !study.row.is_ours() && study.link_agrees {
@@ -279,7 +268,7 @@ impl Rows {
 
     /// Fails if hashes of images could not be kept.
     pub fn check_images(&self) -> Result<(), Failure> {
-        let images = [&self.inserted, &self.corrected, &self.titled, &self.contended];
+        let images = [&self.inserted, &self.corrected, &self.titled];
         let studies = [&self.given, &self.linked, &self.kept, &self.not_completed, &self.reopened];
         let rows = self.own_rows.iter().flat_map(|rows| [&rows.of_this_run, &rows.of_earlier_runs]);
         let failure = images.into_iter().chain(studies).chain(rows).find_map(Hashes::failure);
@@ -288,7 +277,7 @@ impl Rows {
 
     /// Drops the hashes of images.
     pub fn forget_images(&mut self) {
-        (self.inserted, self.corrected, self.titled, self.contended) = Default::default();
+        (self.inserted, self.corrected, self.titled) = Default::default();
     }
 
     pub fn learn_identity(&mut self, id: &str, identity: &str) {

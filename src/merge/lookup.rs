@@ -4,7 +4,7 @@
 //! A file says nothing of a series, study or patient that the index does not link it to: the PACS may have moved the
 //! study to another patient, and what the file says of the former one is then nobody's.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use super::entry_batch::Batch;
 use super::identities::learn_identities;
@@ -14,7 +14,7 @@ use super::{candidates, own_rows};
 use crate::dicom::{Level, Table};
 use crate::index::existing::Mode;
 use crate::index::outcome::RowOf;
-use crate::index::{Entry, Existing, Failure, Look, Show, View, patient_name};
+use crate::index::{Existing, Failure, Look, Show, View, patient_name};
 
 /// Which rows are there, and how far each entry reaches up.
 pub(super) fn look(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(), Failure> {
@@ -135,7 +135,6 @@ fn reach_patients(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(), Fail
     let bases: Vec<&str> = links.iter().map(|link| patient_name::base(link)).collect();
     let ids = batch.entries.iter().map(|entry| entry.key(Level::Patient)).collect();
     learn_identities(writer, &[links, bases, ids].concat())?;
-    let provisional = provisional_patients(writer, batch)?;
     let known = writer.known.lock();
     let identity = |id: &str| known.identities.get(id).cloned();
     for (n, entry) in batch.entries.iter().enumerate() {
@@ -150,10 +149,6 @@ fn reach_patients(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(), Fail
         let id = entry.key(Level::Patient);
         let patient = match link.filter(|_| !known.is_ours(Level::Study, key)) {
             None => Some(id),
-            // Or it was there and lacks its patient: which, and who else it names, is known when slices are settled.
-            Some(link) if provisional.contains(link) => {
-                (identity(patient_name::base(link)) == identity(id)).then_some(id)
-            }
             // What the index calls the patient now.
             Some(link) => {
                 [link, patient_name::base(link)].iter().any(|link| identity(link) == identity(id)).then_some(link)
@@ -163,35 +158,6 @@ fn reach_patients(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(), Fail
         batch.patients[n] = patient.filter(|patient| *patient != id).map(Into::into);
     }
     Ok(())
-}
-
-/// IDs with a suffix that studies bear until slices are settled: no patient has them yet, and one has the ID itself.
-fn provisional_patients(writer: &mut Writer, batch: &Batch<'_>) -> Result<BTreeSet<String>, Failure> {
-    if !writer.policy.in_slice {
-        return Ok(BTreeSet::new());
-    }
-    let mut suffixed: BTreeSet<String> = {
-        let known = writer.known.lock();
-        let of_entry =
-            |entry: &Entry| known.studies.get(entry.key(Level::Study)).map(|study| study.patient.to_string());
-        let of_batch = batch.rows[Level::Study as usize].values().filter_map(RowOf::link).map(str::to_owned);
-        batch
-            .entries
-            .iter()
-            .filter_map(of_entry)
-            .chain(of_batch)
-            .filter(|id| patient_name::has_own_suffix(id))
-            .collect()
-    };
-    let ids: Vec<&str> = suffixed.iter().flat_map(|id| [id, patient_name::base(id)]).collect();
-    learn_identities(writer, &ids)?;
-    let look = Look { view: View::Begun, show: Show::Nothing };
-    let there: HashSet<String> =
-        writer.index.find(Table::Patient, &ids, look)?.into_iter().map(|row| row.identity).collect();
-    let known = writer.known.lock();
-    let is_there = |id: &str| known.identities.get(id).is_some_and(|identity| there.contains(&**identity));
-    suffixed.retain(|id| !is_there(id) && is_there(patient_name::base(id)));
-    Ok(suffixed)
 }
 
 /// What may be written of an image, or of what belongs to it.

@@ -7,7 +7,6 @@ use std::collections::HashSet;
 
 use foldhash::HashMap;
 
-use super::entry_batch::Batch;
 use super::known::PARENTS;
 use super::writer::Writer;
 use super::{identities, learn, lookup};
@@ -70,20 +69,6 @@ fn find_again(writer: &mut Writer, attempt: &mut Attempt) -> Result<(), Failure>
     Ok(())
 }
 
-/// Takes rows of another slice for its own, and says nothing yet of what their files tell.
-pub fn own(writer: &mut Writer, entries: &[Entry], mut attempt: Attempt) -> Result<(), Failure> {
-    own_images(writer, entries, &attempt)?;
-    // Another slice may have inserted a row that this one found. The others are looked up when all slices are known.
-    attempt.rows.iter_mut().for_each(|rows| rows.retain(|_, row| matches!(row, RowOf::Inserted { .. })));
-    learn::learn_rows(writer, entries, &attempt);
-    let mut known = writer.known.lock();
-    let outcomes = entries.iter().zip(&attempt.outcomes);
-    let contended = outcomes.filter(|(_, outcome)| matches!(outcome, Outcome::Duplicate { .. }));
-    contended.for_each(|(entry, _)| known.image_was_contended(entry.key(Level::Instance)));
-    known.relieve();
-    Ok(())
-}
-
 fn own_images(writer: &mut Writer, entries: &[Entry], attempt: &Attempt) -> Result<(), Failure> {
     let links = attempt.rows[Level::Study as usize].values().filter_map(RowOf::link);
     let links = links.flat_map(|link| [link, patient_name::base(link)]);
@@ -108,66 +93,6 @@ fn own_images(writer: &mut Writer, entries: &[Entry], attempt: &Attempt) -> Resu
         }
     }
     Ok(())
-}
-
-/// When the rows of all slices are known: what the files of a batch say of them. Returns those that are to be written
-/// once more: files of an instance that has others, and those of rows that their own slice took for rows that were
-/// there, and whose links it did not question.
-pub fn contribute(
-    writer: &mut Writer,
-    entries: &[Entry],
-    attempt: &Attempt,
-) -> Result<(Vec<Written>, Vec<usize>), Failure> {
-    let mut batch = Batch::new(entries, &writer.policy.files);
-    {
-        let known = writer.known.lock();
-        for ((entry, reach), before) in entries.iter().zip(&mut batch.reach).zip(&attempt.reach) {
-            reach.series = before.series || known.is_ours(Level::Instance, entry.key(Level::Instance));
-        }
-    }
-    batch.candidates.fill(true);
-    writer.patiently(|writer| lookup::look_above_series(writer, &mut batch))?;
-    let mut known = writer.known.lock();
-    known.found_all(&batch);
-    let (mut written, mut again) = (Vec::new(), Vec::new());
-    for (n, entry) in entries.iter().enumerate() {
-        let (reach, outcome) = (&batch.reach[n], &attempt.outcomes[n]);
-        // A file of another slice may have taken the place of this one, in this command or in one that was killed.
-        if known.is_contended(entry.key(Level::Instance)) {
-            known.displaced.insert(entry.key(Level::Series).into());
-        }
-        match outcome {
-            Outcome::Refused(_) => {}
-            Outcome::Duplicate { .. } => again.push(n),
-            _ if *reach != attempt.reach[n] => again.push(n),
-            _ => known.add(entry, reach),
-        }
-        let is_again = again.last() == Some(&n);
-        let outcome = if is_again { Outcome::Refused(Refusal::default()) } else { outcome.clone() };
-        // The link of what is written once more is looked at then.
-        written.push(Written::new(outcome, &Reach { series: reach.series || is_again, ..reach.clone() }));
-    }
-    known.relieve();
-    Ok((written, again))
-}
-
-/// Which of these files, told by UID and path in the index, the rows of their instances do not name, where slices had several
-/// files of an instance.
-pub fn passed_over(writer: &mut Writer, files: &[(&str, &str)]) -> Result<Vec<usize>, Failure> {
-    let contended: Vec<usize> = {
-        let known = writer.known.lock();
-        let contended = (0..files.len()).filter(|n| known.is_contended(files[*n].0)).collect();
-        known.check_images()?;
-        contended
-    };
-    let keys: Vec<&str> = contended.iter().map(|n| files[*n].0).collect();
-    let there = writer.patiently(|writer| writer.index.find(Table::Image, &keys, BEGUN))?;
-    let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
-    let is_passed_over = |n: &usize| {
-        let (uid, file) = files[*n];
-        there.get(uid).is_some_and(|named| !writer.policy.files.archive.are_one(named, file))
-    };
-    Ok(contended.into_iter().filter(is_passed_over).collect())
 }
 
 /// Of a batch that may not be committed, what is there: which of its files, told by UID and path in the index, and
@@ -202,12 +127,6 @@ fn has_inserted(writer: &mut Writer, attempt: &Attempt) -> Result<bool, Failure>
         }
     }
     Ok(false)
-}
-
-/// Whether any of these images has a row, whatever file that names.
-pub fn has_image_of(writer: &mut Writer, files: &[(&str, String)]) -> Result<bool, Failure> {
-    let keys: Vec<&str> = files.iter().map(|(uid, _)| *uid).collect();
-    Ok(!writer.patiently(|writer| writer.index.find(Table::Image, &keys, NOW))?.is_empty())
 }
 
 /// Of each file whether the batch has led a row to it that is there.

@@ -22,8 +22,6 @@ pub struct Policy {
     pub mode: Mode,
     pub files: FileChoice,
     pub conflicts: Conflicts,
-    /// Others write other parts of the archive, and nothing is settled yet.
-    pub in_slice: bool,
     pub undo: Option<Arc<Undo>>,
     pub patience: Patience,
 }

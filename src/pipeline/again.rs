@@ -20,7 +20,7 @@ use jiff::civil::Date;
 
 use super::spool::Spool;
 use super::walk;
-use super::{Run, no_threads};
+use super::{Intake, no_threads};
 use crate::archive::FoundFile;
 use crate::archive::changed::Since;
 use crate::archive::walk::{Enough, FILES_PER_MESSAGE, Found};
@@ -98,8 +98,8 @@ fn hash(path: &Path) -> u64 {
 }
 
 /// The walk stage of the second look.
-pub(super) fn walk_again(run: &Run<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> {
-    take_up(run, files);
+pub(super) fn walk_again(intake: &Intake<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+    take_up(intake, files);
     let pending: Mutex<Vec<FoundFile>> = Mutex::default();
     let sink = |found: Found| {
         // Whatever else there is was told by the first walk, or the next run tells it.
@@ -107,39 +107,39 @@ pub(super) fn walk_again(run: &Run<'_>, files: &Sender<Vec<FoundFile>>) -> Resul
             let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
             pending.extend(changed);
             if pending.len() >= PORTION {
-                send_new(run, take(&mut pending), files).map_err(|_| Enough)?;
+                send_new(intake, take(&mut pending), files).map_err(|_| Enough)?;
             }
         }
-        if run.plan.stop.is_set() { Err(Enough) } else { Ok(()) }
+        if intake.sources.stop.is_set() { Err(Enough) } else { Ok(()) }
     };
-    let walk = run.plan.walk().changed_since(run.again.since);
+    let walk = intake.sources.walk().changed_since(intake.again.since);
     walk.run(&sink).map_err(no_threads)?;
-    send_new(run, pending.into_inner().unwrap_or_else(PoisonError::into_inner), files).map_err(spool_failed)
+    send_new(intake, pending.into_inner().unwrap_or_else(PoisonError::into_inner), files).map_err(spool_failed)
 }
 
 /// Young files are looked at once more; they are old enough now, or are left again. One that has gone was indeed
 /// left to the PACS.
-fn take_up(run: &Run<'_>, files: &Sender<Vec<FoundFile>>) {
-    let mut young = take(&mut *run.again.young.lock().unwrap_or_else(PoisonError::into_inner));
+fn take_up(intake: &Intake<'_>, files: &Sender<Vec<FoundFile>>) {
+    let mut young = take(&mut *intake.again.young.lock().unwrap_or_else(PoisonError::into_inner));
     young.retain(|file| std::fs::symlink_metadata(file.path()).is_ok());
     for part in in_messages(young) {
-        if run.plan.stop.is_set() {
+        if intake.sources.stop.is_set() {
             return;
         }
-        run.account.take_back(Fate::TooYoung, part.len());
-        let old = part.iter().filter(|file| run.again.is_old_directory(file)).count() as u64;
-        run.again.in_old_directories.fetch_sub(old, Relaxed);
-        walk::send(run, part, files);
+        intake.account.take_back(Fate::TooYoung, part.len());
+        let old = part.iter().filter(|file| intake.again.is_old_directory(file)).count() as u64;
+        intake.again.in_old_directories.fetch_sub(old, Relaxed);
+        walk::send(intake, part, files);
     }
 }
 
-fn send_new(run: &Run<'_>, changed: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) -> io::Result<()> {
-    for part in in_messages(run.again.new_of(changed)?) {
-        if run.plan.stop.is_set() {
+fn send_new(intake: &Intake<'_>, changed: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) -> io::Result<()> {
+    for part in in_messages(intake.again.new_of(changed)?) {
+        if intake.sources.stop.is_set() {
             return Ok(());
         }
-        run.account.found(part.len());
-        walk::send(run, part, files);
+        intake.account.found(part.len());
+        walk::send(intake, part, files);
     }
     Ok(())
 }

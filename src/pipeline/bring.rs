@@ -9,7 +9,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::entries::{self, NoRow};
-use super::{FILES_WAITING, Run, defect, walk};
+use super::{FILES_WAITING, Intake, defect, walk};
 use crate::archive::skip::Rule;
 use crate::archive::{FoundFile, Locator, Roots, Stub};
 use crate::dicom::Rejection;
@@ -36,16 +36,16 @@ pub trait Bring: Sync {
 
 /// Where files are received that somebody has brought, and where it is told what became of the others.
 pub struct Reception<'a> {
-    run: &'a Run<'a>,
+    intake: &'a Intake<'a>,
     files: &'a Sender<Vec<FoundFile>>,
     failed: AtomicBool,
 }
 
-pub(super) fn bring(run: &Run<'_>, brings: &dyn Bring, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+pub(super) fn bring(intake: &Intake<'_>, brings: &dyn Bring, files: &Sender<Vec<FoundFile>>) -> Result<()> {
     let (found, to_bring) = bounded(FILES_WAITING);
-    let reception = &Reception { run, files, failed: AtomicBool::new(false) };
+    let reception = &Reception { intake, files, failed: AtomicBool::new(false) };
     thread::scope(|scope| {
-        let walk = scope.spawn(move || walk::walk(run, &found));
+        let walk = scope.spawn(move || walk::walk(intake, &found));
         // Where nothing more can be brought, what was is indexed all the same, and the rest is counted.
         let one_loop = |to_bring: Receiver<Vec<FoundFile>>| {
             let brought = brings.bring(&to_bring, reception);
@@ -67,14 +67,14 @@ pub(super) fn bring(run: &Run<'_>, brings: &dyn Bring, files: &Sender<Vec<FoundF
     })
 }
 
-pub(super) fn bring_rest(run: &Run<'_>, brings: &dyn Bring, files: &Sender<Vec<FoundFile>>) -> Result<()> {
-    brings.bring_rest(&Reception { run, files, failed: AtomicBool::new(false) })
+pub(super) fn bring_rest(intake: &Intake<'_>, brings: &dyn Bring, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+    brings.bring_rest(&Reception { intake, files, failed: AtomicBool::new(false) })
 }
 
 impl Reception<'_> {
     /// Nobody has interrupted the run, and all loops can go on.
     pub fn goes_on(&self) -> bool {
-        !self.run.plan.stop.is_set() && !self.failed.load(Relaxed)
+        !self.intake.sources.stop.is_set() && !self.failed.load(Relaxed)
     }
 
     /// Nothing more can be brought.
@@ -84,18 +84,18 @@ impl Reception<'_> {
 
     /// These lie in the archive by now, and are indexed.
     pub fn receive(&self, files: Vec<PathBuf>) {
-        let roots = self.run.plan.roots.paths();
-        let below = |path: PathBuf| FoundFile::below(&roots[entries::root_of(self.run, &path)], path);
-        walk::send(self.run, files.into_iter().map(below).collect(), self.files);
+        let roots = self.intake.sources.roots.paths();
+        let below = |path: PathBuf| FoundFile::below(&roots[entries::root_of(self.intake, &path)], path);
+        walk::send(self.intake, files.into_iter().map(below).collect(), self.files);
     }
 
     /// The same files, which lie where they are indexed.
     pub fn pass_on(&self, files: Vec<FoundFile>) {
-        walk::send(self.run, files, self.files);
+        walk::send(self.intake, files, self.files);
     }
 
     pub fn not_reached(&self, files: usize) {
-        self.run.account.add(Fate::NotReached, files);
+        self.intake.account.add(Fate::NotReached, files);
     }
 
     /// One that is looked at again when all others are written; until then it was not reached.
@@ -104,57 +104,57 @@ impl Reception<'_> {
     }
 
     pub fn takes_up(&self) {
-        self.run.account.take_back(Fate::NotReached, 1);
+        self.intake.account.take_back(Fate::NotReached, 1);
     }
 
     pub fn skip(&self, rule: Rule) {
-        self.run.account.skipped(rule);
+        self.intake.account.skipped(rule);
     }
 
     /// The archive had its bytes before this run came to it, from another file of the sources.
     pub fn has(&self) {
-        self.run.account.add(Fate::Unchanged, 1);
+        self.intake.account.add(Fate::Unchanged, 1);
     }
 
     pub fn leave(&self, file: &FoundFile, stub: &Stub) {
-        self.run.account.add(Fate::Pending, 1);
-        self.run.account.stub(stub, Outcome::Pending);
-        self.run.plan.listing.add_stub(file.path(), stub);
+        self.intake.account.add(Fate::Pending, 1);
+        self.intake.account.stub(stub, Outcome::Pending);
+        self.intake.sources.listing.add_stub(file.path(), stub);
     }
 
     /// A link or a pointer file was read through.
     pub fn read_through(&self, stub: &Stub) {
-        self.run.account.stub(stub, Outcome::Read);
+        self.intake.account.stub(stub, Outcome::Read);
     }
 
     /// It leads to what is met with where it lies.
     pub fn meets_elsewhere(&self, stub: &Stub) {
-        self.run.account.add(Fate::Link, 1);
-        self.run.account.stub(stub, Outcome::MetElsewhere);
+        self.intake.account.add(Fate::Link, 1);
+        self.intake.account.stub(stub, Outcome::MetElsewhere);
     }
 
     pub fn reject(&self, path: &Path, rejection: &Rejection) {
-        entries::reject(self.run, path, rejection);
+        entries::reject(self.intake, path, rejection);
     }
 
     /// It cannot be brought, for a reason of its own.
     pub fn refuse(&self, path: &Path, code: &'static str, detail: String) {
-        entries::list_rejected(self.run, path, &NoRow { code, detail });
+        entries::list_rejected(self.intake, path, &NoRow { code, detail });
     }
 
     /// Another file of this instance is the one in the archive.
     pub fn conflicts(&self, path: &Path, reason: &str, detail: &str) {
-        self.run.account.add(Fate::Duplicate, 1);
-        self.run.plan.listing.add("conflict", path, reason, detail);
+        self.intake.account.add(Fate::Duplicate, 1);
+        self.intake.sources.listing.add("conflict", path, reason, detail);
     }
 
     /// Lists a damaged file that is brought all the same, by the check of an audit that would find it.
     pub fn report_damage(&self, path: &Path, check: &str, detail: &str) {
-        self.run.plan.listing.add("damaged", path, check, detail);
+        self.intake.sources.listing.add("damaged", path, check, detail);
     }
 
     /// Something is to be known of a file that is brought all the same.
     pub fn note(&self, path: &Path, reason: &str, detail: &str) {
-        self.run.plan.listing.add("note", path, reason, detail);
+        self.intake.sources.listing.add("note", path, reason, detail);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use super::Plan;
+use super::{Files, Sources};
 use crate::archive::walk::{Enough, Found};
 
 #[derive(Debug, Default)]
@@ -22,8 +22,12 @@ impl Census {
         self.complete.load(Relaxed).then(|| self.files.load(Relaxed))
     }
 
-    pub fn count(&self, plan: &Plan<'_>) {
-        self.directories_known.fetch_add(plan.roots.paths().len() as u64, Relaxed);
+    pub fn count(&self, sources: &Sources<'_>) {
+        if let Files::Recorded(shards) = sources.files {
+            self.files.store(shards.files(), Relaxed);
+            return self.complete.store(true, Relaxed);
+        }
+        self.directories_known.fetch_add(sources.roots.paths().len() as u64, Relaxed);
         let sink = |found: Found| {
             match found {
                 Found::Files(files) => self.files.fetch_add(files.len() as u64, Relaxed),
@@ -34,9 +38,9 @@ impl Census {
                 }
                 Found::UnreadableDirectory { .. } | Found::SkippedDirectory { .. } | Found::Earlier(_) => 0,
             };
-            if plan.stop.is_set() { Err(Enough) } else { Ok(()) }
+            if sources.stop.is_set() { Err(Enough) } else { Ok(()) }
         };
-        let walked = plan.walk().run(&sink);
-        self.complete.store(walked.is_ok() && !plan.stop.is_set(), Relaxed);
+        let walked = sources.walk().run(&sink);
+        self.complete.store(walked.is_ok() && !sources.stop.is_set(), Relaxed);
     }
 }

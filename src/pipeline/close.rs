@@ -77,7 +77,7 @@ fn settle(run: &Run<'_>, writers: &mut [Writer], settlement: &mut Settlement, jo
             withdraw::withdraw(writer, settlement).or_else(|failure| run.index_failed(failure))?;
         }
         let refused_now = take_refused(writers);
-        if reconnections(writers) == connected || pass == PASSES || run.plan.stop.is_set() {
+        if reconnections(writers) == connected || pass == PASSES || run.plan.sources.stop.is_set() {
             refused.extend(refused_now);
             break;
         }
@@ -89,11 +89,11 @@ fn settle(run: &Run<'_>, writers: &mut [Writer], settlement: &mut Settlement, jo
 
 fn list_finding(run: &Run<'_>, finding: &Finding) {
     let (what, counter) = match finding.is_note {
-        true => ("note", &run.account.disagreements),
-        false => ("conflict", &run.account.conflicts),
+        true => ("note", &run.intake.account.disagreements),
+        false => ("conflict", &run.intake.account.conflicts),
     };
     count(counter);
-    run.plan.listing.add_row(what, &finding.uid, finding.reason.code(), &finding.detail);
+    run.plan.sources.listing.add_row(what, &finding.uid, finding.reason.code(), &finding.detail);
 }
 
 fn settle_levels(
@@ -106,7 +106,7 @@ fn settle_levels(
         // A run that is to be continued, and a slice, leave their rows unfinished.
         return Ok(());
     }
-    run.watch.closing(settlement.len());
+    run.intake.watch.closing(settlement.len());
     // Derived columns mark finished rows. Those of a study come last, so that its patient is finished before: they depend on its
     // series, and the link of a study is settled before its former patient is withdrawn.
     withdraw_ghosts(run, writers, settlement, Level::Series)?;
@@ -153,12 +153,12 @@ fn settle_rows(
                 continue;
             }
             // Closing waits for replicas too, but for a run that was told to end.
-            run.gate.pass(run.plan.stop);
+            run.gate.pass(run.plan.sources.stop);
             if let Err(failure) = close::close(writer, settlement, &part) {
                 has_failed.store(true, Relaxed);
                 written = Err(failure);
             }
-            run.watch.closed(part.len() as u64);
+            run.intake.watch.closed(part.len() as u64);
         }
         written
     };

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Run;
+use super::{Intake, Run};
 use super::stored::nanoseconds;
 use crate::archive::path_map::UnstorablePath;
 use crate::archive::{FileState, FoundFile, skip};
@@ -49,36 +49,36 @@ pub(super) fn to_entry(run: &Run<'_>, file: FoundFile, held: Held, noted: Noted)
     let path = file.path();
     let fails = |code, detail| (path.to_owned(), NoRow { code, detail });
     let unstorable = |why: UnstorablePath| fails(why.code(), why.to_string());
-    let named = content.as_ref().and_then(|content| content.named(run.plan.locator.named_by())).map_or(path, Path::new);
+    let named = content.as_ref().and_then(|content| content.named(run.plan.sources.locator.named_by())).map_or(path, Path::new);
     // The journal and lists call it by this.
     if path.to_str().is_none() {
         return Err(unstorable(UnstorablePath::NotText));
     }
     let indexed_path = run.plan.path_map.to_index(named).map_err(unstorable)?;
-    let received = run.plan.receipt.of(&instance, root_of(run, path), file.received_on, state.modified(), noted);
+    let received = run.plan.sources.receipt.of(&instance, root_of(&run.intake, path), file.received_on, state.modified(), noted);
     let tables = run.plan.tables;
     let fitted = tables.check_path(&indexed_path).and_then(|()| tables.fit(&mut instance));
     let fitted = fitted.map_err(|refusal| fails(refusal.code, refusal.detail))?;
     if noted != Noted::Nothing {
-        run.account.note(&instance, &fitted);
+        run.intake.account.note(&instance, &fitted);
     }
     if noted == Noted::All && !fitted.substituted.is_empty() {
         let columns = fitted.substituted.join(", ");
         let detail = format!("characters that these columns cannot hold were substituted: {columns}");
-        run.plan.listing.add("note", path, "not-in-charset", &detail);
+        run.plan.sources.listing.add("note", path, "not-in-charset", &detail);
     }
     // As whoever asks for the file of its row finds it.
     let is_pointer = named == path && content.as_ref().is_some_and(|content| content.by_pointer);
     let modified = if is_pointer { record.state.modified() } else { state.modified() };
-    let root = run.plan.locator.place(named).map_or(0, |(place, _)| place);
+    let root = run.plan.sources.locator.place(named).map_or(0, |(place, _)| place);
     let stored = StoredFile { path: file.into_path(), modified: nanoseconds(modified), size: state.size, root };
     Ok(Entry::new(instance, stored, indexed_path, received, tables.charset_term(), record))
 }
 
-pub(super) fn reject(run: &Run<'_>, path: &Path, rejection: &Rejection) {
-    let (account, listing) = (&run.account, run.plan.listing);
+pub(super) fn reject(intake: &Intake<'_>, path: &Path, rejection: &Rejection) {
+    let (account, listing) = (&intake.account, intake.sources.listing);
     match rejection {
-        Rejection::Unreadable(error) if run.is_gone(path, error) => account.add(Fate::NotReached, 1),
+        Rejection::Unreadable(error) if intake.stops_without_root(path, error) => account.add(Fate::NotReached, 1),
         Rejection::Unreadable(error) => {
             account.add(Fate::Unreadable, 1);
             listing.add("unreadable", path, "unreadable", &error.to_string());
@@ -87,20 +87,26 @@ pub(super) fn reject(run: &Run<'_>, path: &Path, rejection: &Rejection) {
             Some(rule) => account.skipped(rule),
             None => {
                 let detail = rejection.to_string();
-                list_rejected(run, path, &NoRow { code: rejection.code(), detail });
+                list_rejected(intake, path, &NoRow { code: rejection.code(), detail });
             }
         },
     }
 }
 
-pub(super) fn list_rejected(run: &Run<'_>, path: &Path, NoRow { code, detail }: &NoRow) {
-    run.account.rejected(code);
-    run.plan.listing.add("rejected", path, code, detail);
+/// Rejects a file whose path is not UTF-8.
+pub(super) fn reject_path_without_text(intake: &Intake<'_>, path: &Path) {
+    let why = UnstorablePath::NotText;
+    list_rejected(intake, path, &NoRow { code: why.code(), detail: why.to_string() });
+}
+
+pub(super) fn list_rejected(intake: &Intake<'_>, path: &Path, NoRow { code, detail }: &NoRow) {
+    intake.account.rejected(code);
+    intake.sources.listing.add("rejected", path, code, detail);
 }
 
 /// Another pointer has led to the same file, by which both would name the row.
 pub(super) fn is_met_by_another(run: &Run<'_>, content: Option<&Content>) -> bool {
-    let named = content.and_then(|content| content.named(run.plan.locator.named_by()));
+    let named = content.and_then(|content| content.named(run.plan.sources.locator.named_by()));
     named.is_some_and(|named| {
         let mut met = run.targets_met.lock().unwrap_or_else(PoisonError::into_inner);
         let hash = xxh3_64(named.as_bytes());
@@ -110,8 +116,8 @@ pub(super) fn is_met_by_another(run: &Run<'_>, content: Option<&Content>) -> boo
     })
 }
 
-pub(super) fn root_of(run: &Run<'_>, path: &Path) -> usize {
-    let roots = run.plan.roots.paths();
+pub(super) fn root_of(intake: &Intake<'_>, path: &Path) -> usize {
+    let roots = intake.sources.roots.paths();
     if roots.len() == 1 { 0 } else { roots.iter().position(|root| path.starts_with(root)).unwrap_or(0) }
 }
 

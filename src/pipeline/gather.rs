@@ -61,7 +61,7 @@ pub(super) fn gather(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
         let mut portion = Vec::new();
         let known = of_new.into_iter().map(|block| (block, false));
         for (block, is_appended) in known.chain(std::mem::take(&mut appended).into_iter().map(|block| (block, true))) {
-            if run.plan.stop.is_set() {
+            if run.plan.sources.stop.is_set() {
                 return Ok(());
             }
             let records = match is_appended {

@@ -58,7 +58,7 @@ fn unpack(record: &[u8]) -> Option<(&Path, &str)> {
 /// Looks for files that are missing in directories that changed, and for their rows.
 pub(super) fn list_gone(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
     let Some(led) = &run.led else { return Ok(()) };
-    let mut places = Places { since: run.again.since, roots: run.plan.roots, may_miss: HashMap::new() };
+    let mut places = Places { since: run.intake.again.since, roots: run.plan.sources.roots, may_miss: HashMap::new() };
     let mut missing: Vec<(String, PathBuf)> = Vec::new();
     let mut result = Ok(());
     let replayed = led.0.replay(|record| {
@@ -69,7 +69,7 @@ pub(super) fn list_gone(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
         if missing.len() == PORTION {
             result = list_those_named(run, writer, std::mem::take(&mut missing));
         }
-        if result.is_err() || run.plan.stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if result.is_err() || run.plan.sources.stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     result?;
     replayed.map_err(spool_failed)?;
@@ -83,9 +83,9 @@ fn list_those_named(run: &Run<'_>, writer: &mut Writer, missing: Vec<(String, Pa
     for (uid, path) in &missing {
         let is_named = run.plan.path_map.to_index(path).is_ok_and(|path| named.get(uid) == Some(&path));
         if is_named {
-            run.account.gone.fetch_add(1, Relaxed);
+            run.intake.account.gone.fetch_add(1, Relaxed);
             let detail = format!("was there when instance {uid} was indexed; its row stays");
-            run.plan.listing.add("conflict", path, "file-gone", &detail);
+            run.plan.sources.listing.add("conflict", path, "file-gone", &detail);
         }
     }
     Ok(())

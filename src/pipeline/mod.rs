@@ -14,18 +14,20 @@ pub mod bring;
 mod census;
 mod close;
 mod entries;
-mod finish;
 mod gate;
 mod gather;
 mod gone;
+pub mod intake;
 pub mod key_order;
 mod lag;
 mod outage;
 mod read;
 mod recall;
 pub mod received;
+mod recorded;
 mod remembered;
 mod resume;
+pub mod shard;
 pub mod spool;
 pub mod stop;
 mod storage;
@@ -34,20 +36,16 @@ mod walk;
 mod watch;
 mod write;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use census::Census;
 use close::Closed;
 use crossbeam_channel::{Sender, bounded};
-use jiff::SignedDuration;
-use jiff::civil::Date;
 use key_order::PutBy;
 use rayon::ThreadPool;
 
-use crate::archive::{FoundFile, Locator, PathMap, Roots, Slice};
+use crate::archive::{FoundFile, PathMap};
 use crate::error::{Error, Result};
 use crate::index::companion_changes::{Companions, Parents};
 use crate::index::dry_run::Changed;
@@ -59,12 +57,13 @@ use crate::journal::{Begun, Journal, RunKind};
 use crate::merge::writer::Writer;
 use crate::progress::{Observer, text};
 use crate::report::account::{Account, Fate};
-use crate::report::listing::Listing;
 
 pub use bring::{Bring, Reception};
-pub use finish::finish;
+pub use intake::{Files, Sources};
+use intake::Intake;
 pub use outage::Outage;
 pub use received::Receipt;
+pub use recorded::Shards;
 pub use stop::Stop;
 pub use stored::Stored;
 
@@ -73,53 +72,25 @@ pub use stored::Stored;
 const FILES_WAITING: usize = 64;
 const ENTRIES_WAITING: usize = 32;
 
-/// Which files a run indexes.
-#[derive(Clone, Copy)]
-pub enum Files<'a> {
-    /// All below the roots.
-    Walked,
-    /// These alone.
-    Named(&'a [PathBuf]),
-    /// Those that somebody brings below the roots.
-    Brought(&'a dyn Bring),
-}
-
 /// Everything that a run needs to know. Workers see neither the command line nor the environment.
 pub struct Plan<'a> {
-    pub roots: &'a Roots,
+    pub sources: Sources<'a>,
     pub tables: &'a Tables,
     pub path_map: &'a PathMap,
-    pub locator: &'a Locator,
-    /// Stubs are recalled, as far as the policy allows it; else it is told which would be.
+    /// Stubs are recalled, as far as the policy allows it. Otherwise the run reports which would be.
     pub recalls: bool,
-    pub receipt: Receipt,
-    /// Younger files are left to the PACS.
-    pub settle: SignedDuration,
     /// Whether files may go while the run goes on, so that it has to look for those of its rows at the end.
     pub watch_rows: bool,
-    /// Directories of earlier days are not looked at.
-    pub first_day: Option<Date>,
-    pub files: Files<'a>,
-    /// Only this part of the archive is indexed, and its rows are settled with those of the others.
-    pub slice: Option<Slice>,
-    /// Files are opened whatever the journal knows of them.
-    pub reads_all: bool,
     /// What is written of rows that were there.
     pub existing: Mode,
     /// A hash of all that makes a difference to rows: a run that had other settings is not continued.
     pub settings: u64,
     /// The same hash as version 0.1.0 made it.
     pub former_settings: u64,
-    pub walk_threads: usize,
-    pub io_threads: usize,
-    /// Which entries are put by, to be written in key order.
+    /// Which entries are buffered, to be written in key order.
     pub insert_order: key_order::When,
     /// The number of files in a transaction, if it is fixed.
     pub portion: Option<usize>,
-    /// Files are counted ahead only for somebody who watches.
-    pub count_ahead: bool,
-    pub listing: &'a Listing,
-    pub stop: &'a Stop,
     /// How the index is called in messages.
     pub index: String,
     pub outage: &'a Outage,
@@ -130,16 +101,16 @@ pub struct Plan<'a> {
 impl Plan<'_> {
     /// How the run begins, as far as its settings say.
     fn begun(&self) -> Begun {
-        let roots = self.roots.paths().iter().map(|root| root.as_os_str().as_encoded_bytes().to_vec()).collect();
-        let kind = match self.files {
-            Files::Walked => RunKind::Walk,
+        let roots = self.sources.roots.paths().iter().map(|root| root.as_os_str().as_encoded_bytes().to_vec()).collect();
+        let kind = match self.sources.files {
+            Files::Walked | Files::Recorded(_) => RunKind::Walk,
             Files::Named(_) => RunKind::Named,
             Files::Brought(_) => RunKind::Import,
         };
         Begun {
             settings: self.settings,
             former_settings: self.former_settings,
-            since: self.first_day.map(|day| day.to_string()),
+            since: self.sources.first_day.map(|day| day.to_string()),
             with_empty_index: false,
             kind,
             roots,
@@ -172,8 +143,6 @@ pub struct Done {
     pub began_empty: bool,
     /// The number of files that are left as too young, outside of the directories of today and yesterday.
     pub young_in_old_directories: u64,
-    /// The slices that were settled have no file, because they left all of theirs as too young.
-    pub slices_have_no_file: bool,
     /// What kept the run from its end, if anything did.
     pub failure: Option<Error>,
 }
@@ -181,15 +150,9 @@ pub struct Done {
 /// What all stages share.
 struct Run<'a> {
     plan: &'a Plan<'a>,
-    journal: OnceLock<Arc<Journal>>,
-    account: Account,
-    census: Census,
-    again: again::Again,
+    intake: Intake<'a>,
     led: Option<gone::Led>,
-    watch: watch::Watch,
     gate: gate::Gate,
-    storage: storage::Storage,
-    recall: recall::Wanted,
     /// Hashes of the paths of files that pointers have led to.
     targets_met: Mutex<Hashes>,
     /// Hashes of the paths of files that have lost their place before, and are listed.
@@ -209,43 +172,46 @@ pub fn run(
     let run = Run::new(plan, lags)?;
     let began_empty = writers.iter().all(Writer::began_empty);
     let has_journal = journal.is_some();
-    let pool = read::pool(plan.io_threads)?;
+    let pool = read::pool(plan.sources.io_threads)?;
     let (closed, failure) = thread::scope(|scope| {
         let run = &run;
-        scope.spawn(move || run.watch.show(run, started, observer));
+        let notices = || run.gate.notices().into_iter().chain(plan.outage.notices()).collect();
+        scope.spawn(move || run.intake.watch.show(&run.intake, notices, started, observer));
         // Ask replicas how far they are behind.
         for (number, replica) in replicas.into_iter().enumerate() {
             scope.spawn(move || lag::follow(run, number, replica));
         }
         // Count the files ahead of the work, for whoever watches.
-        if plan.count_ahead {
-            scope.spawn(|| run.census.count(plan));
+        if plan.sources.count_ahead {
+            scope.spawn(|| run.intake.census.count(&plan.sources));
         }
         let mut writers = writers;
-        let is_whole = |failures: &[Error]| failures.is_empty() && !plan.stop.is_set();
+        let is_whole = |failures: &[Error]| failures.is_empty() && !plan.sources.stop.is_set();
         // Take up what former runs have left.
         let mut failures = Vec::from_iter(run.open_journal(journal, &mut writers).err());
         // Walk the directories, newest first; read headers; write batches.
         if is_whole(&failures) {
-            (writers, failures) = run.pass(&pool, writers, |files| match plan.files {
-                Files::Walked => walk::walk(run, files),
-                Files::Named(named) => walk::send_named(run, named, files),
-                Files::Brought(brings) => bring::bring(run, brings, files),
-            });
+            let intake = &run.intake;
+            (writers, failures) = match plan.sources.files {
+                Files::Walked => run.pass(&pool, writers, |files| walk::walk(intake, files)),
+                Files::Named(named) => run.pass(&pool, writers, |files| walk::send_named(intake, named, files)),
+                Files::Brought(brings) => run.pass(&pool, writers, |files| bring::bring(intake, brings, files)),
+                Files::Recorded(shards) => run.pass(&pool, writers, |records| recorded::send(intake, shards, records)),
+            };
         }
         // What came or was moved meanwhile goes the same way.
-        if is_whole(&failures) && !matches!(plan.files, Files::Named(_)) {
-            run.watch.looking_again();
-            (writers, failures) = run.pass(&pool, writers, |files| match plan.files {
-                Files::Brought(brings) => bring::bring_rest(run, brings, files),
-                Files::Walked | Files::Named(_) => again::walk_again(run, files),
+        if is_whole(&failures) && matches!(plan.sources.files, Files::Walked | Files::Brought(_)) {
+            run.intake.watch.looking_again();
+            (writers, failures) = run.pass(&pool, writers, |files: &Sender<Vec<FoundFile>>| match plan.sources.files {
+                Files::Brought(brings) => bring::bring_rest(&run.intake, brings, files),
+                _ => again::walk_again(&run.intake, files),
             });
         }
         // What was left on slow storage, as far as it may be recalled.
-        if is_whole(&failures) && run.recall.is_allowed() && plan.recalls {
-            (writers, failures) = run.pass(&pool, writers, |files| recall::recall(run, files));
+        if is_whole(&failures) && run.intake.recall.is_allowed() && plan.recalls {
+            (writers, failures) = run.pass(&pool, writers, |files| recall::recall(&run.intake, files));
         }
-        recall::leave_wanted(run);
+        recall::leave_wanted(&run.intake, plan.recalls);
         // Files that were moved are found by now: those that are missing still have gone.
         if let (true, [writer, ..]) = (is_whole(&failures), writers.as_mut_slice()) {
             failures.extend(gone::list_gone(run, writer).err());
@@ -253,23 +219,21 @@ pub fn run(
         // Derive what could only be known now.
         let is_complete = is_whole(&failures);
         let may_settle = run.journal().map_or(!has_journal, |journal| is_complete && journal.may_settle());
-        let in_full = plan.slice.is_none() && may_settle;
-        if let (true, [writer, ..]) = (in_full, writers.as_mut_slice()) {
+        if let (true, [writer, ..]) = (may_settle, writers.as_mut_slice()) {
             failures.extend(gather::gather(run, writer).err());
         }
-        let in_full = in_full && is_whole(&failures);
+        let in_full = may_settle && is_whole(&failures);
         let (closed, result) = close::close(run, writers, in_full, run.journal());
         failures.extend(result.err());
-        failures.extend(run.storage.lost());
+        failures.extend(run.intake.storage.lost());
         if let (true, true, Some(journal)) = (is_complete, is_whole(&failures), run.journal()) {
             let recorded = match in_full {
                 true => journal.close(),
-                false if plan.slice.is_some() => journal.complete(),
                 false => journal.sync(),
             };
             failures.extend(recorded.err().map(unrecorded));
         }
-        run.watch.end();
+        run.intake.watch.end();
         run.gate.end();
         (closed, failures.into_iter().next())
     });
@@ -278,25 +242,19 @@ pub fn run(
 
 impl<'a> Run<'a> {
     fn new(plan: &'a Plan<'a>, lags: Vec<(String, Lag)>) -> Result<Self> {
-        let scratch = plan.listing.directory();
+        let scratch = plan.sources.listing.directory();
         Ok(Run {
             plan,
-            journal: OnceLock::new(),
-            account: Account::default(),
-            census: Census::default(),
-            again: again::Again::new(scratch, plan.receipt.today()).map_err(again::spool_failed)?,
+            intake: Intake::new(&plan.sources)?,
             led: plan.watch_rows.then(|| gone::Led::new(scratch)).transpose().map_err(again::spool_failed)?,
-            watch: watch::Watch::default(),
             gate: gate::Gate::new(lags, plan.max_replica_lag),
-            storage: storage::Storage::of([("archive", plan.roots), ("source", plan.walked())]),
-            recall: recall::Wanted::new(plan.locator.policy()),
             targets_met: Mutex::new(Hashes::new(scratch)),
             told_losers: Mutex::new(Hashes::new(scratch)),
         })
     }
 
     fn done(self, closed: Closed, failure: Option<Error>, started: Instant, began_empty: bool) -> Done {
-        let journal = self.journal.into_inner();
+        let journal = self.intake.journal.into_inner();
         let Closed { parents, updated, companions, changes, unfinished } = closed;
         Done {
             parents,
@@ -305,29 +263,27 @@ impl<'a> Run<'a> {
             unfinished,
             changes,
             elapsed: started.elapsed(),
-            rows_checked: self.watch.was_checked(),
+            rows_checked: self.intake.watch.was_checked(),
             waited: self.gate.waited(),
             waited_for_database: self.plan.outage.waited(),
-            counted_ahead: self.census.total(),
-            young_in_old_directories: self.again.in_old_directories.into_inner(),
-            account: self.account,
-            slices_have_no_file: false,
+            counted_ahead: self.intake.census.total(),
+            young_in_old_directories: self.intake.again.in_old_directories.into_inner(),
+            account: self.intake.account,
             began_empty: journal.as_ref().map_or(began_empty, |journal| journal.began_with_empty_index()),
             continued: journal.as_ref().is_some_and(|journal| journal.is_continued()),
             failure,
         }
     }
 
-    /// The journal, once it is taken up.
     fn journal(&self) -> Option<&Journal> {
-        self.journal.get().map(Arc::as_ref)
+        self.intake.journal()
     }
 
     fn open_journal(&self, journal: Option<Journal>, writers: &mut [Writer]) -> Result<()> {
         let (Some(mut journal), [first, ..]) = (journal, &mut *writers) else { return Ok(()) };
         resume::take_up_journal(self, &mut journal, first)?;
         journal.failure().map_or(Ok(()), |why| Err(unrecorded(why)))?;
-        let journal = self.journal.get_or_init(|| Arc::new(journal));
+        let journal = self.intake.journal.get_or_init(|| Arc::new(journal));
         first.note_given(journal.given());
         for writer in &mut *writers {
             writer.recorder = Some(journal.clone());
@@ -337,23 +293,23 @@ impl<'a> Run<'a> {
         if let (true, [first, ..]) = (journal.is_continued(), writers) {
             resume::continue_run(self, journal, first)?;
         }
-        self.watch.indexing();
+        self.intake.watch.indexing();
         Ok(())
     }
 
     /// The stages from the walk to the index, all at once. The writers come back for what is left to do.
-    fn pass(
+    fn pass<M: read::Message>(
         &self,
         pool: &ThreadPool,
         writers: Vec<Writer>,
-        walk: impl FnOnce(&Sender<Vec<FoundFile>>) -> Result<()> + Send,
+        walk: impl FnOnce(&Sender<M>) -> Result<()> + Send,
     ) -> (Vec<Writer>, Vec<Error>) {
-        let put_by = match PutBy::new(self.plan.listing.directory(), writers.len()) {
+        let put_by = match PutBy::new(self.plan.sources.listing.directory(), writers.len()) {
             Ok(put_by) => put_by,
             Err(error) => return (writers, vec![write::not_kept(self, error)]),
         };
         let put_by = &put_by;
-        let (files, files_to_read) = bounded::<Vec<FoundFile>>(FILES_WAITING);
+        let (files, files_to_read) = bounded::<M>(FILES_WAITING);
         let (entries, entries_to_write): (Vec<_>, Vec<_>) =
             writers.iter().map(|_| bounded::<Vec<Entry>>(ENTRIES_WAITING)).unzip();
         thread::scope(|scope| {
@@ -371,8 +327,8 @@ impl<'a> Run<'a> {
                 .unzip();
             failures.extend(results.into_iter().filter_map(Result::err));
             // After an interruption.
-            self.account.add(Fate::NotReached, put_by.leave());
-            self.watch.are_put_by(0);
+            self.intake.account.add(Fate::NotReached, put_by.leave());
+            self.intake.watch.are_put_by(0);
             (writers, failures)
         })
     }
@@ -385,7 +341,7 @@ impl<'a> Run<'a> {
         if let Failure::Unrecorded(why) = failure {
             return Err(unrecorded(why));
         }
-        let (account, count) = (&self.account, text::count);
+        let (account, count) = (&self.intake.account, text::count);
         let found = account.files_found();
         let settled = count(account.done().saturating_sub(account.count(Fate::NotReached)));
         Err(Error::unfinished(
@@ -396,15 +352,6 @@ impl<'a> Run<'a> {
                 count(found)
             ),
         ))
-    }
-
-    /// Whether something cannot be read because its root is gone: then the run ends.
-    fn is_gone(&self, path: &Path, error: &std::io::Error) -> bool {
-        let is_gone = self.storage.fails(path, error);
-        if is_gone {
-            self.plan.stop.set();
-        }
-        is_gone
     }
 }
 

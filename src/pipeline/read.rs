@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::entries::{Held, Noted, is_met_by_another, list_rejected, reject, rule_by_content, to_entry};
 use super::remembered::{self, Remembered};
-use super::{Files, Run, no_threads, recall};
+use super::{Files, Intake, Run, no_threads, recall, recorded};
 use crate::archive::file::Location;
 use crate::archive::{FileState, FoundFile, OpenFile, Seen, Standing, Stub, skip};
 use crate::dicom::{HeaderReader, Instance, Rejection};
@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::index::Entry;
 use crate::index::entry::FileRecord;
 use crate::journal::Cursors;
-use crate::journal::record::{self, Content};
+use crate::journal::record::{self, Content, Record};
 use crate::report::account::{Account, Fate, Outcome};
 
 /// Far more than a reader needs, which does not recurse: only what is touched costs memory.
@@ -34,15 +34,15 @@ pub fn pool(threads: usize) -> Result<ThreadPool> {
 
 /// What a reader works with.
 #[derive(Default)]
-struct Desk {
+pub(super) struct Desk {
     reader: HeaderReader,
-    cursors: Cursors,
-    /// Records of files without an entry, for the journal.
-    noted: Vec<(PathBuf, FileRecord)>,
+    pub cursors: Cursors,
+    /// Records for the journal that no writer adds: those of files without an entry, and all those of a shard.
+    pub noted: Vec<(PathBuf, FileRecord)>,
 }
 
 /// What became of a file that was not known.
-enum Read {
+pub(super) enum Read {
     Held(Held),
     TooYoung,
     /// It may not be read.
@@ -53,93 +53,161 @@ enum Read {
 /// A pointer may lead to a pointer, and a file may change while it is looked at.
 const LONGEST_WAY: usize = 8;
 
-/// The number of files without an entry that a reader records together, at least, while others wait.
+/// The number of records that a reader adds to the journal together, at least, while files wait.
 const NOTED_TOGETHER: usize = 500;
 
+/// A message to the readers: the files that a walk has found, or the records of shards.
+pub(super) trait Message: Send {
+    fn files(&self) -> usize;
+
+    /// The directory of the first file.
+    fn directory(&self) -> Option<&Path>;
+
+    /// Returns the files, each with what a shard has recorded of it.
+    fn into_files(self, intake: &Intake<'_>) -> impl Iterator<Item = (FoundFile, Option<Record>)>;
+}
+
+impl Message for Vec<FoundFile> {
+    fn files(&self) -> usize {
+        self.len()
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        self.first()?.path().parent()
+    }
+
+    fn into_files(self, _: &Intake<'_>) -> impl Iterator<Item = (FoundFile, Option<Record>)> {
+        self.into_iter().map(|file| (file, None))
+    }
+}
+
+impl Message for Vec<Record> {
+    fn files(&self) -> usize {
+        self.len()
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        Path::new(&self.first()?.path).parent()
+    }
+
+    fn into_files(self, intake: &Intake<'_>) -> impl Iterator<Item = (FoundFile, Option<Record>)> {
+        self.into_iter().map(|record| (recorded::file_of(intake, &record), Some(record)))
+    }
+}
+
 /// One receive loop.
-pub(super) fn read(run: &Run<'_>, files: &Receiver<Vec<FoundFile>>, writers: &[Sender<Vec<Entry>>]) {
+pub(super) fn read<M: Message>(run: &Run<'_>, messages: &Receiver<M>, writers: &[Sender<Vec<Entry>>]) {
     let mut desk = Desk::default();
-    let mut outbox = Outbox::new(&run.account, writers);
+    let mut outbox = Outbox::new(&run.intake.account, writers);
     loop {
         // Nothing is held back while there is nothing to read.
-        let waiting = files.try_recv().or_else(|_| {
+        let waiting = messages.try_recv().or_else(|_| {
             outbox.send();
-            note(run, &mut desk);
-            files.recv()
+            note(&run.intake, &mut desk);
+            messages.recv()
         });
-        let Ok(files) = waiting else { return };
-        if run.plan.stop.is_set() {
-            run.account.add(Fate::NotReached, files.len());
+        let Ok(message) = waiting else { return };
+        if run.plan.sources.stop.is_set() {
+            run.intake.account.add(Fate::NotReached, message.files());
             continue;
         }
-        if let Some(directory) = files.first().and_then(|file| file.path().parent()) {
-            run.watch.at(directory);
-        }
-        for file in files {
-            if let Some(entry) = entry(run, &mut desk, file) {
+        message.directory().into_iter().for_each(|directory| run.intake.watch.at(directory));
+        for (file, record) in message.into_files(&run.intake) {
+            if let Some(entry) = entry(run, &mut desk, file, record) {
                 outbox.put(entry);
             }
         }
         outbox.send_if_due();
-        // A reader that always finds files waiting must not keep these records: there may be millions, and a kill loses them.
-        if desk.noted.len() >= NOTED_TOGETHER {
-            note(run, &mut desk);
-        }
+        note_when_due(&run.intake, &mut desk);
     }
 }
 
-fn note(run: &Run<'_>, desk: &mut Desk) {
-    if let Some(journal) = run.journal() {
+/// Adds records to the journal, if there are enough of them. A reader that always finds files waiting must not keep these
+/// records: there may be millions, and a kill loses them.
+pub(super) fn note_when_due(intake: &Intake<'_>, desk: &mut Desk) {
+    if desk.noted.len() >= NOTED_TOGETHER {
+        note(intake, desk);
+    }
+}
+
+pub(super) fn note(intake: &Intake<'_>, desk: &mut Desk) {
+    if let Some(journal) = intake.journal() {
         journal.note(&desk.noted.iter().map(|(path, record)| (path.as_path(), record)).collect::<Vec<_>>());
     }
     desk.noted.clear();
 }
 
-/// The entry of a file. `None` if it has another fate, which is then in the account.
-fn entry(run: &Run<'_>, desk: &mut Desk, file: FoundFile) -> Option<Entry> {
+/// The record of a file that was found and not read. `None` for a path that is not UTF-8.
+pub(super) fn unread(path: &Path) -> Option<(PathBuf, FileRecord)> {
+    Some((path.to_owned(), record::of_unread(path.to_str()?)))
+}
+
+/// The entry of a file. `None` if the file has another fate, which is then in the account. `recorded` is what a shard has
+/// recorded of the file.
+fn entry(run: &Run<'_>, desk: &mut Desk, file: FoundFile, recorded: Option<Record>) -> Option<Entry> {
+    let intake = &run.intake;
     let path = file.path();
     if let Some(rule) = path.file_name().and_then(skip::by_name) {
-        run.account.skipped(rule);
+        intake.account.skipped(rule);
         return None;
     }
-    let seen = run.plan.locator.look(&file).map_err(Rejection::Unreadable);
-    let seen = seen.map_err(|rejection| reject(run, path, &rejection)).ok()?;
+    let seen = match intake.sources.locator.look(&file) {
+        Err(error) if recorded.is_some() && error.kind() == io::ErrorKind::NotFound && !intake.stops_without_root(path, &error) => {
+            // The file was removed since the shard found it.
+            intake.account.take_back_gone(1);
+            return None;
+        }
+        seen => seen.map_err(|error| reject(intake, path, &Rejection::Unreadable(error))).ok()?,
+    };
     let modified = seen.state.modified;
-    let held = match remembered::remembered(run, &file, &seen, &mut desk.cursors) {
-        Remembered::Settled => return None,
-        Remembered::Record(record) => remembered::held_by(run, record, path)?,
-        Remembered::Nothing => match open_and_read(run, desk, &file, seen) {
+    let recorded = recorded.filter(|record| remembered::is_current(intake, &file, &seen, record));
+    let held = match (remembered::remembered(run, &file, &seen, &mut desk.cursors), recorded) {
+        (Remembered::Settled, _) => return None,
+        (Remembered::Record(record), _) => remembered::held_by(run, record, path)?,
+        (Remembered::Nothing, Some(record)) => {
+            note_without_entry(desk, &file, &record);
+            remembered::held_by(run, record, path)?
+        }
+        (Remembered::Nothing, None) => match open_and_read(intake, desk, &file, seen) {
             Ok(Read::Held(held)) => held,
             Ok(Read::TooYoung) => {
-                run.account.add(Fate::TooYoung, 1);
-                run.again.left(file.without_permit());
+                intake.account.add(Fate::TooYoung, 1);
+                intake.again.left(file.without_permit());
                 return None;
             }
             Ok(Read::Stub(stub)) => {
-                recall::leave(run, file, modified, stub);
+                recall::leave(intake, file, modified, stub);
                 return None;
             }
             Ok(Read::MetElsewhere(stub)) => {
-                run.account.add(Fate::Link, 1);
-                run.account.stub(&stub, Outcome::MetElsewhere);
+                intake.account.add(Fate::Link, 1);
+                intake.account.stub(&stub, Outcome::MetElsewhere);
                 return None;
             }
             Err(rejection) => {
-                reject(run, path, &rejection);
+                reject(intake, path, &rejection);
                 return None;
             }
         },
     };
     if is_met_by_another(run, held.content.as_ref()) {
-        run.account.add(Fate::Link, 1);
+        intake.account.add(Fate::Link, 1);
         return None;
     }
-    to_entry(run, file, held, Noted::All).map_err(|(path, no_row)| list_rejected(run, &path, &no_row)).ok()
+    to_entry(run, file, held, Noted::All).map_err(|(path, no_row)| list_rejected(intake, &path, &no_row)).ok()
+}
+
+/// Adds a record of a shard to the journal, unless the record has an entry, which a writer adds.
+fn note_without_entry(desk: &mut Desk, file: &FoundFile, record: &Record) {
+    if record.instance().is_none() {
+        let record = FileRecord { state: record.state, leads_on: record.content.is_some(), bytes: record.encode() };
+        desk.noted.push((file.path().to_owned(), record));
+    }
 }
 
 /// To where the bytes of a file are, and what they hold.
-fn open_and_read<'f>(
-    run: &Run<'_>,
+pub(super) fn open_and_read<'f>(
+    intake: &Intake<'_>,
     desk: &mut Desk,
     file: &'f FoundFile,
     mut seen: Seen<'f>,
@@ -152,40 +220,40 @@ fn open_and_read<'f>(
             Standing::Stub(stub) => return Ok(Read::Stub(stub)),
             Standing::MetElsewhere(stub) => return Ok(Read::MetElsewhere(stub)),
         };
-        if run.plan.receipt.is_younger(location.state.modified(), run.plan.settle) {
+        if intake.sources.receipt.is_younger(location.state.modified(), intake.sources.settle) {
             return Ok(Read::TooYoung);
         }
         if location.state.size == 0 {
-            return held(run, desk, file, own, None, Err(Rejection::Empty)).map(Read::Held);
+            return held(intake, desk, file, own, None, Err(Rejection::Empty)).map(Read::Held);
         }
         let Some(open) = location.open().map_err(Rejection::Unreadable)? else {
-            seen = run.plan.locator.look(file).map_err(Rejection::Unreadable)?;
+            seen = intake.sources.locator.look(file).map_err(Rejection::Unreadable)?;
             continue;
         };
-        let outcome = read_header(run, desk, &open)?;
+        let outcome = read_header(intake, desk, &open)?;
         if let Err(Rejection::NotDicom { .. }) = outcome
-            && let Some(pointer) = run.plan.locator.pointer(location.path(), &open).map_err(Rejection::Unreadable)?
+            && let Some(pointer) = intake.sources.locator.pointer(location.path(), &open).map_err(Rejection::Unreadable)?
         {
             let permit = file.permit().filter(|_| !location.is_recalled());
             let at = location.path().to_owned();
             // Its reading is over: looking at what it leads to may take long.
             drop(open);
-            seen = run.plan.locator.follow(&pointer, &at, permit, own);
+            seen = intake.sources.locator.follow(&pointer, &at, permit, own);
             by_pointer = true;
             continue;
         }
         let content = content_of(&location, by_pointer);
         if let Some(stub) = &location.through {
-            run.account.stub(stub, Outcome::Read);
+            intake.account.stub(stub, Outcome::Read);
         }
-        return held(run, desk, file, own, content, outcome).map(Read::Held);
+        return held(intake, desk, file, own, content, outcome).map(Read::Held);
     }
     Ok(Read::Stub(Stub::too_far()))
 }
 
 /// What the header says, or why there is none; or the file cannot be read.
-fn read_header(run: &Run<'_>, desk: &mut Desk, open: &OpenFile) -> Result<Result<Instance, Rejection>, Rejection> {
-    run.account.bytes.fetch_add(open.state.size, Relaxed);
+fn read_header(intake: &Intake<'_>, desk: &mut Desk, open: &OpenFile) -> Result<Result<Instance, Rejection>, Rejection> {
+    intake.account.bytes.fetch_add(open.state.size, Relaxed);
     // A defect of the reader costs the one file.
     let read = catch_unwind(AssertUnwindSafe(|| desk.reader.read(open).and_then(Instance::from_header)));
     let outcome = read.unwrap_or_else(|_| {
@@ -200,7 +268,7 @@ fn read_header(run: &Run<'_>, desk: &mut Desk, open: &OpenFile) -> Result<Result
 
 /// With the record of it, for the journal.
 fn held(
-    run: &Run<'_>,
+    intake: &Intake<'_>,
     desk: &mut Desk,
     file: &FoundFile,
     own: FileState,
@@ -208,8 +276,8 @@ fn held(
     outcome: Result<Instance, Rejection>,
 ) -> Result<Held, Rejection> {
     // A path that is no text, and a file that may change unseen, are read each time.
-    let path = file.path().to_str().filter(|_| run.journal().is_some());
-    let is_copy = matches!(run.plan.files, Files::Brought(brings) if brings.makes_copies());
+    let path = file.path().to_str().filter(|_| intake.journal().is_some());
+    let is_copy = matches!(intake.sources.files, Files::Brought(brings) if brings.makes_copies());
     let state = if is_copy || own.tells_changes() { own } else { FileState { modified: i64::MIN, ..own } };
     match outcome {
         Ok(instance) => {

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use crossbeam_channel::Sender;
 use jiff::civil::Date;
 
-use super::Run;
+use super::Intake;
 use super::walk;
 use crate::archive::recall::{Budget, Policy, Recalls};
 use crate::archive::{FoundFile, Stub};
@@ -59,56 +59,56 @@ impl Wanted {
 }
 
 /// A stub that may not be read. Whatever row the index has of it stays.
-pub(super) fn leave(run: &Run<'_>, file: FoundFile, modified: i64, stub: Stub) {
-    run.account.add(Fate::Pending, 1);
-    run.account.stub(&stub, Outcome::Pending);
-    let left = match run.recall.is_allowed() && stub.can_be_recalled() && file.permit().is_none() {
-        true => run.recall.offer(Want { age: (file.received_on, modified, file.path().into()), file, stub }),
-        false => return run.plan.listing.add_stub(file.path(), &stub),
+pub(super) fn leave(intake: &Intake<'_>, file: FoundFile, modified: i64, stub: Stub) {
+    intake.account.add(Fate::Pending, 1);
+    intake.account.stub(&stub, Outcome::Pending);
+    let left = match intake.recall.is_allowed() && stub.can_be_recalled() && file.permit().is_none() {
+        true => intake.recall.offer(Want { age: (file.received_on, modified, file.path().into()), file, stub }),
+        false => return intake.sources.listing.add_stub(file.path(), &stub),
     };
-    left.iter().for_each(|want| list(run, want));
+    left.iter().for_each(|want| list(intake, want));
 }
 
-fn list(run: &Run<'_>, want: &Want) {
-    run.plan.listing.add_stub(want.file.path(), &want.stub);
+fn list(intake: &Intake<'_>, want: &Want) {
+    intake.sources.listing.add_stub(want.file.path(), &want.stub);
 }
 
 /// Those that were not recalled in the end. A dry run tells which would be.
-pub(super) fn leave_wanted(run: &Run<'_>) {
-    let wanted = run.recall.take();
-    let mut left = run.recall.budget.map_or(0, |budget| budget.bytes);
+pub(super) fn leave_wanted(intake: &Intake<'_>, recalls: bool) {
+    let wanted = intake.recall.take();
+    let mut left = intake.recall.budget.map_or(0, |budget| budget.bytes);
     for want in &wanted {
-        list(run, want);
+        list(intake, want);
         let size = want.stub.claimed_size.unwrap_or(0);
-        if let (false, Some(rest)) = (run.plan.recalls, left.checked_sub(size)) {
+        if let (false, Some(rest)) = (recalls, left.checked_sub(size)) {
             left = rest;
-            run.account.would_recall.0.fetch_add(1, Relaxed);
-            run.account.would_recall.1.fetch_add(size, Relaxed);
+            intake.account.would_recall.0.fetch_add(1, Relaxed);
+            intake.account.would_recall.1.fetch_add(size, Relaxed);
         }
     }
 }
 
 /// The walk stage of the last pass: one file after the other, as soon as it may be recalled.
-pub(super) fn recall(run: &Run<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> {
-    let Some(budget) = run.recall.budget else { return Ok(()) };
+pub(super) fn recall(intake: &Intake<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+    let Some(budget) = intake.recall.budget else { return Ok(()) };
     let mut recalls = Recalls::within(budget);
-    let (before, bytes) = run.journal().map_or((0, 0), |journal| journal.recalled());
+    let (before, bytes) = intake.journal().map_or((0, 0), |journal| journal.recalled());
     recalls.spend(before, bytes);
-    let wanted = run.recall.take();
-    run.watch.recalling(wanted.len());
+    let wanted = intake.recall.take();
+    intake.watch.recalling(wanted.len());
     for want in wanted {
         let size = want.stub.claimed_size.unwrap_or(0);
-        match recalls.next(size, || run.plan.stop.is_set()) {
+        match recalls.next(size, || intake.sources.stop.is_set()) {
             Some(permit) => {
-                run.watch.recalled();
+                intake.watch.recalled();
                 // Before it is: a run that goes on with this one keeps to its budget.
-                run.journal().iter().for_each(|journal| journal.recalls(size));
-                run.account.take_back(Fate::Pending, 1);
-                run.account.stub_taken_back(&want.stub);
-                walk::send(run, vec![want.file.permitted(permit)], files);
+                intake.journal().iter().for_each(|journal| journal.recalls(size));
+                intake.account.take_back(Fate::Pending, 1);
+                intake.account.stub_taken_back(&want.stub);
+                walk::send(intake, vec![want.file.permitted(permit)], files);
             }
             // Another one may fit.
-            None => list(run, &want),
+            None => list(intake, &want),
         }
     }
     Ok(())

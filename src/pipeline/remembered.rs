@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::entries::{self, Held, NoRow};
-use super::{Files, Run, resume, write};
+use super::{Intake, Run, Sources, resume, write};
 use crate::archive::{FoundFile, Seen, Standing};
 use crate::dicom::rejection;
 use crate::index::existing::Mode;
@@ -28,7 +28,7 @@ const ROW_MAY_DIFFER: [journal::Fate; 4] =
 
 /// `seen` is what stands there by now.
 pub(super) fn remembered(run: &Run<'_>, file: &FoundFile, seen: &Seen, cursors: &mut Cursors) -> Remembered {
-    let reads_all = run.plan.reads_all || !matches!(run.plan.files, Files::Walked);
+    let reads_all = run.plan.sources.reads_all || !run.plan.sources.files.is_whole_archive();
     let Some(journal) = run.journal().filter(|_| !reads_all) else { return Remembered::Nothing };
     let known = journal.state(file.path(), cursors);
     let is_same = |known: &State| known.file.is_known() && seen.state == known.file;
@@ -40,7 +40,7 @@ pub(super) fn remembered(run: &Run<'_>, file: &FoundFile, seen: &Seen, cursors: 
     if state.leads_on || seen.leads_on() {
         led_on = journal.record(&state, file.path(), cursors);
         let content = led_on.as_ref().map(|record| record.content.as_ref());
-        if !content.is_some_and(|content| is_as_it_was(run, content, seen)) {
+        if !content.is_some_and(|content| leads_where_it_led(&run.intake, content, seen)) {
             return Remembered::Nothing;
         }
     }
@@ -51,22 +51,15 @@ pub(super) fn remembered(run: &Run<'_>, file: &FoundFile, seen: &Seen, cursors: 
     // What there is to tell of a run that is continued was told when it was taken up.
     if may_settle && state.fate != journal::Fate::NoRow && journal.has_row(&state, cursors) {
         if entries::is_met_by_another(run, led_on.as_ref().and_then(|record| record.content.as_ref())) {
-            run.account.add(Fate::Link, 1);
+            run.intake.account.add(Fate::Link, 1);
             return Remembered::Settled;
         }
         return settled(run, &state, of_this_run);
     }
-    // The PACS may be at it, and what it is at now is not what was read.
-    if run.plan.receipt.is_younger(state.file.modified(), run.plan.settle) {
-        return Remembered::Nothing;
-    }
     let Some(record) = led_on.or_else(|| journal.record(&state, file.path(), cursors)) else {
         return Remembered::Nothing;
     };
-    // It may be a pointer by a rule that is new.
-    if matches!(&record.reading, Reading::Rejected { code, .. } if code == "not-dicom")
-        && run.plan.locator.has_rule_for(file.path())
-    {
+    if !is_still_valid(&run.intake, file, &record) {
         return Remembered::Nothing;
     }
     // In this run another file of the instance may have taken its place, or the row is linked otherwise.
@@ -81,20 +74,40 @@ pub(super) fn remembered(run: &Run<'_>, file: &FoundFile, seen: &Seen, cursors: 
         }
         return settled(run, &state, true);
     }
-    run.account.bytes.fetch_add(state.file.size, Relaxed);
+    run.intake.account.bytes.fetch_add(state.file.size, Relaxed);
     Remembered::Record(record)
 }
 
-/// What a link or a pointer led to is there still, as it was then; or it cannot be looked at, and what is known counts.
-fn is_as_it_was(run: &Run<'_>, content: Option<&Content>, seen: &Seen) -> bool {
+/// Whether a record contains what reading the file would give now. `seen` is what the file is now.
+pub(super) fn is_current(intake: &Intake<'_>, file: &FoundFile, seen: &Seen, record: &Record) -> bool {
+    record.state.is_known()
+        && record.state == seen.state
+        && !matches!(record.reading, Reading::Unread)
+        && (record.content.is_none() && !seen.leads_on() || leads_where_it_led(intake, record.content.as_ref(), seen))
+        && is_still_valid(intake, file, record)
+}
+
+/// Whether a record of an unchanged file may be used.
+fn is_still_valid(intake: &Intake<'_>, file: &FoundFile, record: &Record) -> bool {
+    let Sources { receipt, settle, locator, .. } = intake.sources;
+    // The PACS may be writing the file, which then is another one than the one that was read.
+    let is_young = receipt.is_younger(record.state.modified(), *settle);
+    // The file may be a pointer by a new rule.
+    let may_be_pointer = matches!(&record.reading, Reading::Rejected { code, .. } if code == "not-dicom")
+        && locator.has_rule_for(file.path());
+    !is_young && !may_be_pointer
+}
+
+/// Whether the target of a link or a pointer is still there, and unchanged. What is known counts if the target cannot be looked at.
+fn leads_where_it_led(intake: &Intake<'_>, content: Option<&Content>, seen: &Seen) -> bool {
     let Some(content) = content else {
         // A link stands where the file was. What it leads to is named by the path of the link at most.
-        return !run.plan.locator.named_by().is_target(false);
+        return !intake.sources.locator.named_by().is_target(false);
     };
     match &seen.standing {
         Standing::Readable(location) => match &location.target {
             Some(target) => target.to_string_lossy() == content.target,
-            None => content.by_pointer && run.plan.locator.is_still(content.target.as_ref(), content.state),
+            None => content.by_pointer && intake.sources.locator.is_still(content.target.as_ref(), content.state),
         },
         Standing::Stub(_) => true,
         Standing::MetElsewhere(_) => false,
@@ -102,8 +115,8 @@ fn is_as_it_was(run: &Run<'_>, content: Option<&Content>, seen: &Seen) -> bool {
 }
 
 fn settled(run: &Run<'_>, state: &State, of_this_run: bool) -> Remembered {
-    run.account.bytes.fetch_add(state.file.size, Relaxed);
-    run.account.add(fate(state, of_this_run), 1);
+    run.intake.account.bytes.fetch_add(state.file.size, Relaxed);
+    run.intake.account.add(fate(state, of_this_run), 1);
     Remembered::Settled
 }
 
@@ -117,10 +130,12 @@ pub(super) fn held_by(run: &Run<'_>, record: Record, path: &Path) -> Option<Held
             let state = content.as_ref().map_or(state, |content| content.state);
             return Some(Held { instance, state, content, record });
         }
-        Reading::Skipped(rule) => run.account.skipped(rule),
+        Reading::Skipped(rule) => run.intake.account.skipped(rule),
+        // No file with such a record is known.
+        Reading::Unread => run.intake.account.add(Fate::Unreadable, 1),
         Reading::Rejected { code, detail } => {
             let code = rejection::code_named(&code);
-            entries::list_rejected(run, path, &NoRow { code, detail });
+            entries::list_rejected(&run.intake, path, &NoRow { code, detail });
         }
     }
     None

@@ -8,7 +8,7 @@ use std::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::entries::{self, Held, Noted};
-use super::{Files, Run, journal_failed, write};
+use super::{Run, journal_failed, write};
 use crate::archive::FoundFile;
 use crate::error::Result;
 use crate::index::entry::FileRecord;
@@ -27,11 +27,11 @@ pub(super) fn take_up_journal(run: &Run<'_>, journal: &mut Journal, writer: &mut
         keep_what_is_left(run, journal, writer)?;
     }
     // The other kinds of runs look at all of their files, whatever is known of them.
-    if journal.known_files() == 0 || !matches!(run.plan.files, Files::Walked) {
+    if journal.known_files() == 0 || !run.plan.sources.files.is_whole_archive() {
         return Ok(());
     }
     let unfinished = take_rows(run, journal, writer)?;
-    if let Some(at) = unfinished.filter(|_| run.plan.slice.is_none())
+    if let Some(at) = unfinished
         && journal.reopen(at).map_err(journal_failed)?
     {
         keep_what_is_left(run, journal, writer)?;
@@ -79,8 +79,8 @@ pub(super) fn continue_run(run: &Run<'_>, journal: &Journal, writer: &mut Writer
             replay::replay_rows(writer, &entries, attempt).or_else(|failure| run.index_failed(failure))
         })?;
     }
-    let noted = if run.plan.reads_all { Noted::Counts } else { Noted::All };
-    let is_read = |record: &Record| run.plan.reads_all || !record.state.is_known();
+    let noted = if run.plan.sources.reads_all { Noted::Counts } else { Noted::All };
+    let is_read = |record: &Record| run.plan.sources.reads_all || !record.state.is_known();
     journal.replay(|batch| {
         let is_read: Vec<bool> = batch.records.iter().map(is_read).collect();
         let Some((entries, attempt)) = entries_of(run, batch, noted) else { return Ok(()) };
@@ -120,7 +120,7 @@ fn named_by<'r>(run: &Run<'_>, record: &'r Record) -> Option<(&'r str, String)> 
     let Reading::Instance(instance) = &record.reading else { return None };
     Some((
         instance.sop_instance_uid(),
-        run.plan.path_map.to_index(record.named(run.plan.locator.named_by()).as_ref()).ok()?,
+        run.plan.path_map.to_index(record.named(run.plan.sources.locator.named_by()).as_ref()).ok()?,
     ))
 }
 
@@ -134,7 +134,7 @@ pub(super) fn entries_of(run: &Run<'_>, batch: Batch, noted: Noted) -> Option<(V
 
 pub(super) fn entry_of(run: &Run<'_>, known: Record, noted: Noted) -> Option<Entry> {
     let path = Path::new(&known.path);
-    let root = run.plan.roots.paths().iter().find(|root| path.starts_with(root));
+    let root = run.plan.sources.roots.paths().iter().find(|root| path.starts_with(root));
     // A file below a root of another run.
     let root = root.map_or_else(|| path.ancestors().last().unwrap_or(path), PathBuf::as_path);
     let file = FoundFile::below(root, known.path.clone().into());
@@ -152,22 +152,22 @@ pub(super) fn entry_of(run: &Run<'_>, known: Record, noted: Noted) -> Option<Ent
 ///
 /// Returns the place in the journal of the earliest batch with a row that is unfinished although its run has ended.
 fn take_rows(run: &Run<'_>, journal: &mut Journal, writer: &mut Writer) -> Result<Option<u64>> {
-    run.watch.checking(journal.known_files());
+    run.intake.watch.checking(journal.known_files());
     let begun = Instant::now();
     let mut last = String::new();
     let file_of = |row: &ImageRow| run.plan.path_map.from_index(&row.path);
     let next = || -> Result<Vec<ImageRow>> {
-        if run.plan.stop.is_set() {
+        if run.plan.sources.stop.is_set() {
             return Ok(Vec::new());
         }
         let rows = replay::rows_after(writer, &last).or_else(|failure| run.index_failed(failure))?;
-        run.watch.checked(rows.len());
+        run.intake.watch.checked(rows.len());
         if let Some(row) = rows.last() {
             last.clone_from(&row.sop_instance_uid);
         }
         Ok(rows)
     };
     let unfinished = journal.take_rows(next, file_of)?;
-    run.watch.checking_took(begun.elapsed());
+    run.intake.watch.checking_took(begun.elapsed());
     Ok(unfinished)
 }

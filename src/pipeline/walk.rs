@@ -6,75 +6,75 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::Sender;
 
-use super::{Files, Plan, Run, entries, no_threads};
+use super::{Files, Intake, Sources, entries, no_threads};
 use crate::archive::skip::Rule;
 use crate::archive::walk::{Enough, FILES_PER_MESSAGE, Found, Walk};
 use crate::archive::{FoundFile, Roots};
 use crate::error::Result;
 use crate::report::account::Fate;
 
-impl Plan<'_> {
+impl Sources<'_> {
     /// The directories that are walked.
     pub(super) fn walked(&self) -> &Roots {
         match self.files {
             Files::Brought(brings) => brings.sources(),
-            Files::Walked | Files::Named(_) => self.roots,
+            _ => self.roots,
         }
     }
 
     pub(super) fn walk(&self) -> Walk<'_> {
         let locator = match self.files {
             Files::Brought(brings) => brings.locator(),
-            Files::Walked | Files::Named(_) => self.locator,
+            _ => self.locator,
         };
         Walk::new(self.walked().paths(), self.walk_threads, locator.skipped_directories())
             .from_day(self.first_day)
-            .of_slice(self.slice)
+            .of_shard(self.shard)
     }
 }
 
-pub(super) fn send(run: &Run<'_>, found: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) {
+pub(super) fn send(intake: &Intake<'_>, found: Vec<FoundFile>, files: &Sender<Vec<FoundFile>>) {
     if let Err(unsent) = files.send(found) {
-        run.account.add(Fate::NotReached, unsent.into_inner().len());
+        intake.account.add(Fate::NotReached, unsent.into_inner().len());
     }
 }
 
 /// Sends the files of a list, except for those that no walk reaches.
-pub(super) fn send_named(run: &Run<'_>, named: &[PathBuf], files: &Sender<Vec<FoundFile>>) -> Result<()> {
+pub(super) fn send_named(intake: &Intake<'_>, named: &[PathBuf], files: &Sender<Vec<FoundFile>>) -> Result<()> {
     for part in named.chunks(FILES_PER_MESSAGE) {
-        if run.plan.stop.is_set() {
+        if intake.sources.stop.is_set() {
             break;
         }
         let found =
-            |path: &PathBuf| FoundFile::below(&run.plan.roots.paths()[entries::root_of(run, path)], path.clone());
-        run.account.found(part.len());
-        send(run, part.iter().filter(|path| !skip_named(run, path)).map(found).collect(), files);
+            |path: &PathBuf| FoundFile::below(&intake.sources.roots.paths()[entries::root_of(intake, path)], path.clone());
+        intake.account.found(part.len());
+        send(intake, part.iter().filter(|path| !skip_named(intake, path)).map(found).collect(), files);
     }
     Ok(())
 }
 
 /// Skips a file below a recycle bin, a snapshot or the like. Returns false for any other file.
-fn skip_named(run: &Run<'_>, path: &Path) -> bool {
-    let locator = run.plan.locator;
+fn skip_named(intake: &Intake<'_>, path: &Path) -> bool {
+    let locator = intake.sources.locator;
     let Some(reason) = locator.skip_reason(path).or_else(|| locator.skip_reason_behind_links(path)) else {
         return false;
     };
-    run.account.skipped(Rule::SkippedDirectory);
-    run.plan.listing.add("note", path, reason.code(), &format!("{reason}; not indexed"));
+    intake.account.skipped(Rule::SkippedDirectory);
+    intake.sources.listing.add("note", path, reason.code(), &format!("{reason}; not indexed"));
     true
 }
 
 /// What is neither a file nor a link has its fate at once.
-pub(super) fn walk(run: &Run<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> {
-    let (account, listing) = (&run.account, run.plan.listing);
+pub(super) fn walk(intake: &Intake<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> {
+    let (account, listing) = (&intake.account, intake.sources.listing);
     let sink = |found: Found| {
         match found {
             Found::Files(found) => {
                 account.found(found.len());
-                if let Files::Walked = run.plan.files {
-                    run.again.found(&found);
+                if let Files::Walked = intake.sources.files {
+                    intake.again.found(&found);
                 }
-                send(run, found, files);
+                send(intake, found, files);
             }
             Found::Special(_) => {
                 account.found(1);
@@ -91,15 +91,15 @@ pub(super) fn walk(run: &Run<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> 
                 account.add(Fate::Unreadable, 1);
                 listing.add("unreadable", &path, "unreadable", &error.to_string());
             }
-            Found::UnreadableDirectory { path, error } if run.is_gone(&path, &error) => {}
+            Found::UnreadableDirectory { path, error } if intake.stops_without_root(&path, &error) => {}
             Found::UnreadableDirectory { path, error } => {
                 count(&account.directories_unreadable);
                 listing.add("directory", &path, "unreadable", &error.to_string());
             }
         }
-        if run.plan.stop.is_set() { Err(Enough) } else { Ok(()) }
+        if intake.sources.stop.is_set() { Err(Enough) } else { Ok(()) }
     };
-    run.plan.walk().run(&sink).map_err(no_threads)
+    intake.sources.walk().run(&sink).map_err(no_threads)
 }
 
 pub(super) fn count(counter: &AtomicU64) {

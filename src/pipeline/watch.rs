@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Run;
-use crate::progress::{Observer, Phase, Readings, Sampler};
+use super::Intake;
+use crate::progress::{Notice, Observer, Phase, Readings, Sampler};
 use crate::report::account::Fate;
 
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -96,20 +96,20 @@ impl Watch {
     }
 
     /// Shows progress until the end.
-    pub fn show(&self, run: &Run<'_>, started: Instant, observer: &mut dyn Observer) {
+    pub fn show(&self, intake: &Intake<'_>, notices: impl Fn() -> Vec<Notice>, started: Instant, observer: &mut dyn Observer) {
         let mut sampler = Sampler::default();
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         while !*ended {
-            observer.update(&sampler.sample(started.elapsed(), self.readings(run)));
-            tell(run, started, observer);
+            observer.update(&sampler.sample(started.elapsed(), self.readings(intake)));
+            report(notices(), started, observer);
             ended = self.end.wait_timeout(ended, INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
         }
-        tell(run, started, observer);
-        observer.finish(&sampler.sample(started.elapsed(), self.readings(run)));
+        report(notices(), started, observer);
+        observer.finish(&sampler.sample(started.elapsed(), self.readings(intake)));
     }
 
-    fn readings(&self, run: &Run<'_>) -> Readings {
-        let (account, census) = (&run.account, &run.census);
+    fn readings(&self, intake: &Intake<'_>) -> Readings {
+        let (account, census) = (&intake.account, &intake.census);
         let counted = census.total().is_some();
         let listed = census.directories_listed.load(Relaxed);
         Readings {
@@ -130,7 +130,7 @@ impl Watch {
             done: account.done(),
             put_by: self.put_by.load(Relaxed),
             bytes: account.bytes.load(Relaxed),
-            stopping: run.plan.stop.is_set(),
+            stopping: intake.sources.stop.is_set(),
             rejected: account.count(Fate::Rejected),
             pending: account.count(Fate::Pending),
             recalled: self.recalled.load(Relaxed),
@@ -142,8 +142,6 @@ impl Watch {
     }
 }
 
-fn tell(run: &Run<'_>, started: Instant, observer: &mut dyn Observer) {
-    for notice in run.gate.notices().into_iter().chain(run.plan.outage.notices()) {
-        observer.tell(started.elapsed(), &notice);
-    }
+fn report(notices: Vec<Notice>, started: Instant, observer: &mut dyn Observer) {
+    notices.iter().for_each(|notice| observer.tell(started.elapsed(), notice));
 }

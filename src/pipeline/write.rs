@@ -78,7 +78,7 @@ fn write_all(run: &Run<'_>, writer: &mut Writer, hand: &mut Hand<'_>, entries: &
         let size = run.plan.portion.unwrap_or(BATCH);
         let late = taken || ended || run.plan.portion.is_none() && Instant::now() >= due;
         while hand.batch.len() >= size || (late && !hand.batch.is_empty()) {
-            if !run.gate.pass(run.plan.stop) {
+            if !run.gate.pass(run.plan.sources.stop) {
                 return Ok(());
             }
             let portion = hand.batch.len().min(size);
@@ -126,14 +126,14 @@ fn receive(
 
 /// Takes up what is put by when it is time to. Many may be: an interruption does not wait for them.
 fn take_in_order(run: &Run<'_>, hand: &mut Hand<'_>) -> Result<bool> {
-    if run.plan.stop.is_set() {
+    if run.plan.sources.stop.is_set() {
         return Ok(false);
     }
     let mut taken = hand.put_by.take(BATCH, run.plan.tables.charset_term()).map_err(|error| not_kept(run, error))?;
     if taken.is_empty() {
         return Ok(false);
     }
-    run.watch.are_put_by(hand.put_by.entries());
+    run.intake.watch.are_put_by(hand.put_by.entries());
     hand.batch.append(&mut taken);
     Ok(true)
 }
@@ -153,7 +153,7 @@ fn hold(run: &Run<'_>, part: Vec<Entry>, hand: &mut Hand<'_>, writer: &mut Write
     let puts_by = if when == When::Always { Ok(true) } else { hand.has_outgrown(candidates.len(), writer) };
     if let Ok(true) = puts_by {
         hand.put_by.put(&candidates);
-        run.watch.are_put_by(hand.put_by.entries());
+        run.intake.watch.are_put_by(hand.put_by.entries());
     } else {
         hand.batch.extend(candidates);
     }
@@ -165,11 +165,11 @@ fn flush(run: &Run<'_>, writer: &mut Writer, batch: &[Entry]) -> Result<(), Fail
     tell(run, batch, &written);
     for written in written {
         match written.outcome {
-            Outcome::Inserted => run.account.add(Fate::Inserted, 1),
-            Outcome::Unchanged => run.account.add(Fate::Unchanged, 1),
-            Outcome::Updated { .. } | Outcome::PathMapped { .. } => run.account.add(Fate::Updated, 1),
-            Outcome::Duplicate { .. } => run.account.add(Fate::Duplicate, 1),
-            Outcome::Refused(refusal) => run.account.rejected(refusal.code),
+            Outcome::Inserted => run.intake.account.add(Fate::Inserted, 1),
+            Outcome::Unchanged => run.intake.account.add(Fate::Unchanged, 1),
+            Outcome::Updated { .. } | Outcome::PathMapped { .. } => run.intake.account.add(Fate::Updated, 1),
+            Outcome::Duplicate { .. } => run.intake.account.add(Fate::Duplicate, 1),
+            Outcome::Refused(refusal) => run.intake.account.rejected(refusal.code),
         }
     }
     Ok(())
@@ -180,12 +180,10 @@ pub(super) fn tell(run: &Run<'_>, batch: &[Entry], written: &[Written]) {
     if let Some(led) = &run.led {
         led.note(batch, written);
     }
-    // Files of other slices are not known here: what conflicts is told when all are.
-    let in_slice = run.plan.slice.is_some();
-    let (account, listing) = (&run.account, run.plan.listing);
+    let (account, listing) = (&run.intake.account, run.plan.sources.listing);
     for (entry, written) in batch.iter().zip(written) {
         let path = &entry.file.path;
-        if written.link_differs && !in_slice {
+        if written.link_differs {
             listing.add("conflict", path, "link-differs", "image.seriesuid is not what the file says; it stays");
             account.conflicts.fetch_add(1, Relaxed);
         }
@@ -197,7 +195,6 @@ pub(super) fn tell(run: &Run<'_>, batch: &[Entry], written: &[Written]) {
             Outcome::Refused(refusal) if !refusal.code.is_empty() => {
                 listing.add("rejected", path, refusal.code, &refusal.detail);
             }
-            _ if in_slice => {}
             Outcome::Updated { corrected: Some(former) } => {
                 let detail = format!("the index named {former}, which is not there or another instance");
                 listing.add("note", path, "path-corrected", &detail);
@@ -217,20 +214,20 @@ pub(super) fn tell(run: &Run<'_>, batch: &[Entry], written: &[Written]) {
 
 pub(super) fn list_duplicate(run: &Run<'_>, path: &Path, sop_instance_uid: &str) {
     let detail = format!("another file of instance {sop_instance_uid}");
-    run.plan.listing.add("duplicate", path, "same-instance", &detail);
+    run.plan.sources.listing.add("duplicate", path, "same-instance", &detail);
 }
 
 /// The index cannot be written, or not for now: the other stages end, and what they still send was not reached.
 fn give_up(run: &Run<'_>, unwritten: usize, entries: &Receiver<Vec<Entry>>) {
-    run.plan.stop.set();
-    run.account.add(Fate::NotReached, unwritten);
+    run.plan.sources.stop.set();
+    run.intake.account.add(Fate::NotReached, unwritten);
     for part in entries {
-        run.account.add(Fate::NotReached, part.len());
+        run.intake.account.add(Fate::NotReached, part.len());
     }
 }
 
 pub(super) fn not_kept(run: &Run<'_>, error: std::io::Error) -> Error {
-    let error = full_disk::named(run.plan.listing.directory(), error);
+    let error = full_disk::named(run.plan.sources.listing.directory(), error);
     Error::unfinished(
         format!("entries could not be buffered on disk: {error}"),
         "See to the directory of the list of rejected files (--rejected), and run the same command again.",

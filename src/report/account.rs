@@ -19,6 +19,8 @@ use crate::index::fitting::Fitted;
 /// What becomes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
+    /// A shard has read and recorded the file.
+    Recorded,
     Inserted,
     Updated,
     Unchanged,
@@ -38,7 +40,8 @@ pub enum Fate {
 }
 
 impl Fate {
-    pub const ALL: [Fate; 11] = [
+    pub const ALL: [Fate; 12] = [
+        Fate::Recorded,
         Fate::Inserted,
         Fate::Updated,
         Fate::Unchanged,
@@ -54,6 +57,7 @@ impl Fate {
 
     pub fn describe(self) -> &'static str {
         match self {
+            Fate::Recorded => "recorded",
             Fate::Inserted => "inserted",
             Fate::Updated => "updated",
             Fate::Unchanged => "unchanged",
@@ -134,6 +138,8 @@ pub struct Account {
     pub disagreements: AtomicU64,
     /// Rows of this run whose file has gone meanwhile.
     pub gone: AtomicU64,
+    /// Files that shards have found, and that were removed before the merge.
+    pub gone_before_merge: AtomicU64,
     /// Files, and bytes, that a dry run would recall otherwise.
     pub would_recall: (AtomicU64, AtomicU64),
     /// The notes on values that were listed.
@@ -152,7 +158,13 @@ impl Account {
         self.fates[fate as usize].fetch_add(files as u64, Relaxed);
     }
 
-    /// Files that are looked at once more, and get their fate then.
+    /// Takes back files that a shard has found, and that were removed before the merge.
+    pub fn take_back_gone(&self, files: usize) {
+        self.found.fetch_sub(files as u64, Relaxed);
+        self.gone_before_merge.fetch_add(files as u64, Relaxed);
+    }
+
+    /// Takes back the fate of files that are looked at once more, and get their fate then.
     pub fn take_back(&self, fate: Fate, files: usize) {
         self.fates[fate as usize].fetch_sub(files as u64, Relaxed);
     }

@@ -111,6 +111,44 @@ pub(super) fn directories(out: &mut String, account: &Account) {
     }
 }
 
+/// The account: each file that was found has one of these fates. `counted_ahead` is the number of files of a run that did not end
+/// cleanly.
+pub(super) fn account(out: &mut String, account: &Account, fates: &[Fate], counted_ahead: Option<u64>) {
+    line(out, format_args!("{:<26}{:>14}", "files found", text::count(account.files_found())));
+    for fate in fates.iter().copied() {
+        line(out, format_args!("  {:<24}{:>14}", fate.describe(), text::count(account.count(fate))));
+        match fate {
+            Fate::Rejected => parts(out, account.rejections()),
+            Fate::Skipped => parts(out, account.skips().into_iter().map(|(rule, count)| (rule.describe(), count))),
+            _ => {}
+        }
+    }
+    let beyond = counted_ahead.unwrap_or(0).saturating_sub(account.files_found());
+    if account.count(Fate::NotReached) > 0 && beyond > 0 {
+        let beyond = text::count(beyond);
+        line(
+            out,
+            format_args!("\nThe run ended before its walk did: about {beyond} more files were not found yet."),
+        );
+    }
+    if !account.adds_up() {
+        line(
+            out,
+            format_args!(
+                "\nThe parts add up to {}, not to the files found: a defect of this program. Please report it; \
+                 run the same command again before you rely on the index.",
+                text::count(account.done())
+            ),
+        );
+    }
+}
+
+fn parts<'a>(out: &mut String, parts: impl IntoIterator<Item = (&'a str, u64)>) {
+    for (what, count) in parts {
+        line(out, format_args!("    {what:<22}{:>14}", text::count(count)));
+    }
+}
+
 /// Values that differ between the files and the index.
 pub(super) fn values(out: &mut String, account: &Account) {
     let notes: [(&AtomicU64, &str); 11] = [

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod details;
 pub mod listing;
+pub mod shard;
 mod stubs;
 pub mod summary;
 mod value_notes;

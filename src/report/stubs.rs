@@ -1,22 +1,33 @@
 //! What the summary tells of stubs: how many of each kind, where, and what became of them.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::summary::Summary;
+use super::account::Account;
 use crate::progress::text;
 
-impl Summary<'_> {
-    pub(super) fn stubs(&self, out: &mut String) {
-        let stubs = self.account.stubs();
+/// What the summary says of stubs.
+pub(super) struct Described<'a> {
+    pub account: &'a Account,
+    /// The run continues another one, whose stubs are not counted.
+    pub is_continued: bool,
+    pub is_dry: bool,
+    /// Mounts of which all files occupy no blocks, and the number of these files.
+    pub in_doubt: &'a [(PathBuf, u64)],
+    /// Mounts where reading was given up.
+    pub left_mounts: &'a [PathBuf],
+}
+
+    pub(super) fn describe(out: &mut String, described: &Described<'_>) {
+        let stubs = described.account.stubs();
         if stubs.is_empty() {
             return;
         }
         let mut line = |text: String| out.write_str(&(text + "\n")).unwrap_or_default();
         line(format!(
             "{:<40} {:<12} {:>12} {:>10}  {}",
-            if self.continued { "stubs and links of this run alone" } else { "stubs and links" },
+            if described.is_continued { "stubs and links of this run alone" } else { "stubs and links" },
             "locality",
             "files",
             "bytes",
@@ -34,12 +45,12 @@ impl Summary<'_> {
                 line(format!("    {}{}", if alike.files > 1 { "one of them: " } else { "" }, told.join(": ")));
             }
         }
-        let (files, bytes) = &self.account.would_recall;
-        if self.dry_run && files.load(Relaxed) > 0 {
+        let (files, bytes) = &described.account.would_recall;
+        if described.is_dry && files.load(Relaxed) > 0 {
             let (files, bytes) = (text::count(files.load(Relaxed)), text::bytes(bytes.load(Relaxed)));
             line(format!("a run with --allow-recall would recall {files} of them, {bytes}"));
         }
-        for (mount, files) in self.in_doubt {
+        for (mount, files) in described.in_doubt {
             line(format!(
                 "none of {} files on {} occupies a block: all are offline, or blocks say nothing there. If they are online: \
                  --online DIR",
@@ -47,7 +58,7 @@ impl Summary<'_> {
                 text::path(mount)
             ));
         }
-        for mount in self.left_mounts {
+        for mount in described.left_mounts {
             line(format!(
                 "reading on {} was given up: files that seemed online answered slowly. If that is its way: --slow-read TIME",
                 text::path(mount)
@@ -55,4 +66,3 @@ impl Summary<'_> {
         }
         line(String::new());
     }
-}

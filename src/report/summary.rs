@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::account::{Account, Fate};
-use super::details::{AccessShortfall, YoungFiles, directories, line, values};
+use super::details::{self, AccessShortfall, YoungFiles, directories, line, values};
 use super::listing::ListCounts;
-use crate::archive::Slice;
+use super::stubs;
 use crate::dicom::Table;
 use crate::exit::Exit;
 use crate::index::companion_changes::{Companions, Parents};
@@ -48,12 +48,8 @@ pub struct Summary<'a> {
     pub waited_for_database: Duration,
     /// Something kept the run from its end.
     pub failed: bool,
-    /// Only a part of the archive was indexed.
-    pub slice: Option<Slice>,
-    /// So many parts were settled.
-    pub slices: usize,
-    /// The slices that were settled have no file.
-    pub slices_have_no_file: bool,
+    /// The number of shards whose records were written.
+    pub merged_shards: usize,
     /// The run went on with one that was killed or interrupted.
     pub continued: bool,
     pub index: String,
@@ -78,6 +74,21 @@ pub struct Summary<'a> {
     /// The files that are left to the PACS.
     pub young: YoungFiles,
 }
+
+/// The fates of files in a run that writes rows.
+const FATES: [Fate; 11] = [
+    Fate::Inserted,
+    Fate::Updated,
+    Fate::Unchanged,
+    Fate::Duplicate,
+    Fate::Rejected,
+    Fate::Unreadable,
+    Fate::Link,
+    Fate::Pending,
+    Fate::Skipped,
+    Fate::TooYoung,
+    Fate::NotReached,
+];
 
 /// What an import did beside indexing.
 pub struct Imported {
@@ -114,7 +125,7 @@ impl Summary<'_> {
         } else if self.interrupted {
             Exit::Interrupted
         } else if directories
-            || self.slices_have_no_file
+            || self.has_no_record()
             || self.young.are_most(account)
             || account.conflicts.load(Relaxed) + account.gone.load(Relaxed) > 0
             || self.imported.as_ref().is_some_and(Imported::has_findings)
@@ -126,17 +137,13 @@ impl Summary<'_> {
         }
     }
 
-    fn is_finding(&self, fate: Fate) -> bool {
-        fate.is_finding() && !(fate == Fate::Pending && self.accepts_pending)
+    /// Whether a merge had no file to index, because the shards left all of theirs.
+    fn has_no_record(&self) -> bool {
+        self.merged_shards > 0 && self.account.files_found() == 0 && self.account.gone_before_merge.load(Relaxed) == 0
     }
 
-    fn outcome(&self) -> &'static str {
-        match self.exit() {
-            Exit::Clean => "complete",
-            Exit::Findings => "complete, with findings",
-            Exit::Interrupted => "interrupted; the same command goes on from here",
-            Exit::Usage | Exit::Unfinished => "not finished",
-        }
+    fn is_finding(&self, fate: Fate) -> bool {
+        fate.is_finding() && !(fate == Fate::Pending && self.accepts_pending)
     }
 
     pub fn text(&self) -> String {
@@ -144,23 +151,21 @@ impl Summary<'_> {
         let mut out = String::new();
         let dry = if self.dry_run { " (dry run: nothing was written)" } else { "" };
         let what = if self.imported.is_some() { "import" } else { "reindex" };
-        line(&mut out, format_args!("{what} into {}: {}{dry}", self.index, self.outcome()));
+        line(&mut out, format_args!("{what} into {}: {}{dry}", self.index, self.exit().describe()));
         if self.continued {
             line(&mut out, format_args!("continues a run that did not end: what that one did stands in this account"));
         }
-        if let Some(slice) = self.slice {
-            line(
-                &mut out,
-                format_args!("slice {slice}: rows are settled when all slices are: pacs-index reindex --finish DIR..."),
-            );
+        if self.merged_shards > 0 {
+            let left = "each shard reports the files that it left, and the directories that it could not read";
+            line(&mut out, format_args!("merged {} shards; {left}", self.merged_shards));
         }
-        if self.slices > 0 {
-            let settled = "each with its own account of links, of unreadable and of young files";
-            line(&mut out, format_args!("settled {} slices, {settled}", self.slices));
+        if self.has_no_record() {
+            let advice = "run the shards again, and with --settle 0s if the archive was restored or copied just now";
+            line(&mut out, format_args!("NO FILE IN THE SHARDS: each shard left all of its files; {advice}"));
         }
-        if self.slices_have_no_file {
-            let advice = "run the slices again, and with --settle 0s if the archive was restored or copied just now";
-            line(&mut out, format_args!("NO FILE IN THE SLICES: each of them left all of its files; {advice}"));
+        let gone = account.gone_before_merge.load(Relaxed);
+        if gone > 0 {
+            line(&mut out, format_args!("{} files were removed after a shard had read them", text::count(gone)));
         }
         for path in self.stored_paths {
             line(&mut out, format_args!("paths are stored as {}", text::path(Path::new(path))));
@@ -169,11 +174,14 @@ impl Summary<'_> {
             line(&mut out, format_args!("archive directory, as the index names it: {}", root.display()));
         }
         line(&mut out, format_args!(""));
-        self.account(&mut out);
+        let counted_ahead = self.counted_ahead.filter(|_| self.exit() != Exit::Clean);
+        details::account(&mut out, account, &FATES, counted_ahead);
         line(&mut out, format_args!(""));
         self.young.describe(&mut out, account);
         self.imported(&mut out);
-        self.stubs(&mut out);
+        let (is_continued, is_dry) = (self.continued, self.dry_run);
+        let (in_doubt, left_mounts) = (self.in_doubt, self.left_mounts);
+        stubs::describe(&mut out, &stubs::Described { account, is_continued, is_dry, in_doubt, left_mounts });
         directories(&mut out, account);
         let parents = self.parents;
         line(
@@ -326,41 +334,10 @@ impl Summary<'_> {
             );
         }
     }
-
-    fn account(&self, out: &mut String) {
-        let account = self.account;
-        line(out, format_args!("{:<26}{:>14}", "files found", text::count(account.files_found())));
-        for fate in Fate::ALL {
-            line(out, format_args!("  {:<24}{:>14}", fate.describe(), text::count(account.count(fate))));
-            match fate {
-                Fate::Rejected => parts(out, account.rejections()),
-                Fate::Skipped => parts(out, account.skips().into_iter().map(|(rule, count)| (rule.describe(), count))),
-                _ => {}
-            }
-        }
-        let beyond = self.counted_ahead.unwrap_or(0).saturating_sub(account.files_found());
-        if self.exit() != Exit::Clean && account.count(Fate::NotReached) > 0 && beyond > 0 {
-            let beyond = text::count(beyond);
-            line(
-                out,
-                format_args!("\nThe run ended before its walk did: about {beyond} more files were not found yet."),
-            );
-        }
-        if !account.adds_up() {
-            line(
-                out,
-                format_args!(
-                    "\nThe parts add up to {}, not to the files found: a defect of this program. Please report it; \
-                     run the same command again before you rely on the index.",
-                    text::count(account.done())
-                ),
-            );
-        }
-    }
 }
 
 /// The advice about rows whose derived columns are NULL.
-const UNFINISHED: &str = "\n  A PACS leaves their series.instances and study.modalities NULL too. Rows of slices: --finish settles them. If an\n  \
+const UNFINISHED: &str = "\n  A PACS leaves their series.instances and study.modalities NULL too. If an\n  \
      interrupted run of this program left them and its state was lost: --existing complete finishes them.";
 
 /// A copy that has lost the times of its files.
@@ -372,9 +349,3 @@ const COPIED: &str = "were modified within two days, long after their studies: a
 /// What the PACS knew and no file holds.
 const NOT_IN_FILES: &str = "\nThe index was empty before. Files cannot bring back what only the old database held: read and verified marks,\n\
     private flags, tags, notes, attachments, export records, pending jobs, edits not yet written to files.\n";
-
-fn parts<'a>(out: &mut String, parts: impl IntoIterator<Item = (&'a str, u64)>) {
-    for (what, count) in parts {
-        line(out, format_args!("    {what:<22}{:>14}", text::count(count)));
-    }
-}

@@ -8,7 +8,7 @@ use jiff::Zoned;
 use super::{StateDirectory, archive, default_io_threads, index, stubs};
 use crate::archive::real_path::real_path;
 use crate::archive::recall::Policy;
-use crate::archive::{Locator, PathMap, Roots, Slice};
+use crate::archive::{Locator, PathMap, Roots, Shard};
 use crate::audit::checks::Check;
 use crate::audit::finding::Severity;
 use crate::audit::last::FindingsFile;
@@ -26,7 +26,7 @@ pub struct Audit {
     pub path_map: PathMap,
     pub locator: Locator,
     pub depth: Depth,
-    pub part: Option<Slice>,
+    pub part: Option<Shard>,
     pub max_rate: Option<u32>,
     /// The file with the findings of the last audit.
     pub last: FindingsFile,
@@ -207,7 +207,7 @@ impl Audit {
 }
 
 /// `2/30`, or the day of the week: Monday is 1/7.
-fn part(text: &str) -> Result<Slice> {
+fn part(text: &str) -> Result<Shard> {
     let weekday = || format!("{}/7", jiff::Zoned::now().weekday().to_monday_one_offset());
     let text = if text == "weekday" { weekday() } else { text.to_owned() };
     let wrong =

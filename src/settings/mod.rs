@@ -11,7 +11,7 @@ mod kept;
 mod option_file;
 mod pacsone_ini;
 pub mod repair;
-mod slices;
+mod shards;
 mod state;
 mod stubs;
 
@@ -25,14 +25,14 @@ use jiff::tz::TimeZone;
 use kept::Kept;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::archive::{Locator, PathMap, Roots, Slice};
+use crate::archive::{Locator, PathMap, Roots};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::index::existing::Mode;
 use crate::index::location::Access;
 use crate::index::replica::Address;
 use crate::index::{Location, Tables};
-use crate::journal::Busy;
+use crate::journal::{Busy, ShardLog};
 use crate::merge::duplicates::Choice;
 use crate::merge::names::Conflicts;
 use crate::pipeline::key_order::When;
@@ -41,6 +41,8 @@ use crate::progress::Form;
 
 pub use index::{is_named, location, name};
 pub use kept::KeptJournal;
+pub use shards::ReadShard;
+use shards::MergedShards;
 pub use state::StateDirectory;
 
 /// Fewer threads than this leave a storage unit over a network idle.
@@ -95,10 +97,8 @@ pub struct Reindex {
     /// `None` if the run keeps no journal.
     pub journal: Option<KeptJournal>,
     pub busy: Busy,
-    /// A part of the archive.
-    pub slice: Option<Slice>,
-    /// The journals of the slices that are to be settled.
-    pub finish: Vec<(PathBuf, String)>,
+    /// The shards that are merged, in place of a walk.
+    pub merged_shards: Option<Vec<ShardLog>>,
     /// Files that are as they were are read all the same.
     pub reads_all: bool,
     /// Paths that the PACS may not know are stored.
@@ -112,14 +112,16 @@ pub struct Reindex {
 impl Reindex {
     pub fn resolve(typed: &cli::Reindex) -> Result<Self> {
         let path_map = archive::path_map(&typed.writing.path_map)?;
-        let finish = slices::to_finish(&typed.finish, &typed.writing.index)?;
-        let roots = match &finish {
-            Some(slices) => slices.roots.clone(),
+        let shards = MergedShards::open(&typed.merge_shards)?;
+        let roots = match &shards {
+            Some(shards) => shards.roots.clone(),
             None if typed.roots_from_index => archive::named_by(&location(&typed.writing.index)?, &path_map)?,
             None => typed.roots.clone(),
         };
         let roots = Roots::check(&roots, typed.writing.require_mount)?;
-        Self::over(roots, &[], typed)
+        let Some(shards) = shards else { return Self::over(roots, &[], typed) };
+        shards.check_settings(typed, &stubs::rules(&typed.writing.stubs, stubs::policy(typed)?, &roots)?)?;
+        Ok(Self::over(roots, &[], typed)?.merges(shards))
     }
 
     /// Settings for roots that were checked. Path maps may also belong to other directories, below which nothing is written.
@@ -127,7 +129,6 @@ impl Reindex {
         let io_threads = typed.writing.io_threads.map_or_else(default_io_threads, usize::from);
         let path_map = archive::path_map(&typed.writing.path_map)?;
         let (location, credentials) = index::location_and_credentials(&typed.writing.index)?;
-        let finish = slices::to_finish(&typed.finish, &typed.writing.index)?;
         let rules = stubs::rules(&typed.writing.stubs, stubs::policy(typed)?, &roots)?;
         archive::check_maps(&path_map, &[roots.paths(), &rules.target_roots, others].concat())?;
         let replicas = typed.writing.replicas.iter().map(|url| Address::parse(url, &credentials, &location));
@@ -144,8 +145,7 @@ impl Reindex {
         let named = files.into_iter().filter_map(|(option, file)| Some((option, file?)));
         archive::check_outside(named, |file| roots.hold(file) || rules.hold(file))?;
         let files = typed.files.as_deref().map(|list| archive::files(list, &roots)).transpose()?;
-        let finish = finish.map_or(Ok(Vec::new()), |slices| slices.of_index(&location, &roots))?;
-        let kept = Kept::of(typed, slices::key(&location, &roots, typed.slice))?;
+        let kept = Kept::of(typed, &location, &roots)?;
         if let Some(directory) = &kept.directory {
             directory.check_apart(|path| roots.hold(path) || rules.hold(path))?;
         }
@@ -155,8 +155,7 @@ impl Reindex {
             undo: kept.undo,
             rejected: kept.rejected,
             busy: if typed.writing.wait { Busy::Wait } else { Busy::Leave },
-            slice: typed.slice,
-            finish,
+            merged_shards: None,
             reads_all: typed.force,
             allow_replica: typed.writing.allow_replica,
             allow_unreplicated_tables: typed.writing.allow_unreplicated_tables,

@@ -55,12 +55,6 @@ pub fn policy(typed: &cli::Reindex) -> Result<Policy> {
         at_a_time: typed.recalls_at_a_time.into(),
         a_minute: typed.recalls_a_minute,
     };
-    if typed.allow_recall && typed.slice.is_some() {
-        return Err(Error::usage(
-            "--allow-recall cannot be used with --slice: each slice would recall as much as the budget says",
-            "Index all slices and finish them; then run once with --allow-recall and without --slice.",
-        ));
-    }
     match (typed.recall, typed.allow_recall) {
         (cli::Recall::Never, false) => Ok(Policy::Never),
         (cli::Recall::OnlineOnly, false) => Ok(Policy::OnlineOnly),

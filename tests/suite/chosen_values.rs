@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value as Json, json};
 
-use crate::slices::site::{finish, slice};
+use crate::shards::site::{merge, read_shards};
 use crate::support::random::Random;
 use crate::support::{Index, ROOT_UID, Said, Site, beyond, instance_file, on_both_databases, walk};
 
@@ -228,7 +228,7 @@ fn copies_that_disagree_give_the_index_of_the_chosen_files_alone() {
 }
 
 #[test]
-fn slices_whose_copies_disagree_give_the_index_of_the_chosen_files_alone() {
+fn shards_whose_copies_disagree_give_the_index_of_the_chosen_files_alone() {
     for seed in seeds(10, 100) {
         let mut random = Random(seed.wrapping_mul(0xD134_2543_DE82_EF95) | 1);
         let site = Site::in_memory();
@@ -238,11 +238,8 @@ fn slices_whose_copies_disagree_give_the_index_of_the_chosen_files_alone() {
         let portion = ["1", "7", "500"][random.below(3)];
         let more = ["--duplicates", choice];
         site.run(&["init", "--index", &index.url]).exits(0);
-        for n in 1..=2 {
-            let said = slice(&site, &index, n, &["a", "b"], &[&more[..], &["--portion", portion]].concat());
-            assert!(said.exit < 2, "{}{}", said.out, said.err);
-        }
-        let said = finish(&site, &index, &more);
+        read_shards(&site, &["a", "b"]);
+        let said = merge(&site, &index, &[&more[..], &["--portion", portion]].concat());
         assert!(said.exit < 2, "{}{}", said.out, said.err);
         let what = format!("seed {seed}, {choice}, portions of {portion}");
         assert_only_chosen_files_count(&site, &index, &["a", "b"], &more, &what);

@@ -48,7 +48,7 @@ mod settings;
 mod shared_settings;
 mod shell_links;
 mod skipped_directories;
-mod slices;
+mod shards;
 mod state;
 mod stored_paths;
 mod stub_mutants;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::super::consent::Consent;
 use super::super::interrupt::stop_on_interrupt;
 use super::super::stored_paths::StoredPaths;
+use super::super::reindex::FilesFrom;
 use super::super::{consent, reindex};
 use super::undo::Undo;
 use crate::cli;
@@ -141,7 +142,7 @@ impl ConnectedInserter {
         self.settings.files = Some(files);
         let stop = Stop::default();
         stop_on_interrupt(&stop)?;
-        let exit = reindex::index(&self.settings, self.consent, &stop, None);
+        let exit = reindex::index(&self.settings, self.consent, &stop, FilesFrom::Archive);
         let has_rejected = self.settings.rejected.metadata().is_ok_and(|list| list.len() > 0);
         self.scratch.disable_cleanup(has_rejected);
         exit

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::conflicts::put;
 use crate::support::{Index, PASSWORD, Said, Site, beyond, walk};
 
-use crate::slices::site::*;
+use crate::shards::site::*;
 
 /// Makes every file unreadable as DICOM without changing size or time.
 fn spoil(directory: &Path) {
@@ -253,7 +253,7 @@ fn a_run_that_is_killed_when_it_has_just_written_a_series_that_was_lost_settles_
     index.execute("DELETE FROM series");
     run();
     // It is killed when the database has committed its batch, and the log has no mark of that.
-    unmark(&site, "one");
+    unmark(&site, "one", "journal");
     let log = site.kept("one", "journal").join("log");
     let mut bytes = fs::read(&log).unwrap();
     let frame = bytes.len() - 13;

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value as Json, json};
 
+use crate::shards::site::write_unsettled;
 use crate::support::{Index, ROOT_UID, Said, Site, TABLES, on_both_databases};
 
 const STATE: [&str; 2] = ["--state", "state"];
@@ -34,9 +35,9 @@ fn add_series(site: &Site) {
 /// Leaves the rows that a run has inserted before it was killed and its state was lost: those of the first file.
 fn lose_a_run(site: &Site, index: &Index) {
     let first = site.archive().join(directory(1));
-    let said = site.reindex_root(&first, index, &["--slice", "1/1", "--state", "slice"]);
-    assert!(said.exit <= 1, "{}{}", said.out, said.err);
-    fs::remove_dir_all(site.path("slice")).unwrap();
+    write_unsettled(site, index, &first, "lost");
+    fs::remove_dir_all(site.path("lost")).unwrap();
+    fs::remove_dir_all(site.path("stopped")).unwrap();
 }
 
 fn reindex(site: &Site, index: &Index, more: &[&str]) -> Said {

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::store::STATE;
-use crate::support::{Index, PASSWORD, ROOT_UID, Said, Site, on_both_databases};
+use crate::shards::site::write_unsettled;
+use crate::support::{Index, ROOT_UID, Site, on_both_databases};
 
 fn derived(index: &Index) -> Vec<String> {
     let mut rows = index.rows("SELECT uuid, instances FROM series ORDER BY uuid");
@@ -13,13 +14,12 @@ fn derived(index: &Index) -> Vec<String> {
 
 /// A run that another one has to continue: it has written all rows, and settled none.
 fn unsettled(site: &Site, index: &Index) {
-    let said = site.reindex(index, &["--slice", "1/1", "--state", "slice"]);
-    assert!(said.exit <= 1, "{}{}", said.out, said.err);
+    write_unsettled(site, index, &site.archive(), "unsettled");
 }
 
-fn finish(site: &Site, index: &Index) {
-    let mut finish = site.program(&["reindex", "--index", &index.url, "--quiet", "--finish", "slice"]);
-    let said = Said::of(finish.env("PACS_INDEX_PASSWORD", PASSWORD));
+/// Continues it.
+fn settle(site: &Site, index: &Index) {
+    let said = site.reindex(index, &["--state", "unsettled"]);
     assert!(said.exit <= 1, "{}{}", said.out, said.err);
 }
 
@@ -30,7 +30,7 @@ fn rows_stay_unfinished_until_they_are_settled() {
         site.add("no modality", json!({"StudyInstanceUID": "1.2.1", "SeriesInstanceUID": "1.2.1.1", "SOPInstanceUID": "1.2.1.1.1", "Modality": null}));
         unsettled(site, index);
         assert_eq!(derived(index), ["1.2.1.1|-", ".1.1|-", "1.2.1|-", ".1|-"]);
-        finish(site, index);
+        settle(site, index);
         assert_eq!(
             derived(index),
             ["1.2.1.1|1", ".1.1|3", "1.2.1|", ".1|CT"],
@@ -51,7 +51,7 @@ fn a_row_that_was_there_is_counted_again_with_what_is_inserted_below_it() {
         site.add("2021-11-13-SAT/mr", other);
         unsettled(site, index);
         assert_eq!(derived(index), [".1.1|5", ".1.2|-", ".1.3|-", ".1|CT MR"]);
-        finish(site, index);
+        settle(site, index);
         assert_eq!(derived(index), [".1.1|5", ".1.2|2", ".1.3|1", ".1|CT MR"]);
     });
 }

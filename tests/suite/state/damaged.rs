@@ -175,22 +175,23 @@ fn the_state_of_an_import_that_is_damaged_in_any_way_costs_time_only() {
 }
 
 #[test]
-fn a_slice_whose_note_is_damaged_is_named_and_can_be_run_again() {
+fn a_shard_whose_note_is_damaged_is_named_and_can_be_run_again() {
     let site = Site::new();
     for n in 1..=9 {
         site.add_series(&format!("d{n}"), n, 1, 2);
     }
     let index = site.sqlite();
-    let slice = |n: u32| {
-        let (slice, state) = (format!("{n}/2"), format!("state-{n}"));
-        said(&mut reindexing(&site, &index, &["--slice", &slice, "--state", &state])).exits(0)
+    let shard = |n: u32| {
+        let (shard, state) = (format!("{n}/2"), format!("state-{n}"));
+        let mut command = site.program(&["reindex", "archive", "--quiet", "--settle", "0s", "--rejected", "list"]);
+        said(command.args(["--shard", &shard, "--state", &state])).exits(0)
     };
-    let finish = || site.run(&["reindex", "--index", &index.url, "--quiet", "--finish", "state-1", "state-2"]);
-    slice(1);
-    slice(2);
-    fs::write(site.kept("state-2", "journal").join("about"), b"\xff\xff").unwrap();
-    let failed = finish().exits(2);
-    assert!(failed.err.contains("state-2") && failed.err.contains("slice"), "{}", failed.err);
-    slice(2);
-    assert_eq!(finish().exits(0).figure("files found"), 18);
+    let merge = || site.run(&["reindex", "--index", &index.url, "--quiet", "--merge-shards", "state-1", "state-2"]);
+    shard(1);
+    shard(2);
+    fs::write(site.kept("state-2", "shard").join("about"), b"\xff\xff").unwrap();
+    let failed = merge().exits(2);
+    assert!(failed.err.contains("state-2") && failed.err.contains("shard"), "{}", failed.err);
+    shard(2);
+    assert_eq!(merge().exits(0).figure("files found"), 18);
 }

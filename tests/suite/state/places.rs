@@ -137,7 +137,7 @@ fn a_directory_that_cannot_be_used_is_named_with_the_option() {
 }
 
 #[test]
-fn finish_finds_the_slices_in_the_directories_of_state() {
+fn a_merge_finds_the_shards_in_the_directories_of_state() {
     let site = Site::new();
     for n in 1..=9 {
         site.add_series(&format!("d{n}"), n, 1, 2);
@@ -145,20 +145,21 @@ fn finish_finds_the_slices_in_the_directories_of_state() {
     for states in [&["shared", "shared"], &["one", "two"]] {
         let index = Index::sqlite(site.path(&format!("{}.db", states[0])));
         for (n, state) in states.iter().enumerate() {
-            let slice = format!("{}/2", n + 1);
-            said(&mut reindexing(&site, &index, &["--slice", &slice, "--state", state])).exits(0);
+            let shard = format!("{}/2", n + 1);
+            let mut command = site.program(&["reindex", "archive", "--quiet", "--settle", "0s", "--rejected", "list"]);
+            said(command.args(["--shard", &shard, "--state", state])).exits(0);
         }
         let mut directories = states.to_vec();
         directories.dedup();
-        let mut command = site.program(&["reindex", "--index", &index.url, "--quiet", "--finish"]);
+        let mut command = site.program(&["reindex", "--index", &index.url, "--quiet", "--merge-shards"]);
         let finished = said(command.args(&directories)).exits(0);
         assert_eq!(finished.figure("files found"), 18, "{}", finished.out);
     }
-    // A slice is missing.
+    // A shard is missing.
     let index = Index::sqlite(site.path("one.db"));
-    let failed = site.run(&["reindex", "--index", &index.url, "--finish", "one"]).exits(2);
-    assert!(failed.err.contains("slice 2/2 is missing"), "{}", failed.err);
-    let failed = site.run(&["reindex", "--index", &index.url, "--finish", "nowhere"]).exits(2);
+    let failed = site.run(&["reindex", "--index", &index.url, "--merge-shards", "one"]).exits(2);
+    assert!(failed.err.contains("shard 2/2 is missing"), "{}", failed.err);
+    let failed = site.run(&["reindex", "--index", &index.url, "--merge-shards", "nowhere"]).exits(2);
     assert!(failed.err.contains("nowhere"), "{}", failed.err);
 }
 

@@ -56,24 +56,26 @@ fn a_journal_that_cannot_be_opened_is_left_unchanged() {
 }
 
 #[test]
-fn a_slice_whose_journal_cannot_be_opened_is_an_error() {
+fn a_shard_whose_records_cannot_be_opened_is_an_error() {
     let site = Site::new();
     archive(&site);
     let index = site.sqlite();
-    let slice = || {
-        let mut command = site.program_as_nobody(&["reindex", "archive", "--index", &index.url, "--quiet"]);
-        said(command.args(["--settle", "0s", "--state", "kept", "--rejected", "list", "--slice", "1/2"]))
+    let shard = || {
+        let mut command = site.program_as_nobody(&["reindex", "archive", "--quiet", "--settle", "0s"]);
+        said(command.args(["--state", "kept", "--rejected", "list", "--shard", "1/1"]))
     };
-    slice().exits(0);
-    let log = site.kept("kept", "journal").join("log");
+    shard().exits(0);
+    let log = site.kept("kept", "shard").join("log");
     set_mode(&log, 0o000);
-    let failed = slice().exits(2);
+    let failed = shard().exits(2);
     assert!(failed.err.contains("log cannot be read") && failed.err.contains("--state"), "{}", failed.err);
-    let about = site.kept("kept", "journal").join("about");
+    let merge = || said(&mut site.program_as_nobody(&["reindex", "--index", &index.url, "--quiet", "--merge-shards", "kept"]));
+    let failed = merge().exits(2);
+    assert!(failed.err.contains("ermission denied") && !failed.err.contains("damaged"), "{}", failed.err);
+    let about = site.kept("kept", "shard").join("about");
     set_mode(&log, 0o600);
     set_mode(&about, 0o000);
-    let mut finish = site.program_as_nobody(&["reindex", "--index", &index.url, "--quiet", "--finish", "kept"]);
-    let failed = said(&mut finish).exits(2);
+    let failed = merge().exits(2);
     assert!(failed.err.contains("ermission denied") && !failed.err.contains("damaged"), "{}", failed.err);
 }
 

@@ -13,13 +13,13 @@ fn a_forgotten_path_map_ends_the_run_before_anything_is_written() {
     let (site, index) = windows_pacs();
     fs::write(site.path("list"), format!("{}\n", crate::support::walk(&site.archive())[0].display())).unwrap();
     let none: [String; 0] = [];
-    for more in [&[][..], &["--yes"], &["--files", "list"], &["--slice", "1/2", "--state", "part"]] {
+    for more in [&[][..], &["--yes"], &["--files", "list"]] {
         let said = site.reindex(&index, more).exits(2);
         let told = ["D:/DICOM", "--path-map", "=D:/DICOM", "--allow-unmapped-paths", "nothing was written"];
         assert!(told.iter().all(|text| said.err.contains(text)), "{more:?}: {}", said.err);
         assert_eq!(index.dump(), none, "{more:?}");
-        let left = ["state", "part", "rejected.jsonl"].map(|name| site.path(name).exists());
-        assert_eq!(left, [false; 3], "{more:?}");
+        let left = ["state", "rejected.jsonl"].map(|name| site.path(name).exists());
+        assert_eq!(left, [false; 2], "{more:?}");
     }
     let said = site.reindex(&index, &["--path-map", &map(&site, "archive", "D:/DICOM")]).exits(0);
     assert!(said.out.contains("paths are stored as D:/DICOM/2019-01-1"), "{}", said.out);
@@ -262,21 +262,19 @@ fn an_import_is_compared_like_a_reindex() {
 }
 
 #[test]
-fn the_merge_of_slices_is_compared_like_a_reindex() {
+fn the_merge_of_shards_is_compared_like_a_reindex() {
     let (site, index) = windows_pacs();
     let run = |more: &[&str]| {
         let mut command = site.program(&["reindex", "--index", &index.url, "--quiet"]);
         Said::of(command.args(more).env("PACS_INDEX_PASSWORD", PASSWORD))
     };
-    let slice = |part, state| {
-        let more = ["archive", "--settle", "0s", "--slice", part, "--state", state, "--allow-unmapped-paths"];
-        run(&more).exits(0);
-    };
-    slice("1/2", "one");
-    slice("2/2", "two");
-    let said = run(&["--finish", "one", "two"]).exits(2);
+    for (part, state) in [("1/2", "one"), ("2/2", "two")] {
+        let more = ["reindex", "archive", "--quiet", "--settle", "0s", "--shard", part, "--state", state];
+        Said::of(&mut site.program(&more)).exits(0);
+    }
+    let said = run(&["--merge-shards", "one", "two"]).exits(2);
     assert!(said.err.contains("--allow-unmapped-paths"), "{}", said.err);
-    run(&["--allow-unmapped-paths", "--finish", "one", "two"]).exits(0);
+    run(&["--allow-unmapped-paths", "--merge-shards", "one", "two"]).exits(0);
 }
 
 #[test]

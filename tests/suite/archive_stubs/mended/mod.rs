@@ -5,7 +5,7 @@ mod breaker;
 mod copies;
 mod recalls;
 mod remembered;
-mod slices;
+mod shards;
 mod ways;
 
 use std::ffi::OsStr;

@@ -66,7 +66,7 @@ fn an_image_that_is_larger_than_the_budget_does_not_keep_all_others_from_being_r
 }
 
 #[test]
-fn slices_do_not_recall_each_as_much_as_one_run_may() {
+fn shards_do_not_recall_each_as_much_as_one_run_may() {
     let site = Site::new();
     for day in 10..26 {
         site.write(&format!("2021-11-{day:02}-FRI/1.2.{day}"), &large(&format!("1.2.{day}")));
@@ -74,9 +74,9 @@ fn slices_do_not_recall_each_as_much_as_one_run_may() {
     let archive = site.archive().display().to_string();
     let config = settings(&site, "recall-files = 3");
     let more = ["--nearline", &archive, "--config", &config, "--allow-recall"];
-    let more = [&more[..], &["--slice", "1/2", "--state", "slice-1"]].concat();
-    let said = site.reindex(&site.sqlite(), &more).exits(2);
-    assert!(said.err.contains("cannot be used with --slice"), "{}", said.err);
+    let mut command = site.program(&["reindex", "archive", "--shard", "1/2", "--state", "shard-1"]);
+    let said = Said::of(command.args(more)).exits(2);
+    assert!(said.err.contains("cannot be used with '--allow-recall'"), "{}", said.err);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Runs over the whole archive after slices were merged: they recognize the rows that the slices and the merge wrote.
+//! Runs over the whole archive after shards were merged: they recognize the rows that the shards and the merge wrote.
 
 use std::fs;
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ fn run_over_all(site: &Site, index: &Index) {
 }
 
 fn fresh_state(site: &Site) {
-    for state in ["slice-1", "slice-2", "whole"] {
+    for state in ["shard-1", "shard-2", "whole"] {
         let _ = fs::remove_dir_all(site.path(state));
     }
 }
@@ -81,20 +81,13 @@ fn fresh_index(site: &Site, make: fn(&Site) -> Index) -> Index {
     index
 }
 
-fn index_slices(site: &Site, index: &Index) {
-    for n in 1..=2 {
-        let said = slice(site, index, n, &ROOTS, &["--allow-unmapped-paths"]);
-        assert!(said.exit <= 1, "{}{}", said.out, said.err);
-    }
-}
-
-fn merge(site: &Site, index: &Index) {
-    let said = finish(site, index, &MERGE);
+fn merge_all(site: &Site, index: &Index) {
+    let said = merge(site, index, &MERGE);
     assert!(said.exit <= 1, "{}{}", said.out, said.err);
 }
 
 #[test]
-fn a_run_after_a_merge_corrects_the_rows_of_the_slices() {
+fn a_run_after_a_merge_corrects_the_rows_of_the_shards() {
     for make in [Site::sqlite as fn(&Site) -> Index, Index::mariadb] {
         for seed in 200..if is_long() { 220 } else { 203 } {
             let site = Site::in_memory();
@@ -103,8 +96,8 @@ fn a_run_after_a_merge_corrects_the_rows_of_the_slices() {
             move_files(&site, ".", "away", |n| n % 4 == 0);
             fresh_state(&site);
             let index = fresh_index(&site, make);
-            index_slices(&site, &index);
-            merge(&site, &index);
+            read_shards(&site, &ROOTS);
+            merge_all(&site, &index);
             move_files(&site, "away", ".", |_| true);
             run_over_all(&site, &index);
             assert_same(&expected, &index.dump(), &format!("seed {seed}"));
@@ -121,8 +114,8 @@ fn a_file_that_arrives_after_a_merge_changes_the_study() {
     put(&site, &format!("b/{}/2", directory_of(2)), 2, description(2, "second"));
     put(&site, "c/1", 1, instance(2, 1));
     let index = site.sqlite();
-    index_slices(&site, &index);
-    merge(&site, &index);
+    read_shards(&site, &ROOTS);
+    merge_all(&site, &index);
     put(&site, &format!("a/{}/3", directory_of(1)), 3, description(3, "third"));
     run_over_all(&site, &index);
     let dump = index.dump();
@@ -130,7 +123,7 @@ fn a_file_that_arrives_after_a_merge_changes_the_study() {
 }
 
 #[test]
-fn a_run_after_a_merge_reads_no_file_of_the_slices_again() {
+fn a_run_after_a_merge_reads_no_file_of_the_shards_again() {
     let site = Site::new();
     for n in 1..=20 {
         let change = json!({"StudyInstanceUID": format!("{ROOT_UID}.1"), "SeriesInstanceUID": format!("{ROOT_UID}.1.1"),
@@ -141,8 +134,8 @@ fn a_run_after_a_merge_reads_no_file_of_the_slices_again() {
         put(&site, &format!("{root}/1"), 1, instance(study, 1));
     }
     let index = site.sqlite();
-    index_slices(&site, &index);
-    merge(&site, &index);
+    read_shards(&site, &ROOTS);
+    merge_all(&site, &index);
     // Files of the same size and time count as unchanged.
     for n in 1..=20 {
         let path = site.path(&format!("a/{n}/{n}"));
@@ -154,24 +147,19 @@ fn a_run_after_a_merge_reads_no_file_of_the_slices_again() {
     assert_eq!((said.figure("unchanged"), said.figure("rejected")), (22, 0), "{}{}", said.out, said.err);
 }
 
-/// The kind of the last frame of a slice's journal, if the frame has no payload.
-fn last_frame(site: &Site, state: &str) -> u8 {
-    let log = fs::read(site.kept(state, "journal").join("log")).unwrap();
-    log[log.len() - 9]
-}
-
-/// Whether a merge has begun.
-fn has_begun(site: &Site) -> bool {
-    last_frame(site, "slice-2") == 9
+/// The last frame of the catalogue of the merge, if that has begun: its kind, if the frame has no payload.
+fn last_frame(site: &Site) -> Option<u8> {
+    let log = fs::read(site.kept_by_now("whole", "journal")?.join("log")).ok()?;
+    log.len().checked_sub(9).and_then(|last| log.get(last)).copied()
 }
 
 /// Starts the merge, and kills it a while after it has begun, or after its start. Returns whether it was at work.
 fn kill_a_merge(site: &Site, index: &Index, waits: bool, after: Duration) -> bool {
     let mut command = site.program(&["reindex", "--index", &index.url, "--quiet", "--rejected", "list-killed"]);
     let _ = fs::remove_file(site.path("list-killed"));
-    command.args(MERGE).args(["--finish", "slice-1", "slice-2"]).env("PACS_INDEX_PASSWORD", PASSWORD);
+    command.args(MERGE).args(["--settle", "0s", "--merge-shards", "shard-1", "shard-2"]).env("PACS_INDEX_PASSWORD", PASSWORD);
     let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    while waits && !has_begun(site) && run.try_wait().unwrap().is_none() {
+    while waits && site.kept_by_now("whole", "journal").is_none() && run.try_wait().unwrap().is_none() {
         sleep(Duration::from_millis(1));
     }
     sleep(after);
@@ -194,7 +182,7 @@ fn a_merge_that_is_killed_loses_no_row_whatever_continues_it() {
             fresh_state(&site);
             let index = fresh_index(&site, make);
             move_files(&site, ".", "away", |n| n % 4 == 0);
-            index_slices(&site, &index);
+            read_shards(&site, &ROOTS);
             let part = random.below(100) as f64 / 100.0;
             let is_run_again = round % 2 == 0;
             let limit = if is_run_again { &mut whole } else { &mut begun };
@@ -204,7 +192,7 @@ fn a_merge_that_is_killed_loses_no_row_whatever_continues_it() {
                 false => *limit = limit.mul_f64(part.max(0.1)),
             }
             if is_run_again && !has_ended(&site) {
-                merge(&site, &index);
+                merge_all(&site, &index);
             }
             move_files(&site, "away", ".", |_| true);
             run_over_all(&site, &index);
@@ -215,7 +203,7 @@ fn a_merge_that_is_killed_loses_no_row_whatever_continues_it() {
     }
 }
 
-/// Whether the merge has ended, so that it cannot be run again.
+/// Whether the merge has ended.
 fn has_ended(site: &Site) -> bool {
-    ["slice-1", "slice-2"].iter().all(|state| last_frame(site, state) == 5)
+    last_frame(site) == Some(5)
 }

@@ -1,4 +1,4 @@
-//! Slices make the rows and findings of one run, whatever happens before they are settled.
+//! Shards make the rows and findings of one run, whatever happens before they are settled.
 
 use std::fs;
 
@@ -10,19 +10,19 @@ use crate::support::{Index, ROOT_UID, Site};
 use super::site::*;
 
 #[test]
-fn slices_of_roots_that_are_not_named_in_alphabetical_order_can_be_finished() {
+fn shards_of_roots_that_are_not_named_in_alphabetical_order_can_be_finished() {
     let site = Site::new();
     put(&site, "a/x/1", 1, instance(1, 1));
     put(&site, "b/x/1", 2, instance(1, 2));
     let index = site.sqlite();
     for n in 1..=2 {
-        slice(&site, &index, n, &["b", "a"], &[]).exits(0);
+        shard(&site, n, &["b", "a"], &[]).exits(0);
     }
-    finish(&site, &index, &[]).exits(0);
+    merge(&site, &index, &[]).exits(0);
 }
 
 #[test]
-fn a_file_that_the_database_refuses_is_listed_by_slices_too() {
+fn a_file_that_the_database_refuses_is_listed_by_shards_too() {
     let site = Site::new();
     put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
     put(&site, &format!("a/{}/2", directory_of(2)), 1, instance(1, 2));
@@ -37,15 +37,13 @@ fn a_file_that_the_database_refuses_is_listed_by_slices_too() {
     let (_, expected) = ordinary(&site, &make("one.db"), &["a"], &[]);
     assert_eq!(expected.len(), 1, "{expected:?}");
     let index = make("index.db");
-    for n in 1..=2 {
-        slice(&site, &index, n, &["a"], &[]);
-    }
-    finish(&site, &index, &[]);
+    read_shards(&site, &["a"]);
+    merge(&site, &index, &[]);
     assert_same(&expected, &listed(&site, &LISTS), "findings");
 }
 
 #[test]
-fn an_image_that_the_index_links_otherwise_is_listed_by_slices_too() {
+fn an_image_that_the_index_links_otherwise_is_listed_by_shards_too() {
     let site = Site::new();
     put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
     let index = site.sqlite();
@@ -54,15 +52,13 @@ fn an_image_that_the_index_links_otherwise_is_listed_by_slices_too() {
     index.execute("UPDATE image SET seriesuid = '1.9'");
     let (_, expected) = ordinary(&site, &index, &["a"], &[]);
     assert!(expected.iter().any(|line| line.contains("link-differs")), "{expected:?}");
-    for n in 1..=2 {
-        slice(&site, &index, n, &["a"], &[]);
-    }
-    finish(&site, &index, &[]);
+    read_shards(&site, &["a"]);
+    merge(&site, &index, &[]);
     assert_same(&expected, &listed(&site, &LISTS), "findings");
 }
 
 #[test]
-fn a_slice_that_is_run_twice_by_force_tells_of_each_file_once() {
+fn a_merge_of_a_shard_that_was_read_twice_lists_each_file_once() {
     let site = Site::new();
     put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
     put(&site, &format!("a/{}/2", directory_of(1)), 1, instance(1, 2));
@@ -71,26 +67,26 @@ fn a_slice_that_is_run_twice_by_force_tells_of_each_file_once() {
     let (said, expected) = ordinary(&site, &one, &["a"], &[]);
     let index = site.sqlite();
     for n in [1, 2, 2] {
-        slice(&site, &index, n, &["a"], &["--force"]);
+        shard(&site, n, &["a"], &["--force"]);
     }
-    let end = finish(&site, &index, &[]).exits(1);
+    let end = merge(&site, &index, &[]).exits(1);
     assert_eq!(index.dump(), one.dump());
     assert_same(&expected, &listed(&site, &LISTS), "findings");
     assert_eq!(end.figure("files found"), said.figure("files found"), "{}", end.out);
 }
 
 #[test]
-fn a_slice_that_is_run_twice_counts_a_file_that_changed_once() {
+fn a_shard_that_is_run_twice_counts_a_file_that_changed_once() {
     let site = Site::new();
     put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
     put(&site, &format!("a/{}/2", directory_of(2)), 1, with(instance(1, 2), "StudyDescription", "wrong"));
     let index = site.sqlite();
     for n in [1, 2] {
-        slice(&site, &index, n, &["a"], &[]);
+        shard(&site, n, &["a"], &[]);
     }
     put(&site, &format!("a/{}/2", directory_of(2)), 2, with(instance(1, 2), "StudyDescription", ""));
-    slice(&site, &index, 2, &["a"], &[]);
-    let end = finish(&site, &index, &[]);
+    shard(&site, 2, &["a"], &[]);
+    let end = merge(&site, &index, &[]);
     let one = Index::sqlite(site.path("one.db"));
     let (said, expected) = ordinary(&site, &one, &["a"], &[]);
     assert_eq!(end.figure("files found"), said.figure("files found"), "{}", end.out);
@@ -98,7 +94,7 @@ fn a_slice_that_is_run_twice_counts_a_file_that_changed_once() {
 }
 
 #[test]
-fn slices_insert_no_patient_that_one_run_does_not() {
+fn shards_insert_no_patient_that_one_run_does_not() {
     let site = Site::new();
     put(&site, &format!("a/{}/1", directory_of(1)), 1, instance(1, 1));
     let make = |name: &str| {
@@ -111,16 +107,14 @@ fn slices_insert_no_patient_that_one_run_does_not() {
     let one = make("one.db");
     let (_, expected) = ordinary(&site, &one, &["a"], &[]);
     let index = make("index.db");
-    for n in 1..=2 {
-        slice(&site, &index, n, &["a"], &[]);
-    }
-    finish(&site, &index, &[]);
+    read_shards(&site, &["a"]);
+    merge(&site, &index, &[]);
     assert_same(&one.dump(), &index.dump(), "rows");
     assert_same(&expected, &listed(&site, &LISTS), "findings");
 }
 
 #[test]
-fn slices_give_a_patient_that_is_missing_the_name_that_one_run_gives_it() {
+fn shards_give_a_patient_that_is_missing_the_name_that_one_run_gives_it() {
     let site = Site::new();
     put(&site, &format!("a/{}/1", directory_of(1)), 1, with(instance(1, 1), "PatientName", "Roe^John"));
     put(&site, &format!("a/{}/2", directory_of(2)), 1, instance(2, 1));
@@ -140,9 +134,9 @@ fn slices_give_a_patient_that_is_missing_the_name_that_one_run_gives_it() {
     put(&site, &format!("a/{}/1", directory_of(2)), 1, with(instance(2, 2), "PatientName", "Doe^Jane Ann"));
     ordinary(&site, &one, &["a"], &[]);
     for n in [2, 1] {
-        slice(&site, &index, n, &["a"], &[]);
+        shard(&site, n, &["a"], &[]);
     }
-    finish(&site, &index, &[]);
+    merge(&site, &index, &[]);
     let named = "SELECT study.uuid, patient.lastname FROM study INNER JOIN patient ON origid = patientid ORDER BY 1";
     assert_eq!(index.rows(named), one.rows(named));
 }
@@ -186,7 +180,7 @@ fn a_patient_with_a_suffix_is_filled_by_its_last_instance_be_its_study_new_or_no
     }
 }
 
-/// Slices, what is done meanwhile, and the end, beside one run over what lies there in the end.
+/// Shards, what is done meanwhile, and the end, beside one run over what lies there in the end.
 #[track_caller]
 fn changed_before_the_end(change: impl Fn(&Site), runs_again: &[u32]) {
     let site = Site::new();
@@ -196,13 +190,13 @@ fn changed_before_the_end(change: impl Fn(&Site), runs_again: &[u32]) {
     }
     let index = site.sqlite();
     for n in 1..=2 {
-        slice(&site, &index, n, &["a"], &[]).exits(0);
+        shard(&site, n, &["a"], &[]).exits(0);
     }
     change(&site);
     for n in runs_again {
-        slice(&site, &index, *n, &["a"], &[]);
+        shard(&site, *n, &["a"], &[]);
     }
-    let end = finish(&site, &index, &[]);
+    let end = merge(&site, &index, &[]);
     assert!(end.exit < 2, "{}", end.err);
     let one = Index::sqlite(site.path("one.db"));
     let (_, expected) = ordinary(&site, &one, &["a"], &[]);
@@ -226,24 +220,18 @@ fn a_study_that_the_pacs_deletes_before_the_end_costs_the_others_nothing() {
     let index = site.sqlite();
     let from = ["--received-from", "mtime"];
     for n in [2, 1] {
-        slice(&site, &index, n, &["a"], &from).exits(0);
+        shard(&site, n, &["a"], &[]).exits(0);
     }
     // As a PACS does, with its files.
     index.execute("DELETE FROM image WHERE seriesuid LIKE '%.2.1'; DELETE FROM series WHERE uuid LIKE '%.2.1'");
     index.execute("DELETE FROM study WHERE uuid LIKE '%.2'");
     fs::remove_file(site.path(&format!("a/{}/3", directory_of(2)))).unwrap();
-    if finish(&site, &index, &from).exit == 3 {
-        // What it says that should be done.
-        for n in 1..=2 {
-            slice(&site, &index, n, &["a"], &from);
-        }
-        assert!(finish(&site, &index, &from).exit < 2);
-    }
+    assert!(merge(&site, &index, &from).exit < 2);
     assert_eq!(index.rows("SELECT description FROM study"), ["last"]);
 }
 
 #[test]
-fn slices_give_images_and_animals_the_titles_and_codes_of_one_run() {
+fn shards_give_images_and_animals_the_titles_and_codes_of_one_run() {
     let code = |value: &str| json!([{"CodeValue": value, "CodingSchemeDesignator": "99EX", "CodeMeaning": format!("meaning of {value}")}]);
     for order in [[1, 2], [2, 1]] {
         for more in [&[][..], &["--duplicates", "oldest"], &["--duplicates", "first-root"]] {
@@ -265,9 +253,9 @@ fn slices_give_images_and_animals_the_titles_and_codes_of_one_run() {
                 let (_, expected) = ordinary(&site, &one, &["a"], more);
                 let index = site.sqlite();
                 for n in order {
-                    slice(&site, &index, n, &["a"], more);
+                    shard(&site, n, &["a"], &[]);
                 }
-                finish(&site, &index, more).exits(1);
+                merge(&site, &index, more).exits(1);
                 // A blank title stands for none.
                 let rows = |index: &Index| -> Vec<String> {
                     index
@@ -284,23 +272,23 @@ fn slices_give_images_and_animals_the_titles_and_codes_of_one_run() {
 }
 
 #[test]
-fn slices_whose_files_were_all_young_do_not_end_as_a_clean_run() {
+fn shards_whose_files_were_all_young_do_not_end_as_a_clean_run() {
     let site = Site::new();
     for n in 1..=2 {
         crate::import::put(&site, &format!("a/{}/1", directory_of(n)), instance(n as u32, 1));
     }
     let index = site.sqlite();
     for n in 1..=2 {
-        let said = slice(&site, &index, n, &["a"], &["--settle", "48h"]).exits(1);
+        let said = shard(&site, n, &["a"], &["--settle", "48h"]).exits(1);
         assert!(said.out.contains("MOST FILES ARE YOUNG"), "{}", said.out);
     }
-    let said = finish(&site, &index, &[]).exits(1);
+    let said = merge(&site, &index, &[]).exits(1);
     assert!(said.out.contains("complete, with findings") && said.out.contains("--settle 0s"), "{}", said.out);
     assert_eq!(index.count("image"), 0);
     for round in 1..=2 {
-        (1..=2).for_each(|n| drop(slice(&site, &index, n, &["a"], &[]).exits(0)));
+        (1..=2).for_each(|n| drop(shard(&site, n, &["a"], &[]).exits(0)));
         // The second time all files are unchanged.
-        let said = finish(&site, &index, &[]).exits(0);
+        let said = merge(&site, &index, &[]).exits(0);
         assert!(!said.out.contains("NO FILE"), "{round}: {}", said.out);
         assert_eq!(index.count("image"), 2);
     }

@@ -1,17 +1,16 @@
-//! Slices of an archive with links and pointers.
+//! Shards of an archive with links and pointers.
 
 use super::*;
 
-fn in_slices(site: &Site, index: &Index, more: &[&str]) -> Said {
+fn in_shards(site: &Site, index: &Index, more: &[&str]) -> Said {
     for n in 1..=2 {
-        let (slice, state, list) = (format!("{n}/2"), format!("slice-{n}"), format!("list-{n}"));
-        let mut command = site.program(&["reindex", "archive", "--index", &index.url, "--quiet", "--settle", "0s"]);
-        command.args(["--slice", &slice, "--state", &state, "--rejected", &list]).args(more);
-        let said = Said::of(command.env("PACS_INDEX_PASSWORD", PASSWORD));
+        let (shard, state, list) = (format!("{n}/2"), format!("shard-{n}"), format!("list-{n}"));
+        let mut command = site.program(&["reindex", "archive", "--quiet", "--settle", "0s"]);
+        let said = Said::of(command.args(["--shard", &shard, "--state", &state, "--rejected", &list]).args(more));
         assert!(said.exit <= 1, "{}\n{}", said.out, said.err);
     }
     let mut command = site.program(&["reindex", "--index", &index.url, "--quiet", "--rejected", "list-end"]);
-    command.args(more).args(["--finish", "slice-1", "slice-2"]);
+    command.args(["--settle", "0s"]).args(more).args(["--merge-shards", "shard-1", "shard-2"]);
     Said::of(command.env("PACS_INDEX_PASSWORD", PASSWORD))
 }
 
@@ -23,7 +22,7 @@ fn duplicates(site: &Site, lists: &[&str]) -> Vec<String> {
     lines
 }
 
-/// Pointers and copies of their images, in directories of both slices; of each pair one is newer.
+/// Pointers and copies of their images, in directories of both shards; of each pair one is newer.
 fn pairs(site: &Site) {
     for day in 10..26 {
         let other = 10 + (day * 7 + 3) % 16;
@@ -36,7 +35,7 @@ fn pairs(site: &Site) {
 }
 
 #[test]
-fn slices_make_the_index_of_one_run_where_pointers_lead_to_copies() {
+fn shards_make_the_index_of_one_run_where_pointers_lead_to_copies() {
     let site = Site::new();
     pairs(&site);
     let index = site.sqlite();
@@ -46,14 +45,14 @@ fn slices_make_the_index_of_one_run_where_pointers_lead_to_copies() {
         (index.rows("SELECT uuid, path FROM image ORDER BY uuid"), duplicates(&site, &["rejected.jsonl"]));
     fs::remove_file(site.path("index.db")).unwrap();
     site.run(&["init", "--index", &index.url]);
-    let said = in_slices(&site, &index, &more);
+    let said = in_shards(&site, &index, &more);
     let sliced = index.rows("SELECT uuid, path FROM image ORDER BY uuid");
     assert_eq!(sliced, once, "{}\n{}", said.out, said.err);
-    assert_eq!(duplicates(&site, &["list-1", "list-2", "list-end"]), told);
+    assert_eq!(duplicates(&site, &["list-end"]), told);
 }
 
 #[test]
-fn the_end_of_slices_does_not_call_the_indexed_file_a_duplicate() {
+fn a_merge_of_shards_does_not_call_the_indexed_file_a_duplicate() {
     let site = Site::new();
     pairs(&site);
     // Those behind pointers are the best.
@@ -62,8 +61,8 @@ fn the_end_of_slices_does_not_call_the_indexed_file_a_duplicate() {
     }
     let index = site.sqlite();
     site.run(&["init", "--index", &index.url]);
-    in_slices(&site, &index, &["--target-root", "tier2"]);
-    let listed = duplicates(&site, &["list-1", "list-2", "list-end"]);
+    in_shards(&site, &index, &["--target-root", "tier2"]);
+    let listed = duplicates(&site, &["list-end"]);
     let rows = index.rows("SELECT uuid FROM image WHERE path LIKE '%/tier2/%'");
     let wrong: Vec<_> =
         listed.iter().filter(|line| rows.iter().any(|uid| line.contains(&format!("FRI/{uid}\"")))).collect();
@@ -84,7 +83,7 @@ fn with_a_pointer_of_an_odd_name(site: &Site) {
 }
 
 #[test]
-fn the_end_of_slices_knows_all_files_with_a_pointer_control() {
+fn a_merge_of_shards_knows_all_files_with_a_pointer_control() {
     let site = Site::new();
     with_a_pointer_of_an_odd_name(&site);
     let day = site.archive().join(FIRST);
@@ -94,7 +93,7 @@ fn the_end_of_slices_knows_all_files_with_a_pointer_control() {
     let once = index.dump();
     fs::remove_file(site.path("index.db")).unwrap();
     site.run(&["init", "--index", &index.url]);
-    let said = in_slices(&site, &index, &["--target-root", "tier2"]);
+    let said = in_shards(&site, &index, &["--target-root", "tier2"]);
     assert_eq!(said.figure("files found"), 41, "{}", said.out);
     let written = index.dump();
     assert_eq!((beyond(&once, &written), beyond(&written, &once)), (vec![], vec![]));
@@ -156,7 +155,7 @@ fn a_directory_that_is_exchanged_for_a_link_does_not_let_anything_out() {
 }
 
 #[test]
-fn an_index_in_slices_is_that_of_one_run_though_a_pointer_has_an_odd_name() {
+fn an_index_in_shards_is_that_of_one_run_though_a_pointer_has_an_odd_name() {
     let site = Site::new();
     with_a_pointer_of_an_odd_name(&site);
     let index = site.sqlite();
@@ -165,13 +164,13 @@ fn an_index_in_slices_is_that_of_one_run_though_a_pointer_has_an_odd_name() {
     let once = index.dump();
     fs::remove_file(site.path("index.db")).unwrap();
     site.run(&["init", "--index", &index.url]);
-    in_slices(&site, &index, &more);
+    in_shards(&site, &index, &more);
     let written = index.dump();
     assert_eq!((beyond(&once, &written), beyond(&written, &once)), (vec![], vec![]));
 }
 
 #[test]
-fn the_end_of_slices_knows_all_files_though_a_pointer_has_an_odd_name() {
+fn a_merge_of_shards_knows_all_files_though_a_pointer_has_an_odd_name() {
     let site = Site::new();
     with_a_pointer_of_an_odd_name(&site);
     let index = site.sqlite();
@@ -181,7 +180,7 @@ fn the_end_of_slices_knows_all_files_though_a_pointer_has_an_odd_name() {
     let once = index.dump();
     fs::remove_file(site.path("index.db")).unwrap();
     site.run(&["init", "--index", &index.url]);
-    let said = in_slices(&site, &index, &more);
+    let said = in_shards(&site, &index, &more);
     assert_eq!(said.figure("files found"), 40, "{}", said.out);
     assert_eq!(index.dump(), once);
 }

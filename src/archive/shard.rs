@@ -1,7 +1,8 @@
-//! A part of the archive for one of several processes or machines that index it side by side.
+//! A part of the archive that one of several processes or machines reads.
 //!
-//! What is divided are directories: those that carry a day of receipt whole, with all below them, so that nobody lists
-//! another's; others one by one. To which slice one belongs depends on its path below the root alone.
+//! Shards consist of directories. A directory whose name is a day of receipt belongs to a shard as a whole, with all that is
+//! below it, so that each such directory is listed by one process. Other directories are divided one by one. The path of a
+//! directory below its root determines its shard.
 
 use std::fmt;
 use std::path::Path;
@@ -11,18 +12,18 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::layout;
 
-/// One of so many.
+/// The number of a shard, and the number of all shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slice {
+pub struct Shard {
     /// From 1.
     number: u32,
     of: u32,
 }
 
-/// More processes than any site has.
+/// The maximum number of shards.
 const MOST: u32 = 10_000;
 
-impl Slice {
+impl Shard {
     pub fn number(self) -> u32 {
         self.number
     }
@@ -31,7 +32,7 @@ impl Slice {
         self.of
     }
 
-    /// Whether the files of a directory are this slice's.
+    /// Whether the files of a directory belong to this shard.
     pub fn holds(self, root: &Path, directory: &Path) -> bool {
         // A root may lie below a day itself.
         let below_root = directory.ancestors().take_while(|above| above.starts_with(root) && *above != root);
@@ -40,25 +41,25 @@ impl Slice {
         xxh3_64(path.as_os_str().as_encoded_bytes()) % u64::from(self.of) == u64::from(self.number - 1)
     }
 
-    /// Whether nothing below a directory is this slice's.
+    /// Whether nothing below a directory belongs to this shard.
     pub fn passes_over(self, root: &Path, directory: &Path) -> bool {
         directory != root && layout::received_on(root, directory).is_some() && !self.holds(root, directory)
     }
 }
 
-impl FromStr for Slice {
+impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
         match parts {
-            Some((number, of)) if (1..=of).contains(&number) && of <= MOST => Ok(Slice { number, of }),
-            _ => Err("write 1/4 for the first of four slices".into()),
+            Some((number, of)) if (1..=of).contains(&number) && of <= MOST => Ok(Shard { number, of }),
+            _ => Err("write 1/4 for the first of four shards".into()),
         }
     }
 }
 
-impl fmt::Display for Slice {
+impl fmt::Display for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.number, self.of)
     }
@@ -68,44 +69,44 @@ impl fmt::Display for Slice {
 mod tests {
     use super::*;
 
-    fn slices(of: u32) -> impl Iterator<Item = Slice> {
-        (1..=of).map(move |number| Slice { number, of })
+    fn shards(of: u32) -> impl Iterator<Item = Shard> {
+        (1..=of).map(move |number| Shard { number, of })
     }
 
     #[test]
-    fn each_directory_is_in_one_slice_and_a_day_with_all_below_it() {
+    fn each_directory_is_in_one_shard_and_a_day_with_all_below_it() {
         let root = Path::new("/archive");
         for day in 1..=28 {
             for study in ["", "/1.2.3", "/1.2.4/5"] {
                 for directory in [format!("/archive/2021-11-{day:02}-FRI{study}"), format!("/archive/P{day}{study}")] {
                     let directory = Path::new(&directory);
-                    assert_eq!(slices(5).filter(|slice| slice.holds(root, directory)).count(), 1, "{directory:?}");
+                    assert_eq!(shards(5).filter(|shard| shard.holds(root, directory)).count(), 1, "{directory:?}");
                 }
             }
             let (day, below) = (format!("/archive/2021/11/{day:02}"), format!("/archive/2021/11/{day:02}/1.2.3"));
-            for slice in slices(3) {
-                assert_eq!(slice.holds(root, day.as_ref()), slice.holds(root, below.as_ref()));
-                assert_eq!(slice.passes_over(root, day.as_ref()), !slice.holds(root, below.as_ref()));
+            for shard in shards(3) {
+                assert_eq!(shard.holds(root, day.as_ref()), shard.holds(root, below.as_ref()));
+                assert_eq!(shard.passes_over(root, day.as_ref()), !shard.holds(root, below.as_ref()));
             }
         }
         assert!(
-            slices(3).all(|slice| !slice.passes_over(root, root) && !slice.passes_over(root, Path::new("/archive/P1")))
+            shards(3).all(|shard| !shard.passes_over(root, root) && !shard.passes_over(root, Path::new("/archive/P1")))
         );
     }
 
     #[test]
-    fn a_slice_does_not_depend_on_where_the_archive_is_mounted() {
-        for slice in slices(7) {
-            let holds = |root: &str| slice.holds(root.as_ref(), Path::new(root).join("2021-11-12-FRI/1.2").as_ref());
+    fn a_shard_does_not_depend_on_where_the_archive_is_mounted() {
+        for shard in shards(7) {
+            let holds = |root: &str| shard.holds(root.as_ref(), Path::new(root).join("2021-11-12-FRI/1.2").as_ref());
             assert_eq!(holds("/mnt/a"), holds("/srv/archive"));
         }
     }
 
     #[test]
-    fn a_slice_that_is_none_is_refused() {
-        assert_eq!("2/4".parse(), Ok(Slice { number: 2, of: 4 }));
+    fn a_shard_that_is_none_is_refused() {
+        assert_eq!("2/4".parse(), Ok(Shard { number: 2, of: 4 }));
         assert!(
-            ["0/4", "5/4", "1", "a/b", "1/0", "1/100000", "-1/2"].iter().all(|text| text.parse::<Slice>().is_err())
+            ["0/4", "5/4", "1", "a/b", "1/0", "1/100000", "-1/2"].iter().all(|text| text.parse::<Shard>().is_err())
         );
     }
 }

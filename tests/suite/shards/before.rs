@@ -1,4 +1,4 @@
-//! Slices over an index that had rows before.
+//! Shards over an index that had rows before.
 
 use std::fs;
 
@@ -59,7 +59,7 @@ const HARMS: [(&str, u64, &[&str]); 17] = [
     ),
 ];
 
-/// One run, and slices, over an index that has a part of the archive and was harmed.
+/// One run, and shards, over an index that has a part of the archive and was harmed.
 fn over_an_index(seed: u64, harm: &str, more: &[&str]) {
     let site = Site::in_memory();
     put_conflicts(&site, seed);
@@ -77,7 +77,7 @@ fn over_an_index(seed: u64, harm: &str, more: &[&str]) {
     said.exits(1);
     let what = format!("store {seed}, {more:?}, {harm}");
     let rows = one.dump();
-    unmark(&site, "one");
+    unmark(&site, "one", "journal");
     let _ = fs::remove_file(site.path("undo"));
     let (_, found) = again(&site, &one, &["a", "b", "c"], more);
     assert_same(&rows, &one.dump(), &format!("rows of one run after a kill, {what}"));
@@ -85,22 +85,18 @@ fn over_an_index(seed: u64, harm: &str, more: &[&str]) {
     let index = begin("index.db");
     // What is known of rows is on disk after a few files, or in memory.
     let more = &[&more[..], &["--portion", ["1", "7", "500"][seed as usize % 3]]].concat();
-    for n in 1..=2 {
-        let said = slice(&site, &index, n, &["a", "b", "c"], more);
-        assert!(said.exit < 2, "{}{}", said.out, said.err);
-        let _ = fs::remove_file(site.path("undo"));
-    }
+    read_shards(&site, &["a", "b", "c"]);
     for what in [what.clone(), format!("after a kill, {what}")] {
-        finish(&site, &index, more).exits(1);
+        merge(&site, &index, more).exits(1);
         assert_same(&rows, &index.dump(), &format!("rows, {what}"));
         assert_same(&expected, &listed(&site, &LISTS), &format!("findings, {what}"));
-        ["slice-1", "slice-2"].iter().for_each(|state| unmark(&site, state));
+        unmark(&site, "merge", "journal");
         let _ = fs::remove_file(site.path("undo"));
     }
 }
 
 #[test]
-fn slices_over_an_index_that_had_rows_are_as_one_run() {
+fn shards_over_an_index_that_had_rows_are_as_one_run() {
     for (n, (harm, seed, more)) in HARMS.into_iter().enumerate() {
         over_an_index(seed, harm, more);
         for seed in 0..if is_long() { 40 } else { 0 } {

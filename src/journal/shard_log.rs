@@ -1,0 +1,154 @@
+//! The records of a shard, as the merge reads them: read-only and without the lock, so that the merge can follow a shard that is
+//! still being read.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::batch;
+use super::begun::Begun;
+use super::claim::LOCK;
+use super::log::{Frame, HEAD, Kind, Log};
+use super::LOG;
+use super::record::{Record, take_length};
+
+/// The log of a shard.
+pub struct ShardLog {
+    directory: PathBuf,
+    log: Log,
+    /// The end of the last frame that was read.
+    at: u64,
+    progress: Progress,
+    /// Whether records that were read since the shard was begun last are damaged.
+    is_damaged: bool,
+}
+
+/// What the frames up to a place say of a shard.
+#[derive(Clone, Default)]
+struct Progress {
+    begun: Option<Begun>,
+    is_complete: bool,
+    files: u64,
+}
+
+/// What may follow in the log of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardState {
+    /// Nothing. All files of the shard have been read.
+    Complete,
+    /// Another process is reading the shard.
+    AtWork,
+    /// Nothing, although files are missing. The process that read the shard was interrupted or killed.
+    Stopped,
+}
+
+impl ShardLog {
+    /// Opens the log of the shard in a directory.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        let log = Log::open_to_read(&directory.join(LOG))?;
+        let mut shard =
+            ShardLog { directory: directory.to_owned(), log, at: HEAD, progress: Progress::default(), is_damaged: false };
+        shard.progress = shard.progress_to_end()?;
+        Ok(shard)
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// How the shard was begun last. `None` if it was not.
+    pub fn begun(&self) -> Option<&Begun> {
+        self.progress.begun.as_ref()
+    }
+
+    /// The number of records in the log when it was opened, superseded ones among them.
+    pub fn files(&self) -> u64 {
+        self.progress.files
+    }
+
+    /// Returns the next records of the log. `None` if the log contains no more, for now.
+    ///
+    /// Damaged records are left out. Where the shard was begun once more behind them, it has read their files again.
+    pub fn read_next(&mut self) -> io::Result<Option<Vec<Record>>> {
+        while let Some(frame) = self.log.frame_at(self.at)? {
+            let mut records = None;
+            match frame.kind {
+                Kind::Begun => self.is_damaged = false,
+                kind if kind.has_files() => match self.records_of(&frame) {
+                    Ok(found) => records = Some(found),
+                    // A network file system may show the end of a log that is being written before its contents.
+                    Err(_) if self.is_at_work()? => return Ok(None),
+                    Err(_) => self.is_damaged = true,
+                },
+                _ => {}
+            }
+            self.at = frame.end();
+            if records.is_some() {
+                return Ok(records);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether records of the shard could not be read.
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged
+    }
+
+    /// Returns what may follow behind the records that were read. Opens the log again if the shard has written a new one.
+    pub fn state(&mut self) -> io::Result<ShardState> {
+        // The order matters: a process may complete the shard after its log was read, and before its lock is tried.
+        let is_at_work = self.is_at_work()?;
+        if Log::id_of(&self.directory.join(LOG))? != self.log.id {
+            *self = ShardLog::open(&self.directory)?;
+            return Ok(ShardState::AtWork);
+        }
+        self.progress = self.progress_to_end()?;
+        match (self.log.frame_at(self.at)?.is_some(), self.progress.is_complete, is_at_work) {
+            (true, ..) => Ok(ShardState::AtWork),
+            (false, true, _) => Ok(ShardState::Complete),
+            (false, false, true) => Ok(ShardState::AtWork),
+            (false, false, false) => Ok(ShardState::Stopped),
+        }
+    }
+
+    /// Whether another process holds the lock of the shard.
+    fn is_at_work(&self) -> io::Result<bool> {
+        match File::open(self.directory.join(LOCK)) {
+            Ok(lock) => match lock.try_lock_shared() {
+                Ok(()) => Ok(false),
+                Err(TryLockError::WouldBlock) => Ok(true),
+                Err(TryLockError::Error(error)) => Err(error),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn progress_to_end(&self) -> io::Result<Progress> {
+        let (mut progress, mut at) = (Progress::default(), HEAD);
+        while let Some(frame) = self.log.frame_at(at)? {
+            at = frame.end();
+            match frame.kind {
+                Kind::Begun => {
+                    let begun = self.log.payload(&frame).and_then(|payload| Begun::decode(&payload));
+                    (progress.begun, progress.is_complete) = (begun.ok(), false);
+                }
+                Kind::Closed => progress.is_complete = true,
+                kind if kind.has_files() => {
+                    progress.files += take_length(&mut self.log.read(frame.at, 4)?.as_slice())? as u64;
+                }
+                _ => {}
+            }
+        }
+        Ok(progress)
+    }
+
+    fn records_of(&mut self, frame: &Frame) -> io::Result<Vec<Record>> {
+        let payload = self.log.payload(frame)?;
+        if self.log.form_at(frame.at).is_err() {
+            self.log.learn_forms()?;
+        }
+        batch::noted_records(&payload, self.log.form_at(frame.at)?)
+    }
+}

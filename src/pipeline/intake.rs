@@ -1,0 +1,102 @@
+//! What the stages before the index share: which files are read, and how.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use jiff::SignedDuration;
+use jiff::civil::Date;
+
+use super::bring::Bring;
+use super::recorded::Shards;
+use super::stop::Stop;
+use super::{Receipt, again, census, recall, storage, watch};
+use crate::archive::{Locator, Roots, Shard};
+use crate::error::Result;
+use crate::journal::Journal;
+use crate::report::account::Account;
+use crate::report::listing::Listing;
+
+/// Which files a run indexes.
+#[derive(Clone, Copy)]
+pub enum Files<'a> {
+    /// All below the roots.
+    Walked,
+    /// These alone.
+    Named(&'a [PathBuf]),
+    /// Files that are brought below the roots.
+    Brought(&'a dyn Bring),
+    /// Files that shards have recorded.
+    Recorded(&'a Shards),
+}
+
+impl Files<'_> {
+    /// Whether the run meets all files below its roots, so that files which it does not meet are gone.
+    pub fn is_whole_archive(&self) -> bool {
+        matches!(self, Files::Walked | Files::Recorded(_))
+    }
+}
+
+/// Which files are read, and how.
+pub struct Sources<'a> {
+    pub roots: &'a Roots,
+    pub files: Files<'a>,
+    /// Only this part of the archive is read.
+    pub shard: Option<Shard>,
+    /// Directories of earlier days are not read.
+    pub first_day: Option<Date>,
+    pub locator: &'a Locator,
+    pub receipt: Receipt,
+    /// Younger files are left to the PACS.
+    pub settle: SignedDuration,
+    /// Files are opened whatever the journal knows of them.
+    pub reads_all: bool,
+    pub walk_threads: usize,
+    pub io_threads: usize,
+    /// Files are counted ahead of the work, for a progress bar.
+    pub count_ahead: bool,
+    pub listing: &'a Listing,
+    pub stop: &'a Stop,
+}
+
+/// The state of the stages before the index.
+pub struct Intake<'a> {
+    pub sources: &'a Sources<'a>,
+    pub journal: OnceLock<Arc<Journal>>,
+    pub account: Account,
+    pub census: census::Census,
+    pub again: again::Again,
+    pub watch: watch::Watch,
+    pub storage: storage::Storage,
+    pub recall: recall::Wanted,
+}
+
+impl<'a> Intake<'a> {
+    pub fn new(sources: &'a Sources<'a>) -> Result<Self> {
+        let scratch = sources.listing.directory();
+        Ok(Intake {
+            sources,
+            journal: OnceLock::new(),
+            account: Account::default(),
+            census: census::Census::default(),
+            again: again::Again::new(scratch, sources.receipt.today()).map_err(again::spool_failed)?,
+            watch: watch::Watch::default(),
+            storage: storage::Storage::of([("archive", sources.roots), ("source", sources.walked())]),
+            recall: recall::Wanted::new(sources.locator.policy()),
+        })
+    }
+
+    /// The journal, once it is open.
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.get().map(Arc::as_ref)
+    }
+
+    /// Checks whether a file cannot be read because its root is gone. If so, the run stops.
+    pub fn stops_without_root(&self, path: &Path, error: &io::Error) -> bool {
+        let is_gone = self.storage.fails(path, error);
+        if is_gone {
+            self.sources.stop.set();
+        }
+        is_gone
+    }
+}

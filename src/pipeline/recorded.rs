@@ -1,0 +1,113 @@
+//! The source of a merge: the records of shards, in place of a walk.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Intake;
+use crate::archive::FoundFile;
+use crate::error::{Error, Result};
+use crate::index::hashes::Hashes;
+use crate::journal::record::Record;
+use crate::journal::{ShardLog, ShardState};
+use crate::report::account::Fate;
+
+/// Poll interval while the shards are still being read.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// The logs of the shards that are merged.
+pub struct Shards(Mutex<Vec<ShardLog>>);
+
+impl Shards {
+    pub fn new(logs: Vec<ShardLog>) -> Self {
+        Shards(Mutex::new(logs))
+    }
+
+    /// The number of records in the logs when they were opened.
+    pub fn files(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(ShardLog::files).sum()
+    }
+}
+
+/// Sends the records of all shards, a part of each in turn, until each shard is complete.
+pub(super) fn send(intake: &Intake<'_>, shards: &Shards, records: &Sender<Vec<Record>>) -> Result<()> {
+    let mut logs = shards.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut met = Hashes::new(intake.sources.listing.directory());
+    while !intake.sources.stop.is_set() {
+        let mut has_sent = false;
+        for log in logs.iter_mut() {
+            if let Some(mut found) = log.read_next().map_err(|error| unreadable(log, &error))? {
+                // A shard that was read several times may have several records of a file.
+                found.retain(|record| is_first(&mut met, &record.path));
+                has_sent = true;
+                send_part(intake, found, records);
+            }
+        }
+        if let Some(why) = met.failure() {
+            return Err(Error::unfinished(format!("a temporary file cannot be read: {why}"), super::JOURNAL_ADVICE));
+        }
+        if !has_sent && has_ended(&mut logs)? {
+            return Ok(());
+        }
+        if !has_sent {
+            thread::sleep(INTERVAL);
+        }
+    }
+    Ok(())
+}
+
+fn is_first(met: &mut Hashes, path: &str) -> bool {
+    let hash = xxh3_64(path.as_bytes());
+    let is_first = !met.contains(hash);
+    met.insert(hash);
+    is_first
+}
+
+fn send_part(intake: &Intake<'_>, part: Vec<Record>, records: &Sender<Vec<Record>>) {
+    intake.account.found(part.len());
+    if let Err(unsent) = records.send(part) {
+        intake.account.add(Fate::NotReached, unsent.into_inner().len());
+    }
+}
+
+/// The file of a record.
+pub(super) fn file_of(intake: &Intake<'_>, record: &Record) -> FoundFile {
+    let root = super::entries::root_of(intake, Path::new(&record.path));
+    FoundFile::below(&intake.sources.roots.paths()[root], record.path.clone().into())
+}
+
+/// Whether all records have been sent. An error if a shard has stopped before its end and no other is being read.
+fn has_ended(logs: &mut [ShardLog]) -> Result<bool> {
+    let mut stopped = None;
+    for log in logs.iter_mut() {
+        match log.state().map_err(|error| unreadable(log, &error))? {
+            ShardState::AtWork => return Ok(false),
+            ShardState::Stopped => stopped = stopped.or(Some(log.directory().to_owned())),
+            ShardState::Complete if log.is_damaged() => {
+                return Err(Error::unfinished(
+                    format!("records of the shard in {} are damaged", log.directory().display()),
+                    "Run that shard again, which reads these files once more; then run the merge again.",
+                ));
+            }
+            ShardState::Complete => {}
+        }
+    }
+    match stopped {
+        None => Ok(true),
+        Some(directory) => Err(Error::unfinished(
+            format!("the shard in {} stopped before it had read all of its files", directory.display()),
+            "Run that shard again: it continues from there. Then run the merge again.",
+        )),
+    }
+}
+
+fn unreadable(log: &ShardLog, error: &std::io::Error) -> Error {
+    Error::unfinished(
+        format!("the records of the shard in {} cannot be read: {error}", log.directory().display()),
+        "Is the directory still mounted? Run the merge again: it continues from there.",
+    )
+}

@@ -1,0 +1,96 @@
+//! The summary of a run that has read a shard.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::account::{Account, Fate};
+use super::details::{self, YoungFiles, directories, line};
+use super::listing::ListCounts;
+use super::stubs;
+use crate::archive::Shard;
+use crate::exit::Exit;
+use crate::progress::text;
+
+/// What the summary is about.
+pub struct ShardSummary<'a> {
+    pub account: &'a Account,
+    pub shard: Shard,
+    /// The state directory, which the merge is given.
+    pub state: &'a Path,
+    /// Files counted ahead of the work, if they were.
+    pub counted_ahead: Option<u64>,
+    pub elapsed: Duration,
+    pub interrupted: bool,
+    /// Something kept the run from its end.
+    pub failed: bool,
+    /// Stubs that were not read are no findings.
+    pub accepts_pending: bool,
+    /// Mounts of which all files occupy no blocks, and the number of these files.
+    pub in_doubt: &'a [(PathBuf, u64)],
+    /// Mounts where reading was given up.
+    pub left_mounts: &'a [PathBuf],
+    /// The list of files to look at, and the number of its lines.
+    pub listing: Option<(&'a Path, ListCounts)>,
+    /// The files that are left to the PACS.
+    pub young: YoungFiles,
+}
+
+/// The fates of files in a shard.
+const FATES: [Fate; 9] = [
+    Fate::Recorded,
+    Fate::Unchanged,
+    Fate::Rejected,
+    Fate::Unreadable,
+    Fate::Link,
+    Fate::Pending,
+    Fate::Skipped,
+    Fate::TooYoung,
+    Fate::NotReached,
+];
+
+impl ShardSummary<'_> {
+    pub fn exit(&self) -> Exit {
+        let account = self.account;
+        let is_finding =
+            |fate: &Fate| fate.is_finding() && !(*fate == Fate::Pending && self.accepts_pending) && account.count(*fate) > 0;
+        if self.failed || !account.adds_up() {
+            Exit::Unfinished
+        } else if self.interrupted {
+            Exit::Interrupted
+        } else if account.directories_unreadable.load(Relaxed) > 0
+            || self.young.are_most(account)
+            || FATES.iter().any(is_finding)
+        {
+            Exit::Findings
+        } else {
+            Exit::Clean
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let (account, shard) = (self.account, self.shard);
+        let mut out = String::new();
+        line(&mut out, format_args!("shard {shard} recorded in {}: {}", self.state.display(), self.exit().describe()));
+        if matches!(self.exit(), Exit::Clean | Exit::Findings) {
+            let when = "once all shards are recorded, or while they are";
+            line(&mut out, format_args!("no row was written: pacs-index reindex --merge-shards DIR... writes them, {when}"));
+        }
+        line(&mut out, format_args!(""));
+        details::account(&mut out, account, &FATES, self.counted_ahead.filter(|_| self.exit() != Exit::Clean));
+        line(&mut out, format_args!(""));
+        self.young.describe(&mut out, account);
+        let (in_doubt, left_mounts) = (self.in_doubt, self.left_mounts);
+        stubs::describe(&mut out, &stubs::Described { account, is_continued: false, is_dry: false, in_doubt, left_mounts });
+        directories(&mut out, account);
+        let seconds = self.elapsed.as_secs_f64();
+        let rate = if seconds > 0.0 { account.done() as f64 / seconds } else { 0.0 };
+        let bytes = text::bytes(account.bytes.load(Relaxed));
+        let took = text::duration(self.elapsed);
+        line(&mut out, format_args!("{bytes} covered in {took}, {} files/s", text::rate(rate)));
+        if let Some((path, lines)) = &self.listing {
+            lines.describe(&mut out, path);
+        }
+        out
+    }
+}
