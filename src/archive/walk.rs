@@ -15,8 +15,8 @@ use super::changed::{self, Since};
 use super::file::FoundFile;
 use super::layout;
 use super::pending::{Directory, Pending, Rank};
-use super::skipped_directories::{SkipReason, SkippedDirectories};
 use super::shard::Shard;
+use super::skipped_directories::{SkipReason, SkippedDirectories};
 
 /// Files travel in messages of this many: more is not faster on a warm disk, and leaves a slow one idle at the end.
 pub const FILES_PER_MESSAGE: usize = 8;

@@ -210,7 +210,8 @@ pub fn note(directory: &Path) -> io::Result<Option<String>> {
     match File::open(path)?.take(LARGEST_NOTE).read_to_string(&mut text) {
         Err(error) if error.kind() == ErrorKind::InvalidData => Ok(None),
         Err(error) => Err(error),
-        Ok(_) => Ok(Some(text).filter(|text| [INDEX, SHARD].iter().any(|owner| text.starts_with(owner)) && text.ends_with('\n'))),
+        Ok(_) => Ok(Some(text)
+            .filter(|text| [INDEX, SHARD].iter().any(|owner| text.starts_with(owner)) && text.ends_with('\n'))),
     }
 }
 

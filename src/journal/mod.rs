@@ -110,7 +110,7 @@ pub struct Cursors {
 }
 
 impl Journal {
-    /// Reads the note in a directory: the index, and for a slice also its roots and its number.
+    /// Reads the note in a directory: the index, or the number and the roots of a shard.
     pub fn note_in(directory: &Path) -> io::Result<String> {
         claim::note(directory)?.ok_or_else(|| io::ErrorKind::InvalidData.into())
     }

@@ -70,7 +70,10 @@ impl Record {
 pub enum Reading {
     Instance(Instance),
     Skipped(Rule),
-    Rejected { code: String, detail: String },
+    Rejected {
+        code: String,
+        detail: String,
+    },
     /// The file was found and could not be read, or not be judged without other files.
     Unread,
 }

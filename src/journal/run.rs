@@ -7,7 +7,7 @@ use super::batch::{self, Batch};
 use super::begun::{self, Begun, LoggedRun, RunKind, Span};
 use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind};
-use super::record::{self, Record, encode};
+use super::record::{self, encode};
 use super::{Journal, STATES, State, states};
 use crate::full_disk;
 use crate::sorted::{Note, Sorter};
@@ -290,15 +290,11 @@ impl Journal {
         self.replay_frames(Kind::Batch, |frame| self.batch_at(frame).map_or(Ok(()), &mut each))
     }
 
-    /// Its files without an entry.
-    pub fn noted<E>(&self, mut each: impl FnMut(Record) -> Result<(), E>) -> Result<(), E> {
-        self.replay_frames(Kind::Noted, |frame| {
-            self.noted_at(frame).unwrap_or_default().into_iter().try_for_each(&mut each)
-        })
-    }
-
-    fn noted_at(&self, frame: &Frame) -> io::Result<Vec<Record>> {
-        batch::noted_records(&self.log.payload(frame)?, self.log.form_at(frame.at)?)
+    /// The same, the last batch first.
+    pub fn replay_backwards<E>(&self, mut each: impl FnMut(Batch) -> Result<(), E>) -> Result<(), E> {
+        let committed = self.of_this_run().filter(|(frame, is_committed)| frame.kind == Kind::Batch && *is_committed);
+        let frames: Vec<Frame> = committed.map(|(frame, _)| frame).collect();
+        frames.iter().rev().try_for_each(|frame| self.batch_at(frame).map_or(Ok(()), &mut each))
     }
 
     fn replay_frames<E>(&self, kind: Kind, mut each: impl FnMut(&Frame) -> Result<(), E>) -> Result<(), E> {

@@ -5,11 +5,11 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::LOG;
 use super::batch;
 use super::begun::Begun;
 use super::claim::LOCK;
 use super::log::{Frame, HEAD, Kind, Log};
-use super::LOG;
 use super::record::{Record, take_length};
 
 /// The log of a shard.
@@ -46,8 +46,13 @@ impl ShardLog {
     /// Opens the log of the shard in a directory.
     pub fn open(directory: &Path) -> io::Result<Self> {
         let log = Log::open_to_read(&directory.join(LOG))?;
-        let mut shard =
-            ShardLog { directory: directory.to_owned(), log, at: HEAD, progress: Progress::default(), is_damaged: false };
+        let mut shard = ShardLog {
+            directory: directory.to_owned(),
+            log,
+            at: HEAD,
+            progress: Progress::default(),
+            is_damaged: false,
+        };
         shard.progress = shard.progress_to_end()?;
         Ok(shard)
     }
@@ -59,6 +64,11 @@ impl ShardLog {
     /// How the shard was begun last. `None` if it was not.
     pub fn begun(&self) -> Option<&Begun> {
         self.progress.begun.as_ref()
+    }
+
+    /// Whether a merge may begin: the shard is complete, or is being read.
+    pub fn may_be_merged(&self) -> io::Result<bool> {
+        Ok(self.progress.begun.is_some() && (self.progress.is_complete || self.is_at_work()?))
     }
 
     /// The number of records in the log when it was opened, superseded ones among them.

@@ -87,8 +87,8 @@ fn note_displaced_patients(writer: &mut Writer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The rows that are folded again, by level, and by the identity of the patient or by the UID. A slice has recorded the files
-/// of a patient with a suffix as those of the ID without it.
+/// The rows that are folded again, by level, and by the identity of the patient or by the UID. Records may
+/// have the files of a patient with a suffix as those of the ID without it.
 pub fn displaced_groups(writer: &mut Writer) -> Result<Vec<(Level, String)>, Failure> {
     let ids: Vec<Box<str>> = writer.known.lock().folded_again[Level::Patient as usize].values().cloned().collect();
     let bases: Vec<&str> = ids.iter().map(|id| patient_name::base(id)).collect();

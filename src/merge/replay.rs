@@ -4,13 +4,16 @@
 //! there was not done, and its files are written again.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use foldhash::HashMap;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::known::PARENTS;
 use super::writer::Writer;
 use super::{identities, learn, lookup};
 use crate::dicom::{Level, Table};
+use crate::index::hashes::Hashes;
 use crate::index::outcome::{Attempt, Outcome, Reach, RowOf, Written};
 use crate::index::{Entry, Failure, ImageRow, Look, Refusal, Show, View, patient_name};
 
@@ -140,19 +143,77 @@ fn led(writer: &mut Writer, files: &[(&str, String)], attempt: &Attempt, look: L
     Ok(files.iter().zip(&attempt.outcomes).map(is_led).collect())
 }
 
+/// The batches that pointed rows to files which later batches replaced by better ones: such a batch is not lost, although the row
+/// names another file. Learned from the batches of a run, the last one first.
+pub struct Superseded {
+    /// The instances whose row names the file that a batch pointed it to. Batches before that one are superseded.
+    named: Hashes,
+    superseded: Hashes,
+}
+
+impl Superseded {
+    /// `directory` is for temporary files.
+    pub fn new(directory: &Path) -> Self {
+        Superseded { named: Hashes::new(directory), superseded: Hashes::new(directory) }
+    }
+
+    /// Learns from the next batch, in the reverse order of the log. `at` is the place of the batch.
+    pub fn learn(
+        &mut self,
+        writer: &mut Writer,
+        at: u64,
+        files: &[(&str, String)],
+        attempt: &Attempt,
+    ) -> Result<(), Failure> {
+        let replaces = |n: &usize| attempt.outcomes[*n].leads() && attempt.outcomes[*n] != Outcome::Inserted;
+        let replacing: Vec<usize> = (0..files.len()).filter(replaces).collect();
+        if replacing.is_empty() {
+            return Ok(());
+        }
+        let uids: Vec<&str> = replacing.iter().map(|n| files[*n].0).collect();
+        let there = writer.patiently(|writer| writer.index.find(Table::Image, &uids, NOW))?;
+        let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
+        for n in replacing {
+            let (uid, path) = &files[n];
+            let instance = xxh3_64(uid.as_bytes());
+            match there.get(uid) {
+                Some(named) if named == path => self.named.insert(instance),
+                Some(_) if self.named.contains(instance) => self.superseded.insert(self.hash(at, n)),
+                _ => {}
+            }
+        }
+        let failure = self.named.failure().or_else(|| self.superseded.failure());
+        failure.map_or(Ok(()), |why| Err(Failure::Lost(format!("a temporary file cannot be read: {why}"))))
+    }
+
+    fn contains(&self, at: u64, entry: usize) -> bool {
+        self.superseded.contains(self.hash(at, entry))
+    }
+
+    fn hash(&self, at: u64, entry: usize) -> u64 {
+        xxh3_64(&[at.to_le_bytes(), (entry as u64).to_le_bytes()].concat())
+    }
+}
+
 /// What the index still has of a batch that was committed. A server may have failed over to a replica that lacks commits, and
-/// a database may have been restored.
-pub fn what_is_left(writer: &mut Writer, files: &[(&str, String)], mut attempt: Attempt) -> Result<Left, Failure> {
+/// a database may have been restored. `at` is the place of the batch in the log.
+pub fn what_is_left(
+    writer: &mut Writer,
+    at: u64,
+    files: &[(&str, String)],
+    mut attempt: Attempt,
+    superseded: &Superseded,
+) -> Result<Left, Failure> {
     let uids: Vec<&str> = files.iter().map(|(uid, _)| *uid).collect();
     let there = writer.patiently(|writer| writer.index.find(Table::Image, &uids, NOW))?;
     let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
     // A later batch may have pointed the row of an instance that was inserted to another file.
-    let is_there = |((uid, path), outcome): (&(&str, String), &Outcome)| match outcome {
+    let is_there = |(n, ((uid, path), outcome)): (usize, (&(&str, String), &Outcome))| match outcome {
         Outcome::Inserted => there.contains_key(uid),
-        outcome if outcome.leads() => there.get(uid).is_some_and(|named| named == path),
+        outcome if outcome.leads() => there.get(uid).is_some_and(|named| named == path || superseded.contains(at, n)),
         _ => true,
     };
-    let is_there: Vec<bool> = files.iter().zip(&attempt.outcomes).map(is_there).collect();
+    let is_there: Vec<bool> = files.iter().zip(&attempt.outcomes).enumerate().map(is_there).collect();
     let written = attempt.outcomes.iter().zip(&is_there).filter(|(outcome, _)| outcome.leads());
     let has_image = written.clone().any(|(_, is_there)| *is_there);
     let has_lost_image = written.clone().any(|(_, is_there)| !is_there);

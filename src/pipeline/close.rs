@@ -103,7 +103,7 @@ fn settle_levels(
     journal: Option<&Journal>,
 ) -> Result<()> {
     if !settlement.in_full {
-        // A run that is to be continued, and a slice, leave their rows unfinished.
+        // A run that is to be continued leaves its rows unfinished.
         return Ok(());
     }
     run.intake.watch.closing(settlement.len());

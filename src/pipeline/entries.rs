@@ -5,8 +5,8 @@ use std::sync::PoisonError;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Intake, Run};
 use super::stored::nanoseconds;
+use super::{Intake, Run};
 use crate::archive::path_map::UnstorablePath;
 use crate::archive::{FileState, FoundFile, skip};
 use crate::dicom::{Instance, Rejection};
@@ -49,13 +49,15 @@ pub(super) fn to_entry(run: &Run<'_>, file: FoundFile, held: Held, noted: Noted)
     let path = file.path();
     let fails = |code, detail| (path.to_owned(), NoRow { code, detail });
     let unstorable = |why: UnstorablePath| fails(why.code(), why.to_string());
-    let named = content.as_ref().and_then(|content| content.named(run.plan.sources.locator.named_by())).map_or(path, Path::new);
+    let named =
+        content.as_ref().and_then(|content| content.named(run.plan.sources.locator.named_by())).map_or(path, Path::new);
     // The journal and lists call it by this.
     if path.to_str().is_none() {
         return Err(unstorable(UnstorablePath::NotText));
     }
     let indexed_path = run.plan.path_map.to_index(named).map_err(unstorable)?;
-    let received = run.plan.sources.receipt.of(&instance, root_of(&run.intake, path), file.received_on, state.modified(), noted);
+    let received =
+        run.plan.sources.receipt.of(&instance, root_of(&run.intake, path), file.received_on, state.modified(), noted);
     let tables = run.plan.tables;
     let fitted = tables.check_path(&indexed_path).and_then(|()| tables.fit(&mut instance));
     let fitted = fitted.map_err(|refusal| fails(refusal.code, refusal.detail))?;

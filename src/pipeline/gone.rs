@@ -69,7 +69,11 @@ pub(super) fn list_gone(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
         if missing.len() == PORTION {
             result = list_those_named(run, writer, std::mem::take(&mut missing));
         }
-        if result.is_err() || run.plan.sources.stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if result.is_err() || run.plan.sources.stop.is_set() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     result?;
     replayed.map_err(spool_failed)?;

@@ -59,8 +59,8 @@ use crate::progress::{Observer, text};
 use crate::report::account::{Account, Fate};
 
 pub use bring::{Bring, Reception};
-pub use intake::{Files, Sources};
 use intake::Intake;
+pub use intake::{Files, Sources};
 pub use outage::Outage;
 pub use received::Receipt;
 pub use recorded::Shards;
@@ -101,7 +101,8 @@ pub struct Plan<'a> {
 impl Plan<'_> {
     /// How the run begins, as far as its settings say.
     fn begun(&self) -> Begun {
-        let roots = self.sources.roots.paths().iter().map(|root| root.as_os_str().as_encoded_bytes().to_vec()).collect();
+        let roots =
+            self.sources.roots.paths().iter().map(|root| root.as_os_str().as_encoded_bytes().to_vec()).collect();
         let kind = match self.sources.files {
             Files::Walked | Files::Recorded(_) => RunKind::Walk,
             Files::Named(_) => RunKind::Named,

@@ -152,7 +152,11 @@ fn entry(run: &Run<'_>, desk: &mut Desk, file: FoundFile, recorded: Option<Recor
         return None;
     }
     let seen = match intake.sources.locator.look(&file) {
-        Err(error) if recorded.is_some() && error.kind() == io::ErrorKind::NotFound && !intake.stops_without_root(path, &error) => {
+        Err(error)
+            if recorded.is_some()
+                && error.kind() == io::ErrorKind::NotFound
+                && !intake.stops_without_root(path, &error) =>
+        {
             // The file was removed since the shard found it.
             intake.account.take_back_gone(1);
             return None;
@@ -232,7 +236,8 @@ pub(super) fn open_and_read<'f>(
         };
         let outcome = read_header(intake, desk, &open)?;
         if let Err(Rejection::NotDicom { .. }) = outcome
-            && let Some(pointer) = intake.sources.locator.pointer(location.path(), &open).map_err(Rejection::Unreadable)?
+            && let Some(pointer) =
+                intake.sources.locator.pointer(location.path(), &open).map_err(Rejection::Unreadable)?
         {
             let permit = file.permit().filter(|_| !location.is_recalled());
             let at = location.path().to_owned();
@@ -252,7 +257,11 @@ pub(super) fn open_and_read<'f>(
 }
 
 /// What the header says, or why there is none; or the file cannot be read.
-fn read_header(intake: &Intake<'_>, desk: &mut Desk, open: &OpenFile) -> Result<Result<Instance, Rejection>, Rejection> {
+fn read_header(
+    intake: &Intake<'_>,
+    desk: &mut Desk,
+    open: &OpenFile,
+) -> Result<Result<Instance, Rejection>, Rejection> {
     intake.account.bytes.fetch_add(open.state.size, Relaxed);
     // A defect of the reader costs the one file.
     let read = catch_unwind(AssertUnwindSafe(|| desk.reader.read(open).and_then(Instance::from_header)));

@@ -16,7 +16,7 @@ use crate::index::outcome::{Attempt, Outcome};
 use crate::index::{Entry, ImageRow};
 use crate::journal::record::{Reading, Record};
 use crate::journal::{Batch, Begun, Journal};
-use crate::merge::replay::{self, Left};
+use crate::merge::replay::{self, Left, Superseded};
 use crate::merge::writer::Writer;
 
 pub(super) fn take_up_journal(run: &Run<'_>, journal: &mut Journal, writer: &mut Writer) -> Result<()> {
@@ -54,9 +54,14 @@ pub(super) fn resolve_doubts(run: &Run<'_>, journal: &Journal, writer: &mut Writ
 
 /// Forgets what the killed run has written and the index has lost since. The files are written again.
 fn keep_what_is_left(run: &Run<'_>, journal: &mut Journal, writer: &mut Writer) -> Result<()> {
+    let mut superseded = Superseded::new(&journal.directory);
+    journal.replay_backwards(|batch| {
+        let Some(files) = files_of(run, &batch) else { return Ok(()) };
+        superseded.learn(writer, batch.at, &files, &batch.attempt).or_else(|failure| run.index_failed(failure))
+    })?;
     journal.replay(|batch| -> Result<()> {
         let Some(files) = files_of(run, &batch) else { return Ok(()) };
-        let left = replay::what_is_left(writer, &files, batch.attempt.clone());
+        let left = replay::what_is_left(writer, batch.at, &files, batch.attempt.clone(), &superseded);
         let left = left.map(Some).or_else(|failure| run.index_failed(failure))?;
         if let Some(Left::Part(kept, attempt)) = &left {
             journal.record_done(&batch, kept, attempt);

@@ -39,7 +39,12 @@ pub struct Recorded {
 }
 
 /// Records what the files of a shard contain. Files that are unchanged since they were recorded are not read again.
-pub fn record(sources: &Sources<'_>, mut journal: Journal, begun: Begun, observer: &mut dyn Observer) -> Result<Recorded> {
+pub fn record(
+    sources: &Sources<'_>,
+    mut journal: Journal,
+    begun: Begun,
+    observer: &mut dyn Observer,
+) -> Result<Recorded> {
     let started = Instant::now();
     let intake = Intake::new(sources)?;
     let pool = read::pool(sources.io_threads)?;

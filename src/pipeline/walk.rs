@@ -45,8 +45,9 @@ pub(super) fn send_named(intake: &Intake<'_>, named: &[PathBuf], files: &Sender<
         if intake.sources.stop.is_set() {
             break;
         }
-        let found =
-            |path: &PathBuf| FoundFile::below(&intake.sources.roots.paths()[entries::root_of(intake, path)], path.clone());
+        let found = |path: &PathBuf| {
+            FoundFile::below(&intake.sources.roots.paths()[entries::root_of(intake, path)], path.clone())
+        };
         intake.account.found(part.len());
         send(intake, part.iter().filter(|path| !skip_named(intake, path)).map(found).collect(), files);
     }

@@ -96,7 +96,13 @@ impl Watch {
     }
 
     /// Shows progress until the end.
-    pub fn show(&self, intake: &Intake<'_>, notices: impl Fn() -> Vec<Notice>, started: Instant, observer: &mut dyn Observer) {
+    pub fn show(
+        &self,
+        intake: &Intake<'_>,
+        notices: impl Fn() -> Vec<Notice>,
+        started: Instant,
+        observer: &mut dyn Observer,
+    ) {
         let mut sampler = Sampler::default();
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         while !*ended {

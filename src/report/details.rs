@@ -126,10 +126,7 @@ pub(super) fn account(out: &mut String, account: &Account, fates: &[Fate], count
     let beyond = counted_ahead.unwrap_or(0).saturating_sub(account.files_found());
     if account.count(Fate::NotReached) > 0 && beyond > 0 {
         let beyond = text::count(beyond);
-        line(
-            out,
-            format_args!("\nThe run ended before its walk did: about {beyond} more files were not found yet."),
-        );
+        line(out, format_args!("\nThe run ended before its walk did: about {beyond} more files were not found yet."));
     }
     if !account.adds_up() {
         line(

@@ -52,8 +52,9 @@ const FATES: [Fate; 9] = [
 impl ShardSummary<'_> {
     pub fn exit(&self) -> Exit {
         let account = self.account;
-        let is_finding =
-            |fate: &Fate| fate.is_finding() && !(*fate == Fate::Pending && self.accepts_pending) && account.count(*fate) > 0;
+        let is_finding = |fate: &Fate| {
+            fate.is_finding() && !(*fate == Fate::Pending && self.accepts_pending) && account.count(*fate) > 0
+        };
         if self.failed || !account.adds_up() {
             Exit::Unfinished
         } else if self.interrupted {
@@ -74,14 +75,20 @@ impl ShardSummary<'_> {
         line(&mut out, format_args!("shard {shard} recorded in {}: {}", self.state.display(), self.exit().describe()));
         if matches!(self.exit(), Exit::Clean | Exit::Findings) {
             let when = "once all shards are recorded, or while they are";
-            line(&mut out, format_args!("no row was written: pacs-index reindex --merge-shards DIR... writes them, {when}"));
+            line(
+                &mut out,
+                format_args!("no row was written: pacs-index reindex --merge-shards DIR... writes them, {when}"),
+            );
         }
         line(&mut out, format_args!(""));
         details::account(&mut out, account, &FATES, self.counted_ahead.filter(|_| self.exit() != Exit::Clean));
         line(&mut out, format_args!(""));
         self.young.describe(&mut out, account);
         let (in_doubt, left_mounts) = (self.in_doubt, self.left_mounts);
-        stubs::describe(&mut out, &stubs::Described { account, is_continued: false, is_dry: false, in_doubt, left_mounts });
+        stubs::describe(
+            &mut out,
+            &stubs::Described { account, is_continued: false, is_dry: false, in_doubt, left_mounts },
+        );
         directories(&mut out, account);
         let seconds = self.elapsed.as_secs_f64();
         let rate = if seconds > 0.0 { account.done() as f64 / seconds } else { 0.0 };

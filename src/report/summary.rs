@@ -165,7 +165,7 @@ impl Summary<'_> {
         }
         let gone = account.gone_before_merge.load(Relaxed);
         if gone > 0 {
-            line(&mut out, format_args!("{} files were removed after a shard had read them", text::count(gone)));
+            line(&mut out, format_args!("files removed since a shard found them, not indexed {}", text::count(gone)));
         }
         for path in self.stored_paths {
             line(&mut out, format_args!("paths are stored as {}", text::path(Path::new(path))));

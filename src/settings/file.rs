@@ -21,7 +21,7 @@ use crate::index::tls::SslMode;
 const NOT_FOR_REPAIR: [&str; 4] = ["yes", "allow_unmapped_paths", "plan", "undo"];
 
 /// Names that no file can give a meaning to.
-const NOT_IN_A_FILE: [&str; 4] = ["config", "help", "version", "allow_recall"];
+const NOT_IN_A_FILE: [&str; 6] = ["config", "help", "version", "allow_recall", "shard", "merge_shards"];
 
 /// The arguments, and those of the settings file that they name, where nothing typed stands against them.
 pub fn complete(typed: Vec<OsString>) -> Result<Vec<OsString>> {

@@ -41,8 +41,8 @@ use crate::progress::Form;
 
 pub use index::{is_named, location, name};
 pub use kept::KeptJournal;
-pub use shards::ReadShard;
 use shards::MergedShards;
+pub use shards::ReadShard;
 pub use state::StateDirectory;
 
 /// Fewer threads than this leave a storage unit over a network idle.

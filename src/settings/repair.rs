@@ -86,7 +86,7 @@ impl Scope {
     fn as_typed(&self, typed: &cli::Repair, scratch: &Path) -> Result<Command> {
         let mut arguments: Vec<OsString> = ["pacs-index", "reindex", "--yes", "--quiet"].map(Into::into).into();
         arguments.extend(["--settle", "0s", "--existing", "fill", "--recall", "online-only"].map(Into::into));
-        // The paths have been compared. `--files` excludes `since`, `shard` and `merge-shards` of the settings file.
+        // The paths have been compared. `--files` excludes `since` of the settings file.
         arguments.extend(["--allow-unmapped-paths", "--files", "list"].map(Into::into));
         arguments.extend(["--rejected".into(), scratch.join("rejected").into()]);
         typed.config.iter().for_each(|config| arguments.extend(["--config".into(), config.into()]));

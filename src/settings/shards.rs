@@ -16,7 +16,7 @@ use crate::archive::locator::Rules;
 use crate::archive::{Locator, PathMap, Roots, Shard};
 use crate::cli;
 use crate::error::{Error, Result};
-use crate::journal::{Begun, Busy, Journal, RunKind, ShardLog, ShardState};
+use crate::journal::{Begun, Busy, Journal, RunKind, ShardLog};
 use crate::progress::Form;
 
 /// The beginning of the name of the directory of a shard.
@@ -185,13 +185,14 @@ impl MergedShards {
 }
 
 fn open(directory: &Path) -> Result<ShardLog> {
-    let refused = |why: String, advice: &str| Error::usage(format!("--merge-shards {}: {why}", directory.display()), advice);
+    let refused =
+        |why: String, advice: &str| Error::usage(format!("--merge-shards {}: {why}", directory.display()), advice);
     let failed = |error: io::Error| match error.kind() {
         ErrorKind::InvalidData => refused("its log is damaged, or of another version of this program".into(), AGAIN),
         _ => refused(format!("its log cannot be read: {error}"), "Correct its permissions, or copy it once more."),
     };
-    let mut log = ShardLog::open(directory).map_err(failed)?;
-    if log.state().map_err(failed)? == ShardState::Stopped || log.begun().is_none() {
+    let log = ShardLog::open(directory).map_err(failed)?;
+    if !log.may_be_merged().map_err(failed)? {
         return Err(refused("this shard stopped before it had read all of its files".into(), AGAIN));
     }
     Ok(log)

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::super::consent::Consent;
 use super::super::interrupt::stop_on_interrupt;
-use super::super::stored_paths::StoredPaths;
 use super::super::reindex::FilesFrom;
+use super::super::stored_paths::StoredPaths;
 use super::super::{consent, reindex};
 use super::undo::Undo;
 use crate::cli;

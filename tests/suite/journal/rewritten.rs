@@ -277,3 +277,22 @@ fn myisam(site: &Site) -> Index {
 fn a_run_into_myisam_that_is_killed_at_any_moment_goes_on_as_if_it_had_not_been() {
     crate::killed::kill(3000, 6, myisam);
 }
+
+#[test]
+fn files_that_lost_one_after_the_other_are_listed_as_before_after_a_kill() {
+    let site = Site::new();
+    let index = site.sqlite();
+    // The newest is read first: each is better than those before, and has a transaction of its own.
+    for n in 1..=4_u64 {
+        put(&site, &format!("a/2021-11-1{n}-FRI/{n}"), n, instance(1, 1));
+    }
+    let options = ["--portion", "1", "--io-threads", "1", "--duplicates", "oldest"];
+    let (said, expected) = ordinary(&site, &index, &["a"], &options);
+    said.exits(1);
+    assert_eq!(expected.len(), 3);
+    let rows = index.dump();
+    unmark(&site, "one", "journal");
+    let (_, found) = again(&site, &index, &["a"], &options);
+    assert_same(&expected, &found, "findings");
+    assert_eq!(index.dump(), rows);
+}

@@ -58,7 +58,6 @@ fn settings_of_other_runs_do_not_keep_a_repair_from_inserting() {
         "dry-run = true",
         "force = true\naccept-pending = true",
         "since = '2099-01-01'",
-        "shard = '1/2'\nstate = 'state'",
         "files = 'none'",
         "settle = '2000h'",
         "path-map = ['/another/root=E:/DICOM']",

@@ -73,6 +73,8 @@ fn over_an_index(seed: u64, harm: &str, more: &[&str]) {
         copy(&site, "before.db", name)
     };
     let one = begin("one.db");
+    // What is known of rows is on disk after a few files, or in memory.
+    let more = &[&more[..], &["--portion", ["1", "7", "500"][seed as usize % 3]]].concat();
     let (said, expected) = ordinary(&site, &one, &["a", "b", "c"], more);
     said.exits(1);
     let what = format!("store {seed}, {more:?}, {harm}");
@@ -83,8 +85,6 @@ fn over_an_index(seed: u64, harm: &str, more: &[&str]) {
     assert_same(&rows, &one.dump(), &format!("rows of one run after a kill, {what}"));
     assert_same(&expected, &found, &format!("findings of one run after a kill, {what}"));
     let index = begin("index.db");
-    // What is known of rows is on disk after a few files, or in memory.
-    let more = &[&more[..], &["--portion", ["1", "7", "500"][seed as usize % 3]]].concat();
     read_shards(&site, &["a", "b", "c"]);
     for what in [what.clone(), format!("after a kill, {what}")] {
         merge(&site, &index, more).exits(1);

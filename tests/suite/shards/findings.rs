@@ -212,22 +212,27 @@ fn a_second_file_of_an_instance_that_comes_before_the_end_is_told() {
 }
 
 #[test]
-fn a_study_that_the_pacs_deletes_before_the_end_costs_the_others_nothing() {
+fn a_file_that_was_removed_before_the_merge_says_nothing() {
     let site = Site::new();
     put(&site, &format!("a/{}/1", directory_of(2)), 1, with(instance(1, 1), "StudyDescription", "first"));
-    put(&site, &format!("a/{}/2", directory_of(1)), 2, with(instance(1, 2), "StudyDescription", "last"));
+    put(&site, &format!("a/{}/2", directory_of(1)), 2, with(instance(1, 2), "StudyDescription", "removed"));
     put(&site, &format!("a/{}/3", directory_of(2)), 2, instance(2, 1));
     let index = site.sqlite();
-    let from = ["--received-from", "mtime"];
-    for n in [2, 1] {
-        shard(&site, n, &["a"], &[]).exits(0);
+    read_shards(&site, &["a"]);
+    for gone in [format!("a/{}/2", directory_of(1)), format!("a/{}/3", directory_of(2))] {
+        fs::remove_file(site.path(&gone)).unwrap();
     }
-    // As a PACS does, with its files.
-    index.execute("DELETE FROM image WHERE seriesuid LIKE '%.2.1'; DELETE FROM series WHERE uuid LIKE '%.2.1'");
-    index.execute("DELETE FROM study WHERE uuid LIKE '%.2'");
-    fs::remove_file(site.path(&format!("a/{}/3", directory_of(2)))).unwrap();
-    assert!(merge(&site, &index, &from).exit < 2);
-    assert_eq!(index.rows("SELECT description FROM study"), ["last"]);
+    let said = merge(&site, &index, &[]).exits(0);
+    assert_eq!(index.rows("SELECT description FROM study"), ["first"]);
+    assert_eq!((said.figure("files found"), said.figure("files removed since")), (1, 2), "{}", said.out);
+}
+
+#[test]
+fn a_file_that_changed_before_the_merge_is_read_again() {
+    let to = |site: &Site| {
+        put(site, &format!("a/{}/1", directory_of(1)), 3, with(instance(1, 1), "StudyDescription", "new"))
+    };
+    changed_before_the_end(to, &[]);
 }
 
 #[test]

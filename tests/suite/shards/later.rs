@@ -157,7 +157,10 @@ fn last_frame(site: &Site) -> Option<u8> {
 fn kill_a_merge(site: &Site, index: &Index, waits: bool, after: Duration) -> bool {
     let mut command = site.program(&["reindex", "--index", &index.url, "--quiet", "--rejected", "list-killed"]);
     let _ = fs::remove_file(site.path("list-killed"));
-    command.args(MERGE).args(["--settle", "0s", "--merge-shards", "shard-1", "shard-2"]).env("PACS_INDEX_PASSWORD", PASSWORD);
+    command
+        .args(MERGE)
+        .args(["--settle", "0s", "--merge-shards", "shard-1", "shard-2"])
+        .env("PACS_INDEX_PASSWORD", PASSWORD);
     let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     while waits && site.kept_by_now("whole", "journal").is_none() && run.try_wait().unwrap().is_none() {
         sleep(Duration::from_millis(1));

@@ -59,8 +59,7 @@ fn listed(site: &Site) -> Vec<String> {
 
 /// Reads shards side by side, the last of which is killed once and run again. Merges them while they are read, or afterwards.
 fn in_shards(site: &Site, index: &Index, is_followed: bool) -> (Said, Vec<Said>) {
-    let mut running: Vec<_> =
-        (1..=SHARDS).map(|n| shard(site, n, &["--io-threads", "2"]).spawn().unwrap()).collect();
+    let mut running: Vec<_> = (1..=SHARDS).map(|n| shard(site, n, &["--io-threads", "2"]).spawn().unwrap()).collect();
     let mut killed = running.pop().unwrap();
     let deadline = Instant::now() + Duration::from_millis(60);
     while killed.try_wait().unwrap().is_none() && Instant::now() < deadline {}
@@ -82,7 +81,9 @@ fn in_shards(site: &Site, index: &Index, is_followed: bool) -> (Said, Vec<Said>)
 #[test]
 fn shards_side_by_side_make_the_index_and_the_findings_of_one_run() {
     for seed in 100..if is_long() { 120 } else { 103 } {
-        for (make, is_followed) in [(Index::mariadb as fn(&Site) -> Index, seed % 2 == 0), (Site::sqlite, seed % 2 == 1)] {
+        for (make, is_followed) in
+            [(Index::mariadb as fn(&Site) -> Index, seed % 2 == 0), (Site::sqlite, seed % 2 == 1)]
+        {
             let site = Site::in_memory();
             put_conflicts(&site, seed);
             let calm = make(&site);
@@ -160,7 +161,9 @@ fn a_merge_stores_other_paths_and_times_without_reading_a_file_again() {
         Said::of(&mut shard(&site, n, &[]));
     }
     let one = Index::sqlite(site.path("one.db"));
-    let more = ["--path-map", "a=D:/A", "--path-map", "b=D:/B", "--path-map", "c=D:/C", "--timezone", "Asia/Tokyo"];
+    let maps = ROOTS.map(|root| format!("{}=D:/{root}", site.path(root).display()));
+    let maps = maps.iter().flat_map(|map| ["--path-map", map]);
+    let more: Vec<&str> = maps.chain(["--timezone", "Asia/Tokyo"]).collect();
     let (expected, _, _) = outcome(&site, &one, &ROOTS, &more);
     // What a file contains by now must not matter: its size and its time are unchanged.
     for file in ROOTS.iter().flat_map(|root| crate::support::walk(&site.path(root))) {

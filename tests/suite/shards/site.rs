@@ -64,7 +64,8 @@ pub fn merge(site: &Site, index: &Index, more: &[&str]) -> Said {
 /// the merge is in a directory of its own.
 pub fn write_unsettled(site: &Site, index: &Index, root: &Path, state: &str) {
     let settle = ["--settle", "0s"];
-    let said = Said::of(site.program(&["reindex", "--quiet", "--shard", "1/1", "--state", "stopped"]).args(settle).arg(root));
+    let said =
+        Said::of(site.program(&["reindex", "--quiet", "--shard", "1/1", "--state", "stopped"]).args(settle).arg(root));
     assert!(said.exit < 2, "{}{}", said.out, said.err);
     unmark(site, "stopped", "shard");
     let lock = fs::File::open(site.kept("stopped", "shard").join("lock")).unwrap();

@@ -69,7 +69,8 @@ fn a_shard_whose_records_cannot_be_opened_is_an_error() {
     set_mode(&log, 0o000);
     let failed = shard().exits(2);
     assert!(failed.err.contains("log cannot be read") && failed.err.contains("--state"), "{}", failed.err);
-    let merge = || said(&mut site.program_as_nobody(&["reindex", "--index", &index.url, "--quiet", "--merge-shards", "kept"]));
+    let merge =
+        || said(&mut site.program_as_nobody(&["reindex", "--index", &index.url, "--quiet", "--merge-shards", "kept"]));
     let failed = merge().exits(2);
     assert!(failed.err.contains("ermission denied") && !failed.err.contains("damaged"), "{}", failed.err);
     let about = site.kept("kept", "shard").join("about");
