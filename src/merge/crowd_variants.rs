@@ -37,7 +37,8 @@ pub(super) struct CrowdVariants {
 /// A row that another program has inserted, or a name that this run has given to the patient in a row.
 #[derive(Serialize, Deserialize)]
 enum Named {
-    ByThisRun(Name),
+    /// `None` if no indexed file names the patient any more.
+    ByThisRun(Option<Name>),
     Row(String, Option<Name>),
 }
 
@@ -193,16 +194,19 @@ fn join_names(
     mut by_folded: Sorter,
     mut by_name: Sorter,
 ) -> io::Result<Runs> {
-    let mut of_this_run: Option<(String, Name)> = None;
+    let mut of_this_run: Option<(String, Option<Name>)> = None;
     for entry in rows.entries()? {
         let entry = entry?;
         let identity = key::decode(entry.key()).into_iter().next().unwrap_or_default();
         match decode(entry.value())? {
             // The name in a row that this run has inserted is that of the instance which came first.
-            Named::ByThisRun(name) => of_this_run = Some((identity, name)),
+            Named::ByThisRun(name) => {
+                let known = of_this_run.take().filter(|(of, _)| *of == identity).and_then(|(_, name)| name);
+                of_this_run = Some((identity, name.or(known)));
+            }
             Named::Row(id, name) => {
                 let own = of_this_run.as_ref().filter(|(of, _)| *of == identity).map(|(_, name)| name.clone());
-                let Some([last, first]) = own.or(name).map(|name| name.folded()) else { continue };
+                let Some([last, first]) = own.unwrap_or(name).map(|name| name.folded()) else { continue };
                 by_folded.push(&key::encode([&*last, &*first, "0"]), id.as_bytes())?;
             }
         }

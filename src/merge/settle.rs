@@ -139,9 +139,11 @@ pub(super) fn variants(
             RoleOfVariant::NoPart => continue,
             RoleOfVariant::Variant => {}
         }
-        // The name in a row that this run has inserted is that of the instance which came first.
-        let ours = patients.get(row.identity.as_str()).filter(|patient| patient.ours);
-        let name = ours.and_then(|patient| Some((**patient.named.keys().next()?).clone())).or(row.name);
+        // The name in a row that this run has inserted is that of the instance which came first, which may have lost its place.
+        let name = match patients.get(row.identity.as_str()).filter(|patient| patient.ours) {
+            Some(patient) => patient.first_name().map(|name| (**name).clone()),
+            None => row.name,
+        };
         variants.entry(identity).or_default().extend(name.map(|name| (row.key, name)));
     }
     Ok((variants, own))

@@ -24,16 +24,25 @@ fn name(random: &mut Random) -> String {
     }
 }
 
+/// Whether an instance may have several files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Instances {
+    OneFile,
+    SeveralFiles,
+}
+
 /// Files of a few studies each below two roots, most of them with one Patient ID.
-fn put_crowd(site: &Site, random: &mut Random, files: usize) {
+fn put_crowd(site: &Site, random: &mut Random, files: usize, instances: Instances) {
     for n in 0..files {
+        let is_copy = instances == Instances::SeveralFiles && random.below(6) == 0;
+        let instance = if is_copy { random.below(n + 1) } else { n };
         let study = random.below(files / 2);
         let id = ["P1", "P1", "P1", "P1", "p1", "P1[own]", "P2"][random.below(7)];
         let weight = ["", "70", "71"][random.below(3)];
         let change = json!({
             "PatientID": id, "PatientName": name(random), "PatientWeight": weight,
             "StudyInstanceUID": format!("{ROOT_UID}.{study}"), "SeriesInstanceUID": format!("{ROOT_UID}.{study}.1"),
-            "SOPInstanceUID": format!("{ROOT_UID}.9.{n}"),
+            "SOPInstanceUID": format!("{ROOT_UID}.9.{instance}"),
         });
         let day = ["2021-11-11-THU", "2021-11-12-FRI"][random.below(2)];
         put(site, &format!("{}/{day}/{n}", ["a", "b"][random.below(2)]), random.below(40) as u64, change);
@@ -89,51 +98,100 @@ fn is_long() -> bool {
     std::env::var_os("PACS_INDEX_TEST_LONG").is_some()
 }
 
-#[test]
-fn names_and_studies_that_are_too_many_for_memory_give_the_same_rows() {
+fn seeds() -> impl Iterator<Item = u64> {
     let first = std::env::var("PACS_INDEX_TEST_SEED").map_or(1, |seed| seed.parse().expect("a number"));
-    for seed in first..first + if is_long() { 300 } else { 24 } {
-        let mut random = Random(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15) | 1);
-        let site = Site::in_memory();
-        put_crowd(&site, &mut random, 60);
-        let others = (random.below(2) == 0).then(|| random.next());
-        let existing = ["fill", "fill", "refresh", "complete"][random.below(4)];
-        let conflicts = ["separate", "separate", "separate", "merge"][random.below(4)];
-        let more = ["--existing", existing, "--patient-conflicts", conflicts];
-        let more = if existing == "refresh" { [&more[..], &["--undo", "undo.sql"]].concat() } else { more.to_vec() };
-        let parts: Vec<u64> = (0..random.below(3)).map(|_| random.next()).collect();
-        // Whether a row that was edited takes a study may depend on the file that is read first.
-        let is_edited = conflicts == "separate" && random.below(4) == 0;
-        let results = ["2", "500"].map(|portion| {
-            let index = if seed % 6 == 0 { Index::mariadb(&site) } else { Index::sqlite(site.path(portion)) };
-            if !index.url.starts_with("mysql") {
-                site.run(&["init", "--index", &index.url]).exits(0);
-            }
-            others.into_iter().for_each(|others| insert_others(&index, &mut Random(others)));
-            let mut results = Vec::new();
-            for part in &parts {
-                without_a_part(&site, *part, || drop(run(&site, &index, portion, &more)));
-                results.push((index.dump(), findings(&site, portion)));
-                if is_edited {
-                    index.execute("UPDATE patient SET firstname = 'Edited' WHERE origid = 'P1'");
-                }
-                let _ = fs::remove_file(site.path("undo.sql"));
-            }
-            run(&site, &index, portion, &more);
-            let _ = fs::remove_file(site.path("undo.sql"));
+    let count = std::env::var("PACS_INDEX_TEST_SEEDS").map_or(if is_long() { 300 } else { 24 }, |n| n.parse().unwrap());
+    first..first + count
+}
+
+/// Compares the index after each of several runs, made with portions of these numbers of files.
+fn compare(seed: u64, instances: Instances, portions: &[&str]) {
+    let mut random = Random(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15) | 1);
+    let site = Site::in_memory();
+    put_crowd(&site, &mut random, 60, instances);
+    let others = (random.below(2) == 0).then(|| random.next());
+    let existing = ["fill", "fill", "refresh", "complete"][random.below(4)];
+    let conflicts = ["separate", "separate", "separate", "merge"][random.below(4)];
+    let more = ["--existing", existing, "--patient-conflicts", conflicts];
+    let more = if existing == "refresh" { [&more[..], &["--undo", "undo.sql"]].concat() } else { more.to_vec() };
+    let parts: Vec<u64> = (0..random.below(3)).map(|_| random.next()).collect();
+    // Whether a row that was edited takes a study may depend on the file that is read first.
+    let is_edited = conflicts == "separate" && random.below(4) == 0;
+    let results = portions.iter().map(|portion| {
+        let index = if seed % 6 == 0 { Index::mariadb(&site) } else { Index::sqlite(site.path(portion)) };
+        if !index.url.starts_with("mysql") {
+            site.run(&["init", "--index", &index.url]).exits(0);
+        }
+        others.into_iter().for_each(|others| insert_others(&index, &mut Random(others)));
+        let mut results = Vec::new();
+        for part in &parts {
+            without_a_part(&site, *part, || drop(run(&site, &index, portion, &more)));
             results.push((index.dump(), findings(&site, portion)));
-            results
-        });
-        let [of_crowd, in_memory] = results;
-        for (n, (of_crowd, in_memory)) in of_crowd.into_iter().zip(in_memory).enumerate() {
+            if is_edited {
+                index.execute("UPDATE patient SET firstname = 'Edited' WHERE origid = 'P1'");
+            }
+            let _ = fs::remove_file(site.path("undo.sql"));
+        }
+        run(&site, &index, portion, &more);
+        let _ = fs::remove_file(site.path("undo.sql"));
+        results.push((index.dump(), findings(&site, portion)));
+        results
+    });
+    let mut results: Vec<Vec<(Vec<String>, Vec<String>)>> = results.collect();
+    let expected = results.pop().unwrap();
+    for (found, portion) in results.iter().zip(portions) {
+        for (n, (found, expected)) in found.iter().zip(&expected).enumerate() {
             let runs = parts.len() + 1;
-            let what = format!("seed {seed}, {more:?}, others: {others:?}, edited: {is_edited}, run {n} of {runs}");
-            assert_same(&in_memory.0, &of_crowd.0, &what);
+            let what = format!(
+                "seed {seed}, portions of {portion}, {more:?}, others: {others:?}, edited: {is_edited}, run {n} of {runs}"
+            );
+            assert_same(&expected.0, &found.0, &what);
             // What a later run reports depends on the rows that it reads again.
             if n == 0 {
-                assert_same(&in_memory.1, &of_crowd.1, &format!("findings, {what}"));
+                assert_same(&expected.1, &found.1, &format!("findings, {what}"));
             }
         }
+    }
+}
+
+#[test]
+fn names_and_studies_that_are_too_many_for_memory_give_the_same_rows() {
+    seeds().for_each(|seed| compare(seed, Instances::OneFile, &["2", "500"]));
+}
+
+#[test]
+fn instances_with_several_files_give_the_same_rows_whatever_the_portions() {
+    seeds().for_each(|seed| compare(seed, Instances::SeveralFiles, &["1", "7", "500"]));
+}
+
+/// With portions of one file, the names of the Patient ID are sorted on disk; with portions of two they are decided in memory.
+#[test]
+fn the_name_in_a_file_that_lost_its_place_gives_no_study_to_a_patient() {
+    for portion in ["1", "2", "500"] {
+        let site = Site::new();
+        // The newest directory is read first.
+        for (day, id, name, study, instance) in [
+            (14, "P1[own]", "Ann^", 1, 1),
+            (13, "P1[own]", "Bo^X", 3, 3),
+            (12, "P1", "Ann^^M", 2, 2),
+            (11, "P1", "Cy^", 4, 1),
+        ] {
+            let change = json!({
+                "PatientID": id, "PatientName": name, "StudyInstanceUID": format!("{ROOT_UID}.{study}"),
+                "SeriesInstanceUID": format!("{ROOT_UID}.{study}.1"), "SOPInstanceUID": format!("{ROOT_UID}.9.{instance}"),
+            });
+            put(&site, &format!("a/2021-11-{day}-FRI/{instance}"), day, change);
+        }
+        fs::create_dir(site.path("b")).unwrap();
+        fs::write(site.path("b/note.txt"), "not empty").unwrap();
+        let index = Index::sqlite(site.path("index.db"));
+        site.run(&["init", "--index", &index.url]).exits(0);
+        index.execute("INSERT INTO patient (origid, lastname, firstname) VALUES ('P1', 'Zed', 'Zed')");
+        run(&site, &index, portion, &["--duplicates", "oldest", "--io-threads", "1"]);
+        let link = index.rows(&format!("SELECT patientid FROM study WHERE uuid = '{ROOT_UID}.2'"));
+        assert_ne!(link, ["P1[own]"], "portions of {portion}");
+        let name = index.rows("SELECT lastname, firstname FROM patient WHERE origid = 'P1[own]'");
+        assert_eq!(name, ["Bo|X"], "portions of {portion}");
     }
 }
 
