@@ -118,7 +118,7 @@ fn compare(seed: u64, instances: Instances, portions: &[&str]) {
     // Whether a row that was edited takes a study may depend on the file that is read first.
     let is_edited = conflicts == "separate" && random.below(4) == 0;
     let results = portions.iter().map(|portion| {
-        let index = if seed % 6 == 0 { Index::mariadb(&site) } else { Index::sqlite(site.path(portion)) };
+        let index = if seed.is_multiple_of(6) { Index::mariadb(&site) } else { Index::sqlite(site.path(portion)) };
         if !index.url.starts_with("mysql") {
             site.run(&["init", "--index", &index.url]).exits(0);
         }
