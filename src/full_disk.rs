@@ -48,6 +48,18 @@ pub fn has_no_room(directory: &Path) -> bool {
     rustix::fs::statvfs(shown(directory)).is_ok_and(|disk| disk.f_blocks > 0 && disk.f_bavail == 0)
 }
 
+/// The bytes on the disk of a directory that a user may still write. `None` if the system does not say.
+#[cfg(target_os = "linux")]
+pub fn free(directory: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(shown(directory)).ok()?;
+    (disk.f_blocks > 0).then(|| disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn free(_: &Path) -> Option<u64> {
+    None
+}
+
 #[cfg(not(target_os = "linux"))]
 pub fn has_no_room(_: &Path) -> bool {
     false

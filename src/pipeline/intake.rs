@@ -12,8 +12,8 @@ use super::recorded::Shards;
 use super::stop::Stop;
 use super::{Receipt, again, census, recall, storage, watch};
 use crate::archive::{Locator, Roots, Shard};
-use crate::error::Result;
-use crate::journal::Journal;
+use crate::error::{Error, Result};
+use crate::journal::{Journal, Room};
 use crate::report::account::Account;
 use crate::report::listing::Listing;
 
@@ -63,6 +63,10 @@ pub struct Sources<'a> {
 pub struct Intake<'a> {
     pub sources: &'a Sources<'a>,
     pub journal: OnceLock<Arc<Journal>>,
+    /// The room that the journal needs.
+    room: Option<Room>,
+    /// The journal has no room for all files.
+    lacks_room: OnceLock<Error>,
     pub account: Account,
     pub census: census::Census,
     pub again: again::Again,
@@ -72,11 +76,13 @@ pub struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    pub fn new(sources: &'a Sources<'a>) -> Result<Self> {
+    pub fn new(sources: &'a Sources<'a>, journal: Option<&Journal>) -> Result<Self> {
         let scratch = sources.listing.directory();
         Ok(Intake {
             sources,
             journal: OnceLock::new(),
+            room: journal.map(Journal::room),
+            lacks_room: OnceLock::new(),
             account: Account::default(),
             census: census::Census::default(),
             again: again::Again::new(scratch, sources.receipt.today()).map_err(again::spool_failed)?,
@@ -89,6 +95,22 @@ impl<'a> Intake<'a> {
     /// The journal, once it is open.
     pub fn journal(&self) -> Option<&Journal> {
         self.journal.get().map(Arc::as_ref)
+    }
+
+    /// Counts the files ahead of the work. Stops the run if the journal has no room for all of them.
+    pub fn count_ahead(&self) {
+        self.census.count(self.sources);
+        if let (Some(files), Some(room)) = (self.census.total(), &self.room)
+            && let Err(error) = room.check(files)
+        {
+            self.lacks_room.get_or_init(|| error);
+            self.sources.stop.set();
+        }
+    }
+
+    /// The error of a run that was stopped because its journal has no room.
+    pub fn take_lack(&mut self) -> Option<Error> {
+        self.lacks_room.take()
     }
 
     /// Checks whether a file cannot be read because its root is gone. If so, the run stops.

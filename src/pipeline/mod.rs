@@ -170,7 +170,7 @@ pub fn run(
 ) -> Result<Done> {
     let started = Instant::now();
     let lags = replicas.iter().map(|replica| (replica.name().to_owned(), replica.lag().clone())).collect();
-    let run = Run::new(plan, lags)?;
+    let mut run = Run::new(plan, lags, journal.as_ref())?;
     let began_empty = writers.iter().all(Writer::began_empty);
     let has_journal = journal.is_some();
     let pool = read::pool(plan.sources.io_threads)?;
@@ -184,7 +184,7 @@ pub fn run(
         }
         // Count the files ahead of the work, for whoever watches.
         if plan.sources.count_ahead {
-            scope.spawn(|| run.intake.census.count(&plan.sources));
+            scope.spawn(|| run.intake.count_ahead());
         }
         let mut writers = writers;
         let is_whole = |failures: &[Error]| failures.is_empty() && !plan.sources.stop.is_set();
@@ -238,15 +238,16 @@ pub fn run(
         run.gate.end();
         (closed, failures.into_iter().next())
     });
+    let failure = run.intake.take_lack().or(failure);
     Ok(run.done(closed, failure, started, began_empty))
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan<'a>, lags: Vec<(String, Lag)>) -> Result<Self> {
+    fn new(plan: &'a Plan<'a>, lags: Vec<(String, Lag)>, journal: Option<&Journal>) -> Result<Self> {
         let scratch = plan.sources.listing.directory();
         Ok(Run {
             plan,
-            intake: Intake::new(&plan.sources)?,
+            intake: Intake::new(&plan.sources, journal)?,
             led: plan.watch_rows.then(|| gone::Led::new(scratch)).transpose().map_err(again::spool_failed)?,
             gate: gate::Gate::new(lags, plan.max_replica_lag),
             targets_met: Mutex::new(Hashes::new(scratch)),

@@ -46,7 +46,7 @@ pub fn record(
     observer: &mut dyn Observer,
 ) -> Result<Recorded> {
     let started = Instant::now();
-    let intake = Intake::new(sources)?;
+    let mut intake = Intake::new(sources, Some(&journal))?;
     let pool = read::pool(sources.io_threads)?;
     journal.begin(begun);
     journal.update().map_err(journal_failed)?;
@@ -56,7 +56,7 @@ pub fn record(
         let intake = &intake;
         scope.spawn(move || intake.watch.show(intake, Vec::new, started, observer));
         if sources.count_ahead {
-            scope.spawn(|| intake.census.count(sources));
+            scope.spawn(|| intake.count_ahead());
         }
         let is_whole = |failures: &[Error]| failures.is_empty() && !sources.stop.is_set();
         let mut failures = pass(intake, journal, &pool, |files| walk::walk(intake, files));
@@ -75,6 +75,7 @@ pub fn record(
         intake.watch.end();
         failures.into_iter().next()
     });
+    let failure = intake.take_lack().or(failure);
     Ok(Recorded {
         elapsed: started.elapsed(),
         counted_ahead: intake.census.total(),

@@ -141,3 +141,28 @@ fn a_full_disk_of_the_archive_is_named() {
         site.program(&["import", "archive", "--quiet", "--yes", "--index", "sqlite:y.db", "--archive", &archive]);
     assert_names(&Said::of(import.args(["--rejected", "r.jsonl"]).env("PACS_INDEX_PASSWORD", PASSWORD)), &small.0);
 }
+
+#[test]
+fn a_run_ends_at_once_if_the_state_directory_has_no_room_for_all_files() {
+    let site = site();
+    // More than the small disk has room for, once all are counted.
+    for n in 0..5000 {
+        site.write(&format!("2021-11-13-SAT/{n}"), b"no image");
+    }
+    let Some(small) = small(&site) else { return };
+    let state = small.0.join("state").display().to_string();
+    let index = site.sqlite();
+    let options = ["--settle", "0s", "--progress", "lines", "--index", &index.url, "--rejected", "list"];
+    for shard in [&[][..], &["--shard", "1/1"]] {
+        let options = if shard.is_empty() { &options[..] } else { &options[..4] };
+        let command = [&["reindex", "archive", "--state", &state], options, shard].concat();
+        let said = site.run(&command).exits(3);
+        assert!(said.err.contains("the records need about 500 bytes for each file"), "{}", said.err);
+        let all = ["the records of 5,121 files need about", &small.0.display().to_string(), "--state"];
+        assert!(all.iter().all(|part| said.err.contains(part)), "{}", said.err);
+    }
+    let elsewhere = ["reindex", "archive", "--state", "elsewhere", "--rejected", "list-elsewhere"];
+    let command = [&elsewhere[..], &options[..6]].concat();
+    let said = site.run(&command).exits(1);
+    assert_eq!((said.figure("files found"), index.count("image")), (5121, 120), "{}", said.out);
+}
