@@ -31,6 +31,10 @@ pub enum Outcome {
     },
     /// It is tried again whenever it is come upon.
     Refused(#[serde(skip)] Refusal),
+    /// A row of this program named a file that is missing or is another instance by now, and names this file.
+    Repointed {
+        former: String,
+    },
 }
 
 impl Outcome {
@@ -39,9 +43,19 @@ impl Outcome {
         !matches!(self, Outcome::Duplicate { loser: None } | Outcome::Refused(_))
     }
 
+    /// The path in the row before, if the row named another file.
+    pub fn replaced(&self) -> Option<&str> {
+        match self {
+            Outcome::Duplicate { loser: Some(former) }
+            | Outcome::Updated { corrected: Some(former) }
+            | Outcome::Repointed { former } => Some(former),
+            _ => None,
+        }
+    }
+
     /// Whether the row named another file before.
     pub fn replaces_a_file(&self) -> bool {
-        matches!(self, Outcome::Duplicate { loser: Some(_) } | Outcome::Updated { corrected: Some(_) })
+        self.replaced().is_some()
     }
 
     /// The row names the file since.
@@ -51,6 +65,7 @@ impl Outcome {
             Outcome::Inserted
                 | Outcome::Updated { corrected: Some(_) }
                 | Outcome::PathMapped { .. }
+                | Outcome::Repointed { .. }
                 | Outcome::Duplicate { loser: Some(_) }
         )
     }

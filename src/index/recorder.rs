@@ -49,7 +49,7 @@ pub trait Recorder: Send + Sync {
     /// Whether an earlier run recorded that the row of an entry's instance names the file of the entry by this path.
     fn was_named(&self, entry: &Entry, stored: &str) -> bool;
 
-    /// Whether earlier runs pointed a row of this program from another file of the instance to the file of an entry. The file
-    /// has not changed since, and the index has not lost what those runs wrote.
+    /// Whether earlier runs pointed a row of this program from another file of the instance to the file of an entry, and not
+    /// back. The file has not changed since, and the index has not lost what those runs wrote.
     fn was_pointed(&self, entry: &Entry, other: &Path) -> bool;
 }

@@ -36,7 +36,8 @@ impl Recorder for Journal {
             // been pointed to this one.
             let is_kept = matches!(now.fate, Fate::Updated | Fate::Unchanged | Fate::LinkDiffers | Fate::Duplicate);
             let was_own = || self.state(&entry.file.path, &mut Cursors::default()).is_some_and(|before| before.is_own);
-            State { is_own: now.is_own || is_kept && was_own(), ..now }
+            let is_repointed = matches!(attempt.outcomes[n], Outcome::Repointed { .. });
+            State { is_own: now.is_own || is_repointed || is_kept && was_own(), ..now }
         };
         let states = entries.iter().zip(attempt.row_paths(entries)).enumerate().map(state).collect();
         let records: Vec<&[u8]> = entries.iter().map(|entry| entry.record.bytes.as_slice()).collect();
@@ -85,7 +86,10 @@ impl Recorder for Journal {
             let state = self.state(path, &mut Cursors::default()).filter(|state| state.is_own)?;
             (state.at >= self.distrusted && !self.was_lost(&state) && !self.is_left_open(&state)).then_some(state)
         };
-        state(&entry.file.path).is_some_and(|state| state.file == entry.record.state) && state(other).is_some()
+        let (Some(own), Some(other)) = (state(&entry.file.path), state(other)) else { return false };
+        // The file may have been missing in a later run, which pointed the row to the other file.
+        let is_pointed_away = other.at > own.at && matches!(other.fate, Fate::Inserted | Fate::Updated | Fate::Won);
+        own.file == entry.record.state && !is_pointed_away
     }
 
     fn was_named(&self, entry: &Entry, stored: &str) -> bool {
@@ -177,11 +181,13 @@ fn state(path: &Path, record: &FileRecord, fate: Fate, row: u64) -> State {
 
 fn fate(attempt: &Attempt, entry: usize) -> Fate {
     match &attempt.outcomes[entry] {
-        Outcome::Updated { .. } | Outcome::PathMapped { .. } | Outcome::Unchanged if !attempt.reach[entry].series => {
+        Outcome::Updated { .. } | Outcome::Repointed { .. } | Outcome::PathMapped { .. } | Outcome::Unchanged
+            if !attempt.reach[entry].series =>
+        {
             Fate::LinkDiffers
         }
         Outcome::Inserted => Fate::Inserted,
-        Outcome::Updated { .. } | Outcome::PathMapped { .. } => Fate::Updated,
+        Outcome::Updated { .. } | Outcome::Repointed { .. } | Outcome::PathMapped { .. } => Fate::Updated,
         Outcome::Unchanged => Fate::Unchanged,
         Outcome::Duplicate { loser: None } => Fate::Duplicate,
         Outcome::Duplicate { loser: Some(_) } => Fate::Won,

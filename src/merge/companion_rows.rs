@@ -102,8 +102,7 @@ pub(super) fn write_titles(writer: &mut Writer, batch: &Batch<'_>) -> Result<Put
     let (mut formers, mut rows, mut followed) = (Vec::new(), Vec::new(), Vec::new());
     let mut look = writer.looks_first(Level::Instance);
     for (n, entry) in batch.entries.iter().enumerate() {
-        if let Outcome::Duplicate { loser: Some(former) } | Outcome::Updated { corrected: Some(former) } =
-            &batch.outcomes[n]
+        if let Some(former) = batch.outcomes[n].replaced()
             && !entry.instance.fills(TABLE)
         {
             remove_title(writer, entry, former)?;

@@ -210,7 +210,8 @@ fn contend(
         }
         if applied.changed {
             batch.outcomes[member] = match was_moved {
-                true => Outcome::Updated { corrected: Some(row.path) },
+                true if matches!(pointing, Pointing::Facts) => Outcome::Updated { corrected: Some(row.path) },
+                true => Outcome::Repointed { former: row.path },
                 false => Outcome::Duplicate { loser: Some(row.path) },
             };
             let is_linked = !matches!(pointing, Pointing::Facts);

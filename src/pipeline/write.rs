@@ -167,7 +167,9 @@ fn flush(run: &Run<'_>, writer: &mut Writer, batch: &[Entry]) -> Result<(), Fail
         match written.outcome {
             Outcome::Inserted => run.intake.account.add(Fate::Inserted, 1),
             Outcome::Unchanged => run.intake.account.add(Fate::Unchanged, 1),
-            Outcome::Updated { .. } | Outcome::PathMapped { .. } => run.intake.account.add(Fate::Updated, 1),
+            Outcome::Updated { .. } | Outcome::Repointed { .. } | Outcome::PathMapped { .. } => {
+                run.intake.account.add(Fate::Updated, 1)
+            }
             Outcome::Duplicate { .. } => run.intake.account.add(Fate::Duplicate, 1),
             Outcome::Refused(refusal) => run.intake.account.rejected(refusal.code),
         }
@@ -195,7 +197,7 @@ pub(super) fn tell(run: &Run<'_>, batch: &[Entry], written: &[Written]) {
             Outcome::Refused(refusal) if !refusal.code.is_empty() => {
                 listing.add("rejected", path, refusal.code, &refusal.detail);
             }
-            Outcome::Updated { corrected: Some(former) } => {
+            Outcome::Updated { corrected: Some(former) } | Outcome::Repointed { former } => {
                 let detail = format!("the index named {former}, which is not there or another instance");
                 listing.add("note", path, "path-corrected", &detail);
             }

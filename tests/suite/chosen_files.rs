@@ -263,3 +263,21 @@ fn a_name_and_a_date_with_its_time_are_taken_whole_from_one_file() {
     assert_eq!(index.rows("SELECT lastname, COALESCE(NULLIF(firstname, ''), '-') FROM patient"), ["DOE JANE|-"]);
     assert_eq!(index.rows("SELECT studydate, COALESCE(NULLIF(studytime, ''), '-') FROM study"), ["2021-11-12|-"]);
 }
+
+#[test]
+fn a_better_file_that_was_missing_in_a_run_takes_its_row_again() {
+    let site = Site::new();
+    let index = site.sqlite();
+    write(&site, "former", &native(UID), 50);
+    reindex(&site, &index, "newest").exits(0);
+    write(&site, "better", &native(UID), 10);
+    reindex(&site, &index, "newest").exits(1);
+    assert_eq!(indexed_file(&index), "better");
+    let (better, outside) = (path(&site, "better"), site.path("outside"));
+    fs::rename(&better, &outside).unwrap();
+    assert!(reindex(&site, &index, "newest").exit <= 1);
+    assert_eq!(indexed_file(&index), "former");
+    fs::rename(&outside, &better).unwrap();
+    reindex(&site, &index, "newest").exits(1);
+    assert_eq!(indexed_file(&index), "better");
+}
