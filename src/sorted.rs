@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 use crate::full_disk;
 use crate::positioned::read_at;
 
-/// Bytes that are sorted in memory at a time.
-const PORTION: usize = 16 << 20;
+/// Bytes that are sorted in memory at a time: several sorters are at work at once.
+const PORTION: usize = 2 << 20;
+
+/// The number of sorted portions on disk. More are merged into one, so that the number of open files is bounded.
+const MOST_PORTIONS: usize = 64;
 
 /// What a lookup reads at a time: a page.
 const BLOCK: usize = 4096;
@@ -30,18 +33,20 @@ const NOTE: usize = size_of::<Note>() / 8;
 pub struct Sorter<const N: usize> {
     directory: PathBuf,
     portion: Vec<[u8; N]>,
+    /// The bytes of a portion.
+    limit: usize,
     put_aside: Vec<File>,
 }
 
 impl<const N: usize> Sorter<N> {
     /// Portions are put aside in files without a name in this directory.
     pub fn new(directory: &Path) -> Self {
-        Sorter { directory: directory.to_owned(), portion: Vec::new(), put_aside: Vec::new() }
+        Sorter { directory: directory.to_owned(), portion: Vec::new(), limit: PORTION, put_aside: Vec::new() }
     }
 
     pub fn push(&mut self, record: [u8; N]) -> io::Result<()> {
         self.portion.push(record);
-        if self.portion.len() * N < PORTION {
+        if self.portion.len() * N < self.limit {
             return Ok(());
         }
         self.put_aside().map_err(|error| full_disk::named(&self.directory, error))
@@ -49,13 +54,30 @@ impl<const N: usize> Sorter<N> {
 
     fn put_aside(&mut self) -> io::Result<()> {
         self.portion.sort_unstable();
-        let mut out = BufWriter::new(tempfile::tempfile_in(&self.directory)?);
-        self.portion.iter().try_for_each(|record| out.write_all(record))?;
-        let mut file = out.into_inner()?;
-        file.rewind()?;
-        self.put_aside.push(file);
+        if self.put_aside.len() == MOST_PORTIONS {
+            let former = std::mem::take(&mut self.put_aside);
+            let sources = former.into_iter().map(|file| Box::new(records(file, u64::MAX)) as Source<N>).collect();
+            let merged = self.write_portion(|write| merge(sources, write))?;
+            self.put_aside.push(merged);
+        }
+        let portion = std::mem::take(&mut self.portion);
+        let written = self.write_portion(|write| portion.iter().copied().try_for_each(write))?;
+        self.put_aside.push(written);
+        self.portion = portion;
         self.portion.clear();
         Ok(())
+    }
+
+    /// Writes sorted records to a file without a name, from which they are read.
+    fn write_portion(
+        &self,
+        write_all: impl FnOnce(&mut dyn FnMut([u8; N]) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<File> {
+        let mut out = BufWriter::new(tempfile::tempfile_in(&self.directory)?);
+        write_all(&mut |record| out.write_all(&record))?;
+        let mut file = out.into_inner()?;
+        file.rewind()?;
+        Ok(file)
     }
 
     /// Writes a table of these records, and of those of other tables, into a file that is empty. Of records that share
@@ -278,6 +300,23 @@ mod tests {
                 assert_eq!(found, (n < count).then(|| record(n)), "{n} of {count}");
             }
         }
+    }
+
+    #[test]
+    fn records_of_more_portions_than_are_kept_apart_are_sorted() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut sorter = Sorter::new(directory.path());
+        sorter.limit = 160;
+        let count = 10 * 3 * MOST_PORTIONS as u64 + 5;
+        for n in 0..count {
+            sorter.push(record(n)).unwrap();
+            assert!(sorter.put_aside.len() <= MOST_PORTIONS);
+        }
+        let table = sorter.finish(&[], 8, Note::default(), tempfile::tempfile().unwrap()).unwrap();
+        let found: Vec<[u8; 16]> = table.records().unwrap().map(Result::unwrap).collect();
+        let mut expected: Vec<[u8; 16]> = (0..count).map(record).collect();
+        expected.sort_unstable();
+        assert!(found == expected);
     }
 
     #[test]

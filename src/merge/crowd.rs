@@ -191,27 +191,4 @@ impl SortedCrowd {
         }
         each(groups)
     }
-
-    /// The names that this program has given to patients whose ID has a suffix, by the identity of the ID: the first name of the
-    /// indexed files of each, behind `None`, which stands for a patient without such a file.
-    pub(super) fn own_names(&self) -> io::Result<impl Iterator<Item = io::Result<(Arc<str>, Option<Name>)>> + use<>> {
-        let (mut own, mut named): (Option<Arc<str>>, Option<Arc<str>>) = (None, None);
-        Ok(self.others.entries()?.filter_map(move |entry| {
-            let read = entry.and_then(|entry| Member::read(&entry));
-            match read {
-                Err(error) => Some(Err(error)),
-                Ok((key, Member::Patient(patient))) => {
-                    own = patient.ours.then_some(key);
-                    own.clone().map(|key| Ok((key, None)))
-                }
-                Ok((key, Member::Person(name, fold)))
-                    if own.as_ref() == Some(&key) && named.as_ref() != Some(&key) && !fold.is_empty() =>
-                {
-                    named = Some(key.clone());
-                    Some(Ok((key, Some(name))))
-                }
-                Ok(_) => None,
-            }
-        }))
-    }
 }

@@ -5,7 +5,6 @@ use std::io;
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 
 use super::crowd::{SORTED_IN_MEMORY, SortedCrowd};
 use super::decided::{Decided, OwnSuffixed};
@@ -16,7 +15,6 @@ use super::patient_row::State;
 use super::settle::{RoleOfVariant, role_of};
 use super::writer::Writer;
 use crate::dicom::{Level, Table};
-use crate::disk::aggregate::{decode, put};
 use crate::disk::key;
 use crate::disk::runs::{Runs, Sorter};
 use crate::index::patient_name::{self, Name};
@@ -32,14 +30,6 @@ pub(super) struct CrowdVariants {
     used: Sorter,
     /// All that files say is known of the patients: rows of an earlier run are grouped anew.
     is_gathered: bool,
-}
-
-/// A row that another program has inserted, or a name that this run has given to the patient in a row.
-#[derive(Serialize, Deserialize)]
-enum Named {
-    /// `None` if no indexed file names the patient any more.
-    ByThisRun(Option<Name>),
-    Row(String, Option<Name>),
 }
 
 impl CrowdVariants {
@@ -74,12 +64,8 @@ impl CrowdVariants {
             after = last.key.clone();
             variants.sort_page(writer, &crowd.base, page, &mut rows, &mut own)?;
         }
-        for own_name in crowd.own_names().map_err(Failure::of_temporary_file)? {
-            let (identity, name) = own_name.map_err(Failure::of_temporary_file)?;
-            push_row(&mut rows, &identity, &Named::ByThisRun(name)).map_err(Failure::of_temporary_file)?;
-        }
         variants.own = own.finish();
-        let by_name = join_names(&rows.finish(), crowd, is_included, sorter(), sorter());
+        let by_name = join_names(rows, crowd, is_included, sorter());
         variants.by_name = by_name.map_err(Failure::of_temporary_file)?;
         Ok(variants)
     }
@@ -101,7 +87,7 @@ impl CrowdVariants {
             let pushed = match role_of(writer, row, self.is_gathered) {
                 RoleOfVariant::Own => own.push(row.identity.as_bytes(), row.key.as_bytes()),
                 RoleOfVariant::NoPart => Ok(()),
-                RoleOfVariant::Variant => push_row(rows, &row.identity, &Named::Row(row.key.clone(), row.name.clone())),
+                RoleOfVariant::Variant => push_row(rows, row),
             };
             pushed.map_err(Failure::of_temporary_file)?;
         }
@@ -181,36 +167,19 @@ impl RowsOfNames {
     }
 }
 
-fn push_row(rows: &mut Sorter, identity: &str, named: &Named) -> io::Result<()> {
-    let kind = if matches!(named, Named::ByThisRun(_)) { "0" } else { "1" };
-    rows.push_with(&key::encode([identity, kind]), |bytes| put(named, bytes))
+/// Adds a row by the name in the row.
+fn push_row(rows: &mut Sorter, row: &Existing) -> io::Result<()> {
+    let Some([last, first]) = row.name.as_ref().map(Name::folded) else { return Ok(()) };
+    rows.push(&key::encode([&*last, &*first, "0"]), row.key.as_bytes())
 }
 
-/// Finds the row that has each of the names: of several rows, the one whose ID sorts last.
+/// Finds the row that has each of the names: of several rows, the one whose ID sorts last. `by_folded` contains the rows.
 fn join_names(
-    rows: &Runs,
+    mut by_folded: Sorter,
     crowd: &SortedCrowd,
     is_included: &[bool],
-    mut by_folded: Sorter,
     mut by_name: Sorter,
 ) -> io::Result<Runs> {
-    let mut of_this_run: Option<(String, Option<Name>)> = None;
-    for entry in rows.entries()? {
-        let entry = entry?;
-        let identity = key::decode(entry.key()).into_iter().next().unwrap_or_default();
-        match decode(entry.value())? {
-            // The name in a row that this run has inserted is that of the instance which came first.
-            Named::ByThisRun(name) => {
-                let known = of_this_run.take().filter(|(of, _)| *of == identity).and_then(|(_, name)| name);
-                of_this_run = Some((identity, name.or(known)));
-            }
-            Named::Row(id, name) => {
-                let own = of_this_run.as_ref().filter(|(of, _)| *of == identity).map(|(_, name)| name.clone());
-                let Some([last, first]) = own.unwrap_or(name).map(|name| name.folded()) else { continue };
-                by_folded.push(&key::encode([&*last, &*first, "0"]), id.as_bytes())?;
-            }
-        }
-    }
     let mut before = None;
     for member in crowd.members()? {
         let member = member?;

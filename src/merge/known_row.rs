@@ -195,12 +195,7 @@ impl Row {
 }
 
 impl Patient {
-    /// Files have several names with the ID.
-    /// The first of the names in the files that are indexed.
-    pub(super) fn first_name(&self) -> Option<&Arc<Name>> {
-        self.named.iter().find(|(_, fold)| !fold.is_empty()).map(|(name, _)| name)
-    }
-
+    /// Whether files have several names with the ID.
     pub(super) fn has_several_names(&self) -> bool {
         self.is_crowd || self.named.iter().nth(1).is_some()
     }

@@ -139,12 +139,7 @@ pub(super) fn variants(
             RoleOfVariant::NoPart => continue,
             RoleOfVariant::Variant => {}
         }
-        // The name in a row that this run has inserted is that of the instance which came first, which may have lost its place.
-        let name = match patients.get(row.identity.as_str()).filter(|patient| patient.ours) {
-            Some(patient) => patient.first_name().map(|name| (**name).clone()),
-            None => row.name,
-        };
-        variants.entry(identity).or_default().extend(name.map(|name| (row.key, name)));
+        variants.entry(identity).or_default().extend(row.name.map(|name| (row.key, name)));
     }
     Ok((variants, own))
 }
@@ -153,7 +148,8 @@ pub(super) fn variants(
 pub(super) enum RoleOfVariant {
     /// The row of an earlier run, which is given to a name again or is not needed any more.
     Own,
-    /// A row that the killed run has given, and that is not its own any more.
+    /// A row that the killed run has given, and that is not its own any more; or a row of this program for files that name the
+    /// ID with the suffix. Such files are about other people than those that name the ID without it.
     NoPart,
     /// The row has a name, and takes studies with this name.
     Variant,
@@ -161,11 +157,18 @@ pub(super) enum RoleOfVariant {
 
 /// The part of a row. Names of patients about whom all is known are grouped anew.
 pub(super) fn role_of(writer: &Writer, row: &Existing, is_gathered: bool) -> RoleOfVariant {
+    if !patient_name::has_own_suffix(&row.key) && is_own_row(writer, row) {
+        return RoleOfVariant::NoPart;
+    }
     match writer.has_given(&row.key) {
         given if (given || is_gathered) && row.history.is_some() => RoleOfVariant::Own,
         true => RoleOfVariant::NoPart,
         false => RoleOfVariant::Variant,
     }
+}
+
+fn is_own_row(writer: &Writer, row: &Existing) -> bool {
+    row.history.is_some() || writer.known.lock().is_ours(Level::Patient, &row.identity)
 }
 
 pub(super) fn settle_patient(

@@ -195,6 +195,36 @@ fn the_name_in_a_file_that_lost_its_place_gives_no_study_to_a_patient() {
     }
 }
 
+#[test]
+fn files_whose_patient_id_ends_in_brackets_are_about_other_people_in_a_later_run_too() {
+    for portion in ["1", "2", "500"] {
+        let site = Site::new();
+        fs::create_dir(site.path("b")).unwrap();
+        fs::write(site.path("b/note.txt"), "not empty").unwrap();
+        let put = |study: u32, id: &str, name: &str| {
+            let change = json!({
+                "PatientID": id, "PatientName": name, "StudyInstanceUID": format!("{ROOT_UID}.{study}"),
+                "SeriesInstanceUID": format!("{ROOT_UID}.{study}.1"), "SOPInstanceUID": format!("{ROOT_UID}.9.{study}"),
+            });
+            put(&site, &format!("a/2021-11-1{study}-FRI/{study}"), u64::from(study), change);
+        };
+        let index = |name: &str| {
+            let index = Index::sqlite(site.path(&format!("{name}.db")));
+            site.run(&["init", "--index", &index.url]).exits(0);
+            index
+        };
+        put(1, "P1[own]", "Ann^");
+        let twice = index("twice");
+        run(&site, &twice, portion, &[]);
+        put(2, "P1", "Zed^");
+        put(3, "P1", "Ann^^M");
+        run(&site, &twice, portion, &[]);
+        let once = index("once");
+        run(&site, &once, portion, &[]);
+        assert_same(&once.dump(), &twice.dump(), &format!("portions of {portion}"));
+    }
+}
+
 #[track_caller]
 fn assert_same(expected: &[String], found: &[String], what: &str) {
     assert_eq!((beyond(expected, found), beyond(found, expected)), (vec![], vec![]), "missing, and too many: {what}");
