@@ -5,7 +5,6 @@ use std::io;
 use std::iter::Peekable;
 use std::sync::Arc;
 
-
 use super::crowd::{SORTED_IN_MEMORY, SortedCrowd};
 use super::decided::{Decided, OwnSuffixed};
 use super::identities::identities_of;

@@ -195,7 +195,8 @@ fn is_less_than_typed(matches: &ArgMatches, argument: &Arg, texts: &[String]) ->
 fn is_settled(command: &Command, matches: &ArgMatches, argument: &Arg) -> bool {
     let is_typed = |a: &Arg| matches.value_source(a.get_id().as_str()) == Some(ValueSource::CommandLine);
     let excludes = |a: &Arg, b: &Arg| command.get_arg_conflicts_with(a).iter().any(|c| c.get_id() == b.get_id());
-    is_typed(argument) || arguments(command).any(|a| is_typed(a) && (excludes(a, argument) || excludes(argument, a)))
+    is_typed(argument)
+        || command.get_arguments().any(|a| is_typed(a) && (excludes(a, argument) || excludes(argument, a)))
 }
 
 /// A setting as it could be typed, or else what its value must be.
@@ -326,6 +327,15 @@ mod tests {
         assert!(!found.roots_from_index && found.writing.index.pacsone_ini.is_none());
         let found = told("roots = ['a']\nindex = 'sqlite:x'", &["--roots-from-index", "--pacsone-ini", "x"]).unwrap();
         assert!(found.roots.is_empty() && found.writing.index.pacsone_ini.is_some());
+    }
+
+    #[test]
+    fn settings_about_the_index_are_left_out_for_a_shard() {
+        let file = "roots = ['a']\nindex = 'sqlite:x'\nduplicates = 'oldest'\npath-map = ['/a=/b']\nio-threads = 7";
+        let found = told(file, &["--shard", "1/2"]).unwrap();
+        assert!(found.shard.is_some() && found.writing.path_map.is_empty());
+        assert_eq!((found.roots, found.writing.io_threads), (vec!["a".into()], Some(7)));
+        assert!(told("shard = '1/2'", &["a"]).is_err());
     }
 
     #[test]
