@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Intake;
 use crate::archive::FoundFile;
+use crate::archive::walk::FILES_PER_MESSAGE;
 use crate::error::{Error, Result};
 use crate::index::hashes::Hashes;
 use crate::journal::record::Record;
@@ -67,10 +68,14 @@ fn is_first(met: &mut Hashes, path: &str) -> bool {
     is_first
 }
 
+/// Sends the records of a frame, which may be hundreds, in small messages: many messages wait for the readers.
 fn send_part(intake: &Intake<'_>, part: Vec<Record>, records: &Sender<Vec<Record>>) {
     intake.account.found(part.len());
-    if let Err(unsent) = records.send(part) {
-        intake.account.add(Fate::NotReached, unsent.into_inner().len());
+    let mut part = part.into_iter().peekable();
+    while part.peek().is_some() {
+        if let Err(unsent) = records.send(part.by_ref().take(FILES_PER_MESSAGE).collect()) {
+            intake.account.add(Fate::NotReached, unsent.into_inner().len());
+        }
     }
 }
 
