@@ -18,7 +18,7 @@ use crate::index::location::Access;
 use crate::index::patience::Patience;
 use crate::index::undo::Undo;
 use crate::index::{RunLock, Tables};
-use crate::journal::{Busy, Journal, StateError};
+use crate::journal::{Busy, Journal, Room, StateError};
 use crate::merge::duplicates::FileChoice;
 use crate::merge::known::Known;
 use crate::merge::writer::{Policy, Writer};
@@ -213,7 +213,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, source: F
 /// Reports the room that the records of files need. An error if there is none for those that are known.
 fn check_room(settings: &Reindex, journal: Option<&Journal>) -> Result<()> {
     let Some(journal) = journal else { return Ok(()) };
-    let room = journal.room();
+    let room = Room::of(journal);
     if settings.progress.is_some() {
         note(settings.progress, &room.to_string());
     }

@@ -8,7 +8,7 @@ use crate::archive::Shard;
 use crate::cli;
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::journal::{Journal, Owner};
+use crate::journal::{Journal, Owner, Room};
 use crate::pipeline::{Files, Receipt, Sources, Stop, shard};
 use crate::progress::{self, notice::note};
 use crate::report::details::YoungFiles;
@@ -25,7 +25,7 @@ pub fn run(typed: &cli::Reindex, number: Shard) -> Result<Exit> {
     let (directory, key) = &settings.journal;
     let journal = Journal::open(directory, Owner::Key(key), settings.busy, || stop.is_set())?;
     journal.messages.iter().for_each(|message| note(settings.progress, message));
-    let room = journal.room();
+    let room = Room::of(&journal);
     settings.progress.iter().for_each(|form| note(Some(*form), &room.to_string()));
     room.check(journal.known_files())?;
     let sources = Sources {

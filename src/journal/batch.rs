@@ -1,14 +1,13 @@
-//! Frames of files in the log: first what is known of each, then their records, and behind those of a batch what the
-//! transaction did. [`Journal`] is what a writer tells of it.
+//! What writers and readers add to the log: batches of files with what their transactions did, and files without an entry.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::log::{Frame, Kind, Log};
-use super::record::{BLOCK_HEAD, PER_BLOCK, Record, decode, encode, put_block, records, take_block, take_length};
-use super::states::{self, Fate, SIZE, State};
-use super::{Cursors, Journal, Topic, rows};
+use super::log::Kind;
+use super::record::{PER_BLOCK, Record, decode, encode, put_block, take_block, take_length};
+use super::states::{self, Fate, State};
+use super::{Cursors, Journal, Topic, frames, row_frames};
 use crate::dicom::{Instance, Level, PackedForm, Table};
 use crate::index::entry::FileRecord;
 use crate::index::outcome::{Attempt, Outcome};
@@ -48,7 +47,7 @@ impl Recorder for Journal {
     }
 
     fn record_rows(&self, writer: u32, attempt: u32, rows: &[IntendedRows]) {
-        self.append_rows(writer, attempt, rows);
+        row_frames::append_rows(&self.log, writer, attempt, rows);
     }
 
     fn begin_sync(&self) {
@@ -64,11 +63,11 @@ impl Recorder for Journal {
     }
 
     fn histories(&self, table: Table, keys: &[&str]) -> Result<Vec<Option<Arc<RowHistory>>>, Failure> {
-        self.histories_of(table, keys).map_err(|error| rows::unreadable(self, &error))
+        self.ledger.histories(&self.log, table, keys).map_err(|error| ledger_lost(self, &error))
     }
 
     fn learn_own_rows(&self, rows: &[(Table, &str)]) -> Result<(), Failure> {
-        self.learn_appended_rows(rows).map_err(|error| rows::unreadable(self, &error))
+        self.ledger.learn_appended(&self.log, rows).map_err(|error| ledger_lost(self, &error))
     }
 
     fn indexed_instance(&self, file: &Path, sop_instance_uid: &str) -> Option<RecordedInstance> {
@@ -113,7 +112,7 @@ impl Journal {
             State { fate, file, is_own: before.is_own && fate != Fate::NoRow, ..before }
         };
         let states = kept.iter().enumerate().map(state).collect();
-        self.append_rows_committed(batch.writer, batch.at);
+        row_frames::append_rows_committed(&self.log, &self.frames, batch.writer, batch.at);
         let blocks = self.append_batch(batch.writer, states, &records, attempt);
         let topics = |(n, kept): (usize, &usize)| {
             let identity = attempt.reach[n].patient.as_deref();
@@ -133,7 +132,7 @@ impl Journal {
     ) -> Vec<u64> {
         let mut payload = Vec::with_capacity(128 * 1024);
         payload.extend(writer.to_le_bytes());
-        let blocks = put_files(states, records, &mut payload);
+        let blocks = frames::put_files(states, records, &mut payload);
         put_block(&encode(attempt), &mut payload);
         let at = self.log.append(Kind::Batch, &payload);
         blocks.into_iter().map(|block| at + block).collect()
@@ -156,7 +155,7 @@ impl Journal {
     }
 
     pub(super) fn append_group_list(&self, groups: &[(u64, u64)]) {
-        self.log.append(Kind::Groups, &group_bytes(groups));
+        self.log.append(Kind::Groups, &frames::group_bytes(groups));
     }
 
     /// Files without an entry.
@@ -168,12 +167,17 @@ impl Journal {
         let mut payload = Vec::new();
         let states = files.iter().map(|(path, record)| state(path, record, Fate::NoRow, 0)).collect();
         let records: Vec<&[u8]> = files.iter().map(|(_, record)| record.bytes.as_slice()).collect();
-        put_files(states, &records, &mut payload);
+        frames::put_files(states, &records, &mut payload);
         self.log.append(Kind::Noted, &payload);
     }
 }
 
-/// Where its record lies is not known yet.
+/// An error of the ledger, for the index: without the ledger nothing is known of whose a row is.
+fn ledger_lost(journal: &Journal, error: &io::Error) -> Failure {
+    Failure::Lost(format!("the ledger of rows in {} cannot be read: {error}", journal.directory.display()))
+}
+
+/// The state of a file whose record has no place yet.
 fn state(path: &Path, record: &FileRecord, fate: Fate, row: u64) -> State {
     let is_own = matches!(fate, Fate::Inserted | Fate::Won);
     State { key: states::key(path), at: 0, member: 0, fate, leads_on: record.leads_on, is_own, file: record.state, row }
@@ -204,64 +208,13 @@ pub fn topics_of(instance: &Instance, patient: Option<&str>) -> [u64; 3] {
     ]
 }
 
-/// The groups of blocks as a frame holds them.
-pub fn group_bytes(groups: &[(u64, u64)]) -> Vec<u8> {
-    groups.iter().flat_map(|(topic, block)| [topic.to_le_bytes(), block.to_le_bytes()].concat()).collect()
-}
-
-/// The groups in a frame: the hash of each, and the place of a block of records.
-pub fn groups(log: &Log, frame: &Frame) -> io::Result<Vec<(u64, u64)>> {
-    let payload = log.payload(frame)?;
-    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
-    Ok(payload.chunks_exact(16).map(|pair| (number(&pair[..8]), number(&pair[8..]))).collect())
-}
-
-/// States say where in the payload the blocks of their records lie. Returns the places of the blocks in the payload.
-pub fn put_files(mut states: Vec<State>, records: &[impl AsRef<[u8]>], payload: &mut Vec<u8>) -> Vec<u64> {
-    let mut blocks = Vec::new();
-    payload.extend((states.len() as u32).to_le_bytes());
-    let places = payload.len();
-    payload.resize(places + states.len() * SIZE, 0);
-    let mut block = Vec::new();
-    for (states, records) in states.chunks_mut(PER_BLOCK).zip(records.chunks(PER_BLOCK)) {
-        blocks.push(payload.len() as u64);
-        for (member, state) in states.iter_mut().enumerate() {
-            (state.at, state.member) = (payload.len() as u64, member as u16);
-        }
-        block.clear();
-        records.iter().for_each(|record| block.extend_from_slice(record.as_ref()));
-        put_block(&block, payload);
-    }
-    for (state, place) in states.iter().zip(payload[places..].chunks_mut(SIZE)) {
-        place.copy_from_slice(&state.encode());
-    }
-    blocks
-}
-
-fn take_states(from: &mut &[u8]) -> io::Result<Vec<State>> {
-    let count = take_length(from)?;
-    let bytes = count.checked_mul(SIZE).and_then(|length| from.split_off(..length)).ok_or(ErrorKind::InvalidData)?;
-    Ok(bytes.as_chunks().0.iter().map(State::decode).collect())
-}
-
-/// What is known of the files in a frame.
-pub fn states(log: &Log, frame: &Frame) -> io::Result<Vec<State>> {
-    let payload = log.payload(frame)?;
-    let mut rest = payload.as_slice();
-    if frame.kind == Kind::Batch {
-        take_length(&mut rest)?;
-    }
-    let states = take_states(&mut rest)?;
-    Ok(states.into_iter().map(|state| State { at: frame.at + state.at, ..state }).collect())
-}
-
 impl Batch {
     /// The payload of the frame at a place of the log.
     pub fn decode(payload: &[u8], at: u64, form: &PackedForm) -> io::Result<Self> {
         let mut rest = payload;
         let writer = take_length(&mut rest)? as u32;
-        let mut states = take_states(&mut rest)?;
-        let records = take_records(states.len(), &mut rest, form)?;
+        let mut states = frames::take_states(&mut rest)?;
+        let records = frames::take_records(states.len(), &mut rest, form)?;
         states.iter_mut().for_each(|state| state.at += at);
         let attempt = decode::<Attempt>(&take_block(&mut rest)?)?;
         match attempt.is_of(records.len()) {
@@ -269,25 +222,4 @@ impl Batch {
             false => Err(ErrorKind::InvalidData.into()),
         }
     }
-}
-
-/// The records in a frame of files without an entry.
-pub fn noted_records(mut payload: &[u8], form: &PackedForm) -> io::Result<Vec<Record>> {
-    let count = take_states(&mut payload)?.len();
-    take_records(count, &mut payload, form)
-}
-
-fn take_records(count: usize, from: &mut &[u8], form: &PackedForm) -> io::Result<Vec<Record>> {
-    let mut all = Vec::new();
-    for _ in 0..count.div_ceil(PER_BLOCK) {
-        all.extend(records(&take_block(from)?, form)?);
-    }
-    if all.len() == count { Ok(all) } else { Err(ErrorKind::InvalidData.into()) }
-}
-
-/// The records of the block at a place of the log.
-pub fn block(log: &Log, at: u64) -> io::Result<Vec<Record>> {
-    let length = take_length(&mut log.read(at, 4)?.as_slice())?;
-    let block = log.read(at, length.saturating_add(BLOCK_HEAD))?;
-    records(&take_block(&mut block.as_slice())?, log.form_at(at)?)
 }

@@ -5,14 +5,13 @@
 use std::io;
 use std::path::Path;
 
-use super::batch::{self, put_files};
 use super::claim::sync_directory;
+use super::commits::commits_of;
+use super::ledger::Ledger;
 use super::log::{Frame, HEAD, Kind, Log};
 use super::record::{PER_BLOCK, Record, encode};
-use super::rows::RowFrameCache;
-use super::run::Noted;
-use super::states::{Fate, SIZE, State};
-use super::{Begun, Journal, LOG, NEW_LOG};
+use super::states::{Fate, Noted, SIZE, State};
+use super::{Begun, Journal, LOG, NEW_LOG, frames};
 use crate::sorted::{Cursor, Note, Sorter, Table};
 
 /// A log with fewer superseded records is left alone, whatever their share.
@@ -21,140 +20,138 @@ const FEW: u64 = 256;
 /// Files in a frame.
 const PORTION: usize = 512;
 
-impl Journal {
-    /// Writes the log anew if more than half of it is of no use, and no run is to be continued.
-    pub(super) fn compact(&mut self) -> io::Result<()> {
-        let is_due = |table: &Table<SIZE>| table.note[Noted::Appended as usize] > 2 * table.count + FEW;
-        if self.is_continued() || !self.states.as_ref().is_some_and(is_due) {
-            return Ok(());
-        }
-        let path = self.directory.join(NEW_LOG);
+/// Writes the log anew if more than half of it is of no use, and no run is to be continued.
+pub(super) fn compact(journal: &mut Journal) -> io::Result<()> {
+    let is_due = |table: &Table<SIZE>| table.note[Noted::Appended as usize] > 2 * table.count + FEW;
+    if journal.is_continued() || !journal.states.as_ref().is_some_and(is_due) {
+        return Ok(());
+    }
+    let path = journal.directory.join(NEW_LOG);
+    let _ = std::fs::remove_file(&path);
+    let written = write_anew(journal, &path);
+    let Ok(new) = written.and_then(|new| std::fs::rename(&path, journal.directory.join(LOG)).map(|()| new)) else {
+        // Without room for another log the old one does as well.
         let _ = std::fs::remove_file(&path);
-        let written = self.write_anew(&path);
-        let Ok(new) = written.and_then(|new| std::fs::rename(&path, self.directory.join(LOG)).map(|()| new)) else {
-            // Without room for another log the old one does as well.
-            let _ = std::fs::remove_file(&path);
+        return Ok(());
+    };
+    sync_directory(&journal.directory)?;
+    journal.log = new;
+    journal.left_open.clear();
+    (journal.states, journal.distrusted, journal.frames) = (None, 0, journal.log.frames(HEAD)?);
+    journal.ledger = Ledger::default();
+    journal.add_to_states()?;
+    journal.ledger.add_appended(&journal.log, &journal.directory)?;
+    journal.append_begun(journal.begun.clone());
+    Ok(())
+}
+
+fn write_anew(journal: &Journal, path: &Path) -> io::Result<Log> {
+    let mut new = Log::open(path)?;
+    new.begin_form()?;
+    new.append(Kind::Begun, &encode(&Begun { settings: journal.walk_settings, ..Begun::default() }));
+    let frames = journal.log.frames(HEAD)?;
+    copy_rows(journal, &frames, &new)?;
+    copy_files(journal, &frames, &new, |state, _| {
+        let is_decided = state.at >= journal.distrusted && !journal.is_left_open(&state);
+        Some(State { fate: if is_decided { state.fate } else { Fate::NoRow }, ..state })
+    })?;
+    new.append(Kind::Closed, &[]);
+    new.sync();
+    match new.failure() {
+        Some(error) => Err(error),
+        None => Ok(new),
+    }
+}
+
+/// Copies the last record of each file to another log, with the groups that the records belong to. `state` returns the state
+/// of the file there, or `None` for a file that is left out.
+fn copy_files(
+    journal: &Journal,
+    frames: &[Frame],
+    to: &Log,
+    state: impl Fn(State, &Record) -> Option<State>,
+) -> io::Result<()> {
+    let Some(table) = &journal.states else { return Ok(()) };
+    let topics = topics_by_block(journal, frames)?;
+    let (mut cursor, mut topic_cursor) = (Cursor::default(), Cursor::default());
+    let (mut states, mut records) = (Vec::new(), Vec::<Vec<u8>>::new());
+    // The blocks that the records of the next frame are from.
+    let mut from = Vec::new();
+    let mut flush = |states: &mut Vec<State>, records: &mut Vec<Vec<u8>>, from: &mut Vec<u64>| {
+        if states.is_empty() {
             return Ok(());
-        };
-        sync_directory(&self.directory)?;
-        self.log = new;
-        self.left_open.clear();
-        (self.states, self.distrusted, self.frames) = (None, 0, self.log.frames(HEAD)?);
-        (self.places, self.row_frames) = (None, RowFrameCache::default());
-        self.add_to_states()?;
-        self.add_to_places()?;
-        self.append_begun(self.begun.clone());
-        Ok(())
-    }
-
-    fn write_anew(&self, path: &Path) -> io::Result<Log> {
-        let mut new = Log::open(path)?;
-        new.begin_form()?;
-        new.append(Kind::Begun, &encode(&Begun { settings: self.walk_settings, ..Begun::default() }));
-        let frames = self.log.frames(HEAD)?;
-        self.copy_rows(&frames, &new)?;
-        self.copy_files(&frames, &new, |state, _| {
-            let is_decided = state.at >= self.distrusted && !self.is_left_open(&state);
-            Some(State { fate: if is_decided { state.fate } else { Fate::NoRow }, ..state })
-        })?;
-        new.append(Kind::Closed, &[]);
-        new.sync();
-        match new.failure() {
-            Some(error) => Err(error),
-            None => Ok(new),
         }
-    }
-
-    /// Copies the last record of each file to another log, with the groups that the records belong to. `state` returns the state
-    /// of the file there, or `None` for a file that is left out.
-    pub(super) fn copy_files(
-        &self,
-        frames: &[Frame],
-        to: &Log,
-        state: impl Fn(State, &Record) -> Option<State>,
-    ) -> io::Result<()> {
-        let Some(table) = &self.states else { return Ok(()) };
-        let topics = self.topics_by_block(frames)?;
-        let (mut cursor, mut topic_cursor) = (Cursor::default(), Cursor::default());
-        let (mut states, mut records) = (Vec::new(), Vec::<Vec<u8>>::new());
-        // The blocks that the records of the next frame are from.
-        let mut from = Vec::new();
-        let mut flush = |states: &mut Vec<State>, records: &mut Vec<Vec<u8>>, from: &mut Vec<u64>| {
-            if states.is_empty() {
-                return Ok(());
+        let mut payload = Vec::new();
+        let blocks = frames::put_files(std::mem::take(states), &std::mem::take(records), &mut payload);
+        let at = to.append(Kind::Kept, &payload);
+        let mut groups = Vec::new();
+        for (n, former) in from.drain(..).enumerate() {
+            topics.scan(&former.to_be_bytes(), &mut topic_cursor, |pair| {
+                let topic = u64::from_be_bytes(pair[8..].try_into().unwrap_or_default());
+                groups.push((topic, at + blocks[n / PER_BLOCK]));
+            })?;
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        to.append(Kind::Groups, &frames::group_bytes(&groups));
+        io::Result::Ok(())
+    };
+    for frame in frames {
+        for (known, record) in files(journal, frame).unwrap_or_default() {
+            let last = table.find(&known.key, &mut cursor)?.map(|last| State::decode(&last));
+            let is_last = last.is_some_and(|last| (last.at, last.member) == (known.at, known.member));
+            if let Some(new) = is_last.then(|| state(known, &record)).flatten() {
+                from.push(known.at);
+                states.push(State { file: record.state, ..new });
+                records.push(record.encode());
             }
-            let mut payload = Vec::new();
-            let blocks = put_files(std::mem::take(states), &std::mem::take(records), &mut payload);
-            let at = to.append(Kind::Kept, &payload);
-            let mut groups = Vec::new();
-            for (n, former) in from.drain(..).enumerate() {
-                topics.scan(&former.to_be_bytes(), &mut topic_cursor, |pair| {
-                    let topic = u64::from_be_bytes(pair[8..].try_into().unwrap_or_default());
-                    groups.push((topic, at + blocks[n / PER_BLOCK]));
-                })?;
-            }
-            groups.sort_unstable();
-            groups.dedup();
-            to.append(Kind::Groups, &batch::group_bytes(&groups));
-            io::Result::Ok(())
-        };
-        for frame in frames {
-            for (known, record) in self.files(frame).unwrap_or_default() {
-                let last = table.find(&known.key, &mut cursor)?.map(|last| State::decode(&last));
-                let is_last = last.is_some_and(|last| (last.at, last.member) == (known.at, known.member));
-                if let Some(new) = is_last.then(|| state(known, &record)).flatten() {
-                    from.push(known.at);
-                    states.push(State { file: record.state, ..new });
-                    records.push(record.encode());
-                }
-                if states.len() == PORTION {
-                    flush(&mut states, &mut records, &mut from)?;
-                }
+            if states.len() == PORTION {
+                flush(&mut states, &mut records, &mut from)?;
             }
         }
-        flush(&mut states, &mut records, &mut from)
     }
+    flush(&mut states, &mut records, &mut from)
+}
 
-    /// The hashes of the groups that each block belongs to, by the place of the block.
-    fn topics_by_block(&self, frames: &[Frame]) -> io::Result<Table<16>> {
-        let mut sorter = Sorter::new(&self.directory);
-        for frame in frames.iter().filter(|frame| frame.kind == Kind::Groups) {
-            for (topic, block) in batch::groups(&self.log, frame).unwrap_or_default() {
-                let mut pair = [0; 16];
-                pair[..8].copy_from_slice(&block.to_be_bytes());
-                pair[8..].copy_from_slice(&topic.to_be_bytes());
-                sorter.push(pair)?;
-            }
+/// The hashes of the groups that each block belongs to, by the place of the block.
+fn topics_by_block(journal: &Journal, frames: &[Frame]) -> io::Result<Table<16>> {
+    let mut sorter = Sorter::new(&journal.directory);
+    for frame in frames.iter().filter(|frame| frame.kind == Kind::Groups) {
+        for (topic, block) in frames::groups(&journal.log, frame).unwrap_or_default() {
+            let mut pair = [0; 16];
+            pair[..8].copy_from_slice(&block.to_be_bytes());
+            pair[8..].copy_from_slice(&topic.to_be_bytes());
+            sorter.push(pair)?;
         }
-        sorter.finish(&[], 16, Note::default(), tempfile::tempfile_in(&self.directory)?)
     }
+    sorter.finish(&[], 16, Note::default(), tempfile::tempfile_in(&journal.directory)?)
+}
 
-    /// Copies the ledger of rows. Each frame becomes the transaction of a writer of its own.
-    fn copy_rows(&self, frames: &[Frame], new: &Log) -> io::Result<()> {
-        let rows = self.commits_of(frames).into_iter().filter(|(frame, _)| frame.kind == Kind::Rows);
-        for (writer, (frame, is_committed)) in rows.enumerate() {
-            // A frame that is damaged is of rows that count as foreign.
-            let Ok(mut payload) = self.log.payload(&frame) else { continue };
-            let writer = (writer as u32).to_le_bytes();
-            payload[..4].copy_from_slice(&writer);
-            new.append(Kind::Rows, &payload);
-            if is_committed {
-                new.append(Kind::Committed, &writer);
-            }
+/// Copies the ledger of rows. Each frame becomes the transaction of a writer of its own.
+fn copy_rows(journal: &Journal, frames: &[Frame], new: &Log) -> io::Result<()> {
+    let rows = commits_of(&journal.log, frames).into_iter().filter(|(frame, _)| frame.kind == Kind::Rows);
+    for (writer, (frame, is_committed)) in rows.enumerate() {
+        // A frame that is damaged is of rows that count as foreign.
+        let Ok(mut payload) = journal.log.payload(&frame) else { continue };
+        let writer = (writer as u32).to_le_bytes();
+        payload[..4].copy_from_slice(&writer);
+        new.append(Kind::Rows, &payload);
+        if is_committed {
+            new.append(Kind::Committed, &writer);
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn files(&self, frame: &Frame) -> io::Result<Vec<(State, Record)>> {
-        if !frame.kind.has_files() {
-            return Ok(Vec::new());
-        }
-        let states: Vec<State> = batch::states(&self.log, frame)?;
-        let mut files = Vec::with_capacity(states.len());
-        for states in states.chunk_by(|a, b| a.at == b.at) {
-            let records = batch::block(&self.log, states[0].at)?;
-            files.extend(states.iter().copied().zip(records));
-        }
-        Ok(files)
+fn files(journal: &Journal, frame: &Frame) -> io::Result<Vec<(State, Record)>> {
+    if !frame.kind.has_files() {
+        return Ok(Vec::new());
     }
+    let states: Vec<State> = frames::states(&journal.log, frame)?;
+    let mut files = Vec::with_capacity(states.len());
+    for states in states.chunk_by(|a, b| a.at == b.at) {
+        let records = frames::block(&journal.log, states[0].at)?;
+        files.extend(states.iter().copied().zip(records));
+    }
+    Ok(files)
 }

@@ -6,7 +6,6 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::log::{Frame, HEAD, Kind, Log};
 use super::record::{decode, encode};
 use crate::dicom::instance::REVISION;
 use crate::dicom::{ATTRIBUTES, PackedForm};
@@ -39,25 +38,12 @@ pub fn former_meaning() -> u64 {
     xxhash_rust::xxh3::xxh3_64(&encode(&("0.1.0", REVISION, attributes)))
 }
 
-/// The forms of a log, the latest first. A chain that is damaged ends there: records before it cannot be read.
-pub fn forms(log: &Log, last: u64) -> Vec<LoggedForm> {
-    let mut forms = Vec::new();
-    let mut at = last;
-    while at >= HEAD
-        && let Ok(FormFrame { from, previous, revision, attributes, version: writer }) = frame(log, at)
-        && previous < at
-    {
-        let form = PackedForm::of(revision, &attributes);
-        let is_newer = writer > version() && (revision > REVISION || form.has_unknown_attributes());
-        forms.push(LoggedForm { from, form, is_newer });
-        at = previous;
-    }
-    forms
-}
-
-fn frame(log: &Log, at: u64) -> io::Result<FormFrame> {
-    let frame: Option<Frame> = log.frame_at(at)?.filter(|frame| frame.kind == Kind::Form);
-    decode(&log.payload(&frame.ok_or(io::ErrorKind::InvalidData)?)?)
+/// Decodes the payload of a frame. Returns the form, and the beginning of the frame before in the chain.
+pub fn decode_form(payload: &[u8]) -> io::Result<(LoggedForm, u64)> {
+    let FormFrame { from, previous, revision, attributes, version: writer } = decode(payload)?;
+    let form = PackedForm::of(revision, &attributes);
+    let is_newer = writer > version() && (revision > REVISION || form.has_unknown_attributes());
+    Ok((LoggedForm { from, form, is_newer }, previous))
 }
 
 /// The payload of a frame with the form of this program.

@@ -165,7 +165,7 @@ impl Log {
             last_form: if is_former { 0 } else { number_at(&head, 16) },
             is_former,
         };
-        log.forms = form::forms(&log, log.last_form);
+        log.forms = log.forms_from(log.last_form);
         Ok(log)
     }
 
@@ -195,12 +195,28 @@ impl Log {
         Ok(number_at(&head, 24))
     }
 
+    /// The forms of the records, the latest first. A chain that is damaged ends there: records before it cannot be read.
+    fn forms_from(&self, last: u64) -> Vec<LoggedForm> {
+        let mut forms = Vec::new();
+        let mut at = last;
+        while at >= HEAD
+            && let Ok(Some(frame)) = self.frame_at(at)
+            && frame.kind == Kind::Form
+            && let Ok((logged, previous)) = self.payload(&frame).and_then(|payload| form::decode_form(&payload))
+            && previous < at
+        {
+            forms.push(logged);
+            at = previous;
+        }
+        forms
+    }
+
     /// Reads the forms of records that another process has appended.
     pub fn learn_forms(&mut self) -> io::Result<()> {
         let mut head = [0; HEAD as usize];
         read_at(self.file.file(), &mut head, 0)?;
         self.last_form = number_at(&head, 16);
-        self.forms = form::forms(self, self.last_form);
+        self.forms = self.forms_from(self.last_form);
         Ok(())
     }
 

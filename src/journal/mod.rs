@@ -13,24 +13,27 @@
 
 #![allow(clippy::disallowed_methods, reason = "files of this program's own")]
 
-mod appended;
 mod batch;
 mod begun;
 pub mod catalogue;
 pub mod claim;
+mod commits;
 mod compact;
 mod form;
+mod frames;
+pub mod gathered;
+mod ledger;
 mod log;
 mod places;
 pub mod record;
 mod room;
-mod rows;
+mod row_frames;
 mod run;
 mod shard_log;
 mod states;
 mod synced_file;
+mod topic;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,15 +44,14 @@ use begun::Span;
 pub use begun::{Begun, RunKind};
 pub use catalogue::CatalogueSite;
 pub use claim::{Busy, Owner, StateError, claim};
+use ledger::{Ledger, UnfinishedOwnRows};
 use log::{Frame, HEAD, Log, LogFormat};
-pub use places::Topic;
-use places::{PLACES, Place, Places};
 use record::Record;
 pub use room::Room;
-use rows::{RowFrameCache, UnfinishedOwnRows};
-use run::Noted;
 pub use shard_log::{ShardLog, ShardState};
+use states::Noted;
 pub use states::{Fate, State};
+pub use topic::Topic;
 
 use crate::damaged::{self, Condition};
 use crate::dicom::PackedForm;
@@ -77,11 +79,7 @@ pub struct Journal {
     states: Option<Table<{ states::SIZE }>>,
     /// Hashes of the rows of the index, as they were when the run began.
     rows: Option<Table<8>>,
-    /// Where the log has rows and the records of groups; up to the beginning of the run.
-    places: Option<Places>,
-    row_frames: RowFrameCache,
-    /// Where the log has the values that this run has written to rows of the ledger, as far as the run has asked for them.
-    appended_rows: Mutex<HashMap<u64, Vec<Place>>>,
+    ledger: Ledger,
     /// Hashes of the paths of files that this run has read or written again.
     written_again: Mutex<Hashes>,
     /// Hashes of the studies with an unfinished row whose run has ended.
@@ -184,7 +182,7 @@ impl Journal {
             let _ = std::fs::remove_file(directory.join(STATES));
         }
         log.cut()?;
-        let places = File::open(path(PLACES)).ok().and_then(|file| Places::open(file, log.id));
+        let ledger = Ledger::open(directory, &log);
         log.begin_form()?;
         if frames.is_empty() {
             directory.parent().map_or(Ok(()), claim::sync_directory)?;
@@ -201,9 +199,7 @@ impl Journal {
             frames,
             states,
             rows: None,
-            places,
-            row_frames: RowFrameCache::default(),
-            appended_rows: Mutex::default(),
+            ledger,
             written_again,
             unfinished: None,
             lost: Vec::new(),
@@ -241,7 +237,7 @@ impl Journal {
             for image in rows {
                 let ImageRow { sop_instance_uid, series, study, path, has_patient, .. } = &image;
                 let row = states::row([sop_instance_uid, series, study], path);
-                if own_rows.are_above(self, &image)?
+                if own_rows.are_above(&self.ledger, &self.log, &image)?
                     && let Some(state) = file_of(&image).and_then(|file| self.state(&file, &mut cursors))
                     && matches!(state.fate, Fate::Inserted | Fate::Won)
                     && state.row == row
@@ -342,7 +338,7 @@ impl Journal {
                         .filter(|record| record.state == state.file && Path::new(&record.path) == path);
                 }
                 _ => {
-                    let records = batch::block(&self.log, state.at).ok()?;
+                    let records = frames::block(&self.log, state.at).ok()?;
                     (*at, cursors.block.as_mut()?.1) = (state.at, records.into_iter().map(Some).collect());
                 }
             }

@@ -25,17 +25,15 @@ pub struct Room {
     bytes_a_file: u64,
 }
 
-impl Journal {
-    /// Returns the room that the journal takes now.
-    pub fn room(&self) -> Room {
-        let used = size_of_files(&self.directory);
-        let known = self.known_files();
-        let bytes_a_file = if known < ENOUGH { BYTES_A_FILE } else { used / known };
-        Room { directory: self.directory.clone(), used, bytes_a_file }
-    }
-}
-
 impl Room {
+    /// Returns the room that a journal takes now.
+    pub fn of(journal: &Journal) -> Self {
+        let used = size_of_files(&journal.directory);
+        let known = journal.known_files();
+        let bytes_a_file = if known < ENOUGH { BYTES_A_FILE } else { used / known };
+        Room { directory: journal.directory.clone(), used, bytes_a_file }
+    }
+
     /// The bytes that the directory may take for a number of files, its present files included.
     fn needed(&self, files: u64) -> u64 {
         files.saturating_mul(self.bytes_a_file).saturating_mul(COPIES)

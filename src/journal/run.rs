@@ -3,30 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use super::batch::{self, Batch};
+use super::batch::Batch;
 use super::begun::{self, Begun, LoggedRun, RunKind, Span};
 use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind};
 use super::record::{self, encode};
-use super::{Journal, STATES, State, states};
+use super::states::Noted;
+use super::{Journal, STATES, State, compact, frames, states};
 use crate::full_disk;
 use crate::sorted::{Note, Sorter};
-
-/// What is kept with the table of states.
-#[derive(Clone, Copy)]
-pub enum Noted {
-    /// Of which log it is.
-    Log,
-    /// Up to where in the log.
-    Covered,
-    /// Where the last run ends that settled everything, as far as was known.
-    Settled,
-    Distrusted,
-    /// The settings of the last run.
-    Settings,
-    /// How many states the log has, superseded ones among them.
-    Appended,
-}
 
 impl Journal {
     /// Begins a run, or continues the runs before that it may continue and that have not settled their rows. Returns whether
@@ -190,8 +175,8 @@ impl Journal {
 
     fn bring_up(&mut self) -> io::Result<()> {
         self.add_to_states()?;
-        self.add_to_places()?;
-        self.compact()
+        self.ledger.add_appended(&self.log, &self.directory)?;
+        compact::compact(self)
     }
 
     pub(super) fn add_to_states(&mut self) -> io::Result<()> {
@@ -208,7 +193,7 @@ impl Journal {
                 continue;
             }
             // A frame that is damaged is of files that are read again.
-            for state in batch::states(&self.log, &frame).unwrap_or_default() {
+            for state in frames::states(&self.log, &frame).unwrap_or_default() {
                 new += 1;
                 sorter.push(state.encode())?;
             }

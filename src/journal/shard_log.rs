@@ -6,9 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::LOG;
-use super::batch;
 use super::begun::Begun;
 use super::claim::LOCK;
+use super::frames;
 use super::log::{Frame, HEAD, Kind, Log};
 use super::record::{Record, take_length};
 
@@ -159,6 +159,6 @@ impl ShardLog {
         if self.log.form_at(frame.at).is_err() {
             self.log.learn_forms()?;
         }
-        batch::noted_records(&payload, self.log.form_at(frame.at)?)
+        frames::noted_records(&payload, self.log.form_at(frame.at)?)
     }
 }

@@ -17,6 +17,22 @@ pub const SIZE: usize = 16 + 8 + 2 + 1 + 8 + 8 + 8;
 /// The bytes that tell of which file a state is.
 pub const KEY: usize = 16;
 
+/// What is kept with the table of states.
+#[derive(Clone, Copy)]
+pub enum Noted {
+    /// Of which log it is.
+    Log,
+    /// Up to where in the log.
+    Covered,
+    /// Where the last run ends that settled everything, as far as was known.
+    Settled,
+    Distrusted,
+    /// The settings of the last run.
+    Settings,
+    /// How many states the log has, superseded ones among them.
+    Appended,
+}
+
 /// What became of a file, as far as it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::index::Entry;
 use crate::index::hashes::Hashes;
 use crate::journal::record::Record;
-use crate::journal::{Journal, Topic};
+use crate::journal::{Journal, Topic, gathered};
 use crate::merge::writer::Writer;
 use crate::merge::{fold_again, gather};
 use crate::sorted::{Note, Sorter};
@@ -26,7 +26,7 @@ pub(super) fn gather(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
     let mut is_first = true;
     let mut appended = match displaced.is_empty() {
         true => BTreeSet::new(),
-        false => journal.appended_blocks_of(&displaced).map_err(super::journal_failed)?,
+        false => gathered::appended_blocks_of(journal, &displaced).map_err(super::journal_failed)?,
     };
     loop {
         // Hashes of groups, which are read in their order: ten million studies would not fit into memory.
@@ -55,7 +55,7 @@ pub(super) fn gather(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
         }
         let mut of_new = BTreeSet::new();
         for topic in new.records()? {
-            let found = journal.blocks_of(u64::from_be_bytes(topic?))?;
+            let found = gathered::blocks_of(journal, u64::from_be_bytes(topic?))?;
             of_new.extend(found.into_iter().filter(|block| blocks.insert(*block)));
         }
         let mut portion = Vec::new();
@@ -65,7 +65,7 @@ pub(super) fn gather(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
                 return Ok(());
             }
             let records = match is_appended {
-                false => journal.current_records(block),
+                false => gathered::current_records(journal, block),
                 true => appended_records(journal, block)?.into_iter().map(|record| (record, false)).collect(),
             };
             let entries = records.into_iter();
@@ -89,13 +89,13 @@ fn empty_displaced(run: &Run<'_>, journal: &Journal, writer: &mut Writer) -> Res
     }
     let topics: HashSet<u64> = series.iter().map(|key| Topic::Series.hash(key)).collect();
     let mut entries = Vec::new();
-    for block in journal.appended_blocks_of(&topics).map_err(super::journal_failed)? {
+    for block in gathered::appended_blocks_of(journal, &topics).map_err(super::journal_failed)? {
         entries.extend(appended_records(journal, block)?);
         note_displaced(run, writer, &mut entries, PORTION)?;
     }
     for topic in &topics {
-        for block in journal.blocks_of(*topic).map_err(super::journal_failed)? {
-            entries.extend(journal.current_records(block).into_iter().map(|(record, _)| record));
+        for block in gathered::blocks_of(journal, *topic).map_err(super::journal_failed)? {
+            entries.extend(gathered::current_records(journal, block).into_iter().map(|(record, _)| record));
             note_displaced(run, writer, &mut entries, PORTION)?;
         }
     }
@@ -106,7 +106,7 @@ fn empty_displaced(run: &Run<'_>, journal: &Journal, writer: &mut Writer) -> Res
 }
 
 fn appended_records(journal: &Journal, block: u64) -> Result<Vec<Record>> {
-    let mut records = journal.appended_records(block).map_err(super::journal_failed)?;
+    let mut records = gathered::appended_records(journal, block).map_err(super::journal_failed)?;
     for record in &mut records {
         let (path, state) = match &mut record.content {
             Some(content) => (&content.target, &mut content.state),

@@ -81,7 +81,7 @@ impl<'a> Intake<'a> {
         Ok(Intake {
             sources,
             journal: OnceLock::new(),
-            room: journal.map(Journal::room),
+            room: journal.map(Room::of),
             lacks_room: OnceLock::new(),
             account: Account::default(),
             census: census::Census::default(),
