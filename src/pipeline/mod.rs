@@ -4,10 +4,13 @@
 //! roots -> walk -> files -> read headers -> entries -> batches -> index -> account
 //! ```
 //!
-//! It is gone through twice: the second time for what came or was moved meanwhile.
+//! A run goes through the stages twice: the second time for files that came or were moved meanwhile.
 //!
-//! Stages are joined by bounded channels. A stage that falls behind holds up the one before it, so that memory does
-//! not grow with the archive.
+//! Stages are joined by bounded channels. A stage that falls behind holds up the stage before it, so that memory does not grow
+//! with the archive.
+//!
+//! Two commands use a part of the stages. A shard ([`shard`]) walks and reads, and ends at records on disk. A merge ([`recorded`])
+//! takes the records of shards in place of the walk.
 
 mod again;
 pub mod bring;
@@ -24,7 +27,7 @@ mod outage;
 mod read;
 mod recall;
 pub mod received;
-mod recorded;
+pub mod recorded;
 mod remembered;
 mod resume;
 pub mod shard;
