@@ -65,7 +65,9 @@ impl Roots {
                     "Name each directory once, and none below another.",
                 ));
             }
-            roots.push((path_map::absolute(path).map_err(unreadable)?, resolved));
+            // One spelling: without a slash at the end.
+            let absolute = path_map::absolute(path).map_err(unreadable)?.components().collect();
+            roots.push((absolute, resolved));
         }
         let (paths, resolved) = roots.into_iter().unzip();
         Ok(Roots { paths, resolved })

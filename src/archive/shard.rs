@@ -54,7 +54,7 @@ impl FromStr for Shard {
         let parts = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
         match parts {
             Some((number, of)) if (1..=of).contains(&number) && of <= MOST => Ok(Shard { number, of }),
-            _ => Err("write 1/4 for the first of four shards".into()),
+            _ => Err(format!("write 1/4 for the first of four shards, of which there may be {MOST}")),
         }
     }
 }

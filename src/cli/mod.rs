@@ -164,7 +164,7 @@ pub struct Reindex {
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST", default_values_t = [ReceivedFrom::Path, ReceivedFrom::Mtime, ReceivedFrom::StudyDate])]
     pub received_from: Vec<ReceivedFrom>,
 
-    /// Leave younger files to the PACS [default: 15m on the database of a PACS, else 0s]
+    /// Leave younger files to the PACS [default: 15m on the database of a PACS and for a shard, else 0s]
     #[arg(long, value_parser = values::duration, value_name = "TIME")]
     pub settle: Option<SignedDuration>,
 
@@ -176,12 +176,15 @@ pub struct Reindex {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["shard", "merge_shards", "since"])]
     pub files: Option<PathBuf>,
 
-    /// Read a part of the archive into the state directory, e.g. 2/4 for the second of four processes or machines. Needs no
-    /// index: --merge-shards writes the rows
+    /// Read a part of the archive into the state directory, e.g. 2/4 for the second of four processes or machines
+    ///
+    /// A shard needs no index, and takes no option about rows: --merge-shards writes them. --settle is 15m if it is not typed.
     #[arg(long, value_name = "N/M", conflicts_with_all = NOT_FOR_A_SHARD)]
     pub shard: Option<Shard>,
 
-    /// Write the rows of all shards, also while they are still being read. DIR is the --state of a shard
+    /// Write the rows of all shards, even while they are still being read: DIR is the --state of a shard
+    ///
+    /// Takes no ROOT and no --since: the shards determine them.
     #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["roots", "roots_from_index", "force", "since"])]
     pub merge_shards: Vec<PathBuf>,
 

@@ -190,6 +190,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, source: F
         waited_for_database: done.waited_for_database,
         failed: failure.is_some(),
         continued: done.continued,
+        left_by_shards: done.left_by_shards,
         merged_shards: if let FilesFrom::Shards(_, merged) = source { merged } else { 0 },
         index: location.shown(),
         stored_paths: &paths.examples,

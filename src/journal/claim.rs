@@ -150,7 +150,8 @@ fn enter(
     make_private(directory).map_err(Refusal::Io)?;
     let path = directory.join(LOCK);
     let damaged_lock = set_aside_special(&path).map_err(Refusal::Io)?;
-    let lock = lock(&path, directory, busy, is_interrupted)?;
+    let is_of_shard = matches!(owner, Owner::Key(key) if key.starts_with(SHARD));
+    let lock = lock(&path, directory, busy, is_of_shard, is_interrupted)?;
     let damaged_note = check_note(directory, owner).map_err(Refusal::Io)?;
     Ok(Claim { lock, damaged: damaged_lock.or(damaged_note) })
 }
@@ -179,6 +180,7 @@ fn lock(
     path: &Path,
     directory: &Path,
     busy: Busy,
+    is_of_shard: bool,
     is_interrupted: impl Fn() -> bool,
 ) -> std::result::Result<File, Refusal> {
     let lock = private().create(true).truncate(false).write(true).open(path).map_err(Refusal::Io)?;
@@ -189,8 +191,9 @@ fn lock(
             // A merge that asks whether a shard is at work holds the lock for a moment.
             Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => std::thread::sleep(TICK),
             Err(TryLockError::WouldBlock) => {
+                let what = if is_of_shard { "process is reading this shard" } else { "run is at work on this index" };
                 return Err(Refusal::Busy(Error::unfinished(
-                    format!("another run is at work on this index: it holds {}", directory.display()),
+                    format!("another {what}: it holds {}", directory.display()),
                     "Nothing was done. Let it end, or add --wait to begin when it has ended.",
                 )));
             }

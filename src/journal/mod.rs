@@ -48,7 +48,7 @@ use ledger::{Ledger, UnfinishedOwnRows};
 use log::{Frame, HEAD, Log, LogFormat};
 use record::Record;
 pub use room::Room;
-pub use shard_log::{ShardLog, ShardState};
+pub use shard_log::{ShardEnd, ShardLog, ShardState};
 use states::Noted;
 pub use states::{Fate, State};
 pub use topic::Topic;
@@ -71,6 +71,8 @@ pub struct Journal {
     pub directory: PathBuf,
     /// Messages about files that were damaged when the journal was opened, and about a choice between directories.
     pub messages: Vec<String>,
+    /// Whether the journal contains the records of a shard, which no index has rows for.
+    is_of_shard: bool,
     /// Held until the end of the run.
     _lock: File,
     log: Log,
@@ -147,7 +149,9 @@ impl Journal {
                 damaged = Some(outdated(&path, &aside));
             }
         }
-        Self::read(directory, claim.lock, damaged).map_err(|error| failed(error).into())
+        let is_of_shard = matches!(owner, Owner::Key(_));
+        let read = Self::read(directory, claim.lock, damaged);
+        read.map(|journal| Journal { is_of_shard, ..journal }).map_err(|error| failed(error).into())
     }
 
     fn format(directory: &Path) -> io::Result<LogFormat> {
@@ -194,6 +198,7 @@ impl Journal {
         Ok(Journal {
             directory,
             messages: damaged.into_iter().collect(),
+            is_of_shard: false,
             _lock: lock,
             log,
             frames,

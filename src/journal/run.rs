@@ -8,6 +8,7 @@ use super::begun::{self, Begun, LoggedRun, RunKind, Span};
 use super::claim::sync_directory;
 use super::log::{Frame, HEAD, Kind};
 use super::record::{self, encode};
+use super::shard_log::ShardEnd;
 use super::states::Noted;
 use super::{Journal, STATES, State, compact, frames, states};
 use crate::full_disk;
@@ -324,6 +325,17 @@ impl Journal {
     pub fn close(&self) -> Result<(), String> {
         self.log.append(Kind::Closed, &[]);
         self.sync()
+    }
+
+    /// Records that all files of a shard have been read, and what the shard has left.
+    pub fn close_shard(&self, end: ShardEnd) -> Result<(), String> {
+        self.log.append(Kind::Closed, &encode(&end));
+        self.sync()
+    }
+
+    /// Whether what became of a file was recorded by the settings of this run.
+    pub fn is_of_these_settings(&self, state: &State) -> bool {
+        state.at >= self.distrusted
     }
 }
 

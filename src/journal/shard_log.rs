@@ -5,16 +5,41 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::LOG;
 use super::begun::Begun;
 use super::claim::LOCK;
 use super::frames;
 use super::log::{Frame, HEAD, Kind, Log};
-use super::record::{Record, take_length};
+use super::record::{self, Record, take_length};
+
+/// What a run over a shard has left: the merge does not meet these files and directories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardEnd {
+    pub directories_unreadable: u64,
+    /// Files that are left to the PACS.
+    pub young: u64,
+    /// Whether most files of a shard are young, in directories where a PACS receives none.
+    pub are_most_young: bool,
+}
+
+impl ShardEnd {
+    /// Adds what another shard has left.
+    pub fn add(&mut self, other: ShardEnd) {
+        self.directories_unreadable += other.directories_unreadable;
+        self.young += other.young;
+        self.are_most_young |= other.are_most_young;
+    }
+}
 
 /// The log of a shard.
 pub struct ShardLog {
+    /// The shard, as messages name it.
+    name: String,
     directory: PathBuf,
+    /// The settings by which the shard had been read when the log was opened.
+    settings: u64,
     log: Log,
     /// The end of the last frame that was read.
     at: u64,
@@ -27,8 +52,11 @@ pub struct ShardLog {
 #[derive(Clone, Default)]
 struct Progress {
     begun: Option<Begun>,
-    is_complete: bool,
+    /// What the shard has left. `None` if it is not complete.
+    end: Option<ShardEnd>,
     files: u64,
+    /// Records before this place were read by other settings, and do not count.
+    valid_from: u64,
 }
 
 /// What may follow in the log of a shard.
@@ -43,22 +71,29 @@ pub enum ShardState {
 }
 
 impl ShardLog {
-    /// Opens the log of the shard in a directory.
-    pub fn open(directory: &Path) -> io::Result<Self> {
+    /// Opens the log of the shard in a directory. Messages call the shard by its name.
+    pub fn open(directory: &Path, name: String) -> io::Result<Self> {
         let log = Log::open_to_read(&directory.join(LOG))?;
-        let mut shard = ShardLog {
-            directory: directory.to_owned(),
-            log,
-            at: HEAD,
-            progress: Progress::default(),
-            is_damaged: false,
-        };
+        let (progress, directory) = (Progress::default(), directory.to_owned());
+        let mut shard = ShardLog { name, directory, settings: 0, log, at: HEAD, progress, is_damaged: false };
         shard.progress = shard.progress_to_end()?;
+        shard.at = shard.progress.valid_from;
+        shard.settings = shard.begun().map_or(0, |begun| begun.settings);
         Ok(shard)
     }
 
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the shard has left, if it is complete.
+    pub fn end(&self) -> Option<ShardEnd> {
+        self.progress.end
+    }
+
+    /// Whether the shard was begun with other settings since the log was opened.
+    pub fn has_other_settings(&self) -> bool {
+        self.begun().is_none_or(|begun| begun.settings != self.settings)
     }
 
     /// How the shard was begun last. `None` if it was not.
@@ -68,7 +103,7 @@ impl ShardLog {
 
     /// Whether a merge may begin: the shard is complete, or is being read.
     pub fn may_be_merged(&self) -> io::Result<bool> {
-        Ok(self.progress.begun.is_some() && (self.progress.is_complete || self.is_at_work()?))
+        Ok(self.progress.begun.is_some() && (self.progress.end.is_some() || self.is_at_work()?))
     }
 
     /// The number of records in the log when it was opened, superseded ones among them.
@@ -110,11 +145,13 @@ impl ShardLog {
         // The order matters: a process may complete the shard after its log was read, and before its lock is tried.
         let is_at_work = self.is_at_work()?;
         if Log::id_of(&self.directory.join(LOG))? != self.log.id {
-            *self = ShardLog::open(&self.directory)?;
+            let settings = self.settings;
+            *self = ShardLog::open(&self.directory, std::mem::take(&mut self.name))?;
+            self.settings = settings;
             return Ok(ShardState::AtWork);
         }
         self.progress = self.progress_to_end()?;
-        match (self.log.frame_at(self.at)?.is_some(), self.progress.is_complete, is_at_work) {
+        match (self.log.frame_at(self.at)?.is_some(), self.progress.end.is_some(), is_at_work) {
             (true, ..) => Ok(ShardState::AtWork),
             (false, true, _) => Ok(ShardState::Complete),
             (false, false, true) => Ok(ShardState::AtWork),
@@ -136,15 +173,19 @@ impl ShardLog {
     }
 
     fn progress_to_end(&self) -> io::Result<Progress> {
-        let (mut progress, mut at) = (Progress::default(), HEAD);
+        let (mut progress, mut at) = (Progress { valid_from: HEAD, ..Progress::default() }, HEAD);
         while let Some(frame) = self.log.frame_at(at)? {
             at = frame.end();
             match frame.kind {
                 Kind::Begun => {
                     let begun = self.log.payload(&frame).and_then(|payload| Begun::decode(&payload));
-                    (progress.begun, progress.is_complete) = (begun.ok(), false);
+                    (progress.begun, progress.end) = (begun.ok(), None);
                 }
-                Kind::Closed => progress.is_complete = true,
+                Kind::Closed => {
+                    let end = self.log.payload(&frame).and_then(|payload| record::decode(&payload));
+                    progress.end = Some(end.unwrap_or_default());
+                }
+                Kind::Distrusted => (progress.valid_from, progress.files) = (at, 0),
                 kind if kind.has_files() => {
                     progress.files += take_length(&mut self.log.read(frame.at, 4)?.as_slice())? as u64;
                 }

@@ -56,7 +56,7 @@ use crate::index::existing::Mode;
 use crate::index::hashes::Hashes;
 use crate::index::replica::{Lag, Replica};
 use crate::index::{Entry, Failure, Tables};
-use crate::journal::{Begun, Journal, RunKind};
+use crate::journal::{Begun, Journal, RunKind, ShardEnd};
 use crate::merge::writer::Writer;
 use crate::progress::{Observer, text};
 use crate::report::account::{Account, Fate};
@@ -147,6 +147,8 @@ pub struct Done {
     pub began_empty: bool,
     /// The number of files that are left as too young, outside of the directories of today and yesterday.
     pub young_in_old_directories: u64,
+    /// What the shards that were merged have left to other runs.
+    pub left_by_shards: ShardEnd,
     /// What kept the run from its end, if anything did.
     pub failure: Option<Error>,
 }
@@ -273,6 +275,10 @@ impl<'a> Run<'a> {
             waited_for_database: self.plan.outage.waited(),
             counted_ahead: self.intake.census.total(),
             young_in_old_directories: self.intake.again.in_old_directories.into_inner(),
+            left_by_shards: match self.plan.sources.files {
+                Files::Recorded(shards) => shards.left(),
+                _ => ShardEnd::default(),
+            },
             account: self.intake.account,
             began_empty: journal.as_ref().map_or(began_empty, |journal| journal.began_with_empty_index()),
             continued: journal.as_ref().is_some_and(|journal| journal.is_continued()),

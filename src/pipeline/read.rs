@@ -169,6 +169,7 @@ fn entry(run: &Run<'_>, desk: &mut Desk, file: FoundFile, recorded: Option<Recor
         (Remembered::Settled, _) => return None,
         (Remembered::Record(record), _) => remembered::held_by(run, record, path)?,
         (Remembered::Nothing, Some(record)) => {
+            intake.account.bytes.fetch_add(record.state.size, Relaxed);
             note_without_entry(desk, &file, &record);
             remembered::held_by(run, record, path)?
         }
@@ -204,9 +205,13 @@ fn entry(run: &Run<'_>, desk: &mut Desk, file: FoundFile, recorded: Option<Recor
 /// Adds a record of a shard to the journal, unless the record has an entry, which a writer adds.
 fn note_without_entry(desk: &mut Desk, file: &FoundFile, record: &Record) {
     if record.instance().is_none() {
-        let record = FileRecord { state: record.state, leads_on: record.content.is_some(), bytes: record.encode() };
-        desk.noted.push((file.path().to_owned(), record));
+        desk.noted.push((file.path().to_owned(), file_record(record)));
     }
+}
+
+/// A record as it is added to a journal again.
+pub(super) fn file_record(record: &Record) -> FileRecord {
+    FileRecord { state: record.state, leads_on: record.content.is_some(), bytes: record.encode() }
 }
 
 /// To where the bytes of a file are, and what they hold.

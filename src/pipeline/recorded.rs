@@ -14,7 +14,7 @@ use crate::archive::walk::FILES_PER_MESSAGE;
 use crate::error::{Error, Result};
 use crate::index::hashes::Hashes;
 use crate::journal::record::Record;
-use crate::journal::{ShardLog, ShardState};
+use crate::journal::{ShardEnd, ShardLog, ShardState};
 use crate::report::account::Fate;
 
 /// Poll interval while the shards are still being read.
@@ -26,6 +26,14 @@ pub struct Shards(Mutex<Vec<ShardLog>>);
 impl Shards {
     pub fn new(logs: Vec<ShardLog>) -> Self {
         Shards(Mutex::new(logs))
+    }
+
+    /// What the shards have left to other runs.
+    pub fn left(&self) -> ShardEnd {
+        let mut left = ShardEnd::default();
+        let logs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.iter().filter_map(ShardLog::end).for_each(|end| left.add(end));
+        left
     }
 
     /// The number of records in the logs when they were opened.
@@ -89,12 +97,19 @@ pub(super) fn file_of(intake: &Intake<'_>, record: &Record) -> FoundFile {
 fn has_ended(logs: &mut [ShardLog]) -> Result<bool> {
     let mut stopped = None;
     for log in logs.iter_mut() {
-        match log.state().map_err(|error| unreadable(log, &error))? {
+        let state = log.state().map_err(|error| unreadable(log, &error))?;
+        if log.has_other_settings() {
+            return Err(Error::unfinished(
+                format!("{} was begun with other settings while it was merged", log.name()),
+                "Run the merge again once all shards are complete.",
+            ));
+        }
+        match state {
             ShardState::AtWork => return Ok(false),
-            ShardState::Stopped => stopped = stopped.or(Some(log.directory().to_owned())),
+            ShardState::Stopped => stopped = stopped.or(Some(log.name().to_owned())),
             ShardState::Complete if log.is_damaged() => {
                 return Err(Error::unfinished(
-                    format!("records of the shard in {} are damaged", log.directory().display()),
+                    format!("records of {} are damaged", log.name()),
                     "Run that shard again, which reads these files once more; then run the merge again.",
                 ));
             }
@@ -103,8 +118,8 @@ fn has_ended(logs: &mut [ShardLog]) -> Result<bool> {
     }
     match stopped {
         None => Ok(true),
-        Some(directory) => Err(Error::unfinished(
-            format!("the shard in {} stopped before it had read all of its files", directory.display()),
+        Some(name) => Err(Error::unfinished(
+            format!("{name} stopped before it had read all of its files"),
             "Run that shard again: it continues from there. Then run the merge again.",
         )),
     }
@@ -112,7 +127,7 @@ fn has_ended(logs: &mut [ShardLog]) -> Result<bool> {
 
 fn unreadable(log: &ShardLog, error: &std::io::Error) -> Error {
     Error::unfinished(
-        format!("the records of the shard in {} cannot be read: {error}", log.directory().display()),
+        format!("the records of {} cannot be read: {error}", log.name()),
         "Is the directory still mounted? Run the merge again: it continues from there.",
     )
 }

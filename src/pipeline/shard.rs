@@ -22,9 +22,10 @@ use crate::archive::{FoundFile, skip};
 use crate::dicom::{Rejection, rejection};
 use crate::error::{Error, Result};
 use crate::journal::record::{Reading, Record};
-use crate::journal::{Begun, Journal};
+use crate::journal::{Begun, Journal, ShardEnd};
 use crate::progress::Observer;
 use crate::report::account::{Account, Fate, Outcome};
+use crate::report::details::YoungFiles;
 
 /// What the run over a shard did.
 pub struct Recorded {
@@ -68,7 +69,7 @@ pub fn record(
         recall::leave_wanted(intake, true);
         failures.extend(intake.storage.lost());
         if is_whole(&failures) {
-            failures.extend(journal.close().err().map(unrecorded));
+            failures.extend(journal.close_shard(end_of(intake)).err().map(unrecorded));
         } else {
             failures.extend(journal.sync().err().map(unrecorded));
         }
@@ -83,6 +84,16 @@ pub fn record(
         account: intake.account,
         failure,
     })
+}
+
+/// What the shard leaves to other runs.
+fn end_of(intake: &Intake<'_>) -> ShardEnd {
+    let (limit, in_old_directories) = (intake.sources.settle, intake.again.in_old_directories.load(Relaxed));
+    ShardEnd {
+        directories_unreadable: intake.account.directories_unreadable.load(Relaxed),
+        young: intake.account.count(Fate::TooYoung),
+        are_most_young: YoungFiles { limit, in_old_directories }.are_most(&intake.account),
+    }
 }
 
 /// Walks, and reads what the walk finds.
@@ -160,6 +171,10 @@ fn find_out(intake: &Intake<'_>, journal: &Journal, desk: &mut Desk, file: Found
         && is_current(intake, &file, &seen, &record)
     {
         account.bytes.fetch_add(record.state.size, Relaxed);
+        // Records that were made by other settings do not count for a merge.
+        if !journal.is_of_these_settings(&state) {
+            desk.noted.push((file.path().to_owned(), read::file_record(&record)));
+        }
         is_unchanged(intake, file.path(), record);
         return Ok(false);
     }

@@ -72,12 +72,11 @@ impl ShardSummary<'_> {
     pub fn text(&self) -> String {
         let (account, shard) = (self.account, self.shard);
         let mut out = String::new();
-        line(&mut out, format_args!("shard {shard} recorded in {}: {}", self.state.display(), self.exit().describe()));
+        line(&mut out, format_args!("shard {shard} (records in {}): {}", self.state.display(), self.exit().describe()));
         if matches!(self.exit(), Exit::Clean | Exit::Findings) {
-            let when = "once all shards are recorded, or while they are";
             line(
                 &mut out,
-                format_args!("no row was written: pacs-index reindex --merge-shards DIR... writes them, {when}"),
+                format_args!("no rows were written; write them with: pacs-index reindex --merge-shards DIR..."),
             );
         }
         line(&mut out, format_args!(""));

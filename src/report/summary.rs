@@ -12,6 +12,7 @@ use crate::dicom::Table;
 use crate::exit::Exit;
 use crate::index::companion_changes::{Companions, Parents};
 use crate::index::dry_run::Changed;
+use crate::journal::ShardEnd;
 use crate::progress::text;
 
 /// What the summary is about.
@@ -50,6 +51,8 @@ pub struct Summary<'a> {
     pub failed: bool,
     /// The number of shards whose records were written.
     pub merged_shards: usize,
+    /// What these have left to other runs.
+    pub left_by_shards: ShardEnd,
     /// The run went on with one that was killed or interrupted.
     pub continued: bool,
     pub index: String,
@@ -126,6 +129,8 @@ impl Summary<'_> {
             Exit::Interrupted
         } else if directories
             || self.has_no_record()
+            || self.left_by_shards.directories_unreadable > 0
+            || self.left_by_shards.are_most_young
             || self.young.are_most(account)
             || account.conflicts.load(Relaxed) + account.gone.load(Relaxed) > 0
             || self.imported.as_ref().is_some_and(Imported::has_findings)
@@ -156,8 +161,23 @@ impl Summary<'_> {
             line(&mut out, format_args!("continues a run that did not end: what that one did stands in this account"));
         }
         if self.merged_shards > 0 {
-            let left = "each shard reports the files that it left, and the directories that it could not read";
-            line(&mut out, format_args!("merged {} shards; {left}", self.merged_shards));
+            let lists = "the list of each shard names files and directories that the shard did not read";
+            line(&mut out, format_args!("shards merged {}; {lists}", self.merged_shards));
+            let ShardEnd { directories_unreadable, young, are_most_young } = self.left_by_shards;
+            if directories_unreadable > 0 {
+                let count = text::count(directories_unreadable);
+                line(
+                    &mut out,
+                    format_args!("DIRECTORIES UNREADABLE {count}, as the shards report: the files below are missing"),
+                );
+            }
+            if young > 0 {
+                let (most, count) = (if are_most_young { "MOST FILES ARE YOUNG: " } else { "" }, text::count(young));
+                line(
+                    &mut out,
+                    format_args!("{most}files that shards left to the PACS because they were young {count}"),
+                );
+            }
         }
         if self.has_no_record() {
             let advice = "run the shards again, and with --settle 0s if the archive was restored or copied just now";
@@ -165,7 +185,7 @@ impl Summary<'_> {
         }
         let gone = account.gone_before_merge.load(Relaxed);
         if gone > 0 {
-            line(&mut out, format_args!("files removed since a shard found them, not indexed {}", text::count(gone)));
+            line(&mut out, format_args!("files removed since they were recorded (not indexed) {}", text::count(gone)));
         }
         for path in self.stored_paths {
             line(&mut out, format_args!("paths are stored as {}", text::path(Path::new(path))));

@@ -93,8 +93,8 @@ impl ReadShard {
     /// How the run begins.
     pub fn begun(&self) -> Begun {
         Begun {
-            settings: self.reading,
-            former_settings: self.reading,
+            settings: with_since(self.reading, self.since),
+            former_settings: with_since(self.reading, self.since),
             since: self.since.map(|day| day.to_string()),
             with_empty_index: false,
             kind: RunKind::Walk,
@@ -126,6 +126,11 @@ fn hash_of_reading(typed: &cli::Reindex, rules: &Rules) -> u64 {
     xxh3_64(text.as_bytes())
 }
 
+/// A hash of the settings of a shard: by other settings it may find other files.
+fn with_since(reading: u64, since: Option<Date>) -> u64 {
+    xxh3_64(format!("{reading} {since:?}").as_bytes())
+}
+
 /// The shards that a merge writes.
 pub struct MergedShards {
     pub logs: Vec<ShardLog>,
@@ -137,9 +142,17 @@ pub struct MergedShards {
 
 /// A shard that was found on disk.
 struct FoundShard {
+    /// The directory that the user has named.
+    named: PathBuf,
     directory: PathBuf,
     note: String,
     shard: Shard,
+}
+
+impl FoundShard {
+    fn name(&self) -> String {
+        format!("shard {} in {}", self.shard, self.named.display())
+    }
 }
 
 impl MergedShards {
@@ -154,7 +167,7 @@ impl MergedShards {
         }
         check_complete(&found)?;
         let roots = found.first().map(|first| values(&first.note, "root ").map(PathBuf::from).collect());
-        let logs: Vec<ShardLog> = found.iter().map(|found| open(&found.directory)).collect::<Result<_>>()?;
+        let logs: Vec<ShardLog> = found.iter().map(open).collect::<Result<_>>()?;
         let since = logs.first().and_then(|log| log.begun()?.since.as_ref()?.parse().ok());
         Ok(Some(MergedShards { logs, roots: roots.unwrap_or_default(), since }))
     }
@@ -164,19 +177,20 @@ impl MergedShards {
         let expected = hash_of_reading(typed, rules);
         let first = self.logs.first().and_then(ShardLog::begun);
         for log in &self.logs {
-            let directory = log.directory().display();
             let Some((begun, first)) = log.begun().zip(first) else { continue };
-            if begun.settings != expected {
+            let since = |begun: &Begun| begun.since.clone().unwrap_or_else(|| "none".into());
+            if begun.since != first.since {
+                let (this, other) = (since(begun), since(first));
                 return Err(Error::usage(
-                    format!("--merge-shards {directory}: this shard was read by other settings of the storage"),
-                    "Give the merge and all shards the same --skip-dir, --nearline, --online, --target-root, --pointer-rule, \
-                     --stub-path and --recall.",
+                    format!("--merge-shards: {} was read with a different --since ({this}, not {other})", log.name()),
+                    "Run all shards with the same --since.",
                 ));
             }
-            if begun.since != first.since {
+            if begun.settings != with_since(expected, self.since) {
                 return Err(Error::usage(
-                    format!("--merge-shards {directory}: this shard was read with another --since than the first"),
-                    "Run all shards with the same --since.",
+                    format!("--merge-shards: {} was read with different storage settings", log.name()),
+                    "Give the merge and all shards the same --skip-dir, --nearline, --online, --target-root, --pointer-rule, \
+                     --stub-path and --recall.",
                 ));
             }
         }
@@ -184,21 +198,20 @@ impl MergedShards {
     }
 }
 
-fn open(directory: &Path) -> Result<ShardLog> {
-    let refused =
-        |why: String, advice: &str| Error::usage(format!("--merge-shards {}: {why}", directory.display()), advice);
+fn open(found: &FoundShard) -> Result<ShardLog> {
+    let refused = |why: String, advice: &str| Error::usage(format!("--merge-shards: {}: {why}", found.name()), advice);
     let failed = |error: io::Error| match error.kind() {
         ErrorKind::InvalidData => refused("its log is damaged, or of another version of this program".into(), AGAIN),
         _ => refused(format!("its log cannot be read: {error}"), "Correct its permissions, or copy it once more."),
     };
-    let log = ShardLog::open(directory).map_err(failed)?;
+    let log = ShardLog::open(&found.directory, found.name()).map_err(failed)?;
     if !log.may_be_merged().map_err(failed)? {
         return Err(refused("this shard stopped before it had read all of its files".into(), AGAIN));
     }
     Ok(log)
 }
 
-const AGAIN: &str = "Run that shard again: it continues from where it stopped.";
+const AGAIN: &str = "Run that shard again: files that it has recorded are not read again.";
 
 /// Refuses shards that are not those of one run, or not all of them.
 fn check_complete(found: &[FoundShard]) -> Result<()> {
@@ -208,13 +221,14 @@ fn check_complete(found: &[FoundShard]) -> Result<()> {
         if other.shard.of() != of || !values(&other.note, "root ").eq(values(&first.note, "root ")) {
             return Err(Error::usage(
                 format!(
-                    "--merge-shards {}: this shard is of another run than {}:\n{}",
-                    other.directory.display(),
-                    first.directory.display(),
-                    other.note.trim_end()
+                    "--merge-shards: {} and {} belong to different runs:\n{}{}",
+                    first.name(),
+                    other.name(),
+                    described(first),
+                    described(other)
                 ),
-                "Name the directories of the shards of one run. A state directory that contains several runs has a directory \
-                 shard-... for each shard.",
+                "Name the directories of the shards of one run, which have the same number of shards and the same roots in the \
+                 same order. If a state directory contains shards of several runs, name the directories shard-... in it.",
             ));
         }
     }
@@ -224,11 +238,16 @@ fn check_complete(found: &[FoundShard]) -> Result<()> {
             let what = if count == 0 { "is missing" } else { "is named more than once" };
             return Err(Error::usage(
                 format!("--merge-shards: shard {number}/{of} {what}"),
-                "Name the directory of each shard once, and run a shard that was not run yet.",
+                "Name the directory of each shard once, and run any shard that has not been run yet.",
             ));
         }
     }
     Ok(())
+}
+
+fn described(found: &FoundShard) -> String {
+    let roots: Vec<&str> = values(&found.note, "root ").collect();
+    format!("  {}: shard {}, roots {}\n", found.directory.display(), found.shard, roots.join(", "))
 }
 
 /// The shards in a state directory, or the shard that a directory is.
@@ -239,27 +258,37 @@ fn shards_in(directory: &Path) -> Result<Vec<FoundShard>> {
             "Name the directories that the shards were given as --state.",
         )
     };
-    let directories = journals_in(directory).map_err(|error| refused(&format!("it cannot be read: {error}")))?;
+    let failed = |error: io::Error| match error.kind() {
+        ErrorKind::NotFound => refused("there is no such directory; has the shard been run?"),
+        _ => unreadable(directory, &error),
+    };
+    let directories = journals_in(directory).map_err(failed)?;
     let (mut found, mut damaged) = (Vec::new(), None);
-    for directory in directories {
-        match Journal::note_in(&directory) {
+    for journal in directories {
+        match Journal::note_in(&journal) {
             Ok(note) => {
                 let shard = values(&note, "shard ").next().and_then(|shard| shard.parse().ok());
-                found.extend(shard.map(|shard| FoundShard { directory, note, shard }));
+                let named = directory.to_owned();
+                found.extend(shard.map(|shard| FoundShard { named, directory: journal, note, shard }));
             }
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                return Err(refused(&format!("{} cannot be read: {error}", directory.display())));
-            }
-            Err(_) => damaged = Some(directory),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(unreadable(&journal, &error)),
+            Err(_) => damaged = Some(journal),
         }
     }
     match (found.is_empty(), damaged) {
         (false, _) => Ok(found),
         (true, Some(damaged)) => {
-            Err(refused(&format!("the note in {} is damaged; run that shard again", damaged.display())))
+            Err(refused(&format!("{} does not say which shard it contains; run that shard again", damaged.display())))
         }
         (true, None) => Err(refused("it contains no shard")),
     }
+}
+
+fn unreadable(directory: &Path, error: &io::Error) -> Error {
+    Error::usage(
+        format!("--merge-shards {}: {error}", directory.display()),
+        "Correct its permissions, or copy it once more.",
+    )
 }
 
 fn journals_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
@@ -269,7 +298,8 @@ fn journals_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut journals = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
-        if Journal::is_in(&path) && path.extension().is_none() {
+        let is_shard = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(KIND));
+        if is_shard && path.extension().is_none() {
             journals.push(path);
         }
     }

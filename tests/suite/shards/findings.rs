@@ -224,7 +224,12 @@ fn a_file_that_was_removed_before_the_merge_says_nothing() {
     }
     let said = merge(&site, &index, &[]).exits(0);
     assert_eq!(index.rows("SELECT description FROM study"), ["first"]);
-    assert_eq!((said.figure("files found"), said.figure("files removed since")), (1, 2), "{}", said.out);
+    assert_eq!(
+        (said.figure("files found"), said.figure("files removed since they were recorded")),
+        (1, 2),
+        "{}",
+        said.out
+    );
 }
 
 #[test]
@@ -297,4 +302,45 @@ fn shards_whose_files_were_all_young_do_not_end_as_a_clean_run() {
         assert!(!said.out.contains("NO FILE"), "{round}: {}", said.out);
         assert_eq!(index.count("image"), 2);
     }
+}
+
+#[test]
+fn shards_that_are_read_again_with_narrower_settings_give_the_rows_of_these() {
+    let site = Site::new();
+    for n in 1..=4 {
+        put(&site, &format!("a/2021-11-1{n}-FRI/{n}"), u64::from(n), instance(n, 1));
+        put(&site, &format!("a/2021-11-1{n}-FRI/old/{n}"), u64::from(n), instance(10 + n, 1));
+    }
+    for (narrower, images) in [(["--since", "2021-11-13"], 4), (["--skip-dir", "old"], 4)] {
+        ["shard-1", "shard-2", "merge"].iter().for_each(|state| drop(fs::remove_dir_all(site.path(state))));
+        let index = Index::sqlite(site.path(&format!("{}.db", narrower[0])));
+        read_shards(&site, &["a"]);
+        let read = |more: &[&str]| -> u64 {
+            (1..=2).map(|n| shard(&site, n, &["a"], more).exits(0)).map(|said| said.figure("recorded")).sum()
+        };
+        assert_eq!(read(&narrower), 0, "files are not read again");
+        let more = if narrower[0] == "--since" { &[][..] } else { &narrower[..] };
+        let said = merge(&site, &index, more).exits(0);
+        assert_eq!((index.count("image"), said.figure("files found")), (images, images), "{narrower:?}: {}", said.out);
+        // Wider again: what was left out comes back.
+        assert_eq!(read(&[]), 0);
+        merge(&site, &index, &[]).exits(0);
+        assert_eq!(index.count("image"), 8);
+    }
+}
+
+#[test]
+fn a_merge_reports_what_its_shards_could_not_read() {
+    let site = Site::new();
+    for n in 1..=2 {
+        put(&site, &format!("a/{}/1", directory_of(n)), 1, instance(n as u32, 1));
+    }
+    crate::import::put(&site, &format!("a/{}/young", directory_of(1)), instance(3, 1));
+    for n in 1..=2 {
+        shard(&site, n, &["a"], &["--settle", "48h"]);
+    }
+    let index = site.sqlite();
+    let said = merge(&site, &index, &["--settle", "48h"]);
+    assert!(said.out.contains("files that shards left to the PACS because they were young 1"), "{}", said.out);
+    assert_eq!(index.count("image"), 2);
 }

@@ -95,7 +95,7 @@ fn shards_side_by_side_make_the_index_and_the_findings_of_one_run() {
             let end = end.exits(1);
             for said in &shards {
                 assert!(matches!(said.exit, 0 | 1), "{}{}", said.out, said.err);
-                assert!(said.out.contains("no row was written"), "{}", said.out);
+                assert!(said.out.contains("no rows were written"), "{}", said.out);
             }
             let written = index.dump();
             let rows = (beyond(&rows, &written), beyond(&written, &rows));
@@ -122,24 +122,24 @@ fn shards_are_merged_only_if_all_have_been_read_by_the_same_settings() {
         assert!(said.err.contains(told), "{told}: {}", said.err);
         assert!(!site.path("index.db").exists(), "a merge that is refused makes no index");
     };
-    refused(&states, &[], "it cannot be read");
+    refused(&states, &[], "has the shard been run?");
     for n in 1..SHARDS {
         Said::of(&mut shard(&site, n, &[]));
     }
     refused(&states[..3], &[], "shard 4/4 is missing");
     refused(&[&states[..3], &states[..1]].concat(), &[], "shard 1/4 is named more than once");
     Said::of(&mut shard(&site, SHARDS, &["--since", "2021-01-01"]));
-    refused(&states, &[], "another --since");
+    refused(&states, &[], "a different --since");
     Said::of(&mut shard(&site, SHARDS, &["--skip-dir", "old"]));
-    refused(&states, &[], "other settings of the storage");
+    refused(&states, &[], "different storage settings");
     Said::of(&mut shard(&site, SHARDS, &[]));
-    refused(&states, &["--skip-dir", "old"], "other settings of the storage");
+    refused(&states, &["--skip-dir", "old"], "different storage settings");
     site::unmark(&site, &states[1], "shard");
     refused(&states, &[], "stopped before it had read all");
     Said::of(&mut shard(&site, 2, &[]));
     let mut other = site.program(&["reindex", "--quiet", "--shard", "1/2", "--state", "other", "a"]);
     Said::of(&mut other);
-    refused(&[&states[..], &["other".into()]].concat(), &[], "is of another run");
+    refused(&[&states[..], &["other".into()]].concat(), &[], "belong to different runs");
     Said::of(&mut merging(&site, &index, &states, &[])).exits(1);
     // A merge of the same shards changes nothing.
     let rows = index.dump();
