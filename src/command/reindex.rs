@@ -18,7 +18,7 @@ use crate::index::location::Access;
 use crate::index::patience::Patience;
 use crate::index::undo::Undo;
 use crate::index::{RunLock, Tables};
-use crate::journal::{Busy, Journal, Room, StateError};
+use crate::journal::{Busy, Room, StateError};
 use crate::merge::duplicates::FileChoice;
 use crate::merge::known::Known;
 use crate::merge::writer::{Policy, Writer};
@@ -85,7 +85,9 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, source: F
         journal => journal?,
     };
     journal.iter().flat_map(|journal| &journal.messages).for_each(|message| note(settings.progress, message));
-    check_room(settings, journal.as_ref())?;
+    if let (Some(form), Some(journal)) = (settings.progress, &journal) {
+        note(Some(form), &Room::of(journal).to_string());
+    }
     let tables = location.prepare(access)?;
     let is_locked = access == Access::Write;
     let waits = || settings.busy == Busy::Wait && !stop.is_set();
@@ -209,16 +211,6 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, source: F
     failure.iter().for_each(complain);
     listing.check()?;
     Ok(exit)
-}
-
-/// Reports the room that the records of files need. An error if there is none for those that are known.
-fn check_room(settings: &Reindex, journal: Option<&Journal>) -> Result<()> {
-    let Some(journal) = journal else { return Ok(()) };
-    let room = Room::of(journal);
-    if settings.progress.is_some() {
-        note(settings.progress, &room.to_string());
-    }
-    room.check(journal.known_files())
 }
 
 /// By which paths the PACS knows its files.

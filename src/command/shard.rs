@@ -25,9 +25,7 @@ pub fn run(typed: &cli::Reindex, number: Shard) -> Result<Exit> {
     let (directory, key) = &settings.journal;
     let journal = Journal::open(directory, Owner::Key(key), settings.busy, || stop.is_set())?;
     journal.messages.iter().for_each(|message| note(settings.progress, message));
-    let room = Room::of(&journal);
-    settings.progress.iter().for_each(|form| note(Some(*form), &room.to_string()));
-    room.check(journal.known_files())?;
+    settings.progress.iter().for_each(|form| note(Some(*form), &Room::of(&journal).to_string()));
     let sources = Sources {
         roots: &settings.roots,
         files: Files::Walked,

@@ -171,7 +171,7 @@ impl Log {
 
     /// Opens a log that another process may be writing.
     pub fn open_to_read(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = open_file(path)?;
         let mut head = [0; HEAD as usize];
         read_at(&file, &mut head, 0)?;
         if LogFormat::of(&head) != LogFormat::Usable || head[MAGIC.len()] != FORMAT {
@@ -191,7 +191,7 @@ impl Log {
     /// The number that no other log has.
     pub fn id_of(path: &Path) -> io::Result<u64> {
         let mut head = [0; HEAD as usize];
-        read_at(&File::open(path)?, &mut head, 0)?;
+        read_at(&open_file(path)?, &mut head, 0)?;
         Ok(number_at(&head, 24))
     }
 
@@ -338,6 +338,14 @@ impl Log {
     /// What lies behind the last frame is of a run that was killed while it wrote.
     pub fn cut(&self) -> io::Result<()> {
         self.file.file().set_len(self.end())
+    }
+}
+
+/// Opens a regular file: a FIFO would block.
+fn open_file(path: &Path) -> io::Result<File> {
+    match path.symlink_metadata()?.is_file() {
+        true => File::open(path),
+        false => Err(ErrorKind::InvalidData.into()),
     }
 }
 

@@ -15,13 +15,14 @@ const BYTES_A_FILE: u64 = 250;
 /// The number of files that a journal must know before its own average counts.
 const ENOUGH: u64 = 10_000;
 
-/// While the log is compacted, and while tables are rebuilt, the former ones stay.
-const COPIES: u64 = 2;
+/// Bytes of the tables for each file. While a table is rebuilt, the former one stays.
+const REBUILT_BYTES: u64 = 120;
 
 /// The directory of a journal, and the size of its files.
 pub struct Room {
     directory: PathBuf,
-    used: u64,
+    /// The number of files with a record.
+    known: u64,
     bytes_a_file: u64,
 }
 
@@ -31,17 +32,20 @@ impl Room {
         let used = size_of_files(&journal.directory);
         let known = journal.known_files();
         let bytes_a_file = if known < ENOUGH { BYTES_A_FILE } else { used / known };
-        Room { directory: journal.directory.clone(), used, bytes_a_file }
+        Room { directory: journal.directory.clone(), known, bytes_a_file }
     }
 
-    /// The bytes that the directory may take for a number of files, its present files included.
+    /// The bytes that are needed beside those in use if this number of files has records. None if no file is new.
     fn needed(&self, files: u64) -> u64 {
-        files.saturating_mul(self.bytes_a_file).saturating_mul(COPIES)
+        match files.saturating_sub(self.known) {
+            0 => 0,
+            new => new.saturating_mul(self.bytes_a_file).saturating_add(files.saturating_mul(REBUILT_BYTES)),
+        }
     }
 
-    /// The bytes that the directory may take. `None` if the system does not say.
+    /// The bytes that may be written. `None` if the system does not say.
     fn available(&self) -> Option<u64> {
-        full_disk::free(&self.directory).map(|free| free.saturating_add(self.used))
+        full_disk::free(&self.directory)
     }
 
     /// An error if the disk has no room for the records of a number of files.
@@ -66,8 +70,8 @@ impl Room {
 
 impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let a_file = self.bytes_a_file * COPIES;
-        write!(f, "the records need about {a_file} bytes for each file")?;
+        let a_file = self.bytes_a_file + REBUILT_BYTES;
+        write!(f, "the records need about {a_file} bytes for each new file")?;
         if let Some(available) = self.available() {
             let (files, available) = (text::count(available / a_file.max(1)), text::bytes(available));
             write!(f, ": {} has room for {available}, enough for {files} files", self.directory.display())?;

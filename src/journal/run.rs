@@ -90,7 +90,8 @@ impl Journal {
         Ok(true)
     }
 
-    fn distrust(&mut self) {
+    /// What became of files up to now does not count any more.
+    pub fn distrust(&mut self) {
         self.log.append(Kind::Distrusted, &[]);
         self.distrusted = self.log.end();
     }

@@ -3,16 +3,16 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::LOG;
 use super::begun::Begun;
 use super::claim::LOCK;
-use super::frames;
 use super::log::{Frame, HEAD, Kind, Log};
 use super::record::{self, Record, take_length};
+use super::{LOG, frames, states};
 
 /// What a run over a shard has left: the merge does not meet these files and directories.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,10 +41,15 @@ pub struct ShardLog {
     /// The settings by which the shard had been read when the log was opened.
     settings: u64,
     log: Log,
-    /// The end of the last frame that was read.
+    /// The end of the last frame that was read of the latest run over the shard.
     at: u64,
+    /// The parts of the log that earlier runs wrote, the latest last. They are read after the latest run, whose records of files
+    /// supersede theirs.
+    earlier: Vec<Range<u64>>,
     progress: Progress,
-    /// Whether records that were read since the shard was begun last are damaged.
+    /// The place from which on records counted when the log was opened.
+    valid_from: u64,
+    /// Whether records are damaged.
     is_damaged: bool,
 }
 
@@ -55,8 +60,10 @@ struct Progress {
     /// What the shard has left. `None` if it is not complete.
     end: Option<ShardEnd>,
     files: u64,
-    /// Records before this place were read by other settings, and do not count.
+    /// Records before this place were read by other settings, or are to be read again, and do not count.
     valid_from: u64,
+    /// The beginnings of the runs from there on.
+    runs: Vec<u64>,
 }
 
 /// What may follow in the log of a shard.
@@ -74,12 +81,20 @@ impl ShardLog {
     /// Opens the log of the shard in a directory. Messages call the shard by its name.
     pub fn open(directory: &Path, name: String) -> io::Result<Self> {
         let log = Log::open_to_read(&directory.join(LOG))?;
-        let (progress, directory) = (Progress::default(), directory.to_owned());
-        let mut shard = ShardLog { name, directory, settings: 0, log, at: HEAD, progress, is_damaged: false };
-        shard.progress = shard.progress_to_end()?;
-        shard.at = shard.progress.valid_from;
-        shard.settings = shard.begun().map_or(0, |begun| begun.settings);
-        Ok(shard)
+        let progress = progress_of(&log)?;
+        let valid_from = progress.valid_from;
+        let starts: Vec<u64> = [valid_from].into_iter().chain(progress.runs.iter().copied()).collect();
+        Ok(ShardLog {
+            name,
+            directory: directory.to_owned(),
+            settings: progress.begun.as_ref().map_or(0, |begun| begun.settings),
+            log,
+            at: starts.last().copied().unwrap_or(valid_from),
+            earlier: starts.windows(2).map(|pair| pair[0]..pair[1]).collect(),
+            progress,
+            valid_from,
+            is_damaged: false,
+        })
     }
 
     pub fn name(&self) -> &str {
@@ -91,9 +106,9 @@ impl ShardLog {
         self.progress.end
     }
 
-    /// Whether the shard was begun with other settings since the log was opened.
-    pub fn has_other_settings(&self) -> bool {
-        self.begun().is_none_or(|begun| begun.settings != self.settings)
+    /// Whether the shard was begun with other settings, or with `--force`, since the log was opened.
+    pub fn was_begun_anew(&self) -> bool {
+        self.progress.valid_from != self.valid_from || self.begun().is_none_or(|begun| begun.settings != self.settings)
     }
 
     /// How the shard was begun last. `None` if it was not.
@@ -113,23 +128,33 @@ impl ShardLog {
 
     /// Returns the next records of the log. `None` if the log contains no more, for now.
     ///
-    /// Damaged records are left out. Where the shard was begun once more behind them, it has read their files again.
+    /// The records of the latest run come first. Damaged records are left out.
     pub fn read_next(&mut self) -> io::Result<Option<Vec<Record>>> {
         while let Some(frame) = self.log.frame_at(self.at)? {
-            let mut records = None;
-            match frame.kind {
-                Kind::Begun => self.is_damaged = false,
-                kind if kind.has_files() => match self.records_of(&frame) {
-                    Ok(found) => records = Some(found),
-                    // A network file system may show the end of a log that is being written before its contents.
-                    Err(_) if self.is_at_work()? => return Ok(None),
-                    Err(_) => self.is_damaged = true,
-                },
-                _ => {}
+            let records = frame.kind.has_files().then(|| self.records_of(&frame));
+            // A network file system may show the end of a log that is being written before its contents.
+            let may_be_incomplete = matches!(records, Some(Err(_))) && self.log.frame_at(frame.end())?.is_none();
+            if may_be_incomplete && self.is_at_work()? {
+                break;
             }
             self.at = frame.end();
-            if records.is_some() {
-                return Ok(records);
+            match records {
+                Some(Ok(records)) => return Ok(Some(records)),
+                Some(Err(_)) => self.is_damaged = true,
+                None => {}
+            }
+        }
+        while let Some(part) = self.earlier.last_mut() {
+            let frame = self.log.frame_at(part.start)?.filter(|frame| frame.start() < part.end);
+            let Some(frame) = frame else {
+                self.earlier.pop();
+                continue;
+            };
+            part.start = frame.end();
+            match frame.kind.has_files().then(|| self.records_of(&frame)) {
+                Some(Ok(records)) => return Ok(Some(records)),
+                Some(Err(_)) => self.is_damaged = true,
+                None => {}
             }
         }
         Ok(None)
@@ -145,23 +170,30 @@ impl ShardLog {
         // The order matters: a process may complete the shard after its log was read, and before its lock is tried.
         let is_at_work = self.is_at_work()?;
         if Log::id_of(&self.directory.join(LOG))? != self.log.id {
+            // A shard that writes its log anew starts with the same records.
             let settings = self.settings;
-            *self = ShardLog::open(&self.directory, std::mem::take(&mut self.name))?;
+            *self = ShardLog::open(&self.directory, self.name.clone())?;
             self.settings = settings;
             return Ok(ShardState::AtWork);
         }
-        self.progress = self.progress_to_end()?;
-        match (self.log.frame_at(self.at)?.is_some(), self.progress.end.is_some(), is_at_work) {
-            (true, ..) => Ok(ShardState::AtWork),
-            (false, true, _) => Ok(ShardState::Complete),
-            (false, false, true) => Ok(ShardState::AtWork),
-            (false, false, false) => Ok(ShardState::Stopped),
+        self.progress = progress_of(&self.log)?;
+        let has_more = self.log.frame_at(self.at)?.is_some() || !self.earlier.is_empty();
+        // A process that holds the lock of a complete shard is about to read it again.
+        match (has_more || is_at_work, self.progress.end.is_some()) {
+            (true, _) => Ok(ShardState::AtWork),
+            (false, true) => Ok(ShardState::Complete),
+            (false, false) => Ok(ShardState::Stopped),
         }
     }
 
     /// Whether another process holds the lock of the shard.
     fn is_at_work(&self) -> io::Result<bool> {
-        match File::open(self.directory.join(LOCK)) {
+        let path = self.directory.join(LOCK);
+        // A FIFO would block.
+        if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Ok(false);
+        }
+        match File::open(path) {
             Ok(lock) => match lock.try_lock_shared() {
                 Ok(()) => Ok(false),
                 Err(TryLockError::WouldBlock) => Ok(true),
@@ -172,29 +204,6 @@ impl ShardLog {
         }
     }
 
-    fn progress_to_end(&self) -> io::Result<Progress> {
-        let (mut progress, mut at) = (Progress { valid_from: HEAD, ..Progress::default() }, HEAD);
-        while let Some(frame) = self.log.frame_at(at)? {
-            at = frame.end();
-            match frame.kind {
-                Kind::Begun => {
-                    let begun = self.log.payload(&frame).and_then(|payload| Begun::decode(&payload));
-                    (progress.begun, progress.end) = (begun.ok(), None);
-                }
-                Kind::Closed => {
-                    let end = self.log.payload(&frame).and_then(|payload| record::decode(&payload));
-                    progress.end = Some(end.unwrap_or_default());
-                }
-                Kind::Distrusted => (progress.valid_from, progress.files) = (at, 0),
-                kind if kind.has_files() => {
-                    progress.files += take_length(&mut self.log.read(frame.at, 4)?.as_slice())? as u64;
-                }
-                _ => {}
-            }
-        }
-        Ok(progress)
-    }
-
     fn records_of(&mut self, frame: &Frame) -> io::Result<Vec<Record>> {
         let payload = self.log.payload(frame)?;
         if self.log.form_at(frame.at).is_err() {
@@ -202,4 +211,34 @@ impl ShardLog {
         }
         frames::noted_records(&payload, self.log.form_at(frame.at)?)
     }
+}
+
+/// What the frames of a log say of its shard.
+fn progress_of(log: &Log) -> io::Result<Progress> {
+    let (mut progress, mut at) = (Progress { valid_from: HEAD, ..Progress::default() }, HEAD);
+    while let Some(frame) = log.frame_at(at)? {
+        at = frame.end();
+        match frame.kind {
+            Kind::Begun => {
+                let begun = log.payload(&frame).and_then(|payload| Begun::decode(&payload));
+                (progress.begun, progress.end) = (begun.ok(), None);
+                progress.runs.push(frame.start());
+            }
+            Kind::Closed => {
+                let end = log.payload(&frame).and_then(|payload| record::decode(&payload));
+                progress.end = Some(end.unwrap_or_default());
+            }
+            Kind::Distrusted => {
+                (progress.valid_from, progress.files) = (at, 0);
+                progress.runs.clear();
+            }
+            kind if kind.has_files() => {
+                // A damaged number must not count: no frame has more files than its size allows.
+                let files = take_length(&mut log.read(frame.at, 4)?.as_slice())? as u64;
+                progress.files += files.min((frame.end() - frame.at) / states::SIZE as u64);
+            }
+            _ => {}
+        }
+    }
+    Ok(progress)
 }

@@ -24,7 +24,7 @@ impl Census {
 
     pub fn count(&self, sources: &Sources<'_>) {
         if let Files::Recorded(shards) = sources.files {
-            self.files.store(shards.files(), Relaxed);
+            self.files.store(shards.files, Relaxed);
             return self.complete.store(true, Relaxed);
         }
         self.directories_known.fetch_add(sources.roots.paths().len() as u64, Relaxed);

@@ -39,6 +39,26 @@ pub(super) struct Desk {
     pub cursors: Cursors,
     /// Records for the journal that no writer adds: those of files without an entry, and all those of a shard.
     pub noted: Vec<(PathBuf, FileRecord)>,
+    /// The directory of the file that was recorded last, and whether a walk reaches it.
+    reached: Option<(PathBuf, bool)>,
+}
+
+impl Desk {
+    /// Whether no directory between the root and a file is a link.
+    fn is_reached_by_a_walk(&mut self, intake: &Intake<'_>, file: &Path) -> bool {
+        let Some(directory) = file.parent() else { return false };
+        if let Some((known, is_reached)) = &self.reached
+            && known == directory
+        {
+            return *is_reached;
+        }
+        let roots = intake.sources.roots.paths();
+        let below = directory.ancestors().take_while(|above| !roots.iter().any(|root| root == above));
+        let is_link = |above: &Path| above.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+        let is_reached = !below.into_iter().any(is_link);
+        self.reached = Some((directory.to_owned(), is_reached));
+        is_reached
+    }
 }
 
 /// What became of a file that was not known.
@@ -158,6 +178,11 @@ fn entry(run: &Run<'_>, desk: &mut Desk, file: FoundFile, recorded: Option<Recor
                 && !intake.stops_without_root(path, &error) =>
         {
             // The file was removed since the shard found it.
+            intake.account.take_back_gone(1);
+            return None;
+        }
+        // No walk follows a link to a directory: the directory of the file was moved away.
+        Ok(_) if recorded.is_some() && !desk.is_reached_by_a_walk(intake, path) => {
             intake.account.take_back_gone(1);
             return None;
         }

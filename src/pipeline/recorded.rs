@@ -21,30 +21,29 @@ use crate::report::account::Fate;
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// The logs of the shards that are merged.
-pub struct Shards(Mutex<Vec<ShardLog>>);
+pub struct Shards {
+    logs: Mutex<Vec<ShardLog>>,
+    /// The number of records in the logs when they were opened, superseded ones among them.
+    pub files: u64,
+}
 
 impl Shards {
     pub fn new(logs: Vec<ShardLog>) -> Self {
-        Shards(Mutex::new(logs))
+        Shards { files: logs.iter().map(ShardLog::files).sum(), logs: Mutex::new(logs) }
     }
 
     /// What the shards have left to other runs.
     pub fn left(&self) -> ShardEnd {
         let mut left = ShardEnd::default();
-        let logs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         logs.iter().filter_map(ShardLog::end).for_each(|end| left.add(end));
         left
-    }
-
-    /// The number of records in the logs when they were opened.
-    pub fn files(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(ShardLog::files).sum()
     }
 }
 
 /// Sends the records of all shards, a part of each in turn, until each shard is complete.
 pub(super) fn send(intake: &Intake<'_>, shards: &Shards, records: &Sender<Vec<Record>>) -> Result<()> {
-    let mut logs = shards.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut logs = shards.logs.lock().unwrap_or_else(PoisonError::into_inner);
     let mut met = Hashes::new(intake.sources.listing.directory());
     while !intake.sources.stop.is_set() {
         let mut has_sent = false;
@@ -52,6 +51,12 @@ pub(super) fn send(intake: &Intake<'_>, shards: &Shards, records: &Sender<Vec<Re
             if let Some(mut found) = log.read_next().map_err(|error| unreadable(log, &error))? {
                 // A shard that was read several times may have several records of a file.
                 found.retain(|record| is_first(&mut met, &record.path));
+                let roots = intake.sources.roots.paths();
+                let is_below_a_root =
+                    |record: &Record| roots.iter().any(|root| Path::new(&record.path).starts_with(root));
+                if !found.iter().all(is_below_a_root) {
+                    return Err(damaged(log));
+                }
                 has_sent = true;
                 send_part(intake, found, records);
             }
@@ -98,21 +103,16 @@ fn has_ended(logs: &mut [ShardLog]) -> Result<bool> {
     let mut stopped = None;
     for log in logs.iter_mut() {
         let state = log.state().map_err(|error| unreadable(log, &error))?;
-        if log.has_other_settings() {
+        if log.was_begun_anew() {
             return Err(Error::unfinished(
-                format!("{} was begun with other settings while it was merged", log.name()),
+                format!("{} was begun with other settings or --force while it was merged", log.name()),
                 "Run the merge again once all shards are complete.",
             ));
         }
         match state {
             ShardState::AtWork => return Ok(false),
             ShardState::Stopped => stopped = stopped.or(Some(log.name().to_owned())),
-            ShardState::Complete if log.is_damaged() => {
-                return Err(Error::unfinished(
-                    format!("records of {} are damaged", log.name()),
-                    "Run that shard again, which reads these files once more; then run the merge again.",
-                ));
-            }
+            ShardState::Complete if log.is_damaged() => return Err(damaged(log)),
             ShardState::Complete => {}
         }
     }
@@ -123,6 +123,13 @@ fn has_ended(logs: &mut [ShardLog]) -> Result<bool> {
             "Run that shard again: it continues from there. Then run the merge again.",
         )),
     }
+}
+
+fn damaged(log: &ShardLog) -> Error {
+    Error::unfinished(
+        format!("records of {} are damaged", log.name()),
+        "Run that shard again with --force, which reads its files once more; then run the merge again.",
+    )
 }
 
 fn unreadable(log: &ShardLog, error: &std::io::Error) -> Error {

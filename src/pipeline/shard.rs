@@ -49,6 +49,10 @@ pub fn record(
     let started = Instant::now();
     let mut intake = Intake::new(sources, Some(&journal))?;
     let pool = read::pool(sources.io_threads)?;
+    if sources.reads_all {
+        // A file whose size and time are unchanged may have other contents: no former record counts.
+        journal.distrust();
+    }
     journal.begin(begun);
     journal.update().map_err(journal_failed)?;
     journal.failure().map_or(Ok(()), |why| Err(unrecorded(why)))?;

@@ -129,6 +129,7 @@ impl Summary<'_> {
             Exit::Interrupted
         } else if directories
             || self.has_no_record()
+            || self.are_most_gone()
             || self.left_by_shards.directories_unreadable > 0
             || self.left_by_shards.are_most_young
             || self.young.are_most(account)
@@ -145,6 +146,11 @@ impl Summary<'_> {
     /// Whether a merge had no file to index, because the shards left all of theirs.
     fn has_no_record(&self) -> bool {
         self.merged_shards > 0 && self.account.files_found() == 0 && self.account.gone_before_merge.load(Relaxed) == 0
+    }
+
+    /// Whether most files that shards have recorded are gone: another archive, or none, is mounted in its place.
+    fn are_most_gone(&self) -> bool {
+        self.account.gone_before_merge.load(Relaxed) > self.account.files_found()
     }
 
     fn is_finding(&self, fate: Fate) -> bool {
@@ -185,7 +191,11 @@ impl Summary<'_> {
         }
         let gone = account.gone_before_merge.load(Relaxed);
         if gone > 0 {
-            line(&mut out, format_args!("files removed since they were recorded (not indexed) {}", text::count(gone)));
+            let most = if self.are_most_gone() { "MOST FILES ARE GONE: is the archive mounted? " } else { "" };
+            line(
+                &mut out,
+                format_args!("{most}files removed since they were recorded (not indexed) {}", text::count(gone)),
+            );
         }
         for path in self.stored_paths {
             line(&mut out, format_args!("paths are stored as {}", text::path(Path::new(path))));

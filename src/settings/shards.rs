@@ -17,7 +17,7 @@ use crate::archive::{Locator, PathMap, Roots, Shard};
 use crate::cli;
 use crate::error::{Error, Result};
 use crate::journal::{Begun, Busy, Journal, RunKind, ShardLog};
-use crate::progress::Form;
+use crate::progress::{Form, text};
 
 /// The beginning of the name of the directory of a shard.
 const KIND: &str = "shard";
@@ -61,6 +61,13 @@ impl ReadShard {
             ));
         }
         let roots = Roots::check(&typed.roots, writing.require_mount)?;
+        let is_odd = |root: &&PathBuf| root.to_str().is_none_or(|root| root.contains(char::is_control));
+        if let Some(root) = roots.paths().iter().find(is_odd) {
+            return Err(Error::usage(
+                format!("--shard: the name of {} is not UTF-8, or contains a control character", text::path(root)),
+                "Mount the archive at another place, or index it without shards.",
+            ));
+        }
         let rules = stubs::rules(&writing.stubs, stubs::policy(typed)?, &roots)?;
         archive::check_outside(writing.rejected.as_deref().map(|file| ("--rejected", file)).into_iter(), |file| {
             roots.hold(file) || rules.hold(file)
@@ -168,6 +175,15 @@ impl MergedShards {
         check_complete(&found)?;
         let roots = found.first().map(|first| values(&first.note, "root ").map(PathBuf::from).collect());
         let logs: Vec<ShardLog> = found.iter().map(open).collect::<Result<_>>()?;
+        for (found, log) in found.iter().zip(&logs) {
+            let noted = values(&found.note, "root ").map(|root| root.as_bytes().to_vec());
+            if log.begun().is_some_and(|begun| !noted.eq(begun.roots.iter().cloned())) {
+                return Err(Error::usage(
+                    format!("--merge-shards: the roots in the note of {} are not those that it has read", found.name()),
+                    "Run that shard again, with a new directory for --state.",
+                ));
+            }
+        }
         let since = logs.first().and_then(|log| log.begun()?.since.as_ref()?.parse().ok());
         Ok(Some(MergedShards { logs, roots: roots.unwrap_or_default(), since }))
     }
@@ -211,7 +227,8 @@ fn open(found: &FoundShard) -> Result<ShardLog> {
     Ok(log)
 }
 
-const AGAIN: &str = "Run that shard again: files that it has recorded are not read again.";
+const AGAIN: &str = "Run that shard again: files that it has recorded are not read again. If this does not help, the log is damaged: \
+     use another directory for --state.";
 
 /// Refuses shards that are not those of one run, or not all of them.
 fn check_complete(found: &[FoundShard]) -> Result<()> {
@@ -247,7 +264,8 @@ fn check_complete(found: &[FoundShard]) -> Result<()> {
 
 fn described(found: &FoundShard) -> String {
     let roots: Vec<&str> = values(&found.note, "root ").collect();
-    format!("  {}: shard {}, roots {}\n", found.directory.display(), found.shard, roots.join(", "))
+    let roots = text::path(Path::new(&roots.join(", ")));
+    format!("  {}: shard {}, roots {roots}\n", found.directory.display(), found.shard)
 }
 
 /// The shards in a state directory, or the shard that a directory is.

@@ -146,7 +146,7 @@ fn a_full_disk_of_the_archive_is_named() {
 fn a_run_ends_at_once_if_the_state_directory_has_no_room_for_all_files() {
     let site = site();
     // More than the small disk has room for, once all are counted.
-    for n in 0..5000 {
+    for n in 0..8000 {
         site.write(&format!("2021-11-13-SAT/{n}"), b"no image");
     }
     let Some(small) = small(&site) else { return };
@@ -157,12 +157,12 @@ fn a_run_ends_at_once_if_the_state_directory_has_no_room_for_all_files() {
         let options = if shard.is_empty() { &options[..] } else { &options[..4] };
         let command = [&["reindex", "archive", "--state", &state], options, shard].concat();
         let said = site.run(&command).exits(3);
-        assert!(said.err.contains("the records need about 500 bytes for each file"), "{}", said.err);
-        let all = ["the records of 5,121 files need about", &small.0.display().to_string(), "--state"];
+        assert!(said.err.contains("the records need about 370 bytes for each new file"), "{}", said.err);
+        let all = ["the records of 8,121 files need about", &small.0.display().to_string(), "--state"];
         assert!(all.iter().all(|part| said.err.contains(part)), "{}", said.err);
     }
     let elsewhere = ["reindex", "archive", "--state", "elsewhere", "--rejected", "list-elsewhere"];
     let command = [&elsewhere[..], &options[..6]].concat();
     let said = site.run(&command).exits(1);
-    assert_eq!((said.figure("files found"), index.count("image")), (5121, 120), "{}", said.out);
+    assert_eq!((said.figure("files found"), index.count("image")), (8121, 120), "{}", said.out);
 }

@@ -217,6 +217,9 @@ fn a_file_that_was_removed_before_the_merge_says_nothing() {
     put(&site, &format!("a/{}/1", directory_of(2)), 1, with(instance(1, 1), "StudyDescription", "first"));
     put(&site, &format!("a/{}/2", directory_of(1)), 2, with(instance(1, 2), "StudyDescription", "removed"));
     put(&site, &format!("a/{}/3", directory_of(2)), 2, instance(2, 1));
+    for n in 3..=4 {
+        put(&site, &format!("a/{}/{n}", directory_of(1)), 1, with(instance(1, n), "StudyDescription", ""));
+    }
     let index = site.sqlite();
     read_shards(&site, &["a"]);
     for gone in [format!("a/{}/2", directory_of(1)), format!("a/{}/3", directory_of(2))] {
@@ -226,7 +229,7 @@ fn a_file_that_was_removed_before_the_merge_says_nothing() {
     assert_eq!(index.rows("SELECT description FROM study"), ["first"]);
     assert_eq!(
         (said.figure("files found"), said.figure("files removed since they were recorded")),
-        (1, 2),
+        (3, 2),
         "{}",
         said.out
     );
@@ -343,4 +346,95 @@ fn a_merge_reports_what_its_shards_could_not_read() {
     let said = merge(&site, &index, &["--settle", "48h"]);
     assert!(said.out.contains("files that shards left to the PACS because they were young 1"), "{}", said.out);
     assert_eq!(index.count("image"), 2);
+}
+
+#[test]
+fn a_shard_that_is_read_by_force_gives_the_rows_of_what_its_files_contain_now() {
+    let site = Site::new();
+    let index = site.sqlite();
+    let file = format!("a/{}/1", directory_of(1));
+    put(&site, &file, 1, with(instance(1, 1), "StudyDescription", "former"));
+    put(&site, &format!("a/{}/2", directory_of(2)), 1, instance(2, 1));
+    read_shards(&site, &["a"]);
+    // The size and the time stay.
+    put(&site, &file, 1, with(instance(1, 1), "StudyDescription", "latest"));
+    shard(&site, 1, &["a"], &["--force"]).exits(0);
+    merge(&site, &index, &[]).exits(0);
+    assert_eq!(index.rows("SELECT description FROM study WHERE description IS NOT NULL"), ["latest"]);
+}
+
+#[test]
+fn a_shard_that_was_killed_and_is_continued_from_a_later_day_reads_only_from_that_day_on() {
+    let site = Site::new();
+    for n in 1..=4 {
+        put(&site, &format!("a/2021-11-1{n}-FRI/{n}"), u64::from(n), instance(n, 1));
+    }
+    let index = site.sqlite();
+    read_shards(&site, &["a"]);
+    for n in 1..=2 {
+        unmark(&site, &format!("shard-{n}"), "shard");
+        shard(&site, n, &["a"], &["--since", "2021-11-13"]).exits(0);
+    }
+    merge(&site, &index, &[]).exits(0);
+    assert_eq!(index.count("image"), 2);
+    // A shard that reads all days again is not one of those.
+    shard(&site, 1, &["a"], &[]).exits(0);
+    let said = merge(&site, &index, &[]).exits(2);
+    assert!(said.err.contains("a different --since"), "{}", said.err);
+}
+
+#[test]
+fn damaged_records_of_a_shard_are_reported_until_they_are_read_again() {
+    let site = Site::new();
+    for n in 1..=2 {
+        put(&site, &format!("a/{}/1", directory_of(n)), 1, instance(n as u32, 1));
+    }
+    let index = site.sqlite();
+    read_shards(&site, &["a"]);
+    shard(&site, 1, &["a"], &[]).exits(0);
+    let log = site.kept("shard-1", "shard").join("log");
+    let mut bytes = fs::read(&log).unwrap();
+    // The last byte of the first frame with files.
+    let (mut frame, mut next) = (32, 32);
+    while bytes[frame] != 4 {
+        frame = next;
+        next += 9 + u32::from_le_bytes(bytes[frame + 1..frame + 5].try_into().unwrap()) as usize;
+    }
+    bytes[next - 1] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    for more in [&[][..], &["--force"]] {
+        let said = merge(&site, &index, &[]).exits(3);
+        assert!(said.err.contains("records of shard 1/2 in shard-1 are damaged"), "{}", said.err);
+        shard(&site, 1, &["a"], more).exits(0);
+    }
+    merge(&site, &index, &[]).exits(0);
+    assert_eq!(index.count("image"), 2);
+}
+
+#[test]
+fn a_directory_that_became_a_link_out_of_the_archive_is_not_merged() {
+    let site = Site::new();
+    for n in 1..=3 {
+        put(&site, &format!("a/x{n}/1"), 1, instance(n, 1));
+    }
+    let index = site.sqlite();
+    read_shards(&site, &["a"]);
+    fs::rename(site.path("a/x1"), site.path("outside")).unwrap();
+    std::os::unix::fs::symlink(site.path("outside"), site.path("a/x1")).unwrap();
+    let said = merge(&site, &index, &[]).exits(0);
+    assert_eq!((index.count("image"), said.figure("files removed since")), (2, 1), "{}", said.out);
+}
+
+#[test]
+fn another_archive_at_the_place_of_the_first_is_reported() {
+    let site = Site::new();
+    for n in 1..=3 {
+        put(&site, &format!("a/x{n}/1"), 1, instance(n, 1));
+    }
+    let index = site.sqlite();
+    read_shards(&site, &["a"]);
+    fs::rename(site.path("a"), site.path("elsewhere")).unwrap();
+    put(&site, "a/other/1", 1, instance(9, 1));
+    let said = merge(&site, &index, &[]).exits(1);
+    assert!(said.out.contains("MOST FILES ARE GONE"), "{}", said.out);
 }
