@@ -56,6 +56,8 @@ pub struct ShardLog {
 /// What the frames up to a place say of a shard.
 #[derive(Clone, Default)]
 struct Progress {
+    /// The end of the last frame that was looked at.
+    at: u64,
     begun: Option<Begun>,
     /// What the shard has left. `None` if it is not complete.
     end: Option<ShardEnd>,
@@ -81,7 +83,8 @@ impl ShardLog {
     /// Opens the log of the shard in a directory. Messages call the shard by its name.
     pub fn open(directory: &Path, name: String) -> io::Result<Self> {
         let log = Log::open_to_read(&directory.join(LOG))?;
-        let progress = progress_of(&log)?;
+        let mut progress = Progress { at: HEAD, valid_from: HEAD, ..Progress::default() };
+        progress.extend(&log)?;
         let valid_from = progress.valid_from;
         let starts: Vec<u64> = [valid_from].into_iter().chain(progress.runs.iter().copied()).collect();
         Ok(ShardLog {
@@ -176,7 +179,7 @@ impl ShardLog {
             self.settings = settings;
             return Ok(ShardState::AtWork);
         }
-        self.progress = progress_of(&self.log)?;
+        self.progress.extend(&self.log)?;
         let has_more = self.log.frame_at(self.at)?.is_some() || !self.earlier.is_empty();
         // A process that holds the lock of a complete shard is about to read it again.
         match (has_more || is_at_work, self.progress.end.is_some()) {
@@ -213,32 +216,33 @@ impl ShardLog {
     }
 }
 
-/// What the frames of a log say of its shard.
-fn progress_of(log: &Log) -> io::Result<Progress> {
-    let (mut progress, mut at) = (Progress { valid_from: HEAD, ..Progress::default() }, HEAD);
-    while let Some(frame) = log.frame_at(at)? {
-        at = frame.end();
-        match frame.kind {
-            Kind::Begun => {
-                let begun = log.payload(&frame).and_then(|payload| Begun::decode(&payload));
-                (progress.begun, progress.end) = (begun.ok(), None);
-                progress.runs.push(frame.start());
+impl Progress {
+    /// Looks at the frames that were appended since. A merge that follows a shard asks five times a second.
+    fn extend(&mut self, log: &Log) -> io::Result<()> {
+        while let Some(frame) = log.frame_at(self.at)? {
+            self.at = frame.end();
+            match frame.kind {
+                Kind::Begun => {
+                    let begun = log.payload(&frame).and_then(|payload| Begun::decode(&payload));
+                    (self.begun, self.end) = (begun.ok(), None);
+                    self.runs.push(frame.start());
+                }
+                Kind::Closed => {
+                    let end = log.payload(&frame).and_then(|payload| record::decode(&payload));
+                    self.end = Some(end.unwrap_or_default());
+                }
+                Kind::Distrusted => {
+                    (self.valid_from, self.files) = (self.at, 0);
+                    self.runs.clear();
+                }
+                kind if kind.has_files() => {
+                    // A damaged number must not count: no frame has more files than its size allows.
+                    let files = take_length(&mut log.read(frame.at, 4)?.as_slice())? as u64;
+                    self.files += files.min((frame.end() - frame.at) / states::SIZE as u64);
+                }
+                _ => {}
             }
-            Kind::Closed => {
-                let end = log.payload(&frame).and_then(|payload| record::decode(&payload));
-                progress.end = Some(end.unwrap_or_default());
-            }
-            Kind::Distrusted => {
-                (progress.valid_from, progress.files) = (at, 0);
-                progress.runs.clear();
-            }
-            kind if kind.has_files() => {
-                // A damaged number must not count: no frame has more files than its size allows.
-                let files = take_length(&mut log.read(frame.at, 4)?.as_slice())? as u64;
-                progress.files += files.min((frame.end() - frame.at) / states::SIZE as u64);
-            }
-            _ => {}
         }
+        Ok(())
     }
-    Ok(progress)
 }

@@ -111,11 +111,16 @@ pub(super) fn directories(out: &mut String, account: &Account) {
     }
 }
 
-/// The account: each file that was found has one of these fates. `counted_ahead` is the number of files of a run that did not end
+/// The account: each file that was found has one of the fates. `counted_ahead` is the number of files of a run that did not end
 /// cleanly.
-pub(super) fn account(out: &mut String, account: &Account, fates: &[Fate], counted_ahead: Option<u64>) {
+pub(super) fn account(
+    out: &mut String,
+    account: &Account,
+    has_fate: impl Fn(Fate) -> bool,
+    counted_ahead: Option<u64>,
+) {
     line(out, format_args!("{:<26}{:>14}", "files found", text::count(account.files_found())));
-    for fate in fates.iter().copied() {
+    for fate in Fate::ALL.into_iter().filter(|fate| has_fate(*fate)) {
         line(out, format_args!("  {:<24}{:>14}", fate.describe(), text::count(account.count(fate))));
         match fate {
             Fate::Rejected => parts(out, account.rejections()),

@@ -36,18 +36,10 @@ pub struct ShardSummary<'a> {
     pub young: YoungFiles,
 }
 
-/// The fates of files in a shard.
-const FATES: [Fate; 9] = [
-    Fate::Recorded,
-    Fate::Unchanged,
-    Fate::Rejected,
-    Fate::Unreadable,
-    Fate::Link,
-    Fate::Pending,
-    Fate::Skipped,
-    Fate::TooYoung,
-    Fate::NotReached,
-];
+/// Whether files of a shard may have a fate: no row is written.
+fn is_of_shard(fate: Fate) -> bool {
+    !matches!(fate, Fate::Inserted | Fate::Updated | Fate::Duplicate)
+}
 
 impl ShardSummary<'_> {
     pub fn exit(&self) -> Exit {
@@ -61,7 +53,7 @@ impl ShardSummary<'_> {
             Exit::Interrupted
         } else if account.directories_unreadable.load(Relaxed) > 0
             || self.young.are_most(account)
-            || FATES.iter().any(is_finding)
+            || Fate::ALL.iter().any(is_finding)
         {
             Exit::Findings
         } else {
@@ -80,7 +72,7 @@ impl ShardSummary<'_> {
             );
         }
         line(&mut out, format_args!(""));
-        details::account(&mut out, account, &FATES, self.counted_ahead.filter(|_| self.exit() != Exit::Clean));
+        details::account(&mut out, account, is_of_shard, self.counted_ahead.filter(|_| self.exit() != Exit::Clean));
         line(&mut out, format_args!(""));
         self.young.describe(&mut out, account);
         let (in_doubt, left_mounts) = (self.in_doubt, self.left_mounts);

@@ -78,21 +78,6 @@ pub struct Summary<'a> {
     pub young: YoungFiles,
 }
 
-/// The fates of files in a run that writes rows.
-const FATES: [Fate; 11] = [
-    Fate::Inserted,
-    Fate::Updated,
-    Fate::Unchanged,
-    Fate::Duplicate,
-    Fate::Rejected,
-    Fate::Unreadable,
-    Fate::Link,
-    Fate::Pending,
-    Fate::Skipped,
-    Fate::TooYoung,
-    Fate::NotReached,
-];
-
 /// What an import did beside indexing.
 pub struct Imported {
     /// Files, and bytes.
@@ -205,7 +190,7 @@ impl Summary<'_> {
         }
         line(&mut out, format_args!(""));
         let counted_ahead = self.counted_ahead.filter(|_| self.exit() != Exit::Clean);
-        details::account(&mut out, account, &FATES, counted_ahead);
+        details::account(&mut out, account, |fate| fate != Fate::Recorded, counted_ahead);
         line(&mut out, format_args!(""));
         self.young.describe(&mut out, account);
         self.imported(&mut out);
