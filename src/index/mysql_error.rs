@@ -57,7 +57,8 @@ pub(crate) fn failure(error: sqlx::Error) -> Failure {
             let detail = column.map_or(format!("error {number}"), |name| format!("error {number} for column `{name}`"));
             Failure::Refused(Refusal { code: "refused-by-index", detail })
         }
-        // A node that has lost its cluster rolls back; the next statement meets error 1047.
+        // A node that loses its cluster during a commit rolls back; the next statement meets error 1047. If the other nodes
+        // have received the transaction before, they commit it, and so does this node when it has joined them again.
         (ERROR_DURING_COMMIT, _) => Failure::RolledBack(format!("error {number}: {}", refused.message())),
         (1142 | 1143 | 1227, _) => match MissingRight::parse(refused.message()) {
             Some(right) => Failure::Denied(right),

@@ -75,7 +75,7 @@ impl Writer {
             let failure = match done.map(|done| (done, self.index.commit())) {
                 Ok((done, Ok(()))) => return Ok((done, self.index.take_tried())),
                 Ok((done, Err(failure))) => {
-                    if matches!(failure, Failure::Unreachable(_)) {
+                    if matches!(failure, Failure::Unreachable(_) | Failure::RolledBack(_)) {
                         *in_doubt = Some((done, self.index.take_tried()));
                     }
                     failure
