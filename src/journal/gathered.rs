@@ -12,16 +12,25 @@ pub fn blocks_of(journal: &Journal, topic: u64) -> io::Result<Vec<u64>> {
     journal.ledger.blocks_of(topic)
 }
 
-/// The records of a block that are the last ones of their files, and whether an earlier run inserted the row of the
-/// instance for the file. A block that is damaged has none: its files are read again.
-pub fn current_records(journal: &Journal, block: u64) -> Vec<(Record, bool)> {
+/// A record of a file that belongs to a group.
+pub struct GroupRecord {
+    /// The place of the record in its block.
+    pub member: usize,
+    pub record: Record,
+    /// Whether an earlier run inserted the row of the instance for the file.
+    pub has_own_row: bool,
+}
+
+/// Returns the records of a block that are the last ones of their files. A block that is damaged has none: its files are
+/// read again.
+pub fn current_records(journal: &Journal, block: u64) -> Vec<GroupRecord> {
     let mut cursors = Cursors::default();
     let records = frames::block(&journal.log, block).unwrap_or_default();
     let current = records.into_iter().enumerate().filter_map(|(member, record)| {
         let state = journal.state(record.path.as_ref(), &mut cursors)?;
         let is_last = (state.at, usize::from(state.member)) == (block, member);
         let is_current = is_last && record.instance().is_some() && !journal.is_written_again(&record.path);
-        is_current.then_some((record, state.has_own_row()))
+        is_current.then_some(GroupRecord { member, record, has_own_row: state.has_own_row() })
     });
     current.collect()
 }
@@ -36,9 +45,9 @@ pub fn appended_blocks_of(journal: &Journal, topics: &HashSet<u64>) -> io::Resul
     Ok(blocks)
 }
 
-/// The records of instances in a block that this run has appended.
-pub fn appended_records(journal: &Journal, block: u64) -> io::Result<Vec<Record>> {
-    let mut records = frames::block(&journal.log, block)?;
-    records.retain(|record| record.instance().is_some());
-    Ok(records)
+/// Returns the records of instances in a block that this run has appended.
+pub fn appended_records(journal: &Journal, block: u64) -> io::Result<Vec<GroupRecord>> {
+    let records = frames::block(&journal.log, block)?.into_iter().enumerate();
+    let instances = records.filter(|(_, record)| record.instance().is_some());
+    Ok(instances.map(|(member, record)| GroupRecord { member, record, has_own_row: false }).collect())
 }

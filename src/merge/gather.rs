@@ -49,31 +49,83 @@ pub fn own_groups(writer: &Writer, mut each: impl FnMut(Level, &str)) -> io::Res
     Ok(())
 }
 
-/// Adds the values of these files, if the rows of their instances name them. `are_own` names the files for which this program
-/// has inserted the row of the instance.
-pub fn gather(writer: &mut Writer, entries: &[Entry], are_own: &[bool]) -> Result<(), Failure> {
+/// A record of an earlier run that may belong to a group whose values are gathered.
+pub struct Candidate {
+    pub entry: Entry,
+    /// Whether this program has inserted the row of the instance for the file.
+    pub has_own_row: bool,
+}
+
+/// Adds the values of the candidates that belong to a group, if the rows of their instances name their files. Records are
+/// stored in blocks: a candidate that belongs to no group adds nothing, so that the result does not depend on which records
+/// share a block. `is_group` answers for a level and a key; patients are named by the identity of their ID. Returns which
+/// candidates belong to a group.
+pub fn gather(
+    writer: &mut Writer,
+    candidates: Vec<Candidate>,
+    is_group: &dyn Fn(Level, &str) -> bool,
+) -> Result<Vec<bool>, Failure> {
     writer.look_first = [true; 4];
-    writer.patiently(|writer| {
-        let mut batch = Batch::new(entries, &writer.policy.files);
-        batch.are_own_images = are_own.to_vec();
-        let ids: Vec<&str> = entries.iter().map(|entry| entry.key(Level::Patient)).collect();
-        identities::learn_identities(writer, &ids)?;
-        lookup::find_images(writer, &mut batch)?;
-        let chosen = fold_again::chosen(writer, &batch);
-        batch.candidates.clone_from(&chosen);
-        lookup::look_above(writer, &mut batch)?;
-        let mut known = writer.known.lock();
-        known.found_all(&batch);
-        for ((entry, reach), is_chosen) in entries.iter().zip(&batch.reach).zip(chosen) {
-            match is_chosen {
-                true => known.add(entry, reach),
-                false if batch.there.contains_key(entry.key(Level::Instance)) => known.add_unchosen(entry, reach),
-                false => {}
-            }
+    let (mut entries, mut are_own): (Vec<Entry>, Vec<bool>) =
+        candidates.into_iter().map(|candidate| (candidate.entry, candidate.has_own_row)).unzip();
+    let are_members = writer.patiently(|writer| are_members(writer, &entries, &are_own, is_group))?;
+    let mut places = are_members.iter();
+    entries.retain(|_| *places.next().expect("one for each"));
+    let mut places = are_members.iter();
+    are_own.retain(|_| *places.next().expect("one for each"));
+    if !entries.is_empty() {
+        writer.patiently(|writer| add_values(writer, &entries, &are_own))?;
+    }
+    Ok(are_members)
+}
+
+/// Returns for each entry whether the entry belongs to a group: by its series, its study, or the patient that its values
+/// count for.
+fn are_members(
+    writer: &mut Writer,
+    entries: &[Entry],
+    are_own: &[bool],
+    is_group: &dyn Fn(Level, &str) -> bool,
+) -> Result<Vec<bool>, Failure> {
+    let is_below =
+        |entry: &Entry| [Level::Series, Level::Study].into_iter().any(|level| is_group(level, entry.key(level)));
+    let mut are_members: Vec<bool> = entries.iter().map(is_below).collect();
+    if !are_members.contains(&false) {
+        return Ok(are_members);
+    }
+    let (batch, _) = look_up(writer, entries, are_own)?;
+    for (is_member, reach) in are_members.iter_mut().zip(&batch.reach) {
+        *is_member |= reach.patient.as_ref().is_some_and(|patient| is_group(Level::Patient, patient));
+    }
+    Ok(are_members)
+}
+
+/// Looks up the rows of entries. Returns also for each entry whether the row of the instance names its file.
+fn look_up<'a>(writer: &mut Writer, entries: &'a [Entry], are_own: &[bool]) -> Result<(Batch<'a>, Vec<bool>), Failure> {
+    let mut batch = Batch::new(entries, &writer.policy.files);
+    batch.are_own_images = are_own.to_vec();
+    let ids: Vec<&str> = entries.iter().map(|entry| entry.key(Level::Patient)).collect();
+    identities::learn_identities(writer, &ids)?;
+    lookup::find_images(writer, &mut batch)?;
+    let chosen = fold_again::chosen(writer, &batch);
+    batch.candidates.clone_from(&chosen);
+    lookup::look_above(writer, &mut batch)?;
+    Ok((batch, chosen))
+}
+
+fn add_values(writer: &mut Writer, entries: &[Entry], are_own: &[bool]) -> Result<(), Failure> {
+    let (batch, chosen) = look_up(writer, entries, are_own)?;
+    let mut known = writer.known.lock();
+    known.found_all(&batch);
+    for ((entry, reach), is_chosen) in entries.iter().zip(&batch.reach).zip(chosen) {
+        match is_chosen {
+            true => known.add(entry, reach),
+            false if batch.there.contains_key(entry.key(Level::Instance)) => known.add_unchosen(entry, reach),
+            false => {}
         }
-        known.relieve();
-        Ok(())
-    })
+    }
+    known.relieve();
+    Ok(())
 }
 
 impl Rows {

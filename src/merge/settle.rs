@@ -149,7 +149,8 @@ pub(super) enum RoleOfVariant {
     /// The row of an earlier run, which is given to a name again or is not needed any more.
     Own,
     /// A row that the killed run has given, and that is not its own any more; or a row of this program for files that name the
-    /// ID with the suffix. Such files are about other people than those that name the ID without it.
+    /// ID with the suffix. Such files are about other people than those that name the ID without it. Or a row that this run has
+    /// inserted because studies of others are linked to the patient.
     NoPart,
     /// The row has a name, and takes studies with this name.
     Variant,
@@ -160,10 +161,12 @@ pub(super) fn role_of(writer: &Writer, row: &Existing, is_gathered: bool) -> Rol
     if !patient_name::has_own_suffix(&row.key) && is_own_row(writer, row) {
         return RoleOfVariant::NoPart;
     }
-    match writer.has_given(&row.key) {
-        given if (given || is_gathered) && row.history.is_some() => RoleOfVariant::Own,
-        true => RoleOfVariant::NoPart,
-        false => RoleOfVariant::Variant,
+    let has_given = writer.has_given(&row.key);
+    match has_given || is_gathered {
+        true if row.history.is_some() => RoleOfVariant::Own,
+        // The name in a row that a batch of this run has inserted is that of the file which was read first.
+        _ if has_given || writer.known.lock().is_of_this_run(Level::Patient, &row.identity) => RoleOfVariant::NoPart,
+        _ => RoleOfVariant::Variant,
     }
 }
 

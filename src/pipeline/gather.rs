@@ -3,14 +3,19 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::entries::Noted;
 use super::{Run, resume};
 use crate::archive::FileState;
+use crate::dicom::Level;
 use crate::error::Result;
 use crate::index::Entry;
 use crate::index::hashes::Hashes;
+use crate::journal::gathered::GroupRecord;
 use crate::journal::record::Record;
 use crate::journal::{Journal, Topic, gathered};
+use crate::merge::gather::Candidate;
 use crate::merge::writer::Writer;
 use crate::merge::{fold_again, gather};
 use crate::sorted::{Note, Sorter};
@@ -21,7 +26,8 @@ const PORTION: usize = 500;
 pub(super) fn gather(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
     let Some(journal) = run.journal() else { return Ok(()) };
     let mut gathered = Hashes::new(&journal.directory);
-    let mut blocks = BTreeSet::new();
+    // The records that were gathered, and the blocks all of whose records were.
+    let mut taken = Hashes::new(&journal.directory);
     let displaced = empty_displaced(run, journal, writer)?;
     let mut is_first = true;
     let mut appended = match displaced.is_empty() {
@@ -56,7 +62,7 @@ pub(super) fn gather(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
         let mut of_new = BTreeSet::new();
         for topic in new.records()? {
             let found = gathered::blocks_of(journal, u64::from_be_bytes(topic?))?;
-            of_new.extend(found.into_iter().filter(|block| blocks.insert(*block)));
+            of_new.extend(found.into_iter().filter(|block| !taken.contains(whole_block(*block))));
         }
         let mut portion = Vec::new();
         let known = of_new.into_iter().map(|block| (block, false));
@@ -66,18 +72,31 @@ pub(super) fn gather(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
             }
             let records = match is_appended {
                 false => gathered::current_records(journal, block),
-                true => appended_records(journal, block)?.into_iter().map(|record| (record, false)).collect(),
+                true => appended_records(journal, block)?,
             };
-            let entries = records.into_iter();
-            portion.extend(
-                entries.filter_map(|(record, is_own)| Some((resume::entry_of(run, record, Noted::Nothing)?, is_own))),
-            );
+            let is_new = |record: &GroupRecord| !taken.contains(place(block, record.member));
+            portion.extend(records.into_iter().filter(is_new).filter_map(|record| {
+                let candidate = Candidate {
+                    entry: resume::entry_of(run, record.record, Noted::Nothing)?,
+                    has_own_row: record.has_own_row,
+                };
+                Some(((block, record.member), candidate))
+            }));
             if portion.len() >= PORTION {
-                gather_portion(run, writer, &mut portion)?;
+                gather_portion(run, writer, &mut portion, &gathered, &mut taken)?;
             }
         }
-        gather_portion(run, writer, &mut portion)?;
+        gather_portion(run, writer, &mut portion, &gathered, &mut taken)?;
     }
+}
+
+/// The hash of the place of a record: its block, and its place in the block.
+fn place(block: u64, member: usize) -> u64 {
+    xxh3_64(&[block.to_le_bytes(), (member as u64).to_le_bytes()].concat())
+}
+
+fn whole_block(block: u64) -> u64 {
+    place(block, usize::MAX)
 }
 
 /// Empties the rows that contain values of files which are not indexed any more. Returns the hashes of their groups.
@@ -90,12 +109,12 @@ fn empty_displaced(run: &Run<'_>, journal: &Journal, writer: &mut Writer) -> Res
     let topics: HashSet<u64> = series.iter().map(|key| Topic::Series.hash(key)).collect();
     let mut entries = Vec::new();
     for block in gathered::appended_blocks_of(journal, &topics).map_err(super::journal_failed)? {
-        entries.extend(appended_records(journal, block)?);
+        entries.extend(appended_records(journal, block)?.into_iter().map(|record| record.record));
         note_displaced(run, writer, &mut entries, PORTION)?;
     }
     for topic in &topics {
         for block in gathered::blocks_of(journal, *topic).map_err(super::journal_failed)? {
-            entries.extend(gathered::current_records(journal, block).into_iter().map(|(record, _)| record));
+            entries.extend(gathered::current_records(journal, block).into_iter().map(|record| record.record));
             note_displaced(run, writer, &mut entries, PORTION)?;
         }
     }
@@ -105,9 +124,9 @@ fn empty_displaced(run: &Run<'_>, journal: &Journal, writer: &mut Writer) -> Res
     Ok(groups.iter().map(|(level, key)| Topic::of_level(*level).hash(key)).collect())
 }
 
-fn appended_records(journal: &Journal, block: u64) -> Result<Vec<Record>> {
+fn appended_records(journal: &Journal, block: u64) -> Result<Vec<GroupRecord>> {
     let mut records = gathered::appended_records(journal, block).map_err(super::journal_failed)?;
-    for record in &mut records {
+    for GroupRecord { record, .. } in &mut records {
         let (path, state) = match &mut record.content {
             Some(content) => (&content.target, &mut content.state),
             None => (&record.path, &mut record.state),
@@ -130,10 +149,27 @@ fn note_displaced(run: &Run<'_>, writer: &mut Writer, records: &mut Vec<Record>,
     fold_again::note_displaced(writer, &entries).or_else(|failure| run.index_failed(failure))
 }
 
-fn gather_portion(run: &Run<'_>, writer: &mut Writer, portion: &mut Vec<(Entry, bool)>) -> Result<()> {
-    let (entries, are_own): (Vec<Entry>, Vec<bool>) = portion.drain(..).unzip();
-    if entries.is_empty() {
+/// Gathers the values of candidates, which come with their blocks and their places in these. All candidates of a block are
+/// in one portion.
+fn gather_portion(
+    run: &Run<'_>,
+    writer: &mut Writer,
+    portion: &mut Vec<((u64, usize), Candidate)>,
+    gathered: &Hashes,
+    taken: &mut Hashes,
+) -> Result<()> {
+    let (places, candidates): (Vec<(u64, usize)>, Vec<Candidate>) = portion.drain(..).unzip();
+    if candidates.is_empty() {
         return Ok(());
     }
-    gather::gather(writer, &entries, &are_own).or_else(|failure| run.index_failed(failure))
+    let is_group = |level: Level, key: &str| gathered.contains(Topic::of_level(level).hash(key));
+    let are_members = gather::gather(writer, candidates, &is_group).or_else(|failure| run.index_failed(failure))?;
+    for block in places.iter().zip(&are_members).collect::<Vec<_>>().chunk_by(|((a, _), _), ((b, _), _)| a == b) {
+        let members = block.iter().filter(|(_, is_member)| **is_member);
+        members.for_each(|((block, member), _)| taken.insert(place(*block, *member)));
+        if block.iter().all(|(_, is_member)| **is_member) {
+            taken.insert(whole_block(block[0].0.0));
+        }
+    }
+    Ok(())
 }
