@@ -119,7 +119,7 @@ impl RowHistory {
         }
         // Versions after the last one that was committed are in doubt. If the last commit failed, the row as a whole shows an
         // earlier final version: with the values of its insert the row would be unfinished.
-        let Some((last, earlier)) = self.versions.split_last() else { return false };
+        let Some((last, earlier)) = self.of_finished_row().split_last() else { return false };
         // Without transactions, two writers of a run may both record that they have inserted a row.
         let has_final = self.versions.iter().any(|version| !version.is_inserted);
         let is_of_another_writer =
@@ -133,8 +133,27 @@ impl RowHistory {
             || !last.is_committed && earlier[committed..].iter().any(|version| is_version(version) && is_final(version))
     }
 
-    /// The version with which the row was inserted, if it is the last one.
+    /// The version with which a row that is finished was inserted, if it is the last one.
     pub fn only_inserted(&self) -> Option<&RowVersion> {
-        self.versions.last().filter(|version| version.is_inserted)
+        self.last_of_finished_row().filter(|version| version.is_inserted)
+    }
+
+    /// The last version of a row that is finished.
+    pub fn last_of_finished_row(&self) -> Option<&RowVersion> {
+        self.of_finished_row().last()
+    }
+
+    /// The versions that a row which is finished may have. Without transactions, inserts are recorded before it is known
+    /// whether they find the row. An insert behind a version that was committed found the row: otherwise the row would be
+    /// unfinished.
+    fn of_finished_row(&self) -> &[RowVersion] {
+        let has_failed = |version: &RowVersion| version.is_inserted && !version.is_committed;
+        match self.versions.iter().any(|version| version.is_committed) {
+            true => {
+                let end = self.versions.iter().rposition(|version| !has_failed(version)).map_or(0, |last| last + 1);
+                &self.versions[..end]
+            }
+            false => &self.versions,
+        }
     }
 }

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::store::STATE;
 use crate::support::{Index, ROOT_UID, Site, TABLES};
+
+/// One transaction has the files of all people, whatever the portions of other tests, so that the name in the row is that of
+/// the first file.
+const STATE: [&str; 4] = ["--state", "state", "--portion", "500"];
 
 /// The study that the PACS files under the row, whose name is Anna's at that time.
 const FILED: &str = "1.2.9";
