@@ -25,8 +25,9 @@ use crate::index::{Failure, View};
 pub struct People {
     /// By the identity of the ID without its suffix.
     namesakes: HashMap<Arc<str>, Namesakes>,
-    /// The identities of rows that studies are linked to which this run has not found: their names are fixed.
-    used_by_others: HashSet<String>,
+    /// The identities of rows that are not completed: those that studies are linked to which this run has not found, since
+    /// their names are fixed; and those of an earlier run of this program, which are given to a name again or withdrawn.
+    left: HashSet<String>,
 }
 
 /// The people with one Patient ID.
@@ -64,12 +65,17 @@ impl People {
             *smallest = uid.min(smallest).clone();
             people.linked.entry(study.patient.clone()).or_default().insert(name);
         }
-        People { namesakes, used_by_others: HashSet::new() }
+        People { namesakes, left: HashSet::new() }
     }
 
     /// The IDs in the rows that studies of this run are linked to.
     fn ids(&self) -> Vec<&str> {
         self.namesakes.values().flat_map(|people| people.linked.keys()).map(|id| &**id).collect()
+    }
+
+    /// Leaves rows unchanged, by the identities of their IDs.
+    pub fn leave_rows(&mut self, identities: impl IntoIterator<Item = String>) {
+        self.left.extend(identities);
     }
 
     /// Sets the values of rows that are completed to those of the files of the person. Adds rows with a suffix that studies are
@@ -80,7 +86,7 @@ impl People {
         for people in self.namesakes.values() {
             folds.extend(people.folds()?.into_iter().map(|(id, fold)| (identity(id), (id, fold))));
         }
-        folds.retain(|row, _| !self.used_by_others.contains(&**row));
+        folds.retain(|row, _| !self.left.contains(&**row));
         for row in patients.iter_mut() {
             let fold = folds.remove(&identity(&row.id)).map(|(_, fold)| fold);
             if row.is_completed {
@@ -114,7 +120,7 @@ pub(super) fn people(
     let mut people = People::of(patients, groups);
     let studies = writer.index.studies_of(&people.ids(), View::Begun)?;
     let others = studies.iter().filter(|study| !groups.studies.contains_key(study.study.as_str()));
-    people.used_by_others = own_rows::patients_of(writer, others)?;
+    people.left = own_rows::patients_of(writer, others)?;
     Ok(people)
 }
 

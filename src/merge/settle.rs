@@ -90,7 +90,8 @@ fn decide(writer: &mut Writer, groups: &mut PatientGroups) -> Result<Decided, Fa
         patient.name = name.clone().map(Arc::new);
         patient.is_completed |= writer.policy.mode == Mode::Complete;
     }
-    let people = writer.patiently(|writer| people::people(writer, &patients, groups))?;
+    let mut people = writer.patiently(|writer| people::people(writer, &patients, groups))?;
+    people.leave_rows(suffixed.keys().cloned());
     for (identity, patient) in patients {
         let about = studies.about(&identity, &patient, groups, &variants);
         settle_patient(writer, &identity, patient, &about, groups, &mut decided).map_err(Failure::of_temporary_file)?;

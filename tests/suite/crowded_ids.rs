@@ -164,6 +164,14 @@ fn instances_with_several_files_give_the_same_rows_whatever_the_portions() {
     seeds().for_each(|seed| compare(seed, Instances::SeveralFiles, &["1", "7", "500"]));
 }
 
+/// Stores whose rows depended on the portions once, or on the order of the threads.
+#[test]
+fn stores_whose_rows_once_depended_on_the_portions_give_the_same_rows() {
+    for seed in [193, 216, 230, 293] {
+        compare(seed, Instances::SeveralFiles, &["1", "7", "500"]);
+    }
+}
+
 /// With portions of one file, the names of the Patient ID are sorted on disk; with portions of two they are decided in memory.
 #[test]
 fn the_name_in_a_file_that_lost_its_place_gives_no_study_to_a_patient() {
