@@ -22,12 +22,13 @@ use super::writer::Writer;
 use super::{companion_rows, intent, new_patients, shared_rows};
 use crate::dicom::attributes::is_of_the_name;
 use crate::dicom::{Level, Table, packed};
-use crate::index::columns::Source;
+
+use crate::index::columns::{Source, Tables};
 use crate::index::companion_changes::{Parents, Put};
 use crate::index::existing::{self, Mode};
 use crate::index::patience::Redone;
 use crate::index::row_history::IntendedRows;
-use crate::index::{Derive, Derived, Existing, Failure, Look, Show, Value, View};
+use crate::index::{Change, Derive, Derived, Existing, Expected, Failure, Look, Show, Value, View};
 
 /// What instances say of a row that was there.
 #[derive(Clone, Copy)]
@@ -278,7 +279,7 @@ fn bring_up(
     let tables = writer.index.tables();
     let attributes = settlement.shapes[level as usize].own();
     let said = says.fold.own_values(attributes);
-    let changes = existing::changes(&tables, level, row, mode, |column| match column.source {
+    let mut changes = existing::changes(&tables, level, row, mode, |column| match column.source {
         Source::Attribute(n) if says.not_the_name && is_of_the_name(n) => Value::Null,
         Source::Attribute(attribute) => {
             let at = attributes.iter().position(|a| *a == attribute);
@@ -291,9 +292,34 @@ fn bring_up(
     if changes.is_empty() {
         return Ok(0);
     }
+    if level == Level::Patient && mode != Mode::Refresh {
+        changes.extend(charset_of_filled(writer, &tables, row, &changes)?);
+    }
     let applied = existing::update(&mut *writer.index, &mut writer.pending, level.table(), row, &changes)?;
     note_refused(writer, level, &row.key, &applied);
     Ok(applied.changed.into())
+}
+
+/// The character set that a row needs for values by which it is filled, if all other text of the row is ASCII, which reads
+/// the same in each character set.
+fn charset_of_filled<'t>(
+    writer: &mut Writer,
+    tables: &'t Tables,
+    row: &Existing,
+    changes: &[Change<'_>],
+) -> Result<Option<Change<'t>>, Failure> {
+    let is_needed = needs_charset(&changes.iter().map(|change| change.to).collect::<Vec<_>>());
+    let Some(column) = tables.of(Table::Patient).column("charset").filter(|_| is_needed) else { return Ok(None) };
+    let look = Look { view: View::Begun, show: Show::Values };
+    let found = writer.index.find(Table::Patient, &[&row.key], look)?;
+    let is_ascii = |row: &Existing| {
+        let mut texts =
+            tables.of(Table::Patient).fed().filter_map(|column| row.text_of(tables, Table::Patient, column));
+        texts.all(|text| text.is_ascii())
+    };
+    let is_free = |row: &&Existing| row.text_of(tables, Table::Patient, column).is_none() && is_ascii(row);
+    let term = Value::Text(tables.charset_term());
+    Ok(found.iter().find(is_free).map(|_| Change { column, expected: Expected::Shown(None), to: term }))
 }
 
 fn shown(writer: &mut Writer, level: Level, keys: &[&str]) -> Result<Vec<Existing>, Failure> {

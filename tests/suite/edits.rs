@@ -126,6 +126,30 @@ fn of_rows_that_people_work_with_only_what_is_missing_is_filled() {
     assert_eq!((said.figure("updated"), said.figure("unchanged")), (0, 16));
 }
 
+/// The front end reads a row without a character set as plain ASCII.
+#[test]
+fn a_value_in_other_letters_that_fills_a_row_comes_with_its_character_set() {
+    for (comments, charset) in [("plain", "ISO_IR 192"), ("sch\u{f6}n", "-")] {
+        let site = Site::new();
+        let change = json!({"PatientID": "P1", "PatientName": "Yamada^Taro=\u{5c71}\u{7530}^1", "PatientComments": "plain",
+            "SpecificCharacterSet": "ISO_IR 192",
+            "StudyInstanceUID": "1.2.9", "SeriesInstanceUID": "1.2.9.1", "SOPInstanceUID": "1.2.9.1.1"});
+        site.add("2021-11-12-FRI/1", change);
+        let index = site.sqlite();
+        site.run(&["init", "--index", &index.url]).exits(0);
+        index.execute(&format!(
+            "INSERT INTO patient (origid, lastname, firstname, comments) VALUES ('P1', 'Yamada', 'Taro', '{comments}')"
+        ));
+        site.reindex(&index, &[]).exits(0);
+        let row = index.rows("SELECT ideographic, comments, charset FROM patient");
+        assert_eq!(
+            row,
+            [format!("\u{5c71}\u{7530}^1|{comments}|{charset}")],
+            "text of an unknown character set stays unknown"
+        );
+    }
+}
+
 #[test]
 fn refresh_follows_the_files_but_for_studies_that_were_edited() {
     let site = Site::new();

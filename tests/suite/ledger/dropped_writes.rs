@@ -31,7 +31,9 @@ fn lose_unsynced_writes(make: fn(&Site) -> Index) {
         reference.rerun(&index, &[]);
         reference.assert_reached(&index.dump(), &format!("round {round}"));
     }
-    assert!(lost > 0, "everything was synced at each moment");
+    // Where each file is a transaction of its own, nothing may be waiting for its sync at the moment of the kill.
+    let is_by_file = std::env::var("PACS_INDEX_TEST_PORTION").is_ok_and(|portion| portion == "1");
+    assert!(lost > 0 || is_by_file, "everything was synced at each moment");
 }
 
 #[test]
