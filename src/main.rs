@@ -7,6 +7,11 @@ use pacs_index::cli::{Cli, Command};
 use pacs_index::exit::Exit;
 use pacs_index::{command, error, settings};
 
+/// The allocator of glibc keeps an arena for each thread, which grows with the archive, and takes more CPU time.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match run() {
         Ok(exit) => exit.into(),
