@@ -1,8 +1,9 @@
 //! pacs-index rebuilds the index of a PacsOne archive from its DICOM files.
 //!
-//! Rooms, from the top floor down; an arrow never points up:
-//! `cli`, `settings` > `command` > `import` > `audit`, `pipeline` > `merge` > `journal` > `archive`, `index`, `progress`,
-//! `report` > `dicom`, `disk`, `damaged`, `error`, `exit`, `full_disk`, `new_file`, `positioned`, `sorted`.
+//! The modules form layers, here from the top down. A module never imports from a layer to its
+//! left: `cli`, `settings` > `command` > `import` > `audit`, `pipeline` > `merge` > `journal` >
+//! `archive`, `index`, `progress`, `report` > `dicom`, `disk`, `damaged`, `error`, `exit`,
+//! `full_disk`, `new_file`, `positioned`, `sorted`.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 

@@ -1,9 +1,11 @@
-//! Some storage shows a file as any other and brings it from tape when it is read. Nothing tells but the time that it
-//! takes: where files that are called online answer slowly, again and again, reading is given up, and the rest of that
-//! mount is left as it is.
+//! A circuit breaker for each mount. Some storage shows a file like any other and recalls its data
+//! from tape when it is read; only the time that a read takes reveals this. If files that are
+//! classified as online answer slowly again and again, the breaker opens, and the rest of the mount
+//! is left unread.
 //!
-//! Until a mount has answered quickly for a while, one file is read there at a time, so that little is recalled before it
-//! is known. Reads that stall together count once: a server that pauses is no tape.
+//! Until a mount has answered quickly for a while, only one file is read there at a time, so that
+//! few files are recalled before the breaker opens. Reads that stall together count once: a server
+//! that pauses is not a tape.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -11,17 +13,18 @@ use std::time::{Duration, Instant};
 
 use super::mount::Mount;
 
-/// Reads that were quick before a mount is read by all at once.
+/// The number of quick reads after which all threads may read from a mount at once.
 const PROBATION: u32 = 32;
 
-/// Slow reads within this time count together.
+/// The period in which slow reads are counted together.
 const WINDOW: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// What takes longer is slow. Zero: nothing is.
+    /// The duration from which a read is slow. Zero disables the breaker.
     pub slow: Duration,
-    /// So many slow reads, one after the other, end reading there.
+    /// The number of slow reads within a minute that open the breaker. Reads that stall together
+    /// count once.
     pub strikes: usize,
 }
 
@@ -41,13 +44,14 @@ pub struct Breaker {
 
 #[derive(Default)]
 struct State {
-    /// Since when the one file is read, while only one is.
+    /// The time at which the single permitted read began, while only one read is permitted and in
+    /// progress.
     alone_since: Option<Instant>,
-    /// When slow reads ended.
+    /// The times at which slow reads were counted.
     strikes: Vec<Instant>,
 }
 
-/// One file that was opened, until its first bytes have come.
+/// A permitted read of one file, from its opening until its first bytes have arrived.
 pub struct Turn {
     mount: Arc<Mount>,
     begun: Instant,
@@ -60,7 +64,7 @@ impl Breaker {
         Breaker { limits, is_open, quick, state: Mutex::default(), turned: Condvar::new() }
     }
 
-    /// Reading was given up.
+    /// Whether the breaker is open, so that no more files are read from the mount.
     pub fn is_open(&self) -> bool {
         self.is_open.load(Relaxed)
     }
@@ -73,7 +77,8 @@ impl Breaker {
         self.quick.load(Relaxed) < PROBATION
     }
 
-    /// Waits until it is this one's turn. `None`: reading was given up.
+    /// Waits until the caller may read. Returns whether its read is the only one, or `None` if the
+    /// breaker is open.
     fn wait_for_turn(&self) -> Option<bool> {
         if self.is_off() || !self.on_probation() {
             return (!self.is_open()).then_some(false);
@@ -89,7 +94,8 @@ impl Breaker {
                 return Some(alone);
             };
             let Some(left) = self.limits.slow.checked_sub(since.elapsed()).filter(|left| !left.is_zero()) else {
-                // It is known to be slow, and may never answer: the next one has its turn.
+                // The current read is already slow and may never return, so the next caller gets
+                // its turn.
                 state.alone_since = None;
                 self.strike(&mut state);
                 continue;
@@ -116,7 +122,7 @@ impl Breaker {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another one may have its turn by now.
+        // If this read was slow, another read may hold the turn.
         if alone && state.alone_since.is_some_and(|since| since <= begun) {
             state.alone_since = None;
         }
@@ -124,7 +130,8 @@ impl Breaker {
             false => {
                 self.quick.fetch_add(1, Relaxed);
             }
-            // What began before the last strike ended stalled together with it.
+            // A slow read that began before the last strike stalled together with it, and does not
+            // count.
             true if state.strikes.last().is_none_or(|last| begun >= *last) => self.strike(&mut state),
             true => {}
         }
@@ -133,7 +140,7 @@ impl Breaker {
 }
 
 impl Turn {
-    /// `None`: reading was given up there.
+    /// Waits until the caller may read from the mount. Returns `None` if the breaker is open.
     pub fn on(mount: &Arc<Mount>) -> Option<Self> {
         let alone = mount.breaker.wait_for_turn()?;
         Some(Turn { mount: mount.clone(), begun: Instant::now(), alone })

@@ -1,17 +1,19 @@
-//! What came or changed since a moment, by the times that the storage unit keeps.
+//! Detects files and directories that are new or have changed since a point in time, by the
+//! timestamps that the storage unit keeps.
 
 use std::fs::Metadata;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Times of files are those of a coarse clock: two seconds on FAT, some milliseconds elsewhere.
+/// The resolution of file timestamps, which come from a coarse clock: two seconds on FAT, some
+/// milliseconds elsewhere.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// A moment.
+/// A point in time from which changes count.
 #[derive(Clone, Copy, Debug)]
 pub struct Since(SystemTime);
 
-/// What became of a directory.
+/// The change of a directory since a point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Directory {
     AsBefore,
@@ -24,7 +26,8 @@ impl Since {
         Since(SystemTime::now().checked_sub(MARGIN).unwrap_or(SystemTime::UNIX_EPOCH))
     }
 
-    /// A file that was moved keeps the time of its modification, but not that of its inode.
+    /// Whether a file or directory may have changed. Uses the ctime: moving a file keeps its mtime,
+    /// but changes the ctime of its inode.
     #[cfg(unix)]
     pub fn has_changed(self, metadata: &Metadata) -> bool {
         use std::os::unix::fs::MetadataExt;
@@ -38,7 +41,7 @@ impl Since {
         [metadata.modified(), metadata.created()].into_iter().flatten().any(|at| at >= self.0)
     }
 
-    /// One whose times cannot be told is looked at.
+    /// Classifies a directory. A directory whose timestamps cannot be read counts as changed.
     pub fn directory(self, path: &Path) -> Directory {
         match std::fs::metadata(path) {
             Ok(metadata) if self.has_changed(&metadata) => Directory::Changed,

@@ -1,17 +1,18 @@
-//! Files that media hold beside their images: texts, and viewers with all that belongs to them. An import skips them. In
-//! an archive they are findings, since nothing but images belongs there.
+//! Files that media contain beside their images: texts, and viewers with all of their files. An
+//! import skips such files. In an archive they are findings, since only images belong there.
 
 use std::path::Path;
 
 use super::skip::{Rule, is_uid};
 
-/// Endings that writers of media give to images.
+/// The extensions that writers of media give to images.
 const IMAGE_ENDINGS: [&str; 4] = ["dcm", "dicom", "dic", "ima"];
 
-/// Archives of Java and of office programs are ZIP files, which could hold images.
+/// The extensions of ZIP files that belong to Java and to office programs. Other ZIP files may
+/// contain images.
 const PROGRAM_ARCHIVES: [&str; 8] = ["jar", "war", "apk", "xpi", "docx", "xlsx", "pptx", "odt"];
 
-/// The beginnings of programs, and of documents, fonts, sounds and films.
+/// The magic bytes of programs, documents, fonts, sounds and films.
 const PROGRAMS: [&[u8]; 37] = [
     b"MZ",
     b"\x7FELF",
@@ -52,8 +53,9 @@ const PROGRAMS: [&[u8]; 37] = [
     b"\x3C\xB8\x64\x18",
 ];
 
-/// The rule by which an import skips a file without DICOM, from its name and its first bytes. A file that is named as an
-/// image should be one, whatever it holds.
+/// The rule by which an import skips a file without DICOM, from its name and its first bytes.
+/// `None` if the file has the name of an image: such a file should be an image, whatever it
+/// contains.
 pub fn rule(path: &Path, head: &[u8]) -> Option<Rule> {
     if is_named_as_image(path) {
         None
@@ -70,8 +72,8 @@ fn is_named_as_image(path: &Path) -> bool {
         || path.file_name().and_then(|name| name.to_str()).is_some_and(|name| is_uid(name) || is_numbered(name))
 }
 
-/// Whether a name without an ending is one that writers of media give to images: `IM000001`, `I10`, `MR-0001`. ISO 9660
-/// adds a version, `;1`.
+/// Whether a name without an extension is one that writers of media give to images: `IM000001`,
+/// `I10`, `MR-0001`. ISO 9660 appends a version, `;1`.
 fn is_numbered(name: &str) -> bool {
     let name = name.split_once(';').map_or(name, |(name, _)| name).trim_end_matches('.');
     let number = name.trim_start_matches(|c: char| c.is_ascii_alphabetic());
@@ -89,7 +91,8 @@ fn is_program(path: &Path, head: &[u8]) -> bool {
         || head.starts_with(b"PK\x03\x04") && is_program_archive()
 }
 
-/// Whether bytes are text in UTF-16 with its mark, in UTF-8, or in another character set that contains ASCII.
+/// Whether bytes are text in UTF-16 with a byte order mark, in UTF-8, or in another character set
+/// that contains ASCII.
 fn is_text(head: &[u8]) -> bool {
     if let [0xFF, 0xFE, rest @ ..] | [0xFE, 0xFF, rest @ ..] = head {
         return !rest.is_empty() && rest.as_chunks().0.iter().all(|pair| *pair != [0, 0]);
@@ -97,8 +100,8 @@ fn is_text(head: &[u8]) -> bool {
     // Ctrl-Z ends a text of DOS, and ISO 2022 switches character sets with ESC.
     let is_control = |byte: &u8| byte.is_ascii_control() && !b"\t\n\r\x0C\x1A\x1B".contains(byte);
     let ascii = head.iter().filter(|byte| byte.is_ascii_graphic()).count();
-    // Erased storage reads as one value throughout.
-    // The last bytes may be the beginning of a character.
+    // Erased storage reads as one repeated value, which is not text. The head may end within a
+    // character.
     let is_utf8 = || std::str::from_utf8(head).map_or_else(|error| error.error_len().is_none(), |_| true);
     ascii > 0 && !head.iter().any(is_control) && (is_utf8() || ascii * 4 >= head.len())
 }

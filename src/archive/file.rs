@@ -1,5 +1,6 @@
-//! A file that the walk has found, the place of its bytes, and the only way to open it: classified as online, or covered by a
-//! recall permit; read-only, without following a link, without waiting.
+//! A file that the walk has found, the place of its bytes, and the only way to open it. A file is
+//! opened only if it is classified as online or covered by a recall permit: read-only, without
+//! following a link, and without waiting.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -20,7 +21,8 @@ use super::mount::Mount;
 use super::recall::Permit;
 use crate::dicom::window::Source;
 
-/// A file or a symbolic link, by its directory entry. Another file may have the path by the time it is inspected.
+/// A file or a symbolic link, by its directory entry. Another file may have the path by the time it
+/// is inspected.
 #[derive(Debug)]
 pub struct FoundFile {
     path: PathBuf,
@@ -128,8 +130,8 @@ impl<'a> Location<'a> {
         self.is_recalled
     }
 
-    /// Whether the opened file is the one that was inspected. The target of a link was inspected by a path without links,
-    /// and a directory of that path may have become a link since.
+    /// Whether the opened file is the one that was inspected. The target of a link was inspected by
+    /// a path without links, and a directory of that path may have become a link since.
     #[cfg(target_os = "linux")]
     fn is_where_it_was(&self, file: &File) -> bool {
         use std::os::fd::AsRawFd;
@@ -142,10 +144,10 @@ impl<'a> Location<'a> {
         true
     }
 
-    /// Opens the file. Returns `None` if the path has changed since it was inspected: another file has taken it, its bytes were
-    /// moved away, or its mount has become slow.
+    /// Opens the file. Returns `None` if the path has changed since it was inspected: another file
+    /// has taken it, its bytes were moved away, or its mount has become slow.
     pub fn open(&self) -> io::Result<Option<OpenFile>> {
-        // A recalled file is slow, and its speed says nothing about files that are online.
+        // A recalled file is slow, and its speed has no relation to that of files that are online.
         let turn = if self.is_recalled { None } else { Some(Turn::on(&self.mount)) };
         if let Some(None) = turn {
             return Ok(None);
@@ -195,20 +197,21 @@ impl FileState {
         path.metadata().map(|metadata| FileState::of(&metadata))
     }
 
-    /// The modification time. `None` if it is implausible: zero, earlier than 1980, or later than 2200.
+    /// The modification time. `None` if it is implausible: zero, earlier than 1980, or later than
+    /// 2200.
     pub fn modified(self) -> Option<Timestamp> {
         let at = Timestamp::from_nanosecond(self.modified.into()).ok();
         at.filter(|at| PLAUSIBLE.contains(&at.as_second()))
     }
 
-    /// Whether a further change of the file would change its modification time. False within one tick of the clock that
-    /// the time is taken from.
+    /// Whether a further change of the file would change its modification time. False within one
+    /// tick of the clock that the time is taken from.
     pub fn tells_changes(self) -> bool {
         let now = Timestamp::now().as_nanosecond();
         self.is_known() && i128::from(self.modified) + TICK < now
     }
 
-    /// False if the modification time is unknown: such a file always counts as changed.
+    /// Whether the modification time is known. A file without one always counts as changed.
     pub fn is_known(self) -> bool {
         self.modified != i64::MIN
     }
@@ -230,15 +233,16 @@ impl OpenFile {
         Ok(head)
     }
 
-    /// Whether the bytes that were read may mix two states of the file: they took several reads, and the file has changed
-    /// since it was opened. A file that was replaced under its path does not change while it is open.
+    /// Whether the bytes that were read may mix two states of the file: they took several reads,
+    /// and the file has changed since it was opened. A file that was replaced under its path does
+    /// not change while it is open.
     pub fn may_be_mixed(&self) -> bool {
         let is_as_opened = |now: Metadata| now.len() == self.state.size && now.modified().ok() == self.written;
         self.reads.get() > 1 && !self.file.metadata().is_ok_and(is_as_opened)
     }
 }
 
-/// Reads from the beginning to the end.
+/// Reads sequentially, from the beginning of the file.
 impl io::Read for OpenFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer);
@@ -269,8 +273,9 @@ impl Source for &OpenFile {
     }
 }
 
-/// O_NONBLOCK, so that a FIFO in the file's place does not hang the run; O_NOFOLLOW, so that a link is not followed
-/// unseen; O_NOATIME, so that reading terabytes does not write to every inode. Only a file's owner may ask for that.
+/// Opens a file for reading. O_NONBLOCK, so that a FIFO in the file's place does not block the run;
+/// O_NOFOLLOW, so that a link is not followed unnoticed; O_NOATIME, so that reading terabytes does
+/// not write to every inode. Only the owner of a file may use O_NOATIME.
 #[cfg(target_os = "linux")]
 #[expect(clippy::disallowed_methods, reason = "the one place")]
 fn open_read_only(path: &Path) -> io::Result<File> {

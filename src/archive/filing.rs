@@ -1,5 +1,6 @@
-//! How PacsOne files an instance (its `archiveformat`): below which directories, and under which name. What a file says
-//! of itself becomes a name only where that is safe on any system that may hold the archive.
+//! The directories and the name under which PacsOne files an instance (its `archiveformat`). A
+//! value from a file becomes a name only if that name is safe on every system that may hold the
+//! archive.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use super::{SkippedDirectories, skip};
 use crate::dicom::attributes::position;
 use crate::dicom::{Instance, Table, Value};
 
-/// The file is always named by its SOP Instance UID.
+/// The directories of the archive. The file name is always the SOP Instance UID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// `2021-11-12-FRI/<SOP Instance UID>`, by the day of receipt.
@@ -26,11 +27,11 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// In the order of the numbers that PacsOne gives them.
+    /// All layouts, in the order of the numbers that PacsOne gives them.
     pub const ALL: [Layout; 5] =
         [Layout::Flat, Layout::Hierarchical, Layout::Study, Layout::Combination, Layout::Patient];
 
-    /// That of `config.archiveformat`.
+    /// Returns the layout for a value of `config.archiveformat`.
     pub fn of_pacsone(format: usize) -> Option<Self> {
         Self::ALL.get(format).copied()
     }
@@ -50,17 +51,17 @@ impl Layout {
     }
 }
 
-/// Where instances that are received on a day are filed.
+/// The target directories of instances that are received on a given day.
 #[derive(Clone, Debug)]
 pub struct Filing {
     pub archive: PathBuf,
     pub layout: Layout,
     pub day: Date,
-    /// No instance is filed where no run would find it.
+    /// No instance is filed in these directories, where no run would find it.
     pub skipped: SkippedDirectories,
 }
 
-/// Why an instance cannot be filed. Holds no value of a patient.
+/// The reason why an instance cannot be filed. Contains no value of a patient.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unsafe {
     attribute: &'static str,
@@ -74,7 +75,7 @@ impl fmt::Display for Unsafe {
 }
 
 impl Filing {
-    /// The directory of all instances of the day, in the layouts that have one; else the archive.
+    /// The directory of all instances of the day, if the layout has one; otherwise the archive.
     pub fn day_directory(&self) -> PathBuf {
         match self.layout {
             Layout::Flat | Layout::Combination => self.archive.join(self.flat_day()),
@@ -87,7 +88,7 @@ impl Filing {
         self.day.strftime("%Y-%m-%d-%a").to_string().to_uppercase()
     }
 
-    /// The path of an instance.
+    /// The path under which an instance is filed, or the reason why it cannot be filed.
     pub fn place(&self, instance: &Instance) -> Result<PathBuf, Unsafe> {
         let named = |attribute, text: &str| match safe_name(text) {
             Ok(name) if self.skipped.are_named(name.as_ref()) => Err(Unsafe { attribute, why: SKIPPED }),
@@ -117,14 +118,15 @@ fn study_date(instance: &Instance) -> Result<String, Unsafe> {
 
 const SKIPPED: &str = "is the name of a directory that every run skips";
 
-/// File systems take so many bytes.
+/// The maximum length of a name on file systems, in bytes.
 const LONGEST: usize = 255;
 
-/// Names of devices on Windows, whatever ending they have.
+/// The names of devices on Windows, with any extension.
 const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 const NUMBERED_DEVICES: [&str; 2] = ["COM", "LPT"];
 
-/// A text as the name of a file or directory; or why it is none.
+/// Returns the text if it is a safe name for a file or directory, otherwise the reason why it is
+/// not.
 fn safe_name(text: &str) -> Result<String, &'static str> {
     let stem = text.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     let is_number = |text: &str| text.chars().count() == 1 && text.chars().all(|c| "0123456789¹²³".contains(c));

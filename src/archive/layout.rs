@@ -1,8 +1,8 @@
-//! Where a date stands in a path of the archive.
+//! The dates in the paths of the archive.
 //!
-//! PacsOne files instances by the day of receipt under `YYYY-MM-DD-WEEKDAY` (flat and combination layouts) or
-//! `YYYY/MM/DD` (hierarchical). A `YYYYMMDD` directory below a Patient ID carries the study's date and says nothing
-//! of receipt.
+//! PacsOne files instances by the day of receipt under `YYYY-MM-DD-WEEKDAY` (flat and combination
+//! layouts) or `YYYY/MM/DD` (hierarchical layout). A `YYYYMMDD` directory below a Patient ID is
+//! named by the study date, which is unrelated to the day of receipt.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path};
@@ -11,8 +11,8 @@ use jiff::civil::Date;
 
 const WEEKDAYS: [&str; 7] = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
 
-/// The day of receipt that a directory's path carries, at its root or below: what stands above a root is not the
-/// PACS's doing.
+/// The day of receipt in the path of a directory, in the name of its root or below it. The PACS did
+/// not name the directories above a root.
 pub fn received_on(root: &Path, directory: &Path) -> Option<Date> {
     match dated(root, directory)? {
         Dated::Day(date) => Some(date),
@@ -20,7 +20,8 @@ pub fn received_on(root: &Path, directory: &Path) -> Option<Date> {
     }
 }
 
-/// The last day that a directory can hold, for walking the newest first: `2021/11` is as new as its last day.
+/// The last day that a directory may contain, so that the walk can visit the newest directory
+/// first: `2021/11` is as new as the last day of that month.
 pub fn newest_day(root: &Path, directory: &Path) -> Option<Date> {
     match dated(root, directory)? {
         Dated::Day(date) | Dated::Since(date) => Some(date),
@@ -29,7 +30,7 @@ pub fn newest_day(root: &Path, directory: &Path) -> Option<Date> {
 
 enum Dated {
     Day(Date),
-    /// A year or a month of the hierarchical layout, by its last day.
+    /// The last day of a year or month in the hierarchical layout.
     Since(Date),
 }
 
@@ -55,7 +56,8 @@ fn dated(root: &Path, directory: &Path) -> Option<Dated> {
     None
 }
 
-/// The number of names in front that are a day of receipt: one, or three for a year, a month and a day.
+/// The number of leading names that form a day of receipt: one, or three for a year, a month and a
+/// day.
 pub fn leading_date(names: &[&str]) -> usize {
     match names {
         [day, ..] if flat_day(day).is_some() => 1,
@@ -64,7 +66,8 @@ pub fn leading_date(names: &[&str]) -> usize {
     }
 }
 
-/// The directory above the day, the month or the year of receipt that a directory is named after; otherwise the directory.
+/// The directory above the day, the month or the year of receipt that a directory is named after;
+/// otherwise the directory.
 pub fn above_date(directory: &Path) -> &Path {
     let names: Vec<&str> = directory.iter().rev().take(3).map(|name| name.to_str().unwrap_or_default()).collect();
     let is_date = |count: &usize| {
@@ -76,7 +79,7 @@ pub fn above_date(directory: &Path) -> &Path {
     directory.ancestors().nth(count).unwrap_or(directory)
 }
 
-/// `2021-11-12-FRI`, `2021-11-12-FRIDAY`.
+/// Parses `2021-11-12-FRI` or `2021-11-12-FRIDAY`.
 fn flat_day(name: &str) -> Option<Date> {
     let (day, weekday) = name.split_at_checked(11)?;
     let known = WEEKDAYS.iter().any(|short| weekday.get(..3).is_some_and(|w| w.eq_ignore_ascii_case(short)));
@@ -101,7 +104,7 @@ fn month_or_year(name: &str, parent: &str) -> Option<Date> {
 fn ymd(year: &str, month: &str, day: &str) -> Option<Date> {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<i16>().ok())?;
     let (year, month, day) = (digits(year)?, digits(month)?, digits(day)?);
-    // DICOM is younger than this, and a Patient ID of four digits is often smaller.
+    // DICOM is younger than 1980, and a Patient ID of four digits is often a smaller number.
     (1980..=2200).contains(&year).then_some(())?;
     Date::new(year, month as i8, day as i8).ok()
 }

@@ -1,7 +1,8 @@
-//! Resolves a file that the walk has found to the place of its bytes. Links and pointers are followed to a file that may be read, or
-//! to a stub that may not.
+//! Resolves a file that the walk has found to the place of its bytes. Links and pointers are
+//! followed to a file that may be read, or to a stub that may not.
 //!
-//! Nothing is followed out of the roots and the directories of `--target-root`: a link may point anywhere.
+//! Nothing is followed out of the roots and the directories of `--target-root`: a link may point
+//! anywhere.
 
 use std::borrow::Cow;
 use std::fs::Metadata;
@@ -21,7 +22,8 @@ use super::{OpenFile, PathMap, Roots, SkippedDirectories, breaker, real_path};
 /// The path that the index stores for a file that was reached by a link or a pointer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NamedBy {
-    /// The path that a plain `open` can follow: that of a symbolic link, and the target of a pointer.
+    /// The path that a plain `open` can follow: that of a symbolic link, and the target of a
+    /// pointer.
     #[default]
     Opening,
     Link,
@@ -106,7 +108,8 @@ impl Locator {
         self.targets.skip_reason(path)
     }
 
-    /// The reason why no walk reaches a file, if a link in its path points into a skipped directory.
+    /// The reason why no walk reaches a file, if a link in its path points into a skipped
+    /// directory.
     pub fn skip_reason_behind_links(&self, path: &Path) -> Option<SkipReason> {
         self.targets.skip_reason_resolved(&path.parent()?.canonicalize().ok()?)
     }
@@ -124,18 +127,20 @@ impl Locator {
         self.rules.named_by
     }
 
-    /// The root, or the directory of `--target-root`, that contains a path, and its position among all of them.
+    /// The root, or the directory of `--target-root`, that contains a path, and its position among
+    /// all of them.
     pub fn place(&self, path: &Path) -> Option<(usize, &Path)> {
         self.targets.place(path)
     }
 
-    /// Whether a path is below a root or a directory of `--target-root`, both as it is written and after its links are
-    /// resolved.
+    /// Whether a path is below a root or a directory of `--target-root`, both as text and after its
+    /// links are resolved.
     pub fn holds(&self, file: &Path) -> bool {
         self.targets.hold(file)
     }
 
-    /// The directory of `--target-root` of a missing file, if no file is below that directory: its mount may be missing.
+    /// The directory of `--target-root` of a missing file, if no file is below that directory: its
+    /// mount may be missing.
     pub fn empty_target_root(&self, file: &Path) -> Option<&Path> {
         self.targets.empty_directory_of(file)
     }
@@ -145,8 +150,8 @@ impl Locator {
         self.targets.file_of_row(stored)
     }
 
-    /// The path that the index stores for a file, if that path names the same file: a file name of this system may contain a
-    /// separator of the PACS server. Compares texts only.
+    /// The path that the index stores for a file, if that path names the same file: a file name of
+    /// this system may contain a separator of the PACS server. Compares texts only.
     pub fn stored_path(&self, file: &Path) -> Option<String> {
         self.targets.stored_path(file)
     }
@@ -208,8 +213,8 @@ impl Locator {
         Ok(by_rule().or_else(|| stub::recognise(&head, open.state.size, name)))
     }
 
-    /// Follows a pointer found at `at` to the first of its targets that exists, or else to the stub of the target that is
-    /// nearest.
+    /// Follows a pointer found at `at` to the first of its targets that exists, or else to the stub
+    /// of the target that is nearest.
     ///
     /// A permit covers one stub: the target of a recalled pointer needs its own.
     pub fn follow<'a>(&self, pointer: &Pointer, at: &Path, permit: Option<&Permit>, state: FileState) -> Seen<'a> {
@@ -242,8 +247,8 @@ impl Locator {
         })
     }
 
-    /// Inspects the target of a link or pointer. The state is that of the target, unless the target is a pointer itself, which
-    /// would have to be read first.
+    /// Inspects the target of a link or pointer. The state is that of the target, unless the target
+    /// is a pointer itself, which would have to be read first.
     fn at<'a>(
         &self,
         way: &Way,

@@ -1,5 +1,6 @@
-//! The archive on the storage unit: walking it, telling from names and first bytes what is no instance, opening what
-//! is; and where PacsOne files what comes new. The only door to walkdir. Nothing in here is written.
+//! The archive on the storage unit: walks it, recognizes by names and first bytes which files are
+//! not instances, opens instances, and determines where PacsOne files new ones. This is the only
+//! module that uses walkdir, and it writes nothing.
 
 pub mod breaker;
 pub mod changed;

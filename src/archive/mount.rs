@@ -1,5 +1,6 @@
-//! What is known of the file systems that files lie on: their kind, which says what can be asked; whether the number of
-//! blocks tells anything there; and how fast they answer.
+//! The properties of the file systems that hold the files: their kind, which determines the
+//! attributes that can be queried; whether the number of blocks is meaningful there; and how fast
+//! they answer.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -11,15 +12,16 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use super::breaker::{self, Breaker};
 use super::mount_table;
 
-/// Extended attributes, as a file system answers for them. `None`: it has no such attribute.
+/// Reads the extended attributes of files. `None` means that the file has no attribute of this
+/// name.
 pub trait Attributes: Send + Sync {
     fn get(&self, path: &Path, name: &str) -> io::Result<Option<Vec<u8>>>;
 }
 
-/// Longer ones say nothing that is asked for.
+/// The maximum length of an attribute's value, in bytes. No attribute that is queried is longer.
 const LONGEST: usize = 16 * 1024;
 
-/// The attributes that this system has.
+/// Reads the extended attributes from the operating system.
 pub struct OfSystem;
 
 pub struct Mount {
@@ -49,21 +51,23 @@ impl Mount {
         self.attributes.get(path, name)
     }
 
-    /// ntfs-3g is a FUSE file system as any other to the kernel, so that the first file is asked.
+    /// Whether the mount is an NTFS file system. To the kernel, ntfs-3g is a FUSE file system like
+    /// any other, so the first file is queried for an attribute of NTFS.
     pub fn is_ntfs(&self, asked: impl FnOnce() -> io::Result<Option<Vec<u8>>>) -> bool {
         match self.is_ntfs.get() {
             Some(known) => *known,
             None if self.file_system == "ntfs3" => true,
             None if self.is_fuse() => match asked() {
                 Ok(reply) => *self.is_ntfs.get_or_init(|| reply.is_some()),
-                // Asked once more, it is unknown whether the file is online.
+                // The caller repeats the query. If it fails again, the locality of the file is
+                // unknown.
                 Err(_) => true,
             },
             None => false,
         }
     }
 
-    /// Of a link: before any file was met, it is asked as if it were.
+    /// Whether a link may be on NTFS. True on a FUSE mount of which no file has been queried yet.
     pub fn may_be_ntfs(&self) -> bool {
         self.file_system == "ntfs3" || self.is_fuse() && *self.is_ntfs.get().unwrap_or(&true)
     }
@@ -72,7 +76,8 @@ impl Mount {
         self.file_system.starts_with("fuse")
     }
 
-    /// A file of some size occupies blocks.
+    /// Records that a file of at least the minimum size occupies blocks, so that their number is
+    /// meaningful on this mount.
     pub fn blocks_tell(&self) {
         if !self.blocks_tell.load(Relaxed) {
             self.blocks_tell.store(true, Relaxed);
@@ -83,14 +88,15 @@ impl Mount {
         self.without_blocks.fetch_add(1, Relaxed);
     }
 
-    /// So many files of some size occupy no blocks, and none does: all are offline, or the number says nothing.
+    /// The number of files without blocks, if no file on the mount occupies any: either all of them
+    /// are offline, or the number of blocks is meaningless there.
     fn in_doubt(&self) -> Option<u64> {
         Some(self.without_blocks.load(Relaxed)).filter(|files| *files > 0 && !self.blocks_tell.load(Relaxed))
     }
 }
 
 pub struct Mounts {
-    /// Most archives lie on one.
+    /// The first mount that was found, with its device number. Most archives are on a single mount.
     first: OnceLock<(u64, Arc<Mount>)>,
     known: RwLock<HashMap<u64, Arc<Mount>>>,
     attributes: Arc<dyn Attributes>,
@@ -102,7 +108,7 @@ impl Mounts {
         Mounts { first: OnceLock::new(), known: RwLock::default(), attributes: Arc::new(OfSystem), limits }
     }
 
-    /// The mount that a file lies on.
+    /// The mount of a file.
     pub fn of(&self, path: &Path, metadata: &Metadata) -> Arc<Mount> {
         let device = device(metadata);
         if let Some((of, mount)) = self.first.get()
@@ -126,13 +132,14 @@ impl Mounts {
         self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Where reading was given up, since files answered slowly.
+    /// The mount points where the circuit breaker is open, because files answered slowly.
     pub fn given_up(&self) -> Vec<PathBuf> {
         let slow = self.all().into_iter().filter(|mount| mount.breaker.is_open());
         slow.map(|mount| mount.point.clone()).collect()
     }
 
-    /// The mounts of which it is not known whether blocks tell anything, and how many files that concerns.
+    /// The mount points where it is unknown whether the number of blocks is meaningful, with the
+    /// number of files that this concerns.
     pub fn in_doubt(&self) -> Vec<(PathBuf, u64)> {
         self.all().iter().filter_map(|mount| Some((mount.point.clone(), mount.in_doubt()?))).collect()
     }
@@ -159,7 +166,8 @@ impl Attributes for OfSystem {
                     bytes.truncate(length);
                     return Ok(Some(bytes));
                 }
-                // The file has none of this name, or the file system has none at all.
+                // The file has no attribute of this name, or the file system does not support
+                // attributes.
                 Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(None),
                 Err(Errno::RANGE) if bytes.len() < LONGEST => bytes.resize(LONGEST, 0),
                 Err(error) => return Err(error.into()),

@@ -10,27 +10,27 @@ pub fn read() -> std::io::Result<String> {
     std::fs::read_to_string(FILE)
 }
 
-/// The mount that a file lies on, by the number of its device, and its file system. Some file systems number their devices
-/// otherwise than the list does: then by its path.
+/// The mount point and the file system of a file, found by the number of its device. Some file
+/// systems number their devices differently from the list; the path determines the mount then.
 pub fn mount_of(path: &Path, device: u64) -> Option<(PathBuf, String)> {
     let table = read().ok()?;
     let numbered = with_number(&table, device);
     by_path(&numbered, path).or_else(|| mounts(&numbered).next()).or_else(|| by_path(&table, path))
 }
 
-/// The longest mount point that leads to a path.
+/// The mount with the longest mount point that contains a path.
 pub fn by_path(table: &str, path: &Path) -> Option<(PathBuf, String)> {
     mounts(table).filter(|(point, _)| path.starts_with(point)).max_by_key(|(point, _)| point.components().count())
 }
 
-/// The lines of one device.
+/// The lines of the list that belong to one device.
 fn with_number(table: &str, device: u64) -> String {
     let number = number(device);
     let is_its = |line: &&str| line.split(' ').nth(2) == Some(number.as_str());
     table.lines().filter(is_its).map(|line| format!("{line}\n")).collect()
 }
 
-/// Point and file system of each.
+/// The mount point and the file system of each mount.
 fn mounts(table: &str) -> impl Iterator<Item = (PathBuf, String)> {
     table.lines().filter_map(|line| {
         let (front, back) = line.split_once(" - ")?;
@@ -48,7 +48,7 @@ fn number(device: u64) -> String {
     device.to_string()
 }
 
-/// Blanks and backslashes stand in mountinfo as three octal digits.
+/// Decodes blanks and backslashes, which mountinfo writes as a backslash and three octal digits.
 fn unescape(field: &str) -> PathBuf {
     let mut bytes = Vec::new();
     let mut rest = field.as_bytes();

@@ -1,11 +1,13 @@
-//! By which paths the PACS knows the files of its archive, and which paths in the index are not among them.
+//! The paths by which the PACS knows the files of its archive, and the paths in the index that are
+//! not among them.
 
 use std::path::Path;
 
 use super::PathMap;
 use super::server_path::ServerPath;
 
-/// The minimum number of names at the end of a path that identify a place in an archive: a directory and a file.
+/// The minimum number of names at the end of a path that identify a place in an archive: a
+/// directory and a file.
 pub const LEAST_NAMES: usize = 2;
 
 /// The directories that the PACS is configured with, as the PACS calls them.
@@ -25,7 +27,8 @@ impl ArchiveDirectories {
         &self.0
     }
 
-    /// Whether a stored path is one of the directories or below one, regardless of case and slashes.
+    /// Whether a stored path is one of the directories or below one, regardless of case and
+    /// slashes.
     pub fn hold(&self, stored: &str) -> bool {
         let stored = ServerPath::new(stored);
         self.0.iter().any(|name| stored.below_ignoring_case(&ServerPath::new(name)).is_some())
@@ -46,7 +49,8 @@ impl ArchiveDirectories {
         places.min_by_key(Vec::len)
     }
 
-    /// The configured directories below a stored path, each as its components relative to that path.
+    /// The configured directories below a stored path, each as its components relative to that
+    /// path.
     pub fn below(&self, stored: &str) -> Vec<Vec<&str>> {
         let above = ServerPath::new(stored);
         let below = self.0.iter().filter_map(|name| Some(ServerPath::new(name).below_ignoring_case(&above)?.to_vec()));
@@ -62,8 +66,8 @@ pub struct Naming {
 }
 
 impl Naming {
-    /// The mapped path of the file that a row names by a path of this system, unless the PACS knows that path as well.
-    /// Only the text decides.
+    /// The mapped path of the file that a row names by a path of this system, unless the PACS knows
+    /// that path as well. Compares texts only.
     pub fn mapped(&self, stored: &str) -> Option<String> {
         if self.is_of_the_pacs(stored) {
             return None;
@@ -77,9 +81,9 @@ impl Naming {
         stored.is_empty() || self.directories.hold(stored) || self.path_map.covering(stored).is_some()
     }
 
-    /// Whether a stored path and a mapped one have the same place in different archives: the PACS has the directory of the
-    /// mapped path and does not have the other one, and both paths end with the same directories and file name. A file name
-    /// alone proves nothing.
+    /// Whether a stored path and a mapped one have the same place in different archives: the PACS
+    /// has the directory of the mapped path and does not have the other one, and both paths end
+    /// with the same directories and file name. A file name alone proves nothing.
     pub fn differs_by_directory(&self, stored: &str, mapped: &str) -> bool {
         if self.path_map.covering(mapped).is_none() || self.is_of_the_pacs(stored) {
             return false;
@@ -88,7 +92,8 @@ impl Naming {
         names.is_some_and(|names| names.len() >= LEAST_NAMES && ServerPath::new(stored).ends_with(&names))
     }
 
-    /// Whether a path map gave a stored path to its file, and another name than the file has here.
+    /// Whether a path map gave a file its stored path, and that path differs from the file's path
+    /// on this system.
     pub fn is_mapped(&self, stored: &str) -> bool {
         let here = self.path_map.covering(stored).and_then(|_| self.path_map.from_index(stored));
         here.is_some_and(|here| here != Path::new(stored))

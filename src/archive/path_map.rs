@@ -1,7 +1,9 @@
-//! From the path here to the path that the index holds: absolute, as the PACS server sees it, with `/` separators.
+//! Maps the path of a file on this system to the path that the index stores: absolute, as the PACS
+//! server sees it, with `/` separators.
 //!
-//! The PACS opens `image.path` as it stands. `--path-map /mnt/dicom=D:/DICOM` lets this program run on another
-//! system than the PACS: whole components are replaced, and of several maps the longest that fits.
+//! The PACS opens `image.path` unchanged. `--path-map /mnt/dicom=D:/DICOM` lets this program run on
+//! another system than the PACS. A map replaces whole components; if several maps match, the
+//! longest one applies.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -10,7 +12,7 @@ use std::str::FromStr;
 use super::server_path::ServerPath;
 pub use super::server_path::is_of_windows;
 
-/// One `FROM=TO`.
+/// One mapping, `FROM=TO`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     from: PathBuf,
@@ -47,7 +49,7 @@ impl FromStr for Mapping {
     }
 }
 
-/// As it can be typed.
+/// Formats a mapping as `--path-map` accepts it.
 impl fmt::Display for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let to = if self.to.is_empty() { "/" } else { &self.to };
@@ -55,7 +57,7 @@ impl fmt::Display for Mapping {
     }
 }
 
-/// All maps of a run, longest first.
+/// All maps of a run, the longest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathMap(Vec<Mapping>);
 
@@ -65,13 +67,13 @@ impl PathMap {
         PathMap(mappings)
     }
 
-    /// A mapped directory that has nothing to do with any root: a mistake.
+    /// A mapped directory that neither contains a root nor is below one, which is a mistake.
     pub fn fits_none_of(&self, roots: &[PathBuf]) -> Option<&Path> {
         let fits = |from: &Path| roots.iter().any(|root| root.starts_with(from) || from.starts_with(root));
         self.0.iter().map(|mapping| mapping.from.as_path()).find(|from| !fits(from))
     }
 
-    /// The maps, each as it can be typed.
+    /// The maps, each as `--path-map` accepts it.
     pub fn texts(&self) -> Vec<String> {
         self.0.iter().map(Mapping::to_string).collect()
     }
@@ -86,8 +88,9 @@ impl PathMap {
         self.directories().filter(move |from| *from != directory && from.starts_with(directory))
     }
 
-    /// Two directories here that have one name on the PACS server: a mapped directory, or one of `roots` without a map, and
-    /// the place that another map gives to its name. Empty directories have no files to confuse.
+    /// Two directories on this system that have one name on the PACS server: a mapped directory, or
+    /// one of `roots` without a map, and the place that another map gives to its name. Empty
+    /// directories do not clash, since they have no files to confuse.
     pub fn clash(&self, roots: &[PathBuf]) -> Option<(PathBuf, PathBuf)> {
         let roots = roots.iter().filter(|root| !self.holds(root)).map(PathBuf::as_path);
         let named: Vec<(&Path, String)> = self
@@ -108,7 +111,7 @@ impl PathMap {
         })
     }
 
-    /// Two maps that give one directory different names, links resolved.
+    /// Two maps that give one directory different names, after links are resolved.
     pub fn two_names(&self) -> Option<[&Mapping; 2]> {
         let resolved = |mapping: &Mapping| mapping.from.canonicalize().unwrap_or_else(|_| mapping.from.clone());
         let resolved: Vec<(PathBuf, &Mapping)> = self.0.iter().map(|mapping| (resolved(mapping), mapping)).collect();
@@ -124,12 +127,12 @@ impl PathMap {
         self.0.iter().map(|mapping| mapping.from.as_path()).find(|from| path.starts_with(from))
     }
 
-    /// Whether a path lies in a directory that is mapped.
+    /// Whether a path is below a mapped directory.
     pub fn holds(&self, path: &Path) -> bool {
         self.0.iter().any(|mapping| path.starts_with(&mapping.from))
     }
 
-    /// The path for the index, or why the index cannot have one.
+    /// The path that the index stores, or the reason why the index cannot store one.
     pub fn to_index(&self, path: &Path) -> Result<String, UnstorablePath> {
         for mapping in &self.0 {
             if let Ok(rest) = path.strip_prefix(&mapping.from) {
@@ -150,12 +153,13 @@ impl PathMap {
         Ok(if cfg!(windows) { text.replace('\\', "/") } else { text.to_owned() })
     }
 
-    /// The directory here that the PACS calls so: by the map whose `TO` is the longest that fits, or else as it stands.
+    /// The path on this system of a path of the PACS: by the map with the longest matching `TO`,
+    /// otherwise the path itself if it is absolute.
     pub fn from_index(&self, text: &str) -> Option<PathBuf> {
         self.locate(text).map(|(path, _)| path)
     }
 
-    /// The same, and whether a map covers the text.
+    /// Like [`PathMap::from_index`], and returns whether a map covers the path.
     pub fn locate(&self, text: &str) -> Option<(PathBuf, bool)> {
         match self.covering(text) {
             Some((directory, rest)) => {
@@ -167,7 +171,7 @@ impl PathMap {
         }
     }
 
-    /// The directory here that the longest `TO` which fits is mapped to, and the names that lead on from there.
+    /// The directory that the longest matching `TO` is mapped to, and the remaining names below it.
     pub fn covering<'t>(&self, text: &'t str) -> Option<(&Path, Vec<&'t str>)> {
         let path = ServerPath::new(text);
         let fits = self.0.iter().filter_map(|mapping| Some((mapping, path.below(&ServerPath::new(&mapping.to))?)));
@@ -176,12 +180,13 @@ impl PathMap {
     }
 }
 
-/// Why no row can name a file by its path.
+/// The reason why no row can name a file by its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnstorablePath {
     NotText,
-    /// A path map gives the file a name on a Windows server that no file can have there. The server would open another file:
-    /// `\` separates directories, `:` begins the name of a stream, and `CON` is a device.
+    /// A path map gives the file a name on a Windows server that no file can have there. The server
+    /// would open another file: `\` separates directories, `:` begins the name of a stream, and
+    /// `CON` is a device.
     NotOnWindows,
 }
 
@@ -208,13 +213,13 @@ impl fmt::Display for UnstorablePath {
     }
 }
 
-/// Whether a file on Windows can have a name.
+/// Whether a file on Windows can have this name.
 fn is_windows_name(name: &str) -> bool {
     let is_reserved = |c: char| c.is_ascii_control() || r#"\:*?"<>|"#.contains(c);
     !name.contains(is_reserved) && !name.ends_with(['.', ' ']) && !is_device_name(name)
 }
 
-/// Whether Windows takes a name for that of a device, in any directory and with any extension.
+/// Whether Windows treats a name as a device, in any directory and with any extension.
 fn is_device_name(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim().to_ascii_uppercase();
     let is_number = |text: &str| {
@@ -225,8 +230,9 @@ fn is_device_name(name: &str) -> bool {
         || ["COM", "LPT"].iter().any(|port| stem.strip_prefix(port).is_some_and(is_number))
 }
 
-/// An absolute path without `.`. Only the system can resolve `..`, since what stands before it may be a link; other
-/// links stay, because the PACS names its archive by them.
+/// Returns the absolute path without `.`. If the path contains `..`, the system resolves it
+/// together with all links, since the component before `..` may be a link. Otherwise links are
+/// kept, because the PACS names its archive by them.
 pub fn absolute(path: &Path) -> std::io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     if path.components().any(|component| component == Component::ParentDir) { path.canonicalize() } else { Ok(path) }

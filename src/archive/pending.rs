@@ -1,4 +1,4 @@
-//! The directories of a walk that wait to be listed: the newest first, and not more of them than there is room for.
+//! The queue of directories that a walk has not listed yet: newest first, and bounded in size.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -10,7 +10,7 @@ use jiff::civil::Date;
 
 use super::layout;
 
-/// A directory that waits to be listed.
+/// A directory that has not been listed yet.
 #[derive(PartialEq, Eq)]
 pub struct Directory {
     pub path: PathBuf,
@@ -19,7 +19,8 @@ pub struct Directory {
     sequence: u64,
 }
 
-/// Roots first, since nothing is known of what they hold; then the newest day; then what carries no day.
+/// The priority of a directory: roots first, since their contents are unknown; then directories
+/// with a day, the newest first; then directories without a day.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     Undated,
@@ -28,7 +29,8 @@ pub enum Rank {
 }
 
 impl Ord for Directory {
-    /// Among equals the one found last, so that a tree is finished before the next one is begun.
+    /// Orders directories of equal rank by the time they were found, the latest first, so that a
+    /// tree is finished before the next one is begun.
     fn cmp(&self, other: &Self) -> Ordering {
         self.rank.cmp(&other.rank).then(self.sequence.cmp(&other.sequence))
     }
@@ -40,11 +42,11 @@ impl PartialOrd for Directory {
     }
 }
 
-/// The directories that wait, and how many are being listed.
+/// The queue, with the number of directories that are being listed.
 pub struct Pending {
     state: Mutex<State>,
     changed: Condvar,
-    /// Places that are still free.
+    /// The number of directories that the queue can still accept.
     free: AtomicUsize,
 }
 
@@ -75,7 +77,8 @@ impl Pending {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next directory to list; `None` once there is none and none can come.
+    /// Returns the next directory to list, and waits for one if necessary. Returns `None` if the
+    /// queue is empty and no directory is being listed, or if the walk has been stopped.
     pub fn next(&self) -> Option<Directory> {
         let mut state = self.lock();
         loop {

@@ -1,5 +1,6 @@
-//! Pointer files that only the site knows: `--pointer-rule 'NAME => TARGET'`, two regular expressions. A file whose name
-//! has the first, and that holds no DICOM and is small, is a pointer to what the second one's group finds.
+//! Pointer files in formats that only the site knows: `--pointer-rule 'NAME => TARGET'`, two
+//! regular expressions. A small file without DICOM whose name matches the first expression is a
+//! pointer; the group of the second expression captures its target.
 
 use std::ffi::OsStr;
 use std::str::FromStr;

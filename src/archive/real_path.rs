@@ -3,19 +3,23 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// The maximum number of dangling links that are followed: that of Linux, path_resolution(7).
+/// The maximum number of dangling links that are followed. Linux has the same limit, see
+/// path_resolution(7).
 const MOST_LINKS: u32 = 40;
 
-/// Returns the path at which the system would create a file or directory of this name, with the missing parents.
+/// Returns the path at which the system would create a file or directory of this name, with the
+/// missing parents.
 pub fn real_path(path: &Path) -> io::Result<PathBuf> {
     Ok(resolve(&std::path::absolute(path)?, &mut { MOST_LINKS }))
 }
 
-/// Whether a file that exists, or would be created, is in one of the directories, which are real paths.
+/// Whether a file that exists, or would be created, is in one of the directories, which are real
+/// paths.
 pub fn is_within(file: &Path, directories: &[PathBuf]) -> bool {
     let is_below =
         |path: &Path| real_path(path).is_ok_and(|real| directories.iter().any(|directory| real.starts_with(directory)));
-    // A link that replaces itself when it is written to counts by its own place, too.
+    // A file that replaces the link of the same name, instead of its target, is created in the
+    // link's own directory, so that directory counts too.
     is_below(file) || file.parent().is_some_and(is_below)
 }
 

@@ -1,26 +1,27 @@
-//! When an image may be brought back from slow storage: never by accident, and by intent only within a budget.
+//! Controls recalls of images from slow storage: never by accident, and on request only within a
+//! budget.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What `--recall` says.
+/// The policy of `--recall`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// Nor is the target of a link or a pointer read.
+    /// Recalls nothing, and does not read the targets of links and pointers either.
     Never,
     #[default]
     OnlineOnly,
     Allow(Budget),
 }
 
-/// What may be recalled in one run.
+/// The limits on the recalls of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     pub files: u64,
-    /// Of whole files, since that is what is recalled.
+    /// The total size of the files. Whole files count, since a recall fetches a whole file.
     pub bytes: u64,
     pub at_a_time: usize,
-    /// Zero: as fast as they come.
+    /// The maximum number of recalls per minute. Zero means no limit.
     pub a_minute: u32,
 }
 
@@ -37,7 +38,8 @@ impl Policy {
     }
 }
 
-/// That one file may be recalled, as long as this is kept. Only [`Recalls`] gives any.
+/// Permission to recall one file, held for the lifetime of this value. Only [`Recalls`] issues
+/// permits.
 #[derive(Debug)]
 pub struct Permit(Arc<Slots>);
 
@@ -61,7 +63,7 @@ pub struct Recalls {
     last: Option<Instant>,
 }
 
-/// How long a stop goes unnoticed.
+/// The interval at which waits check for a cancelled run.
 const A_MOMENT: Duration = Duration::from_millis(100);
 
 impl Recalls {
@@ -70,14 +72,14 @@ impl Recalls {
         Recalls { left: budget, slots, last: None }
     }
 
-    /// What is left of the budget when these were recalled.
+    /// Deducts recalled files from the budget.
     pub fn spend(&mut self, files: u64, bytes: u64) {
         self.left.files = self.left.files.saturating_sub(files);
         self.left.bytes = self.left.bytes.saturating_sub(bytes);
     }
 
-    /// Waits until one more file of this size may be recalled. `None`: the budget does not allow it, or the run is to
-    /// stop.
+    /// Waits until one more file of this size may be recalled. Returns `None` if the budget does
+    /// not allow the recall, or if the run is being cancelled.
     pub fn next(&mut self, size: u64, is_stopped: impl Fn() -> bool) -> Option<Permit> {
         if self.left.files == 0 || self.left.bytes < size {
             return None;

@@ -1,5 +1,5 @@
-//! The directories that a run starts from, checked before anything is written: an archive that is not mounted looks
-//! like an empty one, and an empty one is never what was meant.
+//! The directories that a run starts from, checked before anything is written: an archive that is
+//! not mounted looks like an empty one, and reading an empty archive is always a mistake.
 
 use std::path::{Path, PathBuf};
 
@@ -8,11 +8,12 @@ use walkdir::{DirEntry, WalkDir};
 use super::{SkippedDirectories, mount_table, path_map, real_path};
 use crate::error::{Error, Result};
 
-/// Existing, readable directories that hold files and do not contain each other.
+/// Existing, readable directories that do not contain each other. Except for the target of an
+/// import, they contain files.
 #[derive(Clone, Debug)]
 pub struct Roots {
     paths: Vec<PathBuf>,
-    /// The same without links.
+    /// The same paths without links.
     resolved: Vec<PathBuf>,
 }
 
@@ -28,12 +29,12 @@ impl Roots {
         }
     }
 
-    /// An archive that files are brought to, and that may be new.
+    /// Checks an archive that files are imported into. The archive may be empty.
     pub fn of_archive(path: &Path, require_mount: bool) -> Result<Self> {
         Self::check_directories(&[path.to_owned()], require_mount)
     }
 
-    /// No file lies below.
+    /// Whether no root contains a file, at any depth.
     pub fn are_empty(&self) -> bool {
         !self.paths.iter().any(|root| holds_files(root))
     }
@@ -65,7 +66,7 @@ impl Roots {
                     "Name each directory once, and none below another.",
                 ));
             }
-            // One spelling: without a slash at the end.
+            // Removes the slash at the end, so that a root has only one spelling.
             let absolute = path_map::absolute(path).map_err(unreadable)?.components().collect();
             roots.push((absolute, resolved));
         }
@@ -77,12 +78,13 @@ impl Roots {
         &self.paths
     }
 
-    /// The same without links.
+    /// The same paths without links.
     pub fn resolved(&self) -> &[PathBuf] {
         &self.resolved
     }
 
-    /// Returns a path below a root in the spelling of the root, which may be a link. Other paths are returned unchanged.
+    /// Returns a path below a root in the spelling of the root, which may be a link. Other paths
+    /// are returned unchanged.
     pub fn as_given(&self, path: PathBuf) -> PathBuf {
         if self.paths.iter().any(|root| path.starts_with(root)) {
             return path;
@@ -92,12 +94,13 @@ impl Roots {
         given.unwrap_or(path)
     }
 
-    /// What leads from a root to a path without links, if it lies below one.
+    /// The part of a path without links that is below a root. `None` if the path is not below one.
     pub fn below_resolved<'p>(&self, path: &'p Path) -> Option<&'p Path> {
         self.resolved.iter().find_map(|root| path.strip_prefix(root).ok())
     }
 
-    /// A path below a root as it was given, without the links that lead to the root.
+    /// Replaces the root in a path, in the spelling that the caller gave, by the root without
+    /// links.
     pub fn resolve(&self, path: &Path) -> Option<PathBuf> {
         let mut roots = self.paths.iter().zip(&self.resolved);
         roots.find_map(|(given, resolved)| Some(resolved.join(path.strip_prefix(given).ok()?)))
@@ -109,19 +112,19 @@ impl Roots {
     }
 }
 
-/// A mount point whose mount is missing is empty, or holds empty directories only. Recycle bins and snapshots do not
-/// count.
+/// Whether a root contains files. A mount point whose mount is missing is empty, or contains empty
+/// directories only. Recycle bins and snapshots do not count.
 pub(super) fn holds_files(root: &Path) -> bool {
     let skipped = SkippedDirectories::default();
     let is_searched = |entry: &DirEntry| {
         entry.depth() == 0 || !entry.file_type().is_dir() || skipped.reason(root, entry.path()).is_none()
     };
     let mut entries = WalkDir::new(root).into_iter().filter_entry(is_searched);
-    // What cannot be read may hold files; the walk will tell.
+    // A directory that cannot be read may contain files; the walk reports it.
     entries.any(|entry| entry.map_or(true, |entry| !entry.file_type().is_dir()))
 }
 
-/// `--require-mount`: the root lies on a mount, not on the system's own disk.
+/// Checks `--require-mount`: the root is on a mount, not on the system's own disk.
 fn check_mount(path: &Path, resolved: &Path) -> Result<()> {
     let table = mount_table::read().map_err(|error| {
         Error::usage(

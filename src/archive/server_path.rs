@@ -1,4 +1,4 @@
-//! Paths as the PACS server writes them, with `/` or `\`, and how they compare.
+//! Paths as the PACS server writes them, with `/` or `\`, and their comparison.
 
 /// Whether a path begins with a drive or a server.
 pub fn is_of_windows(path: &str) -> bool {
@@ -12,7 +12,8 @@ pub fn is_of_windows(path: &str) -> bool {
 /// A path of the PACS server, split into its components. `.` and `..` are resolved by their text.
 #[derive(Debug)]
 pub struct ServerPath<'a> {
-    /// The number of separators in front: one for the root directory, two for another server (UNC), none for a drive.
+    /// The number of leading separators: one for the root directory, two for another server (UNC),
+    /// zero for a drive.
     separators: usize,
     components: Vec<&'a str>,
 }
@@ -20,7 +21,7 @@ pub struct ServerPath<'a> {
 impl<'a> ServerPath<'a> {
     pub fn new(text: &'a str) -> Self {
         let is_separator = |c: char| c == '/' || c == '\\';
-        // A path map holds the root directory without its separator.
+        // A path map stores the root directory without its separator.
         let mut separators =
             if text.is_empty() { 1 } else { text.chars().take_while(|c| is_separator(*c)).count().min(2) };
         let mut components = Vec::new();
@@ -40,13 +41,13 @@ impl<'a> ServerPath<'a> {
         ServerPath { separators, components }
     }
 
-    /// The components of this path relative to a directory above it. Case counts only in the paths of Unix: a path that
-    /// begins with a drive or a server belongs to Windows.
+    /// The components of this path relative to a directory above it. Case is significant in Unix
+    /// paths only: a path that begins with a drive or a server belongs to Windows.
     pub fn below(&self, directory: &ServerPath<'_>) -> Option<&[&'a str]> {
         self.strip(directory, self.separators != 1)
     }
 
-    /// The same, regardless of case.
+    /// Like [`ServerPath::below`], but regardless of case.
     pub fn below_ignoring_case(&self, directory: &ServerPath<'_>) -> Option<&[&'a str]> {
         self.strip(directory, true)
     }

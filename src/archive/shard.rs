@@ -1,8 +1,8 @@
 //! A part of the archive that one of several processes or machines reads.
 //!
-//! Shards consist of directories. A directory whose name is a day of receipt belongs to a shard as a whole, with all that is
-//! below it, so that each such directory is listed by one process. Other directories are divided one by one. The path of a
-//! directory below its root determines its shard.
+//! Shards consist of directories. A directory whose name is a day of receipt belongs to a shard as
+//! a whole, with all that is below it, so that each such directory is listed by one process. Other
+//! directories are divided one by one. The path of a directory below its root determines its shard.
 
 use std::fmt;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::layout;
 /// The number of a shard, and the number of all shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// From 1.
+    /// The number of the shard, counted from 1.
     number: u32,
     of: u32,
 }
@@ -34,7 +34,7 @@ impl Shard {
 
     /// Whether the files of a directory belong to this shard.
     pub fn holds(self, root: &Path, directory: &Path) -> bool {
-        // A root may lie below a day itself.
+        // A root may itself be below the directory of a day.
         let below_root = directory.ancestors().take_while(|above| above.starts_with(root) && *above != root);
         let day = below_root.filter(|above| layout::received_on(root, above).is_some()).last();
         let path = day.unwrap_or(directory).strip_prefix(root).unwrap_or(directory);

@@ -1,18 +1,19 @@
-//! What lies in an archive and is no instance, by rule: told by name before a file is opened, or by its first bytes
-//! once the header reader found no DICOM in them. Skipped files are counted by rule; nothing else is passed over.
+//! Rules for files in an archive that are not instances. A rule applies to the name, before a file
+//! is opened, or to the first bytes, once the header reader has found no DICOM in them. Skipped
+//! files are counted by rule; no other file is skipped.
 
 use std::ffi::OsStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a file is skipped.
+/// The reason why a file is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rule {
     /// A file-set directory (PS3.10 8.6), by its SOP class.
     Dicomdir,
     /// A converted or extracted copy that PacsOne keeps beside the instance.
     Sidecar,
-    /// What an operating system leaves in a directory.
+    /// A file that an operating system leaves in a directory.
     OperatingSystem,
     /// A picture or a web page, by its first bytes.
     PictureOrPage,
@@ -20,13 +21,13 @@ pub enum Rule {
     Special,
     /// A copy that an import has begun.
     UnfinishedCopy,
-    /// Not among those that an import was told to bring.
+    /// A file that is not in the selection of an import.
     NotSelected,
     /// A text on a medium.
     Text,
     /// A program on a medium, or a document, a font, a sound or a film that comes with one.
     Program,
-    /// Below a directory that no walk searches, and named in a list of files.
+    /// A file below a directory that no walk searches, named in a list of files.
     SkippedDirectory,
 }
 
@@ -49,13 +50,14 @@ impl Rule {
 
 const SIDECARS: [&str; 5] = [".ls", ".ly", ".rle", ".j2k", ".encap"];
 
-/// How copies are called until they are whole.
+/// The beginning and the end of the name of a copy until the copy is complete.
 pub const COPY_BEGINS: &str = ".pacs-index-";
 pub const COPY_ENDS: &str = ".part";
 
 const SYSTEM_FILES: [&str; 4] = ["Thumbs.db", "ehthumbs.db", "desktop.ini", ".DS_Store"];
 
-/// By name. A sidecar bears the name of its instance, which is a UID: any other file of that ending is looked into.
+/// The rule for a file name. A sidecar has the name of its instance, which is a UID; any other file
+/// with that extension is read.
 pub fn by_name(name: &OsStr) -> Option<Rule> {
     let name = name.to_str()?;
     if let Some(stem) = SIDECARS.iter().find_map(|ending| name.strip_suffix(ending))
@@ -74,10 +76,10 @@ pub fn is_uid(stem: &str) -> bool {
     stem.contains('.') && stem.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
-/// By the first bytes of a file in which no DICOM was found.
+/// The rule for the first bytes of a file in which no DICOM was found.
 pub fn by_content(first: &[u8]) -> Option<Rule> {
     const PICTURES: [&[u8]; 6] = [b"\xFF\xD8\xFF", b"\x89PNG\r\n\x1A\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"];
-    // Two letters alone could be text: the four reserved bytes of a bitmap are zero.
+    // The two letters alone could be text. The four reserved bytes of a bitmap are zero.
     let bitmap = first.starts_with(b"BM") && first.get(6..10) == Some(&[0; 4]);
     // AppleDouble: the resource fork that a Macintosh leaves beside a file.
     if first.starts_with(b"\x00\x05\x16\x07") {

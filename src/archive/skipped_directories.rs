@@ -1,8 +1,9 @@
-//! Directories below a root that hold no live images: recycle bins, snapshots, and the private data of storage systems.
-//! Files there repeat the archive, or were deleted from it, so that no walk descends into them.
+//! Directories below a root that hold no live images: recycle bins, snapshots, and the private data
+//! of storage systems. Files there repeat the archive, or were deleted from it, so no walk descends
+//! into them.
 //!
-//! The names come from a table of vendors (`SYSTEM_DIRECTORIES`) and from the setting `--skip-dir`. A root is read
-//! whatever its own name is, and names above a root do not matter.
+//! The names come from a table of vendors (`SYSTEM_DIRECTORIES`) and from the setting `--skip-dir`.
+//! The name of a root itself, and the names above it, are not significant.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -41,7 +42,7 @@ impl DirectoryKind {
     }
 }
 
-/// Why a directory is skipped.
+/// The reason why a directory is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SkipReason {
     pub kind: DirectoryKind,
@@ -83,14 +84,15 @@ pub struct SkippedDirectories {
 }
 
 impl SkippedDirectories {
-    /// Adds the patterns of a site: names of directories, where `*` matches any characters and `?` matches one.
+    /// Adds the patterns of a site: names of directories, where `*` matches any characters and `?`
+    /// matches one.
     pub fn with_patterns(patterns: &[String]) -> Result<Self, InvalidPattern> {
         let configured = patterns.iter().map(|pattern| regex_of(pattern)).collect::<Result<_, _>>()?;
         Ok(SkippedDirectories { configured })
     }
 
-    /// Why a directory below `root` is not searched, or `None` if it is. Judges the directory by its own name, not by
-    /// those above.
+    /// The reason why a directory below `root` is not searched, or `None` if it is searched.
+    /// Considers only the directory's own name, not the names above it.
     pub fn reason(&self, root: &Path, directory: &Path) -> Option<SkipReason> {
         let name = directory.file_name()?;
         self.configured_reason(name).or_else(|| {
@@ -103,7 +105,8 @@ impl SkippedDirectories {
         })
     }
 
-    /// Why a path below `root` is not reached by a walk, by the first directory on the way that is skipped.
+    /// The reason why a walk does not reach a path below `root`: that of the first skipped
+    /// directory in the path.
     pub fn reason_on_the_way(&self, root: &Path, path: &Path) -> Option<SkipReason> {
         let below = path.strip_prefix(root).ok()?;
         let mut directory = root.to_path_buf();
@@ -113,7 +116,7 @@ impl SkippedDirectories {
         })
     }
 
-    /// Whether a new directory of this name would be skipped wherever it is made.
+    /// Whether a new directory of this name would be skipped wherever it is created.
     pub fn are_named(&self, name: &OsStr) -> bool {
         self.configured_reason(name).is_some()
             || system_directory(name).is_some_and(|found| matches!(found.scope, NameScope::Anywhere))
@@ -141,8 +144,8 @@ fn system_directory(name: &OsStr) -> Option<&'static SystemDirectory> {
     })
 }
 
-/// Whether a directory is that of a patient in the layout by Patient ID, which holds directories named by study dates.
-/// A Patient ID may be any word.
+/// Whether a directory is that of a patient in the layout by Patient ID, which holds directories
+/// named by study dates. A Patient ID may be any word.
 fn is_of_a_patient(directory: &Path) -> bool {
     let is_study_date = |name: &OsStr| {
         let name = name.to_string_lossy();

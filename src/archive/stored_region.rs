@@ -1,4 +1,5 @@
-//! The paths that a run would store: the regions that path maps make of its roots, with some files of each.
+//! The paths that a run would store: the regions that path maps make of its roots, with some files
+//! of each.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::{ArchiveDirectories, PathMap, SkippedDirectories, layout, skip};
 
-/// The maximum number of files that are looked at in a region: enough for a look at their rows, and few on any disk.
+/// The maximum number of files to sample in a region: enough to check their rows, and quick to find
+/// on any disk.
 const SAMPLE: usize = 50;
 
 /// A directory whose files all get their paths from the same path map, or from none.
@@ -19,14 +21,15 @@ pub struct StoredRegion {
     pub stored: String,
     /// The directory of the path map.
     pub mapped: Option<PathBuf>,
-    /// Some of its files. A region without files is not made.
+    /// A sample of its files. A region without files is not created.
     pub files: Vec<PathBuf>,
-    /// The directories below it that are regions of their own.
+    /// The directories below this one that are regions of their own.
     others: Vec<PathBuf>,
 }
 
-/// The regions of roots that hold files, or of these files alone. A configured directory below another directory is a region
-/// of its own, so that files beside it are not taken for part of the archive.
+/// The regions of roots that hold files, or of these files alone. A configured directory below
+/// another directory is a region of its own, so that files beside it are not treated as part of the
+/// archive.
 pub fn regions(
     roots: &[PathBuf],
     path_map: &PathMap,
@@ -91,7 +94,7 @@ impl StoredRegion {
             Some(files) => files.iter().filter(|file| is_here(file)).take(SAMPLE).cloned().collect(),
             None => place.files(&others).take(SAMPLE).collect(),
         };
-        // A path that is not valid UTF-8 is rejected later, file by file.
+        // The run rejects paths that are not valid UTF-8 later, file by file.
         let stored = path_map.to_index(directory).ok().filter(|_| !files.is_empty())?;
         let mapped = path_map.directory_of(directory).filter(|_| Path::new(&stored) != directory);
         let (root, directory) = (root.to_owned(), directory.to_owned());
@@ -108,7 +111,8 @@ impl StoredRegion {
         layout::above_date(&self.directory)
     }
 
-    /// A stored path of the region, as far as it shows no data of patients: up to a date in the names of directories.
+    /// A stored path of the region, cut so that it contains no data of patients: up to a date in
+    /// the names of directories.
     pub fn example(&self) -> String {
         let dated = |file: &PathBuf| {
             let below = file.strip_prefix(&self.directory).ok()?.parent()?;
@@ -129,7 +133,8 @@ struct RegionDirectory<'d> {
 }
 
 impl<'d> RegionDirectory<'d> {
-    /// Whether a walk of the root reaches the directory: it follows no link to a directory.
+    /// Whether a walk of the root reaches the directory. A walk does not follow links to
+    /// directories.
     fn is_walked(&self) -> bool {
         let below_root = self.directory.ancestors().take_while(|above| *above != self.root);
         below_root.into_iter().all(is_directory) && self.skipped.reason_on_the_way(self.root, self.directory).is_none()
@@ -152,12 +157,12 @@ impl<'d> RegionDirectory<'d> {
     }
 }
 
-/// Whether a path is a directory, and no link to one.
+/// Whether a path is a directory, and not a link to one.
 fn is_directory(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
 }
 
-/// The path of a directory below another, regardless of the case of its name, if it exists.
+/// The path of a directory below another, with names compared regardless of case, if it exists.
 fn named_below(directory: &Path, names: &[&str]) -> Option<PathBuf> {
     names.iter().try_fold(directory.to_owned(), |directory, name| {
         let exact = directory.join(name);
@@ -213,7 +218,7 @@ mod tests {
             std::fs::create_dir_all(path(file).parent().unwrap()).unwrap();
             std::fs::write(path(file), "x").unwrap();
         }
-        // Links to directories, which no walk follows.
+        // The walk does not follow links to directories.
         std::os::unix::fs::symlink("../elsewhere", path("dicom/current")).unwrap();
         std::os::unix::fs::symlink("2019", path("dicom/Latest")).unwrap();
         let path_map = PathMap::new(vec![
@@ -231,7 +236,7 @@ mod tests {
             assert_eq!(stored("dicom", names, None), of_walk, "{names:?}");
         }
         assert_eq!(stored("dicom", &["E:/X"], Some(&[path("dicom/@Recycle/1.5")])), [], "a file that is skipped");
-        // A name that counts directly below a root only.
+        // A name that is only significant directly below a root.
         let share = path("share").display().to_string();
         let configured = ArchiveDirectories::new(vec![share.clone()]);
         let found = regions(&[site.path().to_owned()], &PathMap::default(), &configured, &skipped, None);

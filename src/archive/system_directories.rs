@@ -1,29 +1,33 @@
-//! The table of directories that storage systems and operating systems make beside the files of their users.
+//! The table of directories that storage systems and operating systems create beside the files of
+//! their users.
 //!
-//! A name may only be added if no layout of the PACS makes a directory that bears it: UIDs, dates, and Patient IDs. A
-//! Patient ID can be any plain word, so that `recycle` (Zyxel), `snapshot` (ReadyNAS) and `Recycled` (FAT) are missing
-//! here; sites that have them use `--skip-dir`.
+//! A name may only be added if no layout of the PACS creates a directory of that name. The layouts
+//! name directories by UIDs, dates, and Patient IDs. A Patient ID can be any plain word, so
+//! `recycle` (Zyxel), `snapshot` (ReadyNAS) and `Recycled` (FAT) are not in the table; sites that
+//! have them use `--skip-dir`.
 
 use super::skipped_directories::DirectoryKind::{self, RecoveredFragments, RecycleBin, Snapshot, SystemData};
 
-/// How the name of a directory is compared.
+/// The way in which the name of a directory is compared.
 #[derive(Clone, Copy)]
 pub enum DirectoryName {
     Exact(&'static str),
-    /// For systems that ignore case, and for names with characters that no Patient ID has in either case.
+    /// A name on systems that ignore case, or a name with characters that no Patient ID contains in
+    /// either case.
     IgnoringCase(&'static str),
     Shape(fn(&str) -> bool),
 }
 
-/// Where a name counts.
+/// The place where a name is significant.
 #[derive(Clone, Copy)]
 pub enum NameScope {
     Anywhere,
-    /// Directly below a root, unless the directory is that of a patient: for names that a Patient ID can be.
+    /// Directly below a root, unless the directory is that of a patient. This scope is for names
+    /// that may also be a Patient ID.
     BelowRoot,
 }
 
-/// A directory that some system makes.
+/// A directory that a storage system or an operating system creates.
 pub struct SystemDirectory {
     pub name: DirectoryName,
     pub scope: NameScope,
@@ -40,7 +44,7 @@ const fn plain_word(name: &'static str, kind: DirectoryKind, source: &'static st
     SystemDirectory { name: DirectoryName::Exact(name), scope: NameScope::BelowRoot, kind, source }
 }
 
-/// For names that Patient IDs can be, on systems that ignore case.
+/// An entry for a name that may also be a Patient ID, on a system that ignores case.
 const fn top_level(name: &'static str, kind: DirectoryKind, source: &'static str) -> SystemDirectory {
     SystemDirectory { name: DirectoryName::IgnoringCase(name), scope: NameScope::BelowRoot, kind, source }
 }
@@ -112,18 +116,19 @@ pub const SYSTEM_DIRECTORIES: &[SystemDirectory] = &[
     named(".dropbox.cache", SystemData, "Dropbox, deleted files and cache"),
 ];
 
-/// `.Trash-1000`, and `.Trash-alice` of desktops that are older than the specification.
+/// Whether a name has the form `.Trash-1000`, or `.Trash-alice` of desktops that are older than the
+/// specification.
 fn is_trash_of_a_user(name: &str) -> bool {
     name.strip_prefix(".Trash-").is_some_and(|user| !user.is_empty())
 }
 
-/// `FOUND.000`
+/// Whether a name has the form `FOUND.000`.
 fn is_found_by_chkdsk(name: &str) -> bool {
     let number = name.split_at_checked(6).filter(|(found, _)| found.eq_ignore_ascii_case("FOUND."));
     number.is_some_and(|(_, number)| number.len() == 3 && are_digits(number))
 }
 
-/// `@GMT-2021.11.12-10.00.00` (MS-SMB2, 2.2.32.2)
+/// Whether a name has the form `@GMT-2021.11.12-10.00.00` (MS-SMB2, 2.2.32.2).
 fn is_previous_version(name: &str) -> bool {
     const SHAPE: &str = "@GMT-0000.00.00-00.00.00";
     let fits = |(c, shape): (u8, u8)| if shape == b'0' { c.is_ascii_digit() } else { c.eq_ignore_ascii_case(&shape) };

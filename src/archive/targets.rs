@@ -1,8 +1,10 @@
-//! From the text of a link or of a pointer to a path of this system, and whether it may be gone to.
+//! Converts the text of a link or of a pointer to a path on this system, and decides whether the
+//! path may be accessed.
 //!
-//! Nothing is touched that does not lie, as a text, below a root, a directory of `--target-root`, or a directory that a
-//! path map names: a path may lead to a server that does not answer, and Windows logs on to whatever server a path names.
-//! What is touched must lie there without links as well.
+//! A path is accessed only if its text is below a root, a directory of `--target-root`, or a
+//! directory of a path map: a path may point to a server that does not answer, and Windows logs on
+//! to any server that a path names. `Locator` reads no target whose path without links is outside
+//! of the roots and the directories of `--target-root`.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -20,28 +22,29 @@ pub struct Targets {
     roots: Roots,
     path_map: PathMap,
     skipped: SkippedDirectories,
-    /// As they were given, and without links.
+    /// The directories of `--target-root`: as given, and without links.
     allowed: Vec<(PathBuf, PathBuf)>,
-    /// The names in directories that were looked through last, the latest in front.
+    /// The names in the directories that were listed last, the most recent first.
     names: Mutex<VecDeque<(PathBuf, Arc<Names>)>>,
 }
 
-/// By their small letters.
+/// The names in a directory, by their lower-case form.
 type Names = HashMap<String, Vec<OsString>>;
 
-/// As many directories are remembered, if they are not larger than this together.
+/// The maximum number of directories whose names are cached, and of names in all of them together.
+/// The directory that was listed last is cached regardless of its size.
 const DIRECTORIES: usize = 8;
 const MOST_NAMES: usize = 500_000;
 
-/// Where a target is.
+/// The location of a target.
 pub struct There {
-    /// As it is called here.
+    /// The path by which the target is known on this system.
     pub named: PathBuf,
-    /// The same without links.
+    /// The path without links.
     pub resolved: PathBuf,
 }
 
-/// Why it is not to be had, and what can be done.
+/// The reason why a target cannot be read: its locality, and an explanation with advice.
 type Not = (Locality, String);
 
 impl Targets {
@@ -51,19 +54,22 @@ impl Targets {
         Targets { roots: roots.clone(), path_map: path_map.clone(), skipped, allowed, names: Mutex::default() }
     }
 
-    /// Whether a walk reaches a path: none descends into recycle bins and snapshots.
+    /// Whether a walk reaches a path. No walk enters skipped directories such as recycle bins and
+    /// snapshots.
     pub fn are_walked(&self, resolved: &Path) -> bool {
         let root = self.roots.resolved().iter().find(|root| resolved.starts_with(root));
         root.is_some_and(|root| self.skipped.reason_on_the_way(root, resolved).is_none())
     }
 
-    /// Why no walk reaches a path below a root, or below another directory that may be read.
+    /// The reason why no walk reaches a path below a root, or below another directory that may be
+    /// read.
     pub fn skip_reason(&self, path: &Path) -> Option<SkipReason> {
         let (_, root) = self.place(path)?;
         self.skipped.reason_on_the_way(root, path.parent()?)
     }
 
-    /// Why no walk of a root reaches a directory whose path has no links.
+    /// The reason why no walk of a root reaches a directory. The path of the directory has no
+    /// links.
     pub fn skip_reason_resolved(&self, resolved: &Path) -> Option<SkipReason> {
         let root = self.roots.resolved().iter().find(|root| resolved.starts_with(root))?;
         self.skipped.reason_on_the_way(root, resolved)
@@ -73,7 +79,7 @@ impl Targets {
         self.allowed.iter().any(|(_, root)| resolved.starts_with(root))
     }
 
-    /// The root or allowed directory that a path lies below, by its place among all.
+    /// The root or allowed directory that contains a path, with its index in the list of both.
     pub fn place(&self, path: &Path) -> Option<(usize, &Path)> {
         if let ([root], true) = (self.roots.paths(), self.allowed.is_empty()) {
             return path.starts_with(root).then_some((0, root.as_path()));
@@ -82,8 +88,8 @@ impl Targets {
         all.enumerate().find(|(_, root)| path.starts_with(root)).map(|(n, root)| (n, root.as_path()))
     }
 
-    /// The allowed directory of a missing file, if no file is below that directory: its mount may be missing. A link on the
-    /// way to the file counts as the directory that it points to.
+    /// The allowed directory of a missing file, if no file is below that directory: its mount may
+    /// be missing. A link in the path of the file counts as the directory that it points to.
     pub fn empty_directory_of(&self, file: &Path) -> Option<&Path> {
         let directory = file.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
         let is_below = |(given, resolved): &&(PathBuf, PathBuf)| {
@@ -93,7 +99,8 @@ impl Targets {
         all.find(|(_, resolved)| !holds_files(resolved)).map(|(given, _)| given.as_path())
     }
 
-    /// Whether the text of a path is below a root or an allowed directory, and its existing directory without links as well.
+    /// Whether a path is below a root or an allowed directory, both as text and after the links of
+    /// its existing directory are resolved.
     pub fn hold(&self, file: &Path) -> bool {
         let below = self.place(file).and_then(|(_, root)| file.strip_prefix(root).ok());
         let has_name = |below: &Path| {
@@ -108,7 +115,8 @@ impl Targets {
         self.named_by_row(stored).filter(|file| self.hold(file))
     }
 
-    /// The path that the index stores for a file, if that path names the same file. Only the text decides.
+    /// The path that the index stores for a file, if that path names the same file. Compares texts
+    /// only.
     pub fn stored_path(&self, file: &Path) -> Option<String> {
         let stored = self.path_map.to_index(file).ok()?;
         (self.named_by_row(&stored).as_deref() == Some(file)).then_some(stored)
@@ -118,7 +126,8 @@ impl Targets {
         Some(self.roots.as_given(self.path_map.from_index(stored)?))
     }
 
-    /// A file below a root, without the links that lead to the root: on the way from there none is followed.
+    /// Replaces the root in a path by the root without links. Below the root there are no links to
+    /// resolve, since the walk follows none.
     pub fn resolved<'p>(&self, path: &'p Path) -> Cow<'p, Path> {
         match self.roots.resolve(path) {
             Some(resolved) => resolved.into(),
@@ -126,7 +135,8 @@ impl Targets {
         }
     }
 
-    /// A symbolic link, or else a path map where it was made elsewhere.
+    /// Resolves the text of a symbolic link. A path map that covers the text applies first, since
+    /// the link may have been created on another system.
     pub fn of_link(&self, link: &Path, text: &Path) -> Result<There, Not> {
         match text.to_str().and_then(|text| self.mapped(text)) {
             Some(mapped) => self.resolve(mapped?),
@@ -156,12 +166,15 @@ impl Targets {
         }
     }
 
-    /// A path that is relative to the directory of a file, as the system takes it: from where that is without links.
+    /// Joins a relative path to the directory of a file. The root in that directory's path is
+    /// replaced by the root without links, so that `..` has the same meaning as for the operating
+    /// system.
     fn beside(&self, file: &Path, text: impl AsRef<Path>) -> PathBuf {
         self.resolved(file).parent().unwrap_or(file).join(text)
     }
 
-    /// `None`: no path map covers it.
+    /// Maps a path of the PACS server to this system. Returns `None` if no path map covers the
+    /// path.
     fn mapped(&self, text: &str) -> Option<Result<PathBuf, Not>> {
         let (directory, rest) = self.path_map.covering(text)?;
         let exact = rest.iter().fold(directory.to_path_buf(), |path, name| path.join(name));
@@ -170,7 +183,8 @@ impl Targets {
         Some(if is_there { Ok(exact) } else { ignoring_case() })
     }
 
-    /// Windows knows no case: where a name is not there as it is spelt, the one that differs by case only.
+    /// Finds a path of Windows, which ignores case: for each name that does not exist in the given
+    /// spelling, the one name that differs by case only.
     fn ignoring_case(&self, directory: &Path, names: &[&str]) -> Result<Option<PathBuf>, Not> {
         let mut path = directory.to_path_buf();
         for name in names {
@@ -199,7 +213,7 @@ impl Targets {
             last.push_front(known);
             return names;
         }
-        // Others may list it too meanwhile, and none waits.
+        // The lock is released so that no thread waits; other threads may list the same directory.
         drop(last);
         let mut names = Names::new();
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -233,14 +247,16 @@ impl Targets {
         self.roots.below_resolved(path).is_some() || self.allow(path)
     }
 
-    /// By the root or directory as it was given, which the path maps know.
+    /// Replaces an allowed directory without links by its given spelling, which the path maps know.
     fn named(&self, path: PathBuf, resolved: &Path) -> PathBuf {
         let below =
             |(given, without_links): &(PathBuf, PathBuf)| Some(given.join(resolved.strip_prefix(without_links).ok()?));
         self.allowed.iter().find_map(below).unwrap_or(path)
     }
 
-    /// What is missing where everything else is has gone; what is missing with all around it may be mounted another time.
+    /// Classifies a missing target. A target that is missing from a directory with other entries
+    /// has been removed. If that directory is empty or outside of the roots, a mount may be
+    /// missing.
     fn missing(&self, path: &Path) -> Not {
         let above = path.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
         let holds = |directory: &Path| self.are_walked(directory) || self.allow(directory);
@@ -254,7 +270,8 @@ impl Targets {
     }
 }
 
-/// Without `.` and `..`, as a text: what stands before `..` is not asked whether it is a link.
+/// Removes `.` and `..` from the text of a path, without checking whether the component before `..`
+/// is a link.
 fn normal(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut normal, component| {
         match component {
@@ -266,7 +283,7 @@ fn normal(path: &Path) -> PathBuf {
     })
 }
 
-/// Drive or server and share.
+/// Returns the drive, or the server and share, of a path.
 fn beginning(text: &str) -> String {
     let is_separator = |c: char| c == '/' || c == '\\';
     let names: Vec<&str> = text.split(is_separator).filter(|name| !name.is_empty()).collect();

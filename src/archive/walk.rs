@@ -1,8 +1,9 @@
-//! The walk: directories listed in parallel, one level at a time, newest first; nothing is opened.
+//! The walk of the archive: lists directories in parallel, one level at a time, the newest first.
+//! Opens no files.
 //!
-//! The pending directories wait on a bounded heap. When it is full, the task that finds another directory descends
-//! into it itself, so that a million directories cost no memory. What is found goes to one function, which decides
-//! what it means.
+//! Pending directories are stored in a bounded heap. When the heap is full, the task that finds
+//! another directory descends into that directory itself, so that even a million directories take
+//! no additional memory. All results are passed to one function, which interprets them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,20 +19,23 @@ use super::pending::{Directory, Pending, Rank};
 use super::shard::Shard;
 use super::skipped_directories::{SkipReason, SkippedDirectories};
 
-/// Files travel in messages of this many: more is not faster on a warm disk, and leaves a slow one idle at the end.
+/// The number of files per message. Larger messages are not faster on a warm disk, and leave a slow
+/// disk idle at the end.
 pub const FILES_PER_MESSAGE: usize = 8;
 
-/// Twenty years of daily directories fit eight times; at some hundred bytes each they cost a few megabytes.
+/// The maximum number of pending directories: more than eight times the daily directories of twenty
+/// years. At some hundred bytes each, they take a few megabytes.
 const PENDING_LIMIT: usize = 65_536;
 
-/// What the walk comes upon.
+/// A result of the walk.
 #[derive(Debug)]
 pub enum Found {
-    /// Files, and symbolic links to whatever.
+    /// Files, and symbolic links to anything.
     Files(Vec<FoundFile>),
     /// A FIFO, a socket or a device.
     Special(PathBuf),
-    /// A directory was listed to its end; this many were found below it and put aside for later.
+    /// A directory that was listed completely, and the number of its subdirectories that were
+    /// deferred.
     Directory {
         path: PathBuf,
         put_aside: usize,
@@ -40,21 +44,21 @@ pub enum Found {
         path: PathBuf,
         error: io::Error,
     },
-    /// A directory entry whose kind cannot be told.
+    /// A directory entry whose type cannot be determined.
     Unreadable {
         path: PathBuf,
         error: io::Error,
     },
-    /// A directory that holds no live images, not descended into.
+    /// A directory without live images. The walk does not descend into it.
     SkippedDirectory {
         path: PathBuf,
         reason: SkipReason,
     },
-    /// A directory of an earlier day than was asked for, not descended into.
+    /// A directory of a day before the first day of the walk. The walk does not descend into it.
     Earlier(Date),
 }
 
-/// The one who receives what was found wants no more.
+/// Returned by the sink to stop the walk.
 pub struct Enough;
 
 pub struct Walk<'a> {
@@ -72,7 +76,7 @@ impl<'a> Walk<'a> {
         Walk { roots, threads, skipped, pending_limit: PENDING_LIMIT, since: None, first_day: None, shard: None }
     }
 
-    /// Directories that carry an earlier day are passed over. Those that carry none, and the roots, are not.
+    /// Skips directories of an earlier day. Directories without a day, and the roots, are searched.
     pub fn from_day(self, first_day: Option<Date>) -> Self {
         Walk { first_day, ..self }
     }
@@ -82,13 +86,14 @@ impl<'a> Walk<'a> {
         Walk { shard, ..self }
     }
 
-    /// Of directories that did not change since then, nothing is told but that they were listed; of the others, the
-    /// files that came or changed.
+    /// Reports only the files that are new or have changed since a point in time. An unchanged
+    /// directory is reported as listed, without its files.
     pub fn changed_since(self, since: Since) -> Self {
         Walk { since: Some(since), ..self }
     }
 
-    /// Lists everything below the roots. `sink` is called from all threads; when it says [`Enough`], the walk ends.
+    /// Lists everything below the roots. All threads call `sink`; the walk ends when `sink` returns
+    /// [`Enough`].
     pub fn run(&self, sink: &(impl Fn(Found) -> Result<(), Enough> + Sync)) -> io::Result<()> {
         let pending = Pending::new(self.roots, self.pending_limit);
         let pool = rayon::ThreadPoolBuilder::new()
@@ -106,12 +111,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Lists one directory, and all below it that find no place on the heap.
+/// Lists one directory, and all directories below it for which the heap has no room.
 struct Listing<'a, F> {
     pending: &'a Pending,
     walk: &'a Walk<'a>,
     root: Arc<Path>,
-    /// A root may be named by a link; nothing else that is one is followed.
+    /// Whether the directory is a root, which may be a link. No other link is followed.
     is_root: bool,
     sink: &'a F,
     files: Vec<FoundFile>,
@@ -129,7 +134,8 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
         }
     }
 
-    /// `one_level` puts directories aside while there is room, to be listed by whoever is free.
+    /// Lists a directory. With `one_level`, subdirectories are deferred while the heap has room, so
+    /// that any idle thread can list them.
     fn list(&mut self, directory: &Path, one_level: bool) -> Result<(), Enough> {
         let mut aside = Vec::new();
         let depth = if one_level { 1 } else { usize::MAX };
@@ -143,7 +149,7 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
                     let path = error.path().unwrap_or(&current.path).to_path_buf();
                     let is_directory = path == current.path;
                     current.failed |= is_directory;
-                    // Directories of this shard may lie below one of another.
+                    // A directory of another shard may contain directories of this shard.
                     if !current.is_held && !is_directory {
                         continue;
                     }
@@ -192,8 +198,8 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
         if directory.failed { Ok(()) } else { (self.sink)(Found::Directory { path: directory.path, put_aside }) }
     }
 
-    /// The day of a directory, if that is earlier than was asked for. Years and months are looked into: what looks like
-    /// one may be the ID of a patient.
+    /// The day of a directory, if it is before the first day of the walk. Directories of years and
+    /// months are searched, since such a name may be a Patient ID.
     fn earlier_day(&self, directory: &Path) -> Option<Date> {
         let first_day = self.walk.first_day?;
         layout::received_on(&self.root, directory).filter(|day| *day < first_day)
@@ -226,13 +232,13 @@ impl<'a, F: Fn(Found) -> Result<(), Enough>> Listing<'a, F> {
     }
 }
 
-/// The directory whose entries come now.
+/// The state of the directory whose entries are being read.
 struct Current {
     path: PathBuf,
-    /// It, or a directory above it that the walk has come back to.
+    /// The directory that `path` names, or a directory above it that the walk has returned to.
     entries_of: PathBuf,
     received_on: Option<Date>,
-    /// Whether its files belong to the shard that is walked.
+    /// Whether the files of this directory belong to the shard of the walk.
     is_held: bool,
     has_changed: bool,
     failed: bool,

@@ -1,5 +1,5 @@
-//! The limits of an audit: directories that cannot be listed, with the rows that name files below them, and directories
-//! that it skips as a run does.
+//! The limits of an audit: directories that cannot be listed, with the number of rows that name
+//! files below them, and directories that audits and runs skip.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,7 +23,7 @@ pub struct Coverage {
 struct Unreadable {
     why: String,
     is_directory: bool,
-    /// The number of rows that are left out.
+    /// The number of rows that are not compared because they name files below the directory.
     rows: u64,
 }
 
@@ -34,7 +34,7 @@ impl Coverage {
         poisoned(&self.unreadable).entry(directory).or_insert(unreadable);
     }
 
-    /// Records an entry of a directory that may be a file or a directory itself.
+    /// Records a directory entry that may be a file or a directory.
     pub fn add_unreadable_entry(&self, entry: PathBuf, error: &io::Error) {
         let unreadable = Unreadable { why: error.to_string(), is_directory: false, rows: 0 };
         poisoned(&self.unreadable).entry(entry).or_insert(unreadable);
@@ -52,7 +52,8 @@ impl Coverage {
         }
     }
 
-    /// Leaves out the row of a file below an unreadable directory. Returns false if the file can be looked at.
+    /// Excludes the row of a file below an unreadable directory. Returns false if no unreadable
+    /// directory contains the file.
     pub fn leave_out(&mut self, file: &Path) -> bool {
         let unreadable = self.unreadable.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         if unreadable.is_empty() {
@@ -67,7 +68,8 @@ impl Coverage {
         }
     }
 
-    /// The number of directories that cannot be listed, and of the rows that are left out for them.
+    /// Returns the number of directories that cannot be listed, and the number of rows that are
+    /// excluded because of these directories.
     pub fn unreadable(&self) -> (u64, u64) {
         let unreadable = poisoned(&self.unreadable);
         (unreadable.len() as u64, unreadable.values().map(|unreadable| unreadable.rows).sum())
@@ -77,7 +79,7 @@ impl Coverage {
         poisoned(&self.skipped).clone()
     }
 
-    /// A finding for each directory that cannot be listed.
+    /// Returns a finding for each directory that cannot be listed.
     pub fn findings(&self) -> Vec<Finding> {
         let finding = |(path, Unreadable { why, is_directory, rows }): (&PathBuf, &Unreadable)| Finding {
             check: UNREADABLE_DIRECTORY,

@@ -1,5 +1,5 @@
-//! Findings by study, as a table for a spreadsheet: which studies have lost images, and how many. The format is that of
-//! RFC 4180, and no cell is run as a formula.
+//! The findings by study as CSV for spreadsheets: which studies have lost images, and how many. The
+//! format is that of RFC 4180, and no cell is run as a formula.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use super::finding::Finding;
 use crate::index::Failure;
 use crate::index::inspect::Inspector;
 
-/// What a finding says of an image.
+/// The state of an image according to a finding.
 enum Is {
     Lost,
     Unreadable,
@@ -22,8 +22,9 @@ fn is(finding: &Finding) -> Option<Is> {
     }
 }
 
-/// The studies of which the files of images are lost or cannot be read. A `limit` of the scope of the audit is
-/// a line of its own at the top, so that a short table is not taken for a good one.
+/// Returns the studies with images whose files are lost or cannot be read. A `limit` of the scope
+/// of the audit is a line of its own at the top, so that a short table is not mistaken for a good
+/// result.
 pub fn by_study(findings: &[Finding], limit: Option<&str>, inspector: &mut Inspector) -> Result<String, Failure> {
     let of_images = findings.iter().filter_map(|finding| Some((finding.uid.as_deref()?, is(finding)?)));
     let of_images: Vec<(&str, Is)> = of_images.collect();
@@ -48,12 +49,13 @@ pub fn by_study(findings: &[Finding], limit: Option<&str>, inspector: &mut Inspe
     Ok(csv)
 }
 
-/// Characters that make a spreadsheet read a cell as a formula, or skip to one, if the text begins with them (OWASP, CSV
-/// Injection).
+/// Characters that, at the beginning of a text, make a spreadsheet read the cell as a formula, or
+/// skip to a formula (OWASP, CSV Injection).
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 
-/// A cell with a text. An apostrophe in front makes a spreadsheet show a formula instead of running it. A text with any
-/// character at which spreadsheets split cells is quoted, so that none of its parts becomes a cell.
+/// Returns a cell with a text. A leading apostrophe makes a spreadsheet show a formula instead of
+/// running it. A text with any character at which spreadsheets split cells is quoted, so that none
+/// of its parts becomes a cell.
 fn cell(text: &str) -> String {
     let apostrophe = if text.starts_with(FORMULA) { "'" } else { "" };
     match text.contains([',', ';', '\t', '"', '\r', '\n']) {

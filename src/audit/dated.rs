@@ -1,4 +1,5 @@
-//! File names with the date of a report, as strftime(3) writes it, and which files of a directory have such a name.
+//! File names that contain the date of a report in a strftime(3) format, and the search for such
+//! files in a directory.
 
 use std::path::{Path, PathBuf};
 
@@ -18,12 +19,13 @@ impl DatedName {
         name.contains('%').then(|| DatedName { pattern: name.to_owned() })
     }
 
-    /// The name of a file of this time. An error names the specification that is not known.
+    /// Returns the file name for a time. The error names an unknown specification.
     pub fn at(&self, time: &Zoned) -> Result<String, jiff::Error> {
         strtime::format(&self.pattern, time)
     }
 
-    /// The time in a name that this pattern has written; `None` for any other name, and if the pattern has no date.
+    /// Returns the time in a name that this pattern produced. `None` for any other name, and if the
+    /// pattern has no date.
     pub fn time_of(&self, name: &str) -> Option<DateTime> {
         let mut parts = strtime::parse(&self.pattern, name).ok()?;
         // Parsing accepts more spellings than formatting writes.
@@ -31,13 +33,13 @@ impl DatedName {
         is_same.then(|| date_time(&mut parts)).flatten()
     }
 
-    /// The files in a directory whose names this pattern has written, the newest first.
+    /// Returns the files in a directory whose names this pattern produced, newest first.
     pub fn files_in(&self, directory: &Path) -> std::io::Result<Vec<PathBuf>> {
         let mut dated = Vec::new();
         for entry in std::fs::read_dir(directory)? {
             let entry = entry?;
             let time = entry.file_name().to_str().and_then(|name| self.time_of(name));
-            // The type of a link is that of the link itself.
+            // `file_type` does not follow symlinks, so symlinks are excluded.
             if let Some(time) = time.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_file())) {
                 dated.push((time, entry.path()));
             }
@@ -47,7 +49,8 @@ impl DatedName {
     }
 }
 
-/// A month without a day counts from its first day, a year without a month from January.
+/// Returns the date and time of parsed parts. A month without a day counts from its first day, a
+/// year without a month from January.
 fn date_time(parts: &mut BrokenDownTime) -> Option<DateTime> {
     if let Some(seconds) = parts.timestamp() {
         return Some(Timestamp::to_zoned(seconds, jiff::tz::TimeZone::UTC).datetime());

@@ -1,4 +1,5 @@
-//! The archive's side: files are listed with their sizes, and those that no row names are read.
+//! The archive side of the audit: lists the files with their sizes, and reads the files that no row
+//! names.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -20,10 +21,11 @@ use crate::dicom::{Instance, Level, Rejection};
 use crate::error::{Error, Result};
 use crate::sorted::{Cursor, Sorter, Table};
 
-/// What was read of some files each, while rows are compared: enough that readers do not wait.
+/// Capacity of the channel between readers and comparison, in messages of several files each. It is
+/// large enough that readers do not wait while rows are compared.
 const MESSAGES_WAITING: usize = 128;
 
-/// Files whose rows are looked up together.
+/// Number of files whose rows are looked up together.
 const TOGETHER: usize = 500;
 const HELD_BACK: Duration = Duration::from_millis(500);
 
@@ -56,7 +58,8 @@ impl Audit<'_> {
             .map_err(not_kept)
     }
 
-    /// Compares the headers of files with the rows that name these, and keeps what differs until it is looked at again.
+    /// Compares the headers of files with the rows that name the files. Differences are kept for
+    /// the recheck.
     pub fn compare_all(&mut self, suspects: &Suspects, rows: &Table<ROW>) -> Result<()> {
         self.read(suspects, Which::Named, |audit, files| {
             let tables = audit.inspector.tables();
@@ -65,7 +68,7 @@ impl Audit<'_> {
             let images = headers::by_key(images);
             let mut entries = Vec::new();
             for (path, reading) in files {
-                // The row that names the file, whatever that holds.
+                // The row that names the file, regardless of the instance in the file.
                 let mut cursor = Cursor::default();
                 let row = rows.find(&listed::hash(&path), &mut cursor).map_err(not_kept)?;
                 let uid = row.map(|row| listed::uid(&row));
@@ -86,7 +89,8 @@ impl Audit<'_> {
         })
     }
 
-    /// Reads the files that no row names. Returns where the instances are whose row names a file that is not there.
+    /// Reads the files that no row names. Returns, by UID, the files of instances whose row names a
+    /// missing file.
     pub fn look_at_files(&mut self, suspects: &Suspects) -> Result<HashMap<String, PathBuf>> {
         let mut moved = HashMap::new();
         let is_asked =
@@ -97,7 +101,7 @@ impl Audit<'_> {
         Ok(moved)
     }
 
-    /// Stubs that told something at the first look.
+    /// Rechecks the stubs that had a finding at the first look.
     pub fn look_at_stubs(&mut self) {
         for file in std::mem::take(&mut self.stubs) {
             if let Ok(Seen { standing: Standing::Stub(stub), .. }) = self.plan.locator.look(&file) {
@@ -113,7 +117,7 @@ impl Audit<'_> {
         }
     }
 
-    /// Files that cannot be read to their end.
+    /// Returns the files that cannot be read to their end.
     pub fn read_to_end(&mut self) -> Result<Vec<FoundFile>> {
         let damaged = Mutex::new(Vec::new());
         let plan = self.plan;
@@ -142,7 +146,7 @@ impl Audit<'_> {
         }
     }
 
-    /// Reads headers in parallel, and hands them on some at a time.
+    /// Reads headers in parallel, and passes them to `each` in groups.
     fn read(
         &mut self,
         suspects: &Suspects,
@@ -159,7 +163,7 @@ impl Audit<'_> {
                     let mut message = Vec::with_capacity(found.len());
                     for file in found {
                         let mut cursor = Cursor::default();
-                        // Where the table cannot be asked, the file is looked at.
+                        // If the lookup fails, the file counts as unnamed and is read.
                         let named = matches!(suspects.files.find(&listed::hash(file.path()), &mut cursor), Ok(None));
                         if named == (which == Which::Named)
                             && let Some(reading) = read_header(plan.locator, &file)
@@ -168,7 +172,7 @@ impl Audit<'_> {
                         }
                     }
                     plan.watch.read.fetch_add(message.len() as u64, Relaxed);
-                    // Nobody receives any more when the audit has failed.
+                    // Sending fails if the audit has failed and the receiver is dropped.
                     message.is_empty() || sender.send(message).is_ok()
                 })
             });
@@ -184,7 +188,7 @@ impl Audit<'_> {
                 each(self, together)
             };
             let result = receive();
-            // The walk ends when nobody receives.
+            // Dropping the receiver ends the walk.
             drop(read);
             let walked = walking.join().unwrap_or_else(|_| Err(defect()));
             result.and(walked)
@@ -193,7 +197,7 @@ impl Audit<'_> {
         walked
     }
 
-    /// The paths in the index of the instances of files, by UID.
+    /// Returns the paths in the index of the instances in these files, by UID.
     fn rows_of(&mut self, files: &[Read]) -> Result<HashMap<String, String>> {
         let rows = self.inspector.images(&uids_of(files)).map_err(|failure| failed(self.plan, failure))?;
         Ok(rows.into_iter().map(|row| (row.sop_instance_uid, row.path)).collect())
@@ -210,7 +214,7 @@ impl Audit<'_> {
             }
             let uid = reading.as_ref().ok().map(|instance| instance.sop_instance_uid().to_owned());
             let row = match uid.as_ref().and_then(|uid| rows.get(uid)) {
-                // Its row has come, or spells its path otherwise.
+                // The row was inserted after the first look, or spells the path differently.
                 Some(named) if self.plan.is_named(named, &path) => continue,
                 // The row names this file in a directory that the PACS does not have.
                 Some(named) if self.plan.mapped_name(named, &path).is_some() => {
@@ -219,7 +223,8 @@ impl Audit<'_> {
                 }
                 Some(named) => {
                     let at_path = self.plan.at_path(named);
-                    // Where its file has moved, that is the one beside which this is a second.
+                    // If the file of the row has moved, this file is compared with the moved one,
+                    // as a second file of the instance.
                     let first =
                         uid.as_ref().and_then(|uid| moved.get(uid)).filter(|_| matches!(at_path, AtPath::Nothing));
                     let other = first.cloned().or_else(|| self.plan.here(named));
@@ -247,7 +252,7 @@ impl Audit<'_> {
     }
 }
 
-/// A file, and what it holds.
+/// A file, and the instance in it or the reason why it cannot be read.
 type Read = (PathBuf, Result<Instance, Rejection>);
 
 fn uids_of(files: &[Read]) -> Vec<&str> {
@@ -261,7 +266,7 @@ enum Which {
 }
 
 impl Plan<'_> {
-    /// Whoever is too fast waits; all share one clock.
+    /// Waits until the next files may be inspected under the rate limit, which all threads share.
     fn keep_to_rate(&self, files: usize) {
         let Some(rate) = self.max_rate else { return };
         let due = {
@@ -274,7 +279,8 @@ impl Plan<'_> {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
 
-    /// The record of a file that may be an instance. Stubs tell by themselves.
+    /// Returns the record of a file that may contain an instance. Stubs with findings are also
+    /// added to `telling`.
     fn list(
         &self,
         file: &FoundFile,
@@ -287,9 +293,11 @@ impl Plan<'_> {
         }
         let seen = match self.locator.look(file) {
             Ok(seen) => seen,
-            // A file that has just gone is missing for the rows, too.
+            // A file that was deleted after the walk found it is not recorded, so its row counts as
+            // a row without a file.
             Err(error) => {
-                // The directory may be listed and not entered, so that none of its files can be looked at.
+                // The directory may be listed but not entered, so that none of its files can be
+                // inspected.
                 if let (ErrorKind::PermissionDenied, Some(directory)) = (error.kind(), file.path().parent()) {
                     coverage.add_unreadable(directory.to_owned(), &error);
                 }
@@ -324,7 +332,7 @@ impl Plan<'_> {
                 // A PACS that purges removes directories too.
                 Found::UnreadableDirectory { error, .. } | Found::Unreadable { error, .. }
                     if error.kind() == ErrorKind::NotFound => {}
-                // All rows below would seem to be missing.
+                // The files of all rows below the root would seem to be missing.
                 Found::UnreadableDirectory { path, error } if self.roots.paths().contains(&path) => {
                     poisoned(&lost_root).get_or_insert((path, error));
                     return Err(Enough);

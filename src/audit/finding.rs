@@ -1,12 +1,12 @@
-//! What an audit finds.
+//! The findings of an audit.
 
 use clap::ValueEnum;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Severity {
-    /// Worth knowing.
+    /// For information only.
     Info,
-    /// Somebody should look at it.
+    /// An administrator should check the finding.
     Warning,
     /// An image is lost, or cannot be found.
     Error,
@@ -22,21 +22,21 @@ impl Severity {
     }
 }
 
-/// One finding, without a value of a patient.
+/// A finding of an audit, without patient data.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     pub check: &'static str,
     pub severity: Severity,
-    /// The key of the row: of a patient it is not told.
+    /// The key of the row. `None` for a patient, whose key is patient data.
     pub uid: Option<String>,
-    /// As the index has it, or as the file is called here.
+    /// The path in the index, or the local path of the file.
     pub path: Option<String>,
     pub detail: String,
-    /// What a repair could do.
+    /// A possible repair.
     pub mend: Option<Mend>,
 }
 
-/// What a repair could do about a finding.
+/// A possible repair of a finding.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mend {
     Set {
@@ -46,6 +46,6 @@ pub enum Mend {
         to: Option<String>,
     },
     RemoveImage,
-    /// The file of the finding has an instance without a row.
+    /// Inserts the row for the instance in the file of the finding.
     Insert,
 }

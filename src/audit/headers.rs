@@ -1,5 +1,6 @@
-//! Compares rows with their files, column by column. A series, a study and a patient have many files, of which
-//! some may differ among themselves: their row is wrong where it differs from all of them.
+//! Compares rows with their files, column by column. Files of the same series, study or patient may
+//! differ from each other: the row of a series, study or patient is wrong only if it differs from
+//! all of its files.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
@@ -14,26 +15,29 @@ use crate::index::{Entry, Existing, LEVELS, Tables, Value, table};
 
 pub const CHECK: &str = "header-differs";
 
-/// Rows that are looked at together.
+/// Number of rows that are looked up together.
 const TOGETHER: usize = 500;
 
-/// The link of a row to the one above, beside its columns.
+/// Bit for the column that links a row to its parent row. The other bits represent the remaining
+/// columns.
 const LINK: u64 = 1 << 63;
 
-/// The rows that were compared so far.
+/// Results of the comparison so far.
 #[derive(Default)]
 pub struct Compared {
-    /// Rows above the images, with the columns that agree with a file, and those that differ from one.
+    /// Rows above the images, with the columns that agree with at least one file and the columns
+    /// that differ from at least one file.
     above: HashMap<(Level, String), Columns>,
-    /// What differs, and is looked at again.
+    /// Rows that differ, to be rechecked.
     differing: Vec<Differing>,
-    /// Files that cannot be read, or hold another instance than the row that names them, by its UID.
+    /// Files that cannot be read, or that contain a different instance than the row that names
+    /// them. Each file is paired with the UID in the row.
     pub files: Vec<(PathBuf, String)>,
-    /// Files whose image differs.
+    /// Files whose image row differs, to be read again.
     again: Vec<PathBuf>,
 }
 
-/// A row, and what to tell if it is as it was.
+/// A row, and the finding to report if the row is unchanged at the recheck.
 struct Differing {
     level: Level,
     key: String,
@@ -51,15 +55,17 @@ impl Compared {
 struct Columns {
     agree: u64,
     differ: u64,
-    /// How many images were compared.
+    /// The number of images that were compared.
     images: u64,
-    /// What the row shows, and a study of it, for a patient.
+    /// A hash of the values of the row, and the UID of one of the studies below the row, which is
+    /// reported for a patient.
     shown: u64,
     study: String,
 }
 
 impl Audit<'_> {
-    /// Compares instances with the rows that name their files, by their UIDs.
+    /// Compares instances with the image rows that name their files. `images` contains these rows
+    /// by UID.
     pub fn compare_headers(
         &mut self,
         entries: &[Entry],
@@ -75,17 +81,19 @@ impl Audit<'_> {
             let keys = distinct(entries.iter().map(|entry| entry.key(level)));
             rows[level as usize] = by_key(self.inspector.rows(level, &keys).map_err(fails)?);
         }
-        // A patient may have a suffix.
+        // The patients are looked up by the link of the study, because a patient ID may have a
+        // suffix.
         let patients = distinct(rows[Level::Study as usize].values().map(|study| study.link.as_str()));
         rows[Level::Patient as usize] = by_key(self.inspector.rows(Level::Patient, &patients).map_err(fails)?);
         let tables = self.inspector.tables();
         for entry in entries.iter().filter(|entry| !edited.contains(entry.key(Level::Study))) {
             let Some(study) = rows[Level::Study as usize].get(entry.key(Level::Study)) else { continue };
-            // Another patient than the file's: somebody has edited it.
+            // The study belongs to another patient than the file: the study was edited.
             if !is_variant(&study.link, entry.key(Level::Patient)) {
                 continue;
             }
-            // A suffix, `P1[...]`, says that the patient is another one on purpose: nothing is said of that, nor of the study.
+            // A suffix, as in `P1[...]`, means that the patient is another one on purpose. Neither
+            // the patient nor the study is compared.
             let is_own = study.link.eq_ignore_ascii_case(entry.key(Level::Patient));
             let levels = if is_own { &LEVELS[..] } else { &[Level::Series, Level::Instance] };
             for level in levels.iter().copied() {
@@ -114,9 +122,11 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// Rows above the images that differ from all of their files. Called when all were compared.
+    /// Finds rows above the images that differ from all of their files. Call this after all files
+    /// are compared.
     ///
-    /// Of a row of which some files were not compared, being of another part, or stubs, or lost, nothing can be told.
+    /// A row is not reported if some of its files were not compared: files of another part, stubs
+    /// and lost files.
     pub fn compare_above(&mut self) -> Result<()> {
         let tables = self.inspector.tables();
         for ((level, key), columns) in std::mem::take(&mut self.compared.above) {
@@ -134,7 +144,7 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// Images whose file or row may have changed meanwhile.
+    /// Compares images again whose file or row may have changed since the first comparison.
     fn read_again(&mut self) -> Result<()> {
         let tables = self.inspector.tables();
         let (again, files) = (std::mem::take(&mut self.compared.again), std::mem::take(&mut self.compared.files));
@@ -152,7 +162,7 @@ impl Audit<'_> {
             let entries: Vec<Entry> = entries.collect();
             self.compare_headers(&entries, images, true)?;
         }
-        // The rows above them are compared already.
+        // The rows above these images were compared by `compare_above`.
         self.compared.above.clear();
         for (path, uid) in files {
             let Some(reading) = self.plan.instance_of(&path) else { continue };
@@ -176,14 +186,14 @@ impl Audit<'_> {
 
     fn differs(&mut self, level: Level, key: &str, shown: u64, path: Option<String>, columns: String) {
         let Some(check) = self.plan.checks.iter().find(|check| check.name == CHECK) else { return };
-        // The key of a patient is a patient's data.
+        // The key of a patient is patient data and is not reported.
         let uid = (level != Level::Patient).then(|| key.to_owned());
         let detail = format!("{}: {columns}", table(level));
         let finding = Finding { check: check.name, severity: check.severity, uid, path, detail, mend: None };
         self.compared.differing.push(Differing { level, key: key.to_owned(), shown, finding });
     }
 
-    /// What differed is told if its row is still as it was.
+    /// Rechecks the rows that differ, and reports those whose values are unchanged.
     pub fn look_at_headers(&mut self) -> Result<()> {
         self.read_again()?;
         let differing = std::mem::take(&mut self.compared.differing);
@@ -201,14 +211,14 @@ impl Audit<'_> {
     }
 }
 
-/// Of what a row shows.
+/// Returns a hash of the values of a row and its link to the parent row.
 fn hash(row: &Existing) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     (&row.link, &row.shown).hash(&mut hasher);
     hasher.finish()
 }
 
-/// The entry of an instance, as it would be written.
+/// Returns the entry that a run would write for an instance.
 pub fn entry(tables: &Tables, mut instance: Instance, path: PathBuf, indexed_path: String) -> Option<Entry> {
     use crate::archive::FileState;
     use crate::index::entry::FileRecord;
@@ -219,7 +229,8 @@ pub fn entry(tables: &Tables, mut instance: Instance, path: PathBuf, indexed_pat
     Some(Entry::new(instance, file, indexed_path, jiff::civil::DateTime::ZERO, tables.charset_term(), record))
 }
 
-/// The columns that agree, and those that differ. What the file does not have says nothing.
+/// Returns the columns that agree and the columns that differ, as bits. An attribute that is
+/// missing in the file counts as neither.
 fn compare(tables: &Tables, level: Level, entry: &Entry, row: &Existing) -> (u64, u64) {
     let (mut agree, mut differ) = (0, 0);
     let mut note = |bit: u64, is_same: bool| if is_same { agree |= bit } else { differ |= bit };
@@ -231,7 +242,8 @@ fn compare(tables: &Tables, level: Level, entry: &Entry, row: &Existing) -> (u64
     for (n, (column, shown)) in tables.of(level).fed().zip(&row.shown).enumerate() {
         let value = column.blank(entry.value(column.source));
         let says_nothing = matches!(value, Value::Null | Value::Text(""));
-        // A name is taken whole: a part that it does not have is a part of it.
+        // A name is compared as a whole: an empty part of a nonempty name is a value, and must be
+        // empty in the row too.
         let is_of_name = matches!(column.known, "lastname" | "firstname" | "middlename");
         if says_nothing
             && is_of_name
@@ -253,7 +265,8 @@ fn names(tables: &Tables, level: Level, bits: u64) -> String {
     link.into_iter().chain(columns.map(|(_, column)| column.name.as_str())).collect::<Vec<_>>().join(", ")
 }
 
-/// `P1[...]` is a patient whose ID another one has: see `--patient-conflicts`.
+/// Whether `id` is `of`, or `of` with a suffix. `P1[...]` is a patient who has the same ID as
+/// another patient: see `--patient-conflicts`.
 fn is_variant(id: &str, of: &str) -> bool {
     let base = match id.strip_suffix(']').and_then(|id| id.rsplit_once('[')) {
         Some((base, _)) if !of.eq_ignore_ascii_case(id) => base,

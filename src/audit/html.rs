@@ -1,4 +1,5 @@
-//! The report as one page that needs nothing else: figures, charts and tables, readable without script and in print.
+//! The report as a self-contained HTML page with figures, charts and tables, readable without
+//! scripts and in print.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,13 +10,14 @@ use super::replica::{A_PATIENT, Compared, Difference};
 use super::report::AuditReport;
 use crate::progress::text;
 
-/// Images by day and by modality.
+/// Number of images by day and by modality.
 pub type Census = [Vec<(String, u64)>; 2];
 
-/// Rows of the table; the file of findings has all.
+/// Maximum number of rows in a table. The JSON report contains all findings.
 const ROWS: usize = 1000;
 
-/// Bars of a chart: of days the last ones, of all else the longest.
+/// Maximum number of bars in the chart of days, which shows the last days. Other charts show a
+/// quarter of this number, the longest bars.
 const BARS: usize = 60;
 
 pub fn page(report: &AuditReport<'_>, census: &Census, made_at: &str) -> String {
@@ -98,7 +100,7 @@ fn last(counts: &[(String, u64)]) -> Vec<(String, u64)> {
     counts[counts.len().saturating_sub(BARS)..].to_vec()
 }
 
-/// Bars as long as their numbers, which stand beside them.
+/// Writes a chart of horizontal bars with the numbers beside them.
 fn chart(out: &mut String, title: &str, bars: &[(String, u64)]) {
     if bars.is_empty() {
         return;
@@ -155,7 +157,7 @@ fn table(out: &mut String, findings: &[Finding], report: &AuditReport<'_>) {
     }
 }
 
-/// The rows that differ between the index and its replica.
+/// Writes the rows that differ between the index and its replica.
 fn differences(out: &mut String, differences: &[Difference]) {
     if differences.is_empty() {
         return;
@@ -173,7 +175,7 @@ fn differences(out: &mut String, differences: &[Difference]) {
     }
 }
 
-/// Paths and names of servers may hold anything.
+/// Escapes a text for HTML. Paths and server names may contain any character.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -212,7 +214,8 @@ table { border-collapse: collapse; width: 100%; }
 @media print { body { max-width: none; padding: 0; font-size: 11px; } .findings th[role=button]::after { content: none; } }
 ";
 
-/// Without it the tables stand in the order of severity.
+/// Sorts a table by the column that the user selects. Without scripts, findings are sorted by
+/// severity.
 const SCRIPT: &str = "
 document.querySelectorAll('.findings').forEach(table => {
   const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];

@@ -1,5 +1,6 @@
-//! The findings of the audit before, so that this one can report which are new, still there, or gone: a hash of each
-//! finding, without a value of its row, and what that audit covered.
+//! The findings of the previous audit, so that an audit can report which findings are new, still
+//! there, or gone. The file contains a hash of each finding, without values of its row, and the
+//! scope of that audit.
 
 #![allow(clippy::disallowed_methods, reason = "a file of this program's own")]
 
@@ -18,22 +19,24 @@ use super::{checks, text};
 use crate::damaged::{self, Condition};
 use crate::error::{Error, Result};
 
-/// How findings compare with those of the audit before. Only what both audits covered is compared.
+/// Comparison of the findings with those of the previous audit. Only findings that both audits
+/// looked for are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Since {
     pub new: u64,
     pub still: u64,
-    /// `None` if this audit did not look at everything that the one before did.
+    /// `None` if this audit did not look at everything that the previous audit looked at.
     pub gone: Option<u64>,
-    /// Findings that the audit before did not look for, and unmapped roots of that audit if this one allows them.
+    /// Findings that the previous audit did not look for, and unmapped roots in the previous audit
+    /// if this one allows them.
     pub not_compared: u64,
 }
 
-/// The file that keeps the findings of an audit for the next one.
+/// The file that stores the findings of an audit for the next one.
 pub enum FindingsFile {
-    /// A file in the state directory. One that is damaged is moved aside.
+    /// A file in the state directory. A damaged file is moved aside.
     Kept(PathBuf),
-    /// A file that the user has named. Only one that an audit wrote there, or an empty one, is replaced.
+    /// A file that the user named. It is replaced only if an audit wrote it or if it is empty.
     Named(PathBuf),
 }
 
@@ -44,7 +47,7 @@ impl FindingsFile {
         }
     }
 
-    /// Checks before the work begins that the file may be replaced.
+    /// Checks, before the audit begins, that the file may be replaced.
     pub fn check(&self) -> Result<()> {
         let refused = |why| {
             Error::usage(
@@ -55,13 +58,14 @@ impl FindingsFile {
         self.obstacle().map_or(Ok(()), |why| Err(refused(why)))
     }
 
-    /// Whether the file exists and cannot be opened. It may be intact, and is not replaced.
+    /// Whether the file exists but cannot be opened. Such a file may be intact, and is not
+    /// replaced.
     pub fn is_unreadable(&self) -> bool {
         let head = damaged::head(self.path());
         head.is_err_and(|error| error.kind() != ErrorKind::NotFound)
     }
 
-    /// The reason why a file of the user must not be replaced.
+    /// Returns the reason why a file of the user must not be replaced.
     fn obstacle(&self) -> Option<String> {
         let FindingsFile::Named(path) = self else { return None };
         match damaged::head(path) {
@@ -76,14 +80,14 @@ impl FindingsFile {
 
 #[derive(Serialize, Deserialize)]
 pub struct Last {
-    /// In seconds since 1970.
+    /// In seconds since 1970-01-01 UTC.
     made_at: i64,
     scope: Scope,
     /// Hashes of the findings of each kind.
     findings: BTreeMap<String, HashSet<u64>>,
 }
 
-/// The beginning of the file, whatever its version.
+/// The first bytes of the file, in every version.
 const MAGIC: &[u8] = b"pacs-index audit ";
 const VERSION: &[u8] = b"3\n";
 const CHECKSUM: usize = 4;
@@ -97,8 +101,8 @@ impl Last {
         Last { made_at: made_at.as_second(), scope: scope.clone(), findings: hashes }
     }
 
-    /// Reads the findings of the audit before, if there was one, and returns a message if they are damaged or cannot be read.
-    /// In the state directory, a file of another kind is moved aside.
+    /// Reads the findings of the previous audit, if there was one. Returns a message if they are
+    /// damaged or cannot be read. In the state directory, a file of another kind is moved aside.
     pub fn read(file: &FindingsFile) -> (Option<Self>, Option<String>) {
         let lost = |why: String| format!("the findings of the last audit cannot be used: {why}");
         let has_format = |head: &[u8]| head.is_empty() || damaged::begins_with(head, MAGIC);
@@ -125,7 +129,7 @@ impl Last {
         }
     }
 
-    /// Replaces the findings of the audit before.
+    /// Replaces the findings of the previous audit.
     pub fn write(&self, file: &FindingsFile) -> io::Result<()> {
         file.obstacle().map_or(Ok(()), |why| Err(io::Error::other(why)))?;
         let file = file.path();
@@ -145,20 +149,21 @@ impl Last {
         Timestamp::from_second(self.made_at).unwrap_or_default()
     }
 
-    /// Whether a finding is new; `None` if the audit before did not look for it, or could not.
+    /// Whether a finding is new. `None` if the previous audit did not look for the finding, or
+    /// could not.
     pub fn is_new(&self, finding: &Finding, scope: &Scope) -> Option<bool> {
         if !self.scope.is_of_same_place(scope) || !self.scope.has_looked_for(kind(finding)) {
             return None;
         }
         let had = self.findings.get(kind(finding)).is_some_and(|hashes| hashes.contains(&hash(finding)));
-        // A deeper look detects older damage; directories are listed at any level.
+        // A deeper level detects damage that existed before. Directories are listed at every level.
         let is_of_any_level = finding.check == UNREADABLE_DIRECTORY;
         let has_looked = is_of_any_level || self.scope.level >= scope.level && self.has_listed_place_of(finding, scope);
         (had || has_looked).then_some(!had)
     }
 
-    /// Whether the audit before could list the directories above the file of a finding. A finding without a known file may
-    /// be anywhere, unless its check reads tables alone.
+    /// Whether the previous audit could list the directories above the file of a finding. A finding
+    /// without a known file may be anywhere, unless its check reads only tables.
     fn has_listed_place_of(&self, finding: &Finding, scope: &Scope) -> bool {
         if !self.scope.has_unreadable_directories || checks::is_of_tables(finding.check) {
             return true;
@@ -172,7 +177,8 @@ impl Last {
         file.is_some_and(|file| !file.ancestors().any(unreadable))
     }
 
-    /// Compares this audit with the one before; `None` if that looked at other rows and files.
+    /// Compares this audit with the previous one. `None` if the previous audit looked at other rows
+    /// and files.
     pub fn since(&self, findings: &[Finding], scope: &Scope) -> Option<Since> {
         if !self.scope.is_of_same_place(scope) {
             return None;
@@ -212,10 +218,10 @@ fn decode(bytes: &[u8]) -> std::result::Result<Last, Unusable> {
     postcard::from_bytes(body).map_err(|_| Unusable::Damaged)
 }
 
-/// A hash of a finding, the same however its detail is worded.
+/// Returns a hash of a finding that does not depend on the wording of its detail.
 fn hash(finding: &Finding) -> u64 {
     let Finding { check, uid, path, detail, .. } = finding;
-    // The detail of a patient is all that identifies the finding.
+    // A finding about patients has only its detail to identify it.
     let detail = if uid.is_none() && path.is_none() { detail } else { "" };
     hash_of(check, uid.as_deref().unwrap_or_default(), path.as_deref().unwrap_or_default(), detail)
 }

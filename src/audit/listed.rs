@@ -1,5 +1,5 @@
-//! What the archive has and what the index names, side by side: both sorted on disk by a hash of the path, so that ten
-//! million of each cost no memory.
+//! Joins the files of the archive with the rows of the index. Both are sorted on disk by a hash of
+//! the path, so that ten million of each need no memory.
 
 use std::io;
 use std::path::Path;
@@ -9,14 +9,16 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::sorted::{Sorter, Table};
 
 const HASH: usize = 16;
-/// PS3.5 9.1: a UID has 64 characters; longer ones are none, and are found again by what stands here.
+/// Number of bytes that are stored of a UID. PS3.5 9.1 limits a UID to 64 characters. A longer
+/// value is not a valid UID; the recheck looks it up by the bytes stored here.
 const UID: usize = 72;
 
 pub const FILE: usize = HASH + 8;
-/// Hash of the path, least size, whether the path is unmapped, UID.
+/// Size of a row record: hash of the path, minimum file size, whether the path is unmapped, and
+/// UID.
 pub const ROW: usize = HASH + 8 + 1 + UID;
 
-/// A size that no file has: what stands there is a stub.
+/// The size that is recorded for a stub. No file has this size.
 pub const STUB: u64 = u64::MAX;
 
 pub type Hash = [u8; HASH];
@@ -42,13 +44,13 @@ pub fn row(path: &Path, uid: &str, least_size: u64, is_unmapped: bool) -> [u8; R
     record
 }
 
-/// The UID of a row.
+/// Returns the UID in a row record.
 pub fn uid(row: &[u8; ROW]) -> String {
     let uid = row[HASH + 9..].split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(uid).into_owned()
 }
 
-/// What the records of one path say.
+/// The file and the rows with the same path.
 pub struct AtOnePath {
     pub hash: Hash,
     /// The size of the file, if there is one.
@@ -60,11 +62,11 @@ pub struct AtOnePath {
 pub struct ListedRow {
     pub uid: String,
     pub least_size: u64,
-    /// The PACS knows the file by another path.
+    /// Whether the PACS knows the file by another path.
     pub is_unmapped: bool,
 }
 
-/// Files and rows of the same path together, path by path.
+/// Calls `each` for each path, with its file and its rows.
 pub fn side_by_side(
     files: &Table<FILE>,
     rows: &Table<ROW>,
@@ -77,7 +79,7 @@ pub fn side_by_side(
             files.peek().and_then(|file| Some(hash_of(file.as_ref().ok()?))),
             rows.peek().and_then(|row| Some(hash_of(row.as_ref().ok()?))),
         ];
-        // An error comes out where it stands.
+        // An error of a record is returned when the join reaches that record.
         files.next_if(Result::is_err).transpose()?;
         rows.next_if(Result::is_err).transpose()?;
         let Some(hash) = next.into_iter().flatten().min() else { return Ok(()) };
@@ -94,7 +96,7 @@ pub fn side_by_side(
     }
 }
 
-/// A table of what was collected, in a file without a name.
+/// Returns a sorted table of the collected records, in an unnamed temporary file.
 pub fn table<const N: usize>(sorter: Sorter<N>, directory: &Path) -> io::Result<Table<N>> {
     sorter.finish(&[], N, Default::default(), tempfile::tempfile_in(directory)?)
 }

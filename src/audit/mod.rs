@@ -1,9 +1,10 @@
-//! The audit, on one page: what the archive has and what the index names are listed and put side by side; what looks
-//! wrong is looked at again after a while, since a PACS goes on receiving and moving; what still looks wrong is a finding.
-//! Nothing is changed, and no row is locked.
+//! The audit, on one page. It lists the files of the archive and the rows of the index, and
+//! compares both. Suspects are rechecked after a delay, because a PACS keeps receiving and moving
+//! files. A suspect that is still wrong becomes a finding. The audit changes nothing and locks no
+//! row.
 //!
 //! ```text
-//! files, rows -> side by side -> suspects -> (settle) -> looked at again -> findings
+//! files, rows -> compare -> suspects -> (delay) -> recheck -> findings
 //! ```
 
 pub mod checks;
@@ -42,16 +43,16 @@ pub use coverage::Coverage;
 use finding::Finding;
 use watch::Watch;
 
-/// How deep an audit looks.
+/// The depth of an audit. Each level includes the previous ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Depth {
-    /// A file is there, and has bytes.
+    /// Checks that files exist and are not empty.
     Exists,
-    /// It is as large as its row says that its pixel data are.
+    /// Checks that files are at least as large as the pixel data that their rows describe.
     Size,
-    /// What the columns of its rows say is what stands in its header.
+    /// Compares the columns of rows with the headers of their files.
     Header,
-    /// It can be read to its end, and its lengths agree.
+    /// Checks that files can be read to their end and that their lengths are consistent.
     Full,
 }
 
@@ -72,40 +73,43 @@ pub struct Plan<'a> {
     pub naming: &'a Naming,
     pub locator: &'a Locator,
     pub depth: Depth,
-    /// Only this part of the directories, with the rows that name files there.
+    /// The part of the directories that is audited, with the rows that name files there. `None`
+    /// audits all directories.
     pub part: Option<Shard>,
-    /// Files a second at the most.
+    /// The maximum number of files per second.
     pub max_rate: Option<u32>,
     pub checks: Vec<&'static Check>,
-    /// Roots whose paths the PACS may not know are not reported.
+    /// Whether roots whose paths the PACS may not know are accepted without a finding.
     pub allow_unmapped_paths: bool,
-    /// How long after the first look what looked wrong is looked at again.
+    /// The delay between the first look and the recheck of suspects.
     pub settle: Duration,
     pub io_threads: usize,
-    /// For what is sorted on disk.
+    /// The directory for temporary files of the on-disk sort.
     pub scratch: PathBuf,
     pub stop: &'a Stop,
     pub watch: &'a Watch,
     pub index: String,
 }
 
-/// What an audit did.
+/// The result of an audit.
 #[derive(Debug, Default)]
 pub struct Done {
     pub findings: Vec<Finding>,
     pub files: u64,
     pub stubs: u64,
     pub rows: u64,
-    /// What could not be seen of the archive.
+    /// The directories that could not be listed or were skipped.
     pub coverage: Coverage,
-    /// Checks that this index cannot answer, each with the reason.
+    /// Checks that this index does not support, each with the reason.
     pub not_answered: Vec<(&'static str, String)>,
-    /// Everything below the roots seems to be missing: this is told instead of each row.
+    /// Set if too many files below the roots seem to be missing. Reported instead of a finding for
+    /// each row.
     pub alarm: Option<String>,
     pub interrupted: bool,
 }
 
-/// More rows without a file than this part of all, and than so many, are one alarm: the archive is not as it should be.
+/// If more than `MANY` rows, and more than 1 / `MANY_OF_ALL` of all rows, have no file, the audit
+/// raises one alarm: probably the archive is not mounted as expected.
 const MANY: u64 = 20;
 const MANY_OF_ALL: u64 = 20;
 
@@ -135,7 +139,7 @@ pub fn audit(plan: &Plan<'_>, inspector: &mut Inspector) -> Result<Done> {
     }
     plan.watch.begins(Phase::Comparing);
     audit.look_at_stubs();
-    // Files first: they tell where the files of rows have gone.
+    // Files are rechecked first, because they show where the files of rows have moved.
     let moved = audit.look_at_files(&suspects)?;
     audit.look_at_rows(suspects, &moved)?;
     audit.look_at_headers()?;
@@ -153,7 +157,7 @@ struct Audit<'a> {
     inspector: &'a mut Inspector,
     done: Done,
     compared: headers::Compared,
-    /// Stubs that tell something, to be looked at again.
+    /// Stubs with findings, to be rechecked.
     stubs: Vec<FoundFile>,
 }
 
@@ -163,7 +167,7 @@ impl Audit<'_> {
         self.done.findings.extend(findings);
     }
 
-    /// Until what looked wrong is to be looked at again. False after an interruption.
+    /// Waits until the recheck of suspects is due. Returns false after an interruption.
     fn wait(&self) -> bool {
         self.plan.watch.begins(Phase::Settling);
         let begun = Instant::now();
@@ -193,7 +197,8 @@ impl Plan<'_> {
     }
 }
 
-/// The checks of these names, or all.
+/// Returns the checks with these names, or all checks if `names` is empty. An unknown name, or a
+/// check that needs a deeper level, is a usage error.
 pub fn named(names: &[String], depth: Depth) -> Result<Vec<&'static Check>> {
     if names.is_empty() {
         return Ok(CHECKS.iter().collect());
@@ -224,7 +229,8 @@ fn failed(plan: &Plan<'_>, failure: Failure) -> Error {
     )
 }
 
-/// What was read by then is not all, and would be judged as if it were.
+/// The error for a panicked thread. Its results are incomplete and must not be judged as if they
+/// were complete.
 fn defect() -> Error {
     Error::unfinished("the audit failed, which is a defect of this program", "Please report it. Nothing was changed.")
 }

@@ -1,4 +1,5 @@
-//! One file of the archive: what it holds, whether it is whole, whether it is another one.
+//! Checks of a single file of the archive: the instance in it, its completeness, and its equality
+//! with another file.
 
 use std::cell::RefCell;
 use std::io::Read as _;
@@ -14,7 +15,7 @@ thread_local! {
 }
 
 impl Plan<'_> {
-    /// What the checks of stubs say of one.
+    /// Returns the checks of stubs that have a finding for this stub, each with the detail.
     pub(super) fn tells(&self, stub: &Stub) -> impl Iterator<Item = (&'static Check, String)> {
         self.checks.iter().copied().filter_map(move |check| match check.asks {
             Asks::Stub(tells) => Some((check, tells(stub)?)),
@@ -22,12 +23,12 @@ impl Plan<'_> {
         })
     }
 
-    /// What a file holds by now. `None`: it is a stub, or has gone.
+    /// Reads the instance in a file again. `None` if the file is a stub or no longer exists.
     pub fn instance_of(&self, path: &Path) -> Option<Result<Instance, Rejection>> {
         read_header(self.locator, &FoundFile::named(path.into()))
     }
 
-    /// The stub that a pointer is, if a file is one.
+    /// Returns the stub for a pointer file without a readable target. `None` for any other file.
     pub(super) fn pointer_of(&self, path: &Path) -> Option<Stub> {
         let found = FoundFile::named(path.into());
         let seen = self.locator.look(&found).ok()?;
@@ -41,7 +42,8 @@ impl Plan<'_> {
         }
     }
 
-    /// What is wrong with an instance, read to its end. A file that holds none is told by other checks.
+    /// Returns the damage of a file with an instance, which is read to its end. `None` for a file
+    /// without an instance: other checks report such a file.
     pub(super) fn damage(&self, file: &FoundFile) -> Option<String> {
         read_header(self.locator, file)?.ok()?;
         let mut open = open(self.locator, file.path())?;
@@ -67,11 +69,11 @@ impl Plan<'_> {
         named == file || named.canonicalize().is_ok_and(|named| file.canonicalize().is_ok_and(|file| named == file))
     }
 
-    /// Whether two files hold the same bytes.
+    /// Whether two files have the same content. `None` if one of them cannot be read.
     pub(super) fn are_same(&self, one: &Path, other: &Path) -> Option<bool> {
         let mut one = open(self.locator, one)?;
         let [mut left, mut right] = [vec![0; 1 << 16], vec![0; 1 << 16]];
-        // A file is opened when those before it have answered.
+        // The second file is opened only after the first one was read successfully.
         let mut read = one.read(&mut left).ok()?;
         let mut other = open(self.locator, other)?;
         if one.state.size != other.state.size {
@@ -95,7 +97,8 @@ fn open(locator: &Locator, path: &Path) -> Option<OpenFile> {
     }
 }
 
-/// What a file holds. `None`: it is a stub, or has gone.
+/// Reads the instance in a file. `None` if the file is a stub, is skipped by its name, or no longer
+/// exists.
 pub(super) fn read_header(locator: &Locator, file: &FoundFile) -> Option<Result<Instance, Rejection>> {
     if file.path().file_name().and_then(skip::by_name).is_some() {
         return None;

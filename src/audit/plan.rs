@@ -1,5 +1,5 @@
-//! The plan of a repair: JSON Lines, one action a line, which a person may read, edit and cut. What only a person can
-//! decide is not enabled.
+//! The plan of a repair: JSON Lines, with one action per line, which a person may read, edit and
+//! shorten. Actions that require the decision of a person are not enabled.
 
 use std::io::{self, BufRead};
 use std::path::PathBuf;
@@ -15,15 +15,15 @@ use super::scope::Scope;
 use crate::archive::PathMap;
 use crate::archive::stored_region::DoubtfulRegions;
 
-/// The first line.
+/// The first line of a plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
-    /// Of the form of the lines.
+    /// The version of the format.
     pub plan: u32,
     /// The index that was audited.
     pub index: String,
-    /// The roots that were audited. Plans of the first form do not name them.
+    /// The roots that were audited. Plans of version 1 do not contain them.
     #[serde(default)]
     pub roots: Vec<PathBuf>,
     /// The path maps of the audit.
@@ -32,7 +32,8 @@ pub struct Head {
     /// The directories beside the roots that links and pointer files may point to.
     #[serde(default, rename = "target-roots", skip_serializing_if = "Vec::is_empty")]
     pub target_roots: Vec<PathBuf>,
-    /// Why the plan may lack steps: the audit was interrupted, or compared a part of the archive. Empty if the audit was complete.
+    /// The reasons why the plan may lack steps: the audit was interrupted, or compared only a part
+    /// of the archive. Empty if the audit was complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub incomplete_because: Vec<String>,
     /// A hash of the whole plan without this field, which shows whether the plan was edited.
@@ -41,7 +42,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// The first line of the plan of an audit with this scope.
+    /// Returns the first line of the plan for an audit with this scope.
     pub fn new(scope: &Scope, roots: &[PathBuf], target_roots: &[PathBuf]) -> Self {
         Head {
             plan: FORM,
@@ -75,23 +76,23 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Action {
-    /// A column of a row, if it still holds what it did.
+    /// Sets a column of a row, if the column still has the value `from`.
     Set { table: String, key: String, column: String, from: Option<String>, to: Option<String> },
-    /// A row whose file is not there, if it still names that.
+    /// Removes a row whose file is missing, if the row still names that file.
     RemoveImage { key: String, path: String },
-    /// The instance of a file, as `reindex` inserts it.
+    /// Inserts the instance in a file, as `reindex` does.
     Insert { key: String, file: PathBuf },
 }
 
 impl Action {
-    /// The key of the row that the action is about.
+    /// Returns the key of the row that the action changes.
     pub fn key(&self) -> &str {
         match self {
             Action::Set { key, .. } | Action::RemoveImage { key, .. } | Action::Insert { key, .. } => key,
         }
     }
 
-    /// The file whose path the action stores.
+    /// Returns the file whose path the action stores in a row.
     fn stored_file(&self, path_map: &PathMap) -> Option<PathBuf> {
         match self {
             Action::Set { table, column, to: Some(to), .. } if table == "image" && column == "path" => {
@@ -102,7 +103,7 @@ impl Action {
         }
     }
 
-    /// The keys of its line beside those of every line.
+    /// Returns the JSON keys of this action, without the keys that every line has.
     fn keys(&self) -> &'static [&'static str] {
         match self {
             Action::Set { .. } => &["table", "key", "column", "from", "to"],
@@ -114,11 +115,11 @@ impl Action {
 
 pub const FORM: u32 = 2;
 
-/// The form of plans before roots and path maps were part of them.
+/// The version of plans that contain no roots and no path maps.
 pub const FORM_WITHOUT_ROOTS: u32 = 1;
 
-/// A path that has moved and a number that is derived are mended by whoever runs the plan; user state and rows that would
-/// go are for a person to enable.
+/// Whether the step for a finding is enabled. Moved paths, derived numbers and missing rows can be
+/// repaired automatically. A person must enable changes of user state and the removal of rows.
 fn is_enabled(finding: &Finding) -> bool {
     matches!(finding.check, "moved-file" | "unmapped-path" | "instances-differ" | "unindexed-file")
 }
@@ -126,12 +127,13 @@ fn is_enabled(finding: &Finding) -> bool {
 /// A plan before it is written.
 pub struct Draft {
     pub head: Head,
-    /// No step that stores a path of a file below them is enabled.
+    /// The directories whose paths the PACS may not know. A step that stores the path of a file
+    /// below such a directory is not enabled.
     pub doubtful: DoubtfulRegions,
 }
 
 impl Draft {
-    /// The lines of the plan for these findings.
+    /// Returns the text of the plan for these findings.
     pub fn text(&self, findings: &[Finding]) -> serde_json::Result<String> {
         let path_map = PathMap::new(self.head.path_map.iter().filter_map(|text| text.parse().ok()).collect());
         let mut steps = String::new();
@@ -155,7 +157,7 @@ pub fn step(finding: &Finding) -> Option<Step> {
     Some(Step { enabled: is_enabled(finding), check: finding.check.to_owned(), action })
 }
 
-/// A plan with its checksum.
+/// Returns a plan with its checksum.
 fn sealed(mut head: Head, steps: &str) -> serde_json::Result<String> {
     head.checksum = None;
     let open = serde_json::to_string(&head)? + "\n" + steps;
@@ -163,14 +165,15 @@ fn sealed(mut head: Head, steps: &str) -> serde_json::Result<String> {
     Ok(serde_json::to_string(&head)? + "\n" + steps)
 }
 
-/// Whether a text is a plan as `audit` has written it.
+/// Whether a text is a plan that was not edited after `audit` wrote it.
 pub fn is_unedited(text: &str) -> bool {
     let Some((head, steps)) = text.split_once('\n') else { return false };
     let head = serde_json::from_str::<Head>(head);
     head.and_then(|head| sealed(head, steps)).is_ok_and(|sealed| sealed == text)
 }
 
-/// Describes why a line of a plan or an undo file cannot be read. The parser's own text may repeat what the line holds.
+/// Describes why a line of a plan or an undo file cannot be read. The message of the parser is not
+/// used, because it may quote the content of the line.
 pub fn not_json(error: &serde_json::Error) -> String {
     match error.classify() {
         Category::Data => "it lacks a field, or has one with another value than this program writes".into(),
@@ -179,7 +182,7 @@ pub fn not_json(error: &serde_json::Error) -> String {
     }
 }
 
-/// Head and steps, each with the number of its line. An error names the line.
+/// Reads the first line and the steps, each with its line number. An error names the line.
 pub fn read(from: impl BufRead) -> Result<(Head, Vec<(usize, Step)>), String> {
     let mut lines =
         from.lines().enumerate().filter(|(_, line)| line.as_ref().map_or(true, |line| !line.trim().is_empty()));
@@ -199,7 +202,7 @@ pub fn read(from: impl BufRead) -> Result<(Head, Vec<(usize, Step)>), String> {
     Ok((head, steps))
 }
 
-/// The step of a line that has all keys of its action, and no others.
+/// Parses a step. The line must have all keys of its action, and no others.
 fn parse(line: &str) -> Result<Step, String> {
     let step: Step = serde_json::from_str(line).map_err(|error| not_json(&error))?;
     let found: Map<String, Value> = serde_json::from_str(line).map_err(|error| not_json(&error))?;

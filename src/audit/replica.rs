@@ -1,5 +1,6 @@
-//! Is the replica complete? The four tables of two servers side by side: checksums of pages of rows, and of the pages that
-//! differ each row. What differs is looked at again after a while, since a replica may lag.
+//! Compares an index with its replica. The four core tables of both servers are compared by
+//! checksums of pages of rows, and row by row in the pages that differ. Rows that differ are
+//! rechecked after a delay, because a replica may lag.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,14 +13,14 @@ use crate::index::inspect::Inspector;
 use crate::pipeline::Stop;
 use crate::progress::text;
 
-/// Rows of a page.
+/// Number of rows in a page.
 const PAGE: usize = 5000;
 
-/// A row that differs.
+/// A row that differs between the index and its replica.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Difference {
     pub table: &'static str,
-    /// Of a patient it is not told.
+    /// `None` for a patient, whose key is patient data.
     pub key: Option<String>,
     pub what: &'static str,
 }
@@ -36,7 +37,8 @@ pub struct Compared {
 /// How reports name the row of a patient, whose key is a Patient ID.
 pub const A_PATIENT: &str = "(a patient)";
 
-/// The line of a report: `replica: 252 rows compared, 3 differ (mysql://pacs@standby:3306/dicom)`.
+/// Formats the line of a report: `replica: 252 rows compared, 3 differ
+/// (mysql://pacs@standby:3306/dicom)`.
 impl fmt::Display for Compared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [rows, differ] = [self.rows, self.differences.len() as u64].map(text::count);
@@ -44,7 +46,8 @@ impl fmt::Display for Compared {
     }
 }
 
-/// A page: the keys that it lies between, the first excluded. `None`: to the end.
+/// A page of rows: the table, the key before the first row, and the key of the last row. The last
+/// key is `None` if the page extends to the end of the table.
 type Page = (Table, String, Option<String>);
 
 pub struct Servers<'a> {
@@ -60,7 +63,8 @@ pub fn compare(servers: &mut Servers<'_>, settle: Duration, stop: &Stop) -> Resu
         let mut after = String::new();
         while !stop.is_set() {
             let keys = servers.master(|master| master.keys_after(table, &after, PAGE))?;
-            // Behind the last key the replica may have more.
+            // The last page has no end key, because the replica may have rows after the last key of
+            // the master.
             let end = keys.last().filter(|_| keys.len() == PAGE).cloned();
             compared.rows += keys.len() as u64;
             let page = (table, after, end.clone());
@@ -79,7 +83,7 @@ pub fn compare(servers: &mut Servers<'_>, settle: Duration, stop: &Stop) -> Resu
     }
     if !suspects.is_empty() {
         wait(settle, stop);
-        // Only what differed before and does still.
+        // A row is reported only if it differs in both comparisons.
         for page in &pages {
             let now = servers.rows_that_differ(page)?;
             compared.differences.extend(now.into_iter().filter(|(row, _)| suspects.contains_key(row)).map(
@@ -117,7 +121,7 @@ impl Servers<'_> {
         Ok(master != replica)
     }
 
-    /// Table and key, and how they differ.
+    /// Returns the rows that differ, by table and key, each with a description of the difference.
     fn rows_that_differ(
         &mut self,
         (table, after, end): &Page,

@@ -1,5 +1,5 @@
-//! The report of an audit: a summary by check on standard output, and each finding as a line of JSON below a line that
-//! states the scope of the audit.
+//! The report of an audit: a summary by check on standard output, and each finding as a line of
+//! JSON below a line that states the scope of the audit.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,26 +23,27 @@ use crate::progress::text;
 
 pub struct AuditReport<'a> {
     pub done: &'a Done,
-    /// What a replica has.
+    /// The comparison with a replica, if there is one.
     pub compared: Option<&'a Compared>,
     pub scope: &'a Scope,
-    /// The audit before, if there was one.
+    /// The previous audit, if there was one.
     pub last: Option<&'a Last>,
     pub made_at: Timestamp,
     pub index: String,
     pub elapsed: Duration,
     pub fail_on: Severity,
-    /// The list of findings, if it was written.
+    /// The path of the JSON report, if it was written.
     pub json: Option<PathBuf>,
-    /// Former reports that an interrupted audit has not replaced.
+    /// Earlier reports that were not replaced because the audit was interrupted.
     pub not_replaced: Vec<PathBuf>,
     /// The plan that was not written because of an alarm.
     pub withheld_plan: Option<PathBuf>,
-    /// Which rights are missing to read the configuration of the PACS.
+    /// The rights that are missing to read the configuration of the PACS.
     pub missing_rights: Option<String>,
 }
 
-/// As many findings of a check are shown; the file has all.
+/// Maximum number of findings that are printed for each check. The JSON report contains all
+/// findings.
 const SHOWN: usize = 3;
 
 impl AuditReport<'_> {
@@ -134,7 +135,7 @@ impl AuditReport<'_> {
         out
     }
 
-    /// How the findings compare with those of the audit before.
+    /// Returns the comparison of the findings with those of the previous audit.
     fn since(&self) -> Option<String> {
         let last = self.last.filter(|_| self.done.alarm.is_none())?;
         let local = last.made_at().to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M");
@@ -153,12 +154,13 @@ impl AuditReport<'_> {
         Some(format!("since the audit of {local}: {}", counts.join(", ")))
     }
 
-    /// Whether a finding is new; `None` if that is not known.
+    /// Whether a finding is new. `None` if that is not known.
     pub fn is_new(&self, finding: &Finding) -> Option<bool> {
         self.last?.is_new(finding, self.scope)
     }
 
-    /// The first line of the list: the scope of the audit, and whether the audit is complete.
+    /// Returns the first line of the JSON report: the scope of the audit, and whether the audit is
+    /// complete.
     fn head(&self) -> serde_json::Value {
         let Scope { level, roots, path_maps, part, made, not_made, gaps, .. } = self.scope;
         let not_made: serde_json::Map<_, _> =
@@ -218,7 +220,7 @@ impl AuditReport<'_> {
     }
 }
 
-/// A text that cannot control the terminal.
+/// Returns a text without control characters, so that it cannot control the terminal.
 fn shown(text: &str) -> String {
     text::path(Path::new(text))
 }
@@ -232,7 +234,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a str>,
     detail: &'a str,
-    /// The audit before did not find it.
+    /// Whether the previous audit did not have this finding.
     #[serde(rename = "new", skip_serializing_if = "Option::is_none")]
     is_new: Option<bool>,
 }

@@ -1,5 +1,5 @@
-//! A file that an audit writes. A former report is replaced as a whole or not at all, and anything else that has the name
-//! is left alone.
+//! A report file that an audit writes. A report of an earlier audit is replaced as a whole or not
+//! at all. Any other file with the same name is left unchanged.
 
 #![allow(clippy::disallowed_methods, reason = "files of this program's own")]
 
@@ -14,10 +14,11 @@ use super::plan;
 use crate::error::{Error, Result};
 use crate::full_disk;
 
-/// Bytes at the beginning of a file by which a former report is recognized.
+/// Number of bytes at the beginning of a file that are searched to recognize an earlier report.
 const HEAD: u64 = 4096;
 
-/// The largest plan that is compared with its checksum, in bytes. A larger one counts as edited.
+/// The maximum size, in bytes, of a plan whose checksum is verified. A larger plan counts as
+/// edited.
 const LARGEST_PLAN: u64 = 1 << 30;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +46,13 @@ impl ReportKind {
 pub struct ReportFile {
     kind: ReportKind,
     pub path: PathBuf,
-    /// If the name was given with a date.
+    /// The pattern of the file name, if the user gave a name with a date.
     dated: Option<DatedName>,
 }
 
 impl ReportFile {
-    /// The file that a user has named, with the date of this run in its name.
+    /// Returns the file that the user named. A date format in the name is replaced by the date of
+    /// this run.
     pub fn named(kind: ReportKind, typed: &Path, now: &Zoned) -> Result<Self> {
         let Some(dated) = typed.file_name().and_then(|name| name.to_str()).and_then(DatedName::parse) else {
             return Ok(ReportFile { kind, path: typed.to_owned(), dated: None });
@@ -76,13 +78,13 @@ impl ReportFile {
         self.kind.option()
     }
 
-    /// Whether older files of this name can be found by the date in theirs.
+    /// Whether older reports can be found by the dates in their names.
     pub fn has_date(&self) -> bool {
         let name = self.path.file_name().and_then(|name| name.to_str());
         name.zip(self.dated.as_ref()).is_some_and(|(name, dated)| dated.time_of(name).is_some())
     }
 
-    /// Checks before the work begins that the report can be written.
+    /// Checks, before the audit begins, that the report can be written.
     pub fn check(&self) -> Result<()> {
         let refused = |what: String, advice: &str| Error::usage(format!("{}: {what}", self.shown()), advice);
         let target = self.target().map_err(|error| refused(error.to_string(), NEW))?;
@@ -97,7 +99,7 @@ impl ReportFile {
         }
     }
 
-    /// Writes the report. The former one stays until all of this one is on the disk.
+    /// Writes the report. The earlier report is replaced only after the new one is synced to disk.
     pub fn replace(&self, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         let failed_with = |why: String, former: &str| {
             let advice = format!("{former}Correct this, and run the same command again.");
@@ -119,16 +121,17 @@ impl ReportFile {
         })
     }
 
-    /// Whether there is a former report.
+    /// Whether a report of an earlier audit exists.
     pub fn exists(&self) -> bool {
         self.path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0)
     }
 
-    /// Deletes all reports of this dated name but the newest ones. A file that is no report, and a plan that was edited, are
-    /// kept. Returns a message about reports that cannot be deleted.
+    /// Deletes the reports with this dated name, except the `keep` newest. A file that is not a
+    /// report, and a plan that was edited, is kept. Returns a message if a report cannot be
+    /// deleted.
     pub fn prune(&self, keep: u32) -> Option<String> {
         let dated = self.dated.as_ref().filter(|_| self.has_date())?;
-        // This report is the newest one, whatever date another name has.
+        // This report counts as the newest one, regardless of the dates in other names.
         let is_other = |path: &PathBuf| path.file_name() != self.path.file_name();
         let is_report = |path: &PathBuf| self.is_former(path).unwrap_or(false);
         let files = dated.files_in(directory(&self.path));
@@ -148,13 +151,13 @@ impl ReportFile {
             Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
             Ok(metadata) if is_device || !metadata.is_file() => Ok(Target::Stream(self.path.clone())),
             Ok(_) => Ok(Target::File(self.path.canonicalize()?)),
-            // A link whose target is missing is not replaced by a file.
+            // A symlink whose target is missing is not replaced by a file.
             Err(error) if self.path.symlink_metadata().is_ok() => Err(error),
             Err(_) => Ok(Target::File(self.path.clone())),
         }
     }
 
-    /// Why a file that is there must not be replaced.
+    /// Returns why an existing file must not be replaced.
     fn obstacle(&self, target: &Target) -> Option<&'static str> {
         let Target::File(path) = target else { return None };
         match (self.is_former(path), self.kind) {
@@ -166,7 +169,7 @@ impl ReportFile {
         }
     }
 
-    /// Whether a file is a former report of this kind, or empty.
+    /// Whether a file is empty or an earlier report of this kind.
     fn is_former(&self, path: &Path) -> io::Result<bool> {
         let mut file = BufReader::new(File::open(path)?);
         let limit = if self.kind == ReportKind::Plan { LARGEST_PLAN } else { HEAD };
@@ -190,7 +193,7 @@ impl ReportFile {
 const NEW: &str = "Name another file, in a directory that you may write to.";
 
 enum Target {
-    /// A regular file, or none yet.
+    /// A regular file, or a path that does not exist yet.
     File(PathBuf),
     /// A pipe or a device.
     Stream(PathBuf),
@@ -205,7 +208,8 @@ fn stream(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> i
     fill(&mut out).and_then(|()| out.flush())
 }
 
-/// Writes a temporary file, which only its owner may read, beside the final one and renames it.
+/// Writes to a temporary file that only its owner may read, in the directory of the final file, and
+/// renames the temporary file.
 fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let temporary = tempfile::Builder::new().prefix(".pacs-index-").suffix(".tmp").tempfile_in(directory(path))?;
     let mut out = BufWriter::new(temporary);
@@ -213,7 +217,8 @@ fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> 
     let temporary = out.into_inner().map_err(io::IntoInnerError::into_error)?;
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
-    // Without this the new name may be lost with the power; not every file system can sync a directory.
+    // Without this sync, the new name may be lost in a power failure. Errors are ignored because
+    // not every file system can sync a directory.
     #[cfg(unix)]
     let _ = File::open(directory(path)).and_then(|directory| directory.sync_all());
     Ok(())

@@ -1,5 +1,5 @@
-//! The index's side: rows are listed a page at a time, and those that look wrong are asked for again; and the checks that
-//! tables alone answer.
+//! The index side of the audit: lists the rows in pages, and looks up suspect rows again. Also runs
+//! the checks that need only tables.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -21,12 +21,12 @@ use crate::index::Failure;
 use crate::index::inspect::{AuditedRow, Inspector};
 use crate::sorted::{Sorter, Table};
 
-/// What looks wrong after the first look.
+/// The suspects after the first look.
 pub struct Suspects {
-    /// The UIDs of rows, and whether others name their path: a line each, on disk.
+    /// The UIDs of suspect rows, and whether other rows name the same path: one line each, on disk.
     rows: BufReader<File>,
     count: u64,
-    /// Paths, by their hash, of files that no row names.
+    /// The hashes of the paths of files that no row names.
     pub files: Table<16>,
 }
 
@@ -35,7 +35,7 @@ impl Suspects {
         self.count > 0 || self.files.count > 0
     }
 
-    /// So many of them, none at the end.
+    /// Returns the next rows, at most `most`. The result is empty at the end.
     fn next(&mut self, most: usize) -> io::Result<Vec<(String, bool)>> {
         let mut part = Vec::new();
         let mut line = String::new();
@@ -48,13 +48,13 @@ impl Suspects {
     }
 }
 
-/// What the tables alone tell, check by check.
+/// The results of the checks that need only tables.
 type Asked = Vec<(&'static Check, Vec<Told>)>;
 
-/// A row that a statement finds: the key, a detail, and what could be set.
+/// A result row of such a check: the key, a detail, and a possible repair.
 type Told = (Option<String>, String, Option<Mend>);
 
-/// Reads all images, until nobody wants more.
+/// Sends all images of the index in pages, until the receiver is dropped or the run is interrupted.
 fn pages_of(plan: &Plan<'_>, inspector: &mut Inspector, pages: &Sender<Vec<AuditedRow>>) -> Result<()> {
     let mut last = String::new();
     while !plan.stop.is_set() {
@@ -74,12 +74,12 @@ impl Audit<'_> {
         let mut rows = Sorter::new(&self.plan.scratch);
         let plan = self.plan;
         let Audit { inspector, done, .. } = self;
-        // A page is read while the one before is sorted in.
+        // A page is read while the previous one is sorted.
         std::thread::scope(|scope| {
             let (pages, read) = crossbeam_channel::bounded(1);
             let reading = scope.spawn(move || pages_of(plan, inspector, &pages));
             for row in read.iter().flatten() {
-                // A path that cannot be one here stands for itself: no file has it.
+                // A path that is invalid on this system is listed unchanged. No file has this path.
                 let (path, is_covered) = plan.locate(&row.path).unwrap_or_else(|| (row.path.clone().into(), false));
                 if plan.is_of_part(&path) && !done.coverage.leave_out(&path) {
                     done.rows += 1;
@@ -109,7 +109,8 @@ impl Audit<'_> {
                 let is_small = at.size.is_some_and(|size| size == 0 || size < *least_size);
                 if at.size.is_none() || is_small || is_twice || *is_unmapped {
                     count += 1;
-                    // A UID has no line feed: one that does is none, and is not found again.
+                    // A valid UID has no line feed. In an invalid one, a space replaces the line
+                    // feed, so the recheck does not find the row.
                     writeln!(out, "{}{}", if is_twice { 2 } else { 1 }, uid.replace('\n', " "))?;
                 }
             }
@@ -123,11 +124,12 @@ impl Audit<'_> {
         Ok(Suspects { rows: BufReader::new(lines), count, files })
     }
 
-    /// Rows that looked wrong, as they are now. `moved` tells where the files of some are.
+    /// Rechecks the suspect rows. `moved` contains the files where the instances of some rows were
+    /// found.
     pub fn look_at_rows(&mut self, mut suspects: Suspects, moved: &HashMap<String, PathBuf>) -> Result<()> {
         let most = (self.done.rows / MANY_OF_ALL).max(MANY);
         let mut missing = 0;
-        // Of paths that several rows named: which rows name them now.
+        // The rows that still name a path which several rows named, by path.
         let mut twice: HashMap<String, Vec<AuditedRow>> = HashMap::new();
         while !self.plan.stop.is_set() {
             let part = suspects.next(500).map_err(not_kept)?;
@@ -138,7 +140,7 @@ impl Audit<'_> {
             let rows = self.inspector.images(&uids).map_err(|failure| failed(self.plan, failure))?;
             let is_twice: HashMap<&str, bool> = part.iter().map(|(uid, is_twice)| (uid.as_str(), *is_twice)).collect();
             for row in rows {
-                // Its directory became unreadable after the first look.
+                // The directory of the file became unreadable after the first look.
                 if self.plan.here(&row.path).is_some_and(|file| self.done.coverage.leave_out(&file)) {
                     continue;
                 }
@@ -163,7 +165,7 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// Instead of each row that has no file.
+    /// Replaces the findings of rows without a file by one alarm.
     fn alarm(&mut self, missing: u64) {
         let rows = self.done.rows;
         self.done.findings.retain(|finding| finding.check != "missing-file");
@@ -174,7 +176,7 @@ impl Audit<'_> {
         ));
     }
 
-    /// Returns whether it has no file.
+    /// Records the findings of a row. Returns whether the row has no file.
     fn tell_row(&mut self, row: &AuditedRow, rows_of_path: usize, moved_to: Option<PathBuf>) -> bool {
         let least_size = if self.plan.depth >= Depth::Size { row.least_size } else { 0 };
         let at_path = self.plan.at_path(&row.path);
@@ -190,7 +192,7 @@ impl Audit<'_> {
         let locator = self.plan.locator;
         for (check, tells) in self.plan.of_rows() {
             if let Some(detail) = tells(&looked) {
-                // A repair must be able to do what is planned.
+                // Only repairs that `repair` can perform are planned.
                 let mend = match &looked {
                     Row { moved_to: Some(to), .. } if check.name == "moved-file" => {
                         locator.stored_path(to).map(set_path)
@@ -244,7 +246,7 @@ impl Audit<'_> {
         Ok(asked)
     }
 
-    /// What they still tell.
+    /// Runs the checks of tables again. A row is a finding if both runs report it.
     pub fn ask_tables_again(&mut self, asked: Asked) -> Result<()> {
         for (check, before) in asked {
             let Asks::Tables(sql) = check.asks else { continue };
@@ -266,7 +268,7 @@ impl Audit<'_> {
 }
 
 impl Plan<'_> {
-    /// What stands at a path of the index.
+    /// Returns the state of a path in the index.
     pub fn at_path(&self, path: &str) -> AtPath {
         let Some(here) = self.here(path).filter(|here| self.locator.place(here).is_some()) else {
             return AtPath::Outside;
@@ -275,7 +277,7 @@ impl Plan<'_> {
         match (self.locator.look(&FoundFile::named(here.clone())), skipped) {
             (Ok(_), Some(reason)) => AtPath::Skipped(reason),
             (Ok(seen), None) => match seen.standing {
-                // It stands for an image that is elsewhere.
+                // The file points to an image in another file.
                 Standing::Readable(location) if self.is_pointer(&location) => AtPath::Stub,
                 Standing::Readable(location) => AtPath::File { size: location.state.size },
                 Standing::Stub(_) | Standing::MetElsewhere(_) => AtPath::Stub,
@@ -290,19 +292,20 @@ impl Plan<'_> {
         }
     }
 
-    /// A path of the index as it is called here, below a root as it was given, by whatever links it is named.
+    /// Returns the local path for a path in the index. A path below a resolved root is returned in
+    /// the spelling in which the root was given, which may be a symlink.
     pub fn here(&self, path: &str) -> Option<PathBuf> {
         self.locate(path).map(|(here, _)| here)
     }
 
-    /// The same, and whether a path map covers the path of the index.
+    /// Returns the local path, and whether a path map covers the path in the index.
     fn locate(&self, path: &str) -> Option<(PathBuf, bool)> {
         let (here, is_covered) = self.naming.path_map.locate(path)?;
         Some((self.roots.as_given(here), is_covered))
     }
 
-    /// The path by which the PACS knows the file of a row, if the row has another one. `elsewhere` is the file that holds
-    /// the instance of a row whose own path names no file.
+    /// Returns the path by which the PACS knows the file of a row, if the row has another path.
+    /// `elsewhere` is the file that contains the instance if the path in the row names no file.
     fn mapped_path(&self, row: &AuditedRow, at_path: &AtPath, elsewhere: Option<&Path>) -> Option<String> {
         match (elsewhere, at_path) {
             (Some(file), _) => self.mapped_name(&row.path, file),
@@ -311,13 +314,15 @@ impl Plan<'_> {
         }
     }
 
-    /// The mapped path of a file, if the path in a row differs from that by its directory alone.
+    /// Returns the mapped path of a file, if the path in a row differs from it only by the
+    /// directory.
     pub fn mapped_name(&self, path: &str, file: &Path) -> Option<String> {
         let mapped = self.naming.path_map.to_index(file).ok()?;
         self.naming.differs_by_directory(path, &mapped).then_some(mapped)
     }
 
-    /// Read only where a small file stands for an image that should be larger.
+    /// Whether a file is a pointer. Reads the file only if it is small, and only from `Depth::Size`
+    /// on.
     fn is_pointer(&self, location: &Location) -> bool {
         self.depth >= Depth::Size
             && (1..=stub::MOST).contains(&location.state.size)
@@ -332,7 +337,7 @@ impl Plan<'_> {
         self.roots.paths().iter().find(|root| path.starts_with(root))
     }
 
-    /// A path below no root, and what tables alone tell, is of the first part.
+    /// Whether a path belongs to the audited part. A path below no root belongs to the first part.
     fn is_of_part(&self, path: &Path) -> bool {
         let Some(part) = self.part else { return true };
         match (self.root_of(path), path.parent()) {
@@ -342,7 +347,8 @@ impl Plan<'_> {
     }
 }
 
-/// Key and detail; then table and column that could be set, from what, and to what.
+/// Parses a result row: key and detail, then table, column, old value and new value of a possible
+/// repair.
 fn found(row: Vec<Option<String>>) -> Option<Told> {
     let mut columns = row.into_iter();
     let (key, detail) = (columns.next()?, columns.next()??);
@@ -351,13 +357,13 @@ fn found(row: Vec<Option<String>>) -> Option<Told> {
     Some((key, detail, mend))
 }
 
-/// Whether a table or a column is missing: the error references of the MySQL and MariaDB manuals. SQLite has no numbers for
-/// these errors.
+/// Whether an error means that a table or a column is missing. The numbers are from the error
+/// references of the MySQL and MariaDB manuals. SQLite has no numbers for these errors.
 fn is_unknown(why: &str) -> bool {
     ["error 1146:", "error 1054:", "no such table", "no such column"].iter().any(|message| why.contains(message))
 }
 
-/// A file stands where a directory was.
+/// Whether a component of the path is a file instead of a directory.
 fn is_no_directory(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::NotADirectory
 }

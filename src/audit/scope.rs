@@ -13,7 +13,7 @@ use crate::archive::PathMap;
 /// The kind of a finding of the check `unmapped-path` about a directory instead of a row.
 pub const UNMAPPED_DIRECTORY: &str = "unmapped-directory";
 
-/// The kind of a finding, as far as audits look for it or not.
+/// Returns the kind of a finding. Audits are compared by the kinds that they looked for.
 pub fn kind(finding: &Finding) -> &'static str {
     match finding.check == unmapped_path::CHECK.name && finding.uid.is_none() {
         true => UNMAPPED_DIRECTORY,
@@ -29,20 +29,22 @@ pub struct Scope {
     pub index: String,
     pub level: Depth,
     pub roots: Vec<String>,
-    /// Each in the form that the user typed: `/mnt/dicom=D:/DICOM`.
+    /// The path maps in the form that the user typed: `/mnt/dicom=D:/DICOM`.
     pub path_maps: Vec<String>,
     pub part: Option<String>,
-    /// The checks that were made, by name.
+    /// The names of the checks that ran.
     pub made: Vec<String>,
-    /// The other ones, each with the reason.
+    /// The names of the other checks, each with the reason.
     pub not_made: Vec<(String, String)>,
-    /// Roots whose paths the PACS may not know are not reported.
+    /// Whether roots whose paths the PACS may not know are accepted without a finding.
     pub allows_unmapped_paths: bool,
-    /// Why findings may be missing.
+    /// The reasons why findings may be missing.
     pub gaps: Vec<String>,
-    /// Whether the audit looked at everything of its part to the end, so that a finding that it does not have is gone.
+    /// Whether the audit looked at its whole part to the end, so that an earlier finding that is
+    /// missing now is gone.
     pub is_finished: bool,
-    /// Whether directories could not be listed: their findings are not gone for all that this audit knows.
+    /// Whether directories could not be listed. This audit does not know whether their findings are
+    /// gone.
     pub has_unreadable_directories: bool,
 }
 
@@ -86,8 +88,8 @@ impl Scope {
         place(self) == place(other)
     }
 
-    /// Whether the audit would have had the findings of a kind: the name of a check, or one of the kinds below. Every audit
-    /// reports unreadable directories.
+    /// Whether the audit looked for findings of a kind: the name of a check, or
+    /// `UNREADABLE_DIRECTORY` or `UNMAPPED_DIRECTORY`. Every audit reports unreadable directories.
     pub fn has_looked_for(&self, kind: &str) -> bool {
         let has_made = |check: &str| self.made.iter().any(|made| made == check);
         match kind {
@@ -97,13 +99,14 @@ impl Scope {
         }
     }
 
-    /// The file below a root that a path in a finding names: a path of this system, or a stored one.
+    /// Returns the file below a root that a path in a finding names. The path is a path of this
+    /// system or a stored path.
     pub fn file_of(&self, path: &str) -> Option<PathBuf> {
         let path_map = PathMap::new(self.path_maps.iter().filter_map(|text| text.parse().ok()).collect());
         path_map.from_index(path).filter(|file| self.roots.iter().any(|root| file.starts_with(root)))
     }
 
-    /// `nothing found`, or by which checks.
+    /// Returns `nothing found`, with the number of checks if `--check` excluded some.
     pub fn nothing_found(&self) -> String {
         match self.is_limited() {
             true => format!("nothing found by {} of {} checks", self.made.len(), CHECKS.len()),
@@ -111,7 +114,8 @@ impl Scope {
         }
     }
 
-    /// Level and checks: `level exists, 27 of 31 checks; needs --level size: cut-file; ...`.
+    /// Returns the level and the checks: `level exists, 27 of 31 checks; needs --level size:
+    /// cut-file; ...`.
     pub fn checks(&self) -> String {
         let counts = format!("level {}, {} of {} checks", self.level.name(), self.made.len(), CHECKS.len());
         if self.made.len() <= NAMED {
@@ -128,7 +132,7 @@ impl Scope {
         counts + &reasons.collect::<String>()
     }
 
-    /// Roots and path maps.
+    /// Returns the roots and path maps.
     pub fn place(&self) -> String {
         let maps = match self.path_maps.is_empty() {
             true => String::new(),
@@ -137,13 +141,13 @@ impl Scope {
         format!("roots: {}{maps}", self.roots.join(", "))
     }
 
-    /// Why findings may be missing, if they may.
+    /// Returns the reasons why findings may be missing, if there are any.
     pub fn gaps(&self) -> Option<String> {
         (!self.gaps.is_empty()).then(|| format!("not complete: {}", self.gaps.join("; ")))
     }
 
-    /// A line for a table that has no room for the whole scope: whether checks were left out by choice, and whether the
-    /// audit is not complete.
+    /// Returns a line for a table that has no room for the whole scope: whether `--check` excluded
+    /// checks, and whether the audit is incomplete. `None` if neither is the case.
     pub fn limit(&self) -> Option<String> {
         let gaps = self.gaps();
         (gaps.is_some() || self.is_limited()).then(|| {
@@ -152,7 +156,7 @@ impl Scope {
         })
     }
 
-    /// Whether `--check` left checks out.
+    /// Whether `--check` excluded checks.
     fn is_limited(&self) -> bool {
         self.not_made.iter().any(|(_, reason)| reason == NOT_NAMED)
     }
@@ -160,7 +164,7 @@ impl Scope {
 
 const NOT_NAMED: &str = "not named by --check";
 
-/// Why a check was not made; `None` if it was.
+/// Returns why a check did not run. `None` if the check ran.
 fn reason(check: &'static Check, plan: &Plan<'_>, done: &Done) -> Option<String> {
     if !plan.checks.iter().any(|planned| planned.name == check.name) {
         return Some(NOT_NAMED.into());

@@ -1,4 +1,4 @@
-//! What an audit is doing, for whoever watches.
+//! The progress of an audit.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -16,7 +16,7 @@ pub struct Watch {
     pub rows: AtomicU64,
     pub read: AtomicU64,
     pub suspects: AtomicU64,
-    /// When the next file may be looked at.
+    /// The time at which the next file may be inspected, under the rate limit.
     pub(super) due: Mutex<Option<Instant>>,
     ended: AtomicBool,
 }
@@ -30,7 +30,7 @@ impl Watch {
         self.ended.store(true, Relaxed);
     }
 
-    /// Shows progress until the end.
+    /// Shows the progress until `end` is called.
     pub fn show(&self, observer: &mut dyn Observer) {
         let (begun, mut sampler) = (Instant::now(), Sampler::default());
         while !self.ended.load(Relaxed) {

@@ -1,4 +1,4 @@
-//! What can be typed to compare an archive and its index, and to mend them.
+//! The options of `audit` and `repair`.
 
 use std::path::PathBuf;
 
@@ -8,41 +8,41 @@ use jiff::SignedDuration;
 use super::{Index, Progress, Stubs, values};
 use crate::audit::finding::Severity;
 
-/// Compares an archive and its index.
+/// The options of `audit`.
 #[derive(Debug, Args)]
 pub struct Audit {
     /// Directories of the archive
     #[arg(required = true, value_name = "ROOT")]
     pub roots: Vec<PathBuf>,
 
-    /// A TOML file with settings, named like these options; what is typed wins
+    /// TOML file with settings named like these options; the command line takes precedence
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
     #[command(flatten)]
     pub index: Index,
 
-    /// How deep each file is looked into
+    /// How thoroughly to check each file
     #[arg(long, value_enum, default_value_t = Depth::Exists)]
     pub level: Depth,
 
-    /// Compare the four tables of this replica with those of --index too: mysql://user@host:port/database
+    /// Also compare the four tables of this replica with the index: mysql://user@host:port/database
     #[arg(long, value_name = "URL")]
     pub replica: Option<String>,
 
-    /// Only this check (repeatable); they are listed in README
+    /// Run only this check (repeatable); the README lists all checks
     #[arg(long, value_name = "NAME")]
     pub check: Vec<String>,
 
-    /// What looks wrong is looked at again after this time, since a PACS goes on receiving; 0s at once
+    /// Recheck suspects after this delay, because the PACS may be writing; 0s rechecks at once
     #[arg(long, value_parser = values::duration, value_name = "TIME", default_value = "15m")]
     pub settle: SignedDuration,
 
-    /// The least severity of a finding that makes the exit code 1
+    /// Lowest severity of a finding that sets exit code 1
     #[arg(long, value_enum, default_value_t = Severity::Error)]
     pub fail_on: Severity,
 
-    /// How progress is shown, on standard error
+    /// How to show progress on standard error
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
 
@@ -50,46 +50,46 @@ pub struct Audit {
     #[arg(long, short)]
     pub quiet: bool,
 
-    /// Write each finding as a line of JSON to FILE, e.g. audit-%Y-%m-%d.jsonl
+    /// Write the findings to FILE as JSON Lines, e.g. audit-%Y-%m-%d.jsonl
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Write a plan for `pacs-index repair` to FILE; an edited plan is not replaced
+    /// Write a plan for `pacs-index repair` to FILE; never replaces a plan that was edited
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
 
-    /// Write a table of studies whose images are lost or unreadable to FILE
+    /// Write the studies whose images are lost or unreadable to FILE as CSV
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
 
-    /// Write the report as a page to FILE
+    /// Write the report to FILE as an HTML page
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 
-    /// Keep the newest N of each report with a date in its name, delete older ones
+    /// Keep the newest N reports of each kind with a date in the name, and delete older ones
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: Option<u32>,
 
-    /// Only a part of the directories, e.g. 2/30, or `weekday` for a seventh each day of the week
+    /// Check only a part of the directories, e.g. 2/30, or `weekday` for a seventh each day
     #[arg(long, value_name = "K/N")]
     pub part: Option<String>,
 
-    /// Files a second at the most
+    /// Maximum number of files to check a second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_rate: Option<u32>,
 
-    /// Keep the findings in FILE, for the next audit to compare with [default: a file in the state directory]
+    /// File with the findings of the last audit, to report what is new [default: a file in --state]
     #[arg(long, value_name = "FILE")]
     pub last: Option<PathBuf>,
 
     #[arg(long, value_name = "DIR", help = super::STATE_HELP)]
     pub state: Option<PathBuf>,
 
-    /// Files that are looked at at a time [default: 4 for each core, at least 32]
+    /// Number of files to check at the same time [default: 4 per core, at least 32]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub io_threads: Option<u16>,
 
-    /// How the PACS calls a directory of this system, e.g. /mnt/dicom=D:/DICOM (repeatable)
+    /// Path of a local directory on the PACS server, e.g. /mnt/dicom=D:/DICOM (repeatable)
     #[arg(long, value_name = "FROM=TO")]
     pub path_map: Vec<String>,
 
@@ -97,7 +97,7 @@ pub struct Audit {
     #[arg(long)]
     pub allow_unmapped_paths: bool,
 
-    /// Fail if a root lies on the system's own disk: is the archive mounted?
+    /// Fail if a root is on the system disk, which means that the archive is not mounted
     #[arg(long)]
     pub require_mount: bool,
 
@@ -105,39 +105,39 @@ pub struct Audit {
     pub stubs: Stubs,
 }
 
-/// Applies what an audit has planned.
+/// The options of `repair`.
 #[derive(Debug, Args)]
 pub struct Repair {
-    /// A plan of `audit --plan`; steps that cannot be done are skipped
+    /// Plan written by `audit --plan`; steps that no longer apply are skipped
     #[arg(required_unless_present = "undo")]
     pub plan: Option<PathBuf>,
 
-    /// A TOML file with settings, named like the options; `roots` are those of --root
+    /// TOML file with settings named like the options; `roots` are those of --root
     ///
     /// Instances are inserted with the settings that `reindex` reads from the file. `yes`, `allow-unmapped-paths`, `plan` and
     /// `undo` are not read from the file for a repair.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// A root of the archive, for a plan that does not name its roots (repeatable) [default: the roots of the plan]
+    /// Root of the archive, for a plan that does not name its roots (repeatable) [default: the roots of the plan]
     #[arg(long = "root", alias = "roots", value_name = "ROOT")]
     pub roots: Vec<PathBuf>,
 
     #[command(flatten)]
     pub index: Index,
 
-    /// The name of a local directory on the PACS server, e.g. /mnt/dicom=D:/DICOM (repeatable) [default: those of the plan]
+    /// Path of a local directory on the PACS server, e.g. /mnt/dicom=D:/DICOM (repeatable) [default: as in the plan]
     #[arg(long, value_name = "FROM=TO")]
     pub path_map: Vec<String>,
 
-    /// Store paths that the PACS may not know, as the start of the run lists them
+    /// Store paths even if the PACS may not know them; the run prints them when it starts
     #[arg(long)]
     pub allow_unmapped_paths: bool,
 
     #[command(flatten)]
     pub stubs: Stubs,
 
-    /// Record in a new FILE how to revert the changes
+    /// Write to a new FILE how to revert the changes
     #[arg(long, value_name = "FILE", required_unless_present = "undo")]
     pub undo_file: Option<PathBuf>,
 
@@ -148,27 +148,27 @@ pub struct Repair {
     #[arg(long, value_name = "DIR", help = super::STATE_HELP)]
     pub state: Option<PathBuf>,
 
-    /// Write although the server is a replica, or read-only
+    /// Write even if the server is a replica or read-only
     #[arg(long)]
     pub allow_replica: bool,
 
-    /// Write although a Galera cluster does not replicate tables of the index, which are not InnoDB
+    /// Write even if a Galera cluster does not replicate the tables, because they are not InnoDB
     #[arg(long)]
     pub allow_unreplicated_tables: bool,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     pub yes: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Depth {
-    /// It is there, and has bytes
+    /// The file exists and is not empty
     Exists,
-    /// It is as large as its row says that its pixel data are
+    /// The file is as large as its pixel data, by the values in its row
     Size,
-    /// What its rows say is what stands in its header
+    /// The values in its rows agree with its header
     Header,
-    /// It can be read to its end, and its lengths agree
+    /// The file can be read to its end, and its lengths agree
     Full,
 }

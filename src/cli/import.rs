@@ -1,4 +1,4 @@
-//! What can be typed to bring instances into an archive.
+//! The options of `import`.
 
 use std::path::PathBuf;
 
@@ -10,67 +10,69 @@ use jiff::civil::Date;
 use super::{Reindex, Writing, values};
 use crate::archive::Layout;
 
-/// Each option is a key of the settings file too.
+/// The options of `import`. Each one is also a key of the settings file.
 #[derive(Debug, Args)]
 pub struct Import {
-    /// Directories of media, of restored folders, of other archives
+    /// Directories to import: media, restored folders, other archives
     #[arg(required = true, value_name = "SOURCE")]
     pub sources: Vec<PathBuf>,
 
-    /// The archive that copies go to [default: the directory that the PACS is configured with]
+    /// Archive to copy to [default: the directory that the PACS is configured with]
     #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
     pub archive: Option<PathBuf>,
 
-    /// How instances are filed there: by the day of import (flat, hierarchical), by study, by both (combination), by Patient ID
-    /// and Study Date (patient) [default: as the PACS is configured; flat for an SQLite index]
+    /// Layout of the archive [default: as the PACS is configured; flat for an SQLite index]
+    ///
+    /// flat and hierarchical: by the day of the import; study: by study; combination: by both; patient: by Patient ID and
+    /// Study Date.
     #[arg(long, value_name = "NAME", value_parser = layouts(), conflicts_with = "in_place")]
     pub layout: Option<Layout>,
 
-    /// Index files where they lie, and copy nothing
+    /// Index the files in place; copy nothing
     #[arg(long)]
     pub in_place: bool,
 
-    /// Remove each source file, once its copy is verified and its row is committed
+    /// Remove each source file once its copy is verified and its row is committed
     #[arg(long = "move", conflicts_with = "in_place")]
     pub moves: bool,
 
-    /// Give files without preamble or file meta information what they lack (PS3.10 7.1)
+    /// Add a missing preamble or missing file meta information to the copies (PS3.10, 7.1)
     #[arg(long, conflicts_with = "in_place")]
     pub part10: bool,
 
-    /// Files that are copied at a time [default: 1 from an optical disk, 2 where a disk has heads that move, else 4]
+    /// Number of files to copy at the same time [default: 1 from optical disks, 2 with hard disks, else 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16))]
     pub copies_at_a_time: Option<u16>,
 
-    /// Show what the sources hold, and what the index has of it; write nothing
+    /// List the studies in the sources and whether the index has them; write nothing
     #[arg(long, conflicts_with_all = ["in_place", "moves", "part10"])]
     pub list: bool,
 
-    /// With --list: the UIDs of studies and series as well
+    /// With --list: also print the UIDs of studies and series
     #[arg(long, requires = "list")]
     pub wide: bool,
 
-    /// With --list: as JSON
+    /// With --list: print JSON
     #[arg(long, requires = "list", conflicts_with = "wide")]
     pub json: bool,
 
-    /// Only instances of this Patient ID (repeatable)
+    /// Import only instances with this Patient ID (repeatable)
     #[arg(long, value_name = "ID")]
     pub patient: Vec<String>,
 
-    /// Only instances of this Study Instance UID (repeatable)
+    /// Import only instances with this Study Instance UID (repeatable)
     #[arg(long, value_name = "UID")]
     pub study: Vec<String>,
 
-    /// Only instances of this Accession Number (repeatable)
+    /// Import only instances with this Accession Number (repeatable)
     #[arg(long, value_name = "NUMBER")]
     pub accession: Vec<String>,
 
-    /// Only instances of this Modality, e.g. CT (repeatable)
+    /// Import only instances with this Modality, e.g. CT (repeatable)
     #[arg(long, value_name = "CODE")]
     pub modality: Vec<String>,
 
-    /// Only instances of studies from this Study Date on, e.g. 2021-11-12
+    /// Import only studies with this Study Date or a later one, e.g. 2021-11-12
     #[arg(long, value_parser = values::date, value_name = "DATE")]
     pub since: Option<Date>,
 
@@ -78,14 +80,14 @@ pub struct Import {
     pub writing: Writing,
 }
 
-/// By the names that the layouts have.
+/// Parses the name of a layout.
 fn layouts() -> impl TypedValueParser<Value = Layout> {
     PossibleValuesParser::new(Layout::ALL.map(Layout::name))
         .try_map(|name| Layout::named(&name).ok_or("no such layout"))
 }
 
 impl Import {
-    /// What is typed to index a directory with the same settings.
+    /// Returns the options of a `reindex` of these directories with the same settings.
     pub fn as_reindex(&self, directories: &[PathBuf]) -> Reindex {
         #[derive(Parser)]
         struct Alone {
@@ -96,7 +98,7 @@ impl Import {
         let Alone { mut reindex } = Alone::parse_from::<_, std::ffi::OsString>(arguments);
         reindex.roots = directories.to_vec();
         reindex.writing = self.writing.clone();
-        // What is brought is complete.
+        // Copies are complete: the PACS is not writing them.
         reindex.settle = Some(SignedDuration::ZERO);
         reindex
     }

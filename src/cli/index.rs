@@ -1,4 +1,4 @@
-//! The options of every command that opens an index.
+//! The options of all commands that open an index.
 
 use std::path::PathBuf;
 
@@ -9,23 +9,23 @@ use crate::index::tls::SslMode;
 /// The index, and the login to its server.
 #[derive(Clone, Debug, Args)]
 pub struct Index {
-    /// sqlite:FILE or mysql://user@host:port/database
+    /// Index to use: sqlite:FILE or mysql://user@host:port/database
     #[arg(long = "index", value_name = "URL", default_value = "sqlite:pacs-index.db")]
     pub url: String,
 
-    /// The INI file of the PACS, which says where its database is
+    /// INI file of the PACS, which contains the address of its database
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     pub pacsone_ini: Option<PathBuf>,
 
-    /// A file whose first line is the password [otherwise: the environment variable PACS_INDEX_PASSWORD]
+    /// File whose first line is the password [default: the environment variable PACS_INDEX_PASSWORD]
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 
-    /// A MySQL option file (my.cnf) with user, password and TLS settings
+    /// MySQL option file (my.cnf) with user, password and TLS settings
     #[arg(long, value_name = "FILE")]
     pub defaults_file: Option<PathBuf>,
 
-    /// The section of the option file
+    /// Section of the option file to read
     #[arg(long, value_name = "NAME", default_value = "client", requires = "defaults_file")]
     pub defaults_section: String,
 
@@ -33,15 +33,15 @@ pub struct Index {
     #[arg(long, value_enum, ignore_case = true, value_name = "MODE")]
     pub ssl_mode: Option<SslMode>,
 
-    /// Certificates of authorities to trust beside those of the system, in PEM form
+    /// Certificates of further authorities to trust, in PEM format
     #[arg(long, value_name = "FILE")]
     pub ssl_ca: Option<PathBuf>,
 
-    /// A certificate that identifies this client to the server, in PEM form
+    /// Client certificate, in PEM format
     #[arg(long, value_name = "FILE")]
     pub ssl_cert: Option<PathBuf>,
 
-    /// The private key of --ssl-cert, in PEM form
+    /// Private key of --ssl-cert, in PEM format
     #[arg(long, value_name = "FILE")]
     pub ssl_key: Option<PathBuf>,
 }

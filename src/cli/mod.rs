@@ -1,4 +1,4 @@
-//! The command line: what can be typed. What it means is settled in `settings`.
+//! The command line. `settings` validates the options and completes them from settings files.
 
 mod audit;
 mod import;
@@ -30,36 +30,36 @@ pub enum Command {
     /// Find every instance below the roots and bring the index up to date
     #[command(after_help = EXIT_CODES)]
     Reindex(Box<Reindex>),
-    /// Compare archive and index both ways, and change nothing
+    /// Compare the archive and the index in both directions; changes nothing
     #[command(after_help = AUDIT_EXIT_CODES)]
     Audit(Box<Audit>),
-    /// Apply the plan of an audit, row by row, with an undo file
+    /// Apply the plan of an audit row by row, recording how to undo each change
     Repair(Box<Repair>),
     /// Copy instances into the archive, verify them, and index them
     #[command(after_help = EXIT_CODES)]
     Import(Box<Import>),
-    /// Make the tables of an index in an empty database
+    /// Create the tables of an index in an empty database
     Init(Init),
 }
 
 const EXIT_CODES: &str = "Exit codes:
   0    complete and clean
   1    complete, with findings: rejected or unreadable files, stubs not read, duplicates, conflicts
-  2    usage or configuration; nothing was done
+  2    usage or configuration error; nothing was done
   3    could not finish
-  130  interrupted; the same command goes on from there";
+  130  interrupted; the same command resumes";
 
 const AUDIT_EXIT_CODES: &str = "Exit codes:
-  0    no finding of the severity of --fail-on
+  0    no finding of the severity of --fail-on or above
   1    findings
-  2    usage or configuration
+  2    usage or configuration error
   3    could not finish
   130  interrupted";
 
-const STATE_HELP: &str = "Keep journals, lists, undo files and last audits in DIR [default: the environment variable \
-                          PACS_INDEX_STATE, else ~/.local/state/pacs-index]";
+const STATE_HELP: &str = "Directory of everything kept between runs: journals, lists, undo files, audits [default: \
+                          $PACS_INDEX_STATE, else ~/.local/state/pacs-index]";
 
-/// Options about the index, which a shard does not open.
+/// The options about the index, which a shard does not open.
 const NOT_FOR_A_SHARD: [&str; 31] = [
     "roots_from_index",
     "merge_shards",
@@ -94,7 +94,8 @@ const NOT_FOR_A_SHARD: [&str; 31] = [
     "recall_gigabytes",
 ];
 
-/// Each option is a key of the settings file too: `settings::file` finds them here.
+/// The options of `reindex`. Each one is also a key of the settings file: `settings::file` finds the
+/// keys here.
 #[derive(Debug, Args)]
 pub struct Reindex {
     /// Directories of the archive
@@ -104,168 +105,168 @@ pub struct Reindex {
     #[command(flatten)]
     pub writing: Writing,
 
-    /// Take the directories that the PACS is configured with, as its database names them
+    /// Use the archive directories that the PACS is configured with
     #[arg(long, conflicts_with = "roots")]
     pub roots_from_index: bool,
 
-    /// Read everything and write nothing
+    /// Read all files and report what a run would do, but write nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Whether images on slow storage are brought back: `allow` only in a settings file, and with --allow-recall
+    /// Whether to recall images from slow storage; `allow` works in a settings file only, with --allow-recall
     #[arg(long, value_enum, default_value_t = Recall::OnlineOnly, value_name = "POLICY")]
     pub recall: Recall,
 
-    /// Recall stubs within the budget of the settings file
+    /// Recall archive stubs, within the budget of the settings file
     #[arg(long)]
     pub allow_recall: bool,
 
-    /// As many files are recalled in a run, the newest
+    /// Maximum number of files to recall in a run, newest first
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub recall_files: u32,
 
-    /// As many gigabytes of whole files
+    /// Maximum total size of recalled files, in GB
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub recall_gigabytes: u32,
 
-    /// Files that are recalled at a time
+    /// Number of files to recall at the same time
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub recalls_at_a_time: u16,
 
-    /// Files that are recalled in a minute; 0 as fast as they come
+    /// Maximum number of recalls a minute; 0 means no limit
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub recalls_a_minute: u32,
 
-    /// Stubs that were not read are no findings
+    /// Do not count archive stubs that were not read as findings
     #[arg(long)]
     pub accept_pending: bool,
 
-    /// What is written of rows that were there before
+    /// Which columns of existing rows to write
     #[arg(long, value_enum, default_value_t = Existing::Fill)]
     pub existing: Existing,
 
-    /// Record in FILE what --existing refresh or complete overwrites [default: a new file in the state directory]
+    /// Record the values that --existing refresh or complete overwrites [default: a new file in --state]
     #[arg(long, value_name = "FILE")]
     pub undo: Option<PathBuf>,
 
-    /// Which of several complete files of an instance is indexed
+    /// Which file to index if an instance has several complete ones
     #[arg(long, value_enum, default_value_t = Duplicates::Newest)]
     pub duplicates: Duplicates,
 
-    /// Write portions of this number of files, and keep about as many rows in memory, for tests
+    /// Number of files in a transaction, and about the number of rows kept in memory; for tests
     #[arg(long, value_name = "FILES", hide = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub portion: Option<u32>,
 
-    /// In which order rows are inserted
+    /// Order in which to insert rows
     #[arg(long, value_enum, default_value_t = InsertOrder::Auto)]
     pub insert_order: InsertOrder,
 
-    /// What tells when a file was received, the best first
+    /// Sources of the time at which a file was received, in order of preference
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST", default_values_t = [ReceivedFrom::Path, ReceivedFrom::Mtime, ReceivedFrom::StudyDate])]
     pub received_from: Vec<ReceivedFrom>,
 
-    /// Leave younger files to the PACS [default: 15m on the database of a PACS and for a shard, else 0s]
+    /// Leave files younger than this to the PACS [default: 15m on the database of a PACS and for a shard, else 0s]
     #[arg(long, value_parser = values::duration, value_name = "TIME")]
     pub settle: Option<SignedDuration>,
 
-    /// Look only at dated directories from this day on, and at those without a date
+    /// Walk only directories dated on or after this day, and undated ones
     #[arg(long, value_parser = values::date, value_name = "DATE")]
     pub since: Option<Date>,
 
-    /// Only the files that this list names, one a line, and nothing else below the roots
+    /// Read only the files listed in FILE, one path per line
     #[arg(long, value_name = "FILE", conflicts_with_all = ["shard", "merge_shards", "since"])]
     pub files: Option<PathBuf>,
 
-    /// Read a part of the archive into the state directory, e.g. 2/4 for the second of four processes or machines
+    /// Read one part of the archive into --state, e.g. 2/4 for the second of four machines
     ///
-    /// A shard needs no index, and takes no option about rows: --merge-shards writes them. --settle is 15m if it is not typed.
+    /// A shard opens no index and takes no option about rows: --merge-shards writes them. --settle defaults to 15m.
     #[arg(long, value_name = "N/M", conflicts_with_all = NOT_FOR_A_SHARD)]
     pub shard: Option<Shard>,
 
-    /// Write the rows of all shards, even while they are still being read: DIR is the --state of a shard
+    /// Write the rows of all shards, which may still be running; each DIR is the --state of a shard
     ///
-    /// Takes no ROOT and no --since: the shards determine them.
+    /// Takes no ROOT and no --since: the shards determine both.
     #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["roots", "roots_from_index", "force", "since"])]
     pub merge_shards: Vec<PathBuf>,
 
-    /// Read all files, also those that are unchanged
+    /// Read all files again, including unchanged ones
     #[arg(long)]
     pub force: bool,
 }
 
-/// What every command that brings instances into an index can be told.
+/// The options of all commands that add instances to an index.
 #[derive(Clone, Debug, Args)]
 pub struct Writing {
-    /// A TOML file with settings, named like these options; what is typed wins
+    /// TOML file with settings named like these options; the command line takes precedence
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
     #[command(flatten)]
     pub index: Index,
 
-    /// Files that are read at a time [default: 4 for each core, at least 32]
+    /// Number of files to read at the same time [default: 4 per core, at least 32]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub io_threads: Option<u16>,
 
-    /// How the PACS calls a directory of this system, e.g. /mnt/dicom=D:/DICOM (repeatable)
+    /// Path of a local directory on the PACS server, e.g. /mnt/dicom=D:/DICOM (repeatable)
     #[arg(long, value_name = "FROM=TO")]
     pub path_map: Vec<String>,
 
-    /// Store paths that the PACS may not know, as the start of the run lists them
+    /// Store paths even if the PACS may not know them; the run prints them when it starts
     #[arg(long)]
     pub allow_unmapped_paths: bool,
 
-    /// Fail if the archive lies on the system's own disk: is it mounted?
+    /// Fail if a root is on the system disk, which means that the archive is not mounted
     #[arg(long)]
     pub require_mount: bool,
 
-    /// Write although the server is a replica, or read-only
+    /// Write even if the server is a replica or read-only
     #[arg(long)]
     pub allow_replica: bool,
 
-    /// Write although a Galera cluster does not replicate tables of the index, which are not InnoDB
+    /// Write even if a Galera cluster does not replicate the tables, because they are not InnoDB
     #[arg(long)]
     pub allow_unreplicated_tables: bool,
 
-    /// Wait with writing while this replica lags: mysql://host:port (repeatable)
+    /// Pause writing while this replica lags behind: mysql://host:port (repeatable)
     #[arg(long = "replica", value_name = "URL")]
     pub replicas: Vec<String>,
 
-    /// How far a replica may be behind, e.g. 10s, 15m
+    /// Maximum lag of a replica, e.g. 10s or 15m
     #[arg(long, value_parser = values::duration, value_name = "TIME", default_value = "10s", requires = "replicas")]
     pub max_replica_lag: SignedDuration,
 
-    /// How long to wait for a database that cannot be reached any more, e.g. 30s, 10m; 0s ends the run
+    /// How long to wait for a database that has become unreachable, e.g. 30s or 10m; 0s ends the run at once
     #[arg(long, value_parser = values::duration, value_name = "TIME", default_value = "10m")]
     pub patience: SignedDuration,
 
     #[command(flatten)]
     pub stubs: Stubs,
 
-    /// Do not ask: go on although the PACS purges or moves old studies by itself, or an import looks like a mistake
+    /// Do not ask for confirmation, even if the PACS purges old studies or an import looks like a mistake
     #[arg(long)]
     pub yes: bool,
 
-    /// What becomes of one Patient ID with names that conflict
+    /// What to do if files with one Patient ID have conflicting names
     #[arg(long, value_enum, default_value_t = PatientConflicts::Separate)]
     pub patient_conflicts: PatientConflicts,
 
-    /// The local time of the PACS, e.g. Europe/Berlin [default: that of this system]
+    /// Time zone of the PACS, e.g. Europe/Berlin [default: the time zone of this system]
     #[arg(long, value_name = "ZONE")]
     pub timezone: Option<String>,
 
-    /// List rejected and other noteworthy files in FILE, as JSON Lines [default: a new file in the state directory]
+    /// Write rejected and other noteworthy files to FILE as JSON Lines [default: a new file in --state]
     #[arg(long, value_name = "FILE")]
     pub rejected: Option<PathBuf>,
 
     #[arg(long, value_name = "DIR", help = STATE_HELP)]
     pub state: Option<PathBuf>,
 
-    /// Wait for another run on this index and these directories to end, instead of leaving
+    /// Wait for another run on this index or these directories to end instead of exiting
     #[arg(long)]
     pub wait: bool,
 
-    /// How progress is shown, on standard error
+    /// How to show progress on standard error
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
 
@@ -274,36 +275,36 @@ pub struct Writing {
     pub quiet: bool,
 }
 
-/// Settings of the archive's storage: archive stubs, and directories to skip.
+/// The options about the storage of the archive: archive stubs, and directories to skip.
 #[derive(Clone, Debug, Args)]
 pub struct Stubs {
-    /// Skip directories of this name; * and ? are wildcards (repeatable)
+    /// Skip directories with this name; * and ? are wildcards (repeatable)
     ///
-    /// Recycle bins and snapshots of storage systems are always skipped. A root is read whatever its name is.
+    /// Recycle bins and snapshots of storage systems are always skipped. Roots are never skipped.
     #[arg(long, value_name = "NAME")]
     pub skip_dir: Vec<String>,
 
-    /// A directory of storage that shows what is on tape or in a cloud as any other file (repeatable)
+    /// Directory whose storage shows files on tape or in a cloud like any other file (repeatable)
     #[arg(long, value_name = "DIR")]
     pub nearline: Vec<PathBuf>,
 
-    /// A directory where the number of blocks says nothing, so that files without any are online (repeatable)
+    /// Directory in which files without allocated blocks are online nevertheless (repeatable)
     #[arg(long, value_name = "DIR")]
     pub online: Vec<PathBuf>,
 
-    /// A directory beside the roots that links and pointer files may lead to (repeatable)
+    /// Directory outside the roots that links and pointer files may point to (repeatable)
     #[arg(long, value_name = "DIR")]
     pub target_root: Vec<PathBuf>,
 
-    /// Pointer files of the site: two regular expressions, for names and for the target in them (repeatable)
+    /// Pointer files of the site: a regular expression for their names => one for the target (repeatable)
     #[arg(long, value_name = "NAME => (TARGET)")]
     pub pointer_rule: Vec<String>,
 
-    /// Which path the index gets of what a link or a pointer file leads to
+    /// Which path to store for a file reached through a link or a pointer file
     #[arg(long, value_enum, default_value_t = StubPath::Auto)]
     pub stub_path: StubPath,
 
-    /// Reading a file that takes longer is slow; a mount on which it happens three times in a minute is left. 0s: never
+    /// Leave a mount after three reads in a minute that take longer than this; 0s means never
     #[arg(long, value_parser = values::duration, value_name = "TIME", default_value = "2s")]
     pub slow_read: SignedDuration,
 }
@@ -313,82 +314,88 @@ pub struct Init {
     #[command(flatten)]
     pub index: Index,
 
-    /// On MySQL: make eight of the hundred tables of PacsOne, for a test server
+    /// On MySQL: create eight of the hundred tables of PacsOne, for a test server
     #[arg(long)]
     pub not_the_pacsone_installer: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Existing {
-    /// Columns that are NULL
+    /// Write columns that are NULL
     Fill,
-    /// And columns that differ from the file, but for studies that were edited
+    /// Also write columns that differ from the file, except in studies that were edited
     Refresh,
-    /// Columns that are NULL, and rows that an interrupted run left unfinished, if its state was lost
+    /// Write columns that are NULL, and finish rows of an interrupted run whose state was lost
     Complete,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Duplicates {
+    /// The file that was modified last
     Newest,
+    /// The file that was modified first
     Oldest,
-    /// That below the root which is named first
+    /// The file below the root that is named first
     FirstRoot,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum InsertOrder {
-    /// As they are found; those with random UIDs by key, once the table has outgrown the memory of its server
+    /// In the order found; random UIDs by key once the table outgrows the memory of the server
     Auto,
-    /// By SOP Instance UID, 300,000 at a time, which are put by on disk
+    /// By SOP Instance UID, sorting 300,000 at a time on disk
     Key,
-    /// As they are found
+    /// In the order found
     Found,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum PatientConflicts {
-    /// As the PACS does: further patients get the ID with a suffix, P1[...]
+    /// Add a suffix to the ID of each further patient, P1[...], as the PACS does
     Separate,
+    /// Keep one patient with the first name
     Merge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Recall {
-    /// Not even the targets of links and pointer files are read
+    /// Read no archived file, not even through links and pointer files
     Never,
-    /// What is online is read
+    /// Read files that are online
     OnlineOnly,
-    /// Stubs are recalled within a budget
+    /// Recall archive stubs within a budget
     Allow,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum StubPath {
-    /// That which a plain open follows: of a symbolic link its own, of a pointer file its target
+    /// The path of a symbolic link, but the target of a pointer file
     Auto,
+    /// The path of the link or pointer file
     Link,
+    /// The path of the target
     Target,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ReceivedFrom {
-    /// The date that the directory carries
+    /// The date in the name of the directory
     Path,
-    /// When the file was modified
+    /// The time at which the file was modified
     Mtime,
+    /// The Study Date (0008,0020)
     StudyDate,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Progress {
-    /// A bar in a terminal, lines elsewhere
+    /// A bar in a terminal, otherwise lines
     Auto,
-    /// A bar; lines where the terminal cannot show one
+    /// A bar, or lines if the terminal cannot show one
     Bar,
-    /// A line each second at first, then every ten
+    /// One line a second at first, then one every ten seconds
     Lines,
-    /// A JSON object a line, each second
+    /// One JSON object a second, each on its own line
     Json,
 }
 

@@ -1,15 +1,15 @@
-//! Values of options whose parsers have errors of their own.
+//! Parsers of option values, with error messages that give an example.
 
 use jiff::SignedDuration;
 use jiff::civil::Date;
 
-/// A duration of zero or more.
+/// Parses a duration of zero or more.
 pub fn duration(text: &str) -> Result<SignedDuration, &'static str> {
     let duration = text.parse().ok().filter(|duration: &SignedDuration| !duration.is_negative());
     duration.ok_or("write a number and a unit, for example 30s, 15m or 2h")
 }
 
-/// A day.
+/// Parses a date.
 pub fn date(text: &str) -> Result<Date, &'static str> {
     text.parse().map_err(|_| "write year, month and day, for example 2021-11-12")
 }

@@ -1,10 +1,11 @@
 //! The indexed attributes: one table from DICOM tag to index column.
 //!
-//! To index another attribute, add a line to [`ATTRIBUTES`]. Columns that no tag feeds (`path`, `received`, flags)
-//! stand in `index::columns`. Column names and their tags follow the PacsOne convention; tags are those of PS3.6. How
-//! the table becomes something that a scan can follow stands in `wanted`.
+//! To index another attribute, add a line to [`ATTRIBUTES`]. `index::columns` contains the columns
+//! that are not filled from a tag (`path`, `received`, flags). Column names and their tags follow
+//! the PacsOne convention; tags are those of PS3.6. `wanted` converts the table to the form that a
+//! scan uses.
 
-// Retired attributes stay in archives.
+// Archives still contain retired attributes.
 #![allow(deprecated)]
 
 use std::sync::LazyLock;
@@ -12,7 +13,7 @@ use std::sync::LazyLock;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
-/// An information level (PS3.4 C.6), one core table each.
+/// An information level (PS3.4 C.6). Each level has one core table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Level {
     Patient,
@@ -22,13 +23,13 @@ pub enum Level {
 }
 
 impl Level {
-    /// The core table of the level.
+    /// Returns the core table of the level.
     pub const fn table(self) -> Table {
         Table::CORE[self as usize]
     }
 }
 
-/// A table of the index that files feed.
+/// A table of the index that is filled from files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Table {
     Patient,
@@ -37,31 +38,33 @@ pub enum Table {
     Image,
     /// The title of a structured report or key object selection.
     ConceptName,
-    /// Of an animal.
+    /// The species code of an animal.
     SpeciesCode,
-    /// Of an animal.
+    /// The breed code of an animal.
     BreedCode,
-    /// Of an animal: its first registration.
+    /// The first registration of an animal.
     BreedRegistration,
 }
 
 impl Table {
-    /// One a level: every instance has a row there.
+    /// The tables of the levels. Every instance has a row in each.
     pub const CORE: [Table; 4] = [Table::Patient, Table::Study, Table::Series, Table::Image];
 
-    /// At most one row for a row of a core table, only where a file has something to say there.
+    /// The tables with at most one row for a row of a core table, and only if a file has a value
+    /// for it.
     pub const COMPANIONS: [Table; 4] =
         [Table::ConceptName, Table::SpeciesCode, Table::BreedCode, Table::BreedRegistration];
 
     /// The number of tables.
     pub const COUNT: usize = Table::CORE.len() + Table::COMPANIONS.len();
 
-    /// One of the four that every instance has a row in.
+    /// Returns whether every instance has a row in the table.
     pub const fn is_core(self) -> bool {
         matches!(self, Table::Patient | Table::Study | Table::Series | Table::Image)
     }
 
-    /// The level whose rows it has, and whose key it shares.
+    /// Returns the level to whose rows the rows of the table belong, and whose key the table
+    /// shares.
     pub const fn level(self) -> Level {
         match self {
             Table::Patient | Table::SpeciesCode | Table::BreedCode | Table::BreedRegistration => Level::Patient,
@@ -71,7 +74,7 @@ impl Table {
         }
     }
 
-    /// What the database calls it.
+    /// Returns the name of the table in the database.
     pub const fn name(self) -> &'static str {
         match self {
             Table::Patient => "patient",
@@ -85,7 +88,7 @@ impl Table {
         }
     }
 
-    /// The column of its primary key.
+    /// Returns the primary key column.
     pub const fn key(self) -> &'static str {
         match self {
             Table::Patient => "origid",
@@ -101,26 +104,26 @@ impl From<Level> for Table {
     }
 }
 
-/// How a value is written into its column.
+/// The format in which a value is stored in its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A UID, NUL and blanks trimmed.
+    /// A UID without NUL and blanks.
     Uid,
-    /// The Patient ID: a key, so the empty string when it is missing.
+    /// The Patient ID. It is a key, so a missing one is stored as the empty string.
     PatientId,
-    /// Text, decoded, insignificant blanks trimmed, several values kept as they stand with `\`.
+    /// Decoded text without insignificant blanks. Several values are kept, separated by `\`.
     Text,
-    /// A person name that stays whole, with `^` and `=`.
+    /// A complete person name, with `^` and `=`.
     PersonName,
-    /// Person names of an attribute that may have several, kept whole with `\`.
+    /// Complete person names of an attribute that may have several, separated by `\`.
     PersonNames,
-    /// Text whose leading blanks count (ST, LT, UT).
+    /// Text whose leading blanks are significant (ST, LT, UT).
     LongText,
     /// A code string that the index expects in upper case.
     UpperCase,
     /// A component of the alphabetic group of a person name, counted from 0 (PS3.5 6.2.1).
     NameComponent(usize),
-    /// A whole group of a person name: 1 is ideographic, 2 phonetic.
+    /// A complete group of a person name: 1 is ideographic, 2 phonetic.
     NameGroup(usize),
     /// `YYYY-MM-DD`.
     Date,
@@ -132,27 +135,28 @@ pub enum Form {
     Integer,
     /// A binary unsigned short (US).
     Unsigned,
-    /// Number of Frames, at least 1: a PACS answers requests for a frame only where it is set.
+    /// The Number of Frames, at least 1. A PACS answers requests for a frame only if the column is
+    /// set.
     Frames,
-    /// The first of decimal strings (DS).
+    /// The first of several decimal strings (DS).
     Decimal,
-    /// An age string as a number of years (AS).
+    /// An age string (AS), as a number of years.
     Years,
 }
 
-/// The item of a sequence that counts.
+/// The item of a sequence whose values are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item {
     First,
     Last,
 }
 
-/// The way to an attribute inside of sequences.
+/// The path to an attribute inside sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
-    /// Outermost first; each next one stands in an item of the one before.
+    /// The sequences, outermost first. Each is inside an item of the one before it.
     pub sequences: &'static [Tag],
-    /// Of each of the sequences.
+    /// The item that is used of each sequence.
     pub item: Item,
 }
 
@@ -161,20 +165,20 @@ const SPECIES: Path = first_item(&[tags::PATIENT_SPECIES_CODE_SEQUENCE]);
 const BREED: Path = first_item(&[tags::PATIENT_BREED_CODE_SEQUENCE]);
 const REGISTRATION: Path = first_item(&[tags::BREED_REGISTRATION_SEQUENCE]);
 const REGISTRY: Path = first_item(&[tags::BREED_REGISTRATION_SEQUENCE, tags::BREED_REGISTRY_CODE_SEQUENCE]);
-/// The last to verify a report says since when it is verified.
+/// The last observer to verify a report determines the date of its verification.
 const VERIFYING_OBSERVER: Path = Path { sequences: &[tags::VERIFYING_OBSERVER_SEQUENCE], item: Item::Last };
 
 const fn first_item(sequences: &'static [Tag]) -> Path {
     Path { sequences, item: Item::First }
 }
 
-/// An attribute of the data set, or of an item, and the column that it feeds.
+/// An attribute of the data set or of an item, and the column that it fills.
 #[derive(Clone, Copy, Debug)]
 pub struct Attribute {
     pub table: Table,
     pub column: &'static str,
     pub tag: Tag,
-    /// `None` is the data set itself.
+    /// `None` for an attribute of the data set itself.
     pub within: Option<Path>,
     pub form: Form,
 }
@@ -196,7 +200,7 @@ const fn at(table: Table, column: &'static str, tag: Tag, form: Form) -> Attribu
 use Form::*;
 use Table::*;
 
-/// Every column that a tag feeds.
+/// All columns that are filled from a tag.
 pub const ATTRIBUTES: &[Attribute] = &[
     at(Patient, "origid", tags::PATIENT_ID, PatientId),
     at(Patient, "lastname", tags::PATIENT_NAME, NameComponent(0)),
@@ -300,7 +304,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     at(BreedRegistration, "meaning", tags::CODE_MEANING, Text).within(REGISTRY),
 ];
 
-/// Where an attribute stands in [`ATTRIBUTES`].
+/// Returns the position of an attribute in [`ATTRIBUTES`].
 pub const fn position(table: Table, column: &str) -> usize {
     let mut i = 0;
     while i < ATTRIBUTES.len() {
@@ -312,13 +316,13 @@ pub const fn position(table: Table, column: &str) -> usize {
     panic!("no such column in the table of indexed attributes")
 }
 
-/// Whether an attribute is a component or a group of a patient's name.
+/// Returns whether an attribute is a component or a group of a patient's name.
 pub fn is_of_the_name(attribute: usize) -> bool {
     matches!(ATTRIBUTES[attribute].form, NameComponent(_) | NameGroup(_))
 }
 
-/// Returns the position of the first column that is part of the same value: the components and groups of a name are one
-/// value, and so is a date with its time.
+/// Returns the position of the first column that is part of the same value: the components and
+/// groups of a name are one value, and so is a date with its time.
 pub fn value_of(position: usize) -> usize {
     static VALUES: LazyLock<Vec<usize>> = LazyLock::new(|| (0..ATTRIBUTES.len()).map(first_of_value).collect());
     VALUES[position]

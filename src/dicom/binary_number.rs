@@ -1,18 +1,19 @@
-//! Numbers of binary VRs, as text.
+//! Converts numbers of binary VRs to text.
 
 use dicom_core::VR;
 
 use super::element::Encoding;
 
-/// The text of a value that is too short for its VR. No attribute has it as its number, so that it counts as invalid.
+/// The text of a value that is too short for its VR. No attribute accepts the text as a number, so
+/// that the value counts as invalid.
 const INVALID: &str = "?";
 
-/// Whether a VR is that of a binary number other than a short or long unsigned one.
+/// Returns whether a VR is that of a binary number other than a short or long unsigned one.
 pub fn is_signed_or_real(vr: VR) -> bool {
     matches!(vr, VR::SS | VR::SL | VR::SV | VR::UV | VR::FL | VR::FD)
 }
 
-/// Returns the first number of a binary value, as digits. `None`: the value is empty.
+/// Returns the first number of a binary value as digits. `None` if the value is empty.
 pub fn digits(vr: VR, value: &[u8], encoding: Encoding) -> Option<String> {
     if value.is_empty() {
         return None;
@@ -30,7 +31,7 @@ pub fn digits(vr: VR, value: &[u8], encoding: Encoding) -> Option<String> {
     Some(digits.unwrap_or_else(|| INVALID.to_owned()))
 }
 
-/// The bytes of the first number, in little endian order.
+/// Returns the bytes of the first number, in little endian order.
 fn first<const N: usize>(value: &[u8], is_big: bool) -> Option<[u8; N]> {
     let mut bytes = *value.first_chunk()?;
     if is_big {
@@ -39,8 +40,8 @@ fn first<const N: usize>(value: &[u8], is_big: bool) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// Returns an unsigned number of two bytes, or of four if the value has no others and they are not two numbers. The VR
-/// does not decide: writers mix up US and UL.
+/// Returns an unsigned number of two bytes, or of four if the value has exactly four bytes and they
+/// are not two numbers. The VR is ignored, because writers confuse US and UL.
 fn unsigned(value: &[u8], is_big: bool) -> u32 {
     match (first(value, is_big), first(value, is_big)) {
         (Some(four), _) if value.len() == 4 && four[2..] == [0, 0] => u32::from_le_bytes(four),

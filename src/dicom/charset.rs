@@ -1,8 +1,9 @@
-//! Character sets: text as (0008,0005) Specific Character Set says (PS3.3 C.12.1.1.2, PS3.5 6.1.2).
+//! Character sets: decodes text according to (0008,0005) Specific Character Set (PS3.3 C.12.1.1.2,
+//! PS3.5 6.1.2).
 //!
-//! The tables are those of encoding_rs, and `charset_term` reads the terms. This file separates ISO 2022 segments,
-//! because a value may switch sets by escape sequences, and a multi-byte character may contain a byte that looks like
-//! a delimiter.
+//! encoding_rs provides the tables, and `charset_term` parses the terms. This module separates ISO
+//! 2022 segments, because a value may switch sets by escape sequences, and a multi-byte character
+//! may contain a byte that looks like a delimiter.
 
 use std::borrow::Cow;
 
@@ -12,13 +13,14 @@ use super::charset_term::{G1, Term, single_byte};
 
 const ESC: u8 = 0x1B;
 
-/// The byte order mark of UTF-8, which no text of another character set begins with.
+/// The byte order mark of UTF-8. No text of another character set begins with these bytes.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// What bytes below 0x80 mean.
+/// The character set of bytes below 0x80.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum G0 {
-    /// ISO IR 6, and IR 14, which differs from it in two signs that DICOM does not let differ.
+    /// ISO IR 6, and IR 14, which differs from it in two characters that DICOM does not allow to
+    /// differ.
     Ascii,
     /// JIS X 0208 (IR 87), two bytes a character.
     Kanji,
@@ -26,14 +28,15 @@ enum G0 {
     SupplementaryKanji,
 }
 
-/// How the text of one file is read.
+/// The way in which the text of one file is decoded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Repertoire {
-    /// One encoding for all, without code extensions.
+    /// One encoding for the whole text, without code extensions.
     Whole(&'static Encoding),
-    /// ISO 2022, and what is active at the start of each part.
+    /// ISO 2022, with the set of bytes from 0x80 on that is active at the start of each part.
     Extended(G1),
-    /// No set is declared that says how to read bytes from 0x80 on: UTF-8 if they are valid UTF-8, else ISO 8859-1.
+    /// No declared set defines bytes from 0x80 on. They are UTF-8 if they are valid UTF-8, and
+    /// otherwise ISO 8859-1.
     Undeclared,
 }
 
@@ -41,10 +44,10 @@ enum Repertoire {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Charset {
     repertoire: Repertoire,
-    /// UTF-8 is declared behind a set of single bytes, where PS3.3 does not allow UTF-8. Few texts in such a set are
-    /// valid UTF-8.
+    /// Whether UTF-8 is declared behind a single-byte set, where PS3.3 does not allow UTF-8. Few
+    /// texts in a single-byte set are valid UTF-8.
     may_be_utf8: bool,
-    /// Every declared term is known.
+    /// Whether every declared term is known.
     pub is_understood: bool,
 }
 
@@ -54,14 +57,14 @@ impl Default for Charset {
     }
 }
 
-/// What is decoded: a person name has delimiters of its own.
+/// The kind of a text. A person name has additional delimiters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Name,
     Text,
 }
 
-/// Decoded text, and whether some of it could not be.
+/// Decoded text, and whether a part of it could not be decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded<'a> {
     pub text: Cow<'a, str>,
@@ -69,7 +72,7 @@ pub struct Decoded<'a> {
 }
 
 impl Charset {
-    /// Reads the raw value of (0008,0005).
+    /// Parses the raw value of (0008,0005).
     pub fn from_raw(raw: &[u8]) -> Self {
         let declared = String::from_utf8_lossy(raw);
         let terms: Vec<Term> = declared.split('\\').map(Term::parse).collect();
@@ -107,8 +110,8 @@ impl Charset {
         }
     }
 
-    /// The set of the bytes from 0x80 on that no escape sequence designates, in a text with code extensions. If no such set
-    /// is declared, text that is valid UTF-8 is UTF-8.
+    /// Returns the set of the bytes from 0x80 on that no escape sequence designates, in a text with
+    /// code extensions. If no such set is declared, text that is valid UTF-8 is UTF-8.
     fn initial(&self, raw: &[u8]) -> G1 {
         match self.repertoire {
             Repertoire::Whole(encoding) => G1::Whole(encoding),
@@ -131,14 +134,15 @@ impl Repertoire {
         if let Some(Term::Whole(encoding)) = rest.iter().find(|term| matches!(term, Term::Whole(_))) {
             return Repertoire::Whole(encoding);
         }
-        // Writers that declare one further set and forget its escape sequences mean that set from the start.
+        // Writers that declare one further set and omit its escape sequences mean that set from the
+        // start.
         let mut further = rest.iter().filter_map(|term| match term {
             Term::Extended(g1) if *g1 != G1::None => Some(*g1),
             _ => None,
         });
         match (further.next(), further.next()) {
             (Some(only), None) => Repertoire::Extended(only),
-            // ASCII, or terms that are unknown: nothing says how to read bytes from 0x80 on.
+            // ASCII, or unknown terms: no set defines bytes from 0x80 on.
             _ if !terms.iter().any(|term| matches!(term, Term::Extended(_))) => Repertoire::Undeclared,
             _ => Repertoire::Extended(G1::None),
         }
@@ -149,12 +153,14 @@ fn is_utf16(encoding: &'static Encoding) -> bool {
     encoding == UTF_16LE || encoding == UTF_16BE
 }
 
-/// Returns whether the byte of ESC is a part of the encoding, and no escape sequence of ISO 2022 around the encoding.
+/// Returns whether the ESC byte is a part of the encoding itself, and not of an ISO 2022 escape
+/// sequence.
 fn has_own_escapes(encoding: &'static Encoding) -> bool {
     is_utf16(encoding) || encoding == ISO_2022_JP
 }
 
-/// Decodes text of one encoding. A data set that declares UTF-16 holds text in ASCII or UTF-8, too.
+/// Decodes text of one encoding. A data set that declares UTF-16 may also contain text in ASCII or
+/// UTF-8.
 fn decode_whole<'a>(encoding: &'static Encoding, raw: &'a [u8]) -> Decoded<'a> {
     if is_utf16(encoding)
         && !raw.contains(&0)
@@ -166,7 +172,8 @@ fn decode_whole<'a>(encoding: &'static Encoding, raw: &'a [u8]) -> Decoded<'a> {
     Decoded { text, damaged }
 }
 
-/// What an escape sequence designates (PS3.3 C.12.1.1.2, tables C.12-3 and C.12-4).
+/// Returns the length of an escape sequence without ESC, and the set that the sequence designates
+/// (PS3.3 C.12.1.1.2, tables C.12-3 and C.12-4).
 fn designation(after_esc: &[u8]) -> Option<(usize, Result<G0, G1>)> {
     Some(match after_esc {
         [b'(', b'B' | b'J', ..] => (2, Ok(G0::Ascii)),
@@ -197,8 +204,8 @@ fn designation(after_esc: &[u8]) -> Option<(usize, Result<G0, G1>)> {
     })
 }
 
-/// Decodes text with code extensions. The sets that are active at the start are active again after each delimiter
-/// (PS3.5 6.1.2.5.3).
+/// Decodes text with code extensions. The sets that are active at the start are active again after
+/// each delimiter (PS3.5 6.1.2.5.3).
 fn segments(raw: &[u8], initial: G1, kind: Kind) -> Decoded<'static> {
     let mut text = String::with_capacity(raw.len() * 2);
     let mut damaged = false;
@@ -236,7 +243,7 @@ fn segments(raw: &[u8], initial: G1, kind: Kind) -> Decoded<'static> {
                 damaged |= push_kanji(&mut text, g0, byte, after.first().copied());
                 2
             }
-            // Here a byte that looks like a delimiter may end a character.
+            // In these encodings, a byte that looks like a delimiter may end a character.
             0x80.. if g0 == G0::Ascii && matches!(g1, G1::Whole(_)) => {
                 let run = rest.iter().take_while(|b| **b >= 0x20).count();
                 damaged |= push_g1(&mut text, g1, &rest[..run]);
@@ -253,7 +260,8 @@ fn segments(raw: &[u8], initial: G1, kind: Kind) -> Decoded<'static> {
     Decoded { text: Cow::Owned(text), damaged }
 }
 
-/// A two-byte character of G0. EUC-JP is the same table with the high bits set. Returns whether it is damaged.
+/// Appends a two-byte character of G0. EUC-JP has the same table with the high bits set. Returns
+/// whether the character is damaged.
 fn push_kanji(text: &mut String, set: G0, lead: u8, trail: Option<u8>) -> bool {
     let Some(trail) = trail else {
         text.push(char::REPLACEMENT_CHARACTER);
@@ -266,7 +274,7 @@ fn push_kanji(text: &mut String, set: G0, lead: u8, trail: Option<u8>) -> bool {
     damaged
 }
 
-/// A run of bytes from 0x80. Returns whether some are damaged.
+/// Appends a run of bytes from 0x80 on. Returns whether any of them are damaged.
 fn push_g1(text: &mut String, set: G1, run: &[u8]) -> bool {
     match set {
         G1::None => {
@@ -303,7 +311,8 @@ mod tests {
 
     #[test]
     fn a_trailing_byte_that_looks_like_a_delimiter_is_none() {
-        // The character ends with the byte of a backslash in GB18030, of an equals sign in JIS X 0208.
+        // The last byte of the character is that of a backslash in GB18030, and of an equals sign
+        // in JIS X 0208.
         assert_eq!(decode("GB18030", b"\x81\x5c\\B"), "乗\\B");
         assert_eq!(decode("\\ISO 2022 IR 87", b"\x1b$B!=\x1b(B^X"), "―^X");
     }

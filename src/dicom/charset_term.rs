@@ -1,7 +1,8 @@
 //! The terms of (0008,0005) Specific Character Set, in the spellings that writers use.
 //!
-//! Defined terms (PS3.3 C.12.1.1.2) are recognized by their registration number, other terms as labels of the WHATWG
-//! Encoding Standard or as code pages. Case, blanks, `_`, `-` and other punctuation are ignored.
+//! Defined terms (PS3.3 C.12.1.1.2) are recognized by their registration number, other terms as
+//! labels of the WHATWG Encoding Standard or as code pages. Case, blanks, `_`, `-` and other
+//! punctuation are ignored.
 
 use encoding_rs::{
     BIG5, EUC_KR, Encoding, GB18030, GBK, ISO_8859_2, ISO_8859_3, ISO_8859_4, ISO_8859_5, ISO_8859_6, ISO_8859_7,
@@ -18,7 +19,7 @@ pub(super) enum G1 {
     /// JIS X 0201 (IR 13).
     Katakana,
     Table(&'static Encoding),
-    /// An encoding without code extensions, in a text that has escape sequences.
+    /// An encoding without code extensions, in a text that contains escape sequences.
     Whole(&'static Encoding),
 }
 
@@ -54,7 +55,7 @@ impl Term {
             .unwrap_or(Term::Unknown)
     }
 
-    /// The set of an ISO registration number.
+    /// Returns the set with an ISO registration number.
     fn of_registration(number: u32) -> Option<Term> {
         Some(match number {
             6 | 14 => Term::Ascii,
@@ -78,18 +79,19 @@ impl From<&'static Encoding> for Term {
     }
 }
 
-/// The letters and digits of a term, in lower case.
+/// Returns the letters and digits of a term, in lower case.
 fn compact(term: &str) -> String {
     term.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// A registration number, with or without the words in front of it: "ISO_IR 100", "ISO 2022 IR 100", "100".
+/// Parses a registration number, with or without the words in front of it: "ISO_IR 100",
+/// "ISO 2022 IR 100", "100".
 fn registered(compact: &str) -> Option<Term> {
     let digits = ["iso2022ir", "iso2022", "isoir", "iso", "ir"].iter().find_map(|words| compact.strip_prefix(words));
     Term::of_registration(digits.unwrap_or(compact).parse().ok()?)
 }
 
-/// The encoding that a label names.
+/// Returns the encoding that a label names.
 fn labelled(compact: &str) -> Option<&'static Encoding> {
     let label = |label: &str| Encoding::for_label_no_replacement(label.as_bytes());
     let punctuated = || LABELS.iter().find(|punctuated| is_same(punctuated, compact)).and_then(|found| label(found));
@@ -100,12 +102,12 @@ fn labelled(compact: &str) -> Option<&'static Encoding> {
     };
     let behind_words = || ["iso2022", "isoir"].iter().find_map(|words| compact.strip_prefix(words)).and_then(&label);
     let found = label(compact).or_else(punctuated).or_else(part_of_8859).or_else(|| code_page(compact));
-    // The user-defined set maps bytes to private characters, which no index can show.
+    // The user-defined set maps bytes to private use characters, which cannot be displayed.
     found.or_else(behind_words).filter(|encoding| *encoding != X_USER_DEFINED)
 }
 
-/// The labels that encoding_rs does not recognize without their punctuation. Families of labels have rules of their own:
-/// `iso-ir-100`, `iso_8859-1:1987`, `windows-1252`, `x-cp1252`.
+/// The labels that encoding_rs does not recognize without their punctuation. Separate rules cover
+/// families of labels: `iso-ir-100`, `iso_8859-1:1987`, `windows-1252`, `x-cp1252`.
 const LABELS: [&str; 37] = [
     "asmo-708",
     "big5-hkscs",
@@ -150,7 +152,8 @@ fn is_same(label: &str, compact: &str) -> bool {
     label.bytes().filter(u8::is_ascii_alphanumeric).eq(compact.bytes())
 }
 
-/// A code page of Windows or DOS: "Windows 1251", "CP1251", "x-cp1251", "cp936".
+/// Returns the encoding of a code page of Windows or DOS: "Windows 1251", "CP1251", "x-cp1251",
+/// "cp936".
 fn code_page(compact: &str) -> Option<&'static Encoding> {
     let number = ["windows", "win", "xcp", "cp", "dos", "ibm", "ms"].iter().find_map(|name| compact.strip_prefix(name));
     match number? {
@@ -164,7 +167,8 @@ fn code_page(compact: &str) -> Option<&'static Encoding> {
     }
 }
 
-/// A known set in a term with a typing error or an addition: "IS_IR 100", "GB18030-2005".
+/// Recognizes a known set in a term with a typing error or an addition: "IS_IR 100",
+/// "GB18030-2005".
 fn misspelled(compact: &str) -> Option<Term> {
     if compact == "utf" {
         return Some(Term::Whole(UTF_8));
@@ -175,13 +179,13 @@ fn misspelled(compact: &str) -> Option<Term> {
     let contained = contained.map(|(_, set)| Term::Whole(set));
     contained.or_else(|| {
         let digits = compact.trim_start_matches(|c: char| c.is_ascii_alphabetic());
-        // Smaller numbers may count something else, as in "ISO Latin 6".
+        // Smaller numbers may have another meaning, as in "ISO Latin 6".
         let number = digits.parse().ok().filter(|number| compact.starts_with("is") && *number > 14)?;
         Term::of_registration(number)
     })
 }
 
-/// The table of a registered set of 96 characters.
+/// Returns the table of a registered set of 96 characters.
 pub(super) fn single_byte(registration: u32) -> Option<&'static Encoding> {
     Some(match registration {
         101 => ISO_8859_2,

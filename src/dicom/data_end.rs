@@ -1,5 +1,5 @@
-//! Where the data of a file end, as far as the header declares it: a file that is shorter was cut off, by a transfer that was
-//! interrupted or a full disk.
+//! The end of the data of a file, as the header declares it. A shorter file was cut off, by an
+//! interrupted transfer or a full disk.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -10,7 +10,7 @@ use super::instance::{Instance, Value};
 /// The end of the data of a file, as the header reader finds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DataEnd {
-    /// An earlier version of this program has read the file.
+    /// The file was read by an earlier version of this program, which did not record the end.
     #[default]
     Unknown,
     /// All elements were read, and none of them is pixel data.
@@ -19,7 +19,8 @@ pub enum DataEnd {
     At(u64),
     /// The position of the first byte behind a bulk element, which other elements may follow.
     Beyond(u64),
-    /// A delimiter ends the element, as that of encapsulated pixel data (PS3.5 A.4), or the data set is deflated.
+    /// A delimiter ends the element, as with encapsulated pixel data (PS3.5 A.4), or the data set
+    /// is deflated.
     Delimited,
 }
 
@@ -28,11 +29,11 @@ pub enum DataEnd {
 pub enum Completeness {
     Complete,
     Incomplete,
-    /// Only the rest of the file shows it.
+    /// Only the rest of the file shows whether it is complete.
     Undetermined,
 }
 
-/// Whether an element contains the pixels of an image (PS3.3 C.7.6.3, C.7.6.24).
+/// Returns whether an element contains the pixels of an image (PS3.3 C.7.6.3, C.7.6.24).
 pub(super) fn is_pixel_data(tag: Tag) -> bool {
     matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
 }
@@ -46,7 +47,8 @@ const WITHOUT_PIXELS: u8 = 8;
 const BEYOND: u8 = 16;
 
 impl DataEnd {
-    /// Returns the end of an element behind which the header reader stops. `position` is that of its value.
+    /// Returns the end of the element behind which the header reader stops. `position` is that of
+    /// its value.
     pub(super) fn of_element(tag: Tag, position: u64, length: Option<u64>) -> Self {
         match length.map(|length| position.saturating_add(length)) {
             None => DataEnd::Delimited,
@@ -55,8 +57,8 @@ impl DataEnd {
         }
     }
 
-    /// Packs the end, and whether the file ended within its header. The value of an end that is unknown is that of earlier
-    /// versions of this program, which did not record ends.
+    /// Packs the end, and whether the file ended within its header. An unknown end is packed like
+    /// the values of earlier versions of this program, which did not record ends.
     pub(super) fn pack(self, is_cut: bool, into: &mut Vec<u8>) {
         let cut = if is_cut { CUT } else { 0 };
         let (kind, end) = match self {
@@ -70,7 +72,7 @@ impl DataEnd {
         end.iter().for_each(|end| into.extend(end.to_le_bytes()));
     }
 
-    /// Takes what was packed from the front. Returns also whether the file ended within its header.
+    /// Takes a packed end from the front. Also returns whether the file ended within its header.
     pub(super) fn unpack(from: &mut &[u8]) -> Option<(Self, bool)> {
         let kind = *from.split_off_first()?;
         let mut end = || Some(u64::from_le_bytes(*from.split_off(..8)?.first_chunk()?));
@@ -87,7 +89,8 @@ impl DataEnd {
 }
 
 impl Instance {
-    /// Whether a file of this instance and size has all of its data, as far as the header shows it.
+    /// Returns whether a file of this instance and size has all of its data, as far as the header
+    /// shows.
     pub fn completeness(&self, size: u64) -> Completeness {
         if self.cut || size < self.least_size() {
             return Completeness::Incomplete;
@@ -122,7 +125,7 @@ mod tests {
                 assert!(rest.is_empty());
             }
         }
-        // As earlier versions packed it.
+        // The value that earlier versions packed.
         assert_eq!(DataEnd::unpack(&mut [1_u8].as_slice()), Some((DataEnd::Unknown, true)));
         assert_eq!(DataEnd::unpack(&mut [32_u8].as_slice()), None);
     }

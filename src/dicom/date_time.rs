@@ -1,14 +1,16 @@
-//! Dates and times, as the index writes them.
+//! Dates and times, as the index stores them.
 //!
-//! The forms of DICOM and of ACR-NEMA are read, and others that have one meaning only, which count as repaired. Any
-//! other text, an impossible date among them, is `None`, so that the database never judges a text.
+//! The forms of DICOM and of ACR-NEMA are read, and other forms with only one meaning, which count
+//! as repaired. Any other text, including an impossible date, is `None`, so that the database never
+//! interprets a text.
 
 use jiff::civil::{Date, DateTime, Time};
 
 use super::value::Parsed;
 
-/// Reads DA: `YYYYMMDD`, and the `YYYY.MM.DD` of before 1993 (PS3.5 6.2). Years that a DATE column cannot store are
-/// invalid. Dates with other separators and dates with a time behind them are repaired.
+/// Parses DA: `YYYYMMDD`, and the form before 1993, `YYYY.MM.DD` (PS3.5 6.2). Years that a DATE
+/// column cannot store are invalid. Dates with other separators, and dates with a time behind them,
+/// are repaired.
 pub fn date(text: &str) -> Option<Parsed<Date>> {
     let (date, rest) = leading_date(text)?;
     if rest.is_empty() {
@@ -18,9 +20,10 @@ pub fn date(text: &str) -> Option<Parsed<Date>> {
     Some(Parsed::repaired(date.value))
 }
 
-/// Reads TM: `HHMMSS.FFFFFF` or its first two, four or six digits, and the `HH:MM:SS` of before 1993. Fractions are
-/// dropped, because databases round them differently. Times with dots, single digits between colons, a decimal comma,
-/// an offset from UTC, or a date in front are repaired.
+/// Parses TM: `HHMMSS.FFFFFF` or its first two, four or six digits, and the form before 1993,
+/// `HH:MM:SS`. Fractions are dropped, because databases round them differently. Times with dots,
+/// single digits between colons, a decimal comma, an offset from UTC, or a date in front are
+/// repaired.
 pub fn time(text: &str) -> Option<Parsed<Time>> {
     clock(text).or_else(|| {
         let time = match text.split_once('+') {
@@ -31,8 +34,9 @@ pub fn time(text: &str) -> Option<Parsed<Time>> {
     })
 }
 
-/// The text behind a date that is in front of a time. Digits without a separator may also be a time whose writer left out
-/// the dot of the fraction; fourteen digits have one meaning if they begin with a year of this or the last century.
+/// Returns the text behind a date that precedes a time. Digits without a separator may also be a
+/// time whose writer omitted the dot of the fraction. Fourteen digits have only one meaning if they
+/// begin with a year of this or the last century.
 fn behind_date(text: &str) -> Option<&str> {
     let (date, rest) = leading_date(text)?;
     let has_one_meaning = match digits(text).0.len() {
@@ -43,7 +47,8 @@ fn behind_date(text: &str) -> Option<&str> {
     has_one_meaning.then_some(rest)
 }
 
-/// Reads DT: at least a date. Missing parts of the time are zero, and the offset from UTC is not applied.
+/// Parses DT, which has at least a date. Missing parts of the time are zero, and the offset from
+/// UTC is not applied.
 pub fn date_time(text: &str) -> Option<Parsed<DateTime>> {
     let (date, rest) = leading_date(text)?;
     let LocalClock { clock: local, is_repaired } = local(rest)?;
@@ -53,7 +58,7 @@ pub fn date_time(text: &str) -> Option<Parsed<DateTime>> {
     Some(Parsed { value: date.value.to_datetime(time.value), is_repaired })
 }
 
-/// The date that a text begins with, and the rest of the text.
+/// Returns the date that a text begins with, and the rest of the text.
 fn leading_date(text: &str) -> Option<(Parsed<Date>, &str)> {
     let (first, rest) = digits(text);
     if first.len() >= 8 {
@@ -72,7 +77,8 @@ fn leading_date(text: &str) -> Option<(Parsed<Date>, &str)> {
     Some((Parsed { value, is_repaired: !is_regular }, rest))
 }
 
-/// Reads a date in which the day or the month may come first. `None` if both orders make a date, and not the same.
+/// Parses a date in which the day or the month may come first. `None` if both orders are valid and
+/// give different dates.
 fn year_last(first: &str, second: &str, year: &str) -> Option<Date> {
     match (ymd(year, second, first), ymd(year, first, second)) {
         (Some(one), Some(other)) => (one == other).then_some(one),
@@ -85,7 +91,8 @@ fn ymd(year: &str, month: &str, day: &str) -> Option<Date> {
     Date::new(year, month.parse().ok()?, day.parse().ok()?).ok()
 }
 
-/// Reads the time behind a date, at least an hour and a minute: fewer digits may be anything.
+/// Parses the time behind a date. At least an hour and a minute are required, because fewer digits
+/// are ambiguous.
 fn clock_behind(rest: &str) -> Option<Parsed<Time>> {
     let LocalClock { clock: local, .. } = local(rest)?;
     if local.len() >= "HHMM".len() { clock(local) } else { None }
@@ -107,7 +114,7 @@ fn local(rest: &str) -> Option<LocalClock<'_>> {
     is_clock.then_some(LocalClock { clock, is_repaired: is_repaired || is_separated })
 }
 
-/// Reads an offset from UTC, and returns whether its form differs from the `&ZZXX` of DICOM.
+/// Parses an offset from UTC. Returns whether its form differs from the `&ZZXX` of DICOM.
 fn offset(text: &str) -> Option<bool> {
     if text == "Z" {
         return Some(true);
@@ -119,7 +126,7 @@ fn offset(text: &str) -> Option<bool> {
     is_offset.then_some(rest.len() != 2)
 }
 
-/// Reads a time of day.
+/// Parses a time of day.
 fn clock(text: &str) -> Option<Parsed<Time>> {
     let (first, rest) = digits(text);
     match rest.bytes().next() {
@@ -140,7 +147,7 @@ fn clock(text: &str) -> Option<Parsed<Time>> {
 
 fn separated_clock(hour: &str, rest: &str, separator: char) -> Option<Parsed<Time>> {
     let (minute, rest) = digits(rest.strip_prefix(separator)?);
-    // An hour and a minute with a dot between them may be a number.
+    // An hour and a minute separated by a dot may be a number.
     let (second, rest) = match rest.strip_prefix(separator) {
         Some(rest) => digits(rest),
         None if separator == ':' && rest.is_empty() => ("00", ""),
@@ -156,14 +163,15 @@ fn separated_clock(hour: &str, rest: &str, separator: char) -> Option<Parsed<Tim
     Some(Parsed { is_repaired: time.is_repaired || !is_regular, ..time })
 }
 
-/// Reads a fraction of a second, and returns whether its form differs from that of DICOM.
+/// Parses a fraction of a second. Returns whether its form differs from that of DICOM.
 fn fraction(text: &str) -> Option<bool> {
     let decimals = text.strip_prefix(['.', ','])?;
     let is_regular = text.starts_with('.') && !decimals.is_empty();
     decimals.bytes().all(|byte| byte.is_ascii_digit()).then_some(!is_regular)
 }
 
-/// A leap second (PS3.5 6.2) is stored as the second before, because no TIME column has one.
+/// Creates a time. A leap second (PS3.5 6.2) is stored as the second before, because TIME columns
+/// do not store leap seconds.
 fn hms(hour: &str, minute: &str, second: &str) -> Option<Parsed<Time>> {
     let is_leap = second == "60";
     let second = if is_leap { 59 } else { second.parse().ok()? };
@@ -171,7 +179,7 @@ fn hms(hour: &str, minute: &str, second: &str) -> Option<Parsed<Time>> {
     Some(Parsed { value, is_repaired: is_leap })
 }
 
-/// The digits that a text begins with, and the rest of the text.
+/// Returns the digits that a text begins with, and the rest of the text.
 fn digits(text: &str) -> (&str, &str) {
     text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
 }
@@ -202,7 +210,8 @@ pub fn push_date_time(text: &mut String, at: DateTime) {
     push_time(text, at.time());
 }
 
-/// Without the machinery that formats any text: a header has a dozen dates and times.
+/// Appends a number without general text formatting, which is slower: a header has a dozen dates
+/// and times.
 fn push_two_digits(text: &mut String, number: i16) {
     text.extend([number / 10, number % 10].map(|digit| char::from(b'0' + digit as u8)));
 }
@@ -211,7 +220,7 @@ fn push_two_digits(text: &mut String, number: i16) {
 mod tests {
     use super::*;
 
-    /// A value as text, with `*` where it was repaired.
+    /// Returns a value as text, with `*` if it was repaired.
     fn shown<T: ToString>(parsed: Option<Parsed<T>>) -> String {
         parsed.map_or("NULL".into(), |Parsed { value, is_repaired }| {
             value.to_string() + if is_repaired { "*" } else { "" }

@@ -1,7 +1,7 @@
-//! Data element headers (PS3.5 7.1), and the skipping of values by position.
+//! Data element headers (PS3.5 7.1), and skipping values by position.
 //!
-//! Nothing here recurses or allocates: a length is only ever added to a position. Headers that break the rules are read
-//! in `odd_header`, values of undefined length in `nesting`.
+//! This module neither recurses nor allocates: a length is only added to a position. `odd_header`
+//! reads headers that break the rules, and `nesting` skips values of undefined length.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ pub const ITEM: Tag = Tag(0xFFFE, 0xE000);
 pub const ITEM_DELIMITATION: Tag = Tag(0xFFFE, 0xE00D);
 pub const SEQUENCE_DELIMITATION: Tag = Tag(0xFFFE, 0xE0DD);
 
-/// More elements than any real header has: whole-slide headers stay below, hostile ones do not run for ever.
+/// The maximum number of elements. Whole-slide headers have fewer; the limit stops hostile headers.
 const ELEMENT_LIMIT: u32 = 2_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,25 +27,26 @@ pub enum Encoding {
 pub struct Element {
     pub tag: Tag,
     pub vr: VR,
-    /// `None` is the undefined length.
+    /// `None` if the length is undefined.
     pub length: Option<u64>,
 }
 
 impl Element {
-    /// Whether a sequence may follow, by the VR: undefined lengths elsewhere are damage.
+    /// Returns whether the element may contain a sequence, according to its VR. In any other
+    /// element, an undefined length indicates damage.
     pub(super) fn may_nest(&self, encoding: Encoding) -> bool {
         encoding == Encoding::ImplicitLittle || self.tag == ITEM || matches!(self.vr, VR::SQ | VR::UN | VR::OB | VR::OW)
     }
 }
 
-/// Why a scan ends early.
+/// The reason why a scan ended.
 #[derive(Debug)]
 pub enum End {
-    /// The data set ends, at a sensible place or not.
+    /// The data set ends between two elements, possibly too early.
     Reached,
-    /// It ends in the middle of an element, or stops making sense.
+    /// The data set ends within an element, or its elements make no sense.
     Cut,
-    /// It has more elements or bytes than any real one.
+    /// The data set has more elements or bytes than any real one.
     Limit,
     Io(std::io::Error),
 }
@@ -59,15 +60,16 @@ impl From<Trouble> for End {
     }
 }
 
-/// The end of a data set, which only the file knows.
+/// The end of a data set whose end only the file determines.
 pub const NO_END: u64 = u64::MAX;
 
 /// A window that is read element by element.
 pub struct Elements<'b, S> {
     pub window: Window<'b, S>,
-    /// Where the nearest declared length ends: no element reaches beyond.
+    /// The end of the innermost declared length. No element extends beyond it.
     pub end: u64,
-    /// The number of sequences and items that the caller has entered. Sequences are nested if it is more than one.
+    /// The number of sequences and items that the caller has entered. If it is more than one, a
+    /// sequence that is skipped is nested.
     pub entered: usize,
     count: u32,
 }
@@ -77,8 +79,9 @@ impl<'b, S: Source> Elements<'b, S> {
         Elements { window, end: NO_END, entered: 0, count: 0 }
     }
 
-    /// The next element header; the position is then that of its value.
-    // Always, so that an element stays in registers: handed over in memory it takes longer than all else about it.
+    /// Returns the next element header, and moves to the value of the element.
+    // Always inlined, so that an element stays in registers: passing the element in memory takes
+    // longer than the rest of its processing.
     #[inline(always)]
     pub fn next(&mut self, encoding: Encoding) -> Result<Element, End> {
         self.count += 1;
@@ -104,7 +107,7 @@ impl<'b, S: Source> Elements<'b, S> {
         Ok(Element { tag, vr, length: (length != u32::MAX).then_some(length.into()) })
     }
 
-    /// Moves past the value of an element, reading as little as possible.
+    /// Skips the value of an element, reading as few bytes as possible.
     pub fn skip(&mut self, element: &Element, encoding: Encoding) -> Result<(), End> {
         match element.length {
             Some(length) => self.skip_bytes(length),
@@ -122,18 +125,19 @@ impl<'b, S: Source> Elements<'b, S> {
         Ok(())
     }
 
-    /// Leaves what is bounded by [`end`](Self::end), whatever is in it.
+    /// Skips to [`end`](Self::end), regardless of the bytes before it.
     pub fn skip_to_end(&mut self) -> Result<(), End> {
         self.skip_bytes(self.end - self.window.position())
     }
 
-    /// Whether at least this number of bytes is left before [`end`](Self::end).
+    /// Returns whether at least this number of bytes is left before [`end`](Self::end).
     pub fn holds(&self, length: u64) -> bool {
         length <= self.end - self.window.position()
     }
 
-    /// Whether an element of group 0000 is the beginning of zeros that end the file: writers pad files to their blocks.
-    /// Other zeros are moved past in steps of eight bytes, the size of an element that has neither tag nor value.
+    /// Returns whether an element of group 0000 begins the zeros at the end of a file: writers pad
+    /// files to their block size. Skips other zeros in steps of eight bytes, the size of an element
+    /// without tag and value.
     pub fn is_padding(&mut self, element: &Element) -> Result<bool, End> {
         if element.tag != Tag(0, 0) || element.length != Some(0) {
             return Ok(false);
@@ -148,26 +152,28 @@ impl<'b, S: Source> Elements<'b, S> {
         }
     }
 
-    /// Where an element ends that was just begun; one of undefined length at the end of what it stands in.
+    /// Returns the end of an element whose header was just read. An element of undefined length
+    /// ends with the sequence or item around it.
     pub fn end_of(&self, element: &Element) -> u64 {
         element.length.map_or(self.end, |length| self.end.min(self.window.position() + length))
     }
 
-    /// The number of bytes of an element header before [`end`](Self::end).
+    /// Returns the number of bytes that are left for an element header before [`end`](Self::end).
     pub(super) fn left(&self) -> usize {
         (self.end - self.window.position()).min(HEADER as u64) as usize
     }
 
-    /// Whether an item or a delimiter follows, which looks the same in every little endian encoding.
+    /// Returns whether an item, a delimiter or the end follows. Items and delimiters look the same
+    /// in every little endian encoding.
     pub fn at_delimiter(&mut self) -> Result<bool, End> {
         Ok(matches!(self.window.peek(2)?, [0xFE, 0xFF] | [] | [_]))
     }
 }
 
-/// The number of bytes that show which form a header has: the long form, and two bytes of its value.
+/// The number of bytes that show the form of a header: the long form, and two bytes of the value.
 pub(super) const HEADER: usize = 14;
 
-/// The bytes of an element header: eight, and more that only the long form has.
+/// The bytes of an element header: eight bytes, and further ones that only the long form has.
 pub(super) struct Bytes<'a> {
     pub start: [u8; 8],
     rest: &'a [u8],
@@ -205,14 +211,14 @@ impl<'a> Bytes<'a> {
         encoding == Encoding::ImplicitLittle || self.vr().is_some() || is_delimiting(tag) || tag == Tag(0, 0)
     }
 
-    /// The length behind two reserved bytes (PS3.5 7.1.2).
+    /// Returns the length behind the two reserved bytes (PS3.5 7.1.2).
     #[inline]
     pub fn long_length(&self) -> Option<u32> {
         self.rest.first_chunk().map(|four| self.long(*four))
     }
 
-    /// Whether a header with a VR of the long form has this form: the reserved bytes are zero, and do not count an empty
-    /// value behind which the next element begins.
+    /// Returns whether a header whose VR requires the long form has this form: the reserved bytes
+    /// are zero, and are not the length of an empty value behind which the next element begins.
     #[inline]
     fn is_long_form(&self) -> bool {
         self.has_zero_reserved() && self.rest.len() >= 4 && !self.is_empty_short_form()
@@ -223,7 +229,8 @@ impl<'a> Bytes<'a> {
         self.start[6..8] == [0, 0]
     }
 
-    /// Whether the four bytes of a long length look like the tag of the next element instead.
+    /// Returns whether the four bytes of a long length look like the tag of the next element
+    /// instead.
     #[inline]
     fn is_empty_short_form(&self) -> bool {
         let [a, b, c, d, letters @ ..] = self.rest else { return false };
@@ -241,7 +248,8 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// Whether a tag is that of an item or a delimiter, which have no VR. Other tags of their group are damaged ones.
+/// Returns whether a tag is that of an item or a delimiter, which have no VR. Other tags of this
+/// group are damaged.
 #[inline]
 pub(super) fn is_delimiting(tag: Tag) -> bool {
     tag.group() == ITEM.group() && matches!(tag, ITEM | ITEM_DELIMITATION | SEQUENCE_DELIMITATION)
@@ -249,19 +257,20 @@ pub(super) fn is_delimiting(tag: Tag) -> bool {
 
 const LETTERS: usize = 26;
 
-/// All pairs of letters: a scan looks up a hundred VRs in a file, and to compare them as text took longer than all else.
+/// The VRs of all pairs of letters. A scan looks up about a hundred VRs in a file, and comparing
+/// them as text took longer than the rest of the scan.
 static VRS: LazyLock<[Option<VR>; LETTERS * LETTERS]> = LazyLock::new(|| {
     std::array::from_fn(|n| VR::from_binary([b'A' + (n / LETTERS) as u8, b'A' + (n % LETTERS) as u8]))
 });
 
-/// The VR of two bytes, if they are one.
+/// Returns the VR that two bytes encode, if any.
 #[inline]
 pub fn vr(bytes: [u8; 2]) -> Option<VR> {
     let [first, second] = bytes.map(|letter| usize::from(letter.wrapping_sub(b'A')));
     if first < LETTERS && second < LETTERS { VRS[first * LETTERS + second] } else { None }
 }
 
-/// VRs whose length has 32 bits, behind two reserved bytes (PS3.5 7.1.2).
+/// Returns whether the length of a VR has 32 bits, behind two reserved bytes (PS3.5 7.1.2).
 pub(super) fn is_long(vr: VR) -> bool {
     use VR::*;
     matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)

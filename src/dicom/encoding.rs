@@ -1,6 +1,6 @@
-//! How a data set is encoded: the declared transfer syntax, checked against the first elements.
+//! The encoding of a data set: the declared transfer syntax, checked against the first elements.
 
-// Retired syntaxes stay in archives.
+// Archives still contain retired transfer syntaxes.
 #![allow(deprecated)]
 
 use dicom_core::Tag;
@@ -9,22 +9,25 @@ use super::element::{Bytes, Encoding};
 use super::uid;
 use super::window::{Source, Trouble, Window};
 
-/// The number of bytes that [`guess`] needs: the header of an element in the short form, and the tag behind an empty one.
+/// The number of bytes that [`guess`] needs: the header of an element in the short form, and the
+/// tag behind an empty one.
 pub const GUESSED: usize = 12;
 
-/// The number of bytes in which [`of_data_set`] compares two readings. The first elements of a data set are short.
+/// The number of bytes in which [`of_data_set`] compares two encodings. The first elements of a
+/// data set are short.
 const COMPARED: usize = 1024;
 
-/// The number of elements that two readings are compared by. The wrong byte order survives empty values, of which a
-/// data set rarely begins with more than one.
+/// The number of elements by which two encodings are compared. Empty values look plausible in
+/// either byte order, but a data set rarely begins with more than one.
 const ELEMENTS: usize = 5;
 
 /// The longest value that is plausible at the beginning of an implicit VR data set.
 const LONGEST_VALUE: u32 = 0xFFFF;
 
-/// Returns the encoding of the data set at the position of a window. If the first element contradicts the declared
-/// transfer syntax, the encoding in which the first elements make more sense wins, so that neither a wrong declaration
-/// nor a damaged first tag makes the rest of the data set unreadable.
+/// Returns the encoding of the data set at the position of a window. If the first element
+/// contradicts the declared transfer syntax, the encoding in which the first elements are more
+/// plausible is used. Thus neither a wrong declaration nor a damaged first tag makes the rest of
+/// the data set unreadable.
 pub fn of_data_set<S: Source>(window: &mut Window<'_, S>, declared: Option<&str>) -> Result<Encoding, Trouble> {
     let guessed = guess(window.peek(GUESSED)?, declared);
     match declared.map(of_transfer_syntax) {
@@ -36,8 +39,8 @@ pub fn of_data_set<S: Source>(window: &mut Window<'_, S>, declared: Option<&str>
     }
 }
 
-/// Guesses the encoding from the first element alone. Every syntax that is not known, private ones included, is
-/// explicit VR little endian (PS3.5 10).
+/// Guesses the encoding from the first element alone. All unknown transfer syntaxes, including
+/// private ones, are explicit VR little endian (PS3.5 10).
 pub fn guess(first: &[u8], declared: Option<&str>) -> Encoding {
     let declared = declared.map(of_transfer_syntax);
     let Some(element) = Bytes::of(first, Encoding::ExplicitLittle) else {
@@ -55,7 +58,7 @@ pub fn guess(first: &[u8], declared: Option<&str>) -> Encoding {
     }
 }
 
-/// The transfer syntax of a file that declares none.
+/// Returns the transfer syntax of a file that does not declare one.
 pub fn transfer_syntax_of(encoding: Encoding) -> &'static str {
     match encoding {
         Encoding::ImplicitLittle => uid::IMPLICIT_VR_LITTLE_ENDIAN,
@@ -72,15 +75,18 @@ fn of_transfer_syntax(declared: &str) -> Encoding {
     }
 }
 
-/// Two letters of a VR and a length that is not zero would be an implicit length of megabytes. With two zeros they would
-/// be an odd length, which no value has (PS3.5 7.1.1), or else the next element of the group follows immediately.
+/// Returns whether two letters that look like a VR are one. If the length behind them is not zero,
+/// an implicit length would be megabytes. If it is zero, they are a VR only if an implicit length
+/// would be odd, which no length is (PS3.5 7.1.1), or if the next element of the group follows
+/// immediately.
 fn is_explicit(bytes: &[u8]) -> bool {
     let next_follows = || bytes.len() >= GUESSED && bytes[8..10] == bytes[..2] && bytes[10..12] > bytes[2..4];
     bytes[6..8] != [0, 0] || bytes[4] % 2 == 1 || next_follows()
 }
 
-/// How many of the first elements have a plausible header in an encoding, plus one if the first group is 0008. Any of
-/// the tags may be damaged, but a tag that breaks the order behind the first two ends the count.
+/// Returns the number of first elements whose header is plausible in an encoding, plus one if the
+/// first group is 0008. Any tag may be damaged, but from the third element on, a tag out of order
+/// ends the count.
 fn plausibility(bytes: &[u8], encoding: Encoding) -> usize {
     let (mut rest, mut previous, mut count) = (bytes, Tag(0, 0), 0);
     for n in 0..ELEMENTS {
@@ -96,7 +102,7 @@ fn plausibility(bytes: &[u8], encoding: Encoding) -> usize {
     count
 }
 
-/// The size of a header and the length of its value.
+/// Returns the size of a header and the length of its value, if the header is plausible.
 fn plausible_header(element: &Bytes<'_>, encoding: Encoding) -> Option<(usize, u32)> {
     match element.vr() {
         _ if encoding == Encoding::ImplicitLittle => {

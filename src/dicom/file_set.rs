@@ -1,5 +1,6 @@
-//! A DICOMDIR: which files a medium should hold, by its Directory Record Sequence (PS3.3 F.3.2.2). It is read like any
-//! header: in one window, without recursion, each element once.
+//! A DICOMDIR: the files that a medium should contain, according to its Directory Record Sequence
+//! (PS3.3 F.3.2.2). A DICOMDIR is read like any header: in one window, without recursion, each
+//! element once.
 
 use dicom_dictionary_std::tags;
 
@@ -11,24 +12,26 @@ use super::scan::Scan;
 use super::start::{self, Start};
 use super::window::{Source, WINDOW, Window};
 
-/// A record that names a file.
+/// A directory record that references a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// Referenced File ID (0004,1500): directories and a name, below that of the DICOMDIR.
+    /// Referenced File ID (0004,1500): directories and a file name, relative to the directory of
+    /// the DICOMDIR.
     pub file: Vec<String>,
-    /// Referenced SOP Instance UID in File (0004,1511), empty where it is missing.
+    /// Referenced SOP Instance UID in File (0004,1511), empty if it is missing.
     pub sop_instance_uid: String,
 }
 
-/// What a DICOMDIR says.
+/// The contents of a DICOMDIR.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileSet {
     pub records: Vec<Record>,
-    /// It ends before its end, or is larger than any real one.
+    /// Whether the DICOMDIR is cut off, or larger than any real one.
     pub is_cut: bool,
 }
 
-/// Eight components of eight characters (PS3.10 8.2); more where writers do not care.
+/// The maximum length of a value in bytes. The standard allows eight components of eight characters
+/// (PS3.10 8.2), but not all writers observe this.
 const LONGEST_VALUE: u64 = 1024;
 
 impl FileSet {
@@ -81,7 +84,8 @@ impl<S: Source> Reading<'_, S> {
         }
     }
 
-    /// Sequences in records, icons for example, are passed over: an item that is met is a record.
+    /// Reads an element. Sequences in records, such as icons, are skipped, so that every item is a
+    /// record.
     fn take(&mut self, element: &Element) -> Result<(), End> {
         match element.tag {
             ITEM => {
@@ -117,8 +121,8 @@ impl<S: Source> Reading<'_, S> {
     }
 }
 
-/// The components of a Referenced File ID. Writers of media also separate them with `/`, and begin them with a drive, a
-/// separator, or `.` for the directory of the DICOMDIR.
+/// Returns the components of a Referenced File ID. Some writers separate them with `/`, or put a
+/// drive, a separator, or `.` for the directory of the DICOMDIR in front.
 fn components(file_id: &str) -> Vec<String> {
     let names = file_id.split(['\\', '/']).map(|name| name.trim_matches(|c: char| c.is_whitespace() || c == '\0'));
     let is_drive = |name: &str| matches!(name.as_bytes(), [letter, b':'] if letter.is_ascii_alphabetic());
@@ -143,7 +147,8 @@ mod tests {
         bytes.extend(value);
     }
 
-    /// The places where an element outside of an icon ends: a file that ends there is not known to be cut.
+    /// Returns the positions at which an element outside of an icon ends. A file that ends there is
+    /// not recognized as cut off.
     fn ends_of_elements(all: &[u8]) -> Vec<usize> {
         let (mut at, mut ends, mut is_in_icon) = (132, Vec::new(), false);
         while at < all.len() {

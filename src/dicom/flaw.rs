@@ -5,13 +5,13 @@ use super::attributes::ATTRIBUTES;
 /// A way in which a stored value differs from the value in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// The value is invalid, or its column cannot store the value: no value is taken.
+    /// The value is invalid, or its column cannot store it. The value is not stored.
     Invalid,
-    /// Bytes that the character set does not have are replaced by U+FFFD.
+    /// Bytes that are invalid in the character set are replaced by U+FFFD.
     Undecodable,
-    /// The value breaks the rules of DICOM, and was read because it has one meaning only.
+    /// The value breaks the rules of DICOM, but has only one meaning and was read.
     Repaired,
-    /// A part of the value is lost, behind a NUL or as a second value, or two values are mixed in one.
+    /// A part of the value is lost, behind a NUL or as a second value, or two values are mixed.
     Partial,
 }
 
@@ -19,7 +19,7 @@ impl Flaw {
     pub const ALL: [Flaw; 4] = [Flaw::Invalid, Flaw::Undecodable, Flaw::Repaired, Flaw::Partial];
 }
 
-/// Attributes, by their positions in [`ATTRIBUTES`].
+/// A set of attributes, by their positions in [`ATTRIBUTES`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttributeSet(u128);
 
@@ -30,7 +30,7 @@ impl AttributeSet {
         self.0 |= 1 << attribute;
     }
 
-    /// Removes an attribute, and returns whether the set had it.
+    /// Removes an attribute. Returns whether the set contained it.
     pub fn remove(&mut self, attribute: usize) -> bool {
         let before = self.0;
         self.0 &= !(1 << attribute);
@@ -53,14 +53,16 @@ impl AttributeSet {
 /// The flaws of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flaws {
-    /// By flaw. Most instances have none, and are moved around much.
+    /// The attributes with each flaw. Boxed, because most instances have no flaws and are moved
+    /// often.
     attributes: Option<Box<[AttributeSet; Flaw::ALL.len()]>>,
-    /// A declared character set is not known.
+    /// Whether a declared character set is unknown.
     pub has_unknown_charset: bool,
 }
 
 impl Flaws {
-    /// Adds a flaw. A value that is invalid is not stored, and so has neither been repaired nor lost a part.
+    /// Adds a flaw. An invalid value is not stored, and thus counts neither as repaired nor as
+    /// partial.
     pub fn add(&mut self, flaw: Flaw, attribute: usize) {
         let sets = self.attributes.get_or_insert_default();
         sets[flaw as usize].insert(attribute);
@@ -70,17 +72,18 @@ impl Flaws {
         }
     }
 
-    /// Removes a flaw, and returns whether the attribute had it.
+    /// Removes a flaw. Returns whether the attribute had it.
     pub(super) fn remove(&mut self, flaw: Flaw, attribute: usize) -> bool {
         self.attributes.as_mut().is_some_and(|sets| sets[flaw as usize].remove(attribute))
     }
 
-    /// The attributes that have a flaw.
+    /// Returns the attributes that have a flaw.
     pub fn of(&self, flaw: Flaw) -> AttributeSet {
         self.attributes.as_ref().map_or(AttributeSet::default(), |attributes| attributes[flaw as usize])
     }
 
-    /// The same flaws of attributes at other positions. Those of attributes without a position are left out.
+    /// Returns the flaws with other positions of the attributes. Flaws of attributes without a
+    /// position are omitted.
     pub(super) fn moved(&self, positions: &[Option<usize>]) -> Self {
         let mut moved = Flaws { has_unknown_charset: self.has_unknown_charset, attributes: None };
         for flaw in Flaw::ALL {
@@ -91,7 +94,8 @@ impl Flaws {
         moved
     }
 
-    /// Appends the flaws, most often none, to a buffer: a byte that says which sets follow.
+    /// Appends the flaws to a buffer: a byte that shows which sets follow, and then these sets.
+    /// Most instances have no flaws.
     pub(super) fn pack(&self, into: &mut Vec<u8>) {
         let sets = Flaw::ALL.map(|flaw| self.of(flaw));
         let present = sets.iter().enumerate().map(|(n, set)| u8::from(!set.is_empty()) << n).sum::<u8>();

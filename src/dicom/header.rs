@@ -1,7 +1,7 @@
-//! The header reader: from the bytes of a file to the raw values of the indexed attributes.
+//! The header reader: extracts the raw values of the indexed attributes from the bytes of a file.
 //!
-//! One window, one pass, no recursion; the pass itself is in `scan`. Here is what it needs and leaves: where it begins,
-//! the values that it keeps, and whether they make a row.
+//! The reader uses one window and one pass, without recursion. `scan` contains the pass; this
+//! module finds its start, stores the values, and decides whether they are sufficient for a row.
 
 use std::io;
 
@@ -17,14 +17,14 @@ use super::uid;
 use super::wanted::WANTED;
 use super::window::{Source, WINDOW, Window};
 
-/// The attributes without which there is no row, and how a rejection names them.
+/// The attributes that a row requires, and their names in a rejection.
 const KEYS: [(usize, &str); 3] = [
     (position(Table::Image, "uuid"), "SOP Instance UID (0008,0018)"),
     (position(Table::Image, "seriesuid"), "Series Instance UID (0020,000E)"),
     (position(Table::Series, "studyuid"), "Study Instance UID (0020,000D)"),
 ];
 
-/// Attributes of type 2 in every instance (PS3.3 C.7.1.1): present, if only empty.
+/// Attributes of type 2 in every instance (PS3.3 C.7.1.1): they are present, but may be empty.
 const PATIENT: [usize; 2] = [position(Table::Patient, "origid"), position(Table::Patient, "lastname")];
 
 const TRANSFER_SYNTAX: usize = position(Table::Image, "xfersyntax");
@@ -34,9 +34,9 @@ const SOP_CLASS: usize = position(Table::Image, "sopclass");
 #[derive(Default)]
 pub struct Header {
     bytes: Vec<u8>,
-    /// For each wanted place where its value stands in `bytes`.
+    /// The range of the value of each slot in `bytes`.
     spans: Vec<Option<(u32, u32)>>,
-    /// The data set ended before the scan did.
+    /// Whether the data set ended before the scan did.
     pub cut: bool,
     /// The end of the element behind which the scan stopped.
     pub data_end: DataEnd,
@@ -44,12 +44,12 @@ pub struct Header {
 }
 
 impl Header {
-    /// The raw value at a wanted place; binary numbers as digits.
+    /// Returns the raw value of a slot. Binary numbers are stored as digits.
     pub fn raw(&self, slot: usize) -> Option<&[u8]> {
         self.spans[slot].map(|(from, to)| &self.bytes[from as usize..to as usize])
     }
 
-    /// The transfer syntax of the file, guessed where none is declared.
+    /// Returns the transfer syntax of the file, guessed if none is declared.
     pub fn transfer_syntax(&self) -> &str {
         let declared = self.raw(WANTED.slots[TRANSFER_SYNTAX]).map(trim_uid);
         match declared.and_then(|bytes| str::from_utf8(bytes).ok()) {
@@ -78,7 +78,8 @@ impl Header {
         KEYS.iter().find(|(attribute, _)| !self.has(*attribute)).map(|(_, name)| *name)
     }
 
-    /// What no header lacks has been seen. If not, it may stand out of order, even behind Pixel Data.
+    /// Returns whether all attributes were found that every header has. If not, a missing one may
+    /// follow out of order, even behind Pixel Data.
     pub(super) fn is_whole(&self) -> bool {
         self.missing().is_none() && PATIENT.iter().all(|attribute| self.spans[WANTED.slots[*attribute]].is_some())
     }
@@ -98,7 +99,7 @@ impl Header {
     }
 
     pub(super) fn keep(&mut self, slot: usize, value: &[u8]) {
-        // The value of a later item takes the place of the one before.
+        // The value of a later item replaces the previous one.
         if let Some((from, to)) = self.spans[slot]
             && to as usize == self.bytes.len()
         {
@@ -110,7 +111,7 @@ impl Header {
     }
 }
 
-/// A UID is padded with NUL (PS3.5 9.1), by some writers with blanks.
+/// Removes the padding of a UID: NUL (PS3.5 9.1), or blanks from some writers.
 pub fn trim_uid(bytes: &[u8]) -> &[u8] {
     let blank = |byte: &u8| matches!(byte, 0 | b' ' | b'\t' | b'\r' | b'\n');
     let from = bytes.iter().position(|b| !blank(b)).unwrap_or(bytes.len());
@@ -118,7 +119,7 @@ pub fn trim_uid(bytes: &[u8]) -> &[u8] {
     &bytes[from..to]
 }
 
-/// Reads headers, one after the other, in buffers that are reused.
+/// Reads headers one after the other, and reuses its buffers.
 #[derive(Default)]
 pub struct HeaderReader {
     buffer: Vec<u8>,
@@ -148,7 +149,7 @@ impl HeaderReader {
             let inflated = Inflated::new(scan.elements.window.into_source(), offset).map_err(Rejection::Unreadable)?;
             let window = Window::new(inflated, &mut self.inflated);
             end = end.and_then(|()| Scan::new(Elements::new(window), &mut self.header).data_set());
-            // Positions are those of the inflated data set.
+            // Positions in the inflated data set are not positions in the file.
             self.header.data_end = DataEnd::Delimited;
             if let Err(End::Io(error)) = &end
                 && is_corruption(error)
@@ -161,7 +162,8 @@ impl HeaderReader {
         self.conclude(end, doubtful)
     }
 
-    /// Whether what was found makes a row.
+    /// Returns the header if its values are sufficient for a row, or else the reason for the
+    /// rejection.
     fn conclude(&mut self, end: Result<(), End>, doubtful: Option<Rejection>) -> Result<&Header, Rejection> {
         if self.header.is_dicomdir() {
             return Err(Rejection::Dicomdir);

@@ -1,7 +1,9 @@
-//! A deflated data set (PS3.5 A.5) as a source: inflated as far as the scan goes, through one small buffer.
+//! A deflated data set (PS3.5 A.5) as a source: inflated only as far as the scan reads, through one
+//! small buffer.
 //!
-//! Memory is that of the inflater (about 50 KiB) and one window; [`READ_LIMIT`](super::window::READ_LIMIT) bounds
-//! what is kept, [`INFLATE_LIMIT`] what is passed over.
+//! The memory in use is that of the inflater (about 50 KiB) and one window.
+//! [`READ_LIMIT`](super::window::READ_LIMIT) bounds the bytes that are kept, and [`INFLATE_LIMIT`]
+//! those that are skipped.
 
 use std::io;
 
@@ -9,23 +11,25 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use super::window::Source;
 
-/// A header of real life inflates to some kilobytes; a bomb is left here.
+/// The maximum number of inflated bytes. Real headers inflate to some kilobytes; the limit stops
+/// decompression bombs.
 const INFLATE_LIMIT: u64 = 256 * 1024 * 1024;
 
 const INPUT: usize = 4096;
 
 pub struct Inflated<S> {
     source: S,
-    /// Of the next bytes to read.
+    /// The offset of the next bytes to read.
     offset: u64,
     input: Vec<u8>,
-    /// How much of the input was inflated.
+    /// The number of input bytes that were inflated.
     used: usize,
     inflater: Decompress,
 }
 
 impl<S: Source> Inflated<S> {
-    /// A deflated data set has no header (PS3.5 A.5). Some writers let their library write one, which is passed over.
+    /// Creates the source. A deflated data set has no zlib or gzip header (PS3.5 A.5), but some
+    /// writers let their library write one, which is skipped.
     pub fn new(source: S, offset: u64) -> io::Result<Self> {
         let inflater = Decompress::new(false);
         let mut inflated = Inflated { source, offset, input: Vec::with_capacity(INPUT), used: 0, inflater };
@@ -34,7 +38,8 @@ impl<S: Source> Inflated<S> {
         Ok(inflated)
     }
 
-    /// The next bytes; 0 means the end. What stands before damage is delivered before the damage is told.
+    /// Inflates the next bytes; 0 means the end. Bytes before damage are returned before the damage
+    /// is reported.
     fn inflate(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.used == self.input.len() {
@@ -67,8 +72,9 @@ impl<S: Source> Inflated<S> {
     }
 }
 
-/// The size of a header of zlib (RFC 1950) or gzip (RFC 1952). Neither can be the beginning of a deflate stream: the one
-/// would be a stored block with bits set that writers leave zero, the other has a block type that does not exist.
+/// Returns the size of a header of zlib (RFC 1950) or gzip (RFC 1952). Neither can begin a deflate
+/// stream: a zlib header would be a stored block with bits set that writers leave zero, and a gzip
+/// header has a block type that does not exist.
 fn header_size(bytes: &[u8]) -> usize {
     match *bytes {
         [0x1F, 0x8B, 8, flags, _, _, _, _, _, _, ..] => gzip_header_size(bytes, flags),
@@ -82,7 +88,8 @@ fn header_size(bytes: &[u8]) -> usize {
     }
 }
 
-/// The ten bytes that every gzip header has, and the optional fields that its flags announce.
+/// Returns the size of a gzip header: ten bytes that every header has, and the optional fields that
+/// its flags announce.
 fn gzip_header_size(bytes: &[u8], flags: u8) -> usize {
     let mut size = 10;
     if flags & 4 != 0 {

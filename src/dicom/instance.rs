@@ -1,4 +1,5 @@
-//! An instance: the typed values of its indexed attributes. It cannot exist without its three UIDs.
+//! An instance: the typed values of its indexed attributes. An instance cannot exist without its
+//! three UIDs.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -15,11 +16,11 @@ use super::rejection::Rejection;
 use super::value::{self, Parsed};
 use super::wanted::WANTED;
 
-/// The revision of what an instance says of a file, and of its packed form. A number that is raised with each change, so
-/// that instances packed by an older program are not used.
+/// The revision of the values that are read from a file, and of their packed form. Each change
+/// increments the revision, so that a file is read again if an older program packed its instance.
 pub const REVISION: u32 = 3;
 
-/// PS3.5 9.1.
+/// The maximum length of a UID in characters (PS3.5 9.1).
 const UID_LENGTH: usize = 64;
 
 const SOP_INSTANCE_UID: usize = position(Table::Image, "uuid");
@@ -28,7 +29,7 @@ const STUDY_INSTANCE_UID: usize = position(Table::Study, "uuid");
 const PATIENT_ID: usize = position(Table::Patient, "origid");
 const TRANSFER_SYNTAX_UID: usize = position(Table::Image, "xfersyntax");
 
-/// The value of one attribute, its text kept in the instance.
+/// The value of one attribute. A text is a range of the text of the instance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cell {
     Null,
@@ -43,12 +44,12 @@ pub struct Instance {
     text: String,
     cells: Box<[Cell]>,
     pub flaws: Flaws,
-    /// The file ended within its header.
+    /// Whether the file ended within its header.
     pub cut: bool,
     pub data_end: DataEnd,
 }
 
-/// A value of an instance, borrowed.
+/// A value that is borrowed from an instance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
     Null,
@@ -63,7 +64,8 @@ impl Instance {
         let mut instance = Instance { cut: header.cut, data_end: header.data_end, ..Instance::empty() };
         instance.flaws.has_unknown_charset = !charset.is_understood;
         let wanted = &*WANTED;
-        // Attributes that share a place, as the parts of a name do, stand together: its text is decoded once.
+        // Attributes that share a slot, such as the parts of a name, are adjacent, so that their
+        // text is decoded once.
         let mut decoded = (usize::MAX, Cow::Borrowed(""));
         for (i, attribute) in ATTRIBUTES.iter().enumerate() {
             let slot = wanted.slots[i];
@@ -85,7 +87,7 @@ impl Instance {
         Ok(instance)
     }
 
-    /// Without values, and so none yet.
+    /// Creates an instance without values, which is not valid yet.
     fn empty() -> Self {
         Instance {
             text: String::with_capacity(512),
@@ -96,7 +98,7 @@ impl Instance {
         }
     }
 
-    /// One that has these values, and no others.
+    /// Creates an instance that has only these values.
     #[cfg(test)]
     pub fn with_texts(values: &[(Table, &str, &str)]) -> Self {
         let mut instance = Instance::empty();
@@ -104,14 +106,15 @@ impl Instance {
         instance
     }
 
-    /// Puts all of it in one piece.
+    /// Serializes the instance.
     pub fn pack(&self, into: &mut Vec<u8>) {
         self.data_end.pack(self.cut, into);
         self.flaws.pack(into);
         (0..ATTRIBUTES.len()).for_each(|n| packed::put(self.get(n), into));
     }
 
-    /// Takes a packed instance from the front. `None` if the bytes are no instance. Attributes that the form lacks are NULL.
+    /// Takes a packed instance from the front. `None` if the bytes are not an instance. Attributes
+    /// that the form lacks are NULL.
     pub fn unpack(from: &mut &[u8], form: &PackedForm) -> Option<Self> {
         let (data_end, cut) = DataEnd::unpack(from)?;
         let mut instance = Instance { cut, data_end, flaws: form.flaws(Flaws::unpack(from)?), ..Instance::empty() };
@@ -135,15 +138,16 @@ impl Instance {
         self.text(STUDY_INSTANCE_UID)
     }
 
-    /// Empty when the file has none.
+    /// Returns the Patient ID, which is empty if the file has none.
     pub fn patient_id(&self) -> &str {
         self.text(PATIENT_ID)
     }
 
-    /// Whether the instance has a value for a column of the table beside its key. The row of a companion table that has
-    /// none is not written.
+    /// Returns whether the instance has a value for a column of the table other than its key. If
+    /// not, the row of a companion table is not written.
     pub fn fills(&self, table: Table) -> bool {
-        /// The places of a table's attributes in [`ATTRIBUTES`] except that of its key, for each [`Table`].
+        /// The positions in [`ATTRIBUTES`] of the attributes of each [`Table`], except that of its
+        /// key.
         static PLACES: LazyLock<[Vec<usize>; Table::COUNT]> = LazyLock::new(|| {
             let mut places = [const { Vec::new() }; Table::COUNT];
             for (place, attribute) in ATTRIBUTES.iter().enumerate() {
@@ -156,12 +160,12 @@ impl Instance {
         PLACES[table as usize].iter().any(|place| self.get(*place) != Value::Null)
     }
 
-    /// How many bytes of text it holds.
+    /// Returns the number of bytes of text in the instance.
     pub fn weight(&self) -> usize {
         self.text.len()
     }
 
-    /// The value of an attribute, by its place in [`ATTRIBUTES`].
+    /// Returns the value of an attribute, by its position in [`ATTRIBUTES`].
     #[inline]
     pub fn get(&self, attribute: usize) -> Value<'_> {
         match self.cells[attribute] {
@@ -172,7 +176,7 @@ impl Instance {
         }
     }
 
-    /// Puts another value in the place of an attribute's: one that an index can hold.
+    /// Replaces the value of an attribute with one that the index can store.
     pub fn set(&mut self, attribute: usize, value: Value<'_>) {
         self.cells[attribute] = match value {
             Value::Null => Cell::Null,
@@ -182,8 +186,8 @@ impl Instance {
         };
     }
 
-    /// Removes the flaws of an attribute that is not stored. A flaw of its text passes to the next attribute that has the same
-    /// text and is stored.
+    /// Removes the flaws of an attribute that is not stored. A flaw of its text is moved to the
+    /// next attribute that has the same text and is stored.
     pub fn remove_flaws(&mut self, attribute: usize, is_stored: impl Fn(usize) -> bool) {
         let slots = &WANTED.slots;
         for flaw in Flaw::ALL {
@@ -217,7 +221,7 @@ impl Instance {
         }
     }
 
-    /// A UID that is none stays NULL; for a key that is the end of the instance.
+    /// Adds a UID. An invalid UID stays NULL, which makes the instance invalid if the UID is a key.
     fn uid(&mut self, attribute: usize, raw: &[u8]) -> Cell {
         if raw.is_empty() {
             return Cell::Null;
@@ -236,7 +240,8 @@ impl Instance {
             Form::PersonName | Form::PersonNames | Form::NameComponent(_) | Form::NameGroup(_) => Kind::Name,
             _ => Kind::Text,
         };
-        // A column's text contains no NUL: bytes behind one are what its writer forgot in the buffer.
+        // A column's text contains no NUL. Bytes behind a NUL are remnants in the buffer of the
+        // writer.
         let nul = raw.iter().position(|byte| *byte == 0).filter(|_| !charset.is_wide());
         let (text, behind) = raw.split_at(nul.unwrap_or(raw.len()));
         if behind.iter().any(|byte| !matches!(byte, 0 | b' ')) {
@@ -310,7 +315,7 @@ impl Instance {
         cell.unwrap_or(Cell::Null)
     }
 
-    /// The value, if there is one; a repair is noted.
+    /// Returns the value, if there is one, and records a repair.
     fn accept<T>(&mut self, attribute: usize, parsed: Option<Parsed<T>>) -> Option<T> {
         let Parsed { value, is_repaired } = parsed?;
         if is_repaired {
@@ -348,13 +353,14 @@ impl Instance {
         self.text.len() as u32
     }
 
-    /// What was pushed since the text had this length.
+    /// Returns the text that was appended since the text had this length.
     fn pushed(&self, from: u32) -> Cell {
         Cell::Text { from, to: self.end() }
     }
 }
 
-/// Whether a text consists of components of digits with points between them and is not too long (PS3.5 9.1).
+/// Returns whether a text consists of components of digits with dots between them, and is not too
+/// long (PS3.5 9.1).
 fn is_valid_uid(text: &[u8]) -> bool {
     let mut before = b'.';
     let is_in_place = |byte: &u8| {
@@ -365,24 +371,26 @@ fn is_valid_uid(text: &[u8]) -> bool {
     text.len() <= UID_LENGTH && text.iter().all(is_in_place) && text.last() != Some(&b'.')
 }
 
-/// Columns that are the empty string when the attribute is missing.
+/// Returns whether columns of this form contain the empty string if the attribute is missing.
 fn is_never_null(form: Form) -> bool {
     matches!(form, Form::PatientId | Form::NameComponent(0 | 1))
 }
 
-/// Forms that can fail to mean anything.
+/// Returns whether a text can be invalid in this form.
 fn is_measured(form: Form) -> bool {
     use Form::*;
     matches!(form, Date | Time | DateTime | Integer | Unsigned | Frames | Decimal | Years)
 }
 
-/// Forms of attributes with one value, of which a second is lost or mixed with the first. Other text keeps all values.
+/// Returns whether attributes of this form have one value, so that a second one is lost or mixed
+/// with the first. Other text keeps all values.
 fn has_one_value(form: Form) -> bool {
     is_measured(form)
         || matches!(form, Form::UpperCase | Form::PersonName | Form::NameComponent(_) | Form::NameGroup(_))
 }
 
-/// The first attribute that a text feeds: a flaw of the text counts once.
+/// Returns the first attribute that is filled from the same text, so that a flaw of the text counts
+/// once.
 fn first_of_slot(attribute: usize) -> usize {
     let slots = &WANTED.slots;
     slots.iter().position(|slot| *slot == slots[attribute]).unwrap_or(attribute)

@@ -1,8 +1,9 @@
-//! What the index needs of a DICOM file, and nothing else.
+//! Reads the values that the index needs from DICOM files.
 //!
-//! The way of a file through this room: a [`Source`](window::Source) of bytes, the bounded
-//! [`HeaderReader`] over it, a [`Header`](header::Header) of raw values, an [`Instance`] of typed ones. The only
-//! door to the dicom-rs crates. Where files lie and what becomes of an instance is left to others.
+//! A [`Source`](window::Source) provides the bytes of a file. The bounded [`HeaderReader`] reads
+//! them and returns a [`Header`](header::Header) of raw values, which is converted to an
+//! [`Instance`] of typed values. Only this module uses the dicom-rs crates. Other modules find
+//! files and write instances.
 
 pub mod attributes;
 mod binary_number;
@@ -38,7 +39,7 @@ pub use instance::{Cell, Instance, Value};
 pub use packed_form::PackedForm;
 pub use rejection::Rejection;
 
-/// UIDs that the program names (PS3.6 A). Retired syntaxes stay in archives.
+/// The UIDs that the program uses (PS3.6 A). Archives still contain retired transfer syntaxes.
 #[allow(deprecated)]
 pub mod uid {
     pub use dicom_dictionary_std::uids::{

@@ -1,4 +1,5 @@
-//! Values of undefined length, moved past without recursion: a counter and one bit for each open level.
+//! Skips values of undefined length without recursion, with a counter and one bit for each open
+//! level.
 
 use dicom_core::VR;
 
@@ -7,10 +8,11 @@ use super::encoding::{GUESSED, guess};
 use super::uid;
 use super::window::Source;
 
-/// The open sequences and items. Levels beyond the 128 innermost ones count as sequences, which any delimiter closes.
+/// The open sequences and items. Levels beyond the innermost 128 count as sequences, which any
+/// delimiter closes.
 struct Levels {
     depth: u32,
-    /// A bit for each level, that of the innermost one last.
+    /// One bit for each level. The lowest bit is that of the innermost level.
     are_items: u128,
 }
 
@@ -29,20 +31,21 @@ impl Levels {
         self.are_items >>= 1;
     }
 
-    /// Whether the innermost level is an item.
+    /// Returns whether the innermost level is an item.
     fn is_item(&self) -> bool {
         self.are_items & 1 == 1
     }
 }
 
 impl<S: Source> Elements<'_, S> {
-    /// Moves past a value of undefined length.
+    /// Skips a value of undefined length.
     pub(super) fn skip_items(&mut self, outer: &Element, mut encoding: Encoding) -> Result<(), End> {
         let declared = encoding;
         let has_fragments = matches!(outer.vr, VR::OB | VR::OW);
         let mut levels = Levels::new(outer);
-        // PS3.5 6.2.2 (CP-246): the content of UN with undefined length is implicit VR little endian. Writers that
-        // only renamed a sequence left its content unchanged, so its first element has the last word.
+        // PS3.5 6.2.2 (CP-246): the content of UN with undefined length is implicit VR little
+        // endian. Writers that only renamed a sequence left its content unchanged, so its first
+        // element decides.
         let mut implicit_since = None;
         let mut untried = false;
         if is_renamed(outer, encoding) {
@@ -94,13 +97,16 @@ impl<S: Source> Elements<'_, S> {
         Ok(())
     }
 
-    /// Whether a value of undefined length has items: by its VR, or because an item or the end of the items follows.
+    /// Returns whether a value of undefined length has items, according to its VR, or because an
+    /// item or the end of the items follows.
     pub(super) fn has_items(&mut self, element: &Element, encoding: Encoding) -> Result<bool, End> {
         Ok(element.may_nest(encoding) || matches!(self.tag_ahead(0, encoding)?, Some(ITEM | SEQUENCE_DELIMITATION)))
     }
 
-    /// Moves past the content of an item, and returns whether its declared length is right. Behind an item, another one or
-    /// a delimiter follows. If not, the position is that of the content: only the elements show where the item ends.
+    /// Skips the content of an item, and returns whether its declared length is right: another item
+    /// or a delimiter must follow. If the length is wrong, moves back to the content, because only
+    /// the elements show where the item ends. If the source cannot be read there again, the length
+    /// counts as right.
     fn skip_item(&mut self, length: u64, encoding: Encoding) -> Result<bool, End> {
         let content = self.window.position();
         if !self.holds(length) || self.window.ends_within(length) {
@@ -111,7 +117,7 @@ impl<S: Source> Elements<'_, S> {
         Ok(is_right || !self.window.return_to(content))
     }
 
-    /// Moves past an item of a sequence that the caller has entered.
+    /// Skips an item of a sequence that the caller has entered.
     pub(super) fn skip_whole_item(&mut self, item: &Element, encoding: Encoding) -> Result<(), End> {
         match item.length {
             Some(length) if self.skip_item(length, encoding)? => Ok(()),
@@ -119,22 +125,23 @@ impl<S: Source> Elements<'_, S> {
         }
     }
 
-    /// Returns the declared length of an item. `None`: the length is undefined, or neither an item nor a delimiter
-    /// follows where the item would end.
+    /// Returns the declared length of an item. `None` if the length is undefined, or if neither an
+    /// item nor a delimiter follows where the item would end.
     pub(super) fn item_length(&mut self, item: &Element, encoding: Encoding) -> Result<Option<u64>, End> {
         let Some(length) = item.length else { return Ok(None) };
         let is_right = self.tag_ahead(length, encoding)?.is_none_or(is_delimiting);
         Ok(item.length.filter(|_| is_right))
     }
 
-    /// Whether a sequence delimiter that was read in an item closes the sequence too, because its writer does not close
-    /// items. If another item follows and the sequence is not nested, the delimiter was meant for the item alone.
+    /// Returns whether a sequence delimiter that was read in an item also closes the sequence,
+    /// because its writer does not close items. If another item follows and the sequence is not
+    /// nested, the delimiter was meant for the item alone.
     pub(super) fn ends_sequence(&mut self, is_nested: bool, encoding: Encoding) -> Result<bool, End> {
         Ok(is_nested || self.tag_ahead(0, encoding)? != Some(ITEM))
     }
 
-    /// Whether the outermost item that is moved past ends here without its delimiter. The next element belongs to the
-    /// sequence, which the caller has entered.
+    /// Returns whether the outermost item that is being skipped ends here without its delimiter,
+    /// because the next element belongs to the sequence that the caller has entered.
     fn leaves_item(&mut self, encoding: Encoding) -> Result<bool, End> {
         Ok(match self.tag_ahead(0, encoding)? {
             Some(ITEM) => true,
@@ -144,7 +151,8 @@ impl<S: Source> Elements<'_, S> {
     }
 }
 
-/// Whether the content of an element is implicit VR little endian, unlike the data set around it.
+/// Returns whether the content of an element is implicit VR little endian, unlike the data set
+/// around it.
 pub(super) fn is_renamed(element: &Element, encoding: Encoding) -> bool {
     element.vr == VR::UN && element.tag != ITEM && encoding != Encoding::ImplicitLittle
 }

@@ -1,7 +1,9 @@
-//! Element headers that break the rules for explicit VRs (PS3.5 7.1.2), and the evidence by which they are read.
+//! Element headers that break the rules for explicit VRs (PS3.5 7.1.2), and the evidence by which
+//! they are read.
 //!
-//! Writers leave the VR out or blank, invent one, give a VR of the long form a length of two bytes, or the other way
-//! round. Of the forms that a header can have, the one is taken behind which another element follows.
+//! Writers omit or blank the VR, invent one, or give a VR of the long form a length of two bytes,
+//! or the reverse. Of the forms that a header can have, the one behind which another element
+//! follows is used.
 
 use dicom_core::{Tag, VR};
 
@@ -9,27 +11,27 @@ use super::element::{Bytes, Element, Elements, Encoding, End, HEADER, ITEM, ITEM
 use super::start;
 use super::window::Source;
 
-/// A form of a header: its size, and the length of the value behind.
+/// A form that a header can have: its size, and the length of the value behind it.
 #[derive(Clone, Copy)]
 struct HeaderForm {
     size: u64,
     length: u32,
 }
 
-/// The reason to believe in a form of a header, from the weakest to the strongest.
+/// The evidence for a form of a header, from the weakest to the strongest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Evidence {
-    /// The value ends within the file, and that is all.
+    /// The value ends within the file. There is no other evidence.
     Fits,
-    /// An element that is out of order, or has no VR and is of another group.
+    /// An element follows that is out of order, or that has no VR and belongs to another group.
     Plausible,
-    /// The next element, a delimiter, or the end.
+    /// The next element, a delimiter, or the end follows.
     Conclusive,
 }
 
 impl<S: Source> Elements<'_, S> {
-    /// An element of an explicit data set whose VR is blank, unknown or absent, or whose length does not have the size
-    /// that belongs to the VR.
+    /// Reads the header of an element in an explicit VR data set whose VR is blank, unknown or
+    /// absent, or whose length does not have the size that the VR requires.
     #[cold]
     pub(super) fn odd_header(&mut self, encoding: Encoding) -> Result<Element, End> {
         let left = self.left();
@@ -46,7 +48,7 @@ impl<S: Source> Elements<'_, S> {
             if evidence > best.map(|(evidence, _)| evidence) {
                 best = evidence.map(|evidence| (evidence, form));
             }
-            // No other form can have more, and a look ahead can cost a read.
+            // No other form can have stronger evidence, and looking ahead may cost a read.
             if evidence == Some(Evidence::Conclusive) {
                 break;
             }
@@ -57,7 +59,8 @@ impl<S: Source> Elements<'_, S> {
         Ok(Element { tag, vr: vr.unwrap_or(VR::UN), length })
     }
 
-    /// Returns the evidence for a form of a header. `None`: the value does not fit, or is empty and proves nothing.
+    /// Returns the evidence for a form of a header. `None` if the value does not fit, or is empty
+    /// and proves nothing.
     fn evidence(
         &mut self,
         tag: Tag,
@@ -78,7 +81,7 @@ impl<S: Source> Elements<'_, S> {
             return Ok(fits);
         }
         let place = self.window.position() + end;
-        // At the end of the file, a header without a value may also be one that is cut.
+        // At the end of the file, a header without a value may also be a truncated one.
         if self.end == place || (self.window.size() == Some(place) && (length > 0 || size > 8)) {
             return Ok(Some(Evidence::Conclusive));
         }
@@ -88,12 +91,14 @@ impl<S: Source> Elements<'_, S> {
         }
     }
 
-    /// The tag of the element some way ahead, unless that is too far or beyond [`end`](Elements::end).
+    /// Returns the tag of the element `ahead` bytes behind the position. `None` if the element is
+    /// too far away, or beyond [`end`](Elements::end).
     pub(super) fn tag_ahead(&mut self, ahead: u64, encoding: Encoding) -> Result<Option<Tag>, End> {
         Ok(self.ahead(ahead)?.and_then(|bytes| Bytes::of(&bytes, encoding).map(|bytes| bytes.tag())))
     }
 
-    /// The bytes of the element header some way ahead, unless that is too far or beyond [`end`](Elements::end).
+    /// Returns the bytes of the element header `ahead` bytes behind the position. `None` if the
+    /// header is too far away, or beyond [`end`](Elements::end).
     fn ahead(&mut self, ahead: u64) -> Result<Option<[u8; 8]>, End> {
         if !self.holds(ahead.saturating_add(8)) {
             return Ok(None);
@@ -102,8 +107,8 @@ impl<S: Source> Elements<'_, S> {
     }
 }
 
-/// The forms that a header can have, the likeliest first. A VR that is yet to be defined has two letters and the long
-/// form (PS3.5 6.2.2).
+/// Returns the forms that a header can have, the most likely first. A VR that is not defined yet
+/// has two letters and the long form (PS3.5 6.2.2).
 fn forms(bytes: &Bytes<'_>) -> [Option<HeaderForm>; 3] {
     let short = Some(HeaderForm { size: 8, length: bytes.u16_at(6).into() });
     let long = bytes.long_length().map(|length| HeaderForm { size: 12, length });
@@ -128,7 +133,7 @@ fn follows(next: &[u8; 8], tag: Tag, encoding: Encoding) -> Option<Evidence> {
         _ if is_delimiter || next_tag == ITEM => Some(Evidence::Conclusive),
         _ if next_tag > tag && (has_vr || next_tag.group() == tag.group()) => Some(Evidence::Conclusive),
         _ if has_vr => Some(Evidence::Plausible),
-        // The encoding of the file meta group is not that of the data set.
+        // The file meta group may have another encoding than the data set.
         _ if tag.group() == 0x0002 && start::looks_like_data_set(next) => Some(Evidence::Plausible),
         _ => None,
     }

@@ -1,11 +1,12 @@
-//! Values in one piece: of each its kind, or the length of a text, and its bytes.
+//! Serialized values. Each consists of its kind, or of the length of a text, followed by its bytes.
 
 use super::Value;
 
 const NULL: u8 = 0;
 const INTEGER: u8 = 1;
 const REAL: u8 = 2;
-/// Its length follows. Shorter ones have their length in the place of a kind, counted from [`SHORT`].
+/// A text whose length follows. Shorter texts have their length in place of the kind, starting at
+/// [`SHORT`].
 const TEXT: u8 = 3;
 const SHORT: u8 = 4;
 
@@ -35,7 +36,7 @@ fn put_text(text: &str, into: &mut Vec<u8>) {
     into.extend(text.as_bytes());
 }
 
-/// The values that were put, as far as they are whole.
+/// Returns the packed values up to the first incomplete one.
 pub fn values(packed: &[u8]) -> impl Iterator<Item = Value<'_>> {
     let mut rest = packed;
     std::iter::from_fn(move || take(&mut rest))

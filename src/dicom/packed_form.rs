@@ -1,4 +1,5 @@
-//! The attributes whose values a packed instance has, by name, so that later versions of this program can read the instance.
+//! The attributes whose values a packed instance contains, by name, so that later versions of this
+//! program can read the instance.
 
 use super::attributes::ATTRIBUTES;
 use super::flaw::Flaws;
@@ -7,35 +8,38 @@ use super::instance::REVISION;
 /// The order of the values in packed instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedForm {
-    /// For each packed value its position in [`ATTRIBUTES`], or `None` for an attribute that this program does not have.
+    /// The position of each packed value in [`ATTRIBUTES`], or `None` for an attribute that this
+    /// program does not index.
     positions: Vec<Option<usize>>,
     is_current: bool,
 }
 
 impl PackedForm {
-    /// The form in which this program packs instances.
+    /// Returns the form in which this program packs instances.
     pub fn current() -> Self {
         PackedForm { positions: (0..ATTRIBUTES.len()).map(Some).collect(), is_current: true }
     }
 
-    /// The form of instances that another version of this program has packed.
+    /// Returns the form of instances that another version of this program has packed.
     pub fn of(revision: u32, names: &[String]) -> Self {
         let known = PackedForm::names();
         let positions = names.iter().map(|name| known.iter().position(|known| known == name)).collect();
         PackedForm { positions, is_current: revision == REVISION && names == known }
     }
 
-    /// The names of the attributes of this program: table and column.
+    /// Returns the names of the attributes of this program: table and column.
     pub fn names() -> Vec<String> {
         ATTRIBUTES.iter().map(|attribute| format!("{}.{}", attribute.table.name(), attribute.column)).collect()
     }
 
-    /// Whether this program reads the same of a file as the one that packed its instance.
+    /// Returns whether this program reads the same values from a file as the program that packed
+    /// its instance.
     pub fn is_current(&self) -> bool {
         self.is_current
     }
 
-    /// Whether packed instances have values of attributes that this program does not have.
+    /// Returns whether packed instances contain values of attributes that this program does not
+    /// index.
     pub fn has_unknown_attributes(&self) -> bool {
         self.positions.contains(&None)
     }
@@ -44,7 +48,7 @@ impl PackedForm {
         &self.positions
     }
 
-    /// The flaws by the positions of this program.
+    /// Converts flaws to the positions of attributes in this program.
     pub(super) fn flaws(&self, packed: Flaws) -> Flaws {
         match self.is_current {
             true => packed,

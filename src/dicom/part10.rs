@@ -1,5 +1,5 @@
-//! What makes a file of the Part 10 format (PS3.10 7.1) of one that is none: preamble, prefix, and file meta information in
-//! front of a data set whose bytes stay as they are.
+//! Completes files to the Part 10 format (PS3.10 7.1): adds preamble, prefix and file meta
+//! information in front of a data set whose bytes are unchanged.
 
 use std::io;
 
@@ -17,24 +17,24 @@ use super::window::{Source, Trouble, WINDOW, Window};
 const PREAMBLE: [u8; 128] = [0; 128];
 const MAGIC: &[u8] = b"DICM";
 
-/// A UID of its own for this program (PS3.7 D.3.3.2), made from a UUID (PS3.5 B.2).
+/// A UID for this program (PS3.7 D.3.3.2), derived from a UUID (PS3.5 B.2).
 const IMPLEMENTATION_CLASS_UID: &str = "2.25.251842380573169467312946410398213417226";
 const IMPLEMENTATION_VERSION_NAME: &str = "PACS_INDEX";
 
-/// What is written in place of the first bytes of a file.
+/// The bytes that replace the first bytes of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Completion {
     pub written: Vec<u8>,
-    /// So many bytes of the file are not taken over.
+    /// The number of bytes of the file that `written` replaces.
     pub instead_of: u64,
 }
 
 /// Why a file cannot be completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incomplete {
-    /// It does not say of which class it is.
+    /// The file does not declare its SOP class.
     NoClass,
-    /// Its pixel data is compressed, and nothing says how.
+    /// The pixel data is compressed, but the file does not declare a transfer syntax.
     Compressed,
 }
 
@@ -47,7 +47,8 @@ impl Incomplete {
     }
 }
 
-/// Returns the bytes that make a file one of the Part 10 format. `None`: the file has them.
+/// Returns the bytes that complete a file to the Part 10 format. `None` if the file has this format
+/// already.
 pub fn completion(source: impl Source, instance: &Instance) -> io::Result<Option<Result<Completion, Incomplete>>> {
     let (mut buffer, mut header) = (Vec::new(), Header::default());
     header.clear();
@@ -66,7 +67,7 @@ pub fn completion(source: impl Source, instance: &Instance) -> io::Result<Option
     }
     window.advance(offset);
     let mut scan = Scan::new(Elements::new(window), &mut header);
-    // A command, and file meta information in another encoding, have no place in the format.
+    // A command, and file meta information in another encoding, are not allowed in the format.
     if scan.front().is_err() {
         return Err(io::ErrorKind::InvalidData.into());
     }
@@ -79,7 +80,8 @@ pub fn completion(source: impl Source, instance: &Instance) -> io::Result<Option
     Ok(Some(Ok(Completion { written, instead_of })))
 }
 
-/// Whether Pixel Data (7FE0,0010) has an undefined length (PS3.5 A.4): its transfer syntax cannot be guessed then.
+/// Returns whether Pixel Data (7FE0,0010) has an undefined length (PS3.5 A.4). If so, its transfer
+/// syntax cannot be guessed.
 fn is_compressed<S: Source>(elements: &mut Elements<'_, S>) -> bool {
     let Ok(encoding) = encoding::of_data_set(&mut elements.window, None) else { return false };
     while let Ok(element) = elements.next(encoding) {
@@ -100,7 +102,7 @@ fn io_error(trouble: Trouble) -> io::Error {
     }
 }
 
-/// File meta information, always explicit VR little endian.
+/// Returns the file meta information, which is always explicit VR little endian.
 fn meta(instance: &Instance) -> Option<Vec<u8>> {
     let text = |attribute: usize| match instance.get(attribute) {
         Value::Text(text) if !text.is_empty() => Some(text),
@@ -116,7 +118,8 @@ fn meta(instance: &Instance) -> Option<Vec<u8>> {
         (0x10, b"UI", Some(syntax)),
         (0x12, b"UI", Some(IMPLEMENTATION_CLASS_UID)),
         (0x13, b"SH", Some(IMPLEMENTATION_VERSION_NAME)),
-        // Indexed, if the file had file meta information in another encoding.
+        // The instance has this value only if the file has file meta information in another
+        // encoding.
         (0x16, b"AE", text(const { position(Table::Study, "sourceae") })),
     ];
     for (element, vr, value) in elements.into_iter().filter_map(|(element, vr, value)| Some((element, vr, value?))) {
@@ -143,7 +146,7 @@ mod tests {
     use crate::dicom::HeaderReader;
     use crate::dicom::uid;
 
-    /// Explicit VR little endian: class, instance, study, series.
+    /// Returns a data set in explicit VR little endian: class, instance, study, series.
     fn data_set() -> Vec<u8> {
         let mut bytes = Vec::new();
         for (group, element, uid) in [

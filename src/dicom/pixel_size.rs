@@ -3,19 +3,22 @@
 use super::attributes::{Table, position};
 use super::instance::{Instance, Value};
 
-/// Uncompressed (PS3.5 A.1 to A.4); deflated data sets are smaller.
+/// The uncompressed transfer syntaxes (PS3.5 A.1 to A.4). Deflated data sets are not among them,
+/// because they are smaller.
 const NATIVE: [&str; 3] = ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"];
 
-/// The columns that determine the size of pixel data (PS3.3 C.7.6.3), in the order of [`least_size`].
+/// The columns that determine the size of pixel data (PS3.3 C.7.6.3), in the order of
+/// [`least_size`].
 pub const COLUMNS: [&str; 7] =
     ["xfersyntax", "numrows", "numcolumns", "samplesperpixel", "bitsallocated", "numframes", "photometric"];
 
-/// The least number of bytes that a file with these values has. `None` where a value is missing, or the pixel data are
-/// compressed.
+/// Returns the minimum size in bytes of a file with these values. `None` if a value is missing, or
+/// if the pixel data is compressed.
 pub fn least_size(values: &[Option<String>]) -> Option<u64> {
     let number = |n: usize| values.get(n)?.as_deref()?.trim().parse::<u64>().ok();
     values.first()?.as_deref().filter(|syntax| NATIVE.contains(syntax))?;
-    // Where colours are subsampled (PS3.3 C.7.6.3.1.2), and where it is not known whether they are, there are two a pixel.
+    // Pixels with subsampled colors (PS3.3 C.7.6.3.1.2) have two samples each. The same number is
+    // assumed if it is unknown whether the colors are subsampled.
     let is_whole =
         values.get(6).and_then(Option::as_deref).is_some_and(|named| matches!(named.trim(), "RGB" | "YBR_FULL"));
     let samples = number(3).unwrap_or(1);
@@ -25,7 +28,8 @@ pub fn least_size(values: &[Option<String>]) -> Option<u64> {
 }
 
 impl Instance {
-    /// The least number of bytes that the file of this instance has, as its row will say.
+    /// Returns the minimum size in bytes of the file of this instance, computed from the values of
+    /// its row.
     pub fn least_size(&self) -> u64 {
         let text = |column| match self.get(position(Table::Image, column)) {
             Value::Null => None,

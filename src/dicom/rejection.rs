@@ -1,12 +1,13 @@
-//! Why a file is not indexed. A rejection is data: counted and listed, never the end of a run.
+//! The reasons why a file is not indexed. A rejection is data: it is counted and listed, but never
+//! ends a run.
 //!
-//! Details name attributes, never values: those may be patient data.
+//! Details name attributes, but never contain values, which may be patient data.
 
 use std::{fmt, io};
 
 use super::window::Trouble;
 
-/// The code of this name, where one was stored.
+/// Returns the static code for a code that was stored by name.
 pub fn code_named(name: &str) -> &'static str {
     const CODES: [&str; 8] =
         ["empty", "zeroed", "not-dicom", "cut", "missing-uid", "invalid-uid", "header-too-large", "deflate"];
@@ -15,32 +16,34 @@ pub fn code_named(name: &str) -> &'static str {
 
 #[derive(Debug)]
 pub enum Rejection {
-    /// Zero bytes.
+    /// The file has no bytes.
     Empty,
-    /// Nothing but zero bytes where the header should be, as a broken storage unit leaves files.
+    /// The header consists of zero bytes only, as in files that a broken storage unit leaves
+    /// behind.
     Zeroed,
-    /// No DICOM data set. The first bytes let others say what it is instead.
+    /// The file does not contain a DICOM data set. The first bytes help to identify its format.
     NotDicom { first_bytes: Vec<u8> },
-    /// A DICOMDIR, by its SOP class (PS3.10 8.6): recognised, not an instance.
+    /// A DICOMDIR, recognized by its SOP class (PS3.10 8.6). It is not an instance.
     Dicomdir,
-    /// The file ends, or stops making sense, before an attribute without which there is no row.
+    /// The file ends, or makes no sense, before an attribute that a row requires.
     Cut { missing: &'static str },
-    /// An attribute without which there is no row is absent or empty.
+    /// An attribute that a row requires is absent or empty.
     Missing { attribute: &'static str },
-    /// A UID that is longer than 64 characters or holds other than digits and dots (PS3.5 9.1).
+    /// A UID is longer than 64 characters, or contains characters other than digits and dots (PS3.5
+    /// 9.1).
     InvalidUid { attribute: &'static str },
-    /// The header has more elements, or more bytes, than any that makes sense.
+    /// The header has more elements or bytes than any real one.
     TooLarge,
-    /// A deflated data set that does not inflate.
+    /// The deflated data set cannot be inflated.
     Deflate,
     /// The file could not be read.
     Unreadable(io::Error),
-    /// The reader failed. A defect of this program, kept to the one file.
+    /// The reader panicked because of a defect in this program. Only this file is affected.
     Panicked,
 }
 
 impl Rejection {
-    /// The reason code: stable, for scripts.
+    /// Returns the reason code, which is stable for use in scripts.
     pub fn code(&self) -> &'static str {
         match self {
             Rejection::Empty => "empty",

@@ -1,9 +1,9 @@
-//! One pass over the elements of a file, which leaves the wanted values in a header.
+//! One pass over the elements of a file, which stores the wanted values in a header.
 //!
-//! Values that the index does not want are skipped by position; the scan stops after the last wanted tag, so that Pixel
-//! Data is never read. Tags out of order are found all the same: once a tag is smaller than the one before, the scan
-//! goes on to the end. Sequences are entered where something in them is wanted, without recursion, and such a sequence
-//! does no more harm than one that is skipped.
+//! All other values are skipped by position. The scan stops after the last wanted tag, so that
+//! Pixel Data is never read. Tags out of order are also found: once a tag is smaller than the
+//! previous one, the scan continues to the end. A sequence is entered, without recursion, only if
+//! it contains wanted elements, and then does no more harm than a sequence that is skipped.
 
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
@@ -25,36 +25,37 @@ pub struct Scan<'s, 'b, S> {
     pub elements: Elements<'b, S>,
     pub header: &'s mut Header,
     wanted: &'static Wanted,
-    /// The next wanted element of the data set, while tags ascend.
+    /// The next wanted element of the data set, as long as tags ascend.
     cursor: usize,
-    /// The sequences of which an item was met, a bit each.
+    /// The sequences of which an item was found, one bit each.
     begun: u32,
     previous: Tag,
     out_of_order: bool,
-    /// Only what is retired may follow.
+    /// Whether only retired attributes may follow.
     nearly_done: bool,
 }
 
-/// So much more of a file is read for what is retired: contours of radiotherapy stand in front of it, megabytes of them,
-/// and those of undefined length can only be passed over by reading.
+/// The maximum number of bytes that are read in search of retired attributes. Megabytes of
+/// radiotherapy contours can precede them, and contours of undefined length can only be skipped by
+/// reading.
 const FOR_RETIRED: u64 = 256 * 1024;
 
-/// The number of bytes of the next element that a look ahead takes.
+/// The number of bytes of the next element that a look-ahead reads.
 const LOOKED_AHEAD: u64 = 8;
 
 const PIXEL_DATA_GROUP: u16 = 0x7FE0;
 
-/// A wanted sequence that the scan stands in, or an item of it.
+/// A wanted sequence that the scan has entered, or an item of it.
 #[derive(Clone, Copy)]
 struct Nest {
     sequence: usize,
     is_item: bool,
     encoding: Encoding,
-    /// A sequence that is called UN, of which no element was seen yet.
+    /// Whether the sequence has the VR UN, and no element of it was read yet.
     renamed: bool,
-    /// Its length is undefined: a delimiter closes it.
+    /// Whether the length is undefined, so that a delimiter closes the sequence or item.
     is_delimited: bool,
-    /// The nearest end that is declared, be it by what it stands in.
+    /// The nearest declared end, of this sequence or item or of one around it.
     end: u64,
 }
 
@@ -72,8 +73,9 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
         }
     }
 
-    /// The groups in front of the data set: file meta information (PS3.10 7.1), and the command of a message (PS3.7
-    /// 6.3.1) that a writer left there. Their lengths are often wrong, and not needed: a group ends where another begins.
+    /// Reads the groups in front of the data set: file meta information (PS3.10 7.1), and the
+    /// command of a message (PS3.7 6.3.1) that a writer left there. Their declared lengths are
+    /// often wrong, and are not needed: a group ends where another begins.
     pub fn front(&mut self) -> Result<(), End> {
         while let Some(encoding) = start::front_encoding(self.elements.window.peek(GUESSED)?) {
             let group: Option<[u8; 2]> = self.elements.window.peek(2)?.first_chunk().copied();
@@ -116,7 +118,8 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
             if is_pixel_data(element.tag) {
                 self.note_end(&element);
             }
-            // An item or a delimiter that belongs to no sequence: its tag is no step in the order of the data set.
+            // An item or a delimiter outside of a sequence: its tag does not count in the order of
+            // the data set.
             if is_delimiting(element.tag) {
                 if element.tag == ITEM {
                     self.elements.skip(&element, encoding)?;
@@ -144,7 +147,7 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                 self.nearly_done = false;
             }
             match element.tag {
-                // Padding if nothing but zeros follows, or else an element with a damaged tag.
+                // Padding if only zeros follow, or else an element with a damaged tag.
                 tag if tag.group() == 0 => {
                     if self.elements.is_padding(&element)? {
                         return Ok(());
@@ -156,8 +159,9 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
         }
     }
 
-    /// Whether the tag of an element is damaged: the element behind continues the order of those before. Behind Pixel Data,
-    /// which ends most files, only bytes at hand are looked at.
+    /// Returns whether the tag of an element is damaged, because the next element continues the
+    /// order of the previous ones. For Pixel Data, which ends most files, only buffered bytes are
+    /// examined.
     fn is_damaged(&mut self, element: &Element, encoding: Encoding) -> Result<bool, End> {
         let Some(length) = element.length else { return Ok(false) };
         let is_at_hand = self.elements.window.has_read(length.saturating_add(LOOKED_AHEAD));
@@ -168,8 +172,8 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
         Ok(next.is_some_and(|next| self.previous < next && next <= self.wanted.last_in_use))
     }
 
-    /// Moves past an element that no wanted one should follow. If its tag is damaged, its length may be damaged, too; the end
-    /// of a deflated data set is not known before the end is read.
+    /// Skips an element that no wanted one should follow. If its tag is damaged, its length may be
+    /// damaged, too. The end of a deflated data set is unknown until it is read.
     fn pass(&mut self, element: &Element, encoding: Encoding) -> Result<(), End> {
         match element.length {
             Some(length @ 1..) => {
@@ -212,7 +216,8 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
         wanted.get(self.cursor).filter(|(next, _)| *next == tag).map(|(_, aim)| *aim)
     }
 
-    /// Keeps a value. Of a tag that stands twice the first value counts, unless a later item takes its place.
+    /// Keeps a value. If a tag occurs twice, the first value is kept, unless the value of a later
+    /// item replaces it.
     fn take(&mut self, slot: usize, element: &Element, encoding: Encoding, item: Item) -> Result<(), End> {
         let length = element.length.unwrap_or(0);
         if !self.elements.holds(length) {
@@ -237,10 +242,11 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
         if cut { Err(End::Cut) } else { self.elements.skip_bytes(length) }
     }
 
-    /// Goes through a wanted sequence, and through the wanted ones in its items. What goes wrong inside ends where the
-    /// nearest declared length ends, and the elements behind are read as if the sequence had been skipped.
+    /// Reads a wanted sequence, and the wanted sequences in its items. After an error inside, the
+    /// scan continues at the nearest declared end, and reads the elements behind as if the sequence
+    /// had been skipped.
     fn enter(&mut self, element: &Element, sequence: usize, encoding: Encoding) -> Result<(), End> {
-        // No deeper than the table of wanted sequences, whatever the file holds.
+        // The table of wanted sequences bounds the depth, regardless of the contents of the file.
         let mut open = vec![self.nest(element, sequence, encoding)];
         loop {
             while open.pop_if(|nest| self.elements.window.position() >= nest.end).is_some() {}
@@ -260,7 +266,8 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
     fn inside(&mut self, nest: &Nest, open: &mut Vec<Nest>) -> Result<(), End> {
         let element = self.elements.next(nest.encoding)?;
         match element.tag {
-            // Writers end sequences with the delimiter of an item. A delimiter may close nothing.
+            // Some writers end sequences with the delimiter of an item. A delimiter may close
+            // nothing.
             ITEM_DELIMITATION => {
                 open.pop_if(|nest| nest.is_delimited);
                 Ok(())
@@ -274,7 +281,7 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
                 Ok(())
             }
             ITEM if !nest.is_item => self.item(&element, *nest, open),
-            // The item before was not closed.
+            // The previous item was not closed.
             ITEM if nest.is_delimited => {
                 open.pop();
                 match open.last().copied() {
@@ -303,7 +310,7 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
 
     fn item(&mut self, item: &Element, mut sequence: Nest, open: &mut Vec<Nest>) -> Result<(), End> {
         if sequence.renamed && !self.elements.at_delimiter()? {
-            // Writers that only renamed the sequence left its items as they were.
+            // Writers that only renamed the sequence left its items unchanged.
             let first = self.elements.window.peek(GUESSED)?;
             sequence.encoding = guess(first, Some(uid::IMPLICIT_VR_LITTLE_ENDIAN));
             sequence.renamed = false;
@@ -319,8 +326,8 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
         Ok(())
     }
 
-    /// Whether the item that begins counts: the first of a sequence, even if the sequence stands twice, or each until
-    /// the last.
+    /// Returns whether the values of the item that begins are used: only those of the first item,
+    /// even if the sequence occurs twice, or those of each item, so that the last one remains.
     fn counts(&mut self, sequence: usize) -> bool {
         let bit = 1 << sequence;
         let is_first = self.begun & bit == 0;
@@ -329,7 +336,7 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
     }
 
     fn nest(&self, element: &Element, sequence: usize, encoding: Encoding) -> Nest {
-        // PS3.5 6.2.2 (CP-246): what a UN holds is implicit VR little endian.
+        // PS3.5 6.2.2 (CP-246): the content of UN is implicit VR little endian.
         let renamed = is_renamed(element, encoding);
         Nest {
             sequence,
@@ -342,8 +349,9 @@ impl<'s, 'b, S: Source> Scan<'s, 'b, S> {
     }
 }
 
-/// Whether a tag is that of bulk data or of an end, which real files have behind the last wanted element: per-frame groups,
-/// curves, waveforms, spectra, overlays, Pixel Data, signatures and padding. Other tags there may be damaged ones.
+/// Returns whether a tag is that of bulk data or of an end, which real files have behind the last
+/// wanted element: per-frame groups, curves, waveforms, spectra, overlays, Pixel Data, signatures
+/// and padding. Other tags there may be damaged.
 fn ends_header(tag: Tag) -> bool {
     match tag.group() {
         PIXEL_DATA_GROUP => true,
@@ -361,12 +369,13 @@ fn ends_header(tag: Tag) -> bool {
     }
 }
 
-/// A writer that gives a binary attribute a text VR means text.
+/// Returns whether a VR is text. A writer that uses such a VR for a binary attribute writes text.
 fn is_text(vr: VR) -> bool {
     matches!(vr, VR::IS | VR::DS | VR::LO | VR::SH | VR::CS)
 }
 
-/// A writer that gives a number in text a binary VR means that.
+/// Returns whether a VR is binary. A writer that uses such a VR for a number in text writes a
+/// binary number.
 fn is_binary(vr: VR) -> bool {
     matches!(vr, VR::US | VR::UL)
 }

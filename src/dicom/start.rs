@@ -1,10 +1,10 @@
-//! Where the data begins in a file, and which groups come before the data set.
+//! The position of the first data element in a file, and the groups in front of the data set.
 //!
-//! Archives hold files with and without preamble, prefix and file meta information (PS3.10 7.1). All of them are read. A
-//! file that only looks like DICOM must prove it by its UIDs, so that no picture, text or program is taken for an
-//! instance.
+//! Archives contain files with and without preamble, prefix and file meta information (PS3.10 7.1).
+//! All of them are read. A file that only looks like DICOM must prove it by its UIDs, so that no
+//! picture, text or program is mistaken for an instance.
 
-// Retired syntaxes stay in archives.
+// Archives still contain retired transfer syntaxes.
 #![allow(deprecated)]
 
 use super::element::{Bytes, Elements, Encoding, vr};
@@ -21,11 +21,12 @@ const PREFIXED: usize = PREAMBLE + MAGIC.len();
 #[derive(Debug, PartialEq, Eq)]
 pub struct Start {
     pub offset: u64,
-    /// The file declares to be DICOM. Otherwise it only looks like DICOM, and must prove it by its UIDs.
+    /// Whether the file declares itself as DICOM. Otherwise it only looks like DICOM, and must
+    /// prove it by its UIDs.
     pub certain: bool,
 }
 
-/// Finds the first data element from the first bytes of a file.
+/// Finds the first data element in the first bytes of a file.
 pub fn locate(first: &[u8]) -> Result<Start, Rejection> {
     let at = |offset: usize, certain| Ok(Start { offset: offset as u64, certain });
     if first.is_empty() {
@@ -43,7 +44,7 @@ pub fn locate(first: &[u8]) -> Result<Start, Rejection> {
     if looks_like_meta(first) {
         return at(0, vr_at_4(first));
     }
-    // Behind a preamble, the prefix may be missing or damaged.
+    // The prefix behind a preamble may be missing or damaged.
     match [0, PREAMBLE, PREFIXED].into_iter().find(|offset| first.get(*offset..).is_some_and(looks_like_front)) {
         Some(offset) => at(offset, false),
         None => Err(not_dicom(first)),
@@ -54,9 +55,10 @@ pub fn not_dicom(first: &[u8]) -> Rejection {
     Rejection::NotDicom { first_bytes: first[..first.len().min(64)].to_vec() }
 }
 
-/// Whether the letters DICM at byte 128 belong to a value of a file without preamble. The file then begins with elements
-/// of which one reaches across the letters, and continues with another element behind. If that element is beyond the
-/// bytes at hand, a file meta group behind the letters decides.
+/// Returns whether the letters DICM at byte 128 belong to a value in a file without preamble. Such
+/// a file begins with elements, one of which extends across the letters and is followed by another
+/// element. If that element is beyond the bytes in `first`, a file meta group behind the letters
+/// decides.
 fn is_within_a_value(first: &[u8]) -> bool {
     if !looks_like_front(first) || begins_meta(&first[PREFIXED..]) {
         return false;
@@ -87,13 +89,14 @@ fn is_within_a_value(first: &[u8]) -> bool {
     }
 }
 
-/// The encoding of a group in front of the data set, if one begins here.
+/// Returns the encoding of a group in front of the data set, if one begins here.
 pub fn front_encoding(bytes: &[u8]) -> Option<Encoding> {
     meta_encoding(bytes).or_else(|| command_encoding(bytes))
 }
 
-/// The encoding of the file meta group (0002): explicit VR little endian (PS3.10 7.1). Some writers use big endian, and
-/// some implicit VR, which is read as explicit VR with headers that have none.
+/// Returns the encoding of the file meta group (0002): explicit VR little endian (PS3.10 7.1). Some
+/// writers use big endian. Others use implicit VR, which is read as explicit VR with headers that
+/// lack the VR.
 fn meta_encoding(bytes: &[u8]) -> Option<Encoding> {
     match *bytes {
         [0x02, 0x00, ..] => Some(Encoding::ExplicitLittle),
@@ -102,8 +105,9 @@ fn meta_encoding(bytes: &[u8]) -> Option<Encoding> {
     }
 }
 
-/// The encoding of the command of a message (PS3.7 6.3.1): implicit VR little endian. Its first element, which is the
-/// group length, the class or the command itself, distinguishes a command from zeros and from a damaged tag.
+/// Returns the encoding of the command of a message (PS3.7 6.3.1): implicit VR little endian. Its
+/// first element, which is the group length, the class or the command itself, distinguishes a
+/// command from zeros and from a damaged tag.
 fn command_encoding(bytes: &[u8]) -> Option<Encoding> {
     let is_uid = |value: &[u8]| value.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
     match *bytes {
@@ -117,12 +121,12 @@ fn command_encoding(bytes: &[u8]) -> Option<Encoding> {
     }
 }
 
-/// A group that may be the first of a file without preamble.
+/// Returns whether the bytes may begin the first group of a file without preamble.
 fn looks_like_front(bytes: &[u8]) -> bool {
     looks_like_meta(bytes) || command_encoding(bytes).is_some() || looks_like_data_set(bytes)
 }
 
-/// A file meta group at the beginning of a file, in any encoding that [`front_encoding`] returns.
+/// Returns whether a file meta group begins here, in any encoding that [`front_encoding`] returns.
 fn looks_like_meta(bytes: &[u8]) -> bool {
     match meta_encoding(bytes) {
         Some(Encoding::ExplicitBig) => true,
@@ -131,26 +135,28 @@ fn looks_like_meta(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether a file meta group begins, and is not continued, behind the letters DICM. In a file without preamble, whose meta
-/// group reaches across the letters, they end a text, and the first one of the group is (0002,0013).
+/// Returns whether a file meta group begins behind the letters DICM, rather than being continued
+/// there. If the meta group of a file without preamble extends across the letters, they end a text,
+/// and the first text of the group is (0002,0013).
 fn begins_meta(bytes: &[u8]) -> bool {
     let tag = || Bytes::of(bytes, meta_encoding(bytes)?).map(|bytes| bytes.tag());
     looks_like_meta(bytes) && tag().is_some_and(|tag| tag.element() <= 0x0013)
 }
 
-/// A file meta group as PS3.10 7.1 demands.
+/// Returns whether a file meta group begins here as PS3.10 7.1 requires.
 pub fn is_explicit_meta(bytes: &[u8]) -> bool {
     looks_like_meta(bytes) && bytes.starts_with(&[0x02, 0x00]) && vr_at_4(bytes)
 }
 
-/// A short element with an implicit VR, and another element of the file meta group behind.
+/// Returns whether a short element with an implicit VR is followed by another element of the file
+/// meta group.
 fn is_implicit_meta(bytes: &[u8]) -> bool {
     let length = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
     let next = usize::try_from(length).ok().and_then(|length| bytes.get(8usize.checked_add(length)?..));
     next.is_some_and(|next| next.starts_with(&[0x02, 0x00]))
 }
 
-/// A data set without meta group begins with group 0008 and a short element.
+/// Returns whether a data set without meta group begins here: group 0008, with a short element.
 pub fn looks_like_data_set(bytes: &[u8]) -> bool {
     let encoding = guess(bytes, None);
     let Some(element) = Bytes::of(bytes, encoding) else { return false };
@@ -158,7 +164,7 @@ pub fn looks_like_data_set(bytes: &[u8]) -> bool {
     element.tag().group() == 0x0008 && is_short
 }
 
-/// The data set is compressed as a whole.
+/// Returns whether the transfer syntax compresses the data set as a whole.
 pub fn is_deflated(transfer_syntax: &str) -> bool {
     [uid::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, uid::JPIP_REFERENCED_DEFLATE, uid::JPIPHTJ2K_REFERENCED_DEFLATE]
         .contains(&transfer_syntax)

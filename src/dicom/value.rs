@@ -1,7 +1,7 @@
-//! Single values: ages, numbers and person names, as the index writes them.
+//! Single values: ages, numbers and person names, as the index stores them.
 //!
-//! An invalid value is `None`, so that its column is NULL. A value that breaks the rules of DICOM and has one meaning
-//! only is read, and marked as repaired.
+//! An invalid value is `None`, so that its column is NULL. A value that breaks the rules of DICOM
+//! but has only one meaning is read and marked as repaired.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parsed<T> {
     pub value: T,
-    /// The text does not have the form that DICOM prescribes.
+    /// Whether the text differs from the form that DICOM prescribes.
     pub is_repaired: bool,
 }
 
@@ -23,7 +23,7 @@ impl<T> Parsed<T> {
     }
 }
 
-/// The first of several values (PS3.5 6.4), without insignificant blanks.
+/// Returns the first of several values (PS3.5 6.4), without insignificant blanks.
 pub fn first(text: &str) -> &str {
     trim(until(text, b'\\'))
 }
@@ -34,12 +34,13 @@ pub fn has_second(text: &str) -> bool {
     further.bytes().any(|byte| !matches!(byte, b'\\' | b' ' | 0))
 }
 
-/// The text before a delimiter, which is ASCII, or all of it. Most texts are shorter than a search is worth setting up.
+/// Returns the text before an ASCII delimiter, or all of it. Most texts are too short to justify
+/// setting up an optimized search.
 fn until(text: &str, delimiter: u8) -> &str {
     text.bytes().position(|byte| byte == delimiter).map_or(text, |end| &text[..end])
 }
 
-/// The part of a text between two delimiters.
+/// Returns part `n` of a text, counted from 0, between two delimiters.
 fn part(text: &str, delimiter: u8, n: usize) -> &str {
     let mut rest = text;
     for _ in 0..n {
@@ -48,7 +49,7 @@ fn part(text: &str, delimiter: u8, n: usize) -> &str {
     until(rest, delimiter)
 }
 
-/// Without insignificant blanks; some writers pad with NUL.
+/// Removes insignificant blanks. Some writers pad with NUL.
 fn trim(text: &str) -> &str {
     let blank = |byte: &u8| matches!(byte, b' ' | 0);
     let Some(from) = text.as_bytes().iter().position(|byte| !blank(byte)) else { return "" };
@@ -56,7 +57,7 @@ fn trim(text: &str) -> &str {
     &text[from..to]
 }
 
-/// Reads IS. A fraction of zeros does not change an integer.
+/// Parses IS. A fraction that consists of zeros is ignored.
 pub fn integer(text: &str) -> Option<Parsed<i32>> {
     let text = text.trim();
     if let Ok(value) = text.parse() {
@@ -68,14 +69,15 @@ pub fn integer(text: &str) -> Option<Parsed<i32>> {
     Some(Parsed::repaired(value))
 }
 
-/// Reads DS, within the range of a FLOAT column.
+/// Parses DS, within the range of a FLOAT column.
 pub fn decimal(text: &str) -> Option<Parsed<f64>> {
     let (text, is_repaired) = with_point(text.trim())?;
     let value: f64 = text.parse().ok()?;
     (value as f32).is_finite().then_some(Parsed { value, is_repaired })
 }
 
-/// Replaces a decimal comma by a point, and returns whether there was one. `None` if the comma may separate thousands.
+/// Replaces a decimal comma by a point. Returns also whether there was a comma. `None` if the comma
+/// may separate thousands.
 fn with_point(text: &str) -> Option<(Cow<'_, str>, bool)> {
     let Some((whole, fraction)) = text.split_once(',') else { return Some((Cow::Borrowed(text), false)) };
     let digits = whole.trim_start_matches(['+', '-']);
@@ -86,7 +88,7 @@ fn with_point(text: &str) -> Option<(Cow<'_, str>, bool)> {
     (is_plain && !has_thousands).then(|| (Cow::Owned(format!("{whole}.{fraction}")), true))
 }
 
-/// Reads AS, `nnnD`, `nnnW`, `nnnM` or `nnnY`, in years.
+/// Parses AS (`nnnD`, `nnnW`, `nnnM` or `nnnY`), and returns the age in years.
 pub fn years(text: &str) -> Option<Parsed<f64>> {
     let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let count: f64 = text[..unit].parse().ok().filter(|count| *count < 1e6)?;
@@ -100,12 +102,13 @@ pub fn years(text: &str) -> Option<Parsed<f64>> {
     Some(Parsed { value, is_repaired: unit != 3 || !text.ends_with(|c: char| c.is_ascii_uppercase()) })
 }
 
-/// A group of a person name: alphabetic, ideographic, phonetic (PS3.5 6.2.1).
+/// Returns a group of a person name: 0 is alphabetic, 1 ideographic, 2 phonetic (PS3.5 6.2.1).
 pub fn name_group(name: &str, group: usize) -> &str {
     trim(part(name, b'=', group)).trim_end_matches('^')
 }
 
-/// A component of the alphabetic group: family, given, middle, prefix, suffix.
+/// Returns a component of the alphabetic group, counted from 0: family, given, middle, prefix,
+/// suffix.
 pub fn name_component(name: &str, component: usize) -> &str {
     part(name_group(name, 0), b'^', component).trim()
 }

@@ -1,5 +1,5 @@
-//! The wanted elements of a data set, made from the table of indexed attributes, in the order in which a scan meets
-//! them.
+//! The wanted elements of a data set, derived from the table of indexed attributes, in the order in
+//! which a scan finds them.
 
 use std::sync::LazyLock;
 
@@ -8,33 +8,35 @@ use dicom_dictionary_std::tags;
 
 use super::attributes::{ATTRIBUTES, Attribute, Form, Item};
 
-/// How much of a value is kept. Columns hold 64 to 128 characters, of at most four bytes and an escape sequence each
-/// where sets alternate; what is longer is cut there.
+/// The number of bytes that are kept of a value. Columns store 64 to 128 characters, each of at
+/// most four bytes, with an escape sequence where character sets alternate. Longer values would be
+/// truncated there.
 const VALUE_LIMIT: usize = 1024;
 
-/// The longest text of an indexed attribute is an LT of 10,240 characters (PS3.5 6.2).
+/// The number of bytes that are kept of a long text. The longest text of an indexed attribute is an
+/// LT of 10,240 characters (PS3.5 6.2).
 const LONG_VALUE_LIMIT: usize = 48 * 1024;
 
-/// The groups of radiotherapy, and behind them those that are retired (PS3.6), begin here.
+/// The first group of radiotherapy. Retired groups follow those of radiotherapy (PS3.6).
 const RADIOTHERAPY: u16 = 0x3002;
 
-/// A scan notes in a `u32` which of them it met.
+/// The maximum number of sequences: a scan records in a `u32` which of them it has found.
 const MOST_SEQUENCES: usize = 32;
 
-/// One wanted place in a file; attributes that share a place share its slot.
+/// A wanted place in a file. Attributes that share a place share its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
-    /// The sequences around it, outermost first.
+    /// The sequences around the element, outermost first.
     sequences: &'static [Tag],
     tag: Tag,
 }
 
-/// What a scan does with a wanted element.
+/// The action of a scan at a wanted element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aim {
-    /// Keeps its value, in this slot.
+    /// Keeps the value in this slot.
     Value(usize),
-    /// Enters it: one of [`Wanted::sequences`].
+    /// Enters the sequence, by its position in [`Wanted::sequences`].
     Sequence(usize),
 }
 
@@ -52,20 +54,20 @@ pub fn find(elements: &[(Tag, Aim)], tag: Tag) -> Option<Aim> {
 }
 
 pub struct Wanted {
-    /// Of the data set, file meta group included.
+    /// The elements of the data set, including the file meta group.
     pub elements: Elements,
     pub sequences: Vec<Sequence>,
-    /// For each attribute the slot of its value.
+    /// The slot of the value of each attribute.
     pub slots: Vec<usize>,
-    /// Whether the slot's value is binary.
+    /// Whether the value of each slot is binary.
     pub binary: Vec<bool>,
-    /// Whether the slot's value is a number, in text or binary.
+    /// Whether the value of each slot is a number, in text or binary.
     pub numbers: Vec<bool>,
-    /// How much of the slot's value is kept.
+    /// The number of bytes that are kept of the value of each slot.
     pub limits: Vec<usize>,
     /// A scan may stop after this top-level tag.
     pub last: Tag,
-    /// Behind this one only what is retired is wanted.
+    /// Only retired attributes are wanted behind this tag.
     pub last_in_use: Tag,
     pub charset: usize,
     pub media_storage_sop_class: usize,
@@ -73,7 +75,7 @@ pub struct Wanted {
 
 pub static WANTED: LazyLock<Wanted> = LazyLock::new(|| {
     let top = |tag| Place { sequences: &[], tag };
-    // These two are needed to read a file, not as columns.
+    // These two are needed to read a file, but are not columns.
     let mut places = vec![top(tags::SPECIFIC_CHARACTER_SET), top(tags::MEDIA_STORAGE_SOP_CLASS_UID)];
     places.extend(ATTRIBUTES.iter().map(place));
     places.sort();
@@ -114,7 +116,7 @@ fn place(attribute: &Attribute) -> Place {
     Place { sequences: attribute.within.map_or(&[], |path| path.sequences), tag: attribute.tag }
 }
 
-/// The way to each sequence that is entered, those on the way to others included.
+/// Returns the path to each sequence that is entered, including the sequences around others.
 fn paths() -> Vec<(&'static [Tag], Item)> {
     let mut paths: Vec<(&'static [Tag], Item)> = Vec::new();
     for path in ATTRIBUTES.iter().filter_map(|attribute| attribute.within) {
@@ -129,7 +131,7 @@ fn paths() -> Vec<(&'static [Tag], Item)> {
     paths
 }
 
-/// What is wanted right inside of these sequences.
+/// Returns the wanted elements directly inside these sequences.
 fn elements(sequences: &[Tag], places: &[Place], paths: &[(&'static [Tag], Item)]) -> Elements {
     let values = places.iter().enumerate().filter(|(_, place)| place.sequences == sequences);
     let inner = paths.iter().enumerate().filter_map(|(i, (path, _))| match path.split_last() {

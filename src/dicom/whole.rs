@@ -1,5 +1,5 @@
-//! Whether a file can be read to its end, and its lengths agree: what an audit in full asks. Values are passed over, not
-//! understood.
+//! Checks for a full audit whether a file can be read to its end, and whether its lengths are
+//! consistent. Values are skipped, not interpreted.
 
 use dicom_core::Tag;
 
@@ -13,12 +13,13 @@ use super::start::{self, Start};
 use super::window::{Source, WINDOW, Window};
 
 impl HeaderReader {
-    /// Whether a file ends before its data do. Bytes behind the pixel data do not matter.
+    /// Returns whether a file ends before its data. Bytes behind the pixel data are ignored.
     pub fn is_cut_off(&mut self, source: impl Source) -> bool {
         self.read_to_end(source, Reading::ToPixels).is_some()
     }
 
-    /// What is wrong with a file. `None`: its elements end where it does.
+    /// Returns a description of the damage of a file. `None` if its elements end where the file
+    /// does.
     pub fn damage(&mut self, source: impl Source) -> Option<String> {
         self.read_to_end(source, Reading::ToEnd)
     }
@@ -57,15 +58,16 @@ impl HeaderReader {
     }
 }
 
-/// How far a file is read.
+/// The part of a file that is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reading {
-    /// To the end of the pixel data, or of the file if it has none.
+    /// Up to the end of the pixel data, or of the file if it has none.
     ToPixels,
     ToEnd,
 }
 
-/// Returns the damage in the data set at the position. `None`: its elements end where the file does.
+/// Returns a description of the damage in the data set at the position. `None` if its elements end
+/// where the file does.
 fn to_end<S: Source>(elements: &mut Elements<'_, S>, declared: Option<&str>, reading: Reading) -> Option<String> {
     let encoding = match encoding::of_data_set(&mut elements.window, declared) {
         Ok(encoding) => encoding,
@@ -99,7 +101,8 @@ fn to_end<S: Source>(elements: &mut Elements<'_, S>, declared: Option<&str>, rea
     }
 }
 
-/// Skips the value of an element. The end of a deflated data set, whose size is unknown, shows only when it is read.
+/// Skips the value of an element. A deflated data set has no known size, so that only reading shows
+/// its end.
 fn skip_whole<S: Source>(elements: &mut Elements<'_, S>, element: &Element, encoding: Encoding) -> Result<(), End> {
     let Some(length @ 1..) = element.length.filter(|_| elements.window.has_unknown_size()) else {
         return elements.skip(element, encoding);
@@ -111,7 +114,8 @@ fn skip_whole<S: Source>(elements: &mut Elements<'_, S>, element: &Element, enco
     elements.skip_bytes(1)
 }
 
-/// Writers pad files to their blocks.
+/// The maximum number of zeros in bytes that count as padding. Writers pad files to their block
+/// size.
 const PADDING: u64 = 64 * 1024;
 
 fn told(end: &End, at: u64, element: Option<&Element>) -> String {

@@ -1,29 +1,35 @@
-//! A small window over a file: the bytes at hand, and a position that can move past values without reading them.
+//! A small window over a file: buffered bytes, and a position that can skip values without reading
+//! them.
 //!
-//! Memory is bounded by [`PEEK_LIMIT`], whatever lengths a file declares. [`READ_LIMIT`] bounds the number of bytes that
-//! are read of a file, and, with `READ_COST`, the number of system calls.
+//! [`PEEK_LIMIT`] bounds the memory, regardless of the lengths that a file declares. [`READ_LIMIT`]
+//! bounds the number of bytes that are read from a file, and, with `READ_COST`, the number of
+//! system calls.
 
 use std::io;
 
-/// One read of the ordinary file. Larger reads cost more than they save: most headers end within it.
+/// The size of one read in bytes. Most headers end within it, so that larger reads cost more than
+/// they save.
 pub const WINDOW: usize = 8 * 1024;
 
-/// The most that is held at a time: a long value, or the way to the element behind a doubtful one.
+/// The maximum number of buffered bytes: a long value, or the bytes up to the element behind a
+/// doubtful one.
 pub const PEEK_LIMIT: usize = 64 * 1024;
 
-/// The most that is read of one file. Values are skipped by position, so that only a header of very many small
-/// elements comes near it.
+/// The maximum number of bytes that are read from one file. Values are skipped by position, so that
+/// only a header with very many small elements comes near the limit.
 pub const READ_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// The number of bytes that a read of fewer bytes counts as. On a network file system, the time of a call is that of the
+/// The minimum number of bytes that a read counts as. On a network file system, a call takes a
 /// round trip, however few bytes are read.
 const READ_COST: u64 = 4 * 1024;
 
-/// Bytes that can be read at a place. Places asked for never decrease by more than a window, unless the size is known.
+/// A source of bytes at an offset. Requested offsets never decrease by more than a window, unless
+/// the size is known.
 pub trait Source {
     /// Reads some bytes at `offset`; 0 means the end.
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// The size, if it is known before the end is reached. Such a source can be read at any place.
+    /// Returns the size, if it is known before the end is reached. A source of known size can be
+    /// read at any offset.
     fn size(&self) -> Option<u64>;
 }
 
@@ -40,11 +46,11 @@ impl Source for &[u8] {
     }
 }
 
-/// Why bytes could not be had.
+/// The reason why bytes could not be read.
 #[derive(Debug)]
 pub enum Trouble {
     Io(io::Error),
-    /// [`READ_LIMIT`] is used up, or what was allowed of it.
+    /// [`READ_LIMIT`], or the allowed part of it, is used up.
     Limit,
 }
 
@@ -57,7 +63,7 @@ impl From<io::Error> for Trouble {
 pub struct Window<'b, S> {
     source: S,
     buffer: &'b mut Vec<u8>,
-    /// Place of the first byte of the buffer.
+    /// The offset of the first byte of the buffer.
     start: u64,
     filled: usize,
     position: u64,
@@ -66,9 +72,9 @@ pub struct Window<'b, S> {
 }
 
 impl<'b, S: Source> Window<'b, S> {
-    /// `buffer` is reused from file to file.
+    /// Creates a window. `buffer` is reused from file to file.
     pub fn new(source: S, buffer: &'b mut Vec<u8>) -> Self {
-        // A long value grows the buffer; the next file gives the memory back.
+        // A long value grows the buffer; the next file releases the memory.
         buffer.truncate(WINDOW);
         buffer.shrink_to(WINDOW);
         buffer.resize(WINDOW, 0);
@@ -83,7 +89,7 @@ impl<'b, S: Source> Window<'b, S> {
         self.source.size()
     }
 
-    /// The next `n` bytes, fewer only at the end. `n` is at most [`PEEK_LIMIT`].
+    /// Returns the next `n` bytes, or fewer at the end. `n` is at most [`PEEK_LIMIT`].
     #[inline]
     pub fn peek(&mut self, n: usize) -> Result<&[u8], Trouble> {
         if self.at_hand(self.position) < n {
@@ -93,8 +99,8 @@ impl<'b, S: Source> Window<'b, S> {
         Ok(&self.buffer[from..(from + n).min(self.filled)])
     }
 
-    /// The `N` bytes that follow `ahead` bytes behind the position. `None` if the file ends before them, or if they are
-    /// too far away for a source that is only read forwards.
+    /// Returns the `N` bytes that are `ahead` bytes behind the position. `None` if the file ends
+    /// before them, or if they are too far away for a source that is only read forwards.
     pub fn look_ahead<const N: usize>(&mut self, ahead: u64) -> Result<Option<[u8; N]>, Trouble> {
         let near = usize::try_from(ahead).ok().filter(|ahead| *ahead <= PEEK_LIMIT - N);
         match near {
@@ -107,7 +113,7 @@ impl<'b, S: Source> Window<'b, S> {
         }
     }
 
-    /// Reads some bytes anywhere in the file, and leaves the window where it is.
+    /// Reads bytes at any offset without moving the window.
     fn read_aside<const N: usize>(&mut self, place: u64) -> Result<Option<[u8; N]>, Trouble> {
         let (mut bytes, mut filled) = ([0; N], 0);
         while filled < N {
@@ -129,7 +135,8 @@ impl<'b, S: Source> Window<'b, S> {
         self.position = self.position.saturating_add(n);
     }
 
-    /// Moves back to a place that the window has passed. Returns whether the source can be read there again.
+    /// Moves back to an offset that the window has passed. Returns whether the source can be read
+    /// there again.
     pub fn return_to(&mut self, place: u64) -> bool {
         let can_return = place >= self.start || self.source.size().is_some();
         if can_return {
@@ -138,28 +145,28 @@ impl<'b, S: Source> Window<'b, S> {
         can_return
     }
 
-    /// Whether `n` more bytes were read already.
+    /// Returns whether the next `n` bytes are buffered.
     pub fn has_read(&self, n: u64) -> bool {
         self.at_hand(self.position) as u64 >= n
     }
 
-    /// True if `n` more bytes are known to lie beyond the end.
+    /// Returns whether the next `n` bytes are known to extend beyond the end.
     pub fn ends_within(&self, n: u64) -> bool {
         self.source.size().is_some_and(|size| self.position.saturating_add(n) > size)
     }
 
-    /// Whether the end of the source shows only when it is read.
+    /// Returns whether only reading shows the end of the source.
     pub fn has_unknown_size(&self) -> bool {
         self.source.size().is_none()
     }
 
-    /// Lets so many more bytes be read, and no others.
+    /// Limits all further reads to `more` bytes in total.
     pub fn allow(&mut self, more: u64) {
         self.limit = self.limit.min(self.read + more);
     }
 
-    /// Lets all of a file be read, and [`READ_LIMIT`] bytes for look-aheads. A source of unknown size has no limit: it
-    /// is only read forwards.
+    /// Allows reading all of a file, and [`READ_LIMIT`] more bytes for look-aheads. A source of
+    /// unknown size has no limit, because it is only read forwards.
     pub fn allow_all(&mut self) {
         self.limit = self.source.size().map_or(u64::MAX, |size| size.saturating_add(READ_LIMIT));
     }
@@ -169,7 +176,7 @@ impl<'b, S: Source> Window<'b, S> {
     }
 
     fn at_hand(&self, position: u64) -> usize {
-        // A position before the start wraps to more than there is.
+        // For a position before the start, the difference wraps to more than `filled`.
         let from = position.wrapping_sub(self.start);
         if from > self.filled as u64 { 0 } else { self.filled - from as usize }
     }
@@ -184,7 +191,7 @@ impl<'b, S: Source> Window<'b, S> {
         }
         self.start = self.position;
         self.filled = kept;
-        // Room for a read that is worth a call.
+        // Make room for a read that is worth a call.
         let room = n.max(kept + READ_COST as usize);
         if self.buffer.len() < room {
             self.buffer.resize(room, 0);

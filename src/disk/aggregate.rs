@@ -1,7 +1,8 @@
 //! Values by key that grow while a run reads files, in bounded memory.
 //!
-//! Each value is in memory until there are too many. Then all are written to disk as parts, and a key that comes again begins a
-//! new part. Reading merges the parts of each key, in the order in which they were begun.
+//! Values are kept in memory until they take too much. Then all are written to disk as parts, and a
+//! key that recurs begins a new part. Reading merges the parts of each key, in the order in which
+//! they were begun.
 
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
@@ -18,23 +19,23 @@ pub trait Part: Default + Serialize + DeserializeOwned {
     /// Adds a part of the same key that was begun later.
     fn absorb(&mut self, later: Self);
 
-    /// About the bytes that the part takes in memory.
+    /// Returns the approximate number of bytes that the part takes in memory.
     fn weight(&self) -> usize;
 }
 
-/// Parts by key. The methods that find a part see only those in memory.
+/// Parts by key. Lookups find only the parts in memory.
 pub struct Aggregate<V> {
     recent: HashMap<Box<[u8]>, V>,
     runs: Runs,
     /// The bytes of parts in memory above which all are written to disk.
     limit: usize,
-    /// The number of looks at parts since they were weighed.
+    /// The number of lookups since the parts were last weighed.
     looks: usize,
-    /// Parts could not be written to disk, and stay in memory.
+    /// Whether parts could not be written to disk, and stay in memory.
     is_disk_full: bool,
 }
 
-/// The memory that a part takes in the table beside its key and value.
+/// The bytes of memory that a part takes in the table in addition to its key and value.
 const OVERHEAD: usize = 48;
 
 impl<V: Part> Aggregate<V> {
@@ -52,15 +53,16 @@ impl<V: Part> Aggregate<V> {
         self.recent.get_mut(key.as_ref())
     }
 
-    /// The part of a key in memory, which is begun if there is none.
+    /// Returns the part of a key in memory. Begins a new part if memory contains none.
     pub fn part(&mut self, key: impl AsRef<[u8]>) -> &mut V {
         self.looks += 1;
         self.recent.entry(key.as_ref().into()).or_default()
     }
 
-    /// Writes all parts to disk if they take too much memory. To be called when no part is in use.
+    /// Writes all parts to disk if they take too much memory. Must be called while no part is in
+    /// use.
     pub fn relieve(&mut self) {
-        // Weighing costs as much as some looks.
+        // Weighing visits all parts, so it is done only after a proportional number of lookups.
         if self.looks < self.recent.len() / 2 {
             return;
         }
@@ -74,7 +76,8 @@ impl<V: Part> Aggregate<V> {
         }
     }
 
-    /// The values of all keys so far, in the order of the keys. A key that comes again begins a new part.
+    /// Returns the values of all keys so far, in the order of the keys. A key that recurs begins a
+    /// new part.
     pub fn values(&mut self) -> Aggregated<V> {
         self.runs.keep(encode(&std::mem::take(&mut self.recent)));
         Aggregated { runs: self.runs.clone(), of: PhantomData }
@@ -89,13 +92,13 @@ fn encode<V: Part>(parts: &HashMap<Box<[u8]>, V>) -> Buffer {
 
 /// Appends an encoded value.
 pub fn put(value: &impl Serialize, bytes: &mut Vec<u8>) {
-    // Only a value whose length is not known beforehand cannot be encoded.
+    // Encoding fails only for a value of unknown length.
     if let Ok(all) = postcard::to_extend(value, std::mem::take(bytes)) {
         *bytes = all;
     }
 }
 
-/// The values of an [`Aggregate`], as they were when it was read.
+/// A snapshot of the values of an [`Aggregate`].
 pub struct Aggregated<V> {
     runs: Runs,
     of: PhantomData<V>,
@@ -105,7 +108,7 @@ pub struct Aggregated<V> {
 pub type Keyed<V> = (Box<[u8]>, V);
 
 impl<V: Part> Aggregated<V> {
-    /// The values, in the order of their keys.
+    /// Returns the values, in the order of their keys.
     pub fn iter(&self) -> io::Result<impl Iterator<Item = io::Result<Keyed<V>>> + use<V>> {
         let mut entries = self.runs.entries()?.peekable();
         Ok(std::iter::from_fn(move || {

@@ -1,4 +1,5 @@
-//! Bytes as one piece, for fields of values that are written to disk: by default each byte is written as an element of a list.
+//! Serializes bytes as one piece, for fields of values that are written to disk. By default, each
+//! byte is written as an element of a list.
 
 use serde::de::{Error, Visitor};
 use serde::{Deserializer, Serializer};
@@ -25,7 +26,7 @@ impl<'de> Visitor<'de> for Borrowed {
     }
 }
 
-/// Bytes that a field need not have.
+/// Optional bytes.
 pub mod optional {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -47,7 +48,7 @@ pub mod optional {
     }
 }
 
-/// Bytes that are the same in nearly all values. They are in memory once for each thread.
+/// Bytes that are the same in nearly all values. They are kept in memory once for each thread.
 pub mod shared {
     use std::cell::RefCell;
     use std::sync::Arc;
@@ -56,7 +57,7 @@ pub mod shared {
 
     pub use super::serialize;
 
-    /// The number of different bytes that are shared.
+    /// The maximum number of different byte strings that are shared.
     const MOST: usize = 8;
 
     thread_local! {

@@ -1,9 +1,10 @@
-//! A filter of hashes: whether a hash may be in a set, without looking.
+//! A Bloom filter of hashes: tests whether a set may contain a hash, without a lookup in the set.
 
-/// The number of bits. Of two million hashes the filter lets one in twenty of the others through, of ten million every second.
+/// The number of bits. With two million hashes in the set, the filter lets one in twenty of all
+/// other hashes through; with ten million, one in two.
 const BITS: usize = 1 << 24;
 
-/// Two bits for each hash. Takes no memory while it is empty.
+/// Two bits for each hash. The filter takes no memory while it is empty.
 #[derive(Default)]
 pub struct Filter(Vec<u64>);
 

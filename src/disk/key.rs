@@ -1,14 +1,15 @@
-//! Keys that consist of several texts. Their bytes are in the order of the texts, compared one after the other.
+//! Keys that consist of several texts. The encoded keys sort like the texts, compared one after the
+//! other.
 
 use std::borrow::Cow;
 
-/// Ends a text. No byte of a text sorts before the end.
+/// The end of a text. It sorts before all bytes of a text.
 const END: [u8; 2] = [0, 1];
 
-/// A zero byte within a text.
+/// An encoded zero byte within a text.
 const ZERO: [u8; 2] = [0, 0xFF];
 
-/// The bytes of a key.
+/// Encodes a key.
 pub fn encode<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<u8> {
     let mut key = Vec::with_capacity(64);
     for text in texts {
@@ -23,7 +24,7 @@ pub fn encode<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<u8> {
     key
 }
 
-/// The texts of a key, as far as the bytes are those of one.
+/// Decodes the texts of a key. An incomplete text at the end is ignored.
 pub fn decode(key: &[u8]) -> Vec<String> {
     let (mut texts, mut text) = (Vec::new(), Vec::new());
     let mut bytes = key.iter();

@@ -1,4 +1,4 @@
-//! A map whose values are on disk, but for the latest ones.
+//! A map that keeps the latest values in memory and all others on disk.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -16,27 +16,29 @@ use crate::full_disk;
 use crate::positioned::{read_at, write_at};
 use crate::sorted::{Cursor, Sorter, Table};
 
-/// The number of tables of places that a lookup may have to read. More are merged.
+/// The maximum number of tables of places that a lookup reads. When it is reached, the tables are
+/// merged.
 const TABLES: usize = 16;
 
-/// The length of an encoded value in front of the value.
+/// The size in bytes of the length in front of an encoded value.
 const HEAD: usize = 4;
 
 /// A map from texts to values. Former versions of values stay on disk until the map is dropped.
 pub struct DiskMap<V> {
     directory: PathBuf,
     latest: HashMap<Box<str>, V>,
-    /// Keys and values, one behind the other.
+    /// Encoded keys and values, one after the other.
     file: Option<File>,
     length: u64,
-    /// The hashes of keys, each with the place of the value. A later place is that of a later version.
+    /// The hash of each key with the offset of its value. A larger offset belongs to a later
+    /// version.
     places: Vec<Table<16>>,
     filter: Filter,
     of: PhantomData<V>,
 }
 
 impl<V: Serialize + DeserializeOwned + Clone> DiskMap<V> {
-    /// Creates an empty map, whose values go to files without a name in a directory.
+    /// Creates an empty map. Values are written to unnamed files in a directory.
     pub fn new(directory: &Path) -> Self {
         DiskMap {
             directory: directory.to_owned(),

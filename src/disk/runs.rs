@@ -1,7 +1,9 @@
-//! An external sort: entries in the order of their keys, in memory that does not grow with their number.
+//! An external merge sort: returns entries in the order of their keys, in memory that does not grow
+//! with their number.
 //!
-//! Entries are collected in memory and sorted. When they take too much memory, they are written to a file without a name, called
-//! a run. Reading merges the runs, as often as it is wanted. Entries with the same key come in the order in which they were added.
+//! Entries are collected in memory and sorted. When they take too much memory, they are written to
+//! an unnamed file, called a run. Reading merges the runs, and can be repeated. Entries with the
+//! same key are returned in the order in which they were added.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -13,16 +15,17 @@ use std::sync::Arc;
 use crate::full_disk;
 use crate::positioned::read_at;
 
-/// The number of runs of one size that are merged into one. Reading keeps a block of each run in memory.
+/// The number of runs of one level that are merged into one. Reading keeps a block of each run in
+/// memory.
 const FAN_IN: usize = 16;
 
 /// The uncompressed size of a block, in bytes.
 const BLOCK: usize = 32 << 10;
 
-/// The length of a compressed block and its checksum.
+/// The size of a block header in bytes: the compressed length and a checksum.
 const BLOCK_HEAD: usize = 8;
 
-/// The lengths of a key and of a value, in front of both.
+/// The size of an entry header in bytes: the lengths of key and value.
 const ENTRY_HEAD: usize = 8;
 
 /// A key and a value, in a block of entries.
@@ -34,14 +37,14 @@ pub struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    /// Where the key begins.
+    /// The offset of the key.
     start: usize,
     key: usize,
     value: usize,
 }
 
 impl Place {
-    /// The place of the entry at `at` in a block.
+    /// Reads the place of the entry at offset `at` of a block.
     fn read(block: &[u8], at: usize) -> io::Result<Self> {
         let head = block.get(at..at + ENTRY_HEAD).ok_or(ErrorKind::InvalidData)?;
         let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
@@ -57,7 +60,7 @@ impl Place {
         &block[self.start..self.start + self.key]
     }
 
-    /// The entry with its head.
+    /// Returns the entry with its header.
     fn whole<'b>(&self, block: &'b [u8]) -> &'b [u8] {
         &block[self.start - ENTRY_HEAD..self.end()]
     }
@@ -77,7 +80,7 @@ impl Entry {
     }
 }
 
-/// Entries in any order, in memory.
+/// Unsorted entries in memory.
 #[derive(Default)]
 pub struct Buffer {
     block: Vec<u8>,
@@ -98,7 +101,7 @@ impl Buffer {
         self.places.push(Place { start: head + ENTRY_HEAD, key: key.len(), value });
     }
 
-    /// The bytes of memory in use.
+    /// Returns the number of bytes of memory in use.
     fn weight(&self) -> usize {
         self.block.len() + self.places.len() * size_of::<Place>()
     }
@@ -119,7 +122,7 @@ pub struct Runs {
 #[derive(Clone)]
 struct Run {
     data: Data,
-    /// The number of merges that have led to the run.
+    /// The number of merges that each entry of the run has passed through.
     level: u32,
 }
 
@@ -135,8 +138,8 @@ impl Runs {
         Runs { directory: directory.to_owned(), runs: Vec::new() }
     }
 
-    /// Writes entries to disk, and empties the buffer. The error names the directory if its disk is full; then the entries stay in
-    /// the buffer.
+    /// Writes entries to disk, and empties the buffer. The error names the directory if its disk is
+    /// full. Entries that cannot be written stay in the buffer.
     pub fn write(&mut self, buffer: &mut Buffer) -> io::Result<()> {
         buffer.sort();
         let entries = buffer.places.iter().map(|place| place.whole(&buffer.block));
@@ -156,8 +159,8 @@ impl Runs {
         }
     }
 
-    /// Merges the last runs as long as there are enough of the same level. Only neighbours are merged, so that entries with the
-    /// same key keep their order.
+    /// Merges the last runs as long as there are at least [`FAN_IN`] of the same level. Only
+    /// adjacent runs are merged, so that entries with the same key keep their order.
     fn merge_equal(&mut self) -> io::Result<()> {
         while let Some(last) = self.runs.last() {
             let level = last.level;
@@ -173,7 +176,7 @@ impl Runs {
         Ok(())
     }
 
-    /// All entries, in the order of their keys.
+    /// Returns all entries, in the order of their keys.
     pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
         merge(&self.runs)
     }
@@ -254,13 +257,13 @@ impl AsRef<[u8]> for Entry {
     }
 }
 
-/// Reads the entries of one run.
+/// A reader of the entries of one run.
 struct RunReader {
     run: Run,
-    /// The number of the next entry in memory, or the place of the next block in the file.
+    /// The index of the next entry in memory, or the offset of the next block in the file.
     next: u64,
     block: Arc<Vec<u8>>,
-    /// The place of the next entry in the block.
+    /// The offset of the next entry in the block.
     at: usize,
 }
 
@@ -288,7 +291,7 @@ impl RunReader {
     }
 }
 
-/// Returns a block, and the number of bytes that it takes in the file.
+/// Reads a block. Returns also the number of bytes that it takes in the file.
 fn read_block(file: &File, at: u64) -> io::Result<(Vec<u8>, u64)> {
     let mut head = [0; BLOCK_HEAD];
     read_at(file, &mut head, at)?;
@@ -346,7 +349,7 @@ fn merge(runs: &[Run]) -> io::Result<impl Iterator<Item = io::Result<Entry>> + u
         match readers[run].next() {
             Ok(next) => heads.extend(next.map(|entry| Reverse(Head { entry, run }))),
             Err(error) => {
-                // A run that cannot be read is the end.
+                // A run that cannot be read ends the iteration.
                 heads.clear();
                 return Some(Err(error));
             }

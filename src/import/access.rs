@@ -1,5 +1,5 @@
-//! The access to a copy: its owner, group and mode are those of the other files of the archive. Where the program may not
-//! give the copy away, the copy is at least as private as they are.
+//! The access to copies: owner, group and mode are those of the other files of the archive. If the
+//! program may not change the owner or group, a copy is at least as private as the other files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,8 +11,8 @@ use crate::archive::walk::{Enough, Found, Walk};
 use crate::archive::{FoundFile, SkippedDirectories};
 use crate::report::details::AccessShortfall;
 
-/// The maximum numbers of directories and of files that are looked at for a model: enough that one odd day, of an
-/// import by another user for example, does not decide.
+/// The maximum numbers of directories and files that are sampled for the model. They are large
+/// enough that a single unusual day, such as an import by another user, does not decide.
 const DIRECTORIES: usize = 32;
 const FILES: usize = 4096;
 
@@ -33,7 +33,8 @@ pub struct CopyAccess {
 }
 
 impl CopyAccess {
-    /// Takes the most frequent access among files of the archive, or else that of its directory.
+    /// Uses the most frequent access among files of the archive, or else the access of the archive
+    /// directory.
     pub fn of_archive(archive: &Path, skipped: &SkippedDirectories) -> Self {
         let mut counts: BTreeMap<AccessModel, u32> = BTreeMap::new();
         for model in sample(archive, skipped) {
@@ -48,8 +49,8 @@ impl CopyAccess {
     }
 }
 
-/// The access of a file in each of some directories, those of the newest days first. A directory that may not be listed
-/// is a sample itself.
+/// Returns the access of one file in each of several directories, newest days first. A directory
+/// that cannot be listed is a sample itself.
 fn sample(archive: &Path, skipped: &SkippedDirectories) -> Vec<AccessModel> {
     #[derive(Default)]
     struct Sample {
@@ -79,7 +80,7 @@ fn sample(archive: &Path, skipped: &SkippedDirectories) -> Vec<AccessModel> {
         if is_enough { Err(Enough) } else { Ok(()) }
     };
     let roots = [archive.to_owned()];
-    // Without an answer the directory of the archive is the model.
+    // If the walk fails, the archive directory is the model.
     let _ = Walk::new(&roots, 1, skipped).run(&sink);
     sample.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).models
 }
@@ -92,10 +93,11 @@ mod unix {
     use super::*;
 
     const PERMISSIONS: u32 = 0o777;
-    /// New directories get the group of the one above.
+    /// The setgid bit: new directories inherit the group of their parent directory.
     const SET_GROUP: u32 = 0o2000;
     const GROUP: u32 = 0o070;
-    /// The bits of a directory that its files share: read access. Only the owner of a file may write.
+    /// The permission bits that files take from their directory: read access. Only the owner of a
+    /// file may write.
     const READABLE: u32 = 0o644;
 
     impl AccessModel {
@@ -122,14 +124,16 @@ mod unix {
     }
 
     impl CopyAccess {
-        /// Gives a copy, which only its owner may read so far, to the readers of the archive.
+        /// Gives the readers of the archive access to a copy, which until then only its owner may
+        /// read.
         pub fn give_file(&self, file: &File) -> io::Result<()> {
             let Some(model) = self.model else { return Ok(()) };
             let now = file.metadata()?;
             let has_owner = now.uid() == model.owner || fchown(file, Some(model.owner), None).is_ok();
             let has_group = now.gid() == model.group || fchown(file, None, Some(model.group)).is_ok();
             let mode = without_group(model.file_mode, has_group);
-            // A file system without modes refuses, and has those that its mount says.
+            // A file system without modes returns an error, and uses the modes of its mount
+            // options.
             let _ = file.set_permissions(Permissions::from_mode(mode));
             if !has_owner || !has_group {
                 let mut shortfall = poisoned(&self.shortfall);
@@ -141,13 +145,15 @@ mod unix {
             Ok(())
         }
 
-        /// Gives a new directory to the readers of the archive. The files in it report what cannot be done.
+        /// Gives the readers of the archive access to a new directory. Missing rights are reported
+        /// for the files in the directory.
         pub fn give_directory(&self, directory: &Path) -> io::Result<()> {
             let Some(model) = self.model else { return Ok(()) };
             let now = directory.metadata()?;
             let has_owner = now.uid() == model.owner || chown(directory, Some(model.owner), None).is_ok();
             let has_group = now.gid() == model.group || chown(directory, None, Some(model.group)).is_ok();
-            // The owner of the directory goes on to write there.
+            // If the owner cannot be changed, the program stays the owner and must be able to write
+            // to the directory.
             let needed = if has_owner { 0 } else { 0o700 };
             let mode = without_group(model.directory_mode, has_group) | needed;
             let _ = std::fs::set_permissions(directory, Permissions::from_mode(mode));
@@ -155,7 +161,8 @@ mod unix {
         }
     }
 
-    /// Removes the rights of the archive's group from a file of another group, except for those that all users have.
+    /// Removes the rights of the archive's group from a file of another group, except the rights
+    /// that all users have.
     fn without_group(mode: u32, has_group: bool) -> u32 {
         if has_group { mode } else { mode & !(GROUP | SET_GROUP) | (mode & (mode << 3) & GROUP) }
     }

@@ -1,5 +1,5 @@
-//! The work of an import: some files at a time are read, chosen, looked up and copied. Their copies are ended beside, while
-//! others are made.
+//! The work of an import: files are read, chosen, looked up and copied in portions. A second thread
+//! completes the copies while others are written.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,13 +17,13 @@ use crate::dicom::{Completeness, HeaderReader};
 use crate::error::{Error, Result};
 use crate::pipeline::{Bring, Reception};
 
-/// So many files are looked up at a time, and their copies are synced together.
+/// Number of files that are looked up together, and whose copies are synced together.
 const PORTION: usize = 32;
 
-/// So many portions may wait for their end, their copies open.
+/// Maximum number of portions whose copies are open and wait to be completed.
 const BATCHES_WAITING: usize = 1;
 
-/// A file that is copied when all others are. Complete files come first.
+/// A file that is copied after all others. Complete files come first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeferredFile {
     is_damaged: bool,
@@ -37,7 +37,8 @@ struct Desk {
 }
 
 impl Importer<'_> {
-    /// Those of some files that are chosen, and were not met before.
+    /// Returns the chosen files to copy now. Damaged files, and further files of an instance, are
+    /// deferred. If the import makes no copies, the chosen files are indexed in place.
     fn chosen(
         &self,
         desk: &mut Desk,
@@ -57,7 +58,8 @@ impl Importer<'_> {
                     let completeness = candidate.instance.completeness(candidate.open.state.size);
                     let is_damaged = damage.is_some() || completeness == Completeness::Incomplete;
                     let uid = xxh3_64(candidate.instance.sop_instance_uid().as_bytes());
-                    // Another file of the instance may be complete: a damaged file waits until all others are taken.
+                    // Another file of the instance may be complete, so a damaged file waits until
+                    // all others are processed.
                     let is_next = || is_rest || !is_damaged && poisoned(&self.claimed).insert(uid);
                     if self.to.is_none() {
                         self.report_damage(damage, &candidate, reception);
@@ -85,7 +87,7 @@ impl Importer<'_> {
         chosen
     }
 
-    /// Lists a damaged file, which is taken unchanged: there may be a better file elsewhere.
+    /// Reports a damaged file, which is imported unchanged: a better file may exist elsewhere.
     fn report_damage(&self, damage: Option<Damage>, candidate: &Candidate, reception: &Reception<'_>) {
         if let Some(Damage { check, detail }) = damage {
             self.damaged.fetch_add(1, Relaxed);
@@ -93,7 +95,8 @@ impl Importer<'_> {
         }
     }
 
-    /// Brings some files into the archive, but for the end of their copies.
+    /// Copies the chosen files of a portion into the archive, and passes each batch to `end` for
+    /// completion.
     fn portion<'b>(
         &'b self,
         desk: &mut Desk,
@@ -138,12 +141,12 @@ impl Importer<'_> {
                 end(std::mem::replace(&mut batch, Batch::new(self, to, reception)));
             }
         }
-        // What was copied by then is worth its place, whatever has failed.
+        // The copies that were already written are completed even after a failure.
         end(batch);
         failure.map_or(Ok(()), |failed| Err(failed.told(&to.filing.archive)))
     }
 
-    /// Each gets its end, also when one has failed: what can be put into its place is.
+    /// Completes all batches, even if one fails, so that every verified copy is put in its place.
     fn end_batches(&self, batches: Receiver<Batch<'_>>) -> Result<()> {
         let mut buffer = Vec::new();
         batches.into_iter().map(|batch| self.end_batch(batch, &mut buffer)).fold(Ok(()), Result::and)
@@ -176,7 +179,7 @@ impl Bring for Importer<'_> {
         self.plan.copies_at_a_time
     }
 
-    /// Copies are synced and verified beside, while others are made.
+    /// Copies files while a second thread syncs and verifies the previous copies.
     fn bring(&self, found: &Receiver<Vec<FoundFile>>, reception: &Reception<'_>) -> Result<()> {
         std::thread::scope(|scope| {
             let (copied, to_end) = bounded(BATCHES_WAITING);
@@ -192,7 +195,7 @@ impl Bring for Importer<'_> {
                     files.extend(more);
                 }
                 match reception.goes_on() {
-                    // It ends all that it is given.
+                    // The second thread completes every batch that it receives.
                     true => {
                         brought = self.portion(&mut desk, files, false, reception, |batch| drop(copied.send(batch)))
                     }
@@ -205,7 +208,8 @@ impl Bring for Importer<'_> {
         })
     }
 
-    /// Copies damaged files, and further files of instances of which one was copied.
+    /// Copies the deferred files: damaged files, and further files of instances that were chosen
+    /// before.
     fn bring_rest(&self, reception: &Reception<'_>) -> Result<()> {
         let (mut desk, mut buffer) = (Desk::default(), Vec::new());
         let mut later = std::mem::take(&mut *poisoned(&self.later));

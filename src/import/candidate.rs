@@ -1,4 +1,4 @@
-//! A file of the sources: what it holds, if it may be read.
+//! Inspects a file of the sources, and reads its instance if the file may be read.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -8,26 +8,26 @@ use crate::archive::{FileState, FoundFile, Locator, OpenFile, Standing, Stub, co
 use crate::audit::checks;
 use crate::dicom::{HeaderReader, Instance, Rejection};
 
-/// An instance that may be imported, its file open.
+/// An instance that may be imported, with its file open.
 pub struct Candidate {
     pub origin: Origin,
     pub open: OpenFile,
     pub instance: Instance,
-    /// The link or the pointer that led to its bytes.
+    /// The link or pointer file through which the instance was read.
     pub through: Option<Box<Stub>>,
 }
 
-/// Where it comes from.
+/// The source file of an instance.
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub path: PathBuf,
     pub state: FileState,
     pub sop_instance_uid: String,
-    /// No link or pointer has led there.
+    /// Whether the file was read directly, and not through a link or pointer file.
     pub is_own: bool,
 }
 
-/// What a file of the sources is.
+/// The kind of a file of the sources.
 pub enum Met {
     Instance(Box<Candidate>),
     Stub(Stub),
@@ -35,13 +35,14 @@ pub enum Met {
     Skipped(Rule),
 }
 
-/// A pointer may lead to a pointer, and a file may change while it is looked at.
+/// Maximum number of attempts to read a file: a pointer may point to another pointer, and a file
+/// may change while it is inspected.
 const LONGEST_WAY: usize = 8;
 
-/// Files of up to this size in bytes are judged to be texts as a whole, larger ones by their beginning.
+/// Number of bytes that are read to detect a text. Larger files are judged by their beginning.
 const TEXT: u64 = 4096;
 
-/// Nothing is recalled: what is not online is a stub.
+/// Inspects a file of the sources. Nothing is recalled: a file that is not online is a stub.
 pub fn look(locator: &Locator, reader: &mut HeaderReader, file: &FoundFile) -> Result<Met, Rejection> {
     let path = file.path();
     if let Some(rule) = path.file_name().and_then(skip::by_name) {
@@ -87,7 +88,7 @@ pub fn look(locator: &Locator, reader: &mut HeaderReader, file: &FoundFile) -> R
     Ok(Met::Stub(Stub::too_far()))
 }
 
-/// Damage that an audit would find in the file of an instance once its row is there.
+/// Damage that an audit would find in the file after its row is inserted.
 pub struct Damage {
     /// The name of the check.
     pub check: &'static str,
@@ -106,7 +107,7 @@ pub fn damage(reader: &mut HeaderReader, candidate: &Candidate) -> Option<Damage
     damaged.or_else(|| Some(Damage { check: checks::CUT, detail: cut()? }))
 }
 
-/// A defect of the reader costs the one file.
+/// Reads an instance. A panic of the reader rejects only this file.
 fn read(reader: &mut HeaderReader, open: &OpenFile) -> Result<Instance, Rejection> {
     let read = catch_unwind(AssertUnwindSafe(|| reader.read(open).and_then(Instance::from_header)));
     read.unwrap_or_else(|_| {

@@ -1,4 +1,5 @@
-//! What stands where a copy belongs: nothing, the same bytes, or others.
+//! Compares a candidate with the file at the place of its copy. The place may be free, or contain
+//! the same or different content.
 
 use std::io::{self, Cursor, Read};
 use std::path::Path;
@@ -16,11 +17,11 @@ pub enum Standing {
     Free,
     Same(FileState),
     Other,
-    /// It cannot be read here.
+    /// The file cannot be read. Contains the reason.
     Unknown(String),
 }
 
-/// The bytes that a copy has: those of a file, with others in place of the first ones.
+/// The content of a copy: the content of a file, of which the first bytes may be replaced.
 pub struct Content<'a> {
     written: Cursor<Vec<u8>>,
     file: &'a OpenFile,
@@ -28,12 +29,13 @@ pub struct Content<'a> {
 }
 
 impl Candidate {
-    /// As it lies there.
+    /// Returns the unchanged content of the file.
     pub fn plain(&self) -> Content<'_> {
         Content { written: Cursor::default(), file: &self.open, at: 0 }
     }
 
-    /// As a file of the Part 10 format. `None` if it is one.
+    /// Returns the content completed to the Part 10 format. `None` if the file already has this
+    /// format.
     pub fn completed(&self) -> io::Result<Option<Result<Content<'_>, Incomplete>>> {
         let content = |Completion { written, instead_of }| Content {
             written: Cursor::new(written),
@@ -74,7 +76,7 @@ impl Importer<'_> {
                 return Standing::Unknown(format!("{}: {}", stub.kind, stub.why));
             }
         };
-        // What is to be removed afterwards is looked at anew.
+        // In a move, the content is always compared, because the source is removed afterwards.
         let Origin { path: source, state, .. } = &candidate.origin;
         if !self.plan.moves && ledger.knows(fingerprint((source, *state), (path, location.state))) {
             return Standing::Same(location.state);
@@ -83,7 +85,7 @@ impl Importer<'_> {
             let mut there = location.open()?.ok_or_else(|| io::Error::other("it changes"))?;
             Ok(content.size() == there.state.size && are_same(&mut content, &mut there)?)
         };
-        // It may have been completed when it was copied.
+        // The file may have been completed when it was copied.
         let is_completed = || match candidate.completed()? {
             Some(Ok(content)) => is_same(content),
             _ => Ok(false),
@@ -96,7 +98,7 @@ impl Importer<'_> {
     }
 }
 
-/// The state of a file of the archive that has these bytes.
+/// Returns the state of a file in the archive if the file has this size and hash.
 pub fn holding(locator: &Locator, path: &Path, size: u64, hash: u128) -> Option<FileState> {
     let found = FoundFile::named(path.to_owned());
     let archive::Standing::Readable(location) = locator.look(&found).ok()?.standing else { return None };

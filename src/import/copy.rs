@@ -1,5 +1,6 @@
-//! A copy: written under a name of its own beside its place, synced, read back and compared by hash, and only then put into
-//! its place, where nothing may stand. Copies of a portion are synced one after the other when all are written.
+//! Copies a file: the copy is written under a temporary name in its target directory, synced, read
+//! back and compared by hash, and only then renamed. An existing file is never overwritten. The
+//! copies of a portion are synced one after the other after all of them are written.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -22,7 +23,7 @@ use crate::pipeline::Reception;
 use crate::positioned;
 use crate::progress::text;
 
-/// Why nothing more can be copied.
+/// The reason why no further file can be copied.
 pub enum Failed {
     Full(String),
     Target(PathBuf, io::Error),
@@ -45,7 +46,7 @@ impl Failed {
     }
 }
 
-/// Copies of more bytes are not kept waiting for each other.
+/// Number of bytes at which a batch is completed without waiting for further copies.
 const MOST_BYTES: u64 = 256 << 20;
 const BUFFER: usize = 1 << 20;
 
@@ -57,7 +58,7 @@ pub struct Batch<'a> {
     bytes: u64,
 }
 
-/// A copy under its own name.
+/// A copy under its temporary name.
 struct Copy {
     origin: Origin,
     target: PathBuf,
@@ -66,7 +67,7 @@ struct Copy {
     size: u64,
 }
 
-/// What kept a file from being copied.
+/// The reason why a file was not copied.
 enum Trouble {
     Source(io::Error),
     Target(io::Error),
@@ -77,12 +78,13 @@ impl<'a> Batch<'a> {
         Batch { importer, to, reception, copies: Vec::new(), bytes: 0 }
     }
 
-    /// It is not worth waiting for more.
+    /// Whether the batch is large enough to be completed.
     pub fn is_full(&self) -> bool {
         self.bytes >= MOST_BYTES
     }
 
-    /// The archive has the bytes of a candidate. Where they are not indexed yet, or that is not certain, they are now.
+    /// Records that the archive already contains this file. Indexes the file unless it is known to
+    /// be indexed.
     pub fn has(&self, origin: &Origin, at: PathBuf, state: FileState, is_indexed: bool) {
         if let Some(brought) = &self.importer.brought {
             brought.add(origin, &at, state);
@@ -93,7 +95,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Copies a file under a name of its own; if that fails, it was not reached.
+    /// Copies a file under a temporary name. A file that fails with an error counts as not reached.
     pub fn copy(&mut self, candidate: Candidate, target: PathBuf, buffer: &mut Vec<u8>) -> Result<(), Failed> {
         let copied = self.try_copy(candidate, target, buffer);
         self.reception.not_reached(copied.is_err().into());
@@ -119,7 +121,7 @@ impl<'a> Batch<'a> {
             return self.shut_out(&candidate.origin, &directory, error);
         }
         let mut named = tempfile::Builder::new();
-        // Only its owner may read it until it has the access of the archive.
+        // Only the owner may read the temporary file until it gets the access of the archive.
         named.prefix(&self.to.ledger.prefix).suffix(skip::COPY_ENDS);
         let mut file = match named.tempfile_in(&directory) {
             Ok(file) => file,
@@ -128,7 +130,8 @@ impl<'a> Batch<'a> {
         match write(content, file.as_file_mut(), buffer) {
             Ok((hash, written)) if written == size && !candidate.open.may_be_mixed() => {
                 self.to.access.give_file(file.as_file()).map_err(|error| failed(&target, error))?;
-                // Its file is closed: many copies may wait.
+                // Only the origin of the candidate is kept, so that the source file is closed: many
+                // copies may wait.
                 self.copies.push(Copy { origin: candidate.origin, target, file, hash, size });
             }
             Ok(_) => self.unreadable(&candidate, io::Error::other("the file changed while it was read")),
@@ -139,7 +142,8 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// A single directory that cannot be written to keeps out what belongs there; an archive that cannot, everything.
+    /// Handles a directory that cannot be written to. If the archive itself is writable, only this
+    /// file is rejected. Otherwise, the import fails.
     fn shut_out(&self, origin: &Origin, directory: &Path, error: io::Error) -> Result<(), Failed> {
         let archive = &self.to.filing.archive;
         let is_of_it = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
@@ -172,7 +176,7 @@ impl<'a> Batch<'a> {
         self.reception.reject(&candidate.origin.path, &Rejection::Unreadable(error));
     }
 
-    /// Syncs what was copied, verifies it, and puts it into its place.
+    /// Syncs and verifies the copies, and puts them in their places.
     pub fn end(self, buffer: &mut Vec<u8>) -> Result<(), Failed> {
         buffer.resize(BUFFER, 0);
         let batch = Batch { copies: Vec::new(), ..self };
@@ -190,13 +194,14 @@ impl<'a> Batch<'a> {
         let synced = sync_directories(&placed);
         match &synced {
             Ok(()) => batch.receive(placed),
-            // They are in their places, and the next run finds them there.
+            // The copies are in their places, where the next run finds them.
             Err(_) => batch.reception.not_reached(placed.len()),
         }
         outcome.and(synced)
     }
 
-    /// A name that has come meanwhile is not overwritten.
+    /// Renames a copy to its final name. A file that another program created under this name is not
+    /// overwritten.
     fn put(&self, copy: Copy) -> Result<Option<Placed>, Failed> {
         let Copy { origin, target, file, hash, size } = copy;
         self.to.mark.check().map_err(|error| failed(&target, error))?;
@@ -232,7 +237,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// A copy in its place.
+/// A copy under its final name.
 struct Placed {
     origin: Origin,
     target: PathBuf,
@@ -241,7 +246,8 @@ struct Placed {
 }
 
 impl Copy {
-    /// What was written is on the disk, and what is read from there is what was read from the source.
+    /// Syncs the copy to disk, and checks that the data on disk match the data read from the
+    /// source.
     fn verify(&self, buffer: &mut [u8]) -> Result<(), Failed> {
         let file = self.file.as_file();
         let read = file.sync_data().and_then(|()| {
@@ -287,7 +293,7 @@ fn hash_of(file: &File, size: u64, buffer: &mut [u8]) -> io::Result<u128> {
     Ok(hash.digest128())
 }
 
-/// What is read next comes from the disk, and not from memory.
+/// Drops the file from the page cache, so that the next read comes from the disk.
 #[cfg(target_os = "linux")]
 fn forget(file: &File) {
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
@@ -303,7 +309,7 @@ fn failed(path: &Path, error: io::Error) -> Failed {
     }
 }
 
-/// Their names are on the disk too.
+/// Syncs the directories of the copies, so that the names are on disk too.
 fn sync_directories(placed: &[Placed]) -> Result<(), Failed> {
     let directories: BTreeSet<&Path> = placed.iter().filter_map(|placed| placed.target.parent()).collect();
     directories

@@ -1,4 +1,5 @@
-//! The disk of the archive: how much room it has, whether its heads move, whether it is still there.
+//! The disk of the archive: its free space, whether it is rotational, and whether it is still
+//! mounted.
 
 use std::io;
 use std::path::Path;
@@ -6,11 +7,13 @@ use std::path::Path;
 use super::{CopyAccess, Sources};
 use crate::archive::walk::{Found, Walk};
 
-/// So much is left free, for the images that come meanwhile: a hundredth of the disk, and no more than this.
+/// Upper limit, in bytes, of the space that is left free for images that arrive during the import.
+/// 1 % of the disk is left free, up to this limit.
 #[cfg(target_os = "linux")]
 const MOST_LEFT_FREE: u64 = 1 << 30;
 
-/// How many bytes may be written to the disk of a directory. `None` where it does not tell.
+/// Returns the number of bytes that may be written to the disk of a directory. `None` if the file
+/// system does not report its free space.
 #[cfg(target_os = "linux")]
 pub fn room(directory: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(directory).ok()?;
@@ -23,14 +26,14 @@ pub fn room(_: &Path) -> Option<u64> {
     None
 }
 
-/// How many files of a directory are best read or written at a time.
+/// The number of files of a directory to read or write at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AtATime {
-    /// On an optical disk, which is slow to find anything.
+    /// An optical disk, which has long seek times.
     One = 1,
-    /// On a disk whose heads move: one is read while another waits for what it has written.
+    /// A rotational disk: one file is read while another waits until its data are written.
     Two = 2,
-    /// On others, and over a network, of which nothing is known.
+    /// Other disks, and network file systems, whose disks are unknown.
     Four = 4,
 }
 
@@ -43,7 +46,7 @@ impl AtATime {
         let Ok(metadata) = directory.metadata() else { return AtATime::Four };
         let (major, minor) = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
         let device = format!("/sys/dev/block/{major}:{minor}");
-        // A partition says nothing of itself: the disk above it does.
+        // A partition has no `queue` directory. The directory of its disk has one.
         let tells = ["queue/rotational", "../queue/rotational"].map(|file| Path::new(&device).join(file));
         let has_heads = tells.iter().find_map(|file| std::fs::read_to_string(file).ok());
         match has_heads {
@@ -59,7 +62,8 @@ impl AtATime {
     }
 }
 
-/// What tells the directory of the archive from another in its place: the one that a mount had covered.
+/// The identity of the archive directory: device and inode. The identity differs if the archive was
+/// unmounted and the directory below the mount point shows through.
 pub struct Mark {
     archive: std::path::PathBuf,
     is: Option<(u64, u64)>,
@@ -70,7 +74,7 @@ impl Mark {
         Mark { archive: archive.to_owned(), is: identity(archive) }
     }
 
-    /// An error where it is another one now.
+    /// Returns an error if the path is another directory now.
     pub fn check(&self) -> io::Result<()> {
         match identity(&self.archive) == self.is {
             true => Ok(()),
@@ -78,7 +82,8 @@ impl Mark {
         }
     }
 
-    /// Makes a directory below the archive, as long as that is where it was, with the access of the archive.
+    /// Creates a directory below the archive, with the access of the archive, if the archive is
+    /// still the same directory.
     pub fn make_directory(&self, directory: &Path, access: &CopyAccess) -> io::Result<()> {
         self.check()?;
         if directory.is_dir() {
@@ -88,7 +93,8 @@ impl Mark {
         let new: Vec<&Path> = directory.ancestors().take_while(is_new).collect();
         std::fs::create_dir_all(directory)?;
         new.into_iter().try_for_each(|new| access.give_directory(new))?;
-        // The names of those that are new stand in the ones above.
+        // The names of new directories are stored in their parent directories, which are synced
+        // too.
         let mut above = directory.ancestors().skip(1).take_while(|above| above.starts_with(&self.archive));
         above.try_for_each(sync_directory)
     }
@@ -105,7 +111,8 @@ fn identity(directory: &Path) -> Option<(u64, u64)> {
     directory.metadata().ok().map(|_| (0, 0))
 }
 
-/// The names in a directory are on the disk. Not every file system knows how.
+/// Syncs the names in a directory to disk. Ignores the error of file systems that do not support
+/// this.
 #[cfg(unix)]
 #[expect(clippy::disallowed_methods, reason = "a directory")]
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
@@ -120,7 +127,7 @@ pub fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The total size in bytes of the files below the sources.
+/// Returns the total size, in bytes, of the files below the sources.
 pub fn size_of(sources: &Sources, threads: usize) -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -132,7 +139,7 @@ pub fn size_of(sources: &Sources, threads: usize) -> u64 {
         }
         Ok(())
     };
-    // Where it cannot be told, it shows when the disk is full.
+    // Errors are ignored: if the size is too small, the import detects later that the disk is full.
     let _ = Walk::new(sources.roots.paths(), threads, sources.locator.skipped_directories()).run(&add);
     size.into_inner()
 }

@@ -1,8 +1,9 @@
-//! What an import remembers, so that the same command goes on after a kill: the days on which it was begun, under which
-//! copies lie that no row names yet; where it has begun copies, which it cleans; and which files it has copied and verified,
-//! so that these are not compared again. Losing it costs time: then files are compared byte by byte.
+//! The state of an import, from which the same command resumes after a kill: the days on which the
+//! import began, under which copies without a row are filed; the directories with unfinished
+//! copies, which are removed; and the files that were copied and verified, which are not compared
+//! again. If the state is lost, files are compared byte by byte, which takes longer.
 //!
-//! A text file that only its owner may read, since paths may tell of patients.
+//! The state is a text file that only its owner may read, because paths may contain patient data.
 
 #![allow(clippy::disallowed_methods, reason = "a file of this program's own")]
 
@@ -24,21 +25,22 @@ use crate::full_disk;
 use crate::journal::{self, Busy, Owner, StateError};
 
 pub struct Ledger {
-    /// The days of imports that did not end: what they have copied lies there.
+    /// The days on which unfinished imports began. Their copies are filed under these days.
     pub earlier: Vec<Date>,
-    /// How its unfinished copies are called.
+    /// The prefix of the names of unfinished copies.
     pub prefix: String,
-    /// Sorted.
+    /// The fingerprints of verified copies, sorted.
     known: Vec<u128>,
     directories: Mutex<HashSet<PathBuf>>,
-    /// `None` if the import keeps nothing.
+    /// `None` if the import stores no state.
     out: Option<Mutex<File>>,
     /// A message about a file that was damaged or cannot be opened.
     pub damaged: Option<String>,
     _lock: Option<File>,
 }
 
-/// Of which import the state is, and how another one at it is met.
+/// The import that the state belongs to, and how another import that uses the same state is
+/// handled.
 pub struct State<'a> {
     pub directory: &'a Path,
     pub key: &'a str,
@@ -50,7 +52,7 @@ const FILE: &str = "import";
 /// The first bytes of the file.
 const BEGINS: &[u8] = b"\nname ";
 
-/// A source and its copy, each as it is.
+/// Returns a hash of the paths, sizes and mtimes of a source and its copy.
 pub fn fingerprint(source: (&Path, FileState), copy: (&Path, FileState)) -> u128 {
     let mut bytes = Vec::new();
     for (path, state) in [source, copy] {
@@ -63,7 +65,7 @@ pub fn fingerprint(source: (&Path, FileState), copy: (&Path, FileState)) -> u128
     xxh3_128(&bytes)
 }
 
-/// What the lines say.
+/// The content of the state file.
 #[derive(Default)]
 struct Begun {
     name: Option<String>,
@@ -73,8 +75,9 @@ struct Begun {
 }
 
 impl Ledger {
-    /// Continues the state of a killed import, and removes its unfinished copies. State that cannot be opened is left
-    /// unchanged: the import compares all files, and keeps nothing for the next one.
+    /// Continues the state of a killed import, and removes its unfinished copies. State that cannot
+    /// be opened is left unchanged: the import compares all files, and stores nothing for the next
+    /// import.
     pub fn open(state: &State<'_>, today: Date, is_interrupted: impl Fn() -> bool) -> Result<Self> {
         match Self::open_readable(state, today, is_interrupted) {
             Err(StateError::Unreadable(message)) => Ok(Ledger {
@@ -121,12 +124,12 @@ impl Ledger {
             damaged: claim.damaged.or(damaged),
             _lock: Some(claim.lock),
         };
-        // Behind a line that was cut off.
+        // The leading line feed ends a line that was cut off.
         ledger.write(&format!("\nname {name}\nday {today}\n")).map_err(failed)?;
         Ok(ledger)
     }
 
-    /// Whether an import began there and did not end.
+    /// Whether the directory contains the state of an unfinished import.
     pub fn is_unfinished(directory: &Path) -> bool {
         Begun::read(&directory.join(FILE)).is_ok_and(|begun| !begun.days.is_empty())
     }
@@ -135,7 +138,7 @@ impl Ledger {
         self.known.binary_search(&fingerprint).is_ok()
     }
 
-    /// A copy will be begun there.
+    /// Records a directory before the first copy is written to it.
     pub fn copies_into(&self, directory: &Path) -> io::Result<()> {
         if !poisoned(&self.directories).insert(directory.to_owned()) {
             return Ok(());
@@ -144,13 +147,14 @@ impl Ledger {
         self.write(&format!("directory {text}\n"))
     }
 
-    /// These copies are what their sources are. Where that cannot be kept, they are compared again.
+    /// Records copies that are identical to their sources. Errors are ignored, because the copies
+    /// are then compared again.
     pub fn verified(&self, fingerprints: impl Iterator<Item = u128>) {
         let lines: String = fingerprints.map(|fingerprint| format!("same {fingerprint:032x}\n")).collect();
         let _ = self.write(&lines);
     }
 
-    /// Nothing is left to be done: the next import begins on its own day.
+    /// Records the end of the import. The next import begins on its own day.
     pub fn ended(&self) {
         let _ = self.write("end\n");
     }
@@ -160,12 +164,13 @@ impl Ledger {
     }
 }
 
-/// A name for the copies of an import. Another machine may import the same with a state of its own.
+/// Returns a name for the copies of an import. The name is random, because another machine may
+/// import the same files with a state of its own.
 fn new_name(state: &State<'_>) -> String {
     format!("{:016x}", RandomState::new().hash_one(state.key))
 }
 
-/// The beginning of the names of unfinished copies.
+/// Returns the prefix of the names of unfinished copies.
 fn prefix(name: &str) -> String {
     format!("{}{name}-", skip::COPY_BEGINS)
 }
@@ -183,7 +188,7 @@ impl Begun {
         Ok(begun)
     }
 
-    /// A line that was cut off says nothing.
+    /// Parses a line. A line that was cut off is ignored.
     fn take(&mut self, line: &str) {
         match line.split_once(' ') {
             Some(("name", name)) if name.len() == 16 => self.name = Some(name.to_owned()),
@@ -202,7 +207,8 @@ impl Begun {
     }
 }
 
-/// Removes the unfinished copies of an import that was killed: by the name that only it gives.
+/// Removes the unfinished copies of a killed import. They are recognized by the prefix, which is
+/// unique to that import.
 fn clean(directory: &Path, prefix: &str) {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     for entry in entries {

@@ -1,5 +1,5 @@
-//! What the sources hold, before anything is imported: patients, studies, series, and what the index has of them, from the
-//! files themselves.
+//! Lists the content of the sources before an import: patients, studies and series, read from the
+//! files themselves, and how many of their instances the index has.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -31,27 +31,27 @@ pub struct Plan<'a> {
     pub watch: &'a Watch,
 }
 
-/// What was found.
+/// The content of the sources.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// By Patient ID.
     pub patients: BTreeMap<String, Patient>,
-    /// Instances of which the sources hold further files.
+    /// The number of further files of instances that were already found.
     pub repeated: u64,
     pub not_selected: u64,
     pub skipped: BTreeMap<Rule, u64>,
-    /// Files without an instance, by path, with the reason.
+    /// Files without a readable instance, by path, with the reason.
     pub rejected: BTreeMap<PathBuf, String>,
-    /// Stubs that are not read, by path, with what they are.
+    /// Stubs that are not read, by path, with their kind.
     pub stubs: BTreeMap<PathBuf, String>,
     pub directories_unreadable: BTreeMap<PathBuf, String>,
-    /// Recycle bins, snapshots and the like, each with its kind.
+    /// Recycle bins, snapshots and similar directories, each with its kind.
     pub directories_skipped: BTreeMap<PathBuf, String>,
     pub media: Vec<Medium>,
     met: HashSet<u64>,
 }
 
-/// What there is of something, and how much of it the index has.
+/// The number and size of some instances, and how many of them the index has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count {
     pub instances: u64,
@@ -81,17 +81,17 @@ pub struct Series {
     pub count: Count,
 }
 
-/// A DICOMDIR, beside its files.
+/// A DICOMDIR, compared with the files on its medium.
 #[derive(Debug)]
 pub struct Medium {
     pub dicomdir: PathBuf,
     pub compared: Result<Compared, String>,
-    /// So many instances below its directory it does not name.
+    /// The number of instances below the directory of the DICOMDIR that it does not name.
     pub not_named: u64,
 }
 
 impl Count {
-    /// `new`, `partly` or `complete`.
+    /// Returns `new`, `partly` or `complete`.
     pub fn state(self) -> &'static str {
         match self.indexed {
             0 => "new",
@@ -121,7 +121,8 @@ impl Patient {
     }
 }
 
-/// Files wait for a reader in messages of some each; so many are looked up at a time.
+/// Capacity of the channel from the walk to the readers, in messages of several files each.
+/// `PORTION` is the number of files that are looked up together.
 const WAITING: usize = 64;
 const PORTION: usize = 256;
 
@@ -146,7 +147,7 @@ pub fn contents(plan: &Plan<'_>) -> Result<Contents> {
     })?;
     let mut contents = contents.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut instances: Vec<FoundInstance> = std::mem::take(&mut poisoned(&instances));
-    // What lies below a directory stands together.
+    // Sorts by path, so that the instances below a directory are adjacent.
     instances.sort();
     let dicomdirs: Vec<PathBuf> = std::mem::take(&mut poisoned(&dicomdirs));
     contents.media = dicomdirs.into_iter().map(|dicomdir| medium(plan, dicomdir, &instances)).collect();
@@ -203,7 +204,7 @@ impl Plan<'_> {
         })
     }
 
-    /// One receive loop.
+    /// Reads files until the channel is closed.
     fn read(&self, to_read: &Receiver<Vec<FoundFile>>, gathered: Gathered<'_>) -> Result<()> {
         let mut reader = HeaderReader::new();
         while let Ok(mut files) = to_read.recv() {
@@ -290,7 +291,7 @@ impl Contents {
         self.patients.values().fold(Count::default(), |sum, patient| sum.and(patient.count()))
     }
 
-    /// Somebody should look at it before an import.
+    /// Whether the sources have problems that the user should check before an import.
     pub fn has_findings(&self) -> bool {
         let disagree = |medium: &Medium| !medium.compared.as_ref().is_ok_and(Compared::agrees);
         !self.rejected.is_empty()
@@ -300,7 +301,7 @@ impl Contents {
     }
 }
 
-/// The first file that says something counts.
+/// Sets a text that is still empty. The first file with a value counts.
 fn fill(text: &mut String, with: impl FnOnce() -> String) {
     if text.is_empty() {
         *text = with();

@@ -1,4 +1,4 @@
-//! What sources hold, as a table for people and as JSON for programs.
+//! Formats the content of the sources as a table for people and as JSON for programs.
 
 use std::fmt::Write as _;
 
@@ -8,10 +8,11 @@ use super::list::{Contents, Count, Medium};
 use super::medium::{Compared, Named};
 use crate::progress::text;
 
-/// As many of a kind are told in the table; the JSON has all.
+/// Maximum number of entries of a kind in the table. The JSON contains all.
 const TOLD: usize = 20;
 
-/// With the UIDs of studies and series where it may be `wide`.
+/// Returns the table. If `wide` is set, the table contains the UIDs of studies and series, and no
+/// text is truncated.
 pub fn table(contents: &Contents, index: &str, wide: bool) -> String {
     let mut rows = vec![Row { what: String::new(), figures: ["instances", "size", "index"].map(Into::into), uid: "" }];
     for (id, patient) in &contents.patients {
@@ -76,7 +77,8 @@ pub fn table(contents: &Contents, index: &str, wide: bool) -> String {
     out
 }
 
-/// The text fits on a terminal of 80 columns with the figures beside it.
+/// Maximum width of the text, so that the text and the figures beside it fit on a terminal of 80
+/// columns.
 const NARROW: usize = 48;
 
 fn cut(text: &str, width: usize) -> String {

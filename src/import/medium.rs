@@ -1,5 +1,5 @@
-//! What a DICOMDIR says, beside what its medium holds. It is never trusted: whatever is imported was read from the files
-//! themselves.
+//! Compares a DICOMDIR with the files on its medium. The DICOMDIR is never trusted: the imported
+//! values are read from the files themselves.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::DirEntry;
@@ -13,30 +13,31 @@ use crate::dicom::file_set::{FileSet, Record};
 use crate::dicom::{HeaderReader, Rejection};
 use crate::pipeline::Stop;
 
-/// A file that a DICOMDIR names, by its components, and an instance.
+/// A file that a DICOMDIR names, with its components joined by `/`, and the instance that the file
+/// should contain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Named {
     pub file: String,
     pub sop_instance_uid: String,
 }
 
-/// Where a DICOMDIR and its medium disagree.
+/// The differences between a DICOMDIR and its medium.
 #[derive(Debug, Default)]
 pub struct Compared {
     pub dicomdir: PathBuf,
-    /// So many files it names.
+    /// The number of files that the DICOMDIR names.
     pub names: u64,
-    /// It ends before its end.
+    /// Whether the DICOMDIR is truncated.
     pub is_cut: bool,
-    /// Named, and not there.
+    /// Named files that do not exist.
     pub missing: Vec<Named>,
-    /// Named, and no instance that can be read.
+    /// Named files without a readable instance.
     pub unreadable: Vec<Named>,
-    /// Named, and another instance, which is told beside.
+    /// Named files that contain another instance, with the UID of that instance.
     pub others: Vec<(Named, String)>,
-    /// Files that it names.
+    /// The existing files that the DICOMDIR names.
     named: HashSet<PathBuf>,
-    /// The hashes of the UIDs that it names.
+    /// The hashes of the UIDs that the DICOMDIR names.
     named_uids: HashSet<u64>,
 }
 
@@ -67,7 +68,8 @@ impl Compared {
         Ok(compared)
     }
 
-    /// Compares a record with the instances of the files that it may mean. A record without a UID means any instance.
+    /// Compares a record with the instances in the files that it may mean. A record without a UID
+    /// matches any instance.
     fn judge(&mut self, named: Named, candidates: Vec<PathBuf>, uids: Vec<Option<String>>) {
         self.named_uids.insert(hash(&named.sop_instance_uid));
         let is_meant = |uid: &Option<String>| {
@@ -88,8 +90,8 @@ impl Compared {
         }
     }
 
-    /// Removes files from the missing ones that are on the medium under another name. Returns the number of instances of
-    /// the medium that no record means.
+    /// Removes files from `missing` that are on the medium under another name. Returns the number
+    /// of instances on the medium that match no record.
     pub fn find_renamed(&mut self, instances: &[FoundInstance]) -> u64 {
         let uids: HashSet<u64> = instances.iter().map(|instance| instance.uid).collect();
         self.missing.retain(|named| !uids.contains(&hash(&named.sop_instance_uid)));
@@ -103,7 +105,7 @@ impl Compared {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FoundInstance {
     pub file: PathBuf,
-    /// The hash of its SOP Instance UID.
+    /// The hash of the SOP Instance UID.
     pub uid: u64,
 }
 
@@ -121,12 +123,13 @@ fn read(locator: &Locator, dicomdir: &Path) -> Result<FileSet, Rejection> {
     }
 }
 
-/// The names in directories. Media are mounted in upper or lower case, with or without the version that ISO 9660 adds;
-/// and files bear an ending that the File ID of a record must not have (PS3.10 8.2), or the other way round.
+/// The directories of a medium. Media are mounted in upper or lower case, with or without the
+/// version that ISO 9660 adds. Files may have an extension, which the File ID of a record must not
+/// have (PS3.10 8.2), or the other way round.
 #[derive(Default)]
 struct Names(HashMap<PathBuf, MediumDirectory>);
 
-/// The entries of a directory, and the places of those of each spelling.
+/// The entries of a directory, and the indexes of the entries for each normalized name.
 #[derive(Default)]
 struct MediumDirectory {
     entries: Vec<MediumEntry>,
@@ -141,7 +144,7 @@ struct MediumEntry {
 }
 
 impl Names {
-    /// The files that a record may mean, the one with the most similar name first.
+    /// Returns the files that a record may mean, with the most similar name first.
     fn find(&mut self, base: &Path, components: &[String]) -> Vec<PathBuf> {
         let Some((file, above)) = components.split_last() else { return Vec::new() };
         let directories = above.iter().fold(vec![base.to_owned()], |directories, name| {
@@ -158,7 +161,7 @@ impl Names {
 impl MediumDirectory {
     fn of(directory: &Path) -> Self {
         let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        // Links to directories are not followed, as in a walk.
+        // Symlinks to directories are not followed, as in a walk.
         let is_link_to_directory = |entry: &DirEntry| {
             entry.file_type().is_ok_and(|kind| kind.is_symlink()) && entry.path().metadata().is_ok_and(|to| to.is_dir())
         };

@@ -1,12 +1,12 @@
-//! The import, on one page: what lies below the sources is read, chosen, compared with what the archive has, copied to its
-//! place there, and indexed like all files of the archive.
+//! The import, on one page. The files below the sources are read, chosen, compared with the
+//! archive, copied to their place in the archive, and indexed like all files of the archive.
 //!
 //! ```text
-//! sources -> walk -> header -> chosen? -> there already? -> copy -> sync, verify, rename -> the way of all files
+//! sources -> walk -> header -> chosen? -> in archive? -> copy -> sync, verify, rename -> index
 //! ```
 //!
-//! Nothing in the archive is overwritten, and no source is touched, unless it is to be moved: then it is removed last,
-//! once its copy is verified and its row is committed.
+//! Nothing in the archive is overwritten. No source is changed, except in a move: a move removes a
+//! source last, after its copy is verified and its row is committed.
 
 pub mod access;
 mod bring;
@@ -43,28 +43,28 @@ pub use removal::Removed;
 pub use rows::Rows;
 use selection::Selection;
 
-/// What is looked at.
+/// The sources of an import.
 pub struct Sources {
     pub roots: Roots,
-    /// Their stubs are told as those of an archive.
+    /// Detects stubs in the sources by the same rules as in an archive.
     pub locator: Locator,
     pub selection: Selection,
 }
 
-/// Everything that an import needs to know.
+/// The options of an import.
 pub struct Plan<'a> {
     pub sources: &'a Sources,
     pub path_map: &'a PathMap,
-    /// What stands in the archive.
+    /// Access to the files in the archive.
     pub stored: Stored,
-    /// Sources are removed at the end.
+    /// Whether the sources are removed at the end.
     pub moves: bool,
-    /// Files without preamble or file meta information get what they lack.
+    /// Whether copies of files without preamble or file meta information get the missing parts.
     pub completes: bool,
     pub copies_at_a_time: usize,
 }
 
-/// Where copies go.
+/// The destination of the copies.
 pub struct Destination {
     pub filing: Filing,
     pub ledger: Ledger,
@@ -75,35 +75,37 @@ pub struct Destination {
 pub struct Importer<'a> {
     plan: &'a Plan<'a>,
     rows: Rows,
-    /// `None` indexes what is chosen where it lies.
+    /// `None` indexes the chosen files in place.
     to: Option<Destination>,
-    /// Hashes of the SOP Instance UIDs that were met.
+    /// Hashes of the SOP Instance UIDs of the files that were chosen so far.
     claimed: Mutex<HashSet<u64>>,
     later: Mutex<Vec<DeferredFile>>,
     /// The paths in the index of deferred files that were copied, by the hash of the instance.
     deferred_copies: Mutex<HashMap<u64, String>>,
-    /// What says what a medium should hold.
+    /// The DICOMDIR files, which list the files that their media should contain.
     dicomdirs: Mutex<Vec<PathBuf>>,
-    /// What may be removed at the end.
+    /// The sources of a move, which may be removed at the end.
     brought: Option<removal::Brought>,
     copied: AtomicU64,
-    /// Files that are not imported, since the archive has another one of their instance.
+    /// Files that are not imported, because the archive has a different file of the same instance.
     in_conflict: AtomicU64,
-    /// Instances that were chosen, and those of them that do not end where they should.
+    /// The number of chosen instances. `damaged` counts the imported files that do not end where
+    /// they should.
     taken: AtomicU64,
     damaged: AtomicU64,
     copied_bytes: AtomicU64,
 }
 
-/// So many rows are asked for at a time.
+/// Number of rows that are looked up together.
 const TOGETHER: usize = 500;
 
-/// What was done at the end.
+/// Results of the final steps of an import.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ended {
-    /// So many files are named by a DICOMDIR, and neither on its medium nor in the index.
+    /// The number of instances that a DICOMDIR names, and that are neither on its medium nor in the
+    /// index.
     pub not_on_medium: u64,
-    /// Of a move.
+    /// The result of removing the sources. `None` if the import is not a move.
     pub removed: Option<Removed>,
 }
 
@@ -127,10 +129,11 @@ impl<'a> Importer<'a> {
         })
     }
 
-    /// Once all is written: compares each DICOMDIR with its medium, and removes the sources of a move.
+    /// Compares each DICOMDIR with its medium, and removes the sources of a move. Call this after
+    /// all rows are written.
     pub fn end(&self, stop: &Stop, listing: &Listing) -> Result<Ended> {
         let mut ended = Ended::default();
-        // Several may name the same.
+        // Several DICOMDIR files may name the same instance.
         let mut missing = HashSet::new();
         for dicomdir in &*poisoned(&self.dicomdirs) {
             self.compare_medium(dicomdir, stop, listing, &mut missing)?;
@@ -145,12 +148,13 @@ impl<'a> Importer<'a> {
         Ok(ended)
     }
 
-    /// Nothing more will be asked of the index.
+    /// Closes the connection to the index.
     pub fn close(&self) {
         self.rows.close();
     }
 
-    /// Lists the instances that a DICOMDIR names and that are neither on its medium nor in the index.
+    /// Lists the instances that a DICOMDIR names and that are neither on its medium nor in the
+    /// index.
     fn compare_medium(
         &self,
         dicomdir: &Path,
@@ -158,7 +162,7 @@ impl<'a> Importer<'a> {
         listing: &Listing,
         missing: &mut HashSet<String>,
     ) -> Result<()> {
-        // One that cannot be read says nothing.
+        // A DICOMDIR that cannot be read is ignored.
         let Ok(compared) = Compared::of(&self.plan.sources.locator, dicomdir, stop) else { return Ok(()) };
         let missing_files = compared.missing.into_iter().map(|named| (named, "is not on the medium"));
         let unreadable = compared.unreadable.into_iter().map(|named| (named, "holds no instance that can be read"));
@@ -177,7 +181,7 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// What an import did beside indexing.
+    /// Returns the results of the import beside indexing.
     pub fn did(&self, ended: Ended) -> Imported {
         Imported {
             copies: (self.copied.load(Relaxed), self.copied_bytes.load(Relaxed)),

@@ -1,4 +1,5 @@
-//! Where the copy of an instance belongs, beside what the index and the archive have of it.
+//! The place where the copy of an instance belongs, given its row in the index and its file in the
+//! archive.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +12,14 @@ use crate::merge::duplicates::Archive;
 
 pub enum Place {
     Free(PathBuf),
-    /// The same bytes are there.
+    /// The archive contains a file with the same content.
     Taken(PathBuf, FileState),
-    /// The index would not take its row.
+    /// The index would reject the row.
     Refused {
         code: &'static str,
         detail: String,
     },
-    /// It is not brought.
+    /// The file is not imported.
     No {
         reason: &'static str,
         detail: String,
@@ -26,7 +27,7 @@ pub enum Place {
 }
 
 impl Importer<'_> {
-    /// Where the copy of an instance belongs.
+    /// Returns the place of the copy of an instance.
     pub(super) fn place(&self, to: &Destination, candidate: &Candidate, row: Option<&str>) -> Result<Place, Unsafe> {
         let target = to.place(&candidate.instance)?;
         let stored = &self.plan.stored;
@@ -55,7 +56,8 @@ impl Importer<'_> {
 }
 
 impl Destination {
-    /// A copy that a killed import has left lies under the day of that.
+    /// Returns the path for the copy of an instance. A copy that a killed import left behind is
+    /// filed under the day on which that import began.
     fn place(&self, instance: &Instance) -> Result<PathBuf, Unsafe> {
         for day in &self.ledger.earlier {
             let then = Filing { day: *day, ..self.filing.clone() }.place(instance)?;
@@ -68,7 +70,8 @@ impl Destination {
 }
 
 impl Rows {
-    /// Whether the index can hold the row of an instance: else its copy would lie in the archive for nobody.
+    /// Checks that the index can store the row of an instance. Otherwise its copy would be in the
+    /// archive without a row.
     fn takes(&self, instance: &Instance, path: &Path, path_map: &PathMap) -> Result<(), Place> {
         let refused = |code, detail| Place::Refused { code, detail };
         let indexed = path_map.to_index(path).map_err(|why| refused(why.code(), why.to_string()))?;

@@ -1,5 +1,6 @@
-//! The end of a move: a source file is removed once its bytes were seen in the archive and its row is committed and names
-//! them, if both are what they were. Whatever is in doubt stays.
+//! The end of a move. A source file is removed after its copy in the archive was verified and a
+//! committed row names the copy, if the source and the copy are unchanged. If there is any doubt,
+//! the source is kept.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,18 +18,19 @@ use crate::pipeline::Stop;
 use crate::pipeline::spool::Spool;
 use crate::report::listing::Listing;
 
-/// What was brought, on disk until the end.
+/// The imported files of a move, buffered on disk until the end of the import.
 pub struct Brought {
     moves: Spool,
-    /// Files whose path is no text, which cannot be written down: they stay.
+    /// The number of files whose path is not valid Unicode and cannot be serialized. They are kept.
     not_text: AtomicU64,
 }
 
-/// What became of the sources of a move.
+/// The numbers of source files that a move removed and kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Removed {
     pub files: u64,
-    /// Files that were brought, and stay all the same: each is listed.
+    /// The number of imported source files that were kept. Each one whose path can be serialized is
+    /// listed.
     pub left: u64,
 }
 
@@ -47,7 +49,8 @@ impl Brought {
         Ok(Brought { moves, not_text: AtomicU64::new(0) })
     }
 
-    /// What a link or a pointer has led to is not the source's own, and stays.
+    /// Records an imported file. A file that was read through a link or a pointer file does not
+    /// belong to the sources, and is kept.
     pub fn add(&self, origin: &Origin, copy: &Path, of_copy: FileState) {
         if !origin.is_own {
             return;
@@ -112,7 +115,7 @@ fn remove(
 }
 
 impl Move {
-    /// The source and its copy are what they were, and not one file.
+    /// Checks that the source and its copy are unchanged, and are not the same file.
     fn check(&self, aliases: &mut Aliases) -> Result<(), String> {
         let now = |path: &Path| -> io::Result<_> {
             let metadata = path.symlink_metadata()?;
@@ -132,21 +135,23 @@ impl Move {
     }
 }
 
-/// Directories of sources that are directories of the archive, by another mount of one storage unit, perhaps. Numbers of
-/// files may differ then; but what is made in the one is there in the other.
+/// Caches whether a source directory and an archive directory are the same directory, for example
+/// through two mounts of the same storage. Inode numbers may differ between mounts, so a file is
+/// created in one directory and searched for in the other.
 #[derive(Default)]
 struct Aliases(HashMap<(PathBuf, PathBuf), bool>);
 
 impl Aliases {
     fn are_one_file(&mut self, source: &Path, copy: &Path) -> bool {
         let (Some(source_in), Some(copy_in)) = (source.parent(), copy.parent()) else { return false };
-        // Under another name it would be another file, or a further name of one that keeps its own.
+        // A file with another name is a different file, or a hard link whose removal leaves the
+        // name in the archive intact.
         source.file_name() == copy.file_name()
             && *self.0.entry((source_in.into(), copy_in.into())).or_insert_with(|| are_one(source_in, copy_in))
     }
 }
 
-/// Where that cannot be told, they may be.
+/// Whether two directories are the same. Returns true if this cannot be determined.
 fn are_one(source: &Path, copy: &Path) -> bool {
     let probe = tempfile::Builder::new().prefix(skip::COPY_BEGINS).suffix(skip::COPY_ENDS).tempfile_in(copy);
     probe.map_or(true, |probe| {
@@ -154,7 +159,7 @@ fn are_one(source: &Path, copy: &Path) -> bool {
     })
 }
 
-/// The number of a file on its file system, whatever that is called here.
+/// Returns the inode number of a file.
 #[cfg(unix)]
 fn number(metadata: &std::fs::Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::ino(metadata)

@@ -1,4 +1,5 @@
-//! What the index has of some instances, asked beside the writers. A database that restarts is waited for.
+//! Looks up the rows of instances on a connection of its own, beside the writers. Lookups are
+//! retried while the database restarts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -44,14 +45,15 @@ impl Rows {
         }
     }
 
-    /// Nothing more will be asked.
+    /// Closes the connection.
     pub fn close(&self) {
         if let Some(inspector) = poisoned(&self.inspector).take() {
             inspector.close();
         }
     }
 
-    /// By SOP Instance UID the path of its row, if there is one. `None` after an interruption.
+    /// Returns the path in the row of each instance that has a row, by SOP Instance UID. `None`
+    /// after an interruption. An error if the database does not answer within `patience`.
     pub fn paths(&self, sop_instance_uids: &[&str]) -> Result<Option<HashMap<String, String>>> {
         if sop_instance_uids.is_empty() {
             return Ok(Some(HashMap::new()));

@@ -1,11 +1,11 @@
-//! Which instances are imported, by what their headers say.
+//! The selection of instances by the values in their headers.
 
 use jiff::civil::Date;
 
 use crate::dicom::attributes::position;
 use crate::dicom::{Instance, Table, Value};
 
-/// An instance is taken that fits one of each, where any are named.
+/// A selection of instances. An instance must match one value of each list that is not empty.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Patient ID (0010,0020).
@@ -39,7 +39,7 @@ impl Selection {
     }
 }
 
-/// The text of an attribute, empty where there is none.
+/// Returns the text of an attribute, or an empty text if the attribute is missing.
 pub fn text(instance: &Instance, attribute: usize) -> &str {
     match instance.get(attribute) {
         Value::Text(text) => text,

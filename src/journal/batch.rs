@@ -1,4 +1,5 @@
-//! What writers and readers add to the log: batches of files with what their transactions did, and files without an entry.
+//! Appends to the log: batches of files with the outcome of their transactions, and files without
+//! an entry.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -15,9 +16,9 @@ use crate::index::recorder::{RecordedInstance, Recorder};
 use crate::index::row_history::{IntendedRows, RowHistory};
 use crate::index::{Entry, Failure};
 
-/// A batch as it was written.
+/// A batch that was written to the log.
 pub struct Batch {
-    /// The place in the log.
+    /// The offset of the payload in the log.
     pub at: u64,
     pub writer: u32,
     pub records: Vec<Record>,
@@ -31,8 +32,9 @@ impl Recorder for Journal {
             let uids = [Level::Instance, Level::Series, Level::Study].map(|level| entry.key(level));
             let row = states::row(uids, path);
             let now = state(&entry.file.path, &entry.record, fate(attempt, n), row);
-            // A row that names the file still is the one that an earlier run inserted. A row that names another file had
-            // been pointed to this one.
+            // Ownership persists. A row that still names this file is the one that an earlier run
+            // inserted. A row that names another file now was once inserted for this file or
+            // pointed to it.
             let is_kept = matches!(now.fate, Fate::Updated | Fate::Unchanged | Fate::LinkDiffers | Fate::Duplicate);
             let was_own = || self.state(&entry.file.path, &mut Cursors::default()).is_some_and(|before| before.is_own);
             let is_repointed = matches!(attempt.outcomes[n], Outcome::Repointed { .. });
@@ -102,12 +104,14 @@ impl Recorder for Journal {
 }
 
 impl Journal {
-    /// Records that a batch whose commit was in doubt is committed, as far as these of its files go.
+    /// Records that a batch whose commit was in doubt is committed. `kept` are the positions of the
+    /// files in the batch for which this is true.
     pub fn record_done(&self, batch: &Batch, kept: &[usize], attempt: &Attempt) {
         let records: Vec<Vec<u8>> = kept.iter().map(|n| batch.records[*n].encode()).collect();
         let state = |(n, kept): (usize, &usize)| {
             let (before, fate) = (batch.states[*kept], fate(attempt, n));
-            // A record that another version of this program has written lacks attributes: the state of its file is unknown.
+            // A record that another version of this program has written lacks attributes, so the
+            // state of its file is unknown.
             let file = batch.records[*kept].state;
             State { fate, file, is_own: before.is_own && fate != Fate::NoRow, ..before }
         };
@@ -122,7 +126,7 @@ impl Journal {
         self.record_commit(batch.writer);
     }
 
-    /// Returns the places of the blocks of records.
+    /// Appends a batch. Returns the offsets of its blocks of records.
     fn append_batch(
         &self,
         writer: u32,
@@ -138,7 +142,8 @@ impl Journal {
         blocks.into_iter().map(|block| at + block).collect()
     }
 
-    /// Records which blocks belong to which groups. `topics` are the hashes of the groups of each record.
+    /// Records which blocks belong to which groups. `topics` contains the hashes of the groups of
+    /// each record.
     pub(super) fn append_groups(&self, blocks: Vec<u64>, topics: impl Iterator<Item = [u64; 3]>) {
         let mut groups: Vec<(u64, u64)> = Vec::new();
         let mut last = None;
@@ -158,7 +163,7 @@ impl Journal {
         self.log.append(Kind::Groups, &frames::group_bytes(groups));
     }
 
-    /// Files without an entry.
+    /// Records files that have no entry.
     pub fn note(&self, files: &[(&Path, &FileRecord)]) {
         if files.is_empty() {
             return;
@@ -172,12 +177,13 @@ impl Journal {
     }
 }
 
-/// An error of the ledger, for the index: without the ledger nothing is known of whose a row is.
+/// Converts a ledger error to a fatal error of the index: without the ledger, the run cannot know
+/// which rows this program inserted.
 fn ledger_lost(journal: &Journal, error: &io::Error) -> Failure {
     Failure::Lost(format!("the ledger of rows in {} cannot be read: {error}", journal.directory.display()))
 }
 
-/// The state of a file whose record has no place yet.
+/// Returns the state of a file whose record has no offset yet.
 fn state(path: &Path, record: &FileRecord, fate: Fate, row: u64) -> State {
     let is_own = matches!(fate, Fate::Inserted | Fate::Won);
     State { key: states::key(path), at: 0, member: 0, fate, leads_on: record.leads_on, is_own, file: record.state, row }
@@ -199,7 +205,8 @@ fn fate(attempt: &Attempt, entry: usize) -> Fate {
     }
 }
 
-/// The groups that an instance belongs to. `patient` is the identity of its patient, if the index has said so.
+/// Returns the groups that an instance belongs to. `patient` is the collation key of its patient,
+/// if the index has returned one.
 pub fn topics_of(instance: &Instance, patient: Option<&str>) -> [u64; 3] {
     [
         Topic::Patient.hash(patient.unwrap_or(instance.patient_id())),
@@ -209,7 +216,7 @@ pub fn topics_of(instance: &Instance, patient: Option<&str>) -> [u64; 3] {
 }
 
 impl Batch {
-    /// The payload of the frame at a place of the log.
+    /// Decodes the payload of the frame at an offset of the log.
     pub fn decode(payload: &[u8], at: u64, form: &PackedForm) -> io::Result<Self> {
         let mut rest = payload;
         let writer = take_length(&mut rest)? as u32;

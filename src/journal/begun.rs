@@ -1,7 +1,9 @@
-//! The runs in a log: how each began, which part of the log it wrote, and whether it has settled its rows.
+//! The runs in a log: the header of each, the part of the log that it wrote, and whether its rows
+//! are finalized.
 //!
-//! Runs of one database follow each other in its log. A run that was killed stays open until a run of the same kind over the
-//! same roots continues it, or until a walk over all of its roots has settled its rows.
+//! The runs of a database follow each other in its log. A killed run stays open until a run of the
+//! same kind over the same roots resumes it, or until a walk over all of its roots has finalized
+//! its rows.
 
 use std::io;
 
@@ -21,19 +23,19 @@ pub enum RunKind {
     Import,
 }
 
-/// How a run begins.
+/// The header of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
     /// A hash of the settings that rows depend on.
     pub settings: u64,
     /// The first day whose directories the run walks.
     pub since: Option<String>,
-    /// Whether the index had no image.
+    /// Whether the index contained no image when the run began.
     pub with_empty_index: bool,
     pub kind: RunKind,
     /// The paths of the roots, in their order. Empty for runs of version 0.1.0.
     pub roots: Vec<Vec<u8>>,
-    /// The hash of the settings of this run as version 0.1.0 made it.
+    /// The hash of the settings of this run in the form that version 0.1.0 used.
     #[serde(skip)]
     pub former_settings: u64,
 }
@@ -49,7 +51,7 @@ impl Begun {
         })
     }
 
-    /// Whether another run had the settings of this one.
+    /// Returns whether another run had the settings of this one.
     pub fn has_settings_of(&self, other: &Begun) -> bool {
         let hash = if other.is_former() { self.former_settings } else { self.settings };
         other.settings == hash
@@ -59,27 +61,28 @@ impl Begun {
         self.roots.is_empty()
     }
 
-    /// Whether this run walks all directories that another run did.
+    /// Returns whether this run walks all directories that another run walked.
     pub fn covers(&self, other: &Begun) -> bool {
         self.since.as_ref().is_none_or(|since| other.since.as_ref().is_some_and(|other| since <= other))
     }
 
-    /// Whether this run may continue another, because both index the same files by the same settings. Each run over a list
-    /// reads all of its files, and each import compares all of them.
+    /// Returns whether this run may resume another, because both index the same files with the same
+    /// settings. Each run over a list reads all of its files, and each import compares all of them,
+    /// so neither is resumed.
     pub fn continues(&self, other: &Begun) -> bool {
         let has_roots = other.is_former() || self.roots == other.roots;
         self.kind == RunKind::Walk && other.kind == RunKind::Walk && has_roots && self.has_settings_of(other)
     }
 
-    /// Whether no row of an earlier run is left unfinished when this one has settled its rows: it has met all files of the
-    /// other run.
+    /// Returns whether no row of an earlier run is left unfinished once this run has finalized its
+    /// rows, because this run has found all files of the earlier one.
     fn settles(&self, other: &Begun) -> bool {
         let has_met = |root: &Vec<u8>| self.roots.iter().any(|own| is_at_or_below(root, own));
         self.kind == RunKind::Walk && self.covers(other) && other.roots.iter().all(has_met)
     }
 }
 
-/// Whether a directory is another one, or is below it.
+/// Returns whether `directory` is `other`, or is below it.
 fn is_at_or_below(directory: &[u8], other: &[u8]) -> bool {
     let rest = directory.strip_prefix(other);
     rest.is_some_and(|rest| rest.is_empty() || other.ends_with(b"/") || matches!(rest[0], b'/' | b'\\'))
@@ -88,7 +91,7 @@ fn is_at_or_below(directory: &[u8], other: &[u8]) -> bool {
 /// The part of a log that a run wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The beginning of the frame in which the run begins.
+    /// The start of the frame that begins the run.
     pub start: u64,
     pub end: u64,
 }
@@ -104,11 +107,11 @@ impl Span {
 pub struct LoggedRun {
     pub begun: Begun,
     pub span: Span,
-    /// Whether the run has not settled its rows, and no other run has.
+    /// Whether neither this run nor a later one has finalized the rows of this run.
     pub is_open: bool,
 }
 
-/// The runs that begin in these frames, in the order of the log.
+/// Returns the runs that begin in these frames, in the order of the log.
 pub fn runs(log: &Log, frames: &[Frame]) -> Vec<LoggedRun> {
     let mut runs: Vec<LoggedRun> = Vec::new();
     for frame in frames {

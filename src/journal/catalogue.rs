@@ -1,5 +1,5 @@
-//! The directory of the catalogue of a database: found by the identities of the database, whatever the roots of a run and
-//! however the URL of the database is written.
+//! Finds the directory of the catalogue of a database by the identities of the database, regardless
+//! of the roots of a run and of how the URL of the database is written.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,18 +8,19 @@ use std::time::SystemTime;
 use super::claim::{self, Busy, Owner, StateError};
 use super::{Journal, LOG, states_failed};
 
-/// The beginning of the name of such a directory.
+/// The prefix of the name of such a directory.
 pub const KIND: &str = "catalogue";
 
-/// The place of the catalogue of a database, which may not exist yet.
+/// The location of the catalogue of a database. The catalogue may not exist yet.
 pub struct CatalogueSite {
     /// The directory that contains all state.
     pub state: PathBuf,
     /// The identities of the database.
     pub identities: Vec<String>,
-    /// The directory that each identity gives to a new catalogue.
+    /// For each identity, the directory of a new catalogue.
     pub named: Vec<PathBuf>,
-    /// The journal of earlier versions of this program, which had one for each list of roots, and the note in it.
+    /// The directory and the note of the journal of earlier versions of this program, which had one
+    /// journal for each list of roots.
     pub former: (PathBuf, String),
 }
 
@@ -36,8 +37,8 @@ impl CatalogueSite {
         Ok(journal)
     }
 
-    /// Returns the directory whose note names this database, or one whose note may have been damaged. A message says which of
-    /// several directories is used.
+    /// Returns the directory whose note names this database, or one whose note may have been
+    /// damaged. If several match, the newest is used, and a message reports the choice.
     fn find(&self) -> (Option<PathBuf>, Option<String>) {
         let mut matching = self.matching();
         matching.sort_by_key(|directory| (written(directory), directory.clone()));
@@ -55,7 +56,7 @@ impl CatalogueSite {
         }
     }
 
-    /// The catalogues whose note names this database.
+    /// Returns the catalogues whose note names this database.
     fn matching(&self) -> Vec<PathBuf> {
         let owner = Owner::Database(&self.identities);
         let entries = std::fs::read_dir(&self.state).into_iter().flatten().flatten();
@@ -66,7 +67,8 @@ impl CatalogueSite {
         entries.map(|entry| entry.path()).filter(names_the_database).collect()
     }
 
-    /// Renames the journal of an earlier version of this program, if there is one. Returns the directory of the catalogue.
+    /// Renames the journal of an earlier version of this program, if there is one. Returns the
+    /// directory of the catalogue.
     fn adopt(&self, busy: Busy, is_interrupted: &impl Fn() -> bool) -> Result<PathBuf, StateError> {
         let (former, note) = &self.former;
         let new = &self.named[0];
@@ -75,21 +77,21 @@ impl CatalogueSite {
         }
         let failed = |error: io::Error| states_failed(former, error);
         let claimed = claim::claim(former, Owner::Key(note), busy, is_interrupted, failed)?;
-        // Some systems rename no directory with an open file. Another run cannot intervene, because it would rename the same
-        // directory.
+        // Some systems cannot rename a directory that contains an open file. Releasing the lock
+        // first is safe, because another run would rename the same directory.
         drop(claimed);
         std::fs::rename(former, new).and_then(|()| claim::sync_directory(&self.state)).map_err(failed)?;
         Ok(new.clone())
     }
 }
 
-/// Whether a path has the name of a catalogue, and is not one that was moved aside.
+/// Returns whether a path has the name of a catalogue that was not moved aside.
 fn is_catalogue(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.strip_prefix(KIND).is_some_and(|rest| rest.starts_with('-')) && path.extension().is_none()
 }
 
-/// The time of the last change of the log.
+/// Returns the mtime of the log.
 fn written(directory: &Path) -> Option<SystemTime> {
     directory.join(LOG).metadata().and_then(|metadata| metadata.modified()).ok()
 }

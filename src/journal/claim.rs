@@ -1,4 +1,5 @@
-//! Exclusive use of a directory of state, and the note in it of the database or the run that the directory belongs to.
+//! Exclusive use of a state directory, and the note in it that names the database or the run that
+//! the directory belongs to.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,13 +13,13 @@ use crate::error::{Error, Result};
 pub const ABOUT: &str = "about";
 pub const LOCK: &str = "lock";
 
-/// Poll interval of a run that waits for another: that run may end, or the wait be interrupted.
+/// Poll interval of a run that waits for another run to end. An interrupt also ends the wait.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The number of attempts of a run that does not wait.
 const ATTEMPTS: u32 = 3;
 
-/// The maximum size of a note in bytes: a few hundred roots with the longest paths.
+/// The maximum size of a note in bytes: enough for a few hundred roots with the longest paths.
 const LARGEST_NOTE: u64 = 1 << 20;
 
 /// The behavior of a run whose journal another run is using.
@@ -29,30 +30,31 @@ pub enum Busy {
     Wait,
 }
 
-/// A directory of state that no other run uses.
+/// Exclusive use of a state directory.
 pub struct Claim {
-    /// Open, and so locked, until the end of the run.
+    /// The lock file. It stays open, and thus locked, until the end of the run.
     pub lock: File,
-    /// A message about damage.
+    /// A message about damage that was found.
     pub damaged: Option<String>,
 }
 
-/// The owner of a directory of state, as the note in the directory names it.
+/// The owner of a state directory, as the note in the directory names it.
 #[derive(Clone, Copy)]
 pub enum Owner<'a> {
     /// The whole text of the note.
     Key(&'a str),
-    /// The identities of a database. The note lists those of all runs, of which one is enough.
+    /// The identities of a database. The note lists the identities that all runs have used, and one
+    /// match is enough.
     Database(&'a [String]),
 }
 
-/// The beginning of each line of a note that contains an identity of a database.
+/// The prefix of each line of a note that contains an identity of a database.
 const INDEX: &str = "index ";
 
-/// The beginning of the note of a shard.
+/// The prefix of the note of a shard.
 pub const SHARD: &str = "shard ";
 
-/// The identities of the database in a note.
+/// Returns the identities of the database in a note.
 pub fn identities(note: &str) -> impl Iterator<Item = &str> {
     note.lines().filter_map(|line| line.strip_prefix(INDEX))
 }
@@ -65,7 +67,7 @@ impl Owner<'_> {
         }
     }
 
-    /// The text of the note: the identities that an earlier note names come first.
+    /// Returns the text of the note: the identities of an earlier note come first.
     fn note(&self, earlier: Option<&str>) -> String {
         match self {
             Owner::Key(key) => (*key).to_owned(),
@@ -83,7 +85,7 @@ impl Owner<'_> {
     }
 }
 
-/// Why a run cannot use state of former runs.
+/// Why a run cannot use the state of former runs.
 pub enum StateError {
     /// A file or directory that may be intact cannot be opened. Contains a message.
     Unreadable(String),
@@ -96,7 +98,7 @@ impl From<Error> for StateError {
     }
 }
 
-/// For runs that need the state.
+/// The conversion for runs that cannot continue without the state.
 impl From<StateError> for Error {
     fn from(error: StateError) -> Self {
         match error {
@@ -115,8 +117,8 @@ enum Refusal {
     Io(io::Error),
 }
 
-/// Creates a directory of state and locks it. A directory that is damaged, or that belongs to something else, is moved
-/// aside. A directory that may not be entered, or whose files may not be opened, is not.
+/// Creates a state directory and locks it. Moves a directory aside that is damaged or belongs to
+/// something else, but not one that is inaccessible, or whose files cannot be opened.
 pub fn claim(
     directory: &Path,
     owner: Owner<'_>,
@@ -156,7 +158,8 @@ fn enter(
     Ok(Claim { lock, damaged: damaged_lock.or(damaged_note) })
 }
 
-/// Whether an error shows damage, and not a lack of rights, a full disk, or a file system that is read-only or gone.
+/// Returns whether an error indicates damage, as opposed to missing permissions, a full disk, or a
+/// file system that is read-only or gone.
 fn is_damage(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -164,8 +167,8 @@ fn is_damage(error: &io::Error) -> bool {
     )
 }
 
-/// Moves anything aside that is not a regular file: a FIFO would block, and a link may point to a file of the user.
-/// Returns a message about the file that was moved.
+/// Moves the file aside unless it is a regular file: a FIFO would block, and a link may point to a
+/// file of the user. Returns a message about a file that was moved.
 fn set_aside_special(path: &Path) -> io::Result<Option<String>> {
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_file() => Ok(None),
@@ -175,7 +178,7 @@ fn set_aside_special(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Locks a file of a directory, and waits for another run if asked to.
+/// Locks the lock file of a directory. Waits for another run if `busy` is [`Busy::Wait`].
 fn lock(
     path: &Path,
     directory: &Path,
@@ -188,7 +191,7 @@ fn lock(
         match lock.try_lock() {
             Ok(()) => break,
             Err(TryLockError::WouldBlock) if busy == Busy::Wait && !is_interrupted() => std::thread::sleep(TICK),
-            // A merge that asks whether a shard is at work holds the lock for a moment.
+            // A merge that checks whether a shard is being read holds the lock for a moment.
             Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => std::thread::sleep(TICK),
             Err(TryLockError::WouldBlock) => {
                 let what = if is_of_shard { "process is reading this shard" } else { "run is at work on this index" };
@@ -203,7 +206,7 @@ fn lock(
     Ok(lock)
 }
 
-/// The note of a directory; `None` if the note is damaged.
+/// Reads the note of a directory. Returns `None` if the note is damaged.
 pub fn note(directory: &Path) -> io::Result<Option<String>> {
     let path = directory.join(ABOUT);
     if !path.metadata()?.is_file() {
@@ -218,8 +221,9 @@ pub fn note(directory: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Writes the note of a directory that has none, and completes a note that lacks an identity of the database. Returns a
-/// message if the note was damaged. A directory that belongs to something else is an error: its contents are of no use.
+/// Writes the note of a directory that has none, and completes a note that lacks an identity of the
+/// database. Returns a message if the note was damaged. If the directory belongs to something else,
+/// returns an error, because its contents are of no use.
 fn check_note(directory: &Path, owner: Owner<'_>) -> io::Result<Option<String>> {
     let path = directory.join(ABOUT);
     match note(directory) {
@@ -234,7 +238,7 @@ fn check_note(directory: &Path, owner: Owner<'_>) -> io::Result<Option<String>> 
         Err(error) if !path.symlink_metadata()?.is_symlink() => return Err(error),
         Ok(None) | Err(_) => {}
     }
-    // A damaged note does not affect the journal beside it, whose files have checksums of their own.
+    // A damaged note does not affect the journal beside it, whose files have their own checksums.
     let aside = damaged::set_aside(&path)?;
     write_note(directory, &owner.note(None))?;
     Ok(Some(damaged::message(&path, &aside)))
@@ -249,7 +253,7 @@ fn write_note(directory: &Path, text: &str) -> io::Result<()> {
     sync_directory(directory)
 }
 
-/// Makes the names in a directory durable after a file was created or renamed there.
+/// Makes the names in a directory durable after a file was created or renamed in it.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(directory)?.sync_all()?;

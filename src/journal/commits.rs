@@ -1,10 +1,10 @@
-//! Which transactions in a log were committed.
+//! Finds out which transactions in a log were committed.
 
 use std::collections::HashMap;
 
 use super::log::{Frame, Kind, Log};
 
-/// Frames of rows and groups, and whether their transaction was committed.
+/// Returns the frames of rows and groups, and whether their transaction was committed.
 pub fn commits_of(log: &Log, frames: &[Frame]) -> Vec<(Frame, bool)> {
     let mut all: Vec<(Frame, bool)> = Vec::new();
     // The frames of the open transaction of each writer, each with the number of the attempt.
@@ -31,7 +31,7 @@ pub fn commits_of(log: &Log, frames: &[Frame]) -> Vec<(Frame, bool)> {
                 all.push((*frame, true));
             }
             (Kind::Groups, _) => all.push((*frame, true)),
-            // Numbers of writers begin anew.
+            // Each run numbers its writers from the start.
             (Kind::Begun | Kind::Closed | Kind::Distrusted, _) => pending.clear(),
             _ => {}
         }

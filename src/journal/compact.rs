@@ -1,6 +1,7 @@
-//! A log in which most records were superseded is written anew with those that count.
+//! Rewrites a log in which most records are superseded, with the current records only.
 //!
-//! Files that are read again, as `--force` and refreshing do, and files that change leave their former records behind.
+//! Files that change, and files that are read again because of `--force` or a refresh, leave their
+//! former records behind.
 
 use std::io;
 use std::path::Path;
@@ -14,13 +15,14 @@ use super::states::{Fate, Noted, SIZE, State};
 use super::{Begun, Journal, LOG, NEW_LOG, frames};
 use crate::sorted::{Cursor, Note, Sorter, Table};
 
-/// A log with fewer superseded records is left alone, whatever their share.
+/// The number of superseded records up to which a log is not rewritten, whatever their share.
 const FEW: u64 = 256;
 
-/// Files in a frame.
+/// The number of files in a frame.
 const PORTION: usize = 512;
 
-/// Writes the log anew if more than half of it is of no use, and no run is to be continued.
+/// Rewrites the log if more than half of its records are superseded and this run does not resume
+/// another.
 pub(super) fn compact(journal: &mut Journal) -> io::Result<()> {
     let is_due = |table: &Table<SIZE>| table.note[Noted::Appended as usize] > 2 * table.count + FEW;
     if journal.is_continued() || !journal.states.as_ref().is_some_and(is_due) {
@@ -30,7 +32,7 @@ pub(super) fn compact(journal: &mut Journal) -> io::Result<()> {
     let _ = std::fs::remove_file(&path);
     let written = write_anew(journal, &path);
     let Ok(new) = written.and_then(|new| std::fs::rename(&path, journal.directory.join(LOG)).map(|()| new)) else {
-        // Without room for another log the old one does as well.
+        // If the disk has no room for another log, the run continues with the old one.
         let _ = std::fs::remove_file(&path);
         return Ok(());
     };
@@ -53,7 +55,7 @@ fn write_anew(journal: &Journal, path: &Path) -> io::Result<Log> {
     copy_rows(journal, &frames, &new)?;
     copy_files(journal, &frames, &new, |state, _| {
         let is_decided = state.at >= journal.distrusted && !journal.is_left_open(&state);
-        // A merge would take the record of a file for one that the present settings include.
+        // A merge would take the record for one that was read with the present settings.
         if journal.is_of_shard && !is_decided {
             return None;
         }
@@ -67,8 +69,8 @@ fn write_anew(journal: &Journal, path: &Path) -> io::Result<Log> {
     }
 }
 
-/// Copies the last record of each file to another log, with the groups that the records belong to. `state` returns the state
-/// of the file there, or `None` for a file that is left out.
+/// Copies the last record of each file to another log, together with the groups that the records
+/// belong to. `state` returns the state of a file in that log, or `None` to leave the file out.
 fn copy_files(
     journal: &Journal,
     frames: &[Frame],
@@ -79,7 +81,7 @@ fn copy_files(
     let topics = topics_by_block(journal, frames)?;
     let (mut cursor, mut topic_cursor) = (Cursor::default(), Cursor::default());
     let (mut states, mut records) = (Vec::new(), Vec::<Vec<u8>>::new());
-    // The blocks that the records of the next frame are from.
+    // The blocks that the records of the next frame were read from.
     let mut from = Vec::new();
     let mut flush = |states: &mut Vec<State>, records: &mut Vec<Vec<u8>>, from: &mut Vec<u64>| {
         if states.is_empty() {
@@ -117,7 +119,7 @@ fn copy_files(
     flush(&mut states, &mut records, &mut from)
 }
 
-/// The hashes of the groups that each block belongs to, by the place of the block.
+/// Returns the hashes of the groups that each block belongs to, by the offset of the block.
 fn topics_by_block(journal: &Journal, frames: &[Frame]) -> io::Result<Table<16>> {
     let mut sorter = Sorter::new(&journal.directory);
     for frame in frames.iter().filter(|frame| frame.kind == Kind::Groups) {
@@ -131,11 +133,11 @@ fn topics_by_block(journal: &Journal, frames: &[Frame]) -> io::Result<Table<16>>
     sorter.finish(&[], 16, Note::default(), tempfile::tempfile_in(&journal.directory)?)
 }
 
-/// Copies the ledger of rows. Each frame becomes the transaction of a writer of its own.
+/// Copies the ledger of rows. Each frame becomes the transaction of a separate writer.
 fn copy_rows(journal: &Journal, frames: &[Frame], new: &Log) -> io::Result<()> {
     let rows = commits_of(&journal.log, frames).into_iter().filter(|(frame, _)| frame.kind == Kind::Rows);
     for (writer, (frame, is_committed)) in rows.enumerate() {
-        // A frame that is damaged is of rows that count as foreign.
+        // The rows in a damaged frame count as rows of another program.
         let Ok(mut payload) = journal.log.payload(&frame) else { continue };
         let writer = (writer as u32).to_le_bytes();
         payload[..4].copy_from_slice(&writer);

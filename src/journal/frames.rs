@@ -1,4 +1,4 @@
-//! The payloads of frames about files: first what is known of each file, then the records in blocks.
+//! The payloads of frames with files: first the state of each file, then the records in blocks.
 
 use std::io::{self, ErrorKind};
 
@@ -7,19 +7,20 @@ use super::record::{BLOCK_HEAD, PER_BLOCK, Record, put_block, records, take_bloc
 use super::states::{SIZE, State};
 use crate::dicom::PackedForm;
 
-/// The groups of blocks as a frame holds them.
+/// Encodes pairs of group and block for a frame.
 pub fn group_bytes(groups: &[(u64, u64)]) -> Vec<u8> {
     groups.iter().flat_map(|(topic, block)| [topic.to_le_bytes(), block.to_le_bytes()].concat()).collect()
 }
 
-/// The groups in a frame: the hash of each, and the place of a block of records.
+/// Returns the groups in a frame: the hash of each group, and the offset of a block of records.
 pub fn groups(log: &Log, frame: &Frame) -> io::Result<Vec<(u64, u64)>> {
     let payload = log.payload(frame)?;
     let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
     Ok(payload.chunks_exact(16).map(|pair| (number(&pair[..8]), number(&pair[8..]))).collect())
 }
 
-/// States say where in the payload the blocks of their records lie. Returns the places of the blocks in the payload.
+/// Encodes states and blocks of records. Sets in each state the offset of its block in the payload.
+/// Returns these offsets.
 pub fn put_files(mut states: Vec<State>, records: &[impl AsRef<[u8]>], payload: &mut Vec<u8>) -> Vec<u64> {
     let mut blocks = Vec::new();
     payload.extend((states.len() as u32).to_le_bytes());
@@ -47,7 +48,7 @@ pub fn take_states(from: &mut &[u8]) -> io::Result<Vec<State>> {
     Ok(bytes.as_chunks().0.iter().map(State::decode).collect())
 }
 
-/// What is known of the files in a frame.
+/// Returns the states of the files in a frame.
 pub fn states(log: &Log, frame: &Frame) -> io::Result<Vec<State>> {
     let payload = log.payload(frame)?;
     let mut rest = payload.as_slice();
@@ -58,7 +59,7 @@ pub fn states(log: &Log, frame: &Frame) -> io::Result<Vec<State>> {
     Ok(states.into_iter().map(|state| State { at: frame.at + state.at, ..state }).collect())
 }
 
-/// The records in a frame of files without an entry.
+/// Decodes the records in a frame of files without an entry.
 pub fn noted_records(mut payload: &[u8], form: &PackedForm) -> io::Result<Vec<Record>> {
     let count = take_states(&mut payload)?.len();
     take_records(count, &mut payload, form)
@@ -72,7 +73,7 @@ pub fn take_records(count: usize, from: &mut &[u8], form: &PackedForm) -> io::Re
     if all.len() == count { Ok(all) } else { Err(ErrorKind::InvalidData.into()) }
 }
 
-/// The records of the block at a place of the log.
+/// Returns the records of the block at an offset of the log.
 pub fn block(log: &Log, at: u64) -> io::Result<Vec<Record>> {
     let length = take_length(&mut log.read(at, 4)?.as_slice())?;
     let block = log.read(at, length.saturating_add(BLOCK_HEAD))?;

@@ -7,22 +7,23 @@ use super::log::Kind;
 use super::record::Record;
 use super::{Cursors, Journal, frames};
 
-/// The places of the blocks of records that belong to a group, as far as earlier runs have written them.
+/// Returns the offsets of the blocks of records that belong to a group, as far as earlier runs have
+/// written them.
 pub fn blocks_of(journal: &Journal, topic: u64) -> io::Result<Vec<u64>> {
     journal.ledger.blocks_of(topic)
 }
 
 /// A record of a file that belongs to a group.
 pub struct GroupRecord {
-    /// The place of the record in its block.
+    /// The position of the record in its block.
     pub member: usize,
     pub record: Record,
     /// Whether an earlier run inserted the row of the instance for the file.
     pub has_own_row: bool,
 }
 
-/// Returns the records of a block that are the last ones of their files. A block that is damaged has none: its files are
-/// read again.
+/// Returns the records in a block that are the latest of their files. A damaged block has none: its
+/// files are read again.
 pub fn current_records(journal: &Journal, block: u64) -> Vec<GroupRecord> {
     let mut cursors = Cursors::default();
     let records = frames::block(&journal.log, block).unwrap_or_default();
@@ -35,7 +36,8 @@ pub fn current_records(journal: &Journal, block: u64) -> Vec<GroupRecord> {
     current.collect()
 }
 
-/// The blocks of records that this run has appended and that belong to one of these groups, by the hashes of the groups.
+/// Returns the offsets of the blocks of records that this run has appended and that belong to any
+/// of these groups. `topics` are the hashes of the groups.
 pub fn appended_blocks_of(journal: &Journal, topics: &HashSet<u64>) -> io::Result<BTreeSet<u64>> {
     let mut blocks = BTreeSet::new();
     for frame in journal.ledger.appended(&journal.log)?.iter().filter(|frame| frame.kind == Kind::Groups) {

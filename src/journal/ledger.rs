@@ -1,4 +1,5 @@
-//! The ledger of rows: which values transactions of this program were about to commit to patients, studies, series and companions.
+//! The ledger of rows: the values that transactions of this program were about to commit to
+//! patients, studies, series and companions.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,18 +18,19 @@ use crate::dicom::Table;
 use crate::index::ImageRow;
 use crate::index::row_history::{RowHistory, RowVersion};
 
-/// Where the log has the values of rows, and the records of groups.
+/// Finds the values of rows and the records of groups in the log.
 #[derive(Default)]
 pub struct Ledger {
-    /// The places up to the beginning of the run.
+    /// The entries up to the beginning of the run.
     places: Option<Places>,
     row_frames: RowFrameCache,
-    /// Where the log has the values that this run has written to rows, as far as the run has asked for them.
+    /// The offsets of the values that this run has written, for the rows that the run has asked
+    /// for.
     appended_rows: Mutex<HashMap<u64, Vec<Place>>>,
 }
 
 impl Ledger {
-    /// Opens the table of places in a directory, if it is the table of this log.
+    /// Opens the table of places in a directory, if the table belongs to this log.
     pub fn open(directory: &Path, log: &Log) -> Self {
         let places = File::open(directory.join(PLACES)).ok().and_then(|file| Places::open(file, log.id));
         Ledger { places, ..Ledger::default() }
@@ -42,18 +44,20 @@ impl Ledger {
         Ok(())
     }
 
-    /// The places of the blocks of records that belong to a group, by the hash of the group.
+    /// Returns the offsets of the blocks of records that belong to a group, by the hash of the
+    /// group.
     pub fn blocks_of(&self, topic: u64) -> io::Result<Vec<u64>> {
         let places = self.places.as_ref().map_or(Ok(Vec::new()), |places| places.of_hash(topic))?;
         Ok(places.into_iter().map(|place| place.at).collect())
     }
 
-    /// The frames that the table does not cover: this run has appended them.
+    /// Returns the frames that the table does not cover: those that this run has appended.
     pub fn appended(&self, log: &Log) -> io::Result<Vec<Frame>> {
         log.frames(self.places.as_ref().map_or(HEAD, Places::covered))
     }
 
-    /// What transactions have written to rows of a table, by their keys. `None` for a row that this program has not inserted.
+    /// Returns the values that transactions have written to rows of a table, by the keys of the
+    /// rows. `None` for a row that this program has not inserted.
     pub fn histories(&self, log: &Log, table: Table, keys: &[&str]) -> io::Result<Vec<Option<Arc<RowHistory>>>> {
         let mut histories = Vec::with_capacity(keys.len());
         for key in keys {
@@ -62,7 +66,7 @@ impl Ledger {
         Ok(histories)
     }
 
-    /// Lets the ledger know what this run has written to rows, by table and key.
+    /// Loads the values that this run has written to rows, by table and key.
     pub fn learn_appended(&self, log: &Log, rows: &[(Table, &str)]) -> io::Result<()> {
         let rows = rows.iter().map(|(table, key)| Topic::Row(table.name()).hash(key)).collect();
         let places = self.find_appended(log, &rows)?;
@@ -70,7 +74,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// The places where the log has the values that this run has written to these rows of the ledger, by the hashes of the rows.
+    /// Returns where the log contains the values that this run has written to these rows, by the
+    /// hashes of the rows.
     fn find_appended(&self, log: &Log, rows: &HashSet<u64>) -> io::Result<HashMap<u64, Vec<Place>>> {
         let mut places: HashMap<u64, Vec<Place>> = HashMap::default();
         for (frame, is_committed) in commits_of(log, &self.appended(log)?) {
@@ -94,7 +99,7 @@ impl Ledger {
     fn history(&self, log: &Log, table: Table, key: &str) -> io::Result<Option<RowHistory>> {
         let mut history = RowHistory::default();
         for Place { at, is_committed } in self.places_of(table, key)? {
-            // A frame that is damaged is of rows that count as foreign.
+            // The rows in a damaged frame count as rows of another program.
             let Ok(frame) = self.row_frames.frame(log, at) else { continue };
             for part in frame.tables.iter().filter(|part| part.table == table.name()) {
                 for row in part.rows.get(key).into_iter().flatten() {
@@ -107,19 +112,20 @@ impl Ledger {
     }
 }
 
-/// Whether unfinished rows above images are rows of this program, as far as the ledger was asked. A PACS, too, leaves derived
-/// columns NULL.
+/// Caches whether unfinished series and studies of images were inserted by this program. NULL in
+/// derived columns is not enough to know this, because a PACS also leaves them NULL.
 #[derive(Default)]
 pub struct UnfinishedOwnRows {
-    /// By the hash of table and key.
+    /// Keyed by the hash of table and key.
     known: HashMap<u64, bool>,
 }
 
-/// The maximum number of answers that are kept.
+/// The maximum number of cached answers.
 const KNOWN_ROWS: usize = 100_000;
 
 impl UnfinishedOwnRows {
-    /// Whether this program has inserted the series or the study of an image, and the row is unfinished.
+    /// Returns whether the series or the study of an image is unfinished and was inserted by this
+    /// program.
     pub fn are_above(&mut self, ledger: &Ledger, log: &Log, image: &ImageRow) -> io::Result<bool> {
         Ok(image.is_series_unfinished && self.has(ledger, log, Table::Series, &image.series)?
             || image.is_study_unfinished && self.has(ledger, log, Table::Study, &image.study)?)

@@ -1,8 +1,9 @@
-//! The log: what runs have read and written, in frames, one behind the other. A frame is appended by one write, and has
-//! a checksum: where one is torn or damaged, the log ends.
+//! The write-ahead log: a sequence of frames in which runs record the files they read and the rows
+//! they write. A frame is appended by one write and has a checksum: the log ends at a torn frame.
 //!
-//! Of a batch the frame comes before the database's commit and a mark behind it. So whatever kills a run, what it has
-//! committed stands in the log; of what has no mark the database tells whether it was committed.
+//! The frame of a batch is appended before the database commits the batch, and a mark is appended
+//! after the commit. Therefore the log contains everything that a killed run has committed. For a
+//! batch without a mark, the rows in the database show whether it was committed.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -14,25 +15,26 @@ use super::synced_file::SyncedFile;
 use crate::dicom::PackedForm;
 use crate::positioned::{read_at, write_at};
 
-/// The magic bytes, before the number of the format.
+/// The magic bytes, which precede the number of the format.
 const MAGIC: &[u8; 15] = b"pacs-index log ";
 
-/// The number of the format, which does not depend on the version of the program. A program reads its own format, and
-/// converts format 4. A new kind of frame needs a new format, since a frame of an unknown kind ends the log.
+/// The number of the format, which does not depend on the version of the program. A program reads
+/// its own format, and converts format 4. A new kind of frame needs a new format, because a frame
+/// of an unknown kind ends the log.
 const FORMAT: u8 = b'5';
 const FORMER: u8 = b'4';
 
-/// The head: magic bytes and format, the beginning of the last frame that describes the form of records, and a number that no
-/// other log has.
+/// The size of the header of the log in bytes: magic bytes and format, the offset of the last frame
+/// that describes the form of records, and an ID that is unique to the log.
 pub const HEAD: u64 = 32;
 
-/// Kind, length and checksum.
+/// The size of the header of a frame in bytes: kind, length and checksum.
 const FRAME_HEAD: usize = 9;
 
-/// No frame is that large: a length that is damaged is not allocated.
+/// The maximum length of a frame in bytes, so that a damaged length is not allocated.
 const LARGEST: u32 = 1 << 30;
 
-/// Whether a program can use a file as its log, by the beginning of the file.
+/// Whether a program can use a file as its log, according to the first bytes of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     Usable,
@@ -49,7 +51,7 @@ impl LogFormat {
             return LogFormat::NotALog;
         }
         match head.get(MAGIC.len()) {
-            // Its writer was killed at once.
+            // The process that created the file was killed at once.
             None | Some(&FORMAT) => LogFormat::Usable,
             Some(&FORMER) if head.get(16..24) == Some(&form::former_meaning().to_le_bytes()) => LogFormat::Usable,
             Some(format) if *format > FORMAT => LogFormat::Newer,
@@ -58,35 +60,37 @@ impl LogFormat {
     }
 }
 
-/// The values 5 and 8 are those of an earlier version of this program, which wrote them only to logs that this version does not use.
+/// The kind of a frame. Only logs that this version does not use contain the values 5 and 8, which
+/// an earlier version wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A run begins.
     Begun,
     /// A batch, before its commit.
     Batch,
-    /// The last batch of a writer is committed.
+    /// The commit of the last batch of a writer.
     Committed,
     /// Files without an entry.
     Noted,
-    /// A run has settled everything: its rows are not provisional any more.
+    /// The end of a run that has finalized all of its rows.
     Closed,
-    /// What became of files before does not count any more, and a run that did not settle everything is not continued.
+    /// Invalidates the outcomes of all files recorded before. A run that was not finalized before
+    /// it is not resumed.
     Distrusted = 6,
-    /// Files of former runs, when the log was written anew.
+    /// Files of former runs, when the log was rewritten.
     Kept = 7,
-    /// IDs with a suffix, before their patients are inserted.
+    /// Suffixed patient IDs, before their patients are inserted.
     Given = 9,
     Recalled,
-    /// Batches that were committed, and that the index has lost since.
+    /// Batches that were committed, but that the index has lost since.
     Lost,
     /// Values of rows, before their commit.
     Rows,
     /// Which blocks of records belong to which patients, studies and series.
     Groups,
-    /// The attributes of the records from here on.
+    /// The attributes of all later records.
     Form,
-    /// The place of a frame of rows whose commit was in doubt, and has succeeded.
+    /// The offset of a frame of rows whose commit was in doubt, but has succeeded.
     RowsCommitted,
 }
 
@@ -113,7 +117,7 @@ impl Kind {
     }
 }
 
-/// A frame, by where its payload lies.
+/// A frame, by the offset of its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
     pub kind: Kind,
@@ -134,18 +138,19 @@ impl Frame {
 
 pub struct Log {
     file: SyncedFile,
-    /// No other log has it.
+    /// Unique to this log.
     pub id: u64,
     /// The forms of the records, the latest first.
     forms: Vec<LoggedForm>,
-    /// The beginning of the frame with the latest form; 0 if no frame has one.
+    /// The offset of the frame with the latest form; 0 if the log has none.
     last_form: u64,
     /// Whether the log has format 4, whose records have the form of this program.
     is_former: bool,
 }
 
 impl Log {
-    /// Opens a log that is usable, or creates one. [`Log::begin_form`] must follow once its end is known.
+    /// Opens a usable log, or creates one. The caller must call [`Log::begin_form`] once the end of
+    /// the log is known.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = super::private().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut head = [0; HEAD as usize];
@@ -188,14 +193,15 @@ impl Log {
         Ok(log)
     }
 
-    /// The number that no other log has.
+    /// Returns the unique ID of the log in a file.
     pub fn id_of(path: &Path) -> io::Result<u64> {
         let mut head = [0; HEAD as usize];
         read_at(&open_file(path)?, &mut head, 0)?;
         Ok(number_at(&head, 24))
     }
 
-    /// The forms of the records, the latest first. A chain that is damaged ends there: records before it cannot be read.
+    /// Reads the forms of the records, the latest first. A damaged chain ends early: records before
+    /// the damage cannot be read.
     fn forms_from(&self, last: u64) -> Vec<LoggedForm> {
         let mut forms = Vec::new();
         let mut at = last;
@@ -220,7 +226,7 @@ impl Log {
         Ok(())
     }
 
-    /// Records that records have the form of this program from here on, if they had another one.
+    /// Records that all later records have the form of this program, unless they do already.
     pub fn begin_form(&mut self) -> io::Result<()> {
         if self.forms.first().is_some_and(|last| last.form.is_current()) {
             return Ok(());
@@ -237,24 +243,25 @@ impl Log {
         Ok(())
     }
 
-    /// Whether a newer version of this program, which knows more attributes, has written to the log.
+    /// Returns whether a newer version of this program, which indexes more attributes, has written
+    /// to the log.
     pub fn has_newer_form(&self) -> bool {
         self.forms.iter().any(|logged| logged.is_newer)
     }
 
-    /// The form of the records at a place.
+    /// Returns the form of the records at an offset.
     pub fn form_at(&self, at: u64) -> io::Result<&PackedForm> {
         let logged = self.forms.iter().find(|logged| logged.from <= at);
         logged.map(|logged| &logged.form).ok_or_else(|| ErrorKind::InvalidData.into())
     }
 
-    /// The frame that begins at a place.
+    /// Returns the frame that starts at an offset.
     pub fn frame_at(&self, start: u64) -> io::Result<Option<Frame>> {
         self.frame(start, self.file.file().metadata()?.len())
     }
 
-    /// The frames from a place on, which must be the end of a frame. What is torn behind the last of them is cut off
-    /// when something is appended.
+    /// Returns the frames from an offset on, which must be the end of a frame. The next frame is
+    /// appended behind the last of them, over a torn one.
     pub fn frames(&self, from: u64) -> io::Result<Vec<Frame>> {
         let length = self.file.file().metadata()?.len();
         let mut frames = Vec::new();
@@ -279,12 +286,13 @@ impl Log {
         let Some(frame) = frame.filter(|frame| frame.length <= LARGEST && frame.end() <= length) else {
             return Ok(None);
         };
-        // What a checksum covers is read when it is used, but for the last frame, which may be torn.
+        // The checksum of a payload is verified when the payload is read, except for the last
+        // frame, which may be torn.
         let is_last = frame.end() + FRAME_HEAD as u64 > length;
         Ok((!is_last || self.payload(&frame).is_ok()).then_some(frame))
     }
 
-    /// What a frame holds. One that is damaged is an error.
+    /// Returns the payload of a frame. A damaged payload is an error.
     pub fn payload(&self, frame: &Frame) -> io::Result<Vec<u8>> {
         let mut payload = vec![0; frame.length as usize];
         read_at(self.file.file(), &mut payload, frame.at)?;
@@ -294,7 +302,7 @@ impl Log {
         }
     }
 
-    /// Some bytes of a payload.
+    /// Reads a part of a payload.
     pub fn read(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
         if length > LARGEST as usize {
             return Err(ErrorKind::InvalidData.into());
@@ -304,8 +312,8 @@ impl Log {
         Ok(bytes)
     }
 
-    /// Appends a frame. After the first failure nothing is: a log with a gap would lead a later run astray.
-    /// Returns the place of the payload.
+    /// Appends a frame. After the first failure nothing is appended, because a gap would mislead a
+    /// later run. Returns the offset of the payload.
     pub fn append(&self, kind: Kind, payload: &[u8]) -> u64 {
         let mut frame = Vec::with_capacity(FRAME_HEAD + payload.len());
         frame.push(kind as u8 + 1);
@@ -315,33 +323,33 @@ impl Log {
         self.file.append(&frame) + FRAME_HEAD as u64
     }
 
-    /// The place where the log ends.
+    /// Returns the offset at which the log ends.
     pub fn end(&self) -> u64 {
         self.file.end()
     }
 
-    /// The error that kept the log from being written, if there was one.
+    /// Returns the error that prevented a write to the log, if there was one.
     pub fn failure(&self) -> Option<io::Error> {
         self.file.failure()
     }
 
-    /// Writes to disk what was appended before this call.
+    /// Writes to disk all frames that were appended before this call.
     pub fn sync(&self) {
         self.file.sync();
     }
 
-    /// Begins to write to disk what was appended before this call, and does not wait for it.
+    /// Begins to write to disk all frames that were appended before this call, without waiting.
     pub fn sync_ahead(&self) {
         self.file.sync_ahead();
     }
 
-    /// What lies behind the last frame is of a run that was killed while it wrote.
+    /// Cuts off the bytes behind the last frame, which a run was writing when it was killed.
     pub fn cut(&self) -> io::Result<()> {
         self.file.file().set_len(self.end())
     }
 }
 
-/// Opens a regular file: a FIFO would block.
+/// Opens a file for reading. Anything but a regular file is an error, because a FIFO would block.
 fn open_file(path: &Path) -> io::Result<File> {
     match path.symlink_metadata()?.is_file() {
         true => File::open(path),

@@ -1,15 +1,17 @@
 //! The catalogue of one database: the records of files, by path, and the ledger of rows.
 //!
-//! A record saves the reading of a header, never a look at the index: each run asks the index for its rows, and a file whose
-//! row is missing is written again from its record.
+//! A record replaces reading a file, but never a query of the index: each run reads the rows of the
+//! index, and if the row of a file is missing, the run writes it again from the record.
 //!
-//! The ledger records each patient, study, series and companion row that this program inserts or corrects, with the values
-//! that the transaction is about to commit. By the ledger a later run recognizes the rows and the values of this program,
-//! and changes no others. Without the ledger, all rows count as those of other programs.
+//! The ledger records each patient, study, series and companion row that this program inserts or
+//! corrects, with the values that the transaction is about to commit. A later run uses the ledger
+//! to recognize the rows and values of this program, and changes no others. Without the ledger, all
+//! rows count as rows of other programs.
 //!
-//! The directory contains the write-ahead `log`, to which runs append and which is synced before each commit; the tables
-//! `states` (by path) and `places` (rows, and records by patient, study and series), which are built from the log when a run
-//! begins; and a lock. The catalogue contains data of patients, and only its owner may read it.
+//! The directory contains the write-ahead `log`, to which runs append and which is synced before
+//! each commit; the tables `states` (by path) and `places` (rows, and records by patient, study and
+//! series), which are built from the log when a run begins; and a lock. The catalogue contains
+//! patient data, and only its owner may read it.
 
 #![allow(clippy::disallowed_methods, reason = "files of this program's own")]
 
@@ -69,41 +71,44 @@ const NEW_LOG: &str = "log.new";
 
 pub struct Journal {
     pub directory: PathBuf,
-    /// Messages about files that were damaged when the journal was opened, and about a choice between directories.
+    /// Messages about files that were damaged when the journal was opened, and about a choice
+    /// between directories.
     pub messages: Vec<String>,
-    /// Whether the journal contains the records of a shard, which no index has rows for.
+    /// Whether the journal contains the records of a shard, for which no index has rows.
     is_of_shard: bool,
     /// Held until the end of the run.
     _lock: File,
     log: Log,
-    /// From the end of the last run that settled everything.
+    /// The frames from the end of the last run after which all rows were finalized.
     frames: Vec<Frame>,
     states: Option<Table<{ states::SIZE }>>,
-    /// Hashes of the rows of the index, as they were when the run began.
+    /// Hashes of the rows that the index contained when the run began.
     rows: Option<Table<8>>,
     ledger: Ledger,
     /// Hashes of the paths of files that this run has read or written again.
     written_again: Mutex<Hashes>,
-    /// Hashes of the studies with an unfinished row whose run has ended.
+    /// Hashes of the studies with an unfinished row of a run that has ended.
     unfinished: Option<Table<8>>,
     /// Batches that the index has lost, in the order of the log.
     lost: Vec<Frame>,
-    /// The parts of the log that the runs wrote which this one continues.
+    /// The parts of the log that were written by the runs that this one resumes.
     continued: Vec<Span>,
-    /// The parts of other runs that have not settled their rows. Their files are written again, so that this run settles them.
+    /// The parts of other runs whose rows are not finalized. This run writes their files again, so
+    /// that it finalizes their rows.
     left_open: Vec<Span>,
-    /// Whether this run may settle the rows of those that it continues.
+    /// Whether this run may finalize the rows of the runs that it resumes.
     may_settle: bool,
-    /// What became of files before this place of the log does not count any more: what reading them gave does.
+    /// The offset up to which the recorded outcomes of files no longer count. The values read from
+    /// the files still do.
     distrusted: u64,
-    /// How the run began, and where in the log.
+    /// The header of the run, and the offset of its frame in the log.
     begun: Begun,
     begun_at: u64,
     /// The settings of the last walk.
     walk_settings: u64,
 }
 
-/// What one reader has read of a journal last.
+/// The read positions of one reader of a journal, and the last block that it has read.
 #[derive(Default)]
 pub struct Cursors {
     states: Cursor<{ states::SIZE }>,
@@ -117,12 +122,12 @@ impl Journal {
         claim::note(directory)?.ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// Whether a directory contains a journal, be it damaged or not.
+    /// Returns whether a directory contains a journal, damaged or not.
     pub fn is_in(directory: &Path) -> bool {
         [LOG, claim::ABOUT].iter().any(|name| directory.join(name).symlink_metadata().is_ok())
     }
 
-    /// Opens the journal in a directory, which is created if it is missing.
+    /// Opens the journal in a directory. Creates the directory if it does not exist.
     pub fn open(
         directory: &Path,
         owner: Owner<'_>,
@@ -170,7 +175,7 @@ impl Journal {
         let is_of_log = |table: &Table<_>| table.note[Noted::Log as usize] == log.id;
         let table = File::open(path(STATES)).and_then(Table::open);
         if table.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
-            // The log has all that was in the table.
+            // The log contains all values of the table.
             let message = format!("{} was damaged; this run builds it anew", path(STATES).display());
             damaged.get_or_insert(message);
         }
@@ -182,7 +187,7 @@ impl Journal {
             frames = log.frames(HEAD)?;
         }
         if states.is_none() {
-            // Once the log has grown it could be believed again.
+            // Once the log has grown past the covered end, the table would look valid again.
             let _ = std::fs::remove_file(directory.join(STATES));
         }
         log.cut()?;
@@ -218,13 +223,15 @@ impl Journal {
         })
     }
 
-    /// Of how many files something is known: without any it is not worth asking for the rows of the index.
+    /// Returns the number of files with a state. If the number is zero, the rows of the index need
+    /// not be loaded.
     pub fn known_files(&self) -> u64 {
         self.states.as_ref().map_or(0, |states| states.count)
     }
 
-    /// Takes the rows of the index: `next` is called until it has no more, and `file_of` returns the path of the file that a row
-    /// names. Returns the place in the log of the earliest batch that wrote a row which is unfinished.
+    /// Loads the rows of the index: calls `next` until it returns no rows. `file_of` returns the
+    /// path of the file that a row names. Returns the offset in the log of the earliest batch that
+    /// wrote a row which is still unfinished.
     pub fn take_rows<E: From<io::Error>>(
         &mut self,
         mut next: impl FnMut() -> Result<Vec<ImageRow>, E>,
@@ -270,18 +277,19 @@ impl Journal {
         Ok(unfinished)
     }
 
-    /// What is known of a file.
+    /// Returns the state of a file.
     pub fn state(&self, path: &Path, cursors: &mut Cursors) -> Option<State> {
         let found = self.states.as_ref()?.find(&states::key(path), &mut cursors.states).ok()??;
         let mut state = State::decode(&found);
         if !self.log.form_at(state.at).is_ok_and(PackedForm::is_current) {
-            // Another version of this program has read the file, which is read again.
+            // The file is read again, because another version of this program has read it.
             state.file.modified = i64::MIN;
         }
         Some(state)
     }
 
-    /// Whether the row that a file had was there when the run began. One of a run that is continued may lack its patient.
+    /// Returns whether the row of a file existed when the run began. A row of a resumed run may
+    /// lack its patient.
     pub fn has_row(&self, state: &State, cursors: &mut Cursors) -> bool {
         match self.is_of_this_run(state) {
             true => self.has(provisional(state.row), cursors),
@@ -294,7 +302,8 @@ impl Journal {
         }
     }
 
-    /// Whether an instance had a row, whatever file that names. Known in a run that is continued.
+    /// Returns whether an instance had a row, regardless of the file that the row names. Known only
+    /// in a run that resumes another.
     pub fn has_instance(&self, sop_instance_uid: &str, cursors: &mut Cursors) -> bool {
         self.has(states::instance(sop_instance_uid), cursors)
     }
@@ -304,17 +313,18 @@ impl Journal {
         matches!(found, Some(Ok(Some(_))))
     }
 
-    /// The state is of the run that this one continues.
+    /// Returns whether a state was recorded by a run that this one resumes.
     pub fn is_of_this_run(&self, state: &State) -> bool {
         self.continued.iter().any(|span| span.contains(state.at)) && !self.was_lost(state)
     }
 
-    /// The state is of a run that has not settled its rows, and that this run does not continue.
+    /// Returns whether a state was recorded by a run that has not finalized its rows and that this
+    /// run does not resume.
     pub(super) fn is_left_open(&self, state: &State) -> bool {
         self.left_open.iter().any(|span| span.contains(state.at))
     }
 
-    /// The studies with a row that is unfinished, as hashes.
+    /// Returns the hashes of the studies with an unfinished row.
     pub fn unfinished_studies(&self) -> io::Result<impl Iterator<Item = io::Result<u64>>> {
         let studies = self.unfinished.as_ref().map(Table::records).transpose()?;
         Ok(studies.into_iter().flatten().map(|hash| hash.map(u64::from_be_bytes)))
@@ -332,7 +342,7 @@ impl Journal {
         again.contains(xxh3_64(path.as_bytes()))
     }
 
-    /// The record of a file, if it can be had and is this file's.
+    /// Returns the record of a file, if it can be read and belongs to this file.
     pub fn record(&self, state: &State, path: &Path, cursors: &mut Cursors) -> Option<Record> {
         for _ in 0..2 {
             let (at, records) = cursors.block.get_or_insert_default();
@@ -357,7 +367,8 @@ impl Journal {
         self.failure().map_or(Ok(()), Err)
     }
 
-    /// The error that kept the journal from being written, if there was one. It names the directory.
+    /// Returns the error that prevented a write to the journal, if there was one. The error names
+    /// the directory.
     pub fn failure(&self) -> Option<String> {
         let error = self.log.failure()?;
         let error = full_disk::named(&self.directory, error);
@@ -380,7 +391,7 @@ fn outdated(path: &Path, aside: &Path) -> String {
     )
 }
 
-/// The error of a run that cannot use the journal in a directory.
+/// Returns the error of a run that cannot use the journal in a directory.
 fn states_failed(directory: &Path, error: io::Error) -> Error {
     let error = full_disk::named(directory, error);
     Error::usage(
@@ -389,12 +400,12 @@ fn states_failed(directory: &Path, error: io::Error) -> Error {
     )
 }
 
-/// The hash of a row whose patient may be missing.
+/// Returns the hash of a row whose patient may be missing.
 fn provisional(row: u64) -> u64 {
     !row
 }
 
-/// Options for files that only their owner may read, because they hold data of patients.
+/// Returns options for files that only their owner may read, because they contain patient data.
 pub fn private() -> std::fs::OpenOptions {
     #[cfg_attr(not(unix), allow(unused_mut))]
     let mut options = File::options();

@@ -1,5 +1,5 @@
-//! Where the log has what belongs together: the rows of the ledger by their keys, and the records of files by patient,
-//! study and series. A sorted table that is built from the log when a run begins.
+//! A sorted index of the log: the rows of the ledger by their keys, and the records of files by
+//! patient, study and series. A run builds it from the log when the run begins.
 
 use std::fs::File;
 use std::io;
@@ -13,13 +13,13 @@ use crate::sorted::{Cursor, Note, Sorter, Table};
 
 pub const PLACES: &str = "places";
 
-/// A hash of eight bytes, and a place of eight.
+/// The hash and the offset, 8 bytes each.
 const SIZE: usize = 16;
 
-/// The bit of a place that says that the transaction was committed. No log is 2^63 bytes long.
+/// The bit of an offset that marks a committed transaction. No log is 2^63 bytes long.
 const COMMITTED: u64 = 1 << 63;
 
-/// A place in the log, and whether its transaction was committed.
+/// An offset in the log, and whether its transaction was committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub at: u64,
@@ -28,7 +28,7 @@ pub struct Place {
 
 pub struct Places(Table<SIZE>);
 
-/// The notes of the table, by their position.
+/// Positions in the metadata of the table.
 const LOG: usize = 0;
 const COVERED: usize = 1;
 
@@ -37,25 +37,26 @@ impl Places {
         Table::open(file).ok().filter(|table| table.note[LOG] == log).map(Places)
     }
 
-    /// The place of the log up to which the table covers it.
+    /// Returns the offset up to which the table covers the log.
     pub fn covered(&self) -> u64 {
         self.0.note[COVERED]
     }
 
-    /// The places of the hash of a key, in the order of the log.
+    /// Returns the entries for the hash of a key, in the order of the log.
     pub fn of_hash(&self, hash: u64) -> io::Result<Vec<Place>> {
         let mut places = Vec::new();
         self.0.scan(&hash.to_be_bytes(), &mut Cursor::default(), |record| {
             let place = u64::from_be_bytes(record[8..].try_into().unwrap_or_default());
             places.push(Place { at: place & !COMMITTED, is_committed: place & COMMITTED != 0 });
         })?;
-        // A commit that was in doubt first is recorded later.
+        // A commit that was in doubt at first is recorded later, so an offset can occur twice.
         places.sort_by_key(|place| (place.at, !place.is_committed));
         places.dedup_by_key(|place| place.at);
         Ok(places)
     }
 
-    /// Adds the frames that were appended since the table was built. Returns the new table, if there are any such frames.
+    /// Adds the frames that were appended since the table was built. Returns the new table, or
+    /// `None` if no frames were appended.
     pub fn extended(former: Option<&Places>, log: &Log, directory: &Path) -> io::Result<Option<Self>> {
         let covered = former.map_or(HEAD, Places::covered);
         if covered >= log.end() {
@@ -99,7 +100,8 @@ fn record(hash: u64, place: u64) -> [u8; SIZE] {
     record
 }
 
-/// Adds the rows of the frame at a place. A frame that is damaged is of rows that count as foreign.
+/// Adds the rows of the frame at an offset. The rows in a damaged frame count as rows of another
+/// program.
 fn push_rows(log: &Log, at: u64, mark: u64, sorter: &mut Sorter<SIZE>) -> io::Result<()> {
     row_frames::row_hashes_at(log, at)
         .unwrap_or_default()

@@ -1,6 +1,7 @@
-//! What reading a file gave, so that the file need not be read again, and batches of that with what became of it.
+//! Records of files that were read, so that the files need not be read again.
 //!
-//! Records stand in blocks, each compressed by itself: of a series they hardly differ.
+//! Records are stored in blocks that are compressed separately, because the records of a series are
+//! nearly identical.
 
 use std::io::{self, ErrorKind};
 
@@ -12,40 +13,41 @@ use crate::archive::skip::Rule;
 use crate::dicom::{Instance, PackedForm, Rejection};
 use crate::index::entry::FileRecord;
 
-/// Records in a block. More are smaller, and take longer to get one of.
+/// The number of records in a block. Larger blocks compress better, but reading one record takes
+/// longer.
 pub const PER_BLOCK: usize = 64;
 
-/// No block of so many records is larger, but for one that is damaged.
+/// The maximum size of a decompressed block in bytes. Only a damaged block declares more.
 const LARGEST_BLOCK: usize = 64 << 20;
 
 #[derive(Debug)]
 pub struct Record {
-    /// Where the file lies, as it is called here.
+    /// The path of the file on this host.
     pub path: String,
     pub state: FileState,
-    /// Where the bytes were, if a link or a pointer led there.
+    /// The file that contains the bytes, if `path` is a link or a pointer.
     pub content: Option<Content>,
     pub reading: Reading,
 }
 
-/// The file that a link or a pointer leads to.
+/// The file that a link or a pointer points to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// As it is called here.
+    /// The path on this host.
     pub target: String,
     pub by_pointer: bool,
     pub state: FileState,
 }
 
 impl Content {
-    /// The path that the index gets, if not that of the link or pointer.
+    /// Returns the path that is stored in the index, unless it is that of the link or pointer.
     pub fn named(&self, by: NamedBy) -> Option<&str> {
         by.is_target(self.by_pointer).then_some(self.target.as_str())
     }
 }
 
 impl Record {
-    /// The path that the index names it by, as it is called here.
+    /// Returns the path that is stored in the index, before it is mapped to the path of the PACS.
     pub fn named(&self, by: NamedBy) -> &str {
         self.content.as_ref().and_then(|content| content.named(by)).unwrap_or(&self.path)
     }
@@ -57,7 +59,7 @@ impl Record {
         }
     }
 
-    /// The instance, if the file holds one.
+    /// Returns the instance, if the file contains one.
     pub fn into_instance(self) -> Option<Instance> {
         match self.reading {
             Reading::Instance(instance) => Some(instance),
@@ -74,11 +76,11 @@ pub enum Reading {
         code: String,
         detail: String,
     },
-    /// The file was found and could not be read, or not be judged without other files.
+    /// The file was found, but could not be read, or could not be judged without other files.
     Unread,
 }
 
-/// What stands in front of a record's instance, if it has one.
+/// The header of a record. The instance follows, if the record has one.
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
     path: &'a str,
@@ -95,7 +97,8 @@ enum Holds<'a> {
     Unread,
 }
 
-/// The record of a file without an instance. `None` if it may have one another time.
+/// Returns the record of a file without an instance, or `None` if a later attempt may find an
+/// instance.
 pub fn of_rejection(path: &str, state: FileState, rejection: &Rejection, rule: Option<Rule>) -> Option<FileRecord> {
     let detail;
     let holds = match (rule, rejection) {
@@ -109,13 +112,13 @@ pub fn of_rejection(path: &str, state: FileState, rejection: &Rejection, rule: O
     Some(FileRecord { state, leads_on: false, bytes: encode(&Head { path, state, content: None, holds }) })
 }
 
-/// The record of a file that was found and not read.
+/// Returns the record of a file that was found but not read.
 pub fn of_unread(path: &str) -> FileRecord {
     let state = FileState { size: 0, modified: i64::MIN };
     FileRecord { state, leads_on: false, bytes: encode(&Head { path, state, content: None, holds: Holds::Unread }) }
 }
 
-/// The record of a file with an instance.
+/// Returns the record of a file with an instance.
 pub fn of_instance(path: &str, state: FileState, content: Option<Content>, instance: &Instance) -> FileRecord {
     let leads_on = content.is_some();
     let room = path.len() + instance.weight() + 256;
@@ -136,12 +139,12 @@ impl Record {
         encode(&Head { path, state: *state, content: None, holds })
     }
 
-    /// Takes one from the front.
+    /// Takes a record from the front of `from`.
     fn take(from: &mut &[u8], form: &PackedForm) -> io::Result<Self> {
         let (Head { path, state, content, holds }, rest) =
             postcard::take_from_bytes(from).map_err(|_| ErrorKind::InvalidData)?;
         *from = rest;
-        // A file is read again that another version of this program has read.
+        // A file that another version of this program has read is read again.
         let state = if form.is_current() { state } else { FileState { modified: i64::MIN, ..state } };
         let reading = match holds {
             Holds::Instance => Reading::Instance(Instance::unpack(from, form).ok_or(ErrorKind::InvalidData)?),
@@ -158,7 +161,7 @@ pub fn encode(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn encode_into(value: &impl Serialize, into: Vec<u8>) -> Vec<u8> {
-    // Only what has no length known beforehand cannot be encoded, and nothing here is like that.
+    // Encoding fails only for sequences of unknown length, which these values do not contain.
     postcard::to_extend(value, into).unwrap_or_default()
 }
 
@@ -166,10 +169,11 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> io::Result<T> {
     postcard::from_bytes(bytes).map_err(|_| ErrorKind::InvalidData.into())
 }
 
-/// What stands in front of a block: its length, and a checksum, since one is read without the frame that it is in.
+/// The size of the header of a block in bytes: its length and its checksum. A block has a checksum
+/// of its own because it is read without the frame that contains it.
 pub const BLOCK_HEAD: usize = 8;
 
-/// Puts a compressed block.
+/// Compresses a block and appends it.
 pub fn put_block(bytes: &[u8], into: &mut Vec<u8>) {
     let compressed = lz4_flex::compress_prepend_size(bytes);
     into.extend((compressed.len() as u32).to_le_bytes());
@@ -177,7 +181,7 @@ pub fn put_block(bytes: &[u8], into: &mut Vec<u8>) {
     into.extend(compressed);
 }
 
-/// Takes a block from the front, as [`put_block`] puts it.
+/// Takes a block that [`put_block`] has written from the front.
 pub fn take_block(from: &mut &[u8]) -> io::Result<Vec<u8>> {
     let (length, checksum) = (take_length(from)?, take_length(from)?);
     let compressed = from.split_off(..length).ok_or(ErrorKind::InvalidData)?;
@@ -200,7 +204,7 @@ fn inflate(compressed: &[u8]) -> io::Result<Vec<u8>> {
     lz4_flex::decompress_size_prepended(compressed).map_err(|_| ErrorKind::InvalidData.into())
 }
 
-/// The records of a block that was inflated.
+/// Decodes the records of a decompressed block.
 pub fn records(mut block: &[u8], form: &PackedForm) -> io::Result<Vec<Record>> {
     let mut records = Vec::with_capacity(PER_BLOCK);
     while !block.is_empty() {

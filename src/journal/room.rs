@@ -1,4 +1,4 @@
-//! The room on disk that a journal needs for a number of files.
+//! The disk space that a journal needs for a number of files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use crate::error::Error;
 use crate::full_disk;
 use crate::progress::text;
 
-/// Bytes of the log and of its tables for each file, where the journal does not know better: 228 were measured, more where
-/// headers are long.
+/// Bytes of the log and of its tables for each file, until the journal has an average of its own:
+/// 228 were measured, and long headers need more.
 const BYTES_A_FILE: u64 = 250;
 
-/// The number of files that a journal must know before its own average counts.
+/// The number of files from which on a journal uses its own average.
 const ENOUGH: u64 = 10_000;
 
-/// Bytes of the tables for each file. While a table is rebuilt, the former one stays.
+/// Bytes of the tables for each file. The former table remains on disk while a table is rebuilt.
 const REBUILT_BYTES: u64 = 120;
 
 /// The directory of a journal, and the size of its files.
@@ -27,7 +27,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Returns the room that a journal takes now.
+    /// Measures the disk space that a journal uses now.
     pub fn of(journal: &Journal) -> Self {
         let used = size_of_files(&journal.directory);
         let known = journal.known_files();
@@ -35,7 +35,8 @@ impl Room {
         Room { directory: journal.directory.clone(), known, bytes_a_file }
     }
 
-    /// The bytes that are needed beside those in use if this number of files has records. None if no file is new.
+    /// Returns the additional bytes that are needed for the records of a total number of files.
+    /// Zero if no file is new.
     fn needed(&self, files: u64) -> u64 {
         match files.saturating_sub(self.known) {
             0 => 0,
@@ -43,12 +44,12 @@ impl Room {
         }
     }
 
-    /// The bytes that may be written. `None` if the system does not say.
+    /// Returns the bytes that may be written, or `None` if the system does not report this.
     fn available(&self) -> Option<u64> {
         full_disk::free(&self.directory)
     }
 
-    /// An error if the disk has no room for the records of a number of files.
+    /// Returns an error if the disk has no room for the records of a number of files.
     pub fn check(&self, files: u64) -> Result<(), Error> {
         let needed = self.needed(files);
         match self.available() {

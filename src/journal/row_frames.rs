@@ -1,4 +1,5 @@
-//! Frames with rows of the ledger: the values of patients, studies, series and companions that a transaction was about to commit.
+//! Frames with rows of the ledger: the values of patients, studies, series and companions that a
+//! transaction was about to commit.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,10 +11,11 @@ use super::record::{BLOCK_HEAD, decode, encode, put_block, take_block, take_leng
 use super::topic::Topic;
 use crate::index::row_history::{IntendedRow, IntendedRows};
 
-/// The maximum number of frames that are kept decoded. Rows that are looked up together were mostly written together.
+/// The maximum number of decoded frames in the cache. Rows that are looked up together were mostly
+/// written together.
 const CACHED_FRAMES: usize = 64;
 
-/// The number of the writer and that of its attempt.
+/// The size of the header in bytes: the number of the writer and the number of its attempt.
 const HEAD: usize = 8;
 
 /// The rows of one frame.
@@ -27,12 +29,12 @@ pub struct FrameTable {
     pub rows: HashMap<String, Vec<IntendedRow>>,
 }
 
-/// The frames that were decoded last.
+/// A cache of decoded frames.
 #[derive(Default)]
 pub struct RowFrameCache(Mutex<HashMap<u64, Arc<RowFrame>>>);
 
 impl RowFrameCache {
-    /// The rows of the frame at a place of the log.
+    /// Returns the rows of the frame at an offset of the log.
     pub fn frame(&self, log: &Log, at: u64) -> io::Result<Arc<RowFrame>> {
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(frame) = cache.get(&at) {
@@ -49,13 +51,15 @@ impl RowFrameCache {
 
 /// Appends a frame with rows.
 pub fn append_rows(log: &Log, writer: u32, attempt: u32, rows: &[IntendedRows]) {
-    // Also without rows: the mark of a commit belongs to the last frame of its writer.
+    // A frame without rows is appended too, because the mark of a commit belongs to the last frame
+    // of its writer.
     let mut payload = [writer, attempt].map(u32::to_le_bytes).concat();
     put_block(&encode(&rows), &mut payload);
     log.append(Kind::Rows, &payload);
 }
 
-/// Records that a transaction whose commit was in doubt has succeeded. `at` is the place of its batch, which is among the frames.
+/// Records that a transaction whose commit was in doubt has succeeded. `at` is the offset of its
+/// batch, which is among `frames`.
 pub fn append_rows_committed(log: &Log, frames: &[Frame], writer: u32, at: u64) {
     let is_of_writer = |frame: &Frame| log.read(frame.at, 4).is_ok_and(|number| number == writer.to_le_bytes());
     let before = frames.iter().rev().skip_while(|frame| frame.at >= at);
@@ -66,7 +70,7 @@ pub fn append_rows_committed(log: &Log, frames: &[Frame], writer: u32, at: u64) 
     }
 }
 
-/// The rows of the frame whose payload is at a place of the log.
+/// Returns the rows of the frame whose payload is at an offset of the log.
 fn rows_at(log: &Log, at: u64) -> io::Result<Vec<IntendedRows>> {
     let head = log.read(at, HEAD + 4)?;
     let length = take_length(&mut &head[HEAD..])?;
@@ -74,7 +78,7 @@ fn rows_at(log: &Log, at: u64) -> io::Result<Vec<IntendedRows>> {
     rows_of(&payload)
 }
 
-/// The hashes of the rows in the frame at a place.
+/// Returns the hashes of the rows in the frame at an offset.
 pub fn row_hashes_at(log: &Log, at: u64) -> io::Result<Vec<u64>> {
     let tables = rows_at(log, at)?;
     let hashes = |table: &IntendedRows| {
@@ -84,7 +88,7 @@ pub fn row_hashes_at(log: &Log, at: u64) -> io::Result<Vec<u64>> {
     Ok(tables.iter().flat_map(hashes).collect())
 }
 
-/// The rows of a frame, by its payload.
+/// Decodes the rows of a frame from its payload.
 fn rows_of(payload: &[u8]) -> io::Result<Vec<IntendedRows>> {
     let mut rest = payload.get(HEAD..).unwrap_or_default();
     decode(&take_block(&mut rest)?)

@@ -1,4 +1,4 @@
-//! Where a run stands in the log: how it begins, what of a killed one it continues, and how it ends.
+//! The beginning and the end of a run in the log, and the killed runs that it resumes.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -15,11 +15,12 @@ use crate::full_disk;
 use crate::sorted::{Note, Sorter};
 
 impl Journal {
-    /// Begins a run, or continues the runs before that it may continue and that have not settled their rows. Returns whether
-    /// it continues any. Runs over other roots, and of another kind, stay open.
+    /// Begins a run, or resumes the earlier runs that it may resume and that have not finalized
+    /// their rows. Returns whether it resumes any. Runs over other roots, and runs of another kind,
+    /// stay open.
     ///
-    /// A walk with other settings than the last walk decides anew about all files, because those settings might have made
-    /// other rows of them.
+    /// A walk with other settings than the last walk decides about all files again, because those
+    /// settings might have produced other rows.
     pub fn begin(&mut self, now: Begun) -> bool {
         let distrusted = self.frames.iter().rfind(|frame| frame.kind == Kind::Distrusted).map(|frame| frame.at);
         self.distrusted = self.distrusted.max(distrusted.unwrap_or(0));
@@ -57,7 +58,7 @@ impl Journal {
         true
     }
 
-    /// Whether the last walk had other settings.
+    /// Returns whether the last walk had other settings.
     fn has_other_settings(&self, now: &Begun, runs: &[LoggedRun]) -> bool {
         match runs.iter().rfind(|run| run.begun.kind == RunKind::Walk) {
             Some(last) => !now.has_settings_of(&last.begun),
@@ -69,9 +70,10 @@ impl Journal {
         begun::runs(&self.log, &self.frames)
     }
 
-    /// Continues a run that had ended, and all later ones over the same roots, because the index has lost how they ended: a
-    /// database was restored, or failed over to a server that lacks commits. `at` is the place of a batch of the run. Returns
-    /// whether the run is continued. Where it is not, the files of that run are written again.
+    /// Resumes a run that had ended, and all later runs over the same roots, because the index has
+    /// lost their last commits: a database was restored, or failed over to a server that lacks
+    /// commits. `at` is the offset of a batch of the run. Returns whether the run is resumed. If it
+    /// is not, its files are written again.
     pub fn reopen(&mut self, at: u64) -> io::Result<bool> {
         self.frames = self.log.frames(HEAD)?;
         let mut runs = self.runs();
@@ -90,7 +92,7 @@ impl Journal {
         Ok(true)
     }
 
-    /// What became of files up to now does not count any more.
+    /// Invalidates the outcomes of files that were recorded before.
     pub fn distrust(&mut self) {
         self.log.append(Kind::Distrusted, &[]);
         self.distrusted = self.log.end();
@@ -104,7 +106,8 @@ impl Journal {
         self.begun = now;
     }
 
-    /// The index had no image when the run began, be it this one or the one that it continues.
+    /// Returns whether the index contained no image when this run began, or when the run that it
+    /// resumes began.
     pub fn began_with_empty_index(&self) -> bool {
         self.begun.with_empty_index
     }
@@ -113,33 +116,35 @@ impl Journal {
         !self.continued.is_empty()
     }
 
-    /// Whether another run has written since the first run that this one continues. Such a run may have finished rows of that
-    /// one.
+    /// Returns whether another run has written to the log since the start of the first run that
+    /// this one resumes. Such a run may have finished rows of the resumed one.
     pub fn is_interleaved(&self) -> bool {
         let Some(first) = self.continued.iter().map(|span| span.start).min() else { return false };
         let is_other = |run: &LoggedRun| run.span.start > first && !self.is_in_continued(run.span.start);
         self.runs().iter().any(is_other)
     }
 
-    /// Whether a place of the log belongs to a run that this one continues.
+    /// Returns whether an offset of the log belongs to a run that this one resumes.
     fn is_in_continued(&self, at: u64) -> bool {
         self.continued.iter().any(|span| span.contains(at))
     }
 
-    /// Whether this run walks all directories of the runs that it continues: only then may it settle their rows.
+    /// Returns whether this run walks all directories of the runs that it resumes. Only then may it
+    /// finalize their rows.
     pub fn may_settle(&self) -> bool {
         self.may_settle
     }
 
-    /// The place from which on the next run needs the frames: all runs before it have settled their rows.
+    /// Returns the offset from which on the next run needs the frames. All runs before it have
+    /// finalized their rows.
     fn settled(&self) -> Option<u64> {
         let ended = self.frames.iter().rfind(|frame| matches!(frame.kind, Kind::Closed | Kind::Distrusted))?.end();
         let open = self.runs().into_iter().find(|run| run.is_open);
         Some(open.map_or(ended, |run| run.span.start.min(ended)))
     }
 
-    /// The last batch of each writer of the last run, whichever command started the run, if its commit is in doubt. To be
-    /// called before the next run begins.
+    /// Returns the last batch of each writer of the last run, if its commit is in doubt, regardless
+    /// of the command that started the run. Must be called before the next run begins.
     pub fn in_doubt(&self) -> Vec<Batch> {
         let begun = self.frames.iter().rfind(|frame| frame.kind == Kind::Begun).map_or(0, Frame::start);
         self.last_batches(false, self.with_commits().into_iter().filter(|(frame, _)| frame.start() >= begun))
@@ -155,7 +160,7 @@ impl Journal {
                 last.remove(&writer);
             }
         }
-        // One that is torn was not followed by a commit.
+        // A torn batch is left out: no commit followed it.
         last.into_values().filter_map(|frame| self.batch_at(&frame).ok()).collect()
     }
 
@@ -167,7 +172,7 @@ impl Journal {
         self.log.read(frame.at, 4)
     }
 
-    /// Brings the states up to what the log has. The error names the directory.
+    /// Updates the states from the log. The error names the directory.
     pub fn update(&mut self) -> io::Result<()> {
         self.bring_up().map_err(|error| {
             let named = full_disk::named(&self.directory, error);
@@ -194,7 +199,7 @@ impl Journal {
             if frame.at < noted(Noted::Covered) || !is_committed {
                 continue;
             }
-            // A frame that is damaged is of files that are read again.
+            // The files in a damaged frame are read again.
             for state in frames::states(&self.log, &frame).unwrap_or_default() {
                 new += 1;
                 sorter.push(state.encode())?;
@@ -220,12 +225,12 @@ impl Journal {
         self.log.append(Kind::Lost, &batch.at.to_le_bytes());
     }
 
-    /// Whether the index has lost a batch, or a part of one.
+    /// Returns whether the index has lost a batch, or a part of one.
     pub fn has_lost_batches(&self) -> bool {
         !self.lost.is_empty()
     }
 
-    /// Learns which batches the index has lost, in the order of the log.
+    /// Finds the batches that the index has lost, in the order of the log.
     fn learn_lost(&mut self) {
         let marks = self.frames.iter().filter(|frame| frame.kind == Kind::Lost);
         let places = marks.filter_map(|frame| self.log.payload(frame).ok()?.try_into().ok());
@@ -234,13 +239,14 @@ impl Journal {
         self.lost = frames.copied().collect();
     }
 
-    /// Whether what became of a file was part of a batch that the index has lost.
+    /// Returns whether the outcome of a file was part of a batch that the index has lost.
     pub(super) fn was_lost(&self, state: &State) -> bool {
         let next = self.lost.partition_point(|frame| frame.at <= state.at);
         next.checked_sub(1).is_some_and(|frame| state.at < self.lost[frame].end())
     }
 
-    /// Frames with records, and whether what they tell is committed. Batches that the index has lost are left out.
+    /// Returns the frames with records, and whether the outcomes in them are committed. Batches
+    /// that the index has lost are left out.
     fn with_commits(&self) -> Vec<(Frame, bool)> {
         let mut all = self.all_with_commits();
         all.retain(|(frame, _)| self.lost.binary_search_by_key(&frame.at, |lost| lost.at).is_err());
@@ -260,7 +266,7 @@ impl Journal {
                     pending.remove(&writer).into_iter().for_each(|n| all[n].1 = true);
                 }
                 (Kind::Noted | Kind::Kept, _) => all.push((*frame, true)),
-                // Numbers of writers begin anew.
+                // Each run numbers its writers from the start.
                 (Kind::Begun | Kind::Closed | Kind::Distrusted, _) => pending.clear(),
                 _ => {}
             }
@@ -272,12 +278,12 @@ impl Journal {
         self.with_commits().into_iter().filter(|(frame, _)| self.is_in_continued(frame.at))
     }
 
-    /// What the run that is continued has committed, batch by batch.
+    /// Passes each batch that the resumed run has committed to `each`.
     pub fn replay<E>(&self, mut each: impl FnMut(Batch) -> Result<(), E>) -> Result<(), E> {
         self.replay_frames(Kind::Batch, |frame| self.batch_at(frame).map_or(Ok(()), &mut each))
     }
 
-    /// The same, the last batch first.
+    /// Like [`Journal::replay`], but starts with the last batch.
     pub fn replay_backwards<E>(&self, mut each: impl FnMut(Batch) -> Result<(), E>) -> Result<(), E> {
         let committed = self.of_this_run().filter(|(frame, is_committed)| frame.kind == Kind::Batch && *is_committed);
         let frames: Vec<Frame> = committed.map(|(frame, _)| frame).collect();
@@ -292,7 +298,7 @@ impl Journal {
         Ok(())
     }
 
-    /// The closing step is about to insert patients with these IDs.
+    /// Records the suffixed IDs of the patients that the closing step is about to insert.
     pub fn gives(&self, ids: &[&str]) -> Result<(), String> {
         if ids.is_empty() {
             return Ok(());
@@ -301,18 +307,19 @@ impl Journal {
         self.sync()
     }
 
-    /// The IDs that the run which is continued has given to patients: the rows of these patients were not there before that run.
+    /// Returns the IDs that the resumed run has assigned to patients. The rows of these patients
+    /// did not exist before that run.
     pub fn given(&self) -> impl Iterator<Item = String> {
         let given = self.frames.iter().filter(|frame| frame.kind == Kind::Given && self.is_in_continued(frame.at));
         given.filter_map(|frame| record::decode::<Vec<String>>(&self.log.payload(frame).ok()?).ok()).flatten()
     }
 
-    /// A file of this size is about to be recalled.
+    /// Records that a file of this size, in bytes, is about to be recalled.
     pub fn recalls(&self, size: u64) {
         self.log.append(Kind::Recalled, &size.to_le_bytes());
     }
 
-    /// Files and bytes that the run which is continued has recalled.
+    /// Returns the number and the total bytes of the files that the resumed run has recalled.
     pub fn recalled(&self) -> (u64, u64) {
         let recalled =
             self.frames.iter().filter(|frame| frame.kind == Kind::Recalled && self.is_in_continued(frame.at));
@@ -322,19 +329,21 @@ impl Journal {
         })
     }
 
-    /// Records that the run has settled all of its rows. The next run continues a run that could not record this.
+    /// Records that the run has finalized all of its rows. The next run resumes a run that could
+    /// not record this.
     pub fn close(&self) -> Result<(), String> {
         self.log.append(Kind::Closed, &[]);
         self.sync()
     }
 
-    /// Records that all files of a shard have been read, and what the shard has left.
+    /// Records that all files of a shard have been read, and the counts of the files and
+    /// directories that were left out.
     pub fn close_shard(&self, end: ShardEnd) -> Result<(), String> {
         self.log.append(Kind::Closed, &encode(&end));
         self.sync()
     }
 
-    /// Whether what became of a file was recorded by the settings of this run.
+    /// Returns whether the outcome of a file was recorded with the settings of this run.
     pub fn is_of_these_settings(&self, state: &State) -> bool {
         state.at >= self.distrusted
     }

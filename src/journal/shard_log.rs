@@ -1,5 +1,5 @@
-//! The records of a shard, as the merge reads them: read-only and without the lock, so that the merge can follow a shard that is
-//! still being read.
+//! The records of a shard, as the merge reads them: read-only and without the lock, so that the
+//! merge can follow a shard that is still being read.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -14,18 +14,20 @@ use super::log::{Frame, HEAD, Kind, Log};
 use super::record::{self, Record, take_length};
 use super::{LOG, frames, states};
 
-/// What a run over a shard has left: the merge does not meet these files and directories.
+/// Counts of the files and directories that a run over a shard has left out. The merge does not
+/// find them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardEnd {
     pub directories_unreadable: u64,
-    /// Files that are left to the PACS.
+    /// Files that are so new that they are left to the PACS.
     pub young: u64,
-    /// Whether most files of a shard are young, in directories where a PACS receives none.
+    /// Whether most files of a shard are young, although a PACS receives no files in their
+    /// directories.
     pub are_most_young: bool,
 }
 
 impl ShardEnd {
-    /// Adds what another shard has left.
+    /// Adds the counts of another shard.
     pub fn add(&mut self, other: ShardEnd) {
         self.directories_unreadable += other.directories_unreadable;
         self.young += other.young;
@@ -35,52 +37,54 @@ impl ShardEnd {
 
 /// The log of a shard.
 pub struct ShardLog {
-    /// The shard, as messages name it.
+    /// The name of the shard in messages.
     name: String,
     directory: PathBuf,
-    /// The settings by which the shard had been read when the log was opened.
+    /// The settings with which the shard had been read when the log was opened.
     settings: u64,
     log: Log,
     /// The end of the last frame that was read of the latest run over the shard.
     at: u64,
-    /// The parts of the log that earlier runs wrote, the latest last. They are read after the latest run, whose records of files
-    /// supersede theirs.
+    /// The parts of the log that earlier runs wrote, the latest last. They are read after the
+    /// latest run, whose records supersede theirs.
     earlier: Vec<Range<u64>>,
     progress: Progress,
-    /// The place from which on records counted when the log was opened.
+    /// The offset from which on records were valid when the log was opened.
     valid_from: u64,
-    /// Whether records are damaged.
+    /// Whether any record is damaged.
     is_damaged: bool,
 }
 
-/// What the frames up to a place say of a shard.
+/// The progress of a shard, as recorded in the frames up to an offset.
 #[derive(Clone, Default)]
 struct Progress {
-    /// The end of the last frame that was looked at.
+    /// The end of the last frame that was read.
     at: u64,
     begun: Option<Begun>,
-    /// What the shard has left. `None` if it is not complete.
+    /// The counts of a complete shard. `None` if the shard is not complete.
     end: Option<ShardEnd>,
     files: u64,
-    /// Records before this place were read by other settings, or are to be read again, and do not count.
+    /// Records before this offset are not valid: they were read with other settings, or are to be
+    /// read again.
     valid_from: u64,
-    /// The beginnings of the runs from there on.
+    /// The offsets of the runs after it.
     runs: Vec<u64>,
 }
 
-/// What may follow in the log of a shard.
+/// Whether more records may follow in the log of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardState {
-    /// Nothing. All files of the shard have been read.
+    /// All files of the shard have been read.
     Complete,
     /// Another process is reading the shard.
     AtWork,
-    /// Nothing, although files are missing. The process that read the shard was interrupted or killed.
+    /// Files are missing, but no process is reading the shard: the last one was interrupted or
+    /// killed.
     Stopped,
 }
 
 impl ShardLog {
-    /// Opens the log of the shard in a directory. Messages call the shard by its name.
+    /// Opens the log of the shard in a directory. `name` is used in messages.
     pub fn open(directory: &Path, name: String) -> io::Result<Self> {
         let log = Log::open_to_read(&directory.join(LOG))?;
         let mut progress = Progress { at: HEAD, valid_from: HEAD, ..Progress::default() };
@@ -104,38 +108,39 @@ impl ShardLog {
         &self.name
     }
 
-    /// What the shard has left, if it is complete.
+    /// Returns the counts of the shard, if it is complete.
     pub fn end(&self) -> Option<ShardEnd> {
         self.progress.end
     }
 
-    /// Whether the shard was begun with other settings, or with `--force`, since the log was opened.
+    /// Returns whether the shard was begun with other settings, or with `--force`, since the log
+    /// was opened.
     pub fn was_begun_anew(&self) -> bool {
         self.progress.valid_from != self.valid_from || self.begun().is_none_or(|begun| begun.settings != self.settings)
     }
 
-    /// How the shard was begun last. `None` if it was not.
+    /// Returns the header of the latest run over the shard. `None` if there was none.
     pub fn begun(&self) -> Option<&Begun> {
         self.progress.begun.as_ref()
     }
 
-    /// Whether a merge may begin: the shard is complete, or is being read.
+    /// Returns whether a merge may begin: the shard is complete, or is being read.
     pub fn may_be_merged(&self) -> io::Result<bool> {
         Ok(self.progress.begun.is_some() && (self.progress.end.is_some() || self.is_at_work()?))
     }
 
-    /// The number of records in the log when it was opened, superseded ones among them.
+    /// Returns the number of records in the log when it was opened, including superseded ones.
     pub fn files(&self) -> u64 {
         self.progress.files
     }
 
-    /// Returns the next records of the log. `None` if the log contains no more, for now.
+    /// Returns the next records of the log. `None` if the log contains no more at present.
     ///
     /// The records of the latest run come first. Damaged records are left out.
     pub fn read_next(&mut self) -> io::Result<Option<Vec<Record>>> {
         while let Some(frame) = self.log.frame_at(self.at)? {
             let records = frame.kind.has_files().then(|| self.records_of(&frame));
-            // A network file system may show the end of a log that is being written before its contents.
+            // A network file system may show the new length of a log before its contents.
             let may_be_incomplete = matches!(records, Some(Err(_))) && self.log.frame_at(frame.end())?.is_none();
             if may_be_incomplete && self.is_at_work()? {
                 break;
@@ -163,17 +168,18 @@ impl ShardLog {
         Ok(None)
     }
 
-    /// Whether records of the shard could not be read.
+    /// Returns whether any record of the shard could not be read.
     pub fn is_damaged(&self) -> bool {
         self.is_damaged
     }
 
-    /// Returns what may follow behind the records that were read. Opens the log again if the shard has written a new one.
+    /// Returns whether more records may follow. Opens the log again if the shard has rewritten it.
     pub fn state(&mut self) -> io::Result<ShardState> {
-        // The order matters: a process may complete the shard after its log was read, and before its lock is tried.
+        // The order matters: a process may complete the shard after its log was read and before its
+        // lock is tried.
         let is_at_work = self.is_at_work()?;
         if Log::id_of(&self.directory.join(LOG))? != self.log.id {
-            // A shard that writes its log anew starts with the same records.
+            // A rewritten log starts with the same records.
             let settings = self.settings;
             *self = ShardLog::open(&self.directory, self.name.clone())?;
             self.settings = settings;
@@ -189,7 +195,7 @@ impl ShardLog {
         }
     }
 
-    /// Whether another process holds the lock of the shard.
+    /// Returns whether another process holds the lock of the shard.
     fn is_at_work(&self) -> io::Result<bool> {
         let path = self.directory.join(LOCK);
         // A FIFO would block.
@@ -217,7 +223,8 @@ impl ShardLog {
 }
 
 impl Progress {
-    /// Looks at the frames that were appended since. A merge that follows a shard asks five times a second.
+    /// Reads the frames that were appended since the last call. A merge that follows a shard calls
+    /// this five times a second.
     fn extend(&mut self, log: &Log) -> io::Result<()> {
         while let Some(frame) = log.frame_at(self.at)? {
             self.at = frame.end();
@@ -236,7 +243,8 @@ impl Progress {
                     self.runs.clear();
                 }
                 kind if kind.has_files() => {
-                    // A damaged number must not count: no frame has more files than its size allows.
+                    // A damaged count must not be used: no frame contains more files than its size
+                    // allows.
                     let files = take_length(&mut log.read(frame.at, 4)?.as_slice())? as u64;
                     self.files += files.min((frame.end() - frame.at) / states::SIZE as u64);
                 }

@@ -1,8 +1,10 @@
-//! What is known of each file, by its path: as what it was read, what became of it, and where its record lies.
+//! The state of each file, by its path: size and mtime when the file was read, the outcome, and the
+//! offset of its record.
 //!
-//! States are of one size, and sorted by the hashes of directory and name, so that the files of a directory stand
-//! together. That a file has a row is known by a hash of UIDs and of the path in the row, which the rows of the index
-//! are hashed to as well.
+//! States have a fixed size and are sorted by the hashes of directory and name, so that the files
+//! of a directory are adjacent. A state identifies the row of a file by a hash of the UIDs and of
+//! the path in the row. The rows of the index are hashed in the same way, to find out whether the
+//! row exists.
 
 use std::path::Path;
 
@@ -10,33 +12,34 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::archive::FileState;
 
-/// Sixteen bytes of directory and name, eight of the place of the record, its number in the block, what became of the
-/// file, size, time, and the hash of the row.
+/// The size of a state in bytes: the key, the offset of the block, the position of the record in
+/// the block, the outcome, size, mtime, and the hash of the row.
 pub const SIZE: usize = 16 + 8 + 2 + 1 + 8 + 8 + 8;
 
-/// The bytes that tell of which file a state is.
+/// The size in bytes of the key that identifies the file of a state.
 pub const KEY: usize = 16;
 
-/// What is kept with the table of states.
+/// Positions in the metadata of the table of states.
 #[derive(Clone, Copy)]
 pub enum Noted {
-    /// Of which log it is.
+    /// The ID of the log that the table belongs to.
     Log,
-    /// Up to where in the log.
+    /// The offset up to which the table covers the log.
     Covered,
-    /// Where the last run ends that settled everything, as far as was known.
+    /// The offset from which on the next run needs the frames: all runs that ended before it have
+    /// finalized their rows.
     Settled,
     Distrusted,
     /// The settings of the last run.
     Settings,
-    /// How many states the log has, superseded ones among them.
+    /// The number of states in the log, including superseded ones.
     Appended,
 }
 
-/// What became of a file, as far as it lasts.
+/// The outcome of a file, as far as later runs can rely on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is no instance, or has no row.
+    /// The file contains no instance, or has no row.
     NoRow,
     Inserted,
     Updated,
@@ -45,35 +48,38 @@ pub enum Fate {
     Duplicate,
     /// The row named another file before.
     Won,
-    /// The row is linked to another series than the file's, which each run tells.
+    /// The row is linked to another series than that of the file, which each run reports.
     LinkDiffers,
 }
 
 const FATES: [Fate; 7] =
     [Fate::NoRow, Fate::Inserted, Fate::Updated, Fate::Unchanged, Fate::Duplicate, Fate::Won, Fate::LinkDiffers];
 
-/// Beside the fate.
+/// Flags in the byte of the fate.
 const LEADS_ON: u8 = 0x80;
 const IS_OWN: u8 = 0x40;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     pub key: [u8; KEY],
-    /// Where the block of its record lies in the log, and which record in there it is.
+    /// The offset of the block that contains the record, and the position of the record in the
+    /// block.
     pub at: u64,
     pub member: u16,
     pub fate: Fate,
-    /// A link or a pointer: its bytes are elsewhere, as its record tells.
+    /// Whether the file is a link or a pointer. The record contains its target.
     pub leads_on: bool,
-    /// This program inserted the row of the instance for this file, or pointed a row of its own to the file.
+    /// Whether this program inserted the row of the instance for this file, or pointed one of its
+    /// own rows to the file.
     pub is_own: bool,
     pub file: FileState,
-    /// As the function of that name makes it.
+    /// The result of [`row`].
     pub row: u64,
 }
 
 impl State {
-    /// Whether the row that this program inserted or pointed to the file still named the file when the state was recorded.
+    /// Returns whether the row that this program inserted or pointed to the file still named the
+    /// file when the state was recorded.
     pub fn has_own_row(&self) -> bool {
         self.is_own && self.fate != Fate::Duplicate
     }
@@ -86,7 +92,7 @@ impl State {
             at += part.len();
         };
         put(&self.key);
-        // The later state of a file is the greater.
+        // The offset comes first, so that the later of two states of a file sorts last.
         put(&self.at.to_be_bytes());
         put(&self.member.to_be_bytes());
         let flags = [(self.leads_on, LEADS_ON), (self.is_own, IS_OWN)];
@@ -113,7 +119,7 @@ impl State {
     }
 }
 
-/// Of which file a state is.
+/// Returns the key of the state of a file: the hashes of its directory and of its name.
 pub fn key(path: &Path) -> [u8; KEY] {
     let hash = |part: Option<&std::ffi::OsStr>| xxh3_64(part.unwrap_or_default().as_encoded_bytes()).to_be_bytes();
     let mut key = [0; KEY];
@@ -122,7 +128,8 @@ pub fn key(path: &Path) -> [u8; KEY] {
     key
 }
 
-/// That the row of an instance names a file, and that it is linked to these rows. A PACS may write `\` for `/`.
+/// Returns a hash of the UIDs of an instance, its series and its study, and of the path in its row.
+/// `\` hashes like `/`, because a PACS may write either.
 pub fn row(uids: [&str; 3], path: &str) -> u64 {
     let mut bytes = Vec::with_capacity(256);
     for uid in uids {
@@ -133,7 +140,8 @@ pub fn row(uids: [&str; 3], path: &str) -> u64 {
     xxh3_64(&bytes)
 }
 
-/// That an instance has a row, whatever file that names.
+/// Returns the hash that records that an instance has a row, regardless of the file that the row
+/// names.
 pub fn instance(sop_instance_uid: &str) -> u64 {
     xxh3_64(sop_instance_uid.as_bytes())
 }

@@ -1,4 +1,5 @@
-//! A file that several threads append to, and that is written to disk ahead of the thread that waits for it.
+//! A file that several threads append to. A background thread can begin to write it to disk before
+//! a caller has to wait for that.
 
 use std::fs::File;
 use std::io;
@@ -10,14 +11,14 @@ use crate::positioned::write_at;
 
 pub struct SyncedFile {
     shared: Arc<Shared>,
-    /// Wakes the thread that writes to disk ahead. The thread ends with the sender.
+    /// Wakes the thread that syncs ahead. The thread ends when the sender is dropped.
     wake: OnceLock<Sender<()>>,
 }
 
 struct Shared {
     file: File,
     state: Mutex<State>,
-    /// The place up to which the file is on disk.
+    /// The offset up to which the file is on disk.
     synced: Mutex<u64>,
 }
 
@@ -28,7 +29,7 @@ struct State {
 }
 
 impl SyncedFile {
-    /// A file to which the next bytes are appended at `end`.
+    /// Wraps a file to which the next bytes are appended at `end`.
     pub fn new(file: File, end: u64) -> Self {
         let state = Mutex::new(State { end, failed: None });
         SyncedFile { shared: Arc::new(Shared { file, state, synced: Mutex::new(0) }), wake: OnceLock::new() }
@@ -38,7 +39,7 @@ impl SyncedFile {
         &self.shared.file
     }
 
-    /// The place at which the next bytes are appended.
+    /// Returns the offset at which the next bytes are appended.
     pub fn end(&self) -> u64 {
         self.shared.lock().end
     }
@@ -47,13 +48,13 @@ impl SyncedFile {
         self.shared.lock().end = end;
     }
 
-    /// The error that kept the file from being written, if there was one.
+    /// Returns the error that prevented a write to the file, if there was one.
     pub fn failure(&self) -> Option<io::Error> {
         self.shared.lock().failed.as_ref().map(copy)
     }
 
-    /// Appends bytes, unless an earlier write has failed: a file with a gap would mislead its readers. Returns the place of
-    /// the bytes.
+    /// Appends bytes, unless an earlier write has failed: a gap in the file would mislead its
+    /// readers. Returns the offset of the bytes.
     pub fn append(&self, bytes: &[u8]) -> u64 {
         let mut state = self.shared.lock();
         let at = state.end;
@@ -63,7 +64,7 @@ impl SyncedFile {
         match write_at(&self.shared.file, bytes, at) {
             Ok(()) => state.end += bytes.len() as u64,
             Err(error) => {
-                // A part that was written is cut off, so that readers find the last whole frame.
+                // Cuts off a partial write, so that readers find the last complete frame.
                 let _ = self.shared.file.set_len(at);
                 state.failed = Some(error);
             }
@@ -71,13 +72,14 @@ impl SyncedFile {
         at
     }
 
-    /// Writes to disk all bytes that were appended before this call. Calls at the same time share the work.
+    /// Writes to disk all bytes that were appended before this call. Concurrent calls share the
+    /// work.
     pub fn sync(&self) {
         self.shared.sync();
     }
 
-    /// Begins to write to disk all bytes that were appended before this call, and does not wait for that. A thread that cannot be
-    /// started leaves all the work to [`SyncedFile::sync`].
+    /// Begins to write to disk all bytes that were appended before this call, without waiting. If
+    /// the thread cannot be started, [`SyncedFile::sync`] does all the work.
     pub fn sync_ahead(&self) {
         let wake = self.wake.get_or_init(|| {
             let (wake, woken) = bounded(1);
@@ -86,7 +88,8 @@ impl SyncedFile {
             let _ = std::thread::Builder::new().name("sync".into()).spawn(sync);
             wake
         });
-        // If the channel is full, the thread has not begun with this call's bytes yet.
+        // If the channel is full, the thread has not started on the request before, which will
+        // include these bytes.
         let _ = wake.try_send(());
     }
 }
@@ -110,7 +113,7 @@ impl Shared {
     }
 }
 
-/// The same error once more.
+/// Returns a copy of an error.
 fn copy(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
 }

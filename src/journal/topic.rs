@@ -1,24 +1,25 @@
-//! What belongs together in a log: rows of the ledger by their keys, and records of files by patient, study and series.
+//! The groups of a log: rows of the ledger by their keys, and records of files by patient, study
+//! and series.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::dicom::Level;
 
-/// The subject of a place.
+/// The subject of an entry in the index of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic<'t> {
-    /// A row of the ledger, by its key in a table.
+    /// A row of the ledger, by its key in the table.
     Row(&'t str),
-    /// Blocks of records of a patient, by the identity of the ID.
+    /// Blocks of records of a patient, by the collation key of the patient ID.
     Patient,
-    /// By the UID.
+    /// Blocks of records of a study, by its UID.
     Study,
-    /// By the UID.
+    /// Blocks of records of a series, by its UID.
     Series,
 }
 
 impl Topic<'_> {
-    /// The records of files that belong to a row of a level.
+    /// Returns the topic of the records of files that belong to a row of this level.
     pub fn of_level(level: Level) -> Self {
         match level {
             Level::Patient => Topic::Patient,

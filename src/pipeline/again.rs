@@ -1,10 +1,12 @@
-//! The second look: a run over terabytes takes hours, and the PACS goes on receiving and moving files meanwhile.
+//! Rescan: finds the files that the PACS stored or moved during the run, which may take hours.
 //!
-//! When all has been read and written, directories are listed again. Those that changed since the run began are looked
-//! into; files there that are new go through the same stages. Nothing is opened to find them.
+//! After all files are read and written, the rescan lists the directories again and inspects those
+//! that changed since the run began. New files in them go through the same stages. Finding them
+//! opens no file.
 //!
-//! The account stays exact by two rules. A file that the first walk has found is known by its hash and is not found again:
-//! its fate stands. Files that were left as too young lose that fate when they are taken up, and get another one.
+//! Two rules keep the counts exact. A file that the first walk found is recognized by the hash of
+//! its path and is not counted again. A file that was skipped as too young is removed from that
+//! count when the rescan sends it on, and is then counted with its new outcome.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -27,15 +29,16 @@ use crate::archive::walk::{Enough, FILES_PER_MESSAGE, Found};
 use crate::error::{Error, Result};
 use crate::report::account::Fate;
 
-/// As many young files are remembered, some hundred bytes each; further ones are left to the next run.
+/// Maximum number of young files to remember, at about a hundred bytes each. Further young files
+/// are left to the next run.
 const YOUNG: usize = 200_000;
 
-/// As many files of changed directories are compared at a time with what the first walk has found.
+/// Number of files of changed directories to compare with the first walk's files at a time.
 const PORTION: usize = 65_536;
 
 pub struct Again {
     pub since: Since,
-    /// The hash of each path that the first walk has found: eight bytes a file, on disk.
+    /// Hashes of the paths that the first walk found: eight bytes per file, on disk.
     found: Spool,
     young: Mutex<Vec<FoundFile>>,
     /// The number of young files outside of the directories of today and yesterday.
@@ -44,7 +47,7 @@ pub struct Again {
 }
 
 impl Again {
-    /// `today` is the day by the clock of the PACS.
+    /// Creates the rescan state. `today` is the current day by the clock of the PACS.
     pub fn new(directory: &Path, today: Date) -> io::Result<Self> {
         Ok(Again {
             since: Since::now(),
@@ -63,7 +66,7 @@ impl Again {
         self.found.append(files.iter().map(|file| hash(file.path()).to_le_bytes()));
     }
 
-    /// A file was left as too young.
+    /// Records a file that was skipped as too young.
     pub fn left(&self, file: FoundFile) {
         self.in_old_directories.fetch_add(self.is_old_directory(&file).into(), Relaxed);
         let mut young = self.young.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +75,7 @@ impl Again {
         }
     }
 
-    /// Those that the first walk has not found, directory by directory.
+    /// Returns the files that the first walk did not find, sorted by path.
     fn new_of(&self, files: Vec<FoundFile>) -> io::Result<Vec<FoundFile>> {
         if files.is_empty() {
             return Ok(files);
@@ -89,20 +92,21 @@ impl Again {
     }
 }
 
-/// Ten million paths would not fit into memory, and hardly into a state directory.
+/// Returns the hash of a path. Ten million paths would not fit into memory, and hardly into a state
+/// directory.
 fn hash(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
-    // Both walks spell a path alike: it is hashed whole, and not by its parts.
+    // Both walks spell a path the same way, so the whole path is hashed, not its components.
     path.as_os_str().hash(&mut hasher);
     hasher.finish()
 }
 
-/// The walk stage of the second look.
+/// The walk stage of the rescan.
 pub(super) fn walk_again(intake: &Intake<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> {
     take_up(intake, files);
     let pending: Mutex<Vec<FoundFile>> = Mutex::default();
     let sink = |found: Found| {
-        // Whatever else there is was told by the first walk, or the next run tells it.
+        // The first walk has reported everything else, or the next run will.
         if let Found::Files(changed) = found {
             let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
             pending.extend(changed);
@@ -117,8 +121,8 @@ pub(super) fn walk_again(intake: &Intake<'_>, files: &Sender<Vec<FoundFile>>) ->
     send_new(intake, pending.into_inner().unwrap_or_else(PoisonError::into_inner), files).map_err(spool_failed)
 }
 
-/// Young files are looked at once more; they are old enough now, or are left again. One that has gone was indeed
-/// left to the PACS.
+/// Sends young files to the readers again. A file that is still too young is skipped again; a file
+/// that no longer exists still counts as too young.
 fn take_up(intake: &Intake<'_>, files: &Sender<Vec<FoundFile>>) {
     let mut young = take(&mut *intake.again.young.lock().unwrap_or_else(PoisonError::into_inner));
     young.retain(|file| std::fs::symlink_metadata(file.path()).is_ok());

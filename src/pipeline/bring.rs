@@ -1,5 +1,6 @@
-//! Files that come from elsewhere: somebody brings them into the archive while the run goes on. What is in its place
-//! there goes the way of all files; what is not brought has its fate at once.
+//! Import: files from outside of the archive are brought into it while the run goes on. Files that
+//! are in place in the archive go through the same stages as all files; the outcome of the other
+//! files is counted at once.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -21,20 +22,20 @@ pub trait Bring: Sync {
 
     fn locator(&self) -> &Locator;
 
-    /// Whether the files that are received are copies, which nobody else changes.
+    /// Whether the imported files are copies, which no other program changes.
     fn makes_copies(&self) -> bool;
 
-    /// So many receive loops run side by side.
+    /// The number of import loops that run in parallel.
     fn threads(&self) -> usize;
 
-    /// One receive loop over what the walk of the sources finds.
+    /// Runs one import loop over the files that the walk of the sources finds.
     fn bring(&self, found: &Receiver<Vec<FoundFile>>, reception: &Reception<'_>) -> Result<()>;
 
-    /// What had to wait until the rows of all others are written.
+    /// Imports the files that had to wait until the rows of all other files are written.
     fn bring_rest(&self, reception: &Reception<'_>) -> Result<()>;
 }
 
-/// Where files are received that somebody has brought, and where it is told what became of the others.
+/// Receives the imported files, and the outcomes of the files that were not imported.
 pub struct Reception<'a> {
     intake: &'a Intake<'a>,
     files: &'a Sender<Vec<FoundFile>>,
@@ -46,7 +47,8 @@ pub(super) fn bring(intake: &Intake<'_>, brings: &dyn Bring, files: &Sender<Vec<
     let reception = &Reception { intake, files, failed: AtomicBool::new(false) };
     thread::scope(|scope| {
         let walk = scope.spawn(move || walk::walk(intake, &found));
-        // Where nothing more can be brought, what was is indexed all the same, and the rest is counted.
+        // If an import loop fails, the files imported so far are still indexed, and the rest is
+        // counted as not reached.
         let one_loop = |to_bring: Receiver<Vec<FoundFile>>| {
             let brought = brings.bring(&to_bring, reception);
             if brought.is_err() {
@@ -72,24 +74,25 @@ pub(super) fn bring_rest(intake: &Intake<'_>, brings: &dyn Bring, files: &Sender
 }
 
 impl Reception<'_> {
-    /// Nobody has interrupted the run, and all loops can go on.
+    /// Returns whether import loops may continue: the run is not interrupted, and no loop has
+    /// failed.
     pub fn goes_on(&self) -> bool {
         !self.intake.sources.stop.is_set() && !self.failed.load(Relaxed)
     }
 
-    /// Nothing more can be brought.
+    /// Stops all import loops.
     pub fn fails(&self) {
         self.failed.store(true, Relaxed);
     }
 
-    /// These lie in the archive by now, and are indexed.
+    /// Sends files that are now in the archive to the readers.
     pub fn receive(&self, files: Vec<PathBuf>) {
         let roots = self.intake.sources.roots.paths();
         let below = |path: PathBuf| FoundFile::below(&roots[entries::root_of(self.intake, &path)], path);
         walk::send(self.intake, files.into_iter().map(below).collect(), self.files);
     }
 
-    /// The same files, which lie where they are indexed.
+    /// Sends files that are indexed at their present location to the readers.
     pub fn pass_on(&self, files: Vec<FoundFile>) {
         walk::send(self.intake, files, self.files);
     }
@@ -98,7 +101,7 @@ impl Reception<'_> {
         self.intake.account.add(Fate::NotReached, files);
     }
 
-    /// One that is looked at again when all others are written; until then it was not reached.
+    /// Defers a file until all others are written. Until then, the file counts as not reached.
     pub fn puts_off(&self) {
         self.not_reached(1);
     }
@@ -111,7 +114,8 @@ impl Reception<'_> {
         self.intake.account.skipped(rule);
     }
 
-    /// The archive had its bytes before this run came to it, from another file of the sources.
+    /// Counts a file as unchanged: the archive already contains its bytes, from another source
+    /// file, and indexes them.
     pub fn has(&self) {
         self.intake.account.add(Fate::Unchanged, 1);
     }
@@ -122,12 +126,12 @@ impl Reception<'_> {
         self.intake.sources.listing.add_stub(file.path(), stub);
     }
 
-    /// A link or a pointer file was read through.
+    /// Counts a link or a pointer file that was read through.
     pub fn read_through(&self, stub: &Stub) {
         self.intake.account.stub(stub, Outcome::Read);
     }
 
-    /// It leads to what is met with where it lies.
+    /// Counts a link or a pointer file whose target is indexed at its own location.
     pub fn meets_elsewhere(&self, stub: &Stub) {
         self.intake.account.add(Fate::Link, 1);
         self.intake.account.stub(stub, Outcome::MetElsewhere);
@@ -137,23 +141,23 @@ impl Reception<'_> {
         entries::reject(self.intake, path, rejection);
     }
 
-    /// It cannot be brought, for a reason of its own.
+    /// Lists a file that cannot be imported, for a reason specific to the file.
     pub fn refuse(&self, path: &Path, code: &'static str, detail: String) {
         entries::list_rejected(self.intake, path, &NoRow { code, detail });
     }
 
-    /// Another file of this instance is the one in the archive.
+    /// Lists a file whose instance the archive has in another file.
     pub fn conflicts(&self, path: &Path, reason: &str, detail: &str) {
         self.intake.account.add(Fate::Duplicate, 1);
         self.intake.sources.listing.add("conflict", path, reason, detail);
     }
 
-    /// Lists a damaged file that is brought all the same, by the check of an audit that would find it.
+    /// Lists a damaged file that is imported anyway, under the audit check that would find it.
     pub fn report_damage(&self, path: &Path, check: &str, detail: &str) {
         self.intake.sources.listing.add("damaged", path, check, detail);
     }
 
-    /// Something is to be known of a file that is brought all the same.
+    /// Lists a note about a file that is imported anyway.
     pub fn note(&self, path: &Path, reason: &str, detail: &str) {
         self.intake.sources.listing.add("note", path, reason, detail);
     }

@@ -1,7 +1,8 @@
-//! Files are counted by a walk of their own, ahead of the work: the walk that feeds the readers is held up by them,
-//! and would know the total only at the end.
+//! Counts the files ahead of the work, in a walk of its own. The walk that feeds the readers is
+//! held up by their backpressure, so the walk would know the total only at the end.
 //!
-//! It costs one more listing of each directory, which brings it into the cache for the walk that follows.
+//! The extra walk lists each directory once more, which brings the directory into the cache for the
+//! main walk.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -17,7 +18,7 @@ pub struct Census {
 }
 
 impl Census {
-    /// All files, once they have all been counted.
+    /// Returns the number of files, once all of them are counted.
     pub fn total(&self) -> Option<u64> {
         self.complete.load(Relaxed).then(|| self.files.load(Relaxed))
     }

@@ -1,4 +1,4 @@
-//! The closing stage: what can only be derived or decided when all has been written.
+//! The closing stage: derives and decides everything that depends on all rows being written.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,23 +20,24 @@ use crate::merge::settlement::Settlement;
 use crate::merge::writer::Writer;
 use crate::merge::{close, settle_again, settle_run, withdraw};
 
-/// The maximum number of times that rows are settled. A network that cuts each connection would never let a run end; the next
-/// run settles rows that are unfinished all the same.
+/// The maximum number of passes over the rows. A network that cuts every connection would otherwise
+/// keep the run from ending; the next run settles the rows that are still unfinished.
 const PASSES: u32 = 3;
 
-/// What the closing stage has summed up.
+/// The totals of the closing stage.
 #[derive(Default)]
 pub struct Closed {
     pub parents: Parents,
     pub updated: Parents,
     pub companions: Companions,
     pub changes: Vec<(String, Changed)>,
-    /// Rows of others that look unfinished, and stay so.
+    /// Rows of other programs that look unfinished, and stay so.
     pub unfinished: Parents,
 }
 
-/// The closing stage: first it is decided what is left to do, then each writer does a part of it on its own
-/// connection, parents first. A run that another will continue only counts what is there.
+/// Runs the closing stage: decides which rows are left to settle; then each writer settles a part
+/// of them on its own connection, parents first. A run that another run will continue only counts
+/// its rows.
 pub(super) fn close(
     run: &Run<'_>,
     mut writers: Vec<Writer>,
@@ -68,8 +69,8 @@ fn record_given(settlement: &Settlement, journal: Option<&Journal>) -> Result<()
 
 fn settle(run: &Run<'_>, writers: &mut [Writer], settlement: &mut Settlement, journal: Option<&Journal>) -> Result<()> {
     let mut refused = take_refused(writers);
-    // A server that was away may have lost what it had committed of this step. Settling again changes nothing that is
-    // settled already.
+    // A server that was unreachable may have lost commits of this step. Settling again does not
+    // change rows that are already settled.
     for pass in 1..=PASSES {
         let connected = reconnections(writers);
         settle_levels(run, writers, settlement, journal)?;
@@ -107,8 +108,9 @@ fn settle_levels(
         return Ok(());
     }
     run.intake.watch.closing(settlement.len());
-    // Derived columns mark finished rows. Those of a study come last, so that its patient is finished before: they depend on its
-    // series, and the link of a study is settled before its former patient is withdrawn.
+    // Derived columns mark finished rows. The derived columns of a study are written last, so that
+    // its patient is finished before: they depend on the series of the study, and the link of a
+    // study is settled before its former patient is withdrawn.
     withdraw_ghosts(run, writers, settlement, Level::Series)?;
     settle_rows(run, writers, settlement, settlement.series()?)?;
     withdraw_ghosts(run, writers, settlement, Level::Study)?;
@@ -124,7 +126,7 @@ fn withdraw_ghosts(run: &Run<'_>, writers: &mut [Writer], settlement: &Settlemen
     withdraw::withdraw_ghosts(writer, settlement, level).or_else(|failure| run.index_failed(failure))
 }
 
-/// Decides again about patients whose rows a PACS has begun to use.
+/// Repeats the decision about patients whose rows a PACS has begun to use.
 fn settle_shared(
     run: &Run<'_>,
     writers: &mut [Writer],
@@ -152,7 +154,7 @@ fn settle_rows(
             if has_failed.load(Relaxed) {
                 continue;
             }
-            // Closing waits for replicas too, but for a run that was told to end.
+            // The closing stage waits for replicas too, unless the run is interrupted.
             run.gate.pass(run.plan.sources.stop);
             if let Err(failure) = close::close(writer, settlement, &part) {
                 has_failed.store(true, Relaxed);
@@ -183,12 +185,12 @@ fn settle_rows(
     })
 }
 
-/// The changes that the database has refused since this was asked last.
+/// Takes the changes that the database has rejected since the last call.
 fn take_refused(writers: &mut [Writer]) -> Vec<Finding> {
     writers.iter_mut().flat_map(|writer| std::mem::take(&mut writer.refused)).collect()
 }
 
-/// The number of connections that were made in place of lost ones.
+/// Returns the number of connections that replaced lost ones.
 fn reconnections(writers: &[Writer]) -> u64 {
     writers.iter().map(|writer| writer.reconnections).sum()
 }

@@ -1,4 +1,4 @@
-//! From what was read of a file to its entry, or to the reason why the file has none.
+//! Converts the result of reading a file to an index entry, or to the reason why the file has none.
 
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -16,34 +16,35 @@ use crate::index::entry::{FileRecord, StoredFile};
 use crate::journal::record::Content;
 use crate::report::account::Fate;
 
-/// What a file holds, whether it was read or is known from a former run.
+/// The contents of a file, whether it was read now or by an earlier run.
 pub(super) struct Held {
     pub instance: Instance,
-    /// Of the file that holds it.
+    /// State of the file that holds the instance.
     pub state: FileState,
-    /// Where that is, if a link or a pointer led there.
+    /// The target, if the file is a link or a pointer.
     pub content: Option<Content>,
-    /// For the journal.
+    /// The record for the journal.
     pub record: FileRecord,
 }
 
-/// What is noted for the user when an entry is made.
+/// How much is reported to the user when an entry is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
     All,
-    /// Values are counted. An earlier run has listed them.
+    /// Values are counted but not listed, because an earlier run has listed them.
     Counts,
-    /// Another entry of the same file has been counted, or another run is responsible for the file.
+    /// Nothing is reported: another entry of the same file was counted, or another run is
+    /// responsible for the file.
     Nothing,
 }
 
-/// Why a file has no row, by the code and the detail that it is listed with.
+/// The code and the detail with which a file without a row is listed.
 pub(super) struct NoRow {
     pub code: &'static str,
     pub detail: String,
 }
 
-/// What is written of a file that holds an instance, and what there is to note of it.
+/// Makes the entry of a file that holds an instance, and reports its notes.
 pub(super) fn to_entry(run: &Run<'_>, file: FoundFile, held: Held, noted: Noted) -> Result<Entry, (PathBuf, NoRow)> {
     let Held { mut instance, state, content, record } = held;
     let path = file.path();
@@ -51,7 +52,7 @@ pub(super) fn to_entry(run: &Run<'_>, file: FoundFile, held: Held, noted: Noted)
     let unstorable = |why: UnstorablePath| fails(why.code(), why.to_string());
     let named =
         content.as_ref().and_then(|content| content.named(run.plan.sources.locator.named_by())).map_or(path, Path::new);
-    // The journal and lists call it by this.
+    // The journal and the lists name the file by this path, so the path must be UTF-8.
     if path.to_str().is_none() {
         return Err(unstorable(UnstorablePath::NotText));
     }
@@ -69,7 +70,8 @@ pub(super) fn to_entry(run: &Run<'_>, file: FoundFile, held: Held, noted: Noted)
         let detail = format!("characters that these columns cannot hold were substituted: {columns}");
         run.plan.sources.listing.add("note", path, "not-in-charset", &detail);
     }
-    // As whoever asks for the file of its row finds it.
+    // The mtime that a program finds at the path in the row: if that is a pointer, the mtime of the
+    // pointer itself.
     let is_pointer = named == path && content.as_ref().is_some_and(|content| content.by_pointer);
     let modified = if is_pointer { record.state.modified() } else { state.modified() };
     let root = run.plan.sources.locator.place(named).map_or(0, |(place, _)| place);
@@ -106,7 +108,8 @@ pub(super) fn list_rejected(intake: &Intake<'_>, path: &Path, NoRow { code, deta
     intake.sources.listing.add("rejected", path, code, detail);
 }
 
-/// Another pointer has led to the same file, by which both would name the row.
+/// Returns whether another pointer has already reached the same file, so that both would give the
+/// row the same path. Records the file as reached.
 pub(super) fn is_met_by_another(run: &Run<'_>, content: Option<&Content>) -> bool {
     let named = content.and_then(|content| content.named(run.plan.sources.locator.named_by()));
     named.is_some_and(|named| {

@@ -1,7 +1,7 @@
-//! The gate that writers pass before each batch: closed while a replica lags.
+//! The gate that writers pass before each batch. The gate is closed while a replica lags.
 //!
-//! A pause lasts from the first writer that waits to the moment at which the gate opens: a replica that lags while
-//! there is nothing to write holds nobody up, and is not told of.
+//! A pause lasts from the moment the first writer waits until the gate opens. A replica that lags
+//! while there is nothing to write delays no writer and is not reported.
 
 use std::mem::{discriminant, take};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,13 +12,13 @@ use super::Stop;
 use crate::index::replica::Lag;
 use crate::progress::{Notice, text};
 
-/// An interrupt has no way to wake a writer: it looks for one this often.
+/// Poll interval: a signal cannot wake a waiting writer.
 const TICK: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub struct Gate {
     limit: Duration,
-    /// All that an open gate costs.
+    /// The only cost of an open gate.
     closed: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
@@ -35,14 +35,15 @@ struct State {
 }
 
 impl Gate {
-    /// A gate for replicas with these names and lags.
+    /// Creates a gate for replicas with these names and lags.
     pub fn new(replicas: Vec<(String, Lag)>, limit: Duration) -> Self {
         let state = State { replicas, ..State::default() };
         let closed = AtomicBool::new(state.why(limit).is_some());
         Gate { limit, closed, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Waits while a replica lags. `false` if the run was told to end meanwhile.
+    /// Waits while a replica lags. Returns `false` if the run was interrupted before the gate
+    /// opened.
     pub fn pass(&self, stop: &Stop) -> bool {
         !self.closed.load(Ordering::Relaxed) || self.wait(stop)
     }
@@ -63,7 +64,7 @@ impl Gate {
         true
     }
 
-    /// What a replica says now. Opens or closes the gate.
+    /// Records the current lag of a replica. Opens or closes the gate.
     pub fn report(&self, replica: usize, lag: Lag) {
         let mut state = self.lock();
         let before = std::mem::replace(&mut state.replicas[replica].1, lag);
@@ -76,7 +77,7 @@ impl Gate {
                 }
                 self.changed.notify_all();
             }
-            // The figure changes with each question; that it is another reason is worth a line.
+            // The lag changes with each query; only a change of the kind of reason is worth a line.
             Some(why) if state.since.is_some() && discriminant(&before) != discriminant(&state.replicas[replica].1) => {
                 state.notices.push(Notice::Waits { why });
             }
@@ -84,12 +85,12 @@ impl Gate {
         }
     }
 
-    /// What is to be told since this was asked last.
+    /// Takes the notices since the last call.
     pub fn notices(&self) -> Vec<Notice> {
         take(&mut self.lock().notices)
     }
 
-    /// Rests between two questions. `false` when the run has ended.
+    /// Sleeps between two queries of a replica. Returns `false` if the run has ended.
     pub fn rest(&self, time: Duration) -> bool {
         let woken = self.changed.wait_timeout_while(self.lock(), time, |state| !state.ended);
         !woken.unwrap_or_else(PoisonError::into_inner).0.ended
@@ -99,13 +100,13 @@ impl Gate {
         self.lock().ended
     }
 
-    /// Nothing is written any more.
+    /// Ends the gate: no more writes follow.
     pub fn end(&self) {
         self.lock().ended = true;
         self.changed.notify_all();
     }
 
-    /// How long writing waited, all pauses together.
+    /// Returns how long writing waited, in all pauses together.
     pub fn waited(&self) -> Duration {
         self.lock().waited
     }
@@ -116,7 +117,7 @@ impl Gate {
 }
 
 impl State {
-    /// Why the gate is closed, if it is.
+    /// Returns why the gate is closed, or `None` if it is open.
     fn why(&self, limit: Duration) -> Option<String> {
         let reason = |(name, lag): &(String, Lag)| match lag {
             Lag::Behind(behind) if *behind <= limit => None,

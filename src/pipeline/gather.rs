@@ -1,5 +1,6 @@
-//! Runs before the closing step. Reads the records of the other files of the rows that this run has touched and that an
-//! earlier run has inserted. The final values of a row then do not depend on which run has read which file.
+//! Runs before the closing step: for the rows that this run has touched and an earlier run has
+//! inserted, reads the records of their other files. The final values of a row then do not depend
+//! on which run has read which file.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -20,13 +21,13 @@ use crate::merge::writer::Writer;
 use crate::merge::{fold_again, gather};
 use crate::sorted::{Note, Sorter};
 
-/// The number of entries that are looked up at a time.
+/// The number of entries to look up at a time.
 const PORTION: usize = 500;
 
 pub(super) fn gather(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
     let Some(journal) = run.journal() else { return Ok(()) };
     let mut gathered = Hashes::new(&journal.directory);
-    // The records that were gathered, and the blocks all of whose records were.
+    // The hashes of the records that were gathered, and of the blocks whose records all were.
     let mut taken = Hashes::new(&journal.directory);
     let displaced = empty_displaced(run, journal, writer)?;
     let mut is_first = true;
@@ -35,7 +36,7 @@ pub(super) fn gather(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
         false => gathered::appended_blocks_of(journal, &displaced).map_err(super::journal_failed)?,
     };
     loop {
-        // Hashes of groups, which are read in their order: ten million studies would not fit into memory.
+        // Hashes of groups, which are read in order: ten million studies would not fit into memory.
         let mut new = Sorter::<8>::new(&journal.directory);
         let mut push = |topic: u64| {
             if gathered.contains(topic) {
@@ -90,7 +91,7 @@ pub(super) fn gather(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
     }
 }
 
-/// The hash of the place of a record: its block, and its place in the block.
+/// Returns the hash that identifies a record: its block, and its position in the block.
 fn place(block: u64, member: usize) -> u64 {
     xxh3_64(&[block.to_le_bytes(), (member as u64).to_le_bytes()].concat())
 }
@@ -99,7 +100,8 @@ fn whole_block(block: u64) -> u64 {
     place(block, usize::MAX)
 }
 
-/// Empties the rows that contain values of files which are not indexed any more. Returns the hashes of their groups.
+/// Empties the rows that contain values of files that are not indexed any more. Returns the hashes
+/// of their groups.
 fn empty_displaced(run: &Run<'_>, journal: &Journal, writer: &mut Writer) -> Result<HashSet<u64>> {
     let series = fold_again::take_displaced(writer);
     let groups = fold_again::displaced_groups(writer).or_else(|failure| run.index_failed(failure))?;
@@ -131,7 +133,8 @@ fn appended_records(journal: &Journal, block: u64) -> Result<Vec<GroupRecord>> {
             Some(content) => (&content.target, &mut content.state),
             None => (&record.path, &mut record.state),
         };
-        // The time of a file that was written a moment ago is not recorded, so that the next run reads the file again.
+        // The mtime of a file that was written a moment ago is not recorded, so that the next run
+        // reads the file again.
         if !state.is_known() {
             *state = FileState::at(path.as_ref()).unwrap_or(*state);
         }
@@ -139,7 +142,8 @@ fn appended_records(journal: &Journal, block: u64) -> Result<Vec<GroupRecord>> {
     Ok(records)
 }
 
-/// Notes the rows that records name whose files have lost their place, once there are more records than `waiting`.
+/// Marks the rows that the files of these records name, if other files of their instances are
+/// indexed. Does nothing until there are more than `waiting` records.
 fn note_displaced(run: &Run<'_>, writer: &mut Writer, records: &mut Vec<Record>, waiting: usize) -> Result<()> {
     if records.len() <= waiting {
         return Ok(());
@@ -149,8 +153,8 @@ fn note_displaced(run: &Run<'_>, writer: &mut Writer, records: &mut Vec<Record>,
     fold_again::note_displaced(writer, &entries).or_else(|failure| run.index_failed(failure))
 }
 
-/// Gathers the values of candidates, which come with their blocks and their places in these. All candidates of a block are
-/// in one portion.
+/// Gathers the values of candidates. Each candidate comes with its block and its position in the
+/// block. All candidates of a block are in one portion.
 fn gather_portion(
     run: &Run<'_>,
     writer: &mut Writer,

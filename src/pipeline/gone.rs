@@ -1,5 +1,5 @@
-//! Files that have gone since this run led a row to them: listed, after the second look has found those that were only
-//! moved. No row is deleted.
+//! Reports files that vanished after this run wrote a row for them. Runs after the rescan, so that
+//! files that were only moved are not reported. Deletes no row.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,10 +22,11 @@ use crate::merge::writer::Writer;
 /// Rows per lookup.
 const PORTION: usize = 500;
 
-/// Directories are remembered up to this many: batches come back to those that are being written about.
+/// Maximum number of directories to remember: batches return to the directories that are being
+/// written about.
 const DIRECTORIES: usize = 10_000;
 
-/// The rows that this run has led to a file, on disk.
+/// The files that the rows written by this run point to, on disk.
 pub struct Led(Spool);
 
 impl Led {
@@ -33,7 +34,7 @@ impl Led {
         Spool::create(directory).map(Led)
     }
 
-    /// After the commit of a batch.
+    /// Records the files of a batch after its commit.
     pub fn note(&self, batch: &[Entry], written: &[Written]) {
         let led = batch.iter().zip(written).filter(|(_, written)| written.outcome.leads());
         let mut records: Vec<String> = led.filter_map(|(entry, _)| record(entry)).collect();
@@ -42,7 +43,8 @@ impl Led {
     }
 }
 
-/// The file's path, and the instance's UID unless the file is named by it. A path that is no text has no row.
+/// Packs the path of the file, and the UID of the instance unless it is the name of the file.
+/// Returns `None` for a path that is not UTF-8, which has no row.
 fn record(entry: &Entry) -> Option<String> {
     let (path, uid) = (entry.file.path.to_str()?, entry.key(Level::Instance));
     let is_name = entry.file.path.file_name().is_some_and(|name| name == uid);
@@ -80,7 +82,8 @@ pub(super) fn list_gone(run: &Run<'_>, writer: &mut Writer) -> Result<()> {
     list_those_named(run, writer, missing)
 }
 
-/// A row that names another file by now was led there by the second look, or by the PACS.
+/// Lists missing files that their rows still name. A row that now names another file was changed by
+/// the rescan or by the PACS.
 fn list_those_named(run: &Run<'_>, writer: &mut Writer, missing: Vec<(String, PathBuf)>) -> Result<()> {
     let uids: Vec<&str> = missing.iter().map(|(uid, _)| uid.as_str()).collect();
     let named = gone::paths(writer, &uids).or_else(|failure| run.index_failed(failure))?;
@@ -95,7 +98,7 @@ fn list_those_named(run: &Run<'_>, writer: &mut Writer, missing: Vec<(String, Pa
     Ok(())
 }
 
-/// Where files may be missing.
+/// Directories in which files may be missing.
 struct Places<'a> {
     since: Since,
     roots: &'a Roots,
@@ -120,8 +123,8 @@ impl Places<'_> {
         may_miss && std::fs::symlink_metadata(file).is_err_and(is_missing)
     }
 
-    /// A directory that changed or went, below a root that is there: of one that is not mounted any more nothing can be
-    /// told.
+    /// Returns whether files may be missing in a directory: the directory changed or vanished, and
+    /// its root is present. If the root is not mounted any more, the files may still exist.
     fn may_miss(&self, directory: &Path) -> bool {
         let is_there = |root: &Path| std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
         let mut roots = self.roots.paths().iter();

@@ -1,4 +1,4 @@
-//! What the stages before the index share: which files are read, and how.
+//! The state that the stages before the index share: which files are read, and how.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,43 +17,44 @@ use crate::journal::{Journal, Room};
 use crate::report::account::Account;
 use crate::report::listing::Listing;
 
-/// Which files a run indexes.
+/// The files that a run indexes.
 #[derive(Clone, Copy)]
 pub enum Files<'a> {
-    /// All below the roots.
+    /// All files below the roots.
     Walked,
-    /// These alone.
+    /// Only these files.
     Named(&'a [PathBuf]),
-    /// Files that are brought below the roots.
+    /// Files that an import brings below the roots.
     Brought(&'a dyn Bring),
     /// Files that shards have recorded.
     Recorded(&'a Shards),
 }
 
 impl Files<'_> {
-    /// Whether the run meets all files below its roots, so that files which it does not meet are gone.
+    /// Whether the run finds all files below its roots, so that files which it does not find are
+    /// gone.
     pub fn is_whole_archive(&self) -> bool {
         matches!(self, Files::Walked | Files::Recorded(_))
     }
 }
 
-/// Which files are read, and how.
+/// The files to read, and how to read them.
 pub struct Sources<'a> {
     pub roots: &'a Roots,
     pub files: Files<'a>,
-    /// Only this part of the archive is read.
+    /// The part of the archive to read; `None` reads all of it.
     pub shard: Option<Shard>,
-    /// Directories of earlier days are not read.
+    /// The first day to read: directories of earlier days are skipped.
     pub first_day: Option<Date>,
     pub locator: &'a Locator,
     pub receipt: Receipt,
-    /// Younger files are left to the PACS.
+    /// Minimum age of a file. Younger files are left to the PACS.
     pub settle: SignedDuration,
-    /// Files are opened whatever the journal knows of them.
+    /// Whether to open all files, even those that are unchanged according to the journal.
     pub reads_all: bool,
     pub walk_threads: usize,
     pub io_threads: usize,
-    /// Files are counted ahead of the work, for a progress bar.
+    /// Whether to count the files ahead of the work, for a progress bar.
     pub count_ahead: bool,
     pub listing: &'a Listing,
     pub stop: &'a Stop,
@@ -63,9 +64,9 @@ pub struct Sources<'a> {
 pub struct Intake<'a> {
     pub sources: &'a Sources<'a>,
     pub journal: OnceLock<Arc<Journal>>,
-    /// The room that the journal needs.
+    /// The disk space that the journal needs.
     room: Option<Room>,
-    /// The journal has no room for all files.
+    /// The error if the disk has no room for the journal of all files.
     lacks_room: OnceLock<Error>,
     pub account: Account,
     pub census: census::Census,
@@ -92,12 +93,13 @@ impl<'a> Intake<'a> {
         })
     }
 
-    /// The journal, once it is open.
+    /// Returns the journal, once it is open.
     pub fn journal(&self) -> Option<&Journal> {
         self.journal.get().map(Arc::as_ref)
     }
 
-    /// Counts the files ahead of the work. Stops the run if the journal has no room for all of them.
+    /// Counts the files ahead of the work. Stops the run if the journal has no room for all of
+    /// them.
     pub fn count_ahead(&self) {
         self.census.count(self.sources);
         if let (Some(files), Some(room)) = (self.census.total(), &self.room)
@@ -108,12 +110,12 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// The error of a run that was stopped because its journal has no room.
+    /// Takes the error of a run that was stopped because its journal has no room.
     pub fn take_lack(&mut self) -> Option<Error> {
         self.lacks_room.take()
     }
 
-    /// Checks whether a file cannot be read because its root is gone. If so, the run stops.
+    /// Checks whether a file cannot be read because its root is gone. If so, stops the run.
     pub fn stops_without_root(&self, path: &Path, error: &io::Error) -> bool {
         let is_gone = self.storage.fails(path, error);
         if is_gone {

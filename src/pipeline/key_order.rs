@@ -1,9 +1,10 @@
-//! Entries that are put by, to be written in the order of their keys.
+//! Buffer on disk that sorts entries by primary key before they are inserted.
 //!
-//! A table lies in the order of its primary key. Scanners count, so that what is read together is written to one place.
-//! UIDs that are made of random numbers (PS3.5 B.2) send each row to another place, and a table that is larger than the
-//! memory of its server is then read and written page by page, for each row. Of many entries in the order of their keys
-//! several meet on a page.
+//! A table is stored in the order of its primary key. Scanners use counters in their UIDs, so files
+//! that are read together are written to one place of the table. UIDs made of random numbers (PS3.5
+//! B.2) send each row to a different place, so that the server reads and writes a page for each row
+//! of a table that is larger than its memory. If many entries are written in key order, several of
+//! them share a page.
 
 use std::fs::File;
 use std::io;
@@ -15,38 +16,40 @@ use crate::dicom::Level;
 use crate::index::Entry;
 use crate::positioned::{read_at, write_at};
 
-/// So many entries are written at a time. Of more, more would meet on a page of the table; but the pages of its other
-/// keys, which go by series, would not stay in a server's smallest memory (128 MiB) any more.
+/// Maximum number of entries to sort at a time. With more entries, more rows would share a page of
+/// the table; but the pages of its other keys, which are ordered by series, would no longer fit
+/// into the smallest memory of a server (128 MiB).
 const MOST: usize = 300_000;
 
-/// Then what is put by is written, as soon as what came before is: a run that is killed has not much to read again. A
-/// table keeps up with what comes so slowly in any order.
+/// Maximum age of the first buffered entry. After this time, the entries are written even if the
+/// buffer is not full, once the previous ones are written, so that a killed run has little to read
+/// again. If entries arrive this slowly, the table keeps up with them in any order.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The file is written in pieces of this size.
+/// The file is written in chunks of this size, in bytes.
 const PIECE: usize = 1 << 20;
 
-/// In key order: when entries are put by.
+/// When entries are buffered, to be written in key order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// Their UIDs are random, and the table has outgrown the server's memory.
+    /// If their UIDs are random and the table is larger than the memory of the server.
     Outgrown,
     Always,
     Never,
 }
 
-/// Shared by all writers, so that they write to one place of the table. While the entries that came before are written
-/// more can be put by.
+/// The buffer that all writers share, so that they write to one place of the table. More entries
+/// can be added while the previous ones are written.
 pub struct PutBy {
     state: Mutex<State>,
-    /// A writer has no more to put by.
+    /// Signals that a writer has no more entries to add, or that entries are ready to be taken.
     ended: Condvar,
 }
 
 struct State {
     coming: Sorter,
     going: Sorter,
-    /// Those that may still put some by.
+    /// The number of writers that may still add entries.
     writers: usize,
 }
 
@@ -62,18 +65,18 @@ impl PutBy {
         entries.into_iter().for_each(|entry| state.coming.put(entry));
     }
 
-    /// No more are to be put by for now.
+    /// Returns whether the buffer accepts no more entries for now.
     pub fn is_full(&self) -> bool {
         self.lock().coming.is_full()
     }
 
-    /// So many are put by.
+    /// Returns the number of buffered entries.
     pub fn entries(&self) -> usize {
         let state = self.lock();
         state.coming.len() + state.going.len()
     }
 
-    /// The next entries in key order, if there are enough of them, or no more come.
+    /// Takes the next entries in key order, if enough are buffered or no writer will add more.
     pub fn take(&self, most: usize, term: &'static str) -> io::Result<Vec<Entry>> {
         let mut state = self.lock();
         if state.going.len() == 0 && (state.coming.is_due() || (state.writers == 0 && state.coming.len() > 0)) {
@@ -85,13 +88,13 @@ impl PutBy {
         state.going.take(most, term)
     }
 
-    /// What nobody is going to take.
+    /// Discards the entries that no writer will take. Returns their number.
     pub fn leave(&self) -> usize {
         let mut state = self.lock();
         state.coming.clear() + state.going.clear()
     }
 
-    /// A writer that may put some by, until it ends or fails.
+    /// Returns a guard for a writer that may add entries until the guard ends or is dropped.
     pub fn contributor(&self) -> Contributor<'_> {
         Contributor(Some(self))
     }
@@ -101,11 +104,12 @@ impl PutBy {
     }
 }
 
-/// A writer that may put some by. Behind the last of them nothing more comes.
+/// A guard for a writer that may add entries. After the last guard has ended, no more entries are
+/// added.
 pub struct Contributor<'a>(Option<&'a PutBy>);
 
 impl Contributor<'_> {
-    /// Ends, and waits until there is something to take or all have ended.
+    /// Ends this guard, and waits until entries can be taken or all guards have ended.
     pub fn end(&mut self) {
         let Some(put_by) = self.0.take() else { return };
         let mut state = put_by.lock();
@@ -126,27 +130,28 @@ impl Drop for Contributor<'_> {
     }
 }
 
-/// Entries on disk, taken by their keys when all are there.
+/// Entries on disk, which are taken in key order once all are added.
 struct Sorter {
-    /// Without a name, and gone with the run.
+    /// A file without a name, which the system deletes when the run ends.
     file: File,
     written: u32,
-    /// What stands behind that.
+    /// The entries behind the written part of the file.
     tail: Vec<u8>,
     places: Vec<Place>,
-    /// When the first was put.
+    /// When the first entry was added.
     since: Option<Instant>,
     disk_is_full: bool,
 }
 
 struct Place {
-    /// The key, as far as there is room: entries whose keys begin alike come in any order.
+    /// A prefix of the key. Entries whose keys have the same prefix come in any order.
     key: [u8; KEY],
     at: u32,
     length: u32,
 }
 
-/// A root and fourteen digits of a random number, or more: enough for all pages of a table.
+/// Length of a key prefix in bytes: a UID root and at least fourteen digits of a random number,
+/// enough to distinguish all pages of a table.
 const KEY: usize = 40;
 
 impl Sorter {
@@ -183,13 +188,13 @@ impl Sorter {
                     self.written += self.tail.len() as u32;
                     self.tail.clear();
                 }
-                // What cannot be written stays here, and is taken from here.
+                // Entries that cannot be written stay in memory and are taken from there.
                 Err(_) => self.disk_is_full = true,
             }
         }
     }
 
-    /// The last is taken first.
+    /// Sorts in descending order, because entries are taken from the end.
     fn sort(&mut self) {
         self.places.sort_unstable_by(|a, b| b.key.cmp(&a.key).then(b.at.cmp(&a.at)));
     }
@@ -214,20 +219,21 @@ impl Sorter {
         Entry::unpack(&bytes, term).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// How many there were.
+    /// Empties the sorter. Returns the number of entries that it contained.
     fn clear(&mut self) -> usize {
         (self.written, self.since, self.disk_is_full) = (0, None, false);
         self.tail = Vec::new();
-        // Room that is not given back is used again.
+        // If the file cannot be truncated, its space is reused.
         let _ = self.file.set_len(0);
         std::mem::take(&mut self.places).len()
     }
 }
 
-/// Digits that a number has which stands for a UUID, nearly always, and no counter or date.
+/// Minimum number of digits of a last UID component that counts as random. Nearly every UUID in
+/// decimal is this long; counters and dates are shorter.
 const DIGITS: usize = 34;
 
-/// Whether a UID was made of random numbers: of a UUID, or by programs that anonymise.
+/// Returns whether a UID is made of random numbers: of a UUID, or by a program that anonymizes.
 pub fn is_random(uid: &str) -> bool {
     uid.rsplit('.').next().is_some_and(|last| last.len() >= DIGITS)
 }
@@ -261,7 +267,7 @@ mod tests {
         entries.iter().map(|entry| entry.key(Level::Instance).to_owned()).collect()
     }
 
-    /// A disk that takes nothing, and one that does.
+    /// Covers a disk that is full and one that is not.
     #[test]
     fn entries_come_back_in_key_order_and_as_they_were_though_the_disk_be_full() {
         let full = File::options().read(true).write(true).open("/dev/full").unwrap();
@@ -296,7 +302,7 @@ mod tests {
         assert!(put_by.take(10, "UTF-8").unwrap().is_empty(), "more may come");
         std::thread::scope(|scope| {
             scope.spawn(move || one.end());
-            // Ends by itself, as one does that has failed.
+            // Ends by itself, like a writer that has failed.
             drop(two);
         });
         assert_eq!(put_by.take(10, "UTF-8").unwrap().len(), 2);

@@ -4,13 +4,14 @@
 //! roots -> walk -> files -> read headers -> entries -> batches -> index -> account
 //! ```
 //!
-//! A run goes through the stages twice: the second time for files that came or were moved meanwhile.
+//! A run goes through the stages twice: the second pass reads files that the PACS stored or moved
+//! during the first.
 //!
-//! Stages are joined by bounded channels. A stage that falls behind holds up the stage before it, so that memory does not grow
-//! with the archive.
+//! Stages are joined by bounded channels. A stage that falls behind holds up the stage before it
+//! (backpressure), so that memory does not grow with the archive.
 //!
-//! Two commands use a part of the stages. A shard ([`shard`]) walks and reads, and ends at records on disk. A merge ([`recorded`])
-//! takes the records of shards in place of the walk.
+//! Two commands use a part of the stages. A shard ([`shard`]) walks and reads, and ends at records
+//! on disk. A merge ([`recorded`]) takes the records of shards in place of the walk.
 
 mod again;
 pub mod bring;
@@ -70,39 +71,42 @@ pub use recorded::Shards;
 pub use stop::Stop;
 pub use stored::Stored;
 
-/// Messages of some files each that may wait for a reader, and for a writer. A thousand entries of about two
-/// kilobytes keep both busy.
+/// The number of messages, of some files each, that may wait for a reader and for a writer. A
+/// thousand entries of about two kilobytes keep both busy.
 const FILES_WAITING: usize = 64;
 const ENTRIES_WAITING: usize = 32;
 
-/// Everything that a run needs to know. Workers see neither the command line nor the environment.
+/// The input of a run. Workers see neither the command line nor the environment.
 pub struct Plan<'a> {
     pub sources: Sources<'a>,
     pub tables: &'a Tables,
     pub path_map: &'a PathMap,
-    /// Stubs are recalled, as far as the policy allows it. Otherwise the run reports which would be.
+    /// Whether to recall stubs, as far as the policy allows. Otherwise the run reports which stubs
+    /// it would recall.
     pub recalls: bool,
-    /// Whether files may go while the run goes on, so that it has to look for those of its rows at the end.
+    /// Whether files may vanish during the run, so that the run looks for missing files of its rows
+    /// at the end.
     pub watch_rows: bool,
-    /// What is written of rows that were there.
+    /// Which values of existing rows are updated.
     pub existing: Mode,
-    /// A hash of all that makes a difference to rows: a run that had other settings is not continued.
+    /// A hash of all settings that affect rows. A run with another hash is not continued.
     pub settings: u64,
-    /// The same hash as version 0.1.0 made it.
+    /// The same hash as version 0.1.0 computes it.
     pub former_settings: u64,
     /// Which entries are buffered, to be written in key order.
     pub insert_order: key_order::When,
     /// The number of files in a transaction, if it is fixed.
     pub portion: Option<usize>,
-    /// How the index is called in messages.
+    /// The name of the index in messages.
     pub index: String,
     pub outage: &'a Outage,
-    /// Writing waits while a replica lags more.
+    /// Maximum lag of a replica. Writing waits while a replica lags more.
     pub max_replica_lag: Duration,
 }
 
 impl Plan<'_> {
-    /// How the run begins, as far as its settings say.
+    /// Returns the header that the journal records of this run, as far as it depends on the
+    /// settings.
     fn begun(&self) -> Begun {
         let roots =
             self.sources.roots.paths().iter().map(|root| root.as_os_str().as_encoded_bytes().to_vec()).collect();
@@ -122,50 +126,52 @@ impl Plan<'_> {
     }
 }
 
-/// What a run did.
+/// The result of a run.
 pub struct Done {
     pub account: Account,
     pub parents: Parents,
-    /// Rows above the images that were there before and were changed.
+    /// Rows above the images that existed before the run and were changed.
     pub updated: Parents,
     pub companions: Companions,
-    /// Rows of others that look unfinished, and stay so.
+    /// Rows of other programs that look unfinished, and stay so.
     pub unfinished: Parents,
-    /// What a dry run would have changed.
+    /// The changes that a dry run would have made.
     pub changes: Vec<(String, Changed)>,
     pub elapsed: Duration,
     /// How long writing waited for replicas, and for the database.
     pub waited: Duration,
     pub waited_for_database: Duration,
-    /// Files counted ahead of the work, if they were.
+    /// The number of files counted ahead of the work; `None` if they were not counted.
     pub counted_ahead: Option<u64>,
-    /// How many rows of the index were compared with what was known, and how long that took.
+    /// The number of index rows that were compared with the journal, and how long that took.
     pub rows_checked: (u64, Duration),
-    /// It went on with a run that was killed or interrupted.
+    /// Whether this run continued a run that was killed or interrupted.
     pub continued: bool,
-    /// The index had no image before.
+    /// Whether the index contained no image before the run.
     pub began_empty: bool,
-    /// The number of files that are left as too young, outside of the directories of today and yesterday.
+    /// The number of files that are left as too young, outside of the directories of today and
+    /// yesterday.
     pub young_in_old_directories: u64,
-    /// What the shards that were merged have left to other runs.
+    /// The files that the merged shards have left to other runs.
     pub left_by_shards: ShardEnd,
-    /// What kept the run from its end, if anything did.
+    /// The error that kept the run from finishing, if any.
     pub failure: Option<Error>,
 }
 
-/// What all stages share.
+/// The state that all stages share.
 struct Run<'a> {
     plan: &'a Plan<'a>,
     intake: Intake<'a>,
     led: Option<gone::Led>,
     gate: gate::Gate,
-    /// Hashes of the paths of files that pointers have led to.
+    /// Hashes of the paths of files that were already reached through a pointer.
     targets_met: Mutex<Hashes>,
-    /// Hashes of the paths of files that have lost their place before, and are listed.
+    /// Hashes of the paths of files that lost their row to another file and are already listed.
     told_losers: Mutex<Hashes>,
 }
 
-/// Brings the index up to date with the archive. Without a journal nothing is known of former runs, nor to later ones.
+/// Brings the index up to date with the archive. Without a journal, the run uses no results of
+/// earlier runs and leaves none for later runs.
 pub fn run(
     plan: &Plan<'_>,
     writers: Vec<Writer>,
@@ -183,17 +189,17 @@ pub fn run(
         let run = &run;
         let notices = || run.gate.notices().into_iter().chain(plan.outage.notices()).collect();
         scope.spawn(move || run.intake.watch.show(&run.intake, notices, started, observer));
-        // Ask replicas how far they are behind.
+        // Query the lag of the replicas.
         for (number, replica) in replicas.into_iter().enumerate() {
             scope.spawn(move || lag::follow(run, number, replica));
         }
-        // Count the files ahead of the work, for whoever watches.
+        // Count the files ahead of the work, for the progress display.
         if plan.sources.count_ahead {
             scope.spawn(|| run.intake.count_ahead());
         }
         let mut writers = writers;
         let is_whole = |failures: &[Error]| failures.is_empty() && !plan.sources.stop.is_set();
-        // Take up what former runs have left.
+        // Resume the work that earlier runs have left.
         let mut failures = Vec::from_iter(run.open_journal(journal, &mut writers).err());
         // Walk the directories, newest first; read headers; write batches.
         if is_whole(&failures) {
@@ -205,7 +211,7 @@ pub fn run(
                 Files::Recorded(shards) => run.pass(&pool, writers, |records| recorded::send(intake, shards, records)),
             };
         }
-        // What came or was moved meanwhile goes the same way.
+        // Files that came or were moved during the first pass go through the same stages.
         if is_whole(&failures) && matches!(plan.sources.files, Files::Walked | Files::Brought(_)) {
             run.intake.watch.looking_again();
             (writers, failures) = run.pass(&pool, writers, |files: &Sender<Vec<FoundFile>>| match plan.sources.files {
@@ -213,16 +219,16 @@ pub fn run(
                 _ => again::walk_again(&run.intake, files),
             });
         }
-        // What was left on slow storage, as far as it may be recalled.
+        // Stubs on slow storage are recalled, as far as the policy allows.
         if is_whole(&failures) && run.intake.recall.is_allowed() && plan.recalls {
             (writers, failures) = run.pass(&pool, writers, |files| recall::recall(&run.intake, files));
         }
         recall::leave_wanted(&run.intake, plan.recalls);
-        // Files that were moved are found by now: those that are missing still have gone.
+        // The rescan has found the files that were moved: files that are still missing are gone.
         if let (true, [writer, ..]) = (is_whole(&failures), writers.as_mut_slice()) {
             failures.extend(gone::list_gone(run, writer).err());
         }
-        // Derive what could only be known now.
+        // Derive the values that depend on all rows being written.
         let is_complete = is_whole(&failures);
         let may_settle = run.journal().map_or(!has_journal, |journal| is_complete && journal.may_settle());
         if let (true, [writer, ..]) = (may_settle, writers.as_mut_slice()) {
@@ -308,7 +314,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The stages from the walk to the index, all at once. The writers come back for what is left to do.
+    /// Runs the stages from the walk to the index in parallel. Returns the writers for the work
+    /// that is left.
     fn pass<M: read::Message>(
         &self,
         pool: &ThreadPool,
@@ -325,9 +332,9 @@ impl<'a> Run<'a> {
             writers.iter().map(|_| bounded::<Vec<Entry>>(ENTRIES_WAITING)).unzip();
         thread::scope(|scope| {
             let walk = scope.spawn(move || walk(&files));
-            // One receive loop a thread, and nothing else, in a pool of their own.
+            // One receive loop per thread, in a thread pool that runs nothing else.
             let read = scope.spawn(move || pool.broadcast(|_| read::read(self, &files_to_read, &entries)));
-            // One connection a thread.
+            // One connection per thread.
             let write = |(writer, entries)| scope.spawn(move || write::write(self, writer, &entries, put_by));
             let write: Vec<_> = writers.into_iter().zip(entries_to_write).map(write).collect();
             let mut failures = Vec::from_iter(walk.join().unwrap_or_else(|_| Err(defect("walk"))).err());
@@ -337,14 +344,15 @@ impl<'a> Run<'a> {
                 .filter_map(|stage| stage.join().map_err(|_| failures.push(defect("write"))).ok())
                 .unzip();
             failures.extend(results.into_iter().filter_map(Result::err));
-            // After an interruption.
+            // Entries that are still buffered after an interruption are not written.
             self.intake.account.add(Fate::NotReached, put_by.leave());
             self.intake.watch.are_put_by(0);
             (writers, failures)
         })
     }
 
-    /// A wait for the database that was interrupted is no failure: the run ends as it was told to.
+    /// Converts a failure of the index to an error. An interrupted wait for the database is not an
+    /// error: the run ends as requested.
     fn index_failed<T: Default>(&self, failure: Failure) -> Result<T> {
         if matches!(failure, Failure::Interrupted) {
             return Ok(T::default());
@@ -381,7 +389,8 @@ impl From<std::io::Error> for Error {
     }
 }
 
-/// The error of a run that ends because its journal cannot be written. The reason names the directory.
+/// The error of a run that ends because its journal cannot be written. The reason names the
+/// directory.
 fn unrecorded(why: String) -> Error {
     Error::unfinished(why, JOURNAL_ADVICE)
 }

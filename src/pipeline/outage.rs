@@ -1,5 +1,5 @@
-//! What a run says while its database cannot be reached: once when the first writer begins to wait, once a minute after
-//! that, and when all of them go on.
+//! Reports of a database outage: one when the first writer begins to wait, one a minute after that,
+//! and one when all writers continue.
 
 use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,12 +32,12 @@ impl Outage {
         Outage { limit, stop, state: Mutex::default() }
     }
 
-    /// What is to be told since this was asked last.
+    /// Takes the notices since the last call.
     pub fn notices(&self) -> Vec<Notice> {
         take(&mut self.lock().notices)
     }
 
-    /// How long writing waited, all outages together.
+    /// Returns how long writing waited, in all outages together.
     pub fn waited(&self) -> Duration {
         self.lock().waited
     }

@@ -1,4 +1,5 @@
-//! The read stage: from a found file to an entry for the index, or to the reason why there is none.
+//! The read stage: turns a found file into an entry for the index, or into the reason why it has
+//! none.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -23,7 +24,8 @@ use crate::journal::Cursors;
 use crate::journal::record::{self, Content, Record};
 use crate::report::account::{Account, Fate, Outcome};
 
-/// Far more than a reader needs, which does not recurse: only what is touched costs memory.
+/// Stack size of a reader in bytes: far more than a reader needs, which does not recurse. Only the
+/// pages that are used take memory.
 const STACK: usize = 8 * 1024 * 1024;
 
 /// Readers wait for storage most of the time, so there are more of them than cores.
@@ -32,19 +34,20 @@ pub fn pool(threads: usize) -> Result<ThreadPool> {
     builder.build().map_err(no_threads)
 }
 
-/// What a reader works with.
+/// The working state of a reader.
 #[derive(Default)]
 pub(super) struct Desk {
     reader: HeaderReader,
     pub cursors: Cursors,
-    /// Records for the journal that no writer adds: those of files without an entry, and all those of a shard.
+    /// Records for the journal that no writer adds: those of files without an entry, and all those
+    /// of a shard.
     pub noted: Vec<(PathBuf, FileRecord)>,
     /// The directory of the file that was recorded last, and whether a walk reaches it.
     reached: Option<(PathBuf, bool)>,
 }
 
 impl Desk {
-    /// Whether no directory between the root and a file is a link.
+    /// Returns whether no directory between the root and a file is a symlink.
     fn is_reached_by_a_walk(&mut self, intake: &Intake<'_>, file: &Path) -> bool {
         let Some(directory) = file.parent() else { return false };
         if let Some((known, is_reached)) = &self.reached
@@ -61,19 +64,21 @@ impl Desk {
     }
 }
 
-/// What became of a file that was not known.
+/// The outcome of opening a file that has no current record.
 pub(super) enum Read {
     Held(Held),
     TooYoung,
-    /// It may not be read.
+    /// A stub that may not be read.
     Stub(Stub),
     MetElsewhere(Stub),
 }
 
-/// A pointer may lead to a pointer, and a file may change while it is looked at.
+/// Maximum number of steps to the data of a file: a pointer may point to a pointer, and a file may
+/// change while it is inspected.
 const LONGEST_WAY: usize = 8;
 
-/// The number of records that a reader adds to the journal together, at least, while files wait.
+/// The minimum number of records that a reader adds to the journal at a time while files are
+/// waiting.
 const NOTED_TOGETHER: usize = 500;
 
 /// A message to the readers: the files that a walk has found, or the records of shards.
@@ -83,7 +88,7 @@ pub(super) trait Message: Send {
     /// The directory of the first file.
     fn directory(&self) -> Option<&Path>;
 
-    /// Returns the files, each with what a shard has recorded of it.
+    /// Returns the files, each with the record that a shard made of it.
     fn into_files(self, intake: &Intake<'_>) -> impl Iterator<Item = (FoundFile, Option<Record>)>;
 }
 
@@ -115,12 +120,12 @@ impl Message for Vec<Record> {
     }
 }
 
-/// One receive loop.
+/// Runs one receive loop.
 pub(super) fn read<M: Message>(run: &Run<'_>, messages: &Receiver<M>, writers: &[Sender<Vec<Entry>>]) {
     let mut desk = Desk::default();
     let mut outbox = Outbox::new(&run.intake.account, writers);
     loop {
-        // Nothing is held back while there is nothing to read.
+        // While there is nothing to read, no entries or records are held back.
         let waiting = messages.try_recv().or_else(|_| {
             outbox.send();
             note(&run.intake, &mut desk);
@@ -142,8 +147,8 @@ pub(super) fn read<M: Message>(run: &Run<'_>, messages: &Receiver<M>, writers: &
     }
 }
 
-/// Adds records to the journal, if there are enough of them. A reader that always finds files waiting must not keep these
-/// records: there may be millions, and a kill loses them.
+/// Adds records to the journal if there are enough of them. A reader that always has files waiting
+/// must not accumulate its records: there may be millions, and a kill loses them.
 pub(super) fn note_when_due(intake: &Intake<'_>, desk: &mut Desk) {
     if desk.noted.len() >= NOTED_TOGETHER {
         note(intake, desk);
@@ -157,13 +162,13 @@ pub(super) fn note(intake: &Intake<'_>, desk: &mut Desk) {
     desk.noted.clear();
 }
 
-/// The record of a file that was found and not read. `None` for a path that is not UTF-8.
+/// Returns the record of a file that was found and not read. `None` for a path that is not UTF-8.
 pub(super) fn unread(path: &Path) -> Option<(PathBuf, FileRecord)> {
     Some((path.to_owned(), record::of_unread(path.to_str()?)))
 }
 
-/// The entry of a file. `None` if the file has another fate, which is then in the account. `recorded` is what a shard has
-/// recorded of the file.
+/// Returns the entry of a file, or `None` if the file has another outcome, which is then counted.
+/// `recorded` is the record that a shard made of the file.
 fn entry(run: &Run<'_>, desk: &mut Desk, file: FoundFile, recorded: Option<Record>) -> Option<Entry> {
     let intake = &run.intake;
     let path = file.path();
@@ -177,11 +182,11 @@ fn entry(run: &Run<'_>, desk: &mut Desk, file: FoundFile, recorded: Option<Recor
                 && error.kind() == io::ErrorKind::NotFound
                 && !intake.stops_without_root(path, &error) =>
         {
-            // The file was removed since the shard found it.
+            // The file was removed after the shard found it.
             intake.account.take_back_gone(1);
             return None;
         }
-        // No walk follows a link to a directory: the directory of the file was moved away.
+        // No walk follows a symlink to a directory: the directory of the file was moved away.
         Ok(_) if recorded.is_some() && !desk.is_reached_by_a_walk(intake, path) => {
             intake.account.take_back_gone(1);
             return None;
@@ -234,12 +239,12 @@ fn note_without_entry(desk: &mut Desk, file: &FoundFile, record: &Record) {
     }
 }
 
-/// A record as it is added to a journal again.
+/// Encodes a record so that it can be added to a journal again.
 pub(super) fn file_record(record: &Record) -> FileRecord {
     FileRecord { state: record.state, leads_on: record.content.is_some(), bytes: record.encode() }
 }
 
-/// To where the bytes of a file are, and what they hold.
+/// Follows links and pointers to the data of a file, and reads its header.
 pub(super) fn open_and_read<'f>(
     intake: &Intake<'_>,
     desk: &mut Desk,
@@ -271,7 +276,7 @@ pub(super) fn open_and_read<'f>(
         {
             let permit = file.permit().filter(|_| !location.is_recalled());
             let at = location.path().to_owned();
-            // Its reading is over: looking at what it leads to may take long.
+            // Close the pointer first: inspecting its target may take long.
             drop(open);
             seen = intake.sources.locator.follow(&pointer, &at, permit, own);
             by_pointer = true;
@@ -286,14 +291,15 @@ pub(super) fn open_and_read<'f>(
     Ok(Read::Stub(Stub::too_far()))
 }
 
-/// What the header says, or why there is none; or the file cannot be read.
+/// Reads the header. Returns the instance, or the reason why the file has none. Fails if the file
+/// cannot be read.
 fn read_header(
     intake: &Intake<'_>,
     desk: &mut Desk,
     open: &OpenFile,
 ) -> Result<Result<Instance, Rejection>, Rejection> {
     intake.account.bytes.fetch_add(open.state.size, Relaxed);
-    // A defect of the reader costs the one file.
+    // A panic of the reader only costs this file.
     let read = catch_unwind(AssertUnwindSafe(|| desk.reader.read(open).and_then(Instance::from_header)));
     let outcome = read.unwrap_or_else(|_| {
         desk.reader = HeaderReader::new();
@@ -305,7 +311,7 @@ fn read_header(
     }
 }
 
-/// With the record of it, for the journal.
+/// Completes the result of reading a file with its record for the journal.
 fn held(
     intake: &Intake<'_>,
     desk: &mut Desk,
@@ -314,7 +320,8 @@ fn held(
     content: Option<Content>,
     outcome: Result<Instance, Rejection>,
 ) -> Result<Held, Rejection> {
-    // A path that is no text, and a file that may change unseen, are read each time.
+    // A path that is not UTF-8, and a file that may change without a new mtime, are read in each
+    // run.
     let path = file.path().to_str().filter(|_| intake.journal().is_some());
     let is_copy = matches!(intake.sources.files, Files::Brought(brings) if brings.makes_copies());
     let state = if is_copy || own.tells_changes() { own } else { FileState { modified: i64::MIN, ..own } };
@@ -327,7 +334,7 @@ fn held(
         }
         Err(rejection) => {
             let rule = rule_by_content(&rejection);
-            // What a pointer leads to may be mended while the pointer stays as it is.
+            // The target of a pointer may be repaired while the pointer stays unchanged.
             let record =
                 path.filter(|_| content.is_none()).and_then(|path| record::of_rejection(path, state, &rejection, rule));
             desk.noted.extend(record.map(|record| (file.path().to_owned(), record)));
@@ -337,13 +344,14 @@ fn held(
 }
 
 fn content_of(location: &Location, by_pointer: bool) -> Option<Content> {
-    // One that is no text is told from others all the same, and names no row.
+    // A target that is not UTF-8 is still distinguished from other targets, and names no row.
     let target = location.target.as_ref()?.to_string_lossy().into_owned();
     Some(Content { target, by_pointer, state: location.state })
 }
 
-/// Entries on their way to the writers. All those of a patient go to one writer, so that writers do not wait for each
-/// other's rows; those that are put by go to whichever is free.
+/// Entries on their way to the writers. All entries of a patient go to the same writer, so that
+/// writers do not wait for each other's rows. Entries that are buffered in key order go to any free
+/// writer.
 struct Outbox<'a> {
     account: &'a Account,
     writers: &'a [Sender<Vec<Entry>>],
@@ -351,7 +359,7 @@ struct Outbox<'a> {
     sent: Instant,
 }
 
-/// Writers are not woken for a handful of entries, unless these have waited for a while.
+/// Minimum number of entries to wake a writer for, and the maximum time that fewer entries wait.
 const PART: usize = 32;
 const HELD_BACK: Duration = Duration::from_millis(200);
 

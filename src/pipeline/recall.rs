@@ -1,7 +1,8 @@
-//! Stubs: what is left as it is, and the last pass, in which some are recalled, if the site has allowed it.
+//! Stubs: lists those that are not read, and runs the last pass, which recalls some of them if the
+//! site allows it.
 //!
-//! Those that are recalled are the newest, as many as the budget says, whatever order they were found in; so only as many
-//! are remembered.
+//! The newest stubs are recalled, up to the number in the budget, in whatever order they were
+//! found. Only that number of stubs is remembered.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,14 +21,14 @@ use crate::archive::{FoundFile, Stub};
 use crate::error::Result;
 use crate::report::account::{Fate, Outcome};
 
-/// The stubs that may be recalled, the oldest on top.
+/// The stubs that may be recalled, the oldest on top of the heap.
 pub struct Wanted {
     budget: Option<Budget>,
     heap: Mutex<BinaryHeap<Reverse<Want>>>,
 }
 
 struct Want {
-    /// The day of receipt, the time of modification; and the name where these say nothing.
+    /// The day of receipt and the mtime; the path breaks ties.
     age: (Option<Date>, i64, PathBuf),
     file: FoundFile,
     stub: Stub,
@@ -42,7 +43,8 @@ impl Wanted {
         self.budget.is_some()
     }
 
-    /// One that may be recalled. Returns one that is not recalled any more.
+    /// Adds a stub that may be recalled. Returns the stub that no longer fits into the budget, if
+    /// any.
     fn offer(&self, want: Want) -> Option<Want> {
         let room = self.budget.map_or(0, |budget| budget.files);
         let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,14 +53,15 @@ impl Wanted {
         is_full.then(|| heap.pop()).flatten().map(|oldest| oldest.0)
     }
 
-    /// The newest first.
+    /// Takes all stubs, the newest first.
     fn take(&self) -> Vec<Want> {
         let heap = take(&mut *self.heap.lock().unwrap_or_else(PoisonError::into_inner));
         heap.into_sorted_vec().into_iter().map(|want| want.0).collect()
     }
 }
 
-/// A stub that may not be read. Whatever row the index has of it stays.
+/// Counts a stub that may not be read, and lists it or keeps it for recall. A row that the index
+/// has of it stays.
 pub(super) fn leave(intake: &Intake<'_>, file: FoundFile, modified: i64, stub: Stub) {
     intake.account.add(Fate::Pending, 1);
     intake.account.stub(&stub, Outcome::Pending);
@@ -73,7 +76,8 @@ fn list(intake: &Intake<'_>, want: &Want) {
     intake.sources.listing.add_stub(want.file.path(), &want.stub);
 }
 
-/// Those that were not recalled in the end. A dry run tells which would be.
+/// Lists the stubs that were not recalled in the end. A dry run counts those that would be
+/// recalled.
 pub(super) fn leave_wanted(intake: &Intake<'_>, recalls: bool) {
     let wanted = intake.recall.take();
     let mut left = intake.recall.budget.map_or(0, |budget| budget.bytes);
@@ -88,7 +92,7 @@ pub(super) fn leave_wanted(intake: &Intake<'_>, recalls: bool) {
     }
 }
 
-/// The walk stage of the last pass: one file after the other, as soon as it may be recalled.
+/// The walk stage of the last pass: sends one file after the other, as soon as it may be recalled.
 pub(super) fn recall(intake: &Intake<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> {
     let Some(budget) = intake.recall.budget else { return Ok(()) };
     let mut recalls = Recalls::within(budget);
@@ -101,13 +105,14 @@ pub(super) fn recall(intake: &Intake<'_>, files: &Sender<Vec<FoundFile>>) -> Res
         match recalls.next(size, || intake.sources.stop.is_set()) {
             Some(permit) => {
                 intake.watch.recalled();
-                // Before it is: a run that goes on with this one keeps to its budget.
+                // Recorded before the recall, so that a run that continues this one stays within
+                // the budget.
                 intake.journal().iter().for_each(|journal| journal.recalls(size));
                 intake.account.take_back(Fate::Pending, 1);
                 intake.account.stub_taken_back(&want.stub);
                 walk::send(intake, vec![want.file.permitted(permit)], files);
             }
-            // Another one may fit.
+            // Another stub may still fit into the budget.
             None => list(intake, &want),
         }
     }

@@ -1,5 +1,5 @@
-//! When the PACS received a file, as far as anything still tells. Consequences hang on it: the PACS purges and moves
-//! studies by `study.received`.
+//! Determines when the PACS received a file, as far as this is still known. The result has
+//! consequences: the PACS purges and moves studies by `study.received`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -15,12 +15,13 @@ use crate::dicom::attributes::position;
 use crate::dicom::instance::Value;
 use crate::dicom::{Instance, Table};
 
-/// What tells it.
+/// A source of the time of receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The day that the directory carries, at the time of modification if that falls on it, else at midnight.
+    /// The date in the path of the directory, at the time of the mtime if that is on the same day,
+    /// else at midnight.
     Path,
-    /// When the file was modified, unless that was before its study or is to come.
+    /// The mtime, unless it is before the study or in the future.
     Mtime,
     StudyDate,
 }
@@ -29,40 +30,43 @@ impl Origin {
     pub const DEFAULT: [Origin; 3] = [Origin::Path, Origin::Mtime, Origin::StudyDate];
 }
 
-/// Clocks of storage units differ by minutes; a time that is further ahead is none.
+/// How far a plausible mtime may be in the future. The clocks of storage units differ by minutes.
 const AHEAD: SignedDuration = SignedDuration::from_hours(24);
 
-/// So long after its study no scanner sends an image.
+/// Days after its study from which an mtime counts as late: no scanner sends an image so long after
+/// the study.
 const LATE: i32 = 30;
 
-/// Fewer files say nothing of a copy.
+/// Minimum number of files from which to detect a copy.
 const ENOUGH: u64 = 10;
 
 pub struct Receipt {
     pub order: Vec<Origin>,
     pub zone: TimeZone,
-    /// Modification times that could not be used.
+    /// The number of implausible mtimes.
     pub implausible: AtomicU64,
     modified: Mutex<Modified>,
 }
 
-/// Where modification times were used: by root and day, how many files, and how many of them long after their study.
+/// The mtimes that were used, by root and day: the number of files, and how many of these are from
+/// long after their study.
 type Modified = BTreeMap<(usize, Date), (u64, u64)>;
 
 impl Receipt {
     pub fn new(mut order: Vec<Origin>, zone: TimeZone) -> Self {
-        // What was not named comes last, so that there is always an answer.
+        // Sources that were not named come last, so that there is always a result.
         let rest: Vec<Origin> = Origin::DEFAULT.into_iter().filter(|origin| !order.contains(origin)).collect();
         order.extend(rest);
         Receipt { order, zone, implausible: AtomicU64::new(0), modified: Mutex::default() }
     }
 
-    /// The day by the clock of the PACS.
+    /// Returns the current day by the clock of the PACS.
     pub fn today(&self) -> Date {
         self.zone.to_datetime(Timestamp::now()).date()
     }
 
-    /// Whether a file is so young, when it is opened, that the PACS may still be at it.
+    /// Returns whether a file is so young, when it is opened, that the PACS may still be writing
+    /// it.
     pub fn is_younger(&self, modified: Option<Timestamp>, than: SignedDuration) -> bool {
         let age = modified.map(|at| Timestamp::now().duration_since(at));
         age.is_some_and(|age| !than.is_zero() && age < than && age > -AHEAD)
@@ -101,7 +105,8 @@ impl Receipt {
                 return at;
             }
         }
-        // Whatever it says, it is better than nothing, and nothing hides the study.
+        // An mtime that is not in the future is better than no time: a row without a time hides the
+        // study.
         local.filter(|_| !is_to_come).unwrap_or(civil::date(1970, 1, 1).to_datetime(Time::midnight()))
     }
 
@@ -113,8 +118,8 @@ impl Receipt {
         *late += u64::from(is_late);
     }
 
-    /// The roots below which most files were modified within two days, long after their studies: a copy that has not
-    /// kept the times.
+    /// Returns the roots below which most files were modified within two days, long after their
+    /// studies: the archive is a copy that has not kept the mtimes.
     pub fn copied_roots(&self) -> Vec<usize> {
         let modified = self.modified.lock().unwrap_or_else(PoisonError::into_inner);
         let mut roots: Vec<usize> = modified.keys().map(|(root, _)| *root).collect();
@@ -132,7 +137,7 @@ impl Receipt {
     }
 }
 
-/// Study Date (0008,0020), and Study Time (0008,0030) if there is one.
+/// Returns Study Date (0008,0020) with Study Time (0008,0030), if there is one, else at midnight.
 fn study_date(instance: &Instance) -> Option<DateTime> {
     let text = |column| match instance.get(column) {
         Value::Text(text) => Some(text),

@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// The logs of the shards that are merged.
 pub struct Shards {
     logs: Mutex<Vec<ShardLog>>,
-    /// The number of records in the logs when they were opened, superseded ones among them.
+    /// The number of records in the logs when they were opened, including superseded ones.
     pub files: u64,
 }
 
@@ -32,7 +32,7 @@ impl Shards {
         Shards { files: logs.iter().map(ShardLog::files).sum(), logs: Mutex::new(logs) }
     }
 
-    /// What the shards have left to other runs.
+    /// Returns the files that the shards have left to other runs.
     pub fn left(&self) -> ShardEnd {
         let mut left = ShardEnd::default();
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +81,8 @@ fn is_first(met: &mut Hashes, path: &str) -> bool {
     is_first
 }
 
-/// Sends the records of a frame, which may be hundreds, in small messages: many messages wait for the readers.
+/// Sends the records of a frame, which may be hundreds, in small messages: many messages wait for
+/// the readers.
 fn send_part(intake: &Intake<'_>, part: Vec<Record>, records: &Sender<Vec<Record>>) {
     intake.account.found(part.len());
     let mut part = part.into_iter().peekable();
@@ -92,13 +93,14 @@ fn send_part(intake: &Intake<'_>, part: Vec<Record>, records: &Sender<Vec<Record
     }
 }
 
-/// The file of a record.
+/// Returns the file of a record.
 pub(super) fn file_of(intake: &Intake<'_>, record: &Record) -> FoundFile {
     let root = super::entries::root_of(intake, Path::new(&record.path));
     FoundFile::below(&intake.sources.roots.paths()[root], record.path.clone().into())
 }
 
-/// Whether all records have been sent. An error if a shard has stopped before its end and no other is being read.
+/// Returns whether all records have been sent. Fails if a shard has stopped before its end and no
+/// other shard is being read.
 fn has_ended(logs: &mut [ShardLog]) -> Result<bool> {
     let mut stopped = None;
     for log in logs.iter_mut() {

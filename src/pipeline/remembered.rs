@@ -1,6 +1,7 @@
-//! What the journal knows of a file that the walk found: a file that is as it was is not opened again.
+//! Skips files whose size and mtime match the journal: an unchanged file is not opened again.
 //!
-//! Where its row is there, it is settled. Where not, it is written again, as it was read then.
+//! If the index has the row of such a file, nothing is left to do. If not, the row is written again
+//! from the record in the journal.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,18 +16,18 @@ use crate::journal::{self, Cursors, State};
 use crate::report::account::Fate;
 
 pub enum Remembered {
-    /// Nothing, or the file is not what it was.
+    /// The journal has no record of the file, or the file has changed.
     Nothing,
-    /// Its fate is in the account.
+    /// The file is already counted; nothing is left to do.
     Settled,
     Record(Record),
 }
 
-/// Of what this run has done, that after which the row need not name the file, or its links.
+/// Outcomes in this run after which the row may name another file, or have other links.
 const ROW_MAY_DIFFER: [journal::Fate; 4] =
     [journal::Fate::Inserted, journal::Fate::Won, journal::Fate::Duplicate, journal::Fate::LinkDiffers];
 
-/// `seen` is what stands there by now.
+/// Looks up a file in the journal. `seen` is the present state of the file.
 pub(super) fn remembered(run: &Run<'_>, file: &FoundFile, seen: &Seen, cursors: &mut Cursors) -> Remembered {
     let reads_all = run.plan.sources.reads_all || !run.plan.sources.files.is_whole_archive();
     let Some(journal) = run.journal().filter(|_| !reads_all) else { return Remembered::Nothing };
@@ -35,7 +36,7 @@ pub(super) fn remembered(run: &Run<'_>, file: &FoundFile, seen: &Seen, cursors: 
     let Some(state) = known.filter(is_same) else {
         return Remembered::Nothing;
     };
-    // Of a link or a pointer only its record tells where it led.
+    // Only the record of a link or a pointer contains its former target.
     let mut led_on = None;
     if state.leads_on || seen.leads_on() {
         led_on = journal.record(&state, file.path(), cursors);
@@ -45,10 +46,11 @@ pub(super) fn remembered(run: &Run<'_>, file: &FoundFile, seen: &Seen, cursors: 
         }
     }
     let of_this_run = journal.is_of_this_run(&state);
-    // What every run tells, and what depends on other files, is looked at each time.
+    // Outcomes that every run reports, and outcomes that depend on other files, are determined
+    // again in each run.
     let is_each_time = matches!(state.fate, journal::Fate::Duplicate | journal::Fate::LinkDiffers);
     let may_settle = of_this_run || (run.plan.existing == Mode::Fill && !is_each_time);
-    // What there is to tell of a run that is continued was told when it was taken up.
+    // The findings of a continued run were reported when the run was resumed.
     if may_settle && state.fate != journal::Fate::NoRow && journal.has_row(&state, cursors) {
         if entries::is_met_by_another(run, led_on.as_ref().and_then(|record| record.content.as_ref())) {
             run.intake.account.add(Fate::Link, 1);
@@ -62,7 +64,8 @@ pub(super) fn remembered(run: &Run<'_>, file: &FoundFile, seen: &Seen, cursors: 
     if !is_still_valid(&run.intake, file, &record) {
         return Remembered::Nothing;
     }
-    // In this run another file of the instance may have taken its place, or the row is linked otherwise.
+    // In this run, another file of the instance may have replaced this one, or the row may have
+    // other links.
     if of_this_run
         && ROW_MAY_DIFFER.contains(&state.fate)
         && let Reading::Instance(instance) = &record.reading
@@ -78,7 +81,8 @@ pub(super) fn remembered(run: &Run<'_>, file: &FoundFile, seen: &Seen, cursors: 
     Remembered::Record(record)
 }
 
-/// Whether a record contains what reading the file would give now. `seen` is what the file is now.
+/// Returns whether a record contains the same values as the file now. `seen` is the present state
+/// of the file.
 pub(super) fn is_current(intake: &Intake<'_>, file: &FoundFile, seen: &Seen, record: &Record) -> bool {
     record.state.is_known()
         && record.state == seen.state
@@ -87,21 +91,23 @@ pub(super) fn is_current(intake: &Intake<'_>, file: &FoundFile, seen: &Seen, rec
         && is_still_valid(intake, file, record)
 }
 
-/// Whether a record of an unchanged file may be used.
+/// Returns whether a record of an unchanged file may be used.
 fn is_still_valid(intake: &Intake<'_>, file: &FoundFile, record: &Record) -> bool {
     let Sources { receipt, settle, locator, .. } = intake.sources;
-    // The PACS may be writing the file, which then is another one than the one that was read.
+    // The PACS may be writing the file, whose contents then differ from the record.
     let is_young = receipt.is_younger(record.state.modified(), *settle);
-    // The file may be a pointer by a new rule.
+    // A rule that was added since may make the file a pointer.
     let may_be_pointer = matches!(&record.reading, Reading::Rejected { code, .. } if code == "not-dicom")
         && locator.has_rule_for(file.path());
     !is_young && !may_be_pointer
 }
 
-/// Whether the target of a link or a pointer is still there, and unchanged. What is known counts if the target cannot be looked at.
+/// Returns whether the target of a link or a pointer still exists and is unchanged. If the target
+/// cannot be inspected, the record counts.
 fn leads_where_it_led(intake: &Intake<'_>, content: Option<&Content>, seen: &Seen) -> bool {
     let Some(content) = content else {
-        // A link stands where the file was. What it leads to is named by the path of the link at most.
+        // A link has replaced the file. The record is valid only if rows name the link, not its
+        // target.
         return !intake.sources.locator.named_by().is_target(false);
     };
     match &seen.standing {
@@ -120,7 +126,8 @@ fn settled(run: &Run<'_>, state: &State, of_this_run: bool) -> Remembered {
     Remembered::Settled
 }
 
-/// What a record holds. `None` if that is no instance: its fate is in the account then.
+/// Returns the contents of a record. If the record has no instance, counts the file and returns
+/// `None`.
 pub(super) fn held_by(run: &Run<'_>, record: Record, path: &Path) -> Option<Held> {
     let state = record.state;
     match record.reading {
@@ -141,7 +148,8 @@ pub(super) fn held_by(run: &Run<'_>, record: Record, path: &Path) -> Option<Held
     None
 }
 
-/// In the account of a later run a file that was inserted is as it was.
+/// Returns the outcome with which a known file is counted. A file that an earlier run inserted
+/// counts as unchanged.
 fn fate(state: &State, of_this_run: bool) -> Fate {
     match state.fate {
         journal::Fate::Inserted if of_this_run => Fate::Inserted,

@@ -1,5 +1,5 @@
-//! What a run does before its first file: it takes up the journal, and with it the run that was killed before, if one
-//! was; and it asks the index which rows it has.
+//! Prepares a run before its first file: opens the journal, resumes a run that was killed, if any,
+//! and loads from the index which rows it has.
 
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -26,7 +26,7 @@ pub(super) fn take_up_journal(run: &Run<'_>, journal: &mut Journal, writer: &mut
     if is_continued {
         keep_what_is_left(run, journal, writer)?;
     }
-    // The other kinds of runs look at all of their files, whatever is known of them.
+    // Runs of other kinds inspect all of their files, even unchanged ones.
     if journal.known_files() == 0 || !run.plan.sources.files.is_whole_archive() {
         return Ok(());
     }
@@ -40,7 +40,8 @@ pub(super) fn take_up_journal(run: &Run<'_>, journal: &mut Journal, writer: &mut
     Ok(())
 }
 
-/// Finds out whether the batches are committed that the last run was committing when it was killed.
+/// Determines whether the batches that the last run was committing when it was killed are
+/// committed.
 pub(super) fn resolve_doubts(run: &Run<'_>, journal: &Journal, writer: &mut Writer) -> Result<()> {
     for batch in journal.in_doubt() {
         let Some(files) = files_of(run, &batch) else { continue };
@@ -52,7 +53,8 @@ pub(super) fn resolve_doubts(run: &Run<'_>, journal: &Journal, writer: &mut Writ
     Ok(())
 }
 
-/// Forgets what the killed run has written and the index has lost since. The files are written again.
+/// Records which batches of the killed run the index has lost since, in whole or in part. Their
+/// files are written again.
 fn keep_what_is_left(run: &Run<'_>, journal: &mut Journal, writer: &mut Writer) -> Result<()> {
     let mut superseded = Superseded::new(&journal.directory);
     journal.replay_backwards(|batch| {
@@ -74,9 +76,11 @@ fn keep_what_is_left(run: &Run<'_>, journal: &mut Journal, writer: &mut Writer) 
     journal.update().map_err(journal_failed)
 }
 
-/// Learns what the killed run has done, and lists what it listed. Files that are read once more are listed then.
+/// Restores the state of the killed run, and lists its findings again. Files that are read again
+/// are listed then.
 pub(super) fn continue_run(run: &Run<'_>, journal: &Journal, writer: &mut Writer) -> Result<()> {
-    // A batch of which the index has lost a part is recorded anew behind later batches, which have files below its rows.
+    // The part that is left of a batch is recorded again behind later batches, whose files may be
+    // below its rows.
     let is_in_order = !journal.has_lost_batches();
     if !is_in_order {
         journal.replay(|batch| {
@@ -110,8 +114,9 @@ pub(super) fn files_of<'b>(run: &Run<'_>, batch: &'b Batch) -> Option<Vec<(&'b s
     batch.records.iter().map(|record| named_by(run, record)).collect()
 }
 
-/// A file that this run had inserted, whose row names another one by now, has lost its place to that. Where tables know
-/// no transactions, a run that was killed may have got no further than the row, and nobody has told.
+/// For a file that this run inserted and whose row now names another file: returns whether the file
+/// is still to be listed as a duplicate. Without transactions, a killed run may have changed the
+/// row and stopped before the report.
 pub(super) fn was_lost_untold(run: &Run<'_>, path: &Path) -> bool {
     let is_told = |path: String| {
         let told = run.told_losers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,7 +125,7 @@ pub(super) fn was_lost_untold(run: &Run<'_>, path: &Path) -> bool {
     !run.plan.tables.is_transactional && run.plan.path_map.to_index(path).is_ok_and(|path| !is_told(path))
 }
 
-/// The instance in a record, and its file as the index names it.
+/// Returns the instance in a record, and the path of its file in the index.
 fn named_by<'r>(run: &Run<'_>, record: &'r Record) -> Option<(&'r str, String)> {
     let Reading::Instance(instance) = &record.reading else { return None };
     Some((
@@ -129,7 +134,7 @@ fn named_by<'r>(run: &Run<'_>, record: &'r Record) -> Option<(&'r str, String)> 
     ))
 }
 
-/// The entries of a batch, as they were made from what was read; what there is to note of them is told. `None` if one
+/// Makes the entries of a batch again from its records, and reports their notes. `None` if an entry
 /// cannot be made any more.
 pub(super) fn entries_of(run: &Run<'_>, batch: Batch, noted: Noted) -> Option<(Vec<Entry>, Attempt)> {
     let records = batch.records.into_iter();
@@ -140,7 +145,7 @@ pub(super) fn entries_of(run: &Run<'_>, batch: Batch, noted: Noted) -> Option<(V
 pub(super) fn entry_of(run: &Run<'_>, known: Record, noted: Noted) -> Option<Entry> {
     let path = Path::new(&known.path);
     let root = run.plan.sources.roots.paths().iter().find(|root| path.starts_with(root));
-    // A file below a root of another run.
+    // A file below a root of another run is taken to be below the root of the file system.
     let root = root.map_or_else(|| path.ancestors().last().unwrap_or(path), PathBuf::as_path);
     let file = FoundFile::below(root, known.path.clone().into());
     let (own, content) = (known.state, known.content.clone());
@@ -153,9 +158,10 @@ pub(super) fn entry_of(run: &Run<'_>, known: Record, noted: Noted) -> Option<Ent
     entries::to_entry(run, file, held, noted).ok()
 }
 
-/// Which rows the index has, a page at a time: nobody waits for a long look.
+/// Streams the index's rows in pages, so that no query holds locks for long.
 ///
-/// Returns the place in the journal of the earliest batch with a row that is unfinished although its run has ended.
+/// Returns the position in the journal of the earliest batch with a row that is unfinished although
+/// its run has ended.
 fn take_rows(run: &Run<'_>, journal: &mut Journal, writer: &mut Writer) -> Result<Option<u64>> {
     run.intake.watch.checking(journal.known_files());
     let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! A shard: one process walks its part of the archive and records what the files contain. It needs no index. A merge writes
-//! the rows from the records of all shards.
+//! A shard: one process walks its part of the archive and records the contents of the files. A
+//! shard needs no index. A merge writes the rows from the records of all shards.
 //!
 //! ```text
 //! roots -> walk -> files -> read headers -> records
@@ -27,19 +27,21 @@ use crate::progress::Observer;
 use crate::report::account::{Account, Fate, Outcome};
 use crate::report::details::YoungFiles;
 
-/// What the run over a shard did.
+/// The result of the run over a shard.
 pub struct Recorded {
     pub account: Account,
     pub elapsed: Duration,
-    /// Files counted ahead of the work, if they were.
+    /// The number of files counted ahead of the work; `None` if they were not counted.
     pub counted_ahead: Option<u64>,
-    /// The number of files that are left as too young, outside of the directories of today and yesterday.
+    /// The number of files that are left as too young, outside of the directories of today and
+    /// yesterday.
     pub young_in_old_directories: u64,
-    /// What kept the run from its end, if anything did.
+    /// The error that kept the run from finishing, if any.
     pub failure: Option<Error>,
 }
 
-/// Records what the files of a shard contain. Files that are unchanged since they were recorded are not read again.
+/// Records the contents of the files of a shard. Files that are unchanged since they were recorded
+/// are not read again.
 pub fn record(
     sources: &Sources<'_>,
     mut journal: Journal,
@@ -50,7 +52,8 @@ pub fn record(
     let mut intake = Intake::new(sources, Some(&journal))?;
     let pool = read::pool(sources.io_threads)?;
     if sources.reads_all {
-        // A file whose size and time are unchanged may have other contents: no former record counts.
+        // A file whose size and mtime are unchanged may have other contents, so all former records
+        // are invalidated.
         journal.distrust();
     }
     journal.begin(begun);
@@ -65,7 +68,7 @@ pub fn record(
         }
         let is_whole = |failures: &[Error]| failures.is_empty() && !sources.stop.is_set();
         let mut failures = pass(intake, journal, &pool, |files| walk::walk(intake, files));
-        // Files that came or were moved meanwhile.
+        // Files that came or were moved during the first pass.
         if is_whole(&failures) {
             intake.watch.looking_again();
             failures = pass(intake, journal, &pool, |files| again::walk_again(intake, files));
@@ -90,7 +93,7 @@ pub fn record(
     })
 }
 
-/// What the shard leaves to other runs.
+/// Returns the counts of files that the shard leaves to other runs.
 fn end_of(intake: &Intake<'_>) -> ShardEnd {
     let (limit, in_old_directories) = (intake.sources.settle, intake.again.in_old_directories.load(Relaxed));
     ShardEnd {
@@ -100,7 +103,7 @@ fn end_of(intake: &Intake<'_>) -> ShardEnd {
     }
 }
 
-/// Walks, and reads what the walk finds.
+/// Walks the archive and reads the files that the walk finds.
 fn pass(
     intake: &Intake<'_>,
     journal: &Journal,
@@ -118,17 +121,17 @@ fn pass(
     })
 }
 
-/// One receive loop.
+/// Runs one receive loop.
 fn read_files(intake: &Intake<'_>, journal: &Journal, files: &Receiver<Vec<FoundFile>>) {
     let mut desk = Desk::default();
     loop {
-        // Records are not held back while there is nothing to read.
+        // While there is nothing to read, no records are held back.
         let waiting = files.try_recv().or_else(|_| {
             read::note(intake, &mut desk);
             files.recv()
         });
         let Ok(files) = waiting else { return };
-        // Without a journal nothing that is read would be kept.
+        // Without a journal, all further reading would be lost.
         if journal.failure().is_some() {
             intake.sources.stop.set();
         }
@@ -160,7 +163,8 @@ fn read_file(intake: &Intake<'_>, journal: &Journal, desk: &mut Desk, file: Foun
     }
 }
 
-/// Finds out what a file contains. Returns whether the file is left for the merge to look at, if it has no record yet.
+/// Reads a file, unless its record is current. Returns whether the file is left for the merge to
+/// inspect, if it has no record yet.
 fn find_out(intake: &Intake<'_>, journal: &Journal, desk: &mut Desk, file: FoundFile) -> Result<bool, Rejection> {
     let account = &intake.account;
     if let Some(rule) = file.path().file_name().and_then(skip::by_name) {
@@ -175,7 +179,7 @@ fn find_out(intake: &Intake<'_>, journal: &Journal, desk: &mut Desk, file: Found
         && is_current(intake, &file, &seen, &record)
     {
         account.bytes.fetch_add(record.state.size, Relaxed);
-        // Records that were made by other settings do not count for a merge.
+        // A merge ignores records that were made with other settings, so the record is added again.
         if !journal.is_of_these_settings(&state) {
             desk.noted.push((file.path().to_owned(), read::file_record(&record)));
         }
@@ -184,7 +188,7 @@ fn find_out(intake: &Intake<'_>, journal: &Journal, desk: &mut Desk, file: Found
     }
     match read::open_and_read(intake, desk, &file, seen)? {
         Read::Held(held) => {
-            // A path that is not UTF-8 has no row, and no record.
+            // A path that is not UTF-8 has no row and no record.
             if file.path().to_str().is_none() {
                 entries::reject_path_without_text(intake, file.path());
                 return Ok(false);
@@ -210,7 +214,7 @@ fn find_out(intake: &Intake<'_>, journal: &Journal, desk: &mut Desk, file: Found
     }
 }
 
-/// A file that was recorded before. What is wrong with it is listed each time.
+/// Counts a file that was recorded before. Its problems are listed in each run.
 fn is_unchanged(intake: &Intake<'_>, path: &Path, record: Record) {
     match record.reading {
         Reading::Instance(_) | Reading::Unread => intake.account.add(Fate::Unchanged, 1),

@@ -1,7 +1,9 @@
-//! Records that are kept until the end of a run, on disk: an archive of any size costs no memory.
+//! Records that are kept on disk until the end of a run, so that an archive of any size costs no
+//! memory.
 //!
-//! The file lies beside the list of rejected files, has no name, and is gone with the run. A record holds only what differs
-//! from the one before: paths of one directory take few bytes each.
+//! The file is created in the directory of the list of rejected files, has no name, and is deleted
+//! when the run ends. A record stores only its difference from the previous one: paths of one
+//! directory take few bytes each.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -17,7 +19,7 @@ struct State {
     directory: PathBuf,
     out: BufWriter<File>,
     last: Vec<u8>,
-    /// The first error. It is told at the end: files are still worth indexing.
+    /// The first error. It is reported at the end: files are still worth indexing.
     failed: Option<io::Error>,
 }
 
@@ -40,7 +42,7 @@ impl Spool {
         }
     }
 
-    /// Shows all records, in their order, until it is told to stop.
+    /// Calls `each` with all records in order, until it breaks.
     pub fn replay(&self, each: impl FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<()> {
         let mut state = self.lock();
         match state.failed.take() {

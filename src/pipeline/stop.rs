@@ -1,14 +1,14 @@
-//! How a run is told to end early: by a person, or by a stage that failed.
+//! The signal that ends a run early. A user or a failed stage sets it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set once, seen by all stages. Clones are the same signal.
+/// A flag that is set once and seen by all stages. Clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Returns whether it was set before.
+    /// Sets the flag. Returns whether it was set before.
     pub fn set(&self) -> bool {
         self.0.swap(true, Ordering::Relaxed)
     }

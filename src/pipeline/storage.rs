@@ -1,6 +1,6 @@
-//! A storage unit that goes away in mid-run looks like an archive whose files have all been deleted. So whenever
-//! something below a root cannot be read, the root is looked at: one that is gone ends the run, and what could not be read
-//! counts as not reached.
+//! Detects that a storage unit goes away during a run, which looks as if all files were deleted.
+//! Whenever something below a root cannot be read, the root is checked. If the root is gone, the
+//! run ends, and the files that could not be read count as not reached.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::archive::Roots;
 use crate::error::Error;
 
-/// A root that seems to be gone is looked at once more, since this ends the run.
+/// Delay before the second check of a root that seems to be gone, since a lost root ends the run.
 const AFTER_A_MOMENT: Duration = Duration::from_millis(500);
 
 pub struct Storage {
@@ -25,18 +25,19 @@ struct Root {
     mark: Option<Mark>,
 }
 
-/// What tells a directory from another in its place: the one that a mount had covered.
+/// Device and inode of a root. They differ if a mount is gone and the directory below it shows
+/// through.
 type Mark = (u64, u64);
 
 impl Storage {
-    /// Roots, each with what it is.
+    /// Creates a monitor of roots, each with a word for its role.
     pub fn of<'r>(roots: impl IntoIterator<Item = (&'static str, &'r Roots)>) -> Self {
         let root = |what, path: &PathBuf| Root { what, path: path.clone(), mark: mark(path).ok() };
         let of_one = |(what, roots): (_, &'r Roots)| roots.paths().iter().map(move |path| root(what, path));
         Storage { roots: roots.into_iter().flat_map(of_one).collect(), lost: Mutex::default() }
     }
 
-    /// Something could not be read. Returns whether its root is gone.
+    /// Checks the root of a path that could not be read. Returns whether the root is gone.
     pub fn fails(&self, path: &Path, error: &io::Error) -> bool {
         let Some(failing) = self.roots.iter().find(|root| path.starts_with(&root.path)) else { return false };
         if !may_be_gone(error) || failing.why_gone().is_none() {
@@ -51,7 +52,7 @@ impl Storage {
         lost.is_some()
     }
 
-    /// The root that is gone, as what ends the run.
+    /// Returns the error for the root that is gone, if any.
     pub fn lost(&self) -> Option<Error> {
         let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         Some(Error::unfinished(
@@ -72,7 +73,8 @@ impl Root {
     }
 }
 
-/// The path leads nowhere, or the unit behind it does not answer; not that access is denied.
+/// Returns whether an error may mean that the root is gone: the path does not exist, or the storage
+/// unit does not answer. An access error does not count.
 fn may_be_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{NetworkDown, NotConnected, NotFound, StaleNetworkFileHandle, TimedOut};
     #[cfg(unix)]

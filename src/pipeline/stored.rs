@@ -1,4 +1,4 @@
-//! What the index asks the archive about files that its rows name.
+//! Provides the index with facts about the files that its rows name.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ impl Stored {
         Stored { roots, naming, locator }
     }
 
-    /// The file of a path in the index, as it is called here, and the root that it lies below, or the directory that
-    /// pointers may lead to.
+    /// Returns the local path of a path in the index, and the position of the root, or of the
+    /// directory that pointers may point to, that contains it.
     fn below_a_root(&self, path: &str) -> Option<(PathBuf, usize)> {
         let file = self.naming.path_map.from_index(path)?;
         let (root, _) = self.locator.place(&file)?;
@@ -38,13 +38,14 @@ impl Stored {
         location.open().ok()?
     }
 
-    /// The file of a path in the index below a root that this run does not walk, and a number behind those of all roots.
+    /// Returns the file of a path in the index below a root that this run does not walk, with a
+    /// position after those of all roots.
     fn below_another_root(&self, path: &str) -> Option<(PathBuf, usize)> {
         let file = self.naming.path_map.from_index(path)?;
         file.is_file().then_some((file, usize::MAX))
     }
 
-    /// Whether the root of a file is.
+    /// Returns whether the root of a file exists and is not empty.
     fn is_there(&self, file: &Path) -> bool {
         let has_entries = |root: &Path| std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
         self.locator.place(file).is_some_and(|(_, root)| has_entries(root))
@@ -54,7 +55,7 @@ impl Stored {
 impl Archive for Stored {
     fn stored(&self, path: &str) -> Option<StoredFile> {
         let (file, root) = self.below_a_root(path).or_else(|| self.below_another_root(path))?;
-        // No run looks there: the file is no candidate.
+        // No run looks there, so the file is not a candidate.
         if self.locator.skip_reason(&file).is_some() {
             return None;
         }
@@ -83,7 +84,8 @@ impl Archive for Stored {
         let [Some(file), Some(other)] = [path, other].map(|path| self.naming.path_map.from_index(path)) else {
             return false;
         };
-        // Only what has the same name can be the same file by another way, unless one is a link.
+        // Only files with the same name can be the same file reached by different paths, unless one
+        // is a link.
         let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
         file == other
             || (file.file_name() == other.file_name() || is_link(&file) || is_link(&other))
@@ -100,39 +102,43 @@ impl Archive for Stored {
 
     fn is_stale(&self, path: &str, sop_instance_uid: &str) -> bool {
         let Some((file, _)) = self.below_a_root(path) else { return false };
-        // No run looks there again: what lies in a snapshot or a recycle bin goes with it.
+        // No run looks there again: a file in a snapshot or a recycle bin is deleted together with
+        // it.
         if self.locator.skip_reason(&file).is_some() {
             return true;
         }
         let metadata = match std::fs::symlink_metadata(&file) {
             Ok(metadata) => metadata,
-            // A root that is gone says nothing of what lay below.
+            // If the root is gone, its files may still exist.
             Err(error) => return error.kind() == std::io::ErrorKind::NotFound && self.is_there(&file),
         };
-        // A link may lead to where this machine cannot look.
+        // A link may point to a place that this machine cannot reach.
         if !metadata.is_file() || metadata.len() == 0 {
             return false;
         }
-        // A stub stands for an instance that nobody has looked at.
+        // The instance that a stub represents was not read.
         let file = FoundFile::named(file);
         let Ok(Standing::Readable(location)) = self.locator.look(&file).map(|seen| seen.standing) else { return false };
         let Ok(Some(open)) = location.open() else { return false };
-        // What cannot be read is damage that somebody should see, not another instance.
+        // A file that cannot be read is damaged, which must be reported; it is not another
+        // instance.
         read_instance(&open).is_some_and(|instance| instance.sop_instance_uid() != sop_instance_uid)
     }
 }
 
-/// A defect of the reader counts as a file that cannot be read.
+/// Reads the instance in a file. A panic of the reader counts as a file that cannot be read.
 fn read_instance(open: &OpenFile) -> Option<Instance> {
     catch_unwind(AssertUnwindSafe(|| HeaderReader::new().read(open).and_then(Instance::from_header))).ok()?.ok()
 }
 
-/// Whether a file ends before its data do. A file for which the reader fails counts as complete.
+/// Returns whether a file ends before its data do. A file for which the reader panics counts as
+/// complete.
 fn is_cut_off(open: &OpenFile) -> bool {
     catch_unwind(AssertUnwindSafe(|| HeaderReader::new().is_cut_off(open))).unwrap_or(false)
 }
 
-/// The least number where nothing is known, so that such a file is never the newest.
+/// Returns an mtime in nanoseconds since 1970. An unknown mtime is the minimum, so that such a file
+/// is never the newest.
 pub fn nanoseconds(modified: Option<jiff::Timestamp>) -> i128 {
     modified.map_or(i128::MIN, jiff::Timestamp::as_nanosecond)
 }

@@ -1,4 +1,4 @@
-//! The walk stage: what the walk comes upon, to the readers or into the account.
+//! The walk stage: sends the files that the walk finds to the readers, and counts everything else.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::report::account::Fate;
 
 impl Sources<'_> {
-    /// The directories that are walked.
+    /// Returns the directories that are walked.
     pub(super) fn walked(&self) -> &Roots {
         match self.files {
             Files::Brought(brings) => brings.sources(),
@@ -54,7 +54,8 @@ pub(super) fn send_named(intake: &Intake<'_>, named: &[PathBuf], files: &Sender<
     Ok(())
 }
 
-/// Skips a file below a recycle bin, a snapshot or the like. Returns false for any other file.
+/// Skips and lists a file below a recycle bin, a snapshot or the like. Returns false for any other
+/// file.
 fn skip_named(intake: &Intake<'_>, path: &Path) -> bool {
     let locator = intake.sources.locator;
     let Some(reason) = locator.skip_reason(path).or_else(|| locator.skip_reason_behind_links(path)) else {
@@ -65,7 +66,7 @@ fn skip_named(intake: &Intake<'_>, path: &Path) -> bool {
     true
 }
 
-/// What is neither a file nor a link has its fate at once.
+/// Walks the directories. Entries that are neither files nor links are counted at once.
 pub(super) fn walk(intake: &Intake<'_>, files: &Sender<Vec<FoundFile>>) -> Result<()> {
     let (account, listing) = (&intake.account, intake.sources.listing);
     let sink = |found: Found| {

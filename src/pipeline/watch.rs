@@ -1,4 +1,5 @@
-//! One thread watches the counters, ten times a second, for whoever looks.
+//! The progress state of a run. One thread samples the counters ten times a second for the
+//! observer.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -30,7 +31,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A reader is in this directory. It does not wait to say so.
+    /// Records that a reader is in this directory. Does not block.
     pub fn at(&self, directory: &Path) {
         if let Ok(mut place) = self.directory.try_lock()
             && *place != directory
@@ -39,7 +40,7 @@ impl Watch {
         }
     }
 
-    /// The index is asked which rows it has: about as many as files were known.
+    /// Begins the phase that loads the rows of the index: about as many as there are known files.
     pub fn checking(&self, rows: u64) {
         self.is_checking.store(true, Relaxed);
         self.to_check.store(rows, Relaxed);
@@ -49,7 +50,7 @@ impl Watch {
         self.checked.fetch_add(rows as u64, Relaxed);
     }
 
-    /// How many rows of the index were looked at, and how long that took.
+    /// Returns the number of index rows that were checked, and how long that took.
     pub fn was_checked(&self) -> (u64, Duration) {
         let took = *self.checking_took.lock().unwrap_or_else(PoisonError::into_inner);
         (self.checked.load(Relaxed), took)
@@ -63,7 +64,7 @@ impl Watch {
         self.is_checking.store(false, Relaxed);
     }
 
-    /// So many files were read and are put by, to be written in key order.
+    /// Sets the number of files that were read and are buffered, to be written in key order.
     pub fn are_put_by(&self, files: usize) {
         self.put_by.store(files as u64, Relaxed);
     }
@@ -72,7 +73,7 @@ impl Watch {
         self.is_looking_again.store(true, Relaxed);
     }
 
-    /// So many stubs are within the budget.
+    /// Sets the number of stubs within the recall budget.
     pub fn recalling(&self, stubs: usize) {
         self.to_recall.store(stubs as u64, Relaxed);
     }
@@ -95,7 +96,7 @@ impl Watch {
         self.end.notify_all();
     }
 
-    /// Shows progress until the end.
+    /// Shows progress until the run ends.
     pub fn show(
         &self,
         intake: &Intake<'_>,
@@ -128,7 +129,7 @@ impl Watch {
             },
             checked: self.checked.load(Relaxed),
             to_check: self.to_check.load(Relaxed),
-            // Files that came since they were counted are found all the same.
+            // Files that came after the count are still found.
             found: account.files_found().max(census.files.load(Relaxed)),
             found_is_total: counted || self.is_closing.load(Relaxed),
             directories_listed: listed,

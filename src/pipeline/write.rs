@@ -1,4 +1,5 @@
-//! The write stage: entries into batches, batches into the index, outcomes into the account.
+//! The write stage: collects entries into batches, writes batches to the index, and counts the
+//! outcomes.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,16 +18,19 @@ use crate::merge::write_batch::write_batch;
 use crate::merge::writer::Writer;
 use crate::report::account::Fate;
 
-/// Whole statements of the largest size, so that a batch has no tail of small ones.
+/// Rows per batch: whole statements of the largest size, so that a batch has no remainder of small
+/// ones.
 const BATCH: usize = 500;
 
-/// A batch is not held back for longer: a slow archive is searchable as it is read, and an interruption loses little.
+/// Maximum age of a batch: a slow archive becomes searchable while it is read, and an interruption
+/// loses little.
 const AGE: Duration = Duration::from_secs(1);
 
-/// The server is asked whether its table has outgrown its memory as often as so many entries with random UIDs come.
+/// Number of entries with random UIDs between two queries of whether the table is larger than the
+/// memory of the server.
 const ASKED_EVERY: usize = 10_000;
 
-/// What a writer has in hand.
+/// The work of one writer.
 struct Hand<'a> {
     batch: Vec<Entry>,
     put_by: &'a PutBy,
@@ -36,7 +40,8 @@ struct Hand<'a> {
 }
 
 impl Hand<'_> {
-    /// Whether the table has outgrown the server's memory, as far as is known when so many entries come.
+    /// Returns whether the table is larger than the memory of the server. The server is queried
+    /// only once per [`ASKED_EVERY`] entries.
     fn has_outgrown(&mut self, entries: usize, writer: &mut Writer) -> Result<bool, Failure> {
         if !self.has_outgrown && self.until_asked == 0 {
             self.has_outgrown = writer.outgrows_memory()?;
@@ -47,7 +52,7 @@ impl Hand<'_> {
     }
 }
 
-/// Writes until no entry can come. The writer comes back for the closing step.
+/// Writes until no more entries can come. Returns the writer for the closing step.
 pub(super) fn write(
     run: &Run<'_>,
     mut writer: Writer,
@@ -64,7 +69,7 @@ pub(super) fn write(
     (writer, result)
 }
 
-/// What is left in hand was not written.
+/// Writes all entries. Entries that are left in `hand` were not written.
 fn write_all(run: &Run<'_>, writer: &mut Writer, hand: &mut Hand<'_>, entries: &Receiver<Vec<Entry>>) -> Result<()> {
     let mut due = Instant::now() + AGE;
     let mut ended = false;
@@ -97,7 +102,8 @@ fn write_all(run: &Run<'_>, writer: &mut Writer, hand: &mut Hand<'_>, entries: &
     }
 }
 
-/// Waits for entries, or takes as many as are there while others are written. Whether more may come.
+/// Waits for entries, or, if entries from the key-order buffer are being written, takes those that
+/// are available. Returns whether more may come.
 fn receive(
     run: &Run<'_>,
     entries: &Receiver<Vec<Entry>>,
@@ -124,7 +130,8 @@ fn receive(
     Ok(true)
 }
 
-/// Takes up what is put by when it is time to. Many may be: an interruption does not wait for them.
+/// Takes a batch of buffered entries in key order once they are due. There may be many, so an
+/// interruption does not wait for them.
 fn take_in_order(run: &Run<'_>, hand: &mut Hand<'_>) -> Result<bool> {
     if run.plan.sources.stop.is_set() {
         return Ok(false);
@@ -138,7 +145,7 @@ fn take_in_order(run: &Run<'_>, hand: &mut Hand<'_>) -> Result<bool> {
     Ok(true)
 }
 
-/// Puts by what is better written in key order.
+/// Buffers the entries that are better written in key order, and adds the others to the batch.
 fn hold(run: &Run<'_>, part: Vec<Entry>, hand: &mut Hand<'_>, writer: &mut Writer) -> Result<()> {
     let when = run.plan.insert_order;
     let (candidates, others) = match when {
@@ -177,7 +184,7 @@ fn flush(run: &Run<'_>, writer: &mut Writer, batch: &[Entry]) -> Result<(), Fail
     Ok(())
 }
 
-/// Lists what there is to tell of a batch that is committed.
+/// Lists the findings of a batch that is committed.
 pub(super) fn tell(run: &Run<'_>, batch: &[Entry], written: &[Written]) {
     if let Some(led) = &run.led {
         led.note(batch, written);
@@ -193,7 +200,7 @@ pub(super) fn tell(run: &Run<'_>, batch: &[Entry], written: &[Written]) {
             account.value_notes.list(listing, path, &entry.instance);
         }
         match &written.outcome {
-            // One of a run that is continued is tried again.
+            // A rejection without a code is not listed: the file of a continued run is read again.
             Outcome::Refused(refusal) if !refusal.code.is_empty() => {
                 listing.add("rejected", path, refusal.code, &refusal.detail);
             }
@@ -219,7 +226,8 @@ pub(super) fn list_duplicate(run: &Run<'_>, path: &Path, sop_instance_uid: &str)
     run.plan.sources.listing.add("duplicate", path, "same-instance", &detail);
 }
 
-/// The index cannot be written, or not for now: the other stages end, and what they still send was not reached.
+/// Ends the other stages, because the index cannot be written, or not for now. Entries that the
+/// other stages still send count as not reached.
 fn give_up(run: &Run<'_>, unwritten: usize, entries: &Receiver<Vec<Entry>>) {
     run.plan.sources.stop.set();
     run.intake.account.add(Fate::NotReached, unwritten);

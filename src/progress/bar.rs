@@ -1,4 +1,5 @@
-//! The bar in a terminal: three lines, redrawn at most ten times a second, cut to its width, gone at the end.
+//! The progress bar in a terminal: three lines, redrawn at most ten times a second, cut to the
+//! width of the terminal, and removed at the end.
 
 use std::io::Write;
 use std::time::Duration;
@@ -17,7 +18,8 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// Returns `None` if standard error is no terminal, or one that cannot move its cursor.
+    /// Returns `None` if standard error is not a terminal, or is a terminal that cannot move its
+    /// cursor.
     pub fn new() -> Option<Self> {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
         if all.is_hidden() || is_without_cursor() {
@@ -36,8 +38,8 @@ impl Bar {
     }
 }
 
-/// Whether the type of the terminal has no cursor movement (terminfo: `dumb`, `unknown`) or is not set. The library checks
-/// for the first and the last of these only.
+/// Returns whether the type of the terminal has no cursor movement (terminfo: `dumb`, `unknown`) or
+/// is not set. The library checks for the first and the last of these only.
 fn is_without_cursor() -> bool {
     let is_plain = |name: std::ffi::OsString| ["", "dumb", "unknown"].iter().any(|plain| name == *plain);
     std::env::var_os("TERM").map_or(cfg!(unix), is_plain)
@@ -76,7 +78,8 @@ impl Observer for Bar {
 
     fn tell(&mut self, elapsed: Duration, notice: &Notice) {
         let line = format!("{}: {notice}", text::duration(elapsed));
-        // Above the bar, where it stays; a bar that is not shown shows no lines either.
+        // The line is printed above the bar and stays there. A hidden bar prints no lines, so they
+        // are written directly.
         if self.all.is_hidden() {
             let _ = writeln!(std::io::stderr(), "{line}");
         } else {
@@ -86,7 +89,7 @@ impl Observer for Bar {
 
     fn finish(&mut self, _: &Snapshot) {
         [&self.bar, &self.figures, &self.place].into_iter().for_each(ProgressBar::finish_and_clear);
-        // A terminal that has gone is no reason to fail.
+        // Errors are ignored: the terminal may be closed.
         let _ = self.all.clear();
     }
 }

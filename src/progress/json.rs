@@ -1,4 +1,4 @@
-//! Progress for a program: one JSON object a line, each second and when a phase begins.
+//! Progress for a program: one JSON object per line, every second and when a phase begins.
 
 use std::io::Write;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl<W: Write + Send> JsonLines<W> {
             "closing_done": readings.closed,
             "closing_total": readings.to_close,
         });
-        // A reader that has gone is no reason to stop a run.
+        // Errors are ignored: a closed pipe does not stop a run.
         let _ = writeln!(self.out, "{line}");
     }
 }

@@ -1,4 +1,4 @@
-//! Progress for a log: a line when a phase begins, then one at an interval.
+//! Progress for a log: one line when a phase begins, then one per interval.
 
 use std::io::Write;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{Notice, Observer, Phase, Snapshot, text};
 
 /// Two days of work make some ten thousand lines.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// The first lines come sooner: someone may be watching.
+/// The first lines come more often, because a user may be watching.
 const FIRST: Duration = Duration::from_secs(1);
 
 pub struct Lines<W> {
@@ -22,7 +22,7 @@ impl<W: Write + Send> Lines<W> {
     }
 
     fn write(&mut self, snapshot: &Snapshot) {
-        // A log that cannot be written is no reason to stop a run.
+        // Errors are ignored: a log that cannot be written does not stop a run.
         let _ = writeln!(self.out, "{}", line(snapshot));
     }
 }
@@ -43,7 +43,7 @@ impl<W: Write + Send> Observer for Lines<W> {
 
     fn finish(&mut self, snapshot: &Snapshot) {
         let mut whole = snapshot.clone();
-        // Of a run; an audit ends in what it was doing.
+        // The last line of a run reports the indexing phase. An audit ends in its current phase.
         if !matches!(whole.readings.phase, Phase::Listing | Phase::Comparing | Phase::Settling) {
             whole.readings.phase = Phase::Indexing;
         }

@@ -1,7 +1,8 @@
-//! Progress: workers bump counters, one sampler reads them ten times a second, an observer shows them.
+//! Progress: workers increment counters, one sampler reads the counters ten times a second, and an
+//! observer shows them.
 //!
-//! [`Observer`] is the seam: a bar for a terminal, lines for a log, JSON lines for a program, nothing. The only door
-//! to indicatif.
+//! [`Observer`] is the interface. Its implementations show a bar in a terminal, lines for a log,
+//! JSON lines for a program, or nothing. This module is the only user of indicatif.
 
 mod bar;
 mod json;
@@ -17,21 +18,21 @@ use std::time::Duration;
 pub use notice::Notice;
 pub use sampler::Sampler;
 
-/// What a run is doing.
+/// The phase of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// Asking the index which rows it has.
+    /// Loading from the index which rows it has.
     Checking,
-    /// Walking, reading and writing, all at once.
+    /// Walking, reading and writing, in parallel.
     #[default]
     Indexing,
-    /// At directories that changed meanwhile.
+    /// Rescanning directories that changed during the run.
     LookingAgain,
-    /// Bringing stubs back from slow storage.
+    /// Recalling stubs from slow storage.
     Recalling,
-    /// Deriving what can only be known at the end.
+    /// Deriving the values that depend on all rows being written.
     Closing,
-    /// Of an audit: listing the files, reading them, and waiting before it looks again.
+    /// Phases of an audit: listing the files, reading them, and waiting before the recheck.
     Listing,
     Comparing,
     Settling,
@@ -52,53 +53,54 @@ impl Phase {
     }
 }
 
-/// What the counters say at a moment.
+/// The values of the counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readings {
     pub phase: Phase,
-    /// Rows of the index that were looked at, and about how many there are.
+    /// Index rows that were checked, and the approximate total.
     pub checked: u64,
     pub to_check: u64,
-    /// Files found so far, and whether that is all of them.
+    /// Files found so far, and whether this is the total.
     pub found: u64,
     pub found_is_total: bool,
-    /// Directories listed, and known but not listed yet.
+    /// Directories listed, and directories known but not listed yet.
     pub directories_listed: u64,
     pub directories_waiting: u64,
-    /// Files accounted for.
+    /// Files that are counted with an outcome.
     pub done: u64,
-    /// Files that were read and wait to be written in key order.
+    /// Files that were read and are buffered, to be written in key order.
     pub put_by: u64,
-    /// The run was told to end, and finishes what is being written.
+    /// Whether the run was interrupted and finishes the current writes.
     pub stopping: bool,
     pub bytes: u64,
     pub rejected: u64,
     /// Stubs that were not read.
     pub pending: u64,
-    /// Of the recalling phase: stubs asked for, and those within the budget.
+    /// In the recalling phase: stubs requested so far, and stubs within the budget.
     pub recalled: u64,
     pub to_recall: u64,
     pub directory: PathBuf,
-    /// Of the closing phase: rows done, and all of them.
+    /// In the closing phase: rows settled, and the total.
     pub closed: u64,
     pub to_close: u64,
 }
 
-/// How long it will take still.
+/// The estimated time that is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eta {
     Unknown,
-    /// While files are still being counted: at least, and at the present density of directories.
+    /// A range while files are still being counted: the minimum, and the estimate at the present
+    /// number of files per directory.
     Between(Duration, Duration),
     About(Duration),
 }
 
-/// What is shown.
+/// The data of one progress display.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     pub readings: Readings,
     pub elapsed: Duration,
-    /// Files a second, over the last seconds and over the whole run.
+    /// Files per second, over the last seconds and over the whole run.
     pub rate_now: f64,
     pub rate_mean: f64,
     pub eta: Eta,
@@ -107,25 +109,25 @@ pub struct Snapshot {
 pub trait Observer: Send {
     /// Called ten times a second, and when a phase begins.
     fn update(&mut self, snapshot: &Snapshot);
-    /// Called when something happens beside the progress, with the time since the run began.
+    /// Called for each event outside of the progress, with the time since the run began.
     fn tell(&mut self, elapsed: Duration, notice: &Notice);
-    /// Called once, at the end of the run, with what was reached.
+    /// Called once, at the end of the run, with the final state.
     fn finish(&mut self, snapshot: &Snapshot);
 }
 
-/// `--progress`.
+/// The forms of `--progress`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
     /// A bar in a terminal, lines elsewhere.
     #[default]
     Auto,
-    /// A bar; lines where the terminal cannot show one.
+    /// A bar, or lines if the terminal cannot show one.
     Bar,
     Lines,
     Json,
 }
 
-/// The observer that shows progress on standard error; `None` shows nothing.
+/// Returns the observer that shows progress on standard error. `None` shows nothing.
 pub fn observer(form: Option<Form>) -> Box<dyn Observer> {
     let lines = || Box::new(lines::Lines::new(std::io::stderr()));
     match form {

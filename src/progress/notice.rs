@@ -1,4 +1,5 @@
-//! What is told once, beside the progress: a line in a log, above the bar, or an object for a program.
+//! One-time messages beside the progress: a line in a log, a line above the bar, or a JSON object
+//! for a program.
 
 use std::fmt;
 use std::io::Write;
@@ -9,12 +10,12 @@ use serde_json::json;
 
 use super::{Form, text};
 
-/// Something that happens while a run goes on.
+/// An event during a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Writers wait, and why.
+    /// Writers wait, for this reason.
     Waits { why: String },
-    /// They do not any more.
+    /// Writers continue after this wait.
     GoesOn { waited: Duration },
 }
 
@@ -27,11 +28,11 @@ impl fmt::Display for Notice {
     }
 }
 
-/// Says on standard error, before a run begins, what should be known: whether progress is shown or not.
+/// Prints a note on standard error before a run begins, whether progress is shown or not.
 pub fn note(form: Option<Form>, message: &str) {
     let line = match form {
         Some(Form::Json) => json!({"event": "note", "message": message}).to_string(),
-        // It may hold what a database says.
+        // The message may contain text from a database, so control characters are escaped.
         _ => text::path(Path::new(message)),
     };
     let _ = writeln!(std::io::stderr(), "{line}");

@@ -1,16 +1,18 @@
-//! From counters at moments to rates and the time that is left. Knows no clock: moments are given.
+//! Computes rates and the remaining time from counters. The sampler reads no clock: the caller
+//! passes the times.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Eta, Phase, Readings, Snapshot};
 
-/// "Now" is this long: shorter jumps about, longer hides a storage unit that has just stalled.
+/// Window of the current rate: a shorter one fluctuates, and a longer one hides a storage unit that
+/// has just stalled.
 const NOW: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub struct Sampler {
-    /// Moments of the last seconds, and what was done by then.
+    /// Times of the last seconds, each with the number of files done by then.
     recent: VecDeque<(Duration, u64)>,
 }
 
@@ -42,7 +44,7 @@ fn eta(readings: &Readings, rate_now: f64, rate_mean: f64) -> Eta {
     if readings.found_is_total {
         return Eta::About(seconds(left / rate_mean));
     }
-    // The directories that are still to be listed are taken to be as full as those that were.
+    // Directories that are not listed yet are assumed to contain as many files as the others.
     let density = readings.found as f64 / readings.directories_listed.max(1) as f64;
     let waiting = readings.directories_waiting as f64 * density;
     Eta::Between(seconds(left / fast), seconds((left + waiting) / slow))

@@ -1,11 +1,11 @@
-//! Numbers, durations and paths as people read them.
+//! Formats numbers, durations and paths for people.
 
 use std::path::Path;
 use std::time::Duration;
 
 use super::{Eta, Phase, Readings, Snapshot};
 
-/// `1,234,567`.
+/// Formats a number: `1,234,567`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -18,7 +18,7 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// `1.2 TB`, in powers of 1000 as storage is sold.
+/// Formats a size: `1.2 TB`, in powers of 1000 as storage is sold.
 pub fn bytes(number: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let mut value = number as f64;
@@ -34,7 +34,7 @@ pub fn bytes(number: u64) -> String {
     }
 }
 
-/// `2 d 3 h`, `3 h 20 min`, `4 min 10 s`, `12 s`.
+/// Formats a duration: `2 d 3 h`, `3 h 20 min`, `4 min 10 s`, `12 s`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64().round() as u64;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -50,7 +50,7 @@ pub fn rate(per_second: f64) -> String {
     count(per_second.round() as u64)
 }
 
-/// A path that cannot steer the terminal: control characters are shown, not sent.
+/// Formats a path so that it cannot control the terminal: control characters are escaped.
 pub fn path(path: &Path) -> String {
     let text = path.to_string_lossy();
     if text.chars().any(char::is_control) {
@@ -62,7 +62,7 @@ pub fn path(path: &Path) -> String {
     }
 }
 
-/// How long it will take still, or that it will not.
+/// Formats the remaining time, or the hint that the run is stopping.
 pub fn left(snapshot: &Snapshot) -> String {
     if snapshot.readings.stopping {
         return "stopping: what is being written is finished; interrupt again to leave at once".into();
@@ -75,7 +75,7 @@ pub fn left(snapshot: &Snapshot) -> String {
     }
 }
 
-/// `12,345 of 200,000 files`, `12,345 of 80,000 files, still counting`.
+/// Formats the progress: `12,345 of 200,000 files`, `12,345 of 80,000 files, still counting`.
 pub fn position(snapshot: &Snapshot) -> String {
     let readings = &snapshot.readings;
     match readings.phase {
@@ -104,7 +104,7 @@ pub fn position(snapshot: &Snapshot) -> String {
     }
 }
 
-/// `3 rejected`, `3 rejected, 1,200 stubs not read`.
+/// Formats the files left out: `3 rejected`, `3 rejected, 1,200 stubs not read`.
 pub fn left_out(readings: &Readings) -> String {
     let rejected = format!("{} rejected", count(readings.rejected));
     match readings.pending {

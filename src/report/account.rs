@@ -1,4 +1,5 @@
-//! The account: every file found has exactly one fate, and the program checks that they add up.
+//! The account of a run: every file found has exactly one outcome. The program checks that the
+//! outcomes add up to the files found.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use crate::dicom::Instance;
 use crate::dicom::flaw::Flaw;
 use crate::index::fitting::Fitted;
 
-/// What becomes of a file.
+/// The outcome of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// A shard has read and recorded the file.
@@ -24,18 +25,18 @@ pub enum Fate {
     Inserted,
     Updated,
     Unchanged,
-    /// Another file of the same instance is the indexed one.
+    /// The index has another file of the same instance.
     Duplicate,
     Rejected,
     Unreadable,
-    /// It leads to what is indexed where it lies.
+    /// A link or a pointer whose target is indexed at its own location.
     Link,
     /// A stub that was not read.
     Pending,
     Skipped,
-    /// Left to the PACS, which may still be at it.
+    /// Left to the PACS, which may still be writing the file.
     TooYoung,
-    /// The run ended before it.
+    /// The run ended before it reached the file.
     NotReached,
 }
 
@@ -72,17 +73,17 @@ impl Fate {
         }
     }
 
-    /// Somebody should look at it.
+    /// Whether a person should look at the file.
     pub fn is_finding(self) -> bool {
         matches!(self, Fate::Duplicate | Fate::Rejected | Fate::Unreadable | Fate::Pending)
     }
 }
 
-/// What was done with a stub.
+/// The outcome of a stub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     Read,
-    /// It leads to a file that is met with elsewhere.
+    /// The stub points to a file that the run reads at another location.
     MetElsewhere,
     Pending,
 }
@@ -97,20 +98,20 @@ impl Outcome {
     }
 }
 
-/// Stubs that are alike: kind, locality, outcome, and where they are mounted.
+/// The key that groups similar stubs: kind, locality, outcome and mount point.
 pub type StubKey = (&'static str, Locality, Outcome, Option<PathBuf>);
 
 #[derive(Clone, Debug, Default)]
 pub struct Stubs {
     pub files: u64,
-    /// As they claim.
+    /// Total size in bytes, as the stubs claim.
     pub bytes: u64,
-    /// Where one of them leads, and what is to be known of it.
+    /// The target of one of these stubs, and the explanation of that stub.
     pub target: Option<String>,
     pub why: String,
 }
 
-/// Counters that all threads bump.
+/// Counters that all threads increment.
 #[derive(Debug, Default)]
 pub struct Account {
     pub found: AtomicU64,
@@ -120,15 +121,16 @@ pub struct Account {
     pub directories_listed: AtomicU64,
     pub directories_unreadable: AtomicU64,
     directories_skipped: Mutex<SkippedCounts>,
-    /// How many directories of earlier days than were asked for, and the first and last of these days.
+    /// The number of directories of days before the first day requested, and the first and last of
+    /// their days.
     earlier: Mutex<Option<(u64, Date, Date)>>,
     pub unusable_values: AtomicU64,
     pub undecodable_texts: AtomicU64,
-    /// Values that break the rules of DICOM, and were read because they have one meaning only.
+    /// Values that break the rules of DICOM and were read because they have only one meaning.
     pub repaired_values: AtomicU64,
     /// Values of which a part was lost, or that mix two values.
     pub partial_values: AtomicU64,
-    /// Files that declare a character set that is not known.
+    /// Files that declare an unknown character set.
     pub unknown_charsets: AtomicU64,
     pub cut_texts: AtomicU64,
     pub cut_headers: AtomicU64,
@@ -136,11 +138,11 @@ pub struct Account {
     /// Rows that a person should look at, and rows whose instances disagree.
     pub conflicts: AtomicU64,
     pub disagreements: AtomicU64,
-    /// Rows of this run whose file has gone meanwhile.
+    /// Rows of this run whose file has vanished since.
     pub gone: AtomicU64,
-    /// Files that shards have found, and that were removed before the merge.
+    /// Files that shards have found and that were removed before the merge.
     pub gone_before_merge: AtomicU64,
-    /// Files, and bytes, that a dry run would recall otherwise.
+    /// Number and size in bytes of the files that a real run would recall.
     pub would_recall: (AtomicU64, AtomicU64),
     /// The notes on values that were listed.
     pub value_notes: ValueNotes,
@@ -158,13 +160,13 @@ impl Account {
         self.fates[fate as usize].fetch_add(files as u64, Relaxed);
     }
 
-    /// Takes back files that a shard has found, and that were removed before the merge.
+    /// Subtracts files that a shard has found and that were removed before the merge.
     pub fn take_back_gone(&self, files: usize) {
         self.found.fetch_sub(files as u64, Relaxed);
         self.gone_before_merge.fetch_add(files as u64, Relaxed);
     }
 
-    /// Takes back the fate of files that are looked at once more, and get their fate then.
+    /// Subtracts files from an outcome. The files are inspected again and then get a new outcome.
     pub fn take_back(&self, fate: Fate, files: usize) {
         self.fates[fate as usize].fetch_sub(files as u64, Relaxed);
     }
@@ -192,14 +194,14 @@ impl Account {
         let alike = stubs.entry((stub.kind, stub.locality, outcome, stub.mount.clone())).or_default();
         alike.files += 1;
         alike.bytes = alike.bytes.saturating_add(stub.claimed_size.unwrap_or(0));
-        // Which one is shown does not depend on the order.
+        // The stub that is shown does not depend on the order of the stubs.
         let shown = (stub.target.as_ref(), &stub.why);
         if alike.files == 1 || shown < (alike.target.as_ref(), &alike.why) {
             (alike.target, alike.why) = (stub.target.clone(), stub.why.clone());
         }
     }
 
-    /// Those that are recalled after all.
+    /// Subtracts a stub that is recalled after all.
     pub fn stub_taken_back(&self, stub: &Stub) {
         let mut stubs = self.stubs.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (stub.kind, stub.locality, Outcome::Pending, stub.mount.clone());
@@ -224,7 +226,7 @@ impl Account {
         *self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is noteworthy of an instance that is indexed all the same.
+    /// Counts the flaws of an instance that is indexed nevertheless.
     pub fn note(&self, instance: &Instance, fitted: &Fitted) {
         let bump = |counter: &AtomicU64, by: u64| {
             if by > 0 {
@@ -250,7 +252,7 @@ impl Account {
         self.fates[fate as usize].load(Relaxed)
     }
 
-    /// Files whose fate is known.
+    /// Returns the number of files with an outcome.
     pub fn done(&self) -> u64 {
         Fate::ALL.into_iter().map(|fate| self.count(fate)).sum()
     }

@@ -1,4 +1,4 @@
-//! Parts of the summary: files that are too young, directories, values, and the list of files to look at.
+//! Parts of the summary: young files, directories, values, and the list of files to look at.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -15,9 +15,10 @@ use crate::progress::text;
 /// Files that are left to the PACS.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct YoungFiles {
-    /// Younger files are left.
+    /// Minimum age of a file. Younger files are left to the PACS.
     pub limit: SignedDuration,
-    /// The number of young files outside of the directories of today and yesterday: a PACS receives none there.
+    /// The number of young files outside of the directories of today and yesterday: a PACS receives
+    /// none there.
     pub in_old_directories: u64,
 }
 
@@ -32,7 +33,8 @@ pub struct AccessShortfall {
 }
 
 impl YoungFiles {
-    /// Whether most files are young, in directories where a PACS receives none: the archive was restored or copied just now.
+    /// Returns whether most files are young and in directories where a PACS receives none: the
+    /// archive was restored or copied just now.
     pub fn are_most(&self, account: &Account) -> bool {
         let others = account.count(Fate::Skipped) + account.count(Fate::NotReached);
         self.in_old_directories * 2 > account.files_found().saturating_sub(others)
@@ -93,7 +95,7 @@ impl ListCounts {
     }
 }
 
-/// Directories, and those below which files may be unseen.
+/// Writes the counts of directories, including those below which files may be unseen.
 pub(super) fn directories(out: &mut String, account: &Account) {
     let count = |counter: &AtomicU64| text::count(counter.load(Relaxed));
     line(out, format_args!("directories listed {}", count(&account.directories_listed)));
@@ -111,8 +113,8 @@ pub(super) fn directories(out: &mut String, account: &Account) {
     }
 }
 
-/// The account: each file that was found has one of the fates. `counted_ahead` is the number of files of a run that did not end
-/// cleanly.
+/// Writes the account: each file that was found has one of the outcomes. `counted_ahead` is the
+/// number of files counted ahead of the work, if the run did not end cleanly.
 pub(super) fn account(
     out: &mut String,
     account: &Account,
@@ -151,7 +153,7 @@ fn parts<'a>(out: &mut String, parts: impl IntoIterator<Item = (&'a str, u64)>) 
     }
 }
 
-/// Values that differ between the files and the index.
+/// Writes the counts of values that differ between the files and the index.
 pub(super) fn values(out: &mut String, account: &Account) {
     let notes: [(&AtomicU64, &str); 11] = [
         (&account.unusable_values, "values that are no date, time, number or UID, or out of range, not taken"),

@@ -1,8 +1,10 @@
-//! The list of rejected files, and of others that somebody should look at: JSON Lines, one file a line.
+//! The list of rejected files, and of other files that a person should look at: JSON Lines, one
+//! file per line.
 //!
-//! A line has `what` (`rejected`, `unreadable`, `stub`, `duplicate`, `directory`, `conflict`, `damaged`, `note`), the `path` of a file
-//! or the `uid` of a row, a stable `reason` code and a `detail` in words. No line holds a value of a patient. A path that is not UTF-8 stands in `path` with replacement
-//! characters, and in `path_hex` byte by byte.
+//! A line has `what` (`rejected`, `unreadable`, `stub`, `duplicate`, `directory`, `conflict`,
+//! `damaged`, `note`), the `path` of a file or the `uid` of a row, a stable `reason` code and a
+//! `detail` in words. No line contains a value of a patient. A path that is not UTF-8 is written to
+//! `path` with replacement characters, and to `path_hex` byte by byte.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,9 +22,9 @@ use crate::new_file;
 /// The number of lines of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListCounts {
-    /// Lines that someone should look at.
+    /// Lines that a person should look at.
     pub findings: u64,
-    /// Lines of the kind `note`, and skipped directories: worth knowing, and no reason to act.
+    /// Lines of the kind `note`, and skipped directories: worth knowing, but no reason to act.
     pub notes: u64,
 }
 
@@ -32,7 +34,7 @@ pub struct Listing {
 }
 
 struct State {
-    /// Not buffered: what a killed run has listed is there.
+    /// Not buffered, so that the lines of a killed run are in the file.
     out: File,
     lines: ListCounts,
     /// The first error. It is reported at the end: files are still worth indexing.
@@ -54,7 +56,7 @@ struct Line<'a> {
     stub: Option<StubLine<'a>>,
 }
 
-/// What is told of a stub beside.
+/// The additional fields of a stub.
 #[derive(Serialize)]
 struct StubLine<'a> {
     confidence: &'a str,
@@ -66,7 +68,8 @@ struct StubLine<'a> {
 }
 
 impl Listing {
-    /// Creates the file. One that exists is never overwritten, and a directory is only made for the default.
+    /// Creates the file. An existing file is never overwritten, and a directory is only created for
+    /// the default path.
     pub fn create(path: &Path, make_directory: bool) -> Result<Self> {
         let what = "the list of rejected files";
         let file = new_file::create(path, what, "--rejected", make_directory)?;
@@ -74,7 +77,7 @@ impl Listing {
         Ok(Listing { path: path.to_path_buf(), state: Mutex::new(state) })
     }
 
-    /// Where it lies.
+    /// Returns the directory of the list.
     pub fn directory(&self) -> &Path {
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         parent.unwrap_or(Path::new("."))
@@ -90,7 +93,7 @@ impl Listing {
         self.write(&Line { what: "directory", reason: reason.code(), detail: &detail, ..Line::of(path) }, true);
     }
 
-    /// A stub that was not read; its reason is its kind.
+    /// Lists a stub that was not read. The reason code is the kind of the stub.
     pub fn add_stub(&self, path: &Path, stub: &Stub) {
         let told = StubLine {
             confidence: stub.confidence.name(),
@@ -124,13 +127,13 @@ impl Listing {
         }
     }
 
-    /// The path of the list and the number of its lines; `None` if it is empty.
+    /// Returns the path of the list and the number of its lines, or `None` if the list is empty.
     pub fn lines(&self) -> Option<(&Path, ListCounts)> {
         let lines = self.state.lock().unwrap_or_else(PoisonError::into_inner).lines;
         (lines != ListCounts::default()).then_some((self.path.as_path(), lines))
     }
 
-    /// Whether all lines could be written.
+    /// Fails if a line could not be written.
     pub fn check(&self) -> Result<()> {
         match self.state.lock().unwrap_or_else(PoisonError::into_inner).failed.take() {
             None => Ok(()),
@@ -151,7 +154,7 @@ impl Line<'_> {
 }
 
 impl Drop for Listing {
-    /// An empty list is not left behind.
+    /// Removes an empty list.
     fn drop(&mut self) {
         if self.lines().is_none() {
             let _ = std::fs::remove_file(&self.path);

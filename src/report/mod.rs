@@ -1,5 +1,5 @@
-//! What a run leaves for people and programs: the account of every file, the list of
-//! files that somebody should look at, and the summary.
+//! The results of a run for people and programs: the account of every file, the list of files that
+//! a person should look at, and the summary.
 
 pub mod account;
 pub mod details;

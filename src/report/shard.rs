@@ -12,21 +12,21 @@ use crate::archive::Shard;
 use crate::exit::Exit;
 use crate::progress::text;
 
-/// What the summary is about.
+/// The contents of the summary.
 pub struct ShardSummary<'a> {
     pub account: &'a Account,
     pub shard: Shard,
-    /// The state directory, which the merge is given.
+    /// The state directory, which is passed to the merge.
     pub state: &'a Path,
-    /// Files counted ahead of the work, if they were.
+    /// The number of files counted ahead of the work; `None` if they were not counted.
     pub counted_ahead: Option<u64>,
     pub elapsed: Duration,
     pub interrupted: bool,
-    /// Something kept the run from its end.
+    /// Whether an error kept the run from finishing.
     pub failed: bool,
-    /// Stubs that were not read are no findings.
+    /// Whether stubs that were not read are acceptable, and not findings.
     pub accepts_pending: bool,
-    /// Mounts of which all files occupy no blocks, and the number of these files.
+    /// Mounts on which no file occupies a block, and the number of their files.
     pub in_doubt: &'a [(PathBuf, u64)],
     /// Mounts where reading was given up.
     pub left_mounts: &'a [PathBuf],
@@ -36,7 +36,7 @@ pub struct ShardSummary<'a> {
     pub young: YoungFiles,
 }
 
-/// Whether files of a shard may have a fate: no row is written.
+/// Returns whether files of a shard can have an outcome: a shard writes no rows.
 fn is_of_shard(fate: Fate) -> bool {
     !matches!(fate, Fate::Inserted | Fate::Updated | Fate::Duplicate)
 }

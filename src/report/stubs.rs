@@ -1,4 +1,4 @@
-//! What the summary tells of stubs: how many of each kind, where, and what became of them.
+//! The stubs in the summary: the number of each kind, their location, and their outcome.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::account::Account;
 use crate::progress::text;
 
-/// What the summary says of stubs.
+/// The input of [`describe`].
 pub(super) struct Described<'a> {
     pub account: &'a Account,
-    /// The run continues another one, whose stubs are not counted.
+    /// Whether the run continues another run, whose stubs are not counted.
     pub is_continued: bool,
     pub is_dry: bool,
-    /// Mounts of which all files occupy no blocks, and the number of these files.
+    /// Mounts on which no file occupies a block, and the number of their files.
     pub in_doubt: &'a [(PathBuf, u64)],
     /// Mounts where reading was given up.
     pub left_mounts: &'a [PathBuf],

@@ -1,4 +1,5 @@
-//! The summary on standard output: the account, whose parts add up, and what an administrator does next.
+//! The summary on standard output: the account, whose parts add up, and the next steps for an
+//! administrator.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,62 +16,62 @@ use crate::index::dry_run::Changed;
 use crate::journal::ShardEnd;
 use crate::progress::text;
 
-/// What the summary is about.
+/// The contents of the summary.
 pub struct Summary<'a> {
     pub account: &'a Account,
-    /// Files counted ahead of the work, if they were.
+    /// The number of files counted ahead of the work; `None` if they were not counted.
     pub counted_ahead: Option<u64>,
     pub parents: Parents,
-    /// Rows above the images that were there before and were changed.
+    /// Rows above the images that existed before the run and were changed.
     pub updated: Parents,
-    /// Rows of others that look unfinished, and stay so.
+    /// Rows of other programs that look unfinished, and stay so.
     pub unfinished: Parents,
-    /// Titles of reports and codes of animals.
+    /// Rows for titles of reports and codes of animals.
     pub companions: Companions,
-    /// What a dry run would have changed of rows that were there, column by column.
+    /// The changes to existing rows that a dry run would have made, by column.
     pub changes: &'a [(String, Changed)],
-    /// Modification times that could not be used.
+    /// The number of implausible mtimes, which were not used.
     pub implausible_times: u64,
-    /// Roots below which files have lost theirs.
+    /// Roots below which files have lost their mtimes.
     pub copied_roots: Vec<&'a Path>,
-    /// Columns that this program does not know, and that it had to write.
+    /// Columns that this program does not know but has to write.
     pub unknown_columns: &'a [String],
     /// Companion tables that are not written, each with the reason.
     pub unwritten: &'a [String],
-    /// Tables that hold what files say and are left to the PACS.
+    /// Tables that contain values of files but are left to the PACS.
     pub not_rebuilt: &'a [&'static str],
-    /// What `--existing refresh` has overwritten.
+    /// The file with the values that `--existing refresh` has overwritten, and their number.
     pub undo: Option<(&'a Path, u64)>,
     pub elapsed: Duration,
-    /// How many rows of the index were compared with what was known of files, and how long that took.
+    /// The number of index rows that were compared with the journal, and how long that took.
     pub rows_checked: (u64, Duration),
     /// How long writing waited for replicas, and for the database.
     pub waited: Duration,
     pub waited_for_database: Duration,
-    /// Something kept the run from its end.
+    /// Whether an error kept the run from finishing.
     pub failed: bool,
     /// The number of shards whose records were written.
     pub merged_shards: usize,
-    /// What these have left to other runs.
+    /// The files that the merged shards have left to other runs.
     pub left_by_shards: ShardEnd,
-    /// The run went on with one that was killed or interrupted.
+    /// Whether this run continued a run that was killed or interrupted.
     pub continued: bool,
     pub index: String,
-    /// A stored path of each directory that has a name of its own in the index.
+    /// A stored path of each directory that has its own name in the index.
     pub stored_paths: &'a [String],
-    /// The roots, where the index named them.
+    /// The roots, if they were taken from the index.
     pub named_roots: &'a [PathBuf],
     pub dry_run: bool,
-    /// The files were brought into the archive.
+    /// The result of the import, if the files were imported.
     pub imported: Option<Imported>,
-    /// Stubs that were not read are no findings.
+    /// Whether stubs that were not read are acceptable, so that they do not count as findings.
     pub accepts_pending: bool,
-    /// Mounts of which all files occupy no blocks, and how many.
+    /// Mounts on which no file occupies a block, and the number of their files.
     pub in_doubt: &'a [(PathBuf, u64)],
     /// Mounts where reading was given up.
     pub left_mounts: &'a [PathBuf],
     pub interrupted: bool,
-    /// The index held no image before.
+    /// Whether the index contained no image before the run.
     pub began_empty: bool,
     /// The list of files to look at, and the number of its lines.
     pub listing: Option<(&'a Path, ListCounts)>,
@@ -78,21 +79,23 @@ pub struct Summary<'a> {
     pub young: YoungFiles,
 }
 
-/// What an import did beside indexing.
+/// The results of an import, apart from indexing.
 pub struct Imported {
-    /// Files, and bytes.
+    /// The number of copied files, and their size in bytes.
     pub copies: (u64, u64),
-    /// Files of which the archive has another one of the instance, or one that cannot be read.
+    /// Files that are not imported because the archive has another file of the instance, or a file
+    /// that cannot be read.
     pub in_conflict: u64,
     /// Instances whose file does not end where it should.
     pub damaged: u64,
-    /// Something was to be chosen, and nothing is as it was to be.
+    /// Whether the import has a selection that no file matches.
     pub fits_nothing: bool,
     /// Files that a DICOMDIR names, and that are neither on its medium nor in the index.
     pub not_on_medium: u64,
     /// Copies that could not be given to the owner of the archive.
     pub shortfall: Option<AccessShortfall>,
-    /// Of a move, once it came to its end: sources removed, and sources left.
+    /// Set once a move has finished: the number of sources that were removed, and of imported
+    /// sources that were left.
     pub removed: Option<(u64, u64)>,
 }
 
@@ -128,12 +131,13 @@ impl Summary<'_> {
         }
     }
 
-    /// Whether a merge had no file to index, because the shards left all of theirs.
+    /// Returns whether a merge had no file to index because the shards left all of their files.
     fn has_no_record(&self) -> bool {
         self.merged_shards > 0 && self.account.files_found() == 0 && self.account.gone_before_merge.load(Relaxed) == 0
     }
 
-    /// Whether most files that shards have recorded are gone: another archive, or none, is mounted in its place.
+    /// Returns whether most files that shards have recorded are gone: another archive is mounted in
+    /// its place, or none.
     fn are_most_gone(&self) -> bool {
         self.account.gone_before_merge.load(Relaxed) > self.account.files_found()
     }
@@ -315,7 +319,7 @@ impl Summary<'_> {
         }
     }
 
-    /// What a dry run would have changed.
+    /// Writes the changes that a dry run would have made.
     fn changes(&self, out: &mut String) {
         for (column, Changed { rows, first }) in self.changes {
             let first = first.as_ref().map_or(String::new(), |uid| format!(", the first of {uid}"));
@@ -323,7 +327,8 @@ impl Summary<'_> {
         }
     }
 
-    /// What is to be known of the database, of the copy that the archive may be, and of what was overwritten.
+    /// Writes the notes on the database, on an archive that may be a copy, and on overwritten
+    /// values.
     fn surroundings(&self, out: &mut String) {
         if !self.unknown_columns.is_empty() {
             let columns = self.unknown_columns.join(", ");
@@ -355,12 +360,12 @@ impl Summary<'_> {
 const UNFINISHED: &str = "\n  A PACS leaves their series.instances and study.modalities NULL too. If an\n  \
      interrupted run of this program left them and its state was lost: --existing complete finishes them.";
 
-/// A copy that has lost the times of its files.
+/// The note on a copy that has lost the mtimes of its files.
 const COPIED_FROM: &str = "most files below";
 const COPIED: &str = "were modified within two days, long after their studies: a copy that has lost their times?\n  \
      New rows bear these as their time of receipt, by which a PACS purges. For an index that is still empty:\n  \
      --received-from path,study-date,mtime";
 
-/// What the PACS knew and no file holds.
+/// Lists data that only the old database contained, not the files.
 const NOT_IN_FILES: &str = "\nThe index was empty before. Files cannot bring back what only the old database held: read and verified marks,\n\
     private flags, tags, notes, attachments, export records, pending jobs, edits not yet written to files.\n";

@@ -1,4 +1,5 @@
-//! Notes on files that end within their header, or of which some values are not stored as the file has them. A note names columns, never a value.
+//! Notes on files that end within their header, or whose values are not all stored as the file has
+//! them. A note names columns, never a value.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,21 +8,22 @@ use super::listing::Listing;
 use crate::dicom::flaw::{AttributeSet, Flaw};
 use crate::dicom::{ATTRIBUTES, Instance};
 
-/// The number of lines per reason in one list. A device that writes each of its millions of files with the same fault
-/// would fill the disk; the list then has enough examples, and the summary the whole number.
+/// Maximum number of lines per reason in one list. A device that writes the same fault to each of
+/// its millions of files would fill the disk; the list then has enough examples, and the summary
+/// the total.
 const MOST_LINES: u64 = 10_000;
 
 const UNKNOWN_CHARSET: usize = Flaw::ALL.len();
 const CUT_HEADER: usize = UNKNOWN_CHARSET + 1;
 
-/// The notes that were listed, by reason.
+/// The number of notes listed, by reason.
 #[derive(Debug, Default)]
 pub struct ValueNotes {
     listed: [AtomicU64; CUT_HEADER + 1],
 }
 
 impl ValueNotes {
-    /// Lists a file if it ends within its header, and once for each kind of flaw that its values have.
+    /// Lists a file if it ends within its header, and once for each kind of flaw in its values.
     pub fn list(&self, listing: &Listing, path: &Path, instance: &Instance) {
         if instance.cut {
             let detail = "the file ends within its header, or the header cannot be read to its end: no value was taken \
@@ -55,7 +57,7 @@ impl ValueNotes {
     }
 }
 
-/// The reason code of a flaw, and the beginning of its detail.
+/// Returns the reason code of a flaw, and the beginning of its detail.
 fn describe(flaw: Flaw) -> (&'static str, &'static str) {
     match flaw {
         Flaw::Invalid => ("invalid-value", "no value was taken where values are invalid or out of range"),

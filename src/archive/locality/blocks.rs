@@ -1,13 +1,15 @@
-//! The block rule: a file of some size that occupies no blocks has its bytes elsewhere, or is one hole and holds no DICOM.
+//! The block rule: a file of at least the minimum size that occupies no blocks has its data
+//! elsewhere, or consists of one hole and contains no DICOM.
 //!
-//! One block counts as none: Lustre says one of a file that it has released, so that tools do not take it for sparse.
-//! Of real content, nothing on ext4, btrfs, xfs, tmpfs or NTFS occupies less than two from four kilobytes on.
+//! One block counts as none: Lustre reports one block for a file that it has released, so that
+//! tools do not treat the file as sparse. On ext4, btrfs, xfs, tmpfs and NTFS, real content of four
+//! kilobytes or more occupies at least two blocks.
 
 use std::fs::Metadata;
 
 use super::{Confidence, Facts, Locality, Stub};
 
-/// Smaller files may lie in their inode.
+/// The minimum file size in bytes. The data of smaller files may be stored in their inode.
 const LEAST_SIZE: u64 = 4096;
 
 const MOST_BLOCKS: u64 = 1;

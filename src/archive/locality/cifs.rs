@@ -1,5 +1,5 @@
-//! The attributes of Windows as the SMB client of Linux has them: in the byte order of the machine, without asking for
-//! data.
+//! The file attributes of Windows that the SMB client of Linux provides: in the byte order of the
+//! machine, and without requesting file data.
 
 use super::{Facts, Stub, dos};
 

@@ -1,4 +1,5 @@
-//! `--nearline DIR`: gateways to tape or to a cloud that show a file as any other. Nothing but the site tells.
+//! `--nearline DIR`: gateways to tape or to a cloud that show a file like any other. Only the site
+//! knows about them.
 
 use super::{Confidence, Facts, Locality, Stub};
 

@@ -1,4 +1,5 @@
-//! The attributes of Windows (MS-FSCC 2.6) that tell that a file's data is elsewhere, wherever they are read from.
+//! The file attributes of Windows (MS-FSCC 2.6) that mark a file whose data is elsewhere. The rules
+//! are the same for every source of the attributes.
 
 use std::fs::Metadata;
 
@@ -6,7 +7,8 @@ use super::{Facts, Locality, Stub};
 
 const REPARSE_POINT: u32 = 0x400;
 const OFFLINE: u32 = 0x1000;
-/// The same bit says elsewhere that there are extended attributes: it counts beside one of the two above.
+/// In other contexts, the same bit means that the file has extended attributes. It therefore counts
+/// only together with one of the two flags above.
 const RECALL_ON_OPEN: u32 = 0x4_0000;
 const RECALL_ON_DATA_ACCESS: u32 = 0x40_0000;
 

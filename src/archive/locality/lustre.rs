@@ -1,5 +1,6 @@
-//! Lustre with hierarchical storage: the state of a file stands in `trusted.hsm`, which root may read (four bytes of
-//! compatibility, then the flags, little endian). Without it the block rule tells.
+//! Lustre with hierarchical storage. The state of a file is stored in `trusted.hsm`, which only
+//! root may read: four bytes of compatibility data, then the flags, little endian. Without that
+//! attribute, the block rule applies.
 
 use super::{Facts, Locality, Stub};
 

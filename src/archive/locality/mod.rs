@@ -1,9 +1,9 @@
-//! Where the bytes of a file are, told from metadata alone: reading a file whose bytes have moved to slower storage
-//! brings them back, and a run over an archive must not bring back a library of tapes.
+//! Determines from metadata alone where the data of a file is: reading a file whose data has moved
+//! to slower storage recalls the data, and a run over an archive must not recall a tape library.
 //!
-//! What tells is a file of this room and one line of `TRAITS`. Each answers from what `lstat` gave, or asks one extended
-//! attribute, where the file system has it. One that should answer and does not leaves the file unknown, which is never
-//! online.
+//! Each detector is a file of this module and one line of `TRAITS`. A detector uses the result of
+//! `lstat`, or queries one extended attribute if the file system has it. If a query fails that
+//! should succeed, the locality of the file is unknown, which never counts as online.
 
 mod blocks;
 mod cifs;
@@ -20,7 +20,7 @@ pub use blocks::occupies_none;
 
 use super::mount::Mount;
 
-/// What tells that a file is not online, in the order in which it is asked.
+/// The detectors of files that are not online, in the order in which they run.
 const TRAITS: &[fn(&Facts) -> Option<Stub>] = &[
     declared::nearline,
     slow,
@@ -35,13 +35,13 @@ const TRAITS: &[fn(&Facts) -> Option<Stub>] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Locality {
     Online,
-    /// It comes by itself when it is read, and takes its time.
+    /// Reading the file recalls its data, which takes time.
     Nearline,
-    /// Somebody has to do something first: mount, or ask another system.
+    /// The data requires an action before it can be read: a mount, or a request to another system.
     Offline,
-    /// It is not to be had.
+    /// The data cannot be obtained.
     Unavailable,
-    /// Never taken for online.
+    /// The locality could not be determined. Never treated as online.
     Unknown,
 }
 
@@ -56,8 +56,8 @@ impl Locality {
         }
     }
 
-    /// As DICOM calls it: Instance Availability (0008,0056), PS3.3 C.4.23.1.1. What is not known may come or not, as
-    /// what is nearline may.
+    /// The term of DICOM: Instance Availability (0008,0056), PS3.3 C.4.23.1.1. Data of unknown
+    /// locality is reported as nearline, since in both cases the data may or may not arrive.
     pub fn availability(self) -> &'static str {
         match self {
             Locality::Online => "ONLINE",
@@ -67,7 +67,7 @@ impl Locality {
         }
     }
 
-    /// What can be had with less effort is nearer.
+    /// The rank of a locality. Data that takes less effort to obtain has a smaller distance.
     pub fn distance(self) -> u8 {
         match self {
             Locality::Online => 0,
@@ -83,7 +83,7 @@ impl Locality {
     }
 }
 
-/// What the kind and the locality of a stub rest on.
+/// The basis for the kind and the locality of a stub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Confidence {
     Proven,
@@ -101,19 +101,19 @@ impl Confidence {
     }
 }
 
-/// What stands in the archive for an image that is elsewhere.
+/// A file or link in the archive that represents an image whose data is elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stub {
     pub kind: &'static str,
     pub confidence: Confidence,
     pub locality: Locality,
-    /// Where it leads, as it says.
+    /// The target, in the spelling of the link or pointer.
     pub target: Option<String>,
-    /// Bytes of the image, where that is known.
+    /// The size of the image in bytes, if known.
     pub claimed_size: Option<u64>,
-    /// What told, and what can be done.
+    /// The evidence, and the action that the operator can take.
     pub why: String,
-    /// Where it is mounted, if its bytes may come by reading.
+    /// The mount point, if reading the file may recall its data.
     pub mount: Option<PathBuf>,
 }
 
@@ -123,28 +123,28 @@ impl Stub {
         Stub { kind, confidence, locality, target: None, claimed_size: None, why: why.into(), mount: None }
     }
 
-    /// A permit can open it: its bytes come by reading.
+    /// Whether the file can be opened with a permit, since reading it recalls its data.
     pub fn can_be_recalled(&self) -> bool {
         self.locality.can_be_recalled() && self.mount.is_some()
     }
 
-    /// A link that leads to a link, and so on.
+    /// The stub for a chain of links that is too long to follow.
     pub fn too_far() -> Self {
         Stub::proven("chain of links", Locality::Unavailable, "too many of them, or a file that changes all the time")
     }
 
-    /// A file system that should answer and does not.
+    /// The stub for a file whose file system failed to answer a query that it should support.
     fn unknown(kind: &'static str, asked: &str, error: &io::Error) -> Self {
         Stub { confidence: Confidence::Heuristic, ..Stub::proven(kind, Locality::Unknown, format!("{asked}: {error}")) }
     }
 }
 
-/// Directories that somebody has declared, without links.
+/// Directories that the site has declared, as paths without links.
 #[derive(Clone, Debug, Default)]
 pub struct Declared {
-    /// Of storage that gives no sign of what it has moved away.
+    /// Directories on storage that gives no sign of the data that it has moved away.
     pub nearline: Vec<PathBuf>,
-    /// The number of blocks says nothing there.
+    /// Directories where the number of blocks is meaningless.
     pub online: Vec<PathBuf>,
 }
 
@@ -154,14 +154,14 @@ impl Declared {
     }
 }
 
-/// What is known of a file without opening it.
+/// The properties of a file that are known without opening it.
 pub struct Facts<'a> {
     pub path: &'a Path,
     pub is_link: bool,
     pub size: u64,
-    /// Of 512 bytes. `None` where the system does not tell.
+    /// The number of blocks of 512 bytes. `None` if the system does not report it.
     pub blocks: Option<u64>,
-    /// Where the system itself has them.
+    /// The file attributes of Windows, if the operating system provides them.
     pub dos_attributes: Option<u32>,
     pub mount: &'a Mount,
     pub declared: &'a Declared,
@@ -180,20 +180,22 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Why the file may not be read as it is. `None`: it is online.
+    /// Returns the stub that explains why the file may not be read as an online file, or `None` if
+    /// the file is online.
     pub fn tell(&self) -> Option<Stub> {
         let stub = TRAITS.iter().find_map(|tells| tells(self))?;
         let claimed_size = stub.claimed_size.or((!self.is_link).then_some(self.size));
         Some(Stub { claimed_size, mount: Some(self.mount.point.clone()), ..stub })
     }
 
-    /// Both without links.
+    /// Whether the file is below one of the directories. All paths are without links.
     fn is_below(&self, directories: &[PathBuf]) -> bool {
         directories.iter().any(|directory| self.path.starts_with(directory))
     }
 }
 
-/// Reading there was given up, since files that were called online answered slowly.
+/// Detects a mount whose circuit breaker is open, because files that were classified as online
+/// answered slowly.
 fn slow(facts: &Facts) -> Option<Stub> {
     facts.mount.breaker.is_open().then(|| Stub {
         confidence: Confidence::Heuristic,

@@ -1,5 +1,6 @@
-//! NTFS on Linux. The attributes stand in `system.ntfs_attrib_be`, big endian. ntfs-3g shows a reparse point that it does
-//! not know as a symbolic link whose text says so; naive tools take these for dangling links, and report losses.
+//! NTFS on Linux. The file attributes are stored in `system.ntfs_attrib_be`, big endian. ntfs-3g
+//! shows a reparse point that it does not know as a symbolic link whose text names it as
+//! unsupported; naive tools treat such links as dangling and report losses.
 
 use super::{Facts, Locality, Stub, dos};
 
@@ -16,7 +17,7 @@ pub fn attributes(facts: &Facts) -> Option<Stub> {
     }
 }
 
-/// Asked of links only: what ntfs-3g understands it shows as what it is.
+/// Queries links only: ntfs-3g shows a reparse point that it understands in its real form.
 pub fn reparse_point(facts: &Facts) -> Option<Stub> {
     if !facts.is_link || !facts.mount.may_be_ntfs() {
         return None;
@@ -27,19 +28,20 @@ pub fn reparse_point(facts: &Facts) -> Option<Stub> {
     }
 }
 
-/// MS-FSCC 2.1.2.1.
+/// Classifies a reparse tag (MS-FSCC 2.1.2.1).
 fn by_tag(tag: u32) -> Option<Stub> {
-    /// Any of sixteen.
+    /// The first of sixteen tags, which differ in the bits `0xF000`.
     const CLOUD: u32 = 0x9000_001A;
     let kind = match tag {
-        // Mount points and symbolic links of Windows and of its Linux: links indeed.
+        // Mount points and symbolic links of Windows, and symbolic links of its Linux subsystem:
+        // real links.
         0xA000_0003 | 0xA000_000C | 0xA000_001D => return None,
         0xC000_0004 | 0x8000_0006 => "reparse point of hierarchical storage",
         0x8000_001E => "reparse point of file synchronisation",
         0x9000_001C => "projected file",
         0x8000_0021 => "reparse point of a cloud",
         _ if tag & !0xF000 == CLOUD => "reparse point of a cloud",
-        // Local, and stored in a way that only Windows reads.
+        // The data is local, but stored in a format that only Windows reads.
         0x8000_0007 | 0x8000_0013 | 0x8000_0017 => {
             let why = format!("reparse tag {tag:#010x}: its data is there, and can be read on Windows only");
             return Some(Stub::proven("deduplicated or compressed by Windows", Locality::Unavailable, why));

@@ -1,4 +1,5 @@
-//! File systems that no test can mount, as doubles that give the replies which these give or are documented to give.
+//! File systems that a test cannot mount, as test doubles that return the replies that these file
+//! systems give or are documented to give.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use super::*;
 use crate::archive::breaker::Limits;
 use crate::archive::mount::Attributes;
 
-/// Replies by the name of the attribute; what is not among them the file does not have.
+/// The replies by attribute name. The file has no other attributes.
 struct Replies(Vec<(&'static str, Result<Vec<u8>, i32>)>);
 
 impl Attributes for Replies {
@@ -75,7 +76,8 @@ fn what_the_site_declares_counts() {
 #[test]
 fn the_attributes_of_windows_are_asked_where_they_are() {
     let offline = Some(("offline attribute of Windows", Locality::Nearline, Confidence::Proven));
-    // As ntfs-3g gives them, big endian; as the SMB client does, in the order of this machine.
+    // ntfs-3g returns the attributes as big endian, and the SMB client in the byte order of this
+    // machine.
     let ntfs = |file_system: &str, bits: u32| {
         double(file_system, vec![("system.ntfs_attrib_be", Ok(bits.to_be_bytes().to_vec()))]).tell()
     };

@@ -1,10 +1,11 @@
-//! Pointers of version control for large files: git-annex (DataLad), Git LFS, DVC. They name an object by the hash of
-//! its content, and often its size; where the store of objects is, the repository knows.
+//! Pointers of version control for large files: git-annex (DataLad), Git LFS, DVC. A pointer names
+//! an object by the hash of its content, and often contains its size. Only the repository knows
+//! where the object store is.
 
 use super::{File, Pointer, Target};
 
-/// A pointer (`/annex/objects/KEY` in its first line), or the text of a symbolic link into the store, which a file
-/// system without links keeps as a file.
+/// Recognizes a pointer (`/annex/objects/KEY` in its first line), or the text of a symbolic link
+/// into the store, which a file system without links stores as a file.
 pub fn git_annex(file: &File) -> Option<Pointer> {
     const MOST: usize = 32 * 1024;
     const OBJECTS: &str = "/annex/objects/";
@@ -26,19 +27,20 @@ pub fn git_annex(file: &File) -> Option<Pointer> {
     Some(pointer)
 }
 
-/// `BACKEND-sSIZE-mMTIME--NAME`: the backend and the size. Fields but the first and the last may be missing.
+/// Parses `BACKEND-sSIZE-mMTIME--NAME` into the backend and the size. Any field except the first
+/// and the last may be missing.
 fn annex_key(key: &str) -> Option<(&str, Option<u64>)> {
     let (fields, name) = key.split_once("--")?;
     let mut fields = fields.split('-');
     let is_backend = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     let backend = fields.next().filter(|backend| !backend.is_empty() && backend.bytes().all(is_backend))?;
     let size = fields.find_map(|field| field.strip_prefix('s')).and_then(number);
-    // The store has a file of this name.
+    // The store contains a file of this name.
     let is_name = !name.is_empty() && !key.contains(char::is_control);
     is_name.then_some((backend, size))
 }
 
-/// Lines of a key and a value, the version first. No pointer is larger than a kilobyte.
+/// Recognizes lines of a key and a value, the version first. No pointer is larger than a kilobyte.
 pub fn lfs(file: &File) -> Option<Pointer> {
     let rest = file.behind(b"version https://git-lfs.github.com/spec/v").filter(|_| file.size <= 1024)?;
     let text = std::str::from_utf8(rest).ok()?;
@@ -52,10 +54,12 @@ pub fn lfs(file: &File) -> Option<Pointer> {
     Some(pointer)
 }
 
-/// What `dvc add` writes: the list `outs` with one entry. Its path is where the content is checked out to.
+/// Recognizes the output of `dvc add`: the list `outs` with one entry. The path of the entry is
+/// where the content is checked out.
 ///
-/// Not all of YAML is read, only the lines as the program writes them. A list with several entries, or one for a
-/// directory, leads to no instance. A path from another working directory is left alone.
+/// Reads only the lines as the program writes them, not all of YAML. A list with several entries,
+/// or with an entry for a directory, does not point to an instance. A path relative to another
+/// working directory is ignored.
 pub fn dvc(file: &File) -> Option<Pointer> {
     let is_named = file.name.as_encoded_bytes().to_ascii_lowercase().ends_with(b".dvc");
     let text = std::str::from_utf8(file.whole()?).ok().filter(|_| is_named)?;
@@ -73,7 +77,8 @@ pub fn dvc(file: &File) -> Option<Pointer> {
     Some(pointer)
 }
 
-/// A line of the list: whether an entry begins with it, its key and its value. `None` where the list ends.
+/// Parses a line of the list: whether an entry begins with it, its key and its value. Returns
+/// `None` where the list ends.
 fn dvc_entry(line: &str) -> Option<(bool, &str, &str)> {
     let begins = line.trim_start().starts_with("- ");
     let is_within = begins || line.starts_with(' ');

@@ -1,4 +1,5 @@
-//! Numbers and strings at places that a file names. A place beyond the end is no error of its own: there is nothing.
+//! Numbers and strings at offsets that a file contains. An offset beyond the end is not an error:
+//! the result is `None`.
 
 use encoding_rs::{Encoding, UTF_16LE};
 
@@ -10,30 +11,32 @@ pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// A place or a length. Where numbers of 32 bits do not fit, neither would the file.
+/// An offset or a length. Where a number of 32 bits does not fit into `usize`, neither would the
+/// file.
 pub fn offset_at(bytes: &[u8], at: usize) -> Option<usize> {
     u32_at(bytes, at)?.try_into().ok()
 }
 
-/// Text that ends with a NUL. Without one it is cut, and would name another file.
+/// Text that ends with a NUL. Text without a NUL is truncated, and would name another file.
 pub fn terminated(bytes: &[u8], at: usize, code_page: &'static Encoding) -> Option<String> {
     let bytes = bytes.get(at..)?;
     decode(&bytes[..bytes.iter().position(|byte| *byte == 0)?], code_page)
 }
 
-/// The same in UTF-16LE.
+/// Like [`terminated`], for text in UTF-16LE.
 pub fn terminated_unicode(bytes: &[u8], at: usize) -> Option<String> {
     let bytes = bytes.get(at..)?;
     unicode(&bytes[..2 * bytes.chunks_exact(2).position(|unit| unit == [0, 0])?])
 }
 
-/// UTF-16LE. What is none is no name of a file.
+/// Text in UTF-16LE. `None` if the bytes are invalid, since no file has such a name.
 pub fn unicode(bytes: &[u8]) -> Option<String> {
     decode(bytes, UTF_16LE)
 }
 
-/// No file has a longer path, here or on Windows with its own limit of 260. What is longer is damage, and would be held
-/// several times over.
+/// The maximum length of a text in code units. No path of a file is longer, neither here nor on
+/// Windows, whose own limit is 260. A longer text is damaged, and would be stored in memory several
+/// times.
 const LONGEST: usize = 4096;
 
 pub fn decode(bytes: &[u8], encoding: &'static Encoding) -> Option<String> {

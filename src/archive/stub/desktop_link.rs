@@ -1,5 +1,5 @@
-//! Links of the desktops of Linux (Desktop Entry Specification, `Type=Link`), by content. Entries that start programs
-//! are no pointers.
+//! Links of Linux desktops (Desktop Entry Specification, `Type=Link`), recognized by content.
+//! Entries that start programs are not pointers.
 
 use super::{File, Pointer, text};
 
@@ -8,7 +8,8 @@ pub fn recognise(file: &File) -> Option<Pointer> {
     let entries = text::section(&text, "Desktop Entry")?;
     let value = |key: &str| entries.clone().find(|(name, _)| *name == key).map(|(_, value)| value);
     value("Type").filter(|kind| *kind == "Link")?;
-    // One desktop replaces variables in what is marked with `$e`: those of a user, whom nobody knows here.
+    // One desktop expands variables in values marked with `$e`. The variables are those of a user,
+    // and unknown here.
     let url = value("URL").or_else(|| value("URL[$e]").filter(|url| !url.contains('$')));
     let url = url.filter(|url| url.len() <= 2 * text::LONGEST).map(unescaped);
     let target = url.and_then(|url| text::target(&url, file.code_page));
@@ -27,7 +28,7 @@ fn unescaped(value: &str) -> String {
             Some('t') => text.push('\t'),
             Some('r') => text.push('\r'),
             Some('\\') => text.push('\\'),
-            // No escape: it stands as it is.
+            // This is not an escape sequence, so it is kept unchanged.
             Some(other) => text.extend(['\\', other]),
         }
     }

@@ -1,5 +1,5 @@
-//! Internet shortcuts of Windows (`.url`), by content. Archiving systems leave them with the address of an archived
-//! item, or with that of a file elsewhere.
+//! Internet shortcuts of Windows (`.url`), recognized by content. Archiving systems leave them with
+//! the address of an archived item, or with that of a file elsewhere.
 
 use super::{File, Pointer, text};
 
@@ -10,7 +10,7 @@ pub fn recognise(file: &File) -> Option<Pointer> {
     Some(Pointer::to("internet shortcut", url.and_then(|url| text::target(url, file.code_page))))
 }
 
-/// As Windows reads entries of INI files.
+/// Removes quotes as Windows does when it reads entries of INI files.
 fn unquoted(value: &str) -> &str {
     let within = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
     within('"').or_else(|| within('\'')).unwrap_or(value)

@@ -1,5 +1,5 @@
-//! Aliases of macOS: a bookmark in the data fork. What such a one names are volumes and nodes of the machine that made
-//! it, in a format that is not published; it is known, and not resolved.
+//! Aliases of macOS: a bookmark in the data fork. An alias names volumes and nodes of the machine
+//! that created it, in a format that is not published, so aliases are recognized but not resolved.
 
 use super::{File, Pointer};
 

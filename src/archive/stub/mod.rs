@@ -1,13 +1,14 @@
-//! Pointer stubs: small ordinary files that a storage system leaves in the place of an instance, and that name where it
-//! has gone. Told from their bytes alone, by pure functions: nothing in here opens, follows or fetches what is named,
-//! and the target of a pointer may itself be a stub that is recalled when it is read.
+//! Pointer stubs: small ordinary files that a storage system leaves in the place of an instance,
+//! and that name its new location. Pure functions recognize pointers from their bytes alone:
+//! nothing in this module opens, follows or fetches a target, and the target of a pointer may
+//! itself be a stub that is recalled when it is read.
 //!
-//! A kind is a file of this room and one line of `KINDS`. Every recogniser is total over whatever bytes: it ends
-//! within linear time, allocates no more than a few times the bytes that it was given, and never by a length that these
-//! declare.
+//! Each kind is a file of this module and one line of `KINDS`. Every recognizer is total over
+//! arbitrary bytes: it ends in linear time, allocates at most a few times the number of bytes that
+//! it was given, and never allocates by a length that the bytes declare.
 //!
-//! DICOM comes first. A preamble (PS3.10 7.1) may hold the first bytes of a shell link or of a tar archive, and the file
-//! is an instance all the same; so the header reader is asked before this room is.
+//! DICOM comes first. A preamble (PS3.10 7.1) may hold the first bytes of a shell link or of a tar
+//! archive, and the file is an instance nevertheless; so the header reader runs before this module.
 
 mod annex;
 mod bytes;
@@ -24,10 +25,10 @@ use std::ffi::OsStr;
 
 use encoding_rs::{Encoding, WINDOWS_1252};
 
-/// No pointer is larger. What is, holds something else than a name.
+/// The maximum size of a pointer in bytes. A larger file contains more than a name.
 pub const MOST: u64 = 64 * 1024;
 
-/// The recognisers, in the order in which they are asked. The first one that knows a file has it.
+/// The recognizers, in the order in which they run. The first match determines the kind of a file.
 const KINDS: &[fn(&File) -> Option<Pointer>] = &[
     shell_link::recognise,
     internet_shortcut::recognise,
@@ -43,28 +44,29 @@ const KINDS: &[fn(&File) -> Option<Pointer>] = &[
     container::recognise,
 ];
 
-/// A file that stands for another one.
+/// A file that represents another file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer {
-    /// By the name of its format.
+    /// The name of the pointer's format.
     pub kind: &'static str,
-    /// In the order in which they are to be tried. None: the pointer is opaque, or damaged; it is known as one, and
-    /// leads nowhere.
+    /// The targets, in the order in which to try them. Empty if the pointer is opaque or damaged:
+    /// it is recognized as a pointer, but cannot be followed.
     pub targets: Vec<Target>,
-    /// How large the target was, where the pointer tells.
+    /// The size of the target in bytes, if the pointer contains it.
     pub claimed_size: Option<u64>,
-    /// The target was on slow storage when the pointer was made.
+    /// Whether the target was on slow storage when the pointer was created.
     pub offline: bool,
-    /// It is no pointer: what is sought may be within.
+    /// Whether the file is a container, not a pointer: the instance may be inside it.
     pub is_container: bool,
 }
 
-/// Where a pointer leads, as it says.
+/// A target, as the pointer names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A path as it stands in the pointer: of Windows, with a drive or a server (UNC), or of POSIX; absolute, or
-    /// relative to the directory of the pointer. It was written by whoever made the pointer: one that no path map covers
-    /// is not to be touched, since Windows logs on to whatever server a path names.
+    /// A path in the spelling of the pointer: of Windows, with a drive or a server (UNC), or of
+    /// POSIX; absolute, or relative to the directory of the pointer. The path is untrusted input: a
+    /// path of Windows that no path map covers is never accessed, since Windows logs on to any
+    /// server that a path names.
     Path(String),
     /// An address, which is never fetched.
     Address(String),
@@ -72,23 +74,23 @@ pub enum Target {
     Key { algorithm: String, key: String },
 }
 
-/// What is known of a file that is no DICOM.
+/// The properties of a file without DICOM from which a pointer is recognized.
 #[derive(Clone, Copy)]
 pub struct File<'a> {
-    /// Its first bytes; the whole of it where it is no larger than [`MOST`].
+    /// The first bytes of the file; all bytes if the file is no larger than [`MOST`].
     pub head: &'a [u8],
     pub size: u64,
     pub name: &'a OsStr,
-    /// Of text without a mark of its own. No format stores which it was.
+    /// The encoding of text without a byte order mark. No format stores its encoding.
     pub code_page: &'static Encoding,
 }
 
-/// Tells a pointer by its bytes, taking its text for Western European where it is not Unicode.
+/// Recognizes a pointer by its bytes. Text that is not Unicode is decoded as Western European.
 pub fn recognise(head: &[u8], size: u64, name: &OsStr) -> Option<Pointer> {
     File { head, size, name, code_page: WINDOWS_1252 }.recognise()
 }
 
-/// The text of a pointer of whatever kind.
+/// Decodes the text of a pointer of any kind.
 pub fn decode(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     match str::from_utf8(bytes) {
         Ok(text) => text.into(),
@@ -98,21 +100,21 @@ pub fn decode(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
 
 impl<'a> File<'a> {
     pub fn recognise(&self) -> Option<Pointer> {
-        // A polyglot: the preamble of a DICOM file is free for the beginning of another format.
+        // A polyglot: the preamble of a DICOM file may contain the beginning of another format.
         if self.head.get(128..132) == Some(b"DICM") {
             return None;
         }
         KINDS.iter().find_map(|recognise| recognise(self))
     }
 
-    /// All bytes of a file that is small enough for a pointer. A name that is cut would be that of another file, so one
-    /// whose end was not read is none.
+    /// All bytes of a file that is small enough for a pointer. `None` if the file was not read to
+    /// its end: a truncated name would be the name of another file.
     fn whole(&self) -> Option<&'a [u8]> {
         let is_whole = self.size <= MOST && self.head.len() as u64 == self.size;
         is_whole.then_some(self.head)
     }
 
-    /// One that begins with the magic bytes of a format: what comes behind these.
+    /// The bytes after the magic bytes of a format, if the file begins with these.
     fn behind(&self, magic: &[u8]) -> Option<&'a [u8]> {
         self.whole()?.strip_prefix(magic)
     }
@@ -130,13 +132,13 @@ impl Pointer {
 }
 
 impl Target {
-    /// A path, unless no file can have it.
+    /// Creates the target for a path. Returns `None` if no file can have the path.
     pub(super) fn path(path: impl Into<String>) -> Option<Self> {
         let path = path.into();
         (!path.is_empty() && !path.contains('\0')).then_some(Target::Path(path))
     }
 
-    /// As it is told.
+    /// The text of the target for reports.
     pub fn text(&self) -> String {
         match self {
             Target::Path(text) | Target::Address(text) => text.clone(),

@@ -1,6 +1,7 @@
-//! Symbolic links that were written into ordinary files, where a file system or a protocol has none: by SMB clients
-//! (`XSym`, as of Linux' cifs and of macOS), by Services for UNIX and NFS servers of Windows (`IntxLNK`), and by Cygwin
-//! (`!<symlink>`). Seen through another door than that which wrote them, they are files.
+//! Symbolic links that were written as ordinary files, because a file system or a protocol does not
+//! support them: by SMB clients (`XSym`, as of Linux' cifs and of macOS), by Services for UNIX and
+//! NFS servers of Windows (`IntxLNK`), and by Cygwin (`!<symlink>`). Other clients than the one
+//! that wrote them see ordinary files.
 
 use encoding_rs::UTF_8;
 use md5::{Digest, Md5};
@@ -12,8 +13,8 @@ pub const INTERIX: &str = "symbolic link (Interix)";
 pub const CYGWIN: &str = "symbolic link (Cygwin)";
 use super::{File, Pointer, Target};
 
-/// `XSym`, the length in four digits, the MD5 of the path in hexadecimal digits, each with a line feed; then the path,
-/// a line feed where there is room, and blanks.
+/// Recognizes `XSym`, the length in four digits, and the MD5 of the path in hexadecimal digits,
+/// each followed by a line feed; then the path, a line feed if there is room, and blanks.
 pub fn xsym(file: &File) -> Option<Pointer> {
     const SIZE: usize = 1067;
     let bytes = file.whole().filter(|bytes| bytes.len() == SIZE && bytes.starts_with(b"XSym\n"))?;
@@ -21,8 +22,8 @@ pub fn xsym(file: &File) -> Option<Pointer> {
     Some(Pointer::to(XSYM, path.and_then(Target::path)))
 }
 
-/// A path that does not have its hash is damaged. A client does not take such a file for a link; here it is one that
-/// leads nowhere.
+/// The path of an `XSym` file. `None` if the path does not match its hash, because the file is
+/// damaged. A client does not treat such a file as a link; here it is a link without a target.
 fn xsym_path(bytes: &[u8]) -> Option<&[u8]> {
     let lengths = bytes.get(5..9).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
     let length = lengths.iter().fold(0, |length, digit| 10 * length + usize::from(digit - b'0'));
@@ -33,14 +34,15 @@ fn xsym_path(bytes: &[u8]) -> Option<&[u8]> {
     is_whole.then_some(path)
 }
 
-/// In UTF-16 to the end, or to a NUL.
+/// Recognizes a path in UTF-16 that extends to the end, or to a NUL.
 pub fn interix(file: &File) -> Option<Pointer> {
     let path = file.behind(b"IntxLNK\x01")?;
     let path = terminated_unicode(path, 0).or_else(|| unicode(path));
     Some(Pointer::to(INTERIX, path.and_then(Target::path)))
 }
 
-/// In UTF-16 behind its mark, or, as of old, in bytes; both end with a NUL.
+/// Recognizes a path in UTF-16 after a byte order mark, or in bytes, as old versions wrote it. Both
+/// end with a NUL.
 pub fn cygwin(file: &File) -> Option<Pointer> {
     let path = file.behind(b"!<symlink>")?;
     let path = match path.strip_prefix(b"\xFF\xFE") {

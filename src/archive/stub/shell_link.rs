@@ -1,9 +1,10 @@
-//! Shell links of Windows (MS-SHLLINK), by their magic bytes: a storage system may leave them under the name of the
-//! instance, without `.lnk`.
+//! Shell links of Windows (MS-SHLLINK), recognized by their magic bytes: a storage system may leave
+//! them under the name of the instance, without `.lnk`.
 //!
-//! A link names its target up to six times. LinkInfo comes first, with a drive and with a server, then the path from
-//! the link's own directory, which survives that the archive was moved as a whole, then the environment block. The item
-//! identifiers are those of the machine that made the link, and are passed over.
+//! A link names its target up to six times. LinkInfo comes first, with a drive and with a server;
+//! then the path relative to the link's directory, which stays valid if the whole archive is moved;
+//! then the environment block. The item identifiers belong to the machine that created the link,
+//! and are skipped.
 
 use encoding_rs::Encoding;
 
@@ -17,10 +18,11 @@ const HEADER: usize = 0x4C;
 const HAS_ITEM_IDS: u32 = 0x1;
 const HAS_LINK_INFO: u32 = 0x2;
 const HAS_RELATIVE_PATH: u32 = 0x8;
-/// Name, relative path, working directory, arguments, location of the icon: in this order.
+/// The flags of the strings in their order: name, relative path, working directory, arguments,
+/// location of the icon.
 const STRINGS: [u32; 5] = [0x4, HAS_RELATIVE_PATH, 0x10, 0x20, 0x40];
 const IS_UNICODE: u32 = 0x80;
-/// LinkInfo stands there, and is not to be used.
+/// LinkInfo is present, but must not be used.
 const FORCE_NO_LINK_INFO: u32 = 0x100;
 
 const FILE_ATTRIBUTE_OFFLINE: u32 = 0x1000;
@@ -35,13 +37,13 @@ pub fn recognise(file: &File) -> Option<Pointer> {
     }
     let mut pointer = Pointer::to("shell link", targets);
     pointer.offline = u32_at(bytes, 0x18).is_some_and(|attributes| attributes & FILE_ATTRIBUTE_OFFLINE != 0);
-    // Its lower 32 bits, and zero where the target was no file of a file system.
+    // The lower 32 bits of the size. Zero if the target was not a file of a file system.
     pointer.claimed_size = u32_at(bytes, 0x34).filter(|size| *size != 0).map(u64::from);
     Some(pointer)
 }
 
-/// All paths that a link tells. Each part says where the next one begins, so behind one that is cut there is nothing to
-/// look for.
+/// Reads all paths in a link. The size of each part determines where the next part begins, so
+/// reading ends at a truncated part.
 fn read(bytes: &[u8], code_page: &'static Encoding, paths: &mut Vec<String>) -> Option<()> {
     let mut parts = Parts { bytes, at: HEADER, code_page };
     let flags = u32_at(bytes, 0x14)?;
@@ -66,7 +68,7 @@ fn read(bytes: &[u8], code_page: &'static Encoding, paths: &mut Vec<String>) -> 
     Some(())
 }
 
-/// The parts of a link, one behind the other.
+/// The parts of a link, one after the other.
 struct Parts<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -90,7 +92,8 @@ impl<'a> Parts<'a> {
         self.take(offset_at(self.bytes, self.at)?)
     }
 
-    /// A counted string (2.4); what is counted are characters. One that is no text is passed over.
+    /// Reads a string with its count of characters (2.4). A string that is not valid text is
+    /// skipped.
     fn string(&mut self, in_unicode: bool) -> Option<Option<String>> {
         let count = usize::from(u16_at(self.bytes, self.at)?);
         self.take(2)?;
@@ -100,8 +103,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The target in the environment block (2.5.4). Blocks end with one of less than four bytes, or with the file:
-    /// there are genuine links without that end.
+    /// The target in the environment block (2.5.4). The list of blocks ends with a block of less
+    /// than four bytes, or at the end of the file: there are genuine links without a final block.
     fn environment(&mut self) -> Option<String> {
         const SIGNATURE: u32 = 0xA000_0001;
         const UNICODE: usize = 8 + 260;
@@ -110,7 +113,7 @@ impl<'a> Parts<'a> {
             if u32_at(block, 4) == Some(SIGNATURE) {
                 let in_unicode = terminated_unicode(block, UNICODE).filter(|path| !path.is_empty());
                 let ansi = || terminated(block.get(..UNICODE)?, 8, self.code_page);
-                // Variables are those of the machine that made the link.
+                // Variables belong to the machine that created the link.
                 return in_unicode.or_else(ansi).filter(|path| !path.contains('%'));
             }
         }
@@ -118,7 +121,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// LinkInfo (2.3). Its offsets count from its beginning, and what they name ends within it.
+/// LinkInfo (2.3). Its offsets are relative to its beginning, and refer to data within it.
 struct LinkInfo<'a> {
     bytes: &'a [u8],
     code_page: &'static Encoding,
@@ -132,7 +135,7 @@ impl<'a> LinkInfo<'a> {
         u32_at(self.bytes, 8).is_some_and(|flags| flags & flag != 0)
     }
 
-    /// A string in Unicode, whose offset stands only in a longer header.
+    /// A string in Unicode. Only a longer header contains its offset.
     fn unicode(&self, at: usize) -> Option<String> {
         offset_at(self.bytes, 4).filter(|header| *header >= 0x24)?;
         terminated_unicode(self.bytes, offset_at(self.bytes, at).filter(|offset| *offset != 0)?)
@@ -142,8 +145,9 @@ impl<'a> LinkInfo<'a> {
         terminated(self.bytes, offset_at(self.bytes, at).filter(|offset| *offset != 0)?, self.code_page)
     }
 
-    /// What comes behind a drive or a share: none where the link leads to these. A suffix that cannot be read makes the
-    /// path that of a directory above.
+    /// The path below a drive or a share; empty if the link points to the drive or share itself. A
+    /// suffix that cannot be read is `None`, since the path without it would name a directory above
+    /// the target.
     fn suffix(&self) -> Option<String> {
         match offset_at(self.bytes, 0x18)? {
             0 => Some(String::new()),
@@ -151,16 +155,18 @@ impl<'a> LinkInfo<'a> {
         }
     }
 
-    /// With the drive that the target had on the machine that made the link.
+    /// The path with the drive that the target had on the machine that created the link.
     fn local(&self) -> Option<String> {
         let base = || self.unicode(0x1C).filter(|base| !base.is_empty()).or_else(|| self.ansi(0x10));
         if self.has(Self::LOCAL) { join(base()?, &self.suffix()?) } else { None }
     }
 
-    /// With the server and its share, and with the drive that these were connected as (CommonNetworkRelativeLink).
+    /// The path with the server and its share, and the path with the drive letter to which the
+    /// share was connected (CommonNetworkRelativeLink).
     fn network(&self) -> [Option<String>; 2] {
         let Some(link) = self.network_link().filter(|_| self.has(Self::NETWORK)) else { return [None, None] };
-        // The offset of the name is that of the end of the header, which is longer where there is Unicode.
+        // The offset of the name equals the size of the header, which is longer if it contains the
+        // offsets of Unicode names.
         let is_longer = offset_at(link, 8).is_some_and(|name| name > 0x14);
         let name = |ansi: usize, in_unicode: usize| {
             let offset = |at| offset_at(link, at).filter(|offset| *offset != 0);
@@ -177,7 +183,8 @@ impl<'a> LinkInfo<'a> {
     }
 }
 
-/// One separator between both. Without a base there is nothing that the suffix could be looked for below.
+/// Joins both with one separator. Without a base, there is no directory that the suffix is relative
+/// to.
 fn join(base: String, suffix: &str) -> Option<String> {
     match suffix {
         _ if base.is_empty() => None,

@@ -1,4 +1,4 @@
-//! A file of each kind, and what must not be taken for one.
+//! Tests with a file of each kind, and with files that must not be recognized as one.
 
 use std::ffi::OsStr;
 
@@ -19,7 +19,7 @@ fn file(name: &str) -> Vec<u8> {
     stubs::files().into_iter().find(|(other, _)| *other == name).unwrap().1
 }
 
-/// A pointer in a few words: its kind, and its targets in their order.
+/// A short description of a pointer: its kind, and its targets in order.
 fn in_words(pointer: &Pointer) -> String {
     let targets = pointer.targets.iter().map(|target| match target {
         Target::Path(path) => format!("; {path}"),
@@ -84,7 +84,7 @@ fn a_stub_of_each_kind_is_told_with_its_targets() {
     for ((name, bytes), (_, expected)) in files.iter().zip(EXPECTED) {
         let pointer = told(name, bytes);
         assert_eq!(pointer.as_ref().map_or("none".into(), in_words), expected, "{name}");
-        // Most are told whatever their name is.
+        // Most kinds are recognized regardless of the file name.
         let is_by_name = [".dvc", ".cv-migrated.txt"].iter().any(|ending| name.ends_with(ending));
         let renamed = told("1.2.840.10008.1", bytes);
         assert_eq!(renamed, pointer.filter(|_| !is_by_name), "{name} under the name of an instance");
@@ -112,7 +112,7 @@ fn a_file_that_was_not_read_to_its_end_leads_nowhere() {
 
 #[test]
 fn a_file_that_is_cut_leads_to_the_target_or_nowhere() {
-    // Texts have no end of their own: their last line may be cut.
+    // Text formats have no end marker: their last line may be truncated.
     let with_end = |name: &str| name.ends_with(".lnk") || ["cygwin", "cygwin-old", "xsym"].contains(&name);
     for (name, bytes) in stubs::files().into_iter().filter(|(name, _)| with_end(name)) {
         let whole = told(name, &bytes).unwrap().targets;
@@ -140,7 +140,7 @@ fn a_damaged_symbolic_link_is_known_and_leads_nowhere() {
         assert_eq!(told("1.2.3", &damaged), Some(Pointer::opaque(pseudo_symlink::XSYM)), "byte {at}");
     }
     assert_eq!(told("1.2.3", &bytes[..1066]), None);
-    // A name with half of a surrogate pair is none.
+    // A name with half of a surrogate pair is invalid.
     let odd = [b"IntxLNK\x01".as_slice(), &[0x00, 0xD8, b'a', 0]].concat();
     assert_eq!(told("1.2.3", &odd), Some(Pointer::opaque(pseudo_symlink::INTERIX)));
 }

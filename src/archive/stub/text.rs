@@ -1,4 +1,4 @@
-//! What text stubs have in common: decoding, entries of INI files, addresses.
+//! Functions that the recognizers of text stubs share: decoding, entries of INI files, addresses.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use percent_encoding::percent_decode_str;
 use super::{File, Target};
 
 impl<'a> File<'a> {
-    /// The whole file as text: by its byte order mark, or else UTF-8, or else in the code page. One that holds a NUL is
-    /// no text.
+    /// The whole file as text: decoded by its byte order mark, otherwise as UTF-8 if it is valid,
+    /// otherwise in the code page. `None` if the file contains a NUL.
     pub(super) fn text(&self) -> Option<Cow<'a, str>> {
         let bytes = self.whole()?;
         let text = match Encoding::for_bom(bytes) {
@@ -29,8 +29,9 @@ fn or_code_page<'a>(bytes: Cow<'a, [u8]>, code_page: &'static Encoding) -> Cow<'
     }
 }
 
-/// The entries of one section of an INI file: keys and values, without the blanks around them. `None` where the text is
-/// no INI file, which has a section in its first line, or where it has no such section.
+/// The entries of one section of an INI file: keys and values, without the blanks around them.
+/// `None` if the text is not an INI file, which has a section header in its first line, or if the
+/// section is missing.
 pub fn section<'a>(text: &'a str, name: &str) -> Option<impl Iterator<Item = (&'a str, &'a str)> + Clone> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with([';', '#']));
     let mut first = lines.next().filter(|line| header(line).is_some())?;
@@ -45,11 +46,12 @@ fn header(line: &str) -> Option<&str> {
     line.strip_prefix('[')?.strip_suffix(']')
 }
 
-/// No path has a longer address: each of its 4096 bytes may be written in three.
+/// The maximum length of an address in bytes: each of the 4096 bytes of a path may be written in
+/// three.
 pub const LONGEST: usize = 3 * 4096;
 
-/// Where an address leads: to a path, where it is one or a `file:` address. `None` where it is neither, nor anything
-/// that could be fetched.
+/// The target of an address: a path if the address is a path or begins with `file:`, otherwise the
+/// address itself. `None` if the address is neither a path nor one that could be fetched.
 pub fn target(address: &str, code_page: &'static Encoding) -> Option<Target> {
     match scheme(address) {
         _ if address.len() > LONGEST => None,
@@ -62,7 +64,7 @@ pub fn target(address: &str, code_page: &'static Encoding) -> Option<Target> {
     }
 }
 
-/// A scheme of one letter is a drive.
+/// The scheme of an address. A scheme of one letter is a drive.
 fn scheme(address: &str) -> Option<&str> {
     let (scheme, _) = address.split_once(':')?;
     let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte);
@@ -70,15 +72,16 @@ fn scheme(address: &str) -> Option<&str> {
     (starts && scheme.bytes().all(is_scheme)).then_some(scheme)
 }
 
-/// `C:`, or `C|` as in old addresses.
+/// Whether a path begins with a drive: `C:`, or `C|` as in old addresses.
 fn has_drive(path: &str) -> bool {
     matches!(path.as_bytes(), [letter, b':' | b'|', ..] if letter.is_ascii_alphabetic())
 }
 
-/// The path behind `file:` (RFC 8089, with what Windows and its programs make of it): `///C:/x`, `//C:\x`,
-/// `//server/share/x`, `////server/share/x`, `///\\server\share\x`, `///mnt/x`, `/mnt/x`.
+/// The path after `file:` (RFC 8089, with the variants that Windows and its programs write):
+/// `///C:/x`, `//C:\x`, `//server/share/x`, `////server/share/x`, `///\\server\share\x`,
+/// `///mnt/x`, `/mnt/x`.
 ///
-/// `#` and `?` stay: files have them in their names, and nothing else here knows fragments.
+/// `#` and `?` are kept: file names contain them, and no other part of this code uses fragments.
 fn path_of_file(rest: &str, code_page: &'static Encoding) -> String {
     let decoded = or_code_page(percent_decode_str(rest).into(), code_page);
     let name = decoded.trim_start_matches(['/', '\\']);
@@ -92,7 +95,8 @@ fn path_of_file(rest: &str, code_page: &'static Encoding) -> String {
     match behind_host.filter(|path| separators == 2 && path.starts_with(['/', '\\'])) {
         Some(path) if has_drive(&path[1..]) => path[1..].to_owned(),
         Some(path) => path.to_owned(),
-        // Three lead to the root of this system; two, or more, to a server.
+        // Three separators denote the root of this system; two, or more than three, denote a
+        // server.
         None if matches!(separators, 2 | 4..) => format!("//{name}"),
         None if separators == 0 => name.to_owned(),
         None => format!("/{name}"),

@@ -1,12 +1,13 @@
-//! Notes that an archiving system leaves in the place of a file, for people to read. They name nothing, and mean that
-//! the instance comes back only when somebody asks for it.
+//! Notes that an archiving system leaves in the place of a file for people to read. A note names no
+//! target: the instance comes back only when a user requests it.
 
 use super::{File, Pointer};
 
-/// Commvault, where it replaces files with text: `<file>.cv-migrated.txt`, with whatever text its administrator chose.
+/// The extension that Commvault uses when it replaces files with text: `<file>.cv-migrated.txt`.
+/// The administrator may choose any text.
 const ENDING: &[u8] = b".cv-migrated.txt";
 
-/// Its text, where nobody chose one.
+/// The text that Commvault writes by default.
 const TEXT: &[u8] = b"This file has been archived by Commvault";
 
 pub fn recognise(file: &File) -> Option<Pointer> {

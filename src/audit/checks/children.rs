@@ -1,4 +1,4 @@
-//! Rows with nothing below them.
+//! Rows without child rows.
 
 use super::super::finding::Severity;
 use super::{Asks, Check};
@@ -24,7 +24,7 @@ pub const PATIENTS: Check = Check {
     severity: Severity::Info,
     about: "patients have no study: how many",
     asks: Asks::Tables(|tables| {
-        // The key of a patient is a patient's data.
+        // The key of a patient is patient data, so only the number of patients is reported.
         let rows = without_row_below(tables, Level::Patient, Level::Study);
         Some(format!("SELECT NULL, CAST(COUNT(*) AS CHAR) FROM ({rows}) n HAVING COUNT(*) > 0"))
     }),
@@ -33,7 +33,8 @@ pub const PATIENTS: Check = Check {
 fn without_row_below(tables: &Tables, upper: Level, lower: Level) -> String {
     let (key, known) = (tables.key(upper), link(Table::from(lower)).unwrap_or_default());
     let named = tables.of(lower).name(known);
-    // By the key of the lower table, which may have another collation.
+    // Compares with the collation of the column in the child table, which may differ from that of
+    // the parent table.
     let above = tables
         .of(lower)
         .column(known)

@@ -1,4 +1,5 @@
-//! A file that is smaller than its pixel data. Its row tells how large these are, where they are not compressed.
+//! A file that is smaller than its pixel data. The size of uncompressed pixel data is computed from
+//! the row.
 
 use super::super::finding::Severity;
 use super::{Asks, AtPath, Check};
@@ -13,7 +14,8 @@ pub const CHECK: Check = Check {
     }),
 };
 
-/// Describes a file that is smaller than its pixel data.
+/// Describes a file that is smaller than its pixel data, in bytes. Returns `None` if the file is
+/// empty or large enough.
 pub fn cut(size: u64, least_size: u64) -> Option<String> {
     (size > 0 && size < least_size).then(|| format!("{size} bytes, and its pixel data have {least_size}"))
 }

@@ -1,4 +1,4 @@
-//! A file that cannot be read to its end, or whose lengths do not agree with it.
+//! A file that cannot be read to its end, or whose lengths do not match its content.
 
 use super::super::finding::Severity;
 use super::{Asks, Check};

@@ -1,4 +1,4 @@
-//! A stub that leads to nothing. One that is offline is no missing image.
+//! A stub whose target does not exist. A stub whose target is offline is not reported.
 
 use super::super::finding::Severity;
 use super::{Asks, Check};

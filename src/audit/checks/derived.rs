@@ -1,4 +1,5 @@
-//! Values that are derived from other rows. The PACS may have its own way to count, so this is for information.
+//! Values that are derived from other rows. The severity is `Info`, because the PACS may count in a
+//! different way.
 
 use super::super::finding::Severity;
 use super::{Asks, Check};

@@ -1,4 +1,4 @@
-//! A file without a byte.
+//! A file with a size of 0 bytes.
 
 use super::super::finding::Severity;
 use super::{Asks, AtPath, Check};

@@ -1,4 +1,4 @@
-//! A row that says something else than its file does, but for what the PACS has edited on purpose.
+//! A row that differs from its file, except where the PACS edited the row on purpose.
 
 use super::super::finding::Severity;
 use super::super::headers;

@@ -1,4 +1,4 @@
-//! Values that hide a study from the web pages of the PACS, or from a part of them.
+//! Values that hide a study from some or all web pages of the PACS.
 
 use super::super::finding::Severity;
 use super::{Asks, Check};
@@ -61,7 +61,9 @@ pub const MODALITY: Check = Check {
     }),
 };
 
-/// An index without the column does not answer. `mend` is table, column, and what could be set in it, from what.
+/// Returns a statement for the studies that match `hidden`. `mend` is a list of SQL expressions for
+/// a possible repair: table, column, old value and new value, or `NULL`. The statement fails on an
+/// index without the column.
 fn studies(tables: &Tables, hidden: &str, why: &str, mend: &str) -> Option<String> {
     let key = tables.key(Level::Study);
     Some(format!("SELECT `{key}`, '{why}', {mend} FROM `{}` WHERE {hidden} ORDER BY `{key}`", table(Level::Study)))

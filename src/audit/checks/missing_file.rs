@@ -1,4 +1,5 @@
-//! A row whose file is nowhere.
+//! A row whose file does not exist and whose instance is not found in another file, or whose file
+//! cannot be checked.
 
 use super::super::finding::Severity;
 use super::{Asks, AtPath, Check};

@@ -1,4 +1,4 @@
-//! The checks: a file of this room and a line of `CHECKS` each.
+//! The checks. Each check has a file in this directory and a line in `CHECKS`.
 
 mod children;
 mod cut_file;
@@ -32,7 +32,7 @@ use crate::index::Tables;
 
 pub use cut_file::cut;
 
-/// The names of the checks that an import makes too.
+/// Names of the checks that an import runs too.
 pub const CUT: &str = cut_file::CHECK.name;
 pub const DAMAGED: &str = damaged_file::CHECK.name;
 
@@ -72,7 +72,7 @@ pub const CHECKS: &[Check] = &[
     user_data::ATTACHMENTS,
 ];
 
-/// Whether a check reads the tables alone, and no file or directory.
+/// Whether a check reads only the tables, and no file or directory.
 pub fn is_of_tables(name: &str) -> bool {
     CHECKS.iter().any(|check| check.name == name && matches!(check.asks, Asks::Tables(_)))
 }
@@ -80,13 +80,13 @@ pub fn is_of_tables(name: &str) -> bool {
 pub struct Check {
     pub name: &'static str,
     pub severity: Severity,
-    /// In a few words.
+    /// A short description.
     pub about: &'static str,
     pub asks: Asks,
 }
 
 impl Check {
-    /// The least depth that it is made at.
+    /// Returns the minimum depth at which the check runs.
     pub fn depth(&self) -> Depth {
         match self.asks {
             Asks::Whole => Depth::Full,
@@ -97,62 +97,63 @@ impl Check {
     }
 }
 
-/// What a check looks at, and says of it: nothing, or the detail of a finding.
+/// Input of a check. Each function returns the detail of a finding, or `None`.
 pub enum Asks {
-    /// A row, and what stands at its path.
+    /// A row, and the state of its path.
     Row(fn(&Row) -> Option<String>),
-    /// A file that no row names, once it was read.
+    /// A file that no row names, after it is read.
     File(fn(&File) -> Option<String>),
     /// A row and the header of its file, column by column: see `headers`.
     Headers,
-    /// All of a file: see `files`.
+    /// The complete content of a file: see `files`.
     Whole,
-    /// What stands in the archive for a file that is elsewhere.
+    /// A stub: a file in the archive that points to data elsewhere.
     Stub(fn(&Stub) -> Option<String>),
-    /// The tables alone, by a statement: each of its rows is a finding, by its UID and a detail. `None` where the
-    /// database has not what it asks for.
+    /// A SQL statement over the tables. Each row of its result is a finding with a UID and a
+    /// detail. `None` if the index lacks a table or column that the check needs.
     Tables(fn(&Tables) -> Option<String>),
 }
 
-/// An image of the index, and what stands at its path.
+/// An image row, and the state of its path.
 pub struct Row {
     pub at_path: AtPath,
-    /// As many rows name this path.
+    /// The number of rows that name this path.
     pub rows_of_path: usize,
     pub least_size: u64,
-    /// Its file was found there instead.
+    /// The file in which the instance of the row was found instead.
     pub moved_to: Option<PathBuf>,
-    /// The path by which the PACS knows the file, where the row has one that the PACS does not know.
+    /// The path by which the PACS knows the file, if the row has a path that the PACS does not
+    /// know.
     pub unmapped: Option<String>,
 }
 
-/// What stands at a path.
+/// The state of a path in the index.
 pub enum AtPath {
     Nothing,
     File {
         size: u64,
     },
-    /// It stands for a file that is elsewhere: nobody looks into it.
+    /// A stub: the data are in another file. Its content is not checked.
     Stub,
-    /// It cannot be asked for.
+    /// The state cannot be determined. Contains the reason.
     Unknown(String),
-    /// It lies below no root.
+    /// The path is below none of the roots.
     Outside,
-    /// It lies in a directory that no walk descends into.
+    /// The path is in a directory that every walk skips.
     Skipped(SkipReason),
 }
 
 /// A file that no row names.
 pub struct File {
     pub reading: Result<Instance, Rejection>,
-    /// The row of its instance.
+    /// The row of the instance in the file.
     pub row: Option<RowElsewhere>,
 }
 
-/// The row of an instance names another file.
+/// A row that names another file for the same instance.
 pub struct RowElsewhere {
     pub path: String,
     pub at_path: AtPath,
-    /// Both files hold the same bytes. Told only where both are online.
+    /// Whether both files have the same content. `None` unless both files are online.
     pub is_same: Option<bool>,
 }

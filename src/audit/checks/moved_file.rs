@@ -1,4 +1,4 @@
-//! A row whose file is found elsewhere, by its UID.
+//! A row whose instance is found, by its UID, in another file.
 
 use super::super::finding::Severity;
 use super::{Asks, Check};

@@ -1,4 +1,4 @@
-//! Rows without the row above: the web pages do not find them.
+//! Rows without a parent row. The web pages of the PACS do not show them.
 
 use super::super::finding::Severity;
 use super::{Asks, Check};

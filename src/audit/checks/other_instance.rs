@@ -1,4 +1,4 @@
-//! A file that holds another instance than the row which names it says.
+//! A file that contains a different instance than the one in the row that names it.
 
 use super::super::finding::Severity;
 use super::{Asks, Check};

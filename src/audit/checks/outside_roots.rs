@@ -1,4 +1,4 @@
-//! A row that names a file which this audit does not look at.
+//! A row that names a file outside the roots of the audit.
 
 use super::super::finding::Severity;
 use super::{Asks, AtPath, Check};

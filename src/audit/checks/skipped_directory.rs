@@ -1,5 +1,5 @@
-//! A row whose file is in a recycle bin, a snapshot or another directory that no run searches: the file was deleted, or
-//! goes when the storage system removes the snapshot.
+//! A row whose file is in a recycle bin, a snapshot or another directory that every run skips. The
+//! file was deleted, or is deleted when the storage system removes the snapshot.
 
 use super::super::finding::Severity;
 use super::{Asks, AtPath, Check};

@@ -1,4 +1,4 @@
-//! Two files of one instance, of which the index can name one.
+//! Two files of the same instance. The index can name only one of them.
 
 use super::super::finding::Severity;
 use super::{Asks, AtPath, Check, File};

@@ -1,4 +1,4 @@
-//! Two rows that name one file.
+//! Rows that name the same file.
 
 use super::super::finding::Severity;
 use super::{Asks, AtPath, Check};

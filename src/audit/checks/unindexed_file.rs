@@ -1,4 +1,4 @@
-//! An instance that nobody finds.
+//! A file whose instance has no row, so that the PACS does not find it.
 
 use super::super::finding::Severity;
 use super::{Asks, Check};

@@ -1,5 +1,5 @@
-//! A row that names the right file by a path of this system, or of an earlier path map, instead of the path on the PACS
-//! server.
+//! A row that names the right file, but by a path of this system or of an earlier path map instead
+//! of the path on the PACS server.
 
 use super::super::finding::Severity;
 use super::{Asks, Check};

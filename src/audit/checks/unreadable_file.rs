@@ -1,4 +1,5 @@
-//! A file that is DICOM, or should be, and cannot be read as such. What is none is no finding: archives hold other files.
+//! A file that is DICOM, or should be, but cannot be read as DICOM. Other files are not reported,
+//! because archives contain other files too.
 
 use super::super::finding::Severity;
 use super::{Asks, Check};

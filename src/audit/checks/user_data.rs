@@ -1,4 +1,5 @@
-//! What people have written, keyed to rows that are not there: it is seen again when these come back.
+//! Notes and attachments of users that refer to missing rows. They become visible again if the rows
+//! are inserted again.
 
 use super::super::finding::Severity;
 use super::{Asks, Check};
@@ -26,7 +27,8 @@ pub const ATTACHMENTS: Check = Check {
     asks: Asks::Tables(|tables| Some(keyed_to_nothing(tables, "attachment", &[Level::Study, Level::Instance]))),
 };
 
-/// Tables of the PACS may have other collations than the core tables.
+/// Returns a statement for the rows of `of_user` without a matching row. The keys are compared with
+/// the collation of the core tables, because other tables of the PACS may have other collations.
 fn keyed_to_nothing(tables: &Tables, of_user: &str, levels: &[Level]) -> String {
     let is_missing = levels.iter().map(|level| {
         let key = tables.key(*level);
