@@ -137,7 +137,7 @@ fn safe_name(text: &str) -> Result<String, &'static str> {
     } else if text.len() > LONGEST {
         Err("is too long for the name of a file")
     } else if text.starts_with('.') || text.ends_with(['.', ' ']) || text.starts_with(' ') {
-        Err("begins or ends with a dot or a blank, which is no safe name of a file")
+        Err("begins or ends with a dot or a blank, which is not a safe file name")
     } else if text.chars().any(|c| c.is_control() || r#"/\:*?"<>|"#.contains(c)) {
         Err("holds a separator, a control character or one that names of files cannot have everywhere")
     } else if DEVICES.contains(&stem.as_str()) || is_numbered(&stem) {

@@ -240,7 +240,7 @@ impl Locator {
         }
         nearest.map(|(_, seen)| seen).unwrap_or_else(|| {
             let locality = if pointer.is_container { Locality::Online } else { Locality::Offline };
-            let why = if pointer.is_container { "what is within is not looked into" } else { "it names no file" };
+            let why = if pointer.is_container { "its contents are not read" } else { "it names no file" };
             let way = Way { kind, text: String::new(), claimed_size: None, offline: false };
             let size = pointer.claimed_size.or(pointer.is_container.then_some(state.size));
             Seen { state, standing: Standing::Stub(Stub { claimed_size: size, ..way.stub(locality, why.into()) }) }
@@ -267,7 +267,7 @@ impl Locator {
             Err(error) => return stub(Locality::Unknown, error.to_string()),
         };
         if self.targets.are_walked(&resolved) {
-            let met = way.stub(Locality::Online, "what it leads to is indexed where it lies".into());
+            let met = way.stub(Locality::Online, "its target is indexed in its own place".into());
             return Seen { state: own, standing: Standing::MetElsewhere(met) };
         }
         let directory = if metadata.is_dir() { Some(&*resolved) } else { resolved.parent() };
@@ -276,13 +276,16 @@ impl Locator {
             return stub(Locality::Unknown, format!("points into a directory that is not searched ({reason})"));
         }
         if metadata.is_dir() {
-            return stub(Locality::Unknown, "leads to a directory, which is not followed: name it as a root".into());
+            return stub(
+                Locality::Unknown,
+                "points to a directory, which is not followed: name the directory as a root".into(),
+            );
         }
         if !metadata.is_file() {
-            return stub(Locality::Unavailable, "leads to no regular file".into());
+            return stub(Locality::Unavailable, "does not point to a regular file".into());
         }
         if !self.targets.allow(&resolved) {
-            let why = "leads out of the roots: if it may be read there, name its directory with --target-root";
+            let why = "points out of the roots: if it may be read there, name its directory with --target-root";
             return stub(Locality::Unknown, why.into());
         }
         if named.to_str().is_none() && self.rules.named_by.is_target(!is_link) {

@@ -23,7 +23,7 @@ impl FromStr for PointerRule {
             text.split_once("=>").ok_or(r"write it as NAME => TARGET, for example \.stub$ => ^path=(.+)$")?;
         let compile = |pattern: &str| {
             let built = RegexBuilder::new(pattern.trim()).multi_line(true).crlf(true).build();
-            built.map_err(|error| format!("`{}` is no regular expression: {error}", pattern.trim()))
+            built.map_err(|error| format!("`{}` is not a regular expression: {error}", pattern.trim()))
         };
         let rule = PointerRule { name: compile(name)?, target: compile(target)? };
         match rule.target.captures_len() {

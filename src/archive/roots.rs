@@ -23,7 +23,7 @@ impl Roots {
         match roots.paths.iter().find(|root| !holds_files(root)) {
             None => Ok(roots),
             Some(empty) => Err(Error::usage(
-                format!("{} is empty: no file lies in it, nor in any directory below", empty.display()),
+                format!("{} is empty: it contains no file, and neither do its subdirectories", empty.display()),
                 "Is it mounted? Nothing was written.",
             )),
         }
@@ -134,7 +134,7 @@ fn check_mount(path: &Path, resolved: &Path) -> Result<()> {
     })?;
     if mount_table::by_path(&table, resolved).is_some_and(|(point, _)| point == Path::new("/")) {
         return Err(Error::usage(
-            format!("{} lies on the system's own disk, not on a mount", path.display()),
+            format!("{} is on the system disk, not on a mount", path.display()),
             "Mount the archive, or leave out --require-mount. Nothing was written.",
         ));
     }

@@ -154,7 +154,7 @@ impl Targets {
             return self.resolve(mapped?);
         }
         if path_map::is_of_windows(&text) {
-            let why = format!("no path map leads there: --path-map DIRECTORY={}", beginning(&text));
+            let why = format!("no path map covers it: --path-map DIRECTORY={}", beginning(&text));
             return Err((Locality::Offline, why));
         }
         if text.starts_with('%') {
@@ -239,7 +239,7 @@ impl Targets {
                 Err(error) => Err(not_reached(&error)),
             };
         }
-        let why = "leads out of the roots: if it may be read there, name its directory with --target-root";
+        let why = "points out of the roots: if it may be read there, name its directory with --target-root";
         Err((Locality::Unknown, why.into()))
     }
 

@@ -51,8 +51,8 @@ impl FindingsFile {
     pub fn check(&self) -> Result<()> {
         let refused = |why| {
             Error::usage(
-                format!("--last {}: {why}", self.path().display()),
-                "Name a new file, or one that --last has written before.",
+                format!("--baseline {}: {why}", self.path().display()),
+                "Name a new file, or one that --baseline has written before.",
             )
         };
         self.obstacle().map_or(Ok(()), |why| Err(refused(why)))

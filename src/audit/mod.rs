@@ -208,10 +208,7 @@ pub fn named(names: &[String], depth: Depth) -> Result<Vec<&'static Check>> {
         .map(|name| {
             let found = CHECKS.iter().find(|check| check.name == name).ok_or_else(|| {
                 let all: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
-                Error::usage(
-                    format!("--check {name}: there is no such check"),
-                    format!("There are: {}.", all.join(", ")),
-                )
+                Error::usage(format!("--check {name}: unknown check"), format!("There are: {}.", all.join(", ")))
             })?;
             if found.depth() > depth {
                 let what = format!("--check {name}: is not made at this level");
@@ -237,7 +234,7 @@ fn defect() -> Error {
 
 fn not_kept(error: std::io::Error) -> Error {
     Error::unfinished(
-        format!("what was listed could not be sorted on disk: {error}"),
+        format!("cannot sort the findings on disk: {error}"),
         "Make room in the directory for temporary files (TMPDIR), and run the same command again.",
     )
 }

@@ -28,7 +28,7 @@ pub struct Audit {
 
     /// Also compare the four tables of this replica with the index: mysql://user@host:port/database
     #[arg(long, value_name = "URL")]
-    pub replica: Option<String>,
+    pub compare: Option<String>,
 
     /// Run only this check (repeatable); the README lists all checks
     #[arg(long, value_name = "NAME")]
@@ -36,7 +36,7 @@ pub struct Audit {
 
     /// Recheck suspects after this delay, because the PACS may be writing; 0s rechecks at once
     #[arg(long, value_parser = values::duration, value_name = "TIME", default_value = "15m")]
-    pub settle: SignedDuration,
+    pub recheck_after: SignedDuration,
 
     /// Lowest severity of a finding that sets exit code 1
     #[arg(long, value_enum, default_value_t = Severity::Error)]
@@ -80,7 +80,7 @@ pub struct Audit {
 
     /// File with the findings of the last audit, to report what is new [default: a file in --state]
     #[arg(long, value_name = "FILE")]
-    pub last: Option<PathBuf>,
+    pub baseline: Option<PathBuf>,
 
     #[arg(long, value_name = "DIR", help = super::STATE_HELP)]
     pub state: Option<PathBuf>,

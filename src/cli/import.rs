@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum};
 use jiff::SignedDuration;
 use jiff::civil::Date;
 
@@ -52,9 +52,9 @@ pub struct Import {
     #[arg(long, requires = "list")]
     pub wide: bool,
 
-    /// With --list: print JSON
-    #[arg(long, requires = "list", conflicts_with = "wide")]
-    pub json: bool,
+    /// With --list: format of the list
+    #[arg(long, value_enum, default_value_t = ListFormat::Text, requires = "list")]
+    pub format: ListFormat,
 
     /// Import only instances with this Patient ID (repeatable)
     #[arg(long, value_name = "ID")]
@@ -74,10 +74,19 @@ pub struct Import {
 
     /// Import only studies with this Study Date or a later one, e.g. 2021-11-12
     #[arg(long, value_parser = values::date, value_name = "DATE")]
-    pub since: Option<Date>,
+    pub study_since: Option<Date>,
 
     #[command(flatten)]
     pub writing: Writing,
+}
+
+/// The format of a list of sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// A table
+    Text,
+    /// One JSON object
+    Json,
 }
 
 /// Parses the name of a layout.
@@ -99,7 +108,7 @@ impl Import {
         reindex.roots = directories.to_vec();
         reindex.writing = self.writing.clone();
         // Copies are complete: the PACS is not writing them.
-        reindex.settle = Some(SignedDuration::ZERO);
+        reindex.min_age = Some(SignedDuration::ZERO);
         reindex
     }
 }

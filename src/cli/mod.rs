@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use jiff::civil::Date;
 
 pub use audit::{Audit, Depth, Repair};
-pub use import::Import;
+pub use import::{Import, ListFormat};
 pub use index::Index;
 
 use crate::archive::Shard;
@@ -79,7 +79,7 @@ const NOT_FOR_A_SHARD: [&str; 31] = [
     "allow_unreplicated_tables",
     "replicas",
     "max_replica_lag",
-    "patience",
+    "reconnect_timeout",
     "yes",
     "url",
     "pacsone_ini",
@@ -139,7 +139,7 @@ pub struct Reindex {
 
     /// Do not count archive stubs that were not read as findings
     #[arg(long)]
-    pub accept_pending: bool,
+    pub allow_unread_stubs: bool,
 
     /// Which columns of existing rows to write
     #[arg(long, value_enum, default_value_t = Existing::Fill)]
@@ -167,7 +167,7 @@ pub struct Reindex {
 
     /// Leave files younger than this to the PACS [default: 15m on the database of a PACS and for a shard, else 0s]
     #[arg(long, value_parser = values::duration, value_name = "TIME")]
-    pub settle: Option<SignedDuration>,
+    pub min_age: Option<SignedDuration>,
 
     /// Walk only directories dated on or after this day, and undated ones
     #[arg(long, value_parser = values::date, value_name = "DATE")]
@@ -179,7 +179,7 @@ pub struct Reindex {
 
     /// Read one part of the archive into --state, e.g. 2/4 for the second of four machines
     ///
-    /// A shard opens no index and takes no option about rows: --merge-shards writes them. --settle defaults to 15m.
+    /// A shard opens no index and takes no option about rows: --merge-shards writes them. --min-age defaults to 15m.
     #[arg(long, value_name = "N/M", conflicts_with_all = NOT_FOR_A_SHARD)]
     pub shard: Option<Shard>,
 
@@ -238,7 +238,7 @@ pub struct Writing {
 
     /// How long to wait for a database that has become unreachable, e.g. 30s or 10m; 0s ends the run at once
     #[arg(long, value_parser = values::duration, value_name = "TIME", default_value = "10m")]
-    pub patience: SignedDuration,
+    pub reconnect_timeout: SignedDuration,
 
     #[command(flatten)]
     pub stubs: Stubs,

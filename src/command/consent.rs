@@ -119,7 +119,7 @@ const PURGES: Question = Question {
 };
 
 const LOOKS_WRONG: Question = Question {
-    what: "the import may be a mistake, for what is said above; nothing was written",
+    what: "the import may be a mistake (see above); nothing was written",
     advice: "Correct that, or add --yes.",
 };
 

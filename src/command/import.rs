@@ -6,7 +6,7 @@ use super::interrupt::stop_on_interrupt;
 use super::reindex::FilesFrom;
 use super::{consent, reindex, say};
 use crate::audit::watch::Watch;
-use crate::cli;
+use crate::cli::{self, ListFormat};
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::import::ledger::{Ledger, State};
@@ -141,6 +141,10 @@ fn list(typed: &cli::Import) -> Result<Exit> {
         return Ok(Exit::Interrupted);
     }
     let index = settings.location.shown();
-    say(&if typed.json { listing::json(&contents, &index) } else { listing::table(&contents, &index, typed.wide) });
+    say(&if typed.format == ListFormat::Json {
+        listing::json(&contents, &index)
+    } else {
+        listing::table(&contents, &index, typed.wide)
+    });
     Ok(if contents.has_findings() { Exit::Findings } else { Exit::Clean })
 }

@@ -79,7 +79,7 @@ impl fmt::Display for Rejection {
             Rejection::Dicomdir => write!(f, "a DICOMDIR"),
             Rejection::Cut { missing } => write!(f, "the header ends before {missing}"),
             Rejection::Missing { attribute } => write!(f, "{attribute} is absent or empty"),
-            Rejection::InvalidUid { attribute } => write!(f, "{attribute} is no UID"),
+            Rejection::InvalidUid { attribute } => write!(f, "{attribute} is not a UID"),
             Rejection::TooLarge => write!(f, "the header has more elements than any that makes sense"),
             Rejection::Deflate => write!(f, "the deflated data set does not inflate"),
             Rejection::Unreadable(error) => write!(f, "{error}"),

@@ -62,6 +62,6 @@ mod tests {
         for (key, encoded) in keys.iter().zip(&encoded) {
             assert_eq!(decode(encoded), key);
         }
-        assert_eq!(decode(&[7, 0]), Vec::<String>::new(), "bytes that are no key");
+        assert_eq!(decode(&[7, 0]), Vec::<String>::new(), "invalid key");
     }
 }

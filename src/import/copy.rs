@@ -164,7 +164,8 @@ impl<'a> Batch<'a> {
         Ok(match candidate.completed()? {
             Some(Ok(content)) => content,
             Some(Err(why)) => {
-                let detail = format!("it is copied as it is, and not completed: {}", why.describe());
+                let detail =
+                    format!("copied unchanged, without a preamble or file meta information: {}", why.describe());
                 self.reception.note(&candidate.origin.path, "not-completed", &detail);
                 candidate.plain()
             }
@@ -257,7 +258,7 @@ impl Copy {
         match read {
             Ok(hash) if hash == self.hash => Ok(()),
             Ok(_) => {
-                let what = "what is read back differs from what was written: is the disk damaged?";
+                let what = "the copy differs from the bytes that were written: is the disk damaged?";
                 Err(failed(&self.target, io::Error::other(what)))
             }
             Err(error) => Err(failed(&self.target, error)),

@@ -97,7 +97,7 @@ impl Ledger {
         let failed = |error: io::Error| {
             let error = full_disk::named(state.directory, error);
             Error::usage(
-                format!("what the import remembers, in {}, cannot be used: {error}", state.directory.display()),
+                format!("cannot use the state of the import in {}: {error}", state.directory.display()),
                 "Name a directory that you may write to, with room: --state DIR",
             )
         };

@@ -52,7 +52,7 @@ pub fn table(contents: &Contents, index: &str, wide: bool) -> String {
     if all.instances == 0 && contents.not_selected > 0 {
         let _ = writeln!(
             out,
-            "NOTHING FITS what was to be chosen: are --patient, --study and the like spelled as in the files?"
+            "NOTHING MATCHES the selection: check the spelling of --patient, --study, --accession and --modality"
         );
     }
     let others =

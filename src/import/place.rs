@@ -90,5 +90,5 @@ impl Place {
 pub const OTHER: &str = "different-content";
 
 pub fn other(at: &Path) -> String {
-    format!("{} is another file of this instance; it was left as it is", at.display())
+    format!("{} is another file of this instance; it was not changed", at.display())
 }

@@ -124,9 +124,9 @@ impl Move {
         let (is_file, source, of_source) = now(&self.source).map_err(|error| error.to_string())?;
         let (is_copy, copy, of_copy) = now(&self.copy).map_err(|error| format!("its copy: {error}"))?;
         if !is_file || source != self.of_source {
-            Err("it is not what it was when it was copied".into())
+            Err("it has changed since it was copied".into())
         } else if !is_copy || copy != self.of_copy {
-            Err("its copy is not what it was when it was verified".into())
+            Err("its copy has changed since it was verified".into())
         } else if of_source == of_copy && source == copy || aliases.are_one_file(&self.source, &self.copy) {
             Err("it is the file in the archive itself".into())
         } else {
@@ -172,7 +172,7 @@ fn number(_: &std::fs::Metadata) -> u64 {
 
 fn not_kept(error: io::Error) -> Error {
     Error::unfinished(
-        format!("what was brought could not be kept on disk until the end: {error}"),
+        format!("cannot keep the list of imported files on disk: {error}"),
         "No source was removed that was not safe. Make room beside the list of rejected files, and run the command again.",
     )
 }

@@ -300,7 +300,7 @@ fn without_secrets(url: &str) -> String {
 
 fn bad_url(url: &str, why: &str) -> Error {
     Error::usage(
-        format!("`{url}` is no index: {why}"),
+        format!("`{url}` is not an index: {why}"),
         "Write sqlite:FILE for an embedded index, or mysql://user@host:port/database for a PacsOne database.",
     )
 }

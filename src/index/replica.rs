@@ -91,7 +91,10 @@ impl Replica {
         replica.lag = match replica.channels(&|| true) {
             Err(failure) => return Err(unusable(&format!("cannot be reached: {failure}"), REACHABLE)),
             Ok(None) => {
-                return Err(unusable("does not tell this user how far it is", &format!("Please {}.", server::GRANT)));
+                return Err(unusable(
+                    "does not show its replication status to this user",
+                    &format!("Please {}.", server::GRANT),
+                ));
             }
             Ok(Some(channels)) if channels.is_empty() => {
                 return Err(unusable("replicates from no server", "Name a replica of the index's server."));

@@ -96,7 +96,7 @@ impl Server {
     /// What could not be told.
     pub fn doubt(&self) -> Option<String> {
         let hidden = self.replication == Replication::Hidden;
-        hidden.then(|| format!("whether the server is a replica could not be told: {GRANT}"))
+        hidden.then(|| format!("cannot determine whether the server is a replica: {GRANT}"))
     }
 
     /// A server with a binary log may have replicas, which have to follow.

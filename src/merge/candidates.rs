@@ -1,5 +1,5 @@
-//! The files of a batch that may become those of their instances. Rows above the images are inserted for these files alone: a
-//! file that is not indexed determines no row.
+//! The files of a batch that may become those of their instances. Rows above the images are
+//! inserted for these files alone: a file that is not indexed determines no row.
 
 use super::entry_batch::Batch;
 use super::indexed_instance;
@@ -8,8 +8,8 @@ use crate::dicom::{Instance, Level};
 use crate::index::{Entry, Existing};
 
 impl Batch<'_> {
-    /// Chooses the candidates among the files of each instance. `may_win` returns whether a file may take the place of the one
-    /// that the row of the instance names.
+    /// Chooses the candidates among the files of each instance. `may_win` returns whether a file
+    /// may replace the file that the row of the instance names.
     fn choose_candidates(
         &mut self,
         may_win: impl Fn(&Entry, &Existing) -> bool,
@@ -26,7 +26,8 @@ impl Batch<'_> {
         self.candidates = candidates;
     }
 
-    /// Makes the next best file of each instance a candidate whose candidates were all refused. Returns whether there are any.
+    /// Makes the next best file of each instance a candidate if the database rejected all of its
+    /// previous candidates. Returns whether there are any new candidates.
     pub fn choose_next_candidates(&mut self) -> bool {
         let is_lost = |n: &usize| !self.candidates[*n] || self.is_refused(*n);
         let instances = self.images().filter(|(_, files)| files.iter().any(|n| self.is_refused(*n)));
@@ -51,7 +52,8 @@ pub(super) fn choose_candidates(writer: &Writer, batch: &mut Batch<'_>) {
     batch.choose_candidates(may_win, names);
 }
 
-/// Notes the files to which rows of earlier runs are about to be pointed. The link of such a row follows its file.
+/// Records the files that rows of earlier runs are about to be pointed to. The link of such a row
+/// changes with the file.
 pub(super) fn learn_own_images(writer: &Writer, batch: &mut Batch<'_>) {
     for n in (0..batch.entries.len()).filter(|n| batch.candidates[*n]) {
         let entry = &batch.entries[n];

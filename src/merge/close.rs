@@ -1,9 +1,12 @@
-//! The closing step: what can only be known when all instances are in the index.
+//! The closing step: writes the values that are known only once all instances are in the index.
 //!
-//! Rows that this run inserted were provisional: columns that its instances disagree on are set right, if they still hold
-//! what was written. Rows that were there before are filled, or refreshed. `study.modalities` are the distinct
-//! modalities of its series, `series.instances` their number: derived below which this run inserted something, or could
-//! have in another order of files, and where they are NULL, as a run that was killed leaves them.
+//! Rows that this run inserted are provisional. If their instances disagree on a column, the
+//! closing step corrects the column, provided that the column still contains the value that the run
+//! wrote. Existing rows are filled or refreshed. `study.modalities` contains the distinct
+//! modalities of the series of a study, and `series.instances` the number of images of a series.
+//! These columns are derived for each row below which this run inserted something, or could have
+//! done so with another order of files, and for each row in which they are NULL because a run was
+//! killed.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -30,16 +33,16 @@ use crate::index::patience::Redone;
 use crate::index::row_history::IntendedRows;
 use crate::index::{Change, Derive, Derived, Existing, Expected, Failure, Look, Show, Value, View};
 
-/// What instances say of a row that was there.
+/// The values of the instances of an existing row.
 #[derive(Clone, Copy)]
 struct Says<'a> {
     fold: &'a Fold,
     received: Option<&'a str>,
-    /// The name in the row is not to be completed by theirs.
+    /// Whether the name in the row must not be completed with parts of the name in the instances.
     not_the_name: bool,
 }
 
-/// What became of a part of the rows.
+/// The changes that the closing step made to the rows of one part.
 #[derive(Default)]
 struct Done {
     inserted: u64,
@@ -66,7 +69,8 @@ pub fn close(writer: &mut Writer, settlement: &Settlement, part: &Part) -> Resul
         Part::Series(_) => Level::Series,
     };
     let Done { inserted, updated, codes } = writer.in_transaction(|writer| {
-        // The mark of the commit belongs to the last frame of the writer, which is thus one of this transaction.
+        // The commit mark belongs to the last frame of the writer. This call makes that a frame of
+        // this transaction.
         intent::intend(writer, IntendedRows::new(level.table(), &[]))?;
         let done = match part {
             Part::Patients(patients) => close_patients(writer, settlement, patients),
@@ -105,7 +109,7 @@ fn close_patients(writer: &mut Writer, settlement: &Settlement, part: &[PatientR
                 row.add(tables.of(Table::Patient).column("charset"), term(written), term(&values));
                 row.add(tables.of(Table::Patient).column("origid"), Value::Text(spelled), Value::Text(&patient.id));
                 corrections.push(row);
-                // A run that goes on finds rows of its own in which values are missing.
+                // A resumed run finds rows of its own in which values are missing.
                 let is_filled = writer.continues
                     || writer.policy.mode == Mode::Refresh && matches!(own_values, OwnValues::EarlierRun { .. });
                 there.extend(is_filled.then_some(patient));
@@ -141,11 +145,12 @@ fn close_patients(writer: &mut Writer, settlement: &Settlement, part: &[PatientR
     Ok(done)
 }
 
-/// The IDs of patients of whom the PACS has edited a study, or is about to, among rows that were there.
+/// Returns the IDs of patients with an existing row of whom the PACS has edited a study, or is
+/// about to.
 fn edited_patients(writer: &mut Writer, part: &[PatientRow]) -> Result<HashSet<String>, Failure> {
     let is_there = |patient: &&PatientRow| writer.continues || matches!(patient.state, State::There);
     let keys: Vec<&str> = part.iter().filter(is_there).map(|patient| &*patient.id).collect();
-    // Studies may spell their patient otherwise than the patient's row does.
+    // The Patient ID in a study may be spelled differently from the ID in the patient's row.
     let edited = Vec::from_iter(edited(writer, Level::Patient, &keys)?);
     if edited.is_empty() {
         return Ok(HashSet::new());
@@ -157,7 +162,8 @@ fn edited_patients(writer: &mut Writer, part: &[PatientRow]) -> Result<HashSet<S
     Ok(with_identity.filter(|(_, identity)| edited.contains(identity)).map(|(id, _)| (*id).to_owned()).collect())
 }
 
-/// Whether a row is filled or refreshed like one that another program inserted. Corrections fill rows of this program.
+/// Returns whether a row is filled or refreshed like a row that another program inserted. Rows of
+/// this program are filled by corrections instead.
 fn is_filled(writer: &Writer, row: &Row) -> bool {
     writer.continues || !row.is_ours() || writer.policy.mode == Mode::Refresh && !row.is_of_this_run()
 }
@@ -173,7 +179,8 @@ fn close_studies(writer: &mut Writer, settlement: &Settlement, part: &[ClosingSt
     let is_open = |key: &str| studies[key].open || settlement.known.lock().is_reopened(key);
     let (open, others) =
         keys.iter().copied().filter(may_derive).partition::<Vec<_>, _>(|key| is_open(key) || is_completed(key));
-    // A study without any modality has none, whatever was derived before all its series were known.
+    // A study without any modality gets an empty value, whatever was derived before all its series
+    // were known.
     let mut modalities: Modalities = open.iter().map(|key| ((*key).to_owned(), BTreeSet::new())).collect();
     modalities.extend(modalities_of(writer, &open, Derive::All)?);
     modalities.extend(modalities_of(writer, &others, Derive::WhereNull)?);
@@ -186,18 +193,18 @@ fn close_studies(writer: &mut Writer, settlement: &Settlement, part: &[ClosingSt
         let says = Says { fold: &study.row.fold, received: Some(study.row.fold.received()), not_the_name: false };
         done.updated += bring_up(writer, settlement, Level::Study, &row, mode, says)?;
     }
-    // After a refresh, which saves what it overwrites.
+    // Corrections come after the refresh, which saves the values that it overwrites.
     let corrected = part.iter().filter(|row| row.study.row.is_ours() || is_completed(&row.key));
     let CorrectedRows { finished, of_earlier_runs, .. } = correct_studies(writer, settlement, corrected, &modalities)?;
     done.updated += of_earlier_runs;
-    // A study that another program has finished in the meantime keeps its modalities.
+    // If another program has finished a study since, the study keeps its modalities.
     let is_derived = |key: &str| !finished.contains(key) && (is_open(key) || !is_completed(key));
     modalities.retain(|key, _| is_derived(key));
     set_modalities(writer, &modalities)?;
     Ok(done)
 }
 
-/// Corrects studies of this program, and those that are completed.
+/// Corrects studies of this program and studies that `--existing complete` finishes.
 fn correct_studies<'s>(
     writer: &mut Writer,
     settlement: &'s Settlement,
@@ -267,7 +274,7 @@ fn close_series<'p>(
     Ok(Done { updated: updated + of_earlier_runs, ..Done::default() })
 }
 
-/// Fills or refreshes a row that was there. Returns how many rows changed: none or one.
+/// Fills or refreshes an existing row. Returns the number of rows that changed, 0 or 1.
 fn bring_up(
     writer: &mut Writer,
     settlement: &Settlement,
@@ -300,8 +307,8 @@ fn bring_up(
     Ok(applied.changed.into())
 }
 
-/// The character set that a row needs for values by which it is filled, if all other text of the row is ASCII, which reads
-/// the same in each character set.
+/// Returns the change of the character set that a row needs for the values that fill it. Returns
+/// `None` unless all other text of the row is ASCII, which reads the same in each character set.
 fn charset_of_filled<'t>(
     writer: &mut Writer,
     tables: &'t Tables,

@@ -1,4 +1,4 @@
-//! The rows of the closing step, read from disk some at a time, in the order of their keys.
+//! The rows of the closing step, read from disk in parts, in the order of their keys.
 
 use std::io;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub enum Part {
     Series(Vec<(Arc<str>, Series)>),
 }
 
-/// A study, and the Patient ID that its row is to have.
+/// A study with the Patient ID that its row receives.
 pub struct ClosingStudy {
     pub key: Arc<str>,
     pub study: Study,
@@ -41,8 +41,8 @@ impl Part {
     }
 }
 
-/// The bytes by which patients' rows are sorted. Rows that exist come first. Of two decisions about a row, the one that
-/// knows this program's values comes first.
+/// Returns the sort key of a patient's row. Existing rows come first. Of two decisions about a row,
+/// the one that contains this program's values comes first.
 pub(super) fn patient_key(row: &PatientRow) -> Vec<u8> {
     let is_new = matches!(row.state, State::New);
     crate::disk::key::encode([kind(is_new), &row.id, if matches!(row.state, State::There) { "1" } else { "0" }])
@@ -53,7 +53,7 @@ fn kind(is_new: bool) -> &'static str {
 }
 
 impl Settlement {
-    /// The series, but for those that are withdrawn.
+    /// Returns the series in parts, without those that are withdrawn.
     pub fn series(&self) -> io::Result<impl Iterator<Item = io::Result<Part>> + use<'_>> {
         let is_kept = |row: &io::Result<(Arc<str>, Series)>| match row {
             Ok((key, series)) => series.is_row && !self.known.lock().is_ghost_series(key, series),
@@ -63,7 +63,7 @@ impl Settlement {
         Ok(parts(rows.filter(is_kept), Part::Series))
     }
 
-    /// The studies, but for those that are withdrawn.
+    /// Returns the studies in parts, without those that are withdrawn.
     pub fn studies(&self) -> io::Result<impl Iterator<Item = io::Result<Part>> + use<'_>> {
         let mut decided = self.patient_of.entries()?.peekable();
         let mut patient_of = move |key: &[u8]| -> io::Result<Option<Arc<str>>> {
@@ -95,19 +95,20 @@ impl Settlement {
         Ok(parts(rows.filter(is_kept), Part::Studies))
     }
 
-    /// The patients whose rows exist.
+    /// Returns the patients whose rows exist, in parts.
     pub fn existing_patients(&self) -> io::Result<impl Iterator<Item = io::Result<Part>> + use<'_>> {
         self.patients(false)
     }
 
-    /// The patients whose rows are to be inserted, and those about whom the run has decided again.
+    /// Returns the patients whose rows are inserted, and then the patients that were decided again,
+    /// in parts.
     pub fn new_patients(&self) -> io::Result<impl Iterator<Item = io::Result<Part>> + use<'_>> {
         let again = self.again.decided.patients.iter().cloned().map(Ok);
         let again = parts(again, Part::Patients);
         Ok(self.patients(true)?.chain(again))
     }
 
-    /// Calls a function with the IDs of patients that are to be inserted, some at a time.
+    /// Calls a function with the IDs of the patients whose rows are inserted, one part at a time.
     pub fn for_each_given<E: From<io::Error>>(&self, mut each: impl FnMut(&[&str]) -> Result<(), E>) -> Result<(), E> {
         for part in self.new_patients()? {
             let Part::Patients(patients) = part? else { continue };
@@ -130,7 +131,8 @@ impl Settlement {
     }
 }
 
-/// Merges decisions about one row: a row that was there, or lacked and was inserted, may be that of new studies and of its own.
+/// Merges consecutive decisions about the same row. An existing row, or one that this program
+/// inserted, may be decided once for new studies and once for its own studies.
 fn merged(rows: impl Iterator<Item = io::Result<PatientRow>>) -> impl Iterator<Item = io::Result<PatientRow>> {
     let mut rows = rows.peekable();
     std::iter::from_fn(move || {
@@ -145,7 +147,8 @@ fn merged(rows: impl Iterator<Item = io::Result<PatientRow>>) -> impl Iterator<I
     })
 }
 
-/// Groups rows into parts. An error ends the rows.
+/// Groups rows into parts of [`PER_TRANSACTION`] rows. If reading a row fails, the error replaces
+/// its part.
 fn parts<T>(
     mut rows: impl Iterator<Item = io::Result<T>>,
     part: impl Fn(Vec<T>) -> Part,

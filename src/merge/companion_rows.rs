@@ -1,8 +1,9 @@
-//! Rows of the companion tables: the title of a report or key object selection, which belongs to its image, and the codes
-//! of an animal, which belong to its patient.
+//! Rows of the companion tables: the title of a report or key object selection, which belongs to
+//! its image, and the codes of an animal, which belong to its patient.
 //!
-//! A title is written with its image's row, or beside one that names its file. Codes are written in the closing step, in
-//! the name that the patient then has. A code is what one instance says, whole: the last that says one.
+//! A title is written together with the row of its image, or for an existing image row that names
+//! the file of the title. Codes are written in the closing step, under the final Patient ID. All
+//! columns of a code come from one instance: the last instance that has a code.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,17 +23,18 @@ use crate::index::outcome::Outcome;
 use crate::index::row_history::{IntendedRows, RowHistory};
 use crate::index::{Change, Derived, Entry, Existing, Expected, Failure, Look, RowUpdate, Show, Tables, Value, View};
 
-/// A row as it should be.
+/// The intended values of a row in a companion table.
 struct CompanionRow<'a> {
     key: &'a str,
-    /// Equal for keys that the database takes for one.
+    /// The collation key: equal for keys that the database treats as equal.
     identity: String,
-    /// Along the columns of the table.
+    /// The values, in the order of the columns of the table.
     values: Vec<Value<'a>>,
-    /// What may be written of it if it is there. `None`: all, for this run has inserted it.
+    /// The values that may be written if the row exists. `None` permits all of them, because this
+    /// run inserted the row.
     mode: Option<Mode>,
-    /// Values, along the columns of the table, that files of a row contain which is to be completed: the row may be changed
-    /// if it shows one of these.
+    /// Sets of values, in the order of the columns of the table, from the files of a row that
+    /// `--existing complete` finishes. The row may be changed if it shows one of these sets.
     replaceable: Vec<Vec<Value<'a>>>,
 }
 
@@ -61,7 +63,7 @@ fn title<'a>(entry: &'a Entry, columns: &[Column], mode: Option<Mode>) -> Compan
     CompanionRow { key, identity: key.to_owned(), values, mode, replaceable: Vec::new() }
 }
 
-/// The values of a title in a file.
+/// Returns the values of the title in a file.
 fn title_of<'a>(instance: &'a Instance, columns: &[Column]) -> Vec<Value<'a>> {
     let value = |column: &Column| match column.source {
         Source::Attribute(n) => column.blank(instance.get(n)),
@@ -70,7 +72,8 @@ fn title_of<'a>(instance: &'a Instance, columns: &[Column]) -> Vec<Value<'a>> {
     columns.iter().map(value).collect()
 }
 
-/// The changes of a row of this program: a code or a title is one value, which changes as a whole or stays.
+/// Returns the changes of a row of this program. A code or a title is one value: it changes as a
+/// whole or not at all.
 fn own_changes<'r>(
     tables: &'r Tables,
     table: Table,
@@ -91,7 +94,7 @@ fn own_changes<'r>(
     if differs && is_own { changes } else { Vec::new() }
 }
 
-/// The titles of a batch whose images are settled.
+/// Writes the titles of a batch whose image rows are final for the batch.
 pub(super) fn write_titles(writer: &mut Writer, batch: &Batch<'_>) -> Result<Put, Failure> {
     const TABLE: Table = Table::ConceptName;
     let tables = writer.index.tables();
@@ -114,7 +117,7 @@ pub(super) fn write_titles(writer: &mut Writer, batch: &Batch<'_>) -> Result<Put
         }
         let mut former = batch.replaced.get(&n).filter(|former| former.fills(TABLE)).cloned();
         let mode = match &batch.outcomes[n] {
-            // The title follows the file, also one that has no title.
+            // The title changes with the file, even if the new file has no title.
             Outcome::Duplicate { loser: Some(loser) } if is_titled() => {
                 former = indexed_instance::instance_at(writer, loser);
                 None
@@ -132,13 +135,14 @@ pub(super) fn write_titles(writer: &mut Writer, batch: &Batch<'_>) -> Result<Put
         rows[*n].replaceable.extend(former.as_ref().map(|former| title_of(former, columns)));
     }
     let put = put(writer, TABLE, rows, look)?;
-    // A title that followed its file may follow once more: what this run has written is not in the ledger yet.
+    // Such a title may change again with another file. The ledger does not contain the values that
+    // this run has written yet.
     let mut known = writer.known.lock();
     followed.into_iter().for_each(|n| known.title_was_inserted(batch.entries[n].key(Level::Instance)));
     Ok(put)
 }
 
-/// Whether this program has written the title of an instance.
+/// Returns whether this program has written the title of an instance.
 fn has_own_title(writer: &Writer, entry: &Entry) -> Result<bool, Failure> {
     let key = entry.key(Level::Instance);
     if writer.known.lock().is_titled(key) {
@@ -150,15 +154,17 @@ fn has_own_title(writer: &Writer, entry: &Entry) -> Result<bool, Failure> {
     }
 }
 
-/// Removes the title of an instance whose row was pointed to a file without a title, if this program has written the title
-/// that the former file has. A user of the index need not have the right to delete rows.
+/// Removes the title of an instance whose row was pointed to a file without a title, if this
+/// program wrote the title and it still has the values in the former file. The database user may
+/// lack the privilege to delete rows; then the title stays.
 fn remove_title(writer: &mut Writer, entry: &Entry, former: &str) -> Result<(), Failure> {
     const TABLE: Table = Table::ConceptName;
     if !has_own_title(writer, entry)? {
         return Ok(());
     }
     let key = entry.key(Level::Instance);
-    // The former file may be gone: an earlier run has recorded it.
+    // The former file may no longer exist, but the journal may contain a record of it from an
+    // earlier run.
     let recorded = || {
         let file = writer.policy.files.archive.local_path(former)?;
         writer
@@ -183,7 +189,8 @@ fn remove_title(writer: &mut Writer, entry: &Entry, former: &str) -> Result<(), 
     }
 }
 
-/// The titles that are inserted with the images of a batch, if no row is in the way.
+/// Returns the titles that are inserted with the images of a batch, provided that no row with the
+/// same key exists.
 pub(super) fn titles_of(writer: &Writer, batch: &Batch<'_>) -> Put {
     if writer.index.tables().companions(Level::Instance).next().is_none() {
         return Put::default();
@@ -193,7 +200,8 @@ pub(super) fn titles_of(writer: &Writer, batch: &Batch<'_>) -> Put {
     Put { inserted: titled.map(|entry| entry.key(Level::Instance).into()).collect(), updated: 0 }
 }
 
-/// The codes of patients whose rows are settled. `edited` are those whose rows may only be filled.
+/// Writes the codes of patients whose rows are final. `edited` contains the patients whose rows may
+/// only be filled.
 pub(super) fn write_codes<'a>(
     writer: &mut Writer,
     settlement: &Settlement,
@@ -245,7 +253,8 @@ pub(super) fn write_codes<'a>(
     Ok(done)
 }
 
-/// Inserts what is missing, and brings up what is there. Nobody looks first where nothing is expected to be there.
+/// Inserts missing rows, and updates existing rows. If no rows are expected to exist, `look` is
+/// false and they are not looked up first.
 fn put(writer: &mut Writer, table: Table, mut rows: Vec<CompanionRow<'_>>, look: bool) -> Result<Put, Failure> {
     let mut put = Put::default();
     drop_too_long(writer, table, &mut rows);
@@ -271,7 +280,7 @@ fn put(writer: &mut Writer, table: Table, mut rows: Vec<CompanionRow<'_>>, look:
     Ok(put)
 }
 
-/// Brings up the rows that are there. Returns the others.
+/// Updates the existing rows. Returns the missing ones.
 fn bring_up_all<'a>(
     writer: &mut Writer,
     table: Table,
@@ -299,7 +308,8 @@ fn bring_up_all<'a>(
     Ok(missing)
 }
 
-/// Notes on rows that were found what the ledger has of them, and their values if they are rows of this program.
+/// Adds to rows that were found their history in the ledger, and their values if this program
+/// inserted them.
 fn learn_companions(writer: &mut Writer, table: Table, rows: &mut [Existing]) -> Result<(), Failure> {
     let Some(recorder) = writer.recorder.clone() else { return Ok(()) };
     let keys: Vec<String> = rows.iter().map(|row| row.key.clone()).collect();
@@ -342,7 +352,7 @@ fn intend_companions(
 
 fn bring_up_row(writer: &mut Writer, table: Table, row: &CompanionRow<'_>, there: &Existing) -> Result<bool, Failure> {
     let tables = writer.index.tables();
-    // A refresh saves the values that it overwrites, whoever wrote them.
+    // A refresh saves the values that it overwrites, including those that this program wrote.
     let history = there.history.as_ref().filter(|_| row.mode != Some(Mode::Refresh));
     let own = history.map(|history| own_changes(&tables, table, row, there, history)).unwrap_or_default();
     if !own.is_empty() {
@@ -370,7 +380,7 @@ fn bring_up_row(writer: &mut Writer, table: Table, row: &CompanionRow<'_>, there
             tables.of(table).fed().filter(differs).map(replace).collect()
         }
         Some(mode) => existing::changes(&tables, table, there, mode, value),
-        // A title that the file before does not have was edited, and stays.
+        // A title that differs from the title in the former file was edited, and stays.
         None if row.replaceable.iter().any(is_shown) => tables.of(table).fed().map(replace).collect(),
         None => Vec::new(),
     };
@@ -393,11 +403,12 @@ fn bring_up_row(writer: &mut Writer, table: Table, row: &CompanionRow<'_>, there
         }
     };
     refusals::note_refused(writer, table, row.key, &applied);
-    // What this run has inserted was not there before.
+    // A row that this run inserted does not count as updated.
     Ok(applied.changed && row.mode.is_some())
 }
 
-/// Cut, a key would be another's.
+/// Drops and reports the rows whose key does not fit into its column: a truncated key would be the
+/// key of another row.
 fn drop_too_long(writer: &mut Writer, table: Table, rows: &mut Vec<CompanionRow<'_>>) {
     let tables = writer.index.tables();
     let Some(key) = tables.of(table).column(table.key()) else { return };
@@ -410,7 +421,7 @@ fn drop_too_long(writer: &mut Writer, table: Table, rows: &mut Vec<CompanionRow<
     });
 }
 
-/// A row that is not written. Keys of patients are not told.
+/// Reports a row that is not written. The report contains no keys of patients.
 fn tell(writer: &mut Writer, table: Table, key: &str, why: &str) {
     let uid = if table.level() == Level::Patient { String::new() } else { key.to_owned() };
     let detail = format!("the database takes no row of {}: {why}", table.name());

@@ -1,5 +1,5 @@
-//! Image rows below series that look unfinished and are not this program's: `--existing complete` points such a row to the
-//! file that was chosen.
+//! Completion of image rows below series that look unfinished and that this program did not insert.
+//! `--existing complete` points such a row to the file that was chosen.
 
 use super::entry_batch::Batch;
 use super::pointing::{TRIES, lead};
@@ -12,7 +12,7 @@ use crate::index::existing::{self, FACTS, Mode};
 use crate::index::outcome::{Outcome, RowOf};
 use crate::index::{Change, Existing, Expected, Failure, Look, Show, Tables, View};
 
-/// Whether the row of an image may be pointed to the file of an entry.
+/// Returns whether the row of an image may be pointed to the file of an entry.
 pub(super) fn completes_image(writer: &Writer, batch: &Batch<'_>, member: usize, row: &Existing) -> bool {
     if lookup::mode_of(writer, batch, member) != Mode::Complete {
         return false;
@@ -24,8 +24,8 @@ pub(super) fn completes_image(writer: &Writer, batch: &Batch<'_>, member: usize,
     }
 }
 
-/// Points the row of an image to the file of an entry, if that is better than the file that the row names. Values that
-/// were edited, and the link, stay.
+/// Points the row of an image to the file of an entry, if that file is better than the file that
+/// the row names. Edited values and the link stay unchanged.
 pub(super) fn complete_image(
     writer: &mut Writer,
     batch: &mut Batch<'_>,
@@ -58,14 +58,14 @@ pub(super) fn complete_image(
                 return Ok(());
             }
         }
-        // Another writer was faster.
+        // Another writer has changed the row first.
         row = now;
     }
     Err(Failure::Busy("the row of an image keeps changing".into()))
 }
 
-/// The change of a column, unless the column shows the new value, is the link, or was edited since the former file was
-/// indexed. A date and its time are one value.
+/// Returns the change of a column, or `None` if the column already shows the new value, is the
+/// link, or was edited since the former file was indexed. A date and its time are one value.
 fn completed<'c>(
     tables: &'c Tables,
     row: &'c Existing,

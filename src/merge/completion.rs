@@ -1,5 +1,6 @@
-//! Rows that look unfinished and that the ledger does not have: a PACS leaves the derived columns NULL, and so does a run of
-//! this program that was interrupted and whose state was lost. Such rows are counted, and `--existing complete` finishes them.
+//! Rows that look unfinished and are not in the ledger. A PACS leaves the derived columns NULL, and
+//! so does a run of this program that was interrupted and whose state was lost. Such rows are
+//! counted, and `--existing complete` finishes them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -17,33 +18,38 @@ use crate::dicom::{Level, Table};
 use crate::index::{Failure, Look, Show, Tables, Value, View, patient_name};
 
 impl Row {
-    /// Whether the row is not this program's, as far as the ledger knows, looks unfinished, and is to be completed.
+    /// Returns whether the row looks unfinished, is not in the ledger as a row of this program, and
+    /// is to be completed.
     pub fn is_to_be_completed(&self) -> bool {
         matches!(self.own, Some(OwnValues::OfFiles))
     }
 }
 
 impl Study {
-    /// Whether the row is completed. A study that the PACS edits, or that it has given to another patient, is only filled.
+    /// Returns whether the row is completed. A study that the PACS edits, or that it has moved to
+    /// another patient, is only filled.
     pub fn is_completed(&self) -> bool {
         self.row.is_to_be_completed() && self.link_agrees && !self.edited
     }
 
-    /// Whether the row looks unfinished, is not this program's and is not completed.
+    /// Returns whether the row looks unfinished, was not inserted by this program and is not
+    /// completed.
     pub fn is_left_unfinished(&self) -> bool {
         self.is_unfinished && !self.row.is_ours() && !self.is_completed()
     }
 }
 
 impl Series {
-    /// Whether the row is completed. A series of a study that is only filled is only filled as well.
+    /// Returns whether the row is completed. A series of a study that is only filled is itself only
+    /// filled.
     pub fn is_completed(&self, known: &Rows) -> bool {
         self.row.is_to_be_completed() && self.link_agrees && known.may_be_completed(&self.study)
     }
 }
 
 impl PatientRow {
-    /// The final values of a row that is completed. A name that files do not say is fixed.
+    /// Returns the final values of a row that is completed. A name that does not occur in the files
+    /// is fixed.
     pub(super) fn completion<'a>(&'a self, tables: &'a Tables, shape: &[usize]) -> RowCorrections<'a> {
         let mut row = RowCorrections::of_attributes(tables, &self.id, &OwnValues::OfFiles, shape, &self.fold)
             .replacing(&self.said);
@@ -56,8 +62,8 @@ impl PatientRow {
 }
 
 impl PatientGroups {
-    /// The number of patients among these whose rows are not this program's, and which a study is linked to that looks unfinished
-    /// and stays so.
+    /// Returns the number of patients in a list whose rows this program did not insert and that
+    /// have a linked study that looks unfinished and remains so.
     pub(super) fn left_unfinished(&self, patients: &[PatientRow]) -> u64 {
         let studies = self.studies.values().filter(|study| study.is_left_unfinished);
         let linked: HashSet<_> = studies.filter_map(|study| self.identities.get(&study.patient)).collect();
@@ -67,8 +73,8 @@ impl PatientGroups {
     }
 }
 
-/// Reports series and studies that look unfinished and that only files name which were not chosen: the images of these
-/// files are linked to other rows.
+/// Returns findings for series and studies that look unfinished and that only files name which were
+/// not chosen. The images of these files are linked to other rows.
 pub(super) fn rows_of_files_not_chosen(writer: &mut Writer) -> Result<Vec<Finding>, Failure> {
     let unlinked = std::mem::take(&mut writer.known.lock().unlinked);
     let mut findings = Vec::new();
@@ -87,8 +93,9 @@ pub(super) fn rows_of_files_not_chosen(writer: &mut Writer) -> Result<Vec<Findin
     Ok(findings)
 }
 
-/// Reports studies of rows that are completed whose Patient ID several patients have: which of them has the ID without a
-/// suffix was decided by the run that was lost.
+/// Returns findings for studies in rows that are completed and whose Patient ID is shared by
+/// several patients. The run that was lost has decided which of these patients has the ID without a
+/// suffix.
 pub(super) fn studies_with_contested_ids(writer: &mut Writer, groups: &PatientGroups) -> Result<Vec<Finding>, Failure> {
     let identity = |id: &str| groups.identities.get(patient_name::base(id));
     let completed = groups.studies.values().filter(|study| study.is_to_be_completed);
@@ -96,7 +103,7 @@ pub(super) fn studies_with_contested_ids(writer: &mut Writer, groups: &PatientGr
     if completed.is_empty() {
         return Ok(Vec::new());
     }
-    // The others belong to other groups.
+    // Studies with other IDs belong to other groups.
     let is_earlier = |study: &GroupedStudy| {
         !study.is_of_this_run() && identity(&study.patient).is_some_and(|base| groups.bases.contains(base))
     };

@@ -1,4 +1,4 @@
-//! Writes the final values of rows whose values are not the final ones yet.
+//! Writes the final values of rows that still have provisional values.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,13 +17,15 @@ struct ChangedRow<'c> {
     correction: &'c RowCorrections<'c>,
     row: &'c Existing,
     changes: Vec<Change<'c>>,
-    /// The derived column of a row that is finished may have been edited: it is set again only if it is stale.
+    /// The value of the derived column. In a finished row this column may have been edited, so it
+    /// is set again only if it is stale.
     derived: Derived<'c>,
     has_derived_column: bool,
 }
 
 impl ChangedRow<'_> {
-    /// Whether there is something to write. Another program may have finished a row since the row was found.
+    /// Returns whether there is something to write. Another program may have finished the row since
+    /// it was found.
     fn is_updated(&self) -> bool {
         match self.correction.is_of_others() && self.has_derived_column {
             true => self.row.is_unfinished,
@@ -39,12 +41,13 @@ pub struct CorrectedRows {
     pub finished: HashSet<String>,
     /// The keys of the series that were unfinished, or whose modality or study was changed.
     pub stale: HashSet<String>,
-    /// The number of rows that this run had not inserted.
+    /// The number of changed rows that this run did not insert.
     pub of_earlier_runs: u64,
 }
 
-/// Replaces values of this program by the final ones. The statement that writes the last final value of a row sets its
-/// derived column as well. `derived` returns the value of that column, given the key and the row.
+/// Replaces values of this program with the final ones. The statement that writes the last final
+/// value of a row also sets the derived column. `derived` returns the value of that column for a
+/// key and its row.
 pub(super) fn correct_rows<'d>(
     writer: &mut Writer,
     level: Level,
@@ -73,14 +76,14 @@ pub(super) fn correct_rows<'d>(
         has_derived_column: level != Level::Patient,
     });
     let (changed, unchanged): (Vec<_>, Vec<_>) = changed.partition(ChangedRow::is_updated);
-    // A row that is finished is recognized by its last version, which was committed.
+    // A finished row is recognized by its last version in the ledger, which was committed.
     let unrecorded = unchanged.iter().filter(|row| row.correction.is_unrecorded(&tables, table, row.row));
     intend_final_values(writer, table, &changed.iter().chain(unrecorded).collect::<Vec<_>>())?;
     let mut corrected = CorrectedRows::default();
     for ChangedRow { correction, row, changes, derived, .. } in &changed {
         let derived = *derived;
-        // A row that the ledger does not have yet and that is finished has its final values, or another program has
-        // written it.
+        // If the ledger does not contain the row yet and the row is finished, it has its final
+        // values, or another program has written it.
         let only_unfinished = !correction.is_of_ledger();
         if correction.is_of_others() {
             note_later_receipt(writer, table, row, correction);
@@ -102,8 +105,8 @@ pub(super) fn correct_rows<'d>(
     Ok(corrected)
 }
 
-/// The rows that are to be corrected, by the keys of their corrections. Another run may have given the key of a patient
-/// another spelling since a run that is continued inserted the row.
+/// Returns the rows that are to be corrected, by the keys of their corrections. If the run is
+/// resumed, another run may have changed the spelling of a Patient ID since the row was inserted.
 fn rows_of(
     writer: &mut Writer,
     table: Table,
@@ -124,10 +127,10 @@ fn rows_of(
     Ok(rows)
 }
 
-/// Records the final values of rows of this program that are about to be changed.
+/// Records the final values of the rows of this program that are about to be changed.
 fn intend_final_values(writer: &Writer, table: Table, changed: &[&ChangedRow<'_>]) -> Result<(), Failure> {
     let own: Vec<_> = changed.iter().copied().filter(|changed| !changed.correction.is_of_others()).collect();
-    // A row of which files say nothing any more has fewer final values.
+    // A row whose files no longer have any values has fewer final values.
     for rows in own.chunk_by(|one, other| one.correction.columns().count() == other.correction.columns().count()) {
         let columns: Vec<&Column> = rows[0].correction.columns().collect();
         let mut intended = IntendedRows::new(table, &columns);
@@ -136,7 +139,7 @@ fn intend_final_values(writer: &Writer, table: Table, changed: &[&ChangedRow<'_>
                 intended.push(&row.key, false, columns.iter().map(|column| inserted.value(column)));
             }
             intended.push(&row.key, false, correction.values());
-            // A key that is spelled otherwise from now on is that of the same row.
+            // A key that receives a new spelling still identifies the same row.
             if let Some(key) = correction.new_key(table).filter(|key| *key != row.key) {
                 intended.push(key, true, correction.values());
             }
@@ -146,7 +149,7 @@ fn intend_final_values(writer: &Writer, table: Table, changed: &[&ChangedRow<'_>
     Ok(())
 }
 
-/// Reports a study that was received later than its files say.
+/// Reports a study whose row has a later time of receipt than its files.
 fn note_later_receipt(writer: &mut Writer, table: Table, row: &Existing, correction: &RowCorrections<'_>) {
     if correction.is_received_later(&writer.index.tables(), table, row) {
         writer.refused.push(Finding {
@@ -158,9 +161,9 @@ fn note_later_receipt(writer: &mut Writer, table: Table, row: &Existing, correct
     }
 }
 
-/// Learns the histories of the rows of a run that is continued. The values that a batch of the run inserted are not
-/// always those in the row: a server that failed over may have lost the batch, and a later one inserted the row. Other
-/// runs may have finished rows since.
+/// Adds the histories of the rows of a resumed run to their corrections. The values that a batch of
+/// the run inserted are not always those in the row: a server that failed over may have lost the
+/// batch, and a later batch inserted the row. Other runs may have finished rows since.
 fn learn_versions(
     writer: &mut Writer,
     table: Table,

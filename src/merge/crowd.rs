@@ -1,5 +1,5 @@
-//! The patients with one Patient ID, if they are too many for memory: a placeholder in place of an ID may have millions of names.
-//! Names and studies are sorted on disk.
+//! The patients with one Patient ID, if there are too many of them for memory: a placeholder in
+//! place of an ID may have millions of names. Names and studies are sorted on disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,28 +16,28 @@ use crate::disk::runs::{Runs, Sorter};
 use crate::index::Failure;
 use crate::index::patient_name::{self, Name};
 
-/// The bytes of members of each kind that are sorted in memory.
+/// The number of bytes of members of each kind that are sorted in memory.
 pub(super) const SORTED_IN_MEMORY: usize = 2 << 20;
 
 /// The patients with one Patient ID.
 pub(super) struct Crowd {
-    /// The identity of the ID without a suffix.
+    /// The collation key of the ID without a suffix.
     pub(super) base: Arc<str>,
-    /// The patient whose ID has no suffix, but for the values of files.
+    /// The patient whose ID has no suffix, without the values of files.
     pub(super) patient: Option<Patient>,
-    /// The ID without a suffix, if that patient was folded again.
+    /// The ID without a suffix, if the values of that patient were recomputed.
     pub(super) displaced: Option<Arc<str>>,
-    /// An indexed file has the ID without a suffix.
+    /// Whether an indexed file has the ID without a suffix.
     pub(super) has_values: bool,
     pub(super) has_studies: bool,
     /// Names and studies of the patient whose ID has no suffix, by name.
     members: Sorter,
-    /// The patients whose ID has a suffix, and their studies, by the identity of the ID.
+    /// The patients whose ID has a suffix, and their studies, by the collation key of the ID.
     others: Sorter,
     directory: PathBuf,
 }
 
-/// A crowd that is complete.
+/// A crowd to which all members have been added.
 pub(super) struct SortedCrowd {
     pub(super) base: Arc<str>,
     pub(super) displaced: Option<Arc<str>>,
@@ -47,9 +47,10 @@ pub(super) struct SortedCrowd {
     pub(super) directory: PathBuf,
 }
 
-/// A name of the patient whose ID has no suffix, with the values of its files or with one of its studies.
+/// A name of the patient whose ID has no suffix, with the values of its files or with one of its
+/// studies.
 pub(super) struct NameMember {
-    /// The number of the name, in the order of the names.
+    /// The position of the name in the order of the names.
     pub(super) n: u32,
     pub(super) name: Name,
     pub(super) of_name: OfName,
@@ -62,7 +63,7 @@ pub(super) enum OfName {
 }
 
 impl Crowd {
-    /// Takes over the members that were gathered so far.
+    /// Creates a crowd from the members that were gathered so far.
     pub(super) fn new(groups: PatientGroups, directory: &Path) -> io::Result<Self> {
         let sorter = || Sorter::new(directory, SORTED_IN_MEMORY);
         let mut crowd = Crowd {
@@ -81,7 +82,8 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Adds a member. The patient whose ID has no suffix comes first, if there is a row of this patient.
+    /// Adds a member. If the patient whose ID has no suffix has a row, this patient must be added
+    /// first.
     pub(super) fn add(&mut self, key: Arc<str>, member: Member) -> io::Result<()> {
         let is_of_base = self.patient.is_some()
             && match &member {
@@ -112,7 +114,8 @@ impl Crowd {
         Ok(())
     }
 
-    /// Whether a study belongs to the patient whose ID has no suffix, or is only linked to that patient.
+    /// Returns whether a study belongs to the patient whose ID has no suffix, or is only linked to
+    /// that patient.
     fn is_of_base(&self, study: &GroupedStudy) -> bool {
         match &study.of {
             Some(of) => *of == self.base,
@@ -120,7 +123,8 @@ impl Crowd {
         }
     }
 
-    /// Ends the collection. Returns the patient whose ID has no suffix apart from the others.
+    /// Completes the crowd. Returns the patient whose ID has no suffix separately from the other
+    /// patients.
     pub(super) fn finish(self) -> (Option<Patient>, SortedCrowd) {
         let Crowd { base, patient, displaced, has_studies, members, others, directory, .. } = self;
         let (members, others) = (members.finish(), others.finish());
@@ -156,8 +160,9 @@ fn push(members: &mut Sorter, name: &Name, uid: &str, of_name: &OfName) -> io::R
 }
 
 impl SortedCrowd {
-    /// The names of the patient whose ID has no suffix, in their order: of each name the values of its files, if there are any, and
-    /// the studies in the order of their UIDs.
+    /// Returns the names of the patient whose ID has no suffix, in order. Each name comes first
+    /// with the values of its files, if there are any, and then with each study in the order of the
+    /// UIDs.
     pub(super) fn members(&self) -> io::Result<impl Iterator<Item = io::Result<NameMember>> + use<>> {
         let mut last: Option<Name> = None;
         let mut n = 0;
@@ -171,7 +176,8 @@ impl SortedCrowd {
         }))
     }
 
-    /// Calls a function with the patients whose ID has a suffix, and their studies, some at a time.
+    /// Calls a function with the patients whose ID has a suffix and with their studies, about
+    /// `limit` members at a time.
     pub(super) fn for_each_other(
         &self,
         limit: usize,

@@ -1,4 +1,4 @@
-//! Which names of a crowd belong to one patient, by the rule of [`super::names`].
+//! Assigns the names of a crowd to patients by the rule of [`super::names`].
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,14 +15,14 @@ use super::patient_group::GroupedStudy;
 use crate::disk::key;
 use crate::index::patient_name::{Name, Words, agree, suffix};
 
-/// What the names of a crowd have a part in.
+/// The role of each name of a crowd in the decision about its patients.
 pub(super) struct Survey {
-    /// Whether each name takes part in the decision which people have the ID: names of new studies, and those of the indexed files
-    /// of a row of this program.
+    /// Whether each name takes part in the decision which people have the ID. These are the names
+    /// of new studies, and the names in the indexed files of a row of this program.
     pub(super) is_included: Vec<bool>,
-    /// Names of studies that the index links to the patient.
+    /// The names of studies that the index links to the patient.
     pub(super) linked: BTreeSet<Name>,
-    /// A study that is linked to the patient stays unfinished.
+    /// Whether a study that is linked to the patient stays unfinished.
     pub(super) has_unfinished_study: bool,
 }
 
@@ -51,11 +51,12 @@ impl Survey {
 
 /// The groups of the names of a crowd.
 pub(super) struct CrowdGroups {
-    /// The number of the group of each name that takes part and has no row yet, in the order of the names.
+    /// The number of the group of each name that takes part and has no row yet, in the order of the
+    /// names.
     numbers: Vec<u32>,
     /// The group that has the ID without a suffix.
     base: Option<u32>,
-    /// All names of linked studies are in that group.
+    /// Whether that group contains all names of linked studies.
     has_all_linked: bool,
 }
 
@@ -65,12 +66,12 @@ pub(super) enum NameGroup {
     /// The group has the ID without a suffix.
     Base,
     New(u32),
-    /// The group has a row that was there before.
+    /// The group has a row with this ID, which existed before the decision.
     Row(String),
 }
 
 impl NameGroup {
-    /// The bytes by which the names of groups are sorted. `n` is the number of the name.
+    /// Returns the sort key of a name of the group. `n` is the number of the name.
     pub(super) fn sort_key(&self, n: u32) -> Vec<u8> {
         let mut key = match self {
             NameGroup::Base => vec![0],
@@ -81,7 +82,7 @@ impl NameGroup {
         key
     }
 
-    /// The patient of the group. `first` is the first of its names.
+    /// Returns the patient of the group. `first` is the first name of the group.
     pub(super) fn patient(&self, first: &Name) -> names::Patient {
         match self {
             NameGroup::Row(id) => names::Patient::Existing(id.clone()),
@@ -91,7 +92,7 @@ impl NameGroup {
     }
 }
 
-/// The names of a crowd, and what their groups depend on.
+/// The names of a crowd, and the inputs that determine their groups.
 pub(super) struct CrowdNames<'c> {
     pub(super) crowd: &'c SortedCrowd,
     pub(super) patient: &'c Patient,
@@ -100,7 +101,8 @@ pub(super) struct CrowdNames<'c> {
 }
 
 impl CrowdNames<'_> {
-    /// Groups the names. A row of this program that studies of others are linked to gets the name that the files of these studies have.
+    /// Groups the names. If studies of other programs are linked to a row of this program, the row
+    /// receives the name in the files of these studies.
     pub(super) fn group(&self) -> io::Result<CrowdGroups> {
         if !self.patient.ours {
             return self.number(self.patient.name.as_deref());
@@ -112,14 +114,16 @@ impl CrowdNames<'_> {
         Ok(if of_linked.base.is_some() { of_linked } else { groups })
     }
 
-    /// Numbers the groups. `row` is the name in the row of the ID without a suffix, if the name is fixed.
+    /// Numbers the groups. `row` is the name in the row of the ID without a suffix, if the name is
+    /// fixed.
     fn number(&self, row: Option<&Name>) -> io::Result<CrowdGroups> {
         let directory = &self.crowd.directory;
         let row_words = row.map(Name::words);
         let agrees = |words: &Words| row_words.as_ref().is_some_and(|row| agree(row, words));
         let mut grouper = NameGrouper::new(directory, SORTED_IN_MEMORY, row.is_some());
         let mut rows = self.variants.rows_of_names()?;
-        // The name, by its place among those that are grouped, of the smallest study.
+        // The smallest UID of a study, and the position of its name among the names that are
+        // grouped.
         let mut smallest: Option<(Arc<str>, usize)> = None;
         let mut linked = Vec::new();
         let (mut count, mut before, mut is_grouped) = (0, None, false);
@@ -143,7 +147,7 @@ impl CrowdNames<'_> {
             }
         }
         let numbers = grouper.finish(directory, SORTED_IN_MEMORY)?;
-        // Without a row that was there the ID goes to the group with the smallest study.
+        // If no row existed, the group with the smallest study receives the ID.
         let base = match row {
             Some(_) => numbers.contains(&OF_ROW).then_some(OF_ROW),
             None => numbers.get(smallest.map_or(0, |(_, n)| n)).copied(),
@@ -153,12 +157,13 @@ impl CrowdNames<'_> {
         Ok(CrowdGroups { numbers, base, has_all_linked })
     }
 
-    /// Whether a study takes part in the decision which names the patient has.
+    /// Returns whether the name of a study takes part in the decision which names the patient has.
     pub(super) fn is_bearer(&self, study: &GroupedStudy) -> bool {
         study.of.as_ref() == Some(&self.crowd.base) && study.is_bearer(self.patient)
     }
 
-    /// Calls a function with the members of all names, each with the group of the name, if the name takes part.
+    /// Calls a function with the members of all names, and with the group of each name that takes
+    /// part.
     pub(super) fn for_each_member(
         &self,
         groups: &CrowdGroups,

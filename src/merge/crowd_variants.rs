@@ -19,20 +19,22 @@ use crate::disk::runs::{Runs, Sorter};
 use crate::index::patient_name::{self, Name};
 use crate::index::{Existing, Failure, Look, Show, View};
 
-/// Rows that were there before.
+/// The existing rows whose Patient ID is the ID of the crowd with a suffix.
 pub(super) struct CrowdVariants {
-    /// The ID in the row that has a name, by the number of the name.
+    /// The ID in the row with a name, by the number of the name.
     by_name: Runs,
-    /// The IDs in rows that an earlier run has inserted, by identity.
+    /// The IDs in rows that an earlier run inserted, by their collation key.
     own: Runs,
-    /// The identities of the rows of an earlier run that are used.
+    /// The collation keys of the rows of an earlier run that are used again.
     used: Sorter,
-    /// All that files say is known of the patients: rows of an earlier run are grouped anew.
+    /// Whether the values of all files of the patients are known, so that rows of an earlier run
+    /// are grouped again.
     is_gathered: bool,
 }
 
 impl CrowdVariants {
-    /// Reads the rows. `is_included` has for each name whether it takes part in the decision.
+    /// Reads the rows. `is_included` contains for each name whether the name takes part in the
+    /// decision.
     pub(super) fn read(
         writer: &mut Writer,
         crowd: &SortedCrowd,
@@ -93,7 +95,7 @@ impl CrowdVariants {
         Ok(())
     }
 
-    /// The rows that have a name, in the order of the names.
+    /// Returns the rows that have a name, in the order of the names.
     pub(super) fn rows_of_names(&self) -> io::Result<RowsOfNames> {
         let entries = self.by_name.entries()?.map(|entry| {
             let entry = entry?;
@@ -104,7 +106,7 @@ impl CrowdVariants {
         Ok(RowsOfNames(entries.peekable()))
     }
 
-    /// Patients with a suffix whose rows an earlier run has inserted are settled like those of this run.
+    /// Treats patients with a suffix whose rows an earlier run inserted like those of this run.
     pub(super) fn take_own(&mut self, writer: &mut Writer, decided: &mut Decided) -> Result<(), Failure> {
         if self.own.is_empty() {
             return Ok(());
@@ -128,7 +130,7 @@ impl CrowdVariants {
         Ok(())
     }
 
-    /// The IDs in rows of an earlier run that no name needs any more.
+    /// Returns the IDs in rows of an earlier run that no name needs any more.
     pub(super) fn abandoned(self) -> io::Result<Vec<String>> {
         let mut used = self.used.finish().entries()?.peekable();
         let mut abandoned = Vec::new();
@@ -154,7 +156,7 @@ pub(super) struct RowsOfNames(Peekable<NumberedRows>);
 type NumberedRows = Box<dyn Iterator<Item = io::Result<(u32, String)>>>;
 
 impl RowsOfNames {
-    /// The row that has a name. Names are asked for in their order.
+    /// Returns the ID in the row that has a name. Names must be requested in their order.
     pub(super) fn of_name(&mut self, n: u32) -> io::Result<Option<String>> {
         while let Some(row) = self.0.next_if(|row| row.as_ref().map_or(true, |(of, _)| *of <= n)) {
             let (of, id) = row?;
@@ -166,13 +168,14 @@ impl RowsOfNames {
     }
 }
 
-/// Adds a row by the name in the row.
+/// Adds a row, sorted by the name in the row.
 fn push_row(rows: &mut Sorter, row: &Existing) -> io::Result<()> {
     let Some([last, first]) = row.name.as_ref().map(Name::folded) else { return Ok(()) };
     rows.push(&key::encode([&*last, &*first, "0"]), row.key.as_bytes())
 }
 
-/// Finds the row that has each of the names: of several rows, the one whose ID sorts last. `by_folded` contains the rows.
+/// Finds the row for each name. If several rows have a name, the row whose ID sorts last is used.
+/// `by_folded` contains the rows.
 fn join_names(
     mut by_folded: Sorter,
     crowd: &SortedCrowd,

@@ -1,4 +1,4 @@
-//! What is decided about the patients of some Patient IDs, and their studies.
+//! Decisions about the patients with some Patient IDs, and about their studies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,12 +19,13 @@ pub(super) struct Decided {
     pub(super) findings: Vec<Finding>,
 }
 
-/// Rows with a suffix that an earlier run has inserted, by the identity of their ID.
+/// Rows with a suffix that an earlier run inserted, by the collation key of their ID.
 pub(super) type OwnSuffixed = BTreeMap<String, Existing>;
 
 impl Decided {
-    /// Patients with a suffix whose rows an earlier run has inserted are settled like those of this run. The others of that
-    /// run are left without a study. Returns how many of the rows the killed run has inserted that this one continues.
+    /// Treats patients with a suffix whose rows an earlier run inserted like those of this run. The
+    /// other rows of that run are marked as abandoned, because they have no study. Returns the
+    /// number of reused rows that were inserted by the killed run which this run resumes.
     pub(super) fn take_suffixed(
         &mut self,
         mut suffixed: OwnSuffixed,
@@ -44,12 +45,12 @@ impl Decided {
         given_again
     }
 
-    /// The number of decisions.
+    /// Returns the number of decisions.
     pub(super) fn len(&self) -> usize {
         self.patients.len() + self.patient_of.len() + self.findings.len()
     }
 
-    /// Adds the decision about other patients.
+    /// Adds the decisions about other patients.
     pub(super) fn extend(&mut self, other: Decided) {
         self.patients.extend(other.patients);
         self.abandoned.extend(other.abandoned);
@@ -62,7 +63,7 @@ impl Decided {
     }
 }
 
-/// The patients about whom the run has decided again.
+/// The patients that the run has decided again.
 #[derive(Default)]
 pub(super) struct DecidedAgain {
     /// The IDs in their rows.
@@ -72,19 +73,19 @@ pub(super) struct DecidedAgain {
 }
 
 impl DecidedAgain {
-    /// Whether a row that was to be inserted or changed is replaced by the new decision.
+    /// Returns whether the new decision replaces a row that was to be inserted or changed.
     pub(super) fn replaces(&self, row: &PatientRow) -> bool {
         let id = if matches!(row.state, State::New) { patient_name::base(&row.id) } else { &row.id };
         self.patients.contains(id)
     }
 
-    /// Whether a finding is about names that were decided about again.
+    /// Returns whether a finding is about names that were decided again.
     pub(super) fn replaces_finding(&self, finding: &Finding) -> bool {
         matches!(finding.reason, FindingReason::PatientNames | FindingReason::PatientIdSpelling)
             && self.studies.contains(finding.uid.as_str())
     }
 
-    /// Adds the patients of another decision.
+    /// Adds the patients of a later decision.
     pub(super) fn extend(&mut self, later: DecidedAgain) {
         self.patients.extend(later.patients);
         self.studies.extend(later.studies);

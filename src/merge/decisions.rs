@@ -1,4 +1,4 @@
-//! What the closing step has decided, sorted on disk.
+//! The decisions of the closing step, sorted on disk.
 
 use std::io;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::disk::aggregate::put;
 use crate::disk::runs::Sorter;
 use crate::index::companion_changes::Parents;
 
-/// The bytes of decisions of each kind that are sorted in memory.
+/// The number of bytes of decisions of each kind that are sorted in memory.
 const SORTED_IN_MEMORY: usize = 1 << 20;
 
-/// Decisions as they are collected.
+/// A collector of decisions.
 pub(super) struct Decisions {
     pub(super) shapes: Arc<[Shape; 3]>,
     pub(super) patients: Sorter,
@@ -26,14 +26,15 @@ pub(super) struct Decisions {
     /// The keys of rows with a suffix that no name needs any more.
     pub(super) abandoned: Vec<String>,
     pub(super) ghosts: Vec<Ghost>,
-    /// The IDs of patients that were folded again.
+    /// The IDs of patients whose values were recomputed.
     pub(super) displaced: Vec<Arc<str>>,
     pub(super) counts: [u64; 3],
     pub(super) unfinished: Parents,
 }
 
 impl Decisions {
-    /// Decisions that exceed the memory go to temporary files in a directory.
+    /// Creates an empty collector. Decisions that exceed the memory limit are written to temporary
+    /// files in `directory`.
     pub(super) fn new(directory: &Path, shapes: Arc<[Shape; 3]>) -> Self {
         let sorter = || Sorter::new(directory, SORTED_IN_MEMORY);
         Decisions {

@@ -1,4 +1,5 @@
-//! Findings about rows whose instances disagree, and about rows that the index links to other rows than their files do.
+//! Findings about rows whose instances disagree, and about rows whose link in the index differs
+//! from their files.
 
 use std::io;
 
@@ -13,13 +14,15 @@ use crate::index::{link, table};
 /// Collects findings.
 type Report<'f> = dyn FnMut(Finding) -> io::Result<()> + 'f;
 
-/// Reports a study whose instances do not say the same, or that the index links to another patient than files do.
+/// Reports a study whose instances disagree, or that the index links to a patient other than the
+/// one in its files.
 pub(super) fn report_study(shapes: &[Shape; 3], uid: &str, study: &Study, report: &mut Report<'_>) -> io::Result<()> {
     report_link(Level::Study, uid, study.link_differs, report)?;
     report_disagreements(shapes, Level::Study, uid, &study.row.fold, report)
 }
 
-/// Reports a series whose instances do not say the same, or that the index links to another study than files do.
+/// Reports a series whose instances disagree, or that the index links to a study other than the one
+/// in its files.
 pub(super) fn report_series(
     shapes: &[Shape; 3],
     uid: &str,
@@ -35,7 +38,7 @@ fn report_link(level: Level, uid: &str, differs: bool, report: &mut Report<'_>) 
         Some(link) => report(Finding {
             reason: FindingReason::LinkDiffers,
             uid: uid.to_owned(),
-            detail: format!("{}.{link} is not what the file says; it stays", table(level)),
+            detail: format!("{}.{link} differs from the file; it stays", table(level)),
             is_note: false,
         }),
         None => Ok(()),

@@ -1,8 +1,9 @@
-//! One SOP Instance UID in several files: which of them the row describes.
+//! Several files with one SOP Instance UID: decides which of them the row describes.
 //!
-//! A complete file is better than one that was cut off, whichever is newer. Among others the user's choice decides, then the
-//! path. Files of an instance are decided about as they come: the row always describes the best of the files that were seen, so
-//! that in the end it describes the best of all, whatever the order of the files.
+//! A complete file is better than a truncated one, whichever is newer. Otherwise the user's choice
+//! decides, then the path. The files of an instance are compared as they are read. The row always
+//! describes the best of the files read so far. In the end it describes the best of all files,
+//! whatever their order.
 
 use std::cmp::{Ordering, Reverse};
 use std::path::PathBuf;
@@ -11,18 +12,19 @@ use std::sync::Arc;
 use crate::dicom::{Completeness, Instance};
 use crate::index::entry::{Entry, StoredFile};
 
-/// Which of several files of an instance is the indexed one.
+/// The rule that chooses the indexed file among several files of an instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// By the time of modification, then by the bytes of the path.
+    /// The file with the latest modification time; if the times are equal, the file whose path
+    /// sorts last by its bytes.
     #[default]
     Newest,
     Oldest,
-    /// That below the root which was named first; below one root, the newest.
+    /// The file below the root that was given first; below the same root, the newest file.
     FirstRoot,
 }
 
-/// A file of an instance that has several.
+/// A file of an instance that has several files.
 #[derive(Clone, Copy, Debug)]
 pub struct Contender<'a> {
     pub file: &'a StoredFile,
@@ -33,7 +35,7 @@ pub struct Contender<'a> {
 }
 
 impl Choice {
-    /// The better file is the greater.
+    /// Compares two files. The better file is the greater one.
     pub fn compare(self, a: &Contender<'_>, b: &Contender<'_>) -> Ordering {
         let newest = (a.file.modified, a.path).cmp(&(b.file.modified, b.path));
         let chosen = match self {
@@ -45,7 +47,7 @@ impl Choice {
     }
 }
 
-/// How the files of an instance are compared.
+/// The settings by which the files of an instance are compared.
 #[derive(Clone)]
 pub struct FileChoice {
     pub choice: Choice,
@@ -53,7 +55,8 @@ pub struct FileChoice {
 }
 
 impl FileChoice {
-    /// The file of an entry. Reads the rest of the file if only that shows whether the file is complete.
+    /// Returns the file of an entry. Reads the rest of the file only if the completeness of the
+    /// file cannot be determined otherwise.
     pub fn contender<'e>(&self, entry: &'e Entry) -> Contender<'e> {
         let is_complete = match entry.instance.completeness(entry.file.size) {
             Completeness::Complete => true,
@@ -63,43 +66,49 @@ impl FileChoice {
         Contender { file: &entry.file, path: &entry.path, is_complete }
     }
 
-    /// Whether a path in the index is that of the file of an entry.
+    /// Returns whether a path in the index is the path of the file of an entry.
     pub fn is_named_by(&self, entry: &Entry, path: &str) -> bool {
         entry.path == path || self.archive.are_one(path, &entry.path)
     }
 
-    /// Whether the file of an entry is better than another one of its instance, which has this path in the index.
+    /// Returns whether the file of an entry is better than another file of the same instance, which
+    /// has this path in the index.
     pub fn is_better(&self, entry: &Entry, stored: &StoredFile, path: &str) -> bool {
         let present = Contender { file: stored, path, is_complete: self.archive.is_complete(path) };
         entry.path != path && self.choice.compare(&self.contender(entry), &present).is_gt()
     }
 }
 
-/// What the index may ask the archive about files that rows name.
+/// Answers questions of the index about the files that rows name.
 pub trait Archive: Send + Sync {
-    /// The file of a path in the index, if it is there.
+    /// Returns the file of a path in the index, if the file exists.
     fn stored(&self, path: &str) -> Option<StoredFile>;
 
-    /// The path by which this system knows a path in the index, whether there is a file or not.
+    /// Returns the local path that corresponds to a path in the index, whether or not the file
+    /// exists.
     fn local_path(&self, path: &str) -> Option<PathBuf>;
 
-    /// The instance in the file of a path in the index, if the file is online and can be read.
+    /// Returns the instance in the file of a path in the index, if the file is online and readable.
     fn instance(&self, path: &str) -> Option<Instance>;
 
-    /// Whether the file of a path in the index is not known to be cut off. Reads the header, and the rest if only that shows it. A
-    /// file that cannot be read, or is not online, counts as complete.
+    /// Returns `false` if the file of a path in the index is known to be truncated. Reads the
+    /// header of the file, and the rest only if necessary. A file that cannot be read or is not
+    /// online counts as complete.
     fn is_complete(&self, path: &str) -> bool;
 
-    /// Whether two paths in the index name one file.
+    /// Returns whether two paths in the index name the same file.
     fn are_one(&self, path: &str, other: &str) -> bool;
 
-    /// Whether the PACS does not know a path in the index, although a path map gives a name to the file of `mapped`.
+    /// Returns whether the PACS does not know a path in the index, although a path map gives a name
+    /// to the file of `mapped`.
     fn is_unmapped(&self, path: &str, mapped: &str) -> bool;
 
-    /// Whether a path in the index differs from a mapped one by its directory alone, which the PACS does not have.
+    /// Returns whether a path in the index differs from a mapped path only by its directory, and
+    /// the PACS does not have that directory.
     fn differs_by_directory(&self, path: &str, mapped: &str) -> bool;
 
-    /// The path lies below a root that is there, is no stub, and there is no file or one of another instance.
+    /// Returns whether a path in the index is stale. A path is stale if its root exists and the
+    /// path is not a stub, but no file exists there or the file contains another instance.
     fn is_stale(&self, path: &str, sop_instance_uid: &str) -> bool;
 }
 

@@ -14,44 +14,49 @@ use crate::index::outcome::{Attempt, Outcome, Reach, RowOf};
 use crate::index::patient_name::Name;
 use crate::index::{Entry, Existing, Refusal};
 
-/// A batch while it is written.
+/// The state of a batch that is being written.
 #[derive(Clone)]
 pub struct Batch<'a> {
     pub entries: &'a [Entry],
-    /// By instance, and of each the best first.
+    /// The indices of the entries, grouped by instance. The files of an instance are sorted from
+    /// best to worst.
     files: Vec<usize>,
-    /// Image rows that were there.
+    /// The existing image rows, by SOP Instance UID.
     pub there: HashMap<Box<str>, Existing>,
     pub reach: Vec<Reach>,
-    /// Of each entry whether this program has inserted the row of its instance in an earlier run.
+    /// Whether this program inserted the row of the instance in an earlier run, for each entry.
     pub are_own_images: Vec<bool>,
-    /// The ID in the row of the patient that an entry reaches, where it is another than the file's.
+    /// For each entry, the ID in the row of the patient that the entry belongs to, if that ID
+    /// differs from the ID in the file.
     pub(super) patients: Vec<Option<Box<str>>>,
-    /// Rows above the images that this batch found or inserted.
+    /// The rows above the images that this batch found or inserted.
     pub rows: [HashMap<Box<str>, RowOf>; 3],
-    /// Rows above the images that the run knew when the batch looked.
+    /// The rows above the images that the run knew when the batch looked them up.
     pub known: KnownAbove,
     pub outcomes: Vec<Outcome>,
-    /// The entries whose file may become that of their instance. Rows above the images are inserted for these alone.
+    /// Whether the file of each entry may become the indexed file of its instance. Rows above the
+    /// images are inserted only for these files.
     pub(super) candidates: Vec<bool>,
-    /// Series below which images were inserted.
+    /// The series below which images were inserted.
     pub opened_series: BTreeSet<Box<str>>,
-    /// Studies that the PACS has edited.
+    /// The studies that the PACS has edited.
     pub edited: HashSet<String>,
-    /// The instance in the file that a row named before, for each entry to which a row below an unfinished series was pointed.
+    /// The instance in the file that a row named before, for each entry to whose file a row below
+    /// an unfinished series was pointed.
     pub replaced: HashMap<usize, Instance>,
 }
 
-/// What a run knew of rows above the images when a batch looked. The run may write rows to disk while the batch is written.
+/// A snapshot of the rows above the images that the run knew when a batch looked them up. The run
+/// may move these rows to disk while the batch is written.
 #[derive(Clone, Default)]
 pub struct KnownAbove {
-    /// The studies of series.
+    /// The study of each series.
     pub(super) studies: HashMap<Box<str>, Arc<str>>,
-    /// The patients of studies.
+    /// The patient of each study.
     pub(super) patients: HashMap<Box<str>, Arc<str>>,
-    /// The IDs and names in the rows of patients, by the identities of the IDs.
+    /// The IDs and names in the rows of patients, by the collation keys of the IDs.
     pub(super) people: HashMap<Box<str>, (Arc<str>, Option<Name>)>,
-    /// Series that are to be completed.
+    /// The series that are to be completed.
     pub completed_series: HashSet<Box<str>>,
 }
 
@@ -83,19 +88,21 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Each instance, and its files, the best first.
+    /// Returns each instance with its files, the best file first.
     pub(super) fn images(&self) -> impl Iterator<Item = (&'a str, &[usize])> {
         let key = |n: usize| self.entries[n].key(Level::Instance);
         self.files.chunk_by(move |a, b| key(*a) == key(*b)).map(move |files| (key(files[0]), files))
     }
 
-    /// Of each instance that has no row the best file whose rows above are there.
+    /// Returns the best file of each instance that has no row. Files whose parent rows were
+    /// rejected are skipped.
     pub fn without_row(&self) -> impl Iterator<Item = usize> {
         let images = self.images().filter(|(key, _)| !self.there.contains_key(*key));
         images.filter_map(|(_, files)| files.iter().copied().find(|n| !self.is_refused(*n)))
     }
 
-    /// Each instance that has a row, its files whose rows above are there, the best first, and the row.
+    /// Returns each instance that has a row, with its files, the best file first, and with the row.
+    /// Files whose parent rows were rejected are skipped.
     pub fn with_row(&self) -> Vec<(&'a str, Vec<usize>, Existing)> {
         let images = self.images().filter_map(|(key, files)| {
             let row = self.there.get(key)?;
@@ -105,7 +112,7 @@ impl<'a> Batch<'a> {
         images.collect()
     }
 
-    /// The ID in the row of the patient that an entry reaches.
+    /// Returns the ID in the row of the patient that an entry belongs to.
     pub fn patient_id(&self, member: usize) -> &str {
         self.patients[member].as_deref().unwrap_or(self.entries[member].key(Level::Patient))
     }
@@ -118,7 +125,7 @@ impl<'a> Batch<'a> {
         self.outcomes[member] = Outcome::Refused(refusal.clone());
     }
 
-    /// The row of an image was inserted.
+    /// Records that the row of an image was inserted.
     pub fn inserted(&mut self, member: usize) {
         self.outcomes[member] = Outcome::Inserted;
         let series = self.entries[member].key(Level::Series);
@@ -127,14 +134,14 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Returns what the transaction did.
+    /// Converts the batch to the result of the transaction.
     pub(super) fn into_attempt(self, opened: [BTreeSet<Box<str>>; 2], titles: Put) -> Attempt {
         let winners = self.winners();
         let Batch { rows, reach, outcomes, edited, .. } = self;
         Attempt { rows, reach, outcomes, winners, opened, edited, titles }
     }
 
-    /// The studies and series below which something was inserted.
+    /// Returns the studies and series below which something was inserted.
     pub fn opened(&self) -> [BTreeSet<Box<str>>; 2] {
         let new = self.rows[Level::Series as usize].values().filter_map(|row| match row {
             RowOf::Inserted { member, .. } => Some(self.entries[*member].key(Level::Study).into()),
@@ -143,7 +150,7 @@ impl<'a> Batch<'a> {
         [new.collect(), self.opened_series.clone()]
     }
 
-    /// Of files that are not indexed, the path of the one that is.
+    /// Returns for each file that is not indexed the path of the indexed file of its instance.
     pub fn winners(&self) -> Vec<Option<Box<str>>> {
         let mut winners = vec![None; self.entries.len()];
         let is_loser = |n: &usize| self.outcomes[*n] == Outcome::Duplicate { loser: None };
@@ -159,7 +166,7 @@ impl<'a> Batch<'a> {
         self.rows[level as usize].insert(identity, row);
     }
 
-    /// Notes what the run knows of the rows of a level that entries reach.
+    /// Copies the known rows of a level that the entries belong to.
     pub(super) fn note_known(&mut self, level: Level, known: &Rows) {
         for (n, entry) in self.entries.iter().enumerate() {
             let (reach, key) = (&self.reach[n], entry.key(level));
@@ -191,7 +198,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The identities of a level that entries reach and nobody knows, and those entries, by path.
+    /// Returns the collation keys of the rows of a level that entries belong to and that are not
+    /// known yet, each with these entries, sorted by path.
     pub fn wanted(&self, level: Level, known: &Known) -> BTreeMap<Box<str>, Vec<usize>> {
         let known = known.lock();
         let mut wanted: BTreeMap<Box<str>, Vec<usize>> = BTreeMap::new();
@@ -217,7 +225,7 @@ impl<'a> Batch<'a> {
         wanted
     }
 
-    /// The key by which a row is looked for.
+    /// Returns the key by which a row is looked up.
     pub(super) fn key(&self, level: Level, member: usize) -> &str {
         match level {
             Level::Patient => self.patient_id(member),
@@ -225,7 +233,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The name in the row of the patient that an entry reaches.
+    /// Returns the name in the row of the patient that an entry belongs to.
     pub fn patient_name(&self, member: usize) -> Option<Name> {
         let identity = self.reach[member].patient.as_deref()?;
         match self.rows[Level::Patient as usize].get(identity) {
@@ -235,7 +243,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The ID of the patient that an entry reaches, as the patient's row spells the ID.
+    /// Returns the ID of the patient that an entry belongs to, in the spelling of the patient's
+    /// row.
     pub fn spelled_patient_id(&self, member: usize) -> &str {
         let row = self.reach[member].patient.as_deref().and_then(|identity| {
             match self.rows[Level::Patient as usize].get(identity) {

@@ -1,4 +1,5 @@
-//! A map that nearly always has one entry, which then takes no memory beside its own; many are kept in their order.
+//! A map that nearly always has one entry, which it stores without a heap allocation of its own.
+//! Several entries are kept in the order of their keys.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ pub enum Few<K, V> {
 }
 
 impl<K: Ord, V> Few<K, V> {
-    /// In the order of the keys.
+    /// Iterates in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         let (one, many) = match self {
             Few::None => (None, None),
@@ -30,7 +31,7 @@ impl<K: Ord, V> Few<K, V> {
         self.iter().map(|(key, _)| key)
     }
 
-    /// In the order of the keys.
+    /// Iterates in the order of the keys.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         let (one, many) = match self {
             Few::None => (None, None),
@@ -62,7 +63,7 @@ impl<K: Ord, V> Few<K, V> {
         }
     }
 
-    /// The value of a key, which is put there if it is not.
+    /// Returns the value of a key, and inserts the default value first if the key is missing.
     pub fn entry(&mut self, key: K) -> &mut V
     where
         K: Clone,

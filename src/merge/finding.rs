@@ -1,21 +1,22 @@
-//! What a person should know of rows: a conflict, a row that stays, a change that the database refused.
+//! Findings about rows that a person should review: a conflict, a row that stays unchanged, a
+//! change that the database rejected.
 
 use serde::{Deserialize, Serialize};
 
 use crate::disk::key;
 
-/// Something that a person should know of a row. Names columns and UIDs, never values.
+/// A fact about a row that a person should know. It names columns and UIDs, never values.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Finding {
     pub reason: FindingReason,
     /// The UID of a study or a series. Empty for a patient.
     pub uid: String,
     pub detail: String,
-    /// Nothing to look at: instances of one study often disagree.
+    /// Whether no review is necessary: instances of one study often disagree.
     pub is_note: bool,
 }
 
-/// What a finding is about, in the order of the codes.
+/// The subject of a finding, in the order of the codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FindingReason {
     AbandonedPatient,
@@ -33,14 +34,14 @@ pub enum FindingReason {
 }
 
 impl Finding {
-    /// The key by which findings are sorted.
+    /// Returns the key by which findings are sorted.
     pub(super) fn sort_key(&self) -> Vec<u8> {
         key::encode([self.reason.code(), &self.uid, &self.detail])
     }
 }
 
 impl FindingReason {
-    /// The reason in lists of findings.
+    /// Returns the code of the reason in lists of findings.
     pub fn code(self) -> &'static str {
         match self {
             FindingReason::AbandonedPatient => "abandoned-patient",

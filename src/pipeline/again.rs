@@ -158,7 +158,7 @@ fn in_messages(files: Vec<FoundFile>) -> impl Iterator<Item = Vec<FoundFile>> {
 
 pub fn spool_failed(error: io::Error) -> Error {
     Error::unfinished(
-        format!("what the run had found could not be kept on disk: {error}"),
+        format!("cannot write the files found by the run to disk: {error}"),
         "Files that came or went during the run were not looked at; all others are indexed. Make room beside the list of \
          rejected files, and run the command again.",
     )

@@ -401,6 +401,6 @@ const JOURNAL_ADVICE: &str = "Make room there, or repair the disk, then run the 
 fn defect(stage: &str) -> Error {
     Error::unfinished(
         format!("the {stage} stage failed, which is a defect of this program"),
-        "Please report it. What was committed is in the index; run the same command again to go on.",
+        "Please report it. Committed rows are in the index; run the same command again to resume.",
     )
 }

@@ -193,7 +193,7 @@ pub(super) fn tell(run: &Run<'_>, batch: &[Entry], written: &[Written]) {
     for (entry, written) in batch.iter().zip(written) {
         let path = &entry.file.path;
         if written.link_differs {
-            listing.add("conflict", path, "link-differs", "image.seriesuid is not what the file says; it stays");
+            listing.add("conflict", path, "link-differs", "image.seriesuid differs from the file; it stays");
             account.conflicts.fetch_add(1, Relaxed);
         }
         if written.outcome.is_indexed() {

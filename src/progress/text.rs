@@ -65,7 +65,7 @@ pub fn path(path: &Path) -> String {
 /// Formats the remaining time, or the hint that the run is stopping.
 pub fn left(snapshot: &Snapshot) -> String {
     if snapshot.readings.stopping {
-        return "stopping: what is being written is finished; interrupt again to leave at once".into();
+        return "stopping after the current writes; interrupt again to exit at once".into();
     }
     match snapshot.eta {
         Eta::Unknown => "time left not known yet".into(),

@@ -51,7 +51,7 @@ impl YoungFiles {
                 out,
                 format_args!(
                     "MOST FILES ARE YOUNG: {left} were modified less than {limit:#} ago and are not indexed. If the archive \
-                     was restored or copied just now, run the same command again with --settle 0s; its files may have lost their \
+                     was restored or copied just now, run the same command again with --min-age 0s; its files may have lost their \
                      times, so for an empty index add --received-from path,study-date,mtime"
                 ),
             ),
@@ -59,7 +59,7 @@ impl YoungFiles {
                 out,
                 format_args!(
                     "{left} files were modified less than {limit:#} ago, so that the PACS may still be writing them; a later \
-                     run indexes them, and --settle 0s indexes them now"
+                     run indexes them, and --min-age 0s indexes them now"
                 ),
             ),
         }
@@ -109,7 +109,7 @@ pub(super) fn directories(out: &mut String, account: &Account) {
     }
     if account.directories_unreadable.load(Relaxed) > 0 {
         let unreadable = count(&account.directories_unreadable);
-        line(out, format_args!("DIRECTORIES UNREADABLE {unreadable}: what lies below them is not in the account"));
+        line(out, format_args!("DIRECTORIES UNREADABLE {unreadable}: files below them are not counted"));
     }
 }
 
@@ -156,7 +156,7 @@ fn parts<'a>(out: &mut String, parts: impl IntoIterator<Item = (&'a str, u64)>) 
 /// Writes the counts of values that differ between the files and the index.
 pub(super) fn values(out: &mut String, account: &Account) {
     let notes: [(&AtomicU64, &str); 11] = [
-        (&account.unusable_values, "values that are no date, time, number or UID, or out of range, not taken"),
+        (&account.unusable_values, "invalid or out-of-range dates, times, numbers and UIDs, stored as NULL"),
         (&account.repaired_values, "values repaired: they break the rules of DICOM, and have one meaning only"),
         (&account.partial_values, "values stored in part, or two in one: behind a NUL, or more than one value"),
         (
@@ -169,7 +169,7 @@ pub(super) fn values(out: &mut String, account: &Account) {
         (&account.gone, "files that have gone since they were indexed, each listed; their rows stay"),
         (&account.conflicts, "conflicts, each listed"),
         (&account.disagreements, "columns on which the instances of a row disagree: the last instance counts, listed"),
-        (&account.cut_headers, "files that end within their header, indexed with what they have"),
+        (&account.cut_headers, "files that end within their header, indexed with the values they have"),
     ];
     for (counter, what) in notes {
         let count = counter.load(Relaxed);

@@ -181,7 +181,10 @@ mod tests {
     fn an_existing_file_is_never_overwritten_and_an_empty_list_is_not_left() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state/rejected.jsonl");
-        assert!(Listing::create(&path, false).is_err(), "directories are not made for a file that somebody named");
+        assert!(
+            Listing::create(&path, false).is_err(),
+            "the directory of a file that was named explicitly is not created"
+        );
         drop(Listing::create(&path, true).unwrap());
         assert!(!path.exists());
         let listing = Listing::create(&path, false).unwrap();

@@ -153,7 +153,7 @@ impl Summary<'_> {
         let what = if self.imported.is_some() { "import" } else { "reindex" };
         line(&mut out, format_args!("{what} into {}: {}{dry}", self.index, self.exit().describe()));
         if self.continued {
-            line(&mut out, format_args!("continues a run that did not end: what that one did stands in this account"));
+            line(&mut out, format_args!("resumes an interrupted run, whose files are counted below"));
         }
         if self.merged_shards > 0 {
             let lists = "the list of each shard names files and directories that the shard did not read";
@@ -175,7 +175,7 @@ impl Summary<'_> {
             }
         }
         if self.has_no_record() {
-            let advice = "run the shards again, and with --settle 0s if the archive was restored or copied just now";
+            let advice = "run the shards again, and with --min-age 0s if the archive was restored or copied just now";
             line(&mut out, format_args!("NO FILE IN THE SHARDS: each shard left all of its files; {advice}"));
         }
         let gone = account.gone_before_merge.load(Relaxed);
@@ -237,10 +237,7 @@ impl Summary<'_> {
         let (rows, took) = self.rows_checked;
         if rows > 0 {
             let (rows, took) = (text::count(rows), text::duration(took));
-            line(
-                &mut out,
-                format_args!("{took} of that to compare {rows} rows of the index with what was known of files"),
-            );
+            line(&mut out, format_args!("{took} of it to compare {rows} rows of the index with the records of files"));
         }
         for (waited, what) in [(self.waited, "replicas"), (self.waited_for_database, "the database")] {
             if !waited.is_zero() {
@@ -266,7 +263,7 @@ impl Summary<'_> {
             line(
                 out,
                 format_args!(
-                    "NOTHING FITS what was to be chosen: are --patient, --study and the like spelled as in the files?"
+                    "NOTHING MATCHES the selection: check the spelling of --patient, --study, --accession and --modality"
                 ),
             );
         }
@@ -276,7 +273,7 @@ impl Summary<'_> {
                 in_conflict,
                 "files not imported: the archive has others of their instances, or some that cannot be read, listed",
             ),
-            (damaged, "damaged files, taken as they are: cut, or with lengths that do not agree, listed"),
+            (damaged, "damaged files, imported unchanged and listed: cut off, or with inconsistent lengths"),
             (not_on_medium, "files that a DICOMDIR names are not on the medium, listed"),
         ];
         for (count, what) in notes.into_iter().filter(|(count, _)| **count > 0) {
@@ -288,7 +285,7 @@ impl Summary<'_> {
             line(
                 out,
                 format_args!(
-                    "source files removed {removed}, left in place {stay}; imported and left all the same {left}"
+                    "source files removed {removed}, left in place {stay}; imported and kept nevertheless {left}"
                 ),
             );
         }
@@ -350,7 +347,7 @@ impl Summary<'_> {
         if let Some((path, lines)) = self.undo {
             line(
                 out,
-                format_args!("what was overwritten stands in {} ({} values)", path.display(), text::count(lines)),
+                format_args!("overwritten values are recorded in {} ({} values)", path.display(), text::count(lines)),
             );
         }
     }

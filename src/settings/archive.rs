@@ -22,7 +22,7 @@ pub fn check_maps(path_map: &PathMap, directories: &[PathBuf]) -> Result<()> {
     check_names(path_map)?;
     if let Some(directory) = path_map.fits_none_of(directories) {
         return Err(Error::usage(
-            format!("--path-map {}=...: no root lies there", directory.display()),
+            format!("--path-map {}=...: no root is there", directory.display()),
             "Check its spelling, links included: rows would hold paths that the PACS does not know. Where pointer files \
              lead there, name it with --target-root too.",
         ));
@@ -59,7 +59,7 @@ pub fn check_outside<'f>(
     match outputs.find(|(_, file)| is_in_archive(file)) {
         None => Ok(()),
         Some((option, file)) => Err(Error::usage(
-            format!("{option} {}: lies in the archive, where only images belong", file.display()),
+            format!("{option} {}: is in the archive, where only images belong", file.display()),
             "Name a file elsewhere.",
         )),
     }
@@ -75,7 +75,7 @@ pub fn files(list: &Path, roots: &Roots) -> Result<Vec<PathBuf>> {
         match roots.paths().iter().any(|root| path.starts_with(root)) {
             true => Ok(path),
             false => Err(Error::usage(
-                format!("--files {}: line {} lies below no root", list.display(), n + 1),
+                format!("--files {}: line {} is not below a root", list.display(), n + 1),
                 "Name its root too.",
             )),
         }
@@ -128,7 +128,7 @@ fn missing(name: &str, path: Option<&PathBuf>) -> Error {
     let here = path.filter(|path| path.as_os_str() != name);
     let here = here.map_or(String::new(), |path| format!(" ({} by --path-map)", path.display()));
     Error::usage(
-        format!("the PACS archives in {name}, which is no directory of this system{here}"),
+        format!("the PACS archives in {name}, which is not a directory of this system{here}"),
         format!("Is it mounted? If it is called otherwise here, say so: --path-map DIRECTORY={name}"),
     )
 }

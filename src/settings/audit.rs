@@ -81,9 +81,9 @@ impl ReportFiles {
         Ok(self)
     }
 
-    /// The reports and the file of `--last`, each with its option.
+    /// The reports and the file of `--baseline`, each with its option.
     fn outputs<'f>(&'f self, typed: &'f cli::Audit) -> impl Iterator<Item = (&'static str, &'f Path)> {
-        let last = typed.last.as_deref().map(|path| ("--last", path));
+        let last = typed.baseline.as_deref().map(|path| ("--baseline", path));
         self.all().map(|file| (file.option(), &*file.path)).chain(last)
     }
 
@@ -121,8 +121,8 @@ fn check_apart_from_index(last: &Path, index: Option<&Path>) -> Result<()> {
     match is_of_index {
         false => Ok(()),
         true => Err(Error::usage(
-            format!("--last {}: is a file of the index", last.display()),
-            "Name a new file, or one that --last has written before.",
+            format!("--baseline {}: is a file of the index", last.display()),
+            "Name a new file, or one that --baseline has written before.",
         )),
     }
 }
@@ -130,12 +130,12 @@ fn check_apart_from_index(last: &Path, index: Option<&Path>) -> Result<()> {
 impl Audit {
     pub fn resolve(typed: &cli::Audit) -> Result<Self> {
         let (location, credentials) = index::location_and_credentials(&typed.index)?;
-        let replica = typed.replica.as_deref().map(|url| location.replica(url, &credentials)).transpose()?;
+        let replica = typed.compare.as_deref().map(|url| location.replica(url, &credentials)).transpose()?;
         if [Some(&location), replica.as_ref()].into_iter().flatten().any(|one| one.file().is_some())
             && replica.is_some()
         {
             return Err(Error::usage(
-                "--replica: only servers have replicas",
+                "--compare: only servers have replicas",
                 "Name both as mysql://user@host:port/database.",
             ));
         }
@@ -163,7 +163,7 @@ impl Audit {
             cli::Depth::Header => Depth::Header,
             cli::Depth::Full => Depth::Full,
         };
-        let kept_in = typed.last.is_none().then(|| StateDirectory::find(typed.state.as_deref())).transpose()?;
+        let kept_in = typed.baseline.is_none().then(|| StateDirectory::find(typed.state.as_deref())).transpose()?;
         if let Some(directory) = &kept_in {
             directory.check_apart(|path| roots.hold(path) || rules.hold(path))?;
         }
@@ -177,7 +177,7 @@ impl Audit {
                 typed.check
             )
         };
-        let last = match (&kept_in, &typed.last) {
+        let last = match (&kept_in, &typed.baseline) {
             (Some(directory), _) => FindingsFile::Kept(directory.keyed("audit", &key())),
             (None, named) => FindingsFile::Named(named.clone().unwrap_or_default()),
         };
@@ -192,8 +192,8 @@ impl Audit {
             max_rate: typed.max_rate,
             checks: audit::named(&typed.check, depth)?,
             allow_unmapped_paths: typed.allow_unmapped_paths,
-            settle: Duration::try_from(typed.settle)
-                .map_err(|_| Error::usage("--settle is negative", "Write 0s, or 15m."))?,
+            settle: Duration::try_from(typed.recheck_after)
+                .map_err(|_| Error::usage("--recheck-after is negative", "Write 0s, or 15m."))?,
             fail_on: typed.fail_on,
             reports: reports.check(typed)?,
             progress: super::progress(typed.quiet, typed.progress),
@@ -211,6 +211,6 @@ fn part(text: &str) -> Result<Shard> {
     let weekday = || format!("{}/7", jiff::Zoned::now().weekday().to_monday_one_offset());
     let text = if text == "weekday" { weekday() } else { text.to_owned() };
     let wrong =
-        |_| Error::usage(format!("--part {text}: is no part"), "Write 1/30 for the first of thirty, or weekday.");
+        |_| Error::usage(format!("--part {text}: not a part"), "Write 1/30 for the first of thirty, or weekday.");
     text.parse().map_err(wrong)
 }

@@ -44,7 +44,7 @@ pub fn complete(typed: Vec<OsString>) -> Result<Vec<OsString>> {
 fn only_in_a_file(matches: &ArgMatches) -> Result<()> {
     match matches.try_get_one::<Recall>("recall") {
         Ok(Some(Recall::Allow)) => Err(Error::usage(
-            "--recall allow can only stand in a settings file",
+            "--recall allow is accepted in a settings file only",
             "Write there: recall = \"allow\". Then name it with --config, and type --allow-recall.",
         )),
         _ => Ok(()),
@@ -247,7 +247,7 @@ fn key_in(line: &str) -> Option<&str> {
 fn unknown(place: &str, key: &str, command: &Command) -> Error {
     if key == "password" {
         return Error::usage(
-            format!("{place}: `password` is no setting: a password has no place among settings"),
+            format!("{place}: `password` is not a setting: passwords do not belong in settings files"),
             "It comes from the environment variable PACS_INDEX_PASSWORD, a password-file or a defaults-file.",
         );
     }

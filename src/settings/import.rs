@@ -47,7 +47,7 @@ fn sources(typed: &cli::Import) -> Result<Sources> {
         studies: typed.study.clone(),
         accessions: typed.accession.clone(),
         modalities: typed.modality.clone(),
-        since: typed.since,
+        since: typed.study_since,
     };
     Ok(Sources { locator: Locator::new(&roots, &PathMap::default(), rules), roots, selection })
 }
@@ -67,7 +67,7 @@ impl List {
         Ok(List {
             sources: sources(typed)?,
             location: index::location(&writing.index)?,
-            patience: Duration::try_from(writing.patience).unwrap_or_default(),
+            patience: Duration::try_from(writing.reconnect_timeout).unwrap_or_default(),
             io_threads: writing.io_threads.map_or_else(super::default_io_threads, usize::from),
             progress: super::progress(writing.quiet, writing.progress),
         })
@@ -86,7 +86,7 @@ impl Import {
             }
         };
         if let Some(file) = typed.writing.rejected.as_ref().filter(|file| sources.roots.hold(file)) {
-            let what = format!("--rejected {}: lies in a source, where it would be found", file.display());
+            let what = format!("--rejected {}: is in a source, and would be imported", file.display());
             return Err(Error::usage(what, "Name a file elsewhere."));
         }
         let mut of_run = typed.as_reindex(&directories);
@@ -162,7 +162,7 @@ fn archive_of(typed: &cli::Import, path_map: &PathMap, configured: &Configured) 
         (Some(typed), ..) => Ok(typed.clone()),
         (None, Some(_), Some(here)) if here.is_dir() => Ok(here),
         (None, Some(named), _) => Err(Error::usage(
-            format!("the PACS archives in {named}, which is no directory of this system"),
+            format!("the PACS archives in {named}, which is not a directory of this system"),
             format!("Is it mounted? If it is called otherwise here, say so: --path-map DIRECTORY={named}"),
         )),
         (None, None, _) => Err(Error::usage(
@@ -201,11 +201,11 @@ fn apart(archive: &Path, sources: &Roots) -> Result<()> {
     match sources.resolved().iter().find(meets) {
         None => Ok(()),
         Some(source) if source.starts_with(&resolved) => Err(Error::usage(
-            format!("the source {} lies in the archive {} already", source.display(), archive.display()),
+            format!("the source {} is already in the archive {}", source.display(), archive.display()),
             "To index files where they lie, use reindex, or --in-place instead of --archive.",
         )),
         Some(source) => Err(Error::usage(
-            format!("the archive {} lies in the source {}", archive.display(), source.display()),
+            format!("the archive {} is in the source {}", archive.display(), source.display()),
             "Name as sources only what lies outside of the archive.",
         )),
     }

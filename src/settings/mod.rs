@@ -135,8 +135,8 @@ impl Reindex {
         let replicas = replicas.collect::<Result<_>>()?;
         let max_replica_lag = Duration::try_from(typed.writing.max_replica_lag)
             .map_err(|_| Error::usage("--max-replica-lag is negative", "Write 10s, or 15m."))?;
-        let patience = Duration::try_from(typed.writing.patience)
-            .map_err(|_| Error::usage("--patience is negative", "Write 0s, or 10m."))?;
+        let patience = Duration::try_from(typed.writing.reconnect_timeout)
+            .map_err(|_| Error::usage("--reconnect-timeout is negative", "Write 0s, or 10m."))?;
         let files = [
             ("--index", location.file()),
             ("--rejected", typed.writing.rejected.as_deref()),
@@ -166,7 +166,7 @@ impl Reindex {
             yes: typed.writing.yes,
             locator: Arc::new(Locator::new(&roots, &path_map, rules)),
             stub_path: typed.writing.stubs.stub_path,
-            accept_pending: typed.accept_pending,
+            accept_pending: typed.allow_unread_stubs,
             path_map,
             location,
             roots,
@@ -203,7 +203,7 @@ impl Reindex {
                 })
                 .collect(),
             time_zone: time_zone(typed.writing.timezone.as_deref())?,
-            settle: typed.settle.map(not_negative).transpose()?,
+            settle: typed.min_age.map(not_negative).transpose()?,
             since: typed.since,
             files,
             rejected_is_default: typed.writing.rejected.is_none(),
@@ -253,7 +253,7 @@ fn progress(quiet: bool, form: cli::Progress) -> Option<Form> {
 fn not_negative(time: SignedDuration) -> Result<SignedDuration> {
     match time.is_negative() {
         false => Ok(time),
-        true => Err(Error::usage("--settle is negative", "Write 0s, or 15m.")),
+        true => Err(Error::usage("--min-age is negative", "Write 0s, or 15m.")),
     }
 }
 

@@ -27,7 +27,7 @@ pub fn read(path: &Path, section: &str) -> Result<OptionFile> {
     let options = Options::parse(&text, section).map_err(unusable)?;
     let options = options.ok_or_else(|| {
         let ignored = if has_includes { NOT_FOLLOWED } else { "" };
-        unusable(format!("there is no section [{section}]{ignored}"))
+        unusable(format!("no section [{section}]{ignored}"))
     })?;
     if let Some(name) = options.replaced().filter(|_| std::str::from_utf8(&bytes).is_err()) {
         return Err(unusable(format!("[{section}]: the value of `{name}` is not UTF-8")));

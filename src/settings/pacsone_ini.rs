@@ -16,7 +16,7 @@ const ORACLE: &str = "database.oracle";
 pub fn url(path: &Path, user: Option<&str>) -> Result<String> {
     let failed = |what: String, advice: &str| Error::usage(format!("--pacsone-ini {}: {what}", path.display()), advice);
     if path.with_file_name(ORACLE).exists() {
-        let what = format!("{ORACLE} lies beside it, so this PACS keeps its index in Oracle");
+        let what = format!("{ORACLE} is next to it, so this PACS keeps its index in Oracle");
         return Err(failed(what, "pacs-index writes to MySQL, MariaDB and SQLite only."));
     }
     let advice = "Name the INI file of the PACS, which is called like its AE title, or say --index URL.";

@@ -85,7 +85,7 @@ impl Scope {
     /// The command line of that run. Its options override or exclude the settings that do not apply to a repair.
     fn as_typed(&self, typed: &cli::Repair, scratch: &Path) -> Result<Command> {
         let mut arguments: Vec<OsString> = ["pacs-index", "reindex", "--yes", "--quiet"].map(Into::into).into();
-        arguments.extend(["--settle", "0s", "--existing", "fill", "--recall", "online-only"].map(Into::into));
+        arguments.extend(["--min-age", "0s", "--existing", "fill", "--recall", "online-only"].map(Into::into));
         // The paths have been compared. `--files` excludes `since` of the settings file.
         arguments.extend(["--allow-unmapped-paths", "--files", "list"].map(Into::into));
         arguments.extend(["--rejected".into(), scratch.join("rejected").into()]);

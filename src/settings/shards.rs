@@ -85,9 +85,9 @@ impl ReadShard {
             roots,
             shard,
             since: typed.since,
-            settle: typed.settle.map(super::not_negative).transpose()?.unwrap_or(SETTLE),
+            settle: typed.min_age.map(super::not_negative).transpose()?.unwrap_or(SETTLE),
             reads_all: typed.force,
-            accept_pending: typed.accept_pending,
+            accept_pending: typed.allow_unread_stubs,
             time_zone: super::time_zone(writing.timezone.as_deref())?,
             io_threads,
             walk_threads: io_threads.min(super::MOST_WALK_THREADS),
@@ -277,7 +277,7 @@ fn shards_in(directory: &Path) -> Result<Vec<FoundShard>> {
         )
     };
     let failed = |error: io::Error| match error.kind() {
-        ErrorKind::NotFound => refused("there is no such directory; has the shard been run?"),
+        ErrorKind::NotFound => refused("no such directory; did the shard run?"),
         _ => unreadable(directory, &error),
     };
     let directories = journals_in(directory).map_err(failed)?;

@@ -80,7 +80,7 @@ impl StateDirectory {
         match is_below(&self.path) || is_below(&self.path.join("within")) {
             false => Ok(()),
             true => Err(Error::usage(
-                format!("{}: lies in the archive, where only images belong", self.shown),
+                format!("{}: is in the archive, where only images belong", self.shown),
                 "Name a directory elsewhere: --state DIR.",
             )),
         }
@@ -91,7 +91,7 @@ impl StateDirectory {
         match sources.hold(&self.path) || sources.hold(&self.path.join("within")) {
             false => Ok(()),
             true => Err(Error::usage(
-                format!("{}: lies in a source, where its files would be found", self.shown),
+                format!("{}: is in a source, and its files would be imported", self.shown),
                 "Name a directory elsewhere: --state DIR.",
             )),
         }

@@ -90,7 +90,7 @@ fn declared(option: &str, named: &[PathBuf], roots: &Roots, target_roots: &[Path
         .iter()
         .map(|named| {
             let directory = resolve(named)?;
-            let what = format!("{option} {}: no root lies there, nor does it lie below one", named.display());
+            let what = format!("{option} {}: neither a root nor a directory below one", named.display());
             let advice = "Name a directory below a root or a --target-root, or one that holds these.";
             if holds(&directory) { Ok(directory) } else { Err(Error::usage(what, advice)) }
         })

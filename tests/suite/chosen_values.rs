@@ -80,7 +80,7 @@ fn run(site: &Site, index: &Index, roots: &[&str], state: &str, more: &[&str]) -
         "--index",
         &index.url,
         "--quiet",
-        "--settle",
+        "--min-age",
         "0s",
         "--state",
         state,

@@ -66,7 +66,7 @@ fn run(site: &Site, index: &Index, portion: &str, more: &[&str]) -> Said {
     let roots = ["a", "b"].map(|root| site.path(root).to_str().unwrap().to_owned());
     let (state, list) = (format!("state-{portion}"), format!("list-{portion}"));
     let _ = fs::remove_file(site.path(&list));
-    let options = ["reindex", "--index", &index.url, "--quiet", "--settle", "0s", "--allow-unmapped-paths"];
+    let options = ["reindex", "--index", &index.url, "--quiet", "--min-age", "0s", "--allow-unmapped-paths"];
     let own = ["--state", &state, "--rejected", &list, "--portion", portion];
     let mut command = site.program(&[&options, &own[..], more, &["--", &roots[0], &roots[1]]].concat());
     let said = Said::of(command.env("PACS_INDEX_PASSWORD", PASSWORD));

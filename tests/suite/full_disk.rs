@@ -47,7 +47,7 @@ fn a_full_disk_of_the_list_is_named() {
     let Some(small) = small(&site) else { return };
     fill(&small.0);
     let list = small.0.join("list.jsonl").display().to_string();
-    let command = ["reindex", "archive", "--quiet", "--settle", "0s", "--index", "sqlite:x.db", "--rejected", &list];
+    let command = ["reindex", "archive", "--quiet", "--min-age", "0s", "--index", "sqlite:x.db", "--rejected", &list];
     assert_names(&site.run(&command), &small.0);
 }
 
@@ -70,7 +70,7 @@ fn a_full_disk_for_what_an_audit_sorts_is_named() {
     site.reindex(&index, &[]).exits(1);
     let Some(small) = small(&site) else { return };
     fill(&small.0);
-    let mut audit = site.program(&["audit", "archive", "--quiet", "--settle", "0s", "--index", &index.url]);
+    let mut audit = site.program(&["audit", "archive", "--quiet", "--recheck-after", "0s", "--index", &index.url]);
     assert_names(&Said::of(audit.env("TMPDIR", &small.0)), &small.0);
 }
 
@@ -84,11 +84,11 @@ fn a_full_disk_of_a_report_is_named() {
     fill(&small.0);
     for option in ["--json", "--csv", "--html", "--plan"] {
         let report = small.0.join(option).display().to_string();
-        let command = ["audit", "archive", "--quiet", "--settle", "0s", "--index", &index.url, option, &report];
+        let command = ["audit", "archive", "--quiet", "--recheck-after", "0s", "--index", &index.url, option, &report];
         assert_names(&site.run(&command), &small.0);
     }
     let last = small.0.join("last").display().to_string();
-    let command = ["audit", "archive", "--quiet", "--settle", "0s", "--index", &index.url, "--last", &last];
+    let command = ["audit", "archive", "--quiet", "--recheck-after", "0s", "--index", &index.url, "--baseline", &last];
     // The audit itself is complete.
     let said = site.run(&command).exits(1);
     assert!(said.err.contains(&format!("the disk of {} is full", small.0.display())), "{}", said.err);
@@ -152,7 +152,7 @@ fn a_run_ends_at_once_if_the_state_directory_has_no_room_for_all_files() {
     let Some(small) = small(&site) else { return };
     let state = small.0.join("state").display().to_string();
     let index = site.sqlite();
-    let options = ["--settle", "0s", "--progress", "lines", "--index", &index.url, "--rejected", "list"];
+    let options = ["--min-age", "0s", "--progress", "lines", "--index", &index.url, "--rejected", "list"];
     for shard in [&[][..], &["--shard", "1/1"]] {
         let options = if shard.is_empty() { &options[..] } else { &options[..4] };
         let command = [&["reindex", "archive", "--state", &state], options, shard].concat();

@@ -64,7 +64,7 @@ fn an_index_that_a_killed_run_left_without_tables_is_empty() {
         let before = fs::read(site.path("index.db")).unwrap();
         import(&site, "cd", &index, &["--list"]).exits(0);
         site.run(&["reindex", "archive", "--index", &index.url, "--dry-run"]).exits(0);
-        let said = site.run(&["audit", "archive", "--index", &index.url, "--settle", "0s"]).exits(1);
+        let said = site.run(&["audit", "archive", "--index", &index.url, "--recheck-after", "0s"]).exits(1);
         assert!(said.out.contains("unindexed"), "{}", said.out);
         assert_eq!(fs::read(site.path("index.db")).unwrap(), before);
         import(&site, "cd", &index, &[]).exits(0);
@@ -76,9 +76,9 @@ fn an_index_that_a_killed_run_left_without_tables_is_empty() {
 #[test]
 fn an_index_that_a_run_was_creating_when_it_was_killed_is_opened_by_all_commands() {
     for arguments in [
-        &["reindex", "archive", "--settle", "0s"][..],
+        &["reindex", "archive", "--min-age", "0s"][..],
         &["reindex", "archive", "--dry-run"],
-        &["audit", "archive", "--settle", "0s"],
+        &["audit", "archive", "--recheck-after", "0s"],
         &["import", "cd", "--archive", "archive"],
         &["import", "cd", "--list"],
         &["init"],

@@ -96,7 +96,7 @@ fn a_lost_connection_ends_the_run_with_what_was_reached() {
     let mut other = index.connect();
     other.execute("START TRANSACTION");
     other.execute("INSERT INTO patient (origid) VALUES ('T1')");
-    let run = site.start_reindex(&index, &["--patience", "0s"]);
+    let run = site.start_reindex(&index, &["--reconnect-timeout", "0s"]);
     let killed = kill_waiting(&index);
     other.execute("ROLLBACK");
     let said = run.end().exits(3);

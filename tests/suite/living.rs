@@ -99,12 +99,12 @@ fn a_young_file_is_left_and_the_next_run_takes_it() {
     let young = format!("{DAY}/1.2.3");
     site.add(&young, json!({"SOPInstanceUID": "1.2.3"}));
     renew(&site, &young);
-    let said = site.reindex(&index, &["--settle", "15m"]).exits(0);
+    let said = site.reindex(&index, &["--min-age", "15m"]).exits(0);
     let figures = ["files found", "inserted", "left to the PACS (young)"].map(|label| said.figure(label));
     assert_eq!(figures, [21, 20, 1]);
     assert_eq!(index.count("image"), 20);
     age(&site, &young);
-    let said = site.reindex(&index, &["--settle", "15m"]).exits(0);
+    let said = site.reindex(&index, &["--min-age", "15m"]).exits(0);
     assert_eq!((said.figure("inserted"), said.figure("unchanged")), (1, 20));
 }
 
@@ -115,7 +115,7 @@ fn a_file_that_was_young_is_taken_by_a_run_that_lasts() {
     site.add(&comes, json!({"SOPInstanceUID": "1.2.3"}));
     site.add(&goes, json!({"SOPInstanceUID": "1.2.4"}));
     [&comes, &goes].into_iter().for_each(|path| renew(&site, path));
-    let held = Held::start(&site, &index, &["--settle", "15m"]);
+    let held = Held::start(&site, &index, &["--min-age", "15m"]);
     age(&site, &comes);
     fs::remove_file(file(&site, &goes)).unwrap();
     let said = held.let_go().exits(0);

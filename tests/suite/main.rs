@@ -49,6 +49,7 @@ mod shards;
 mod shared_settings;
 mod shell_links;
 mod skipped_directories;
+mod source_code;
 mod state;
 mod stored_paths;
 mod stub_mutants;

@@ -210,7 +210,7 @@ fn a_run_that_has_waited_long_enough_says_how_far_it_came() {
     let (mut server, site) = (Server::start(), site_with(6000));
     for (patience, told) in [("0s", "files found were settled"), ("2s", "waited for it for 2 s")] {
         let index = Index::mariadb_on(&server.url, &site);
-        let run = site.start_reindex(&index, &["--io-threads", "2", "--patience", patience]);
+        let run = site.start_reindex(&index, &["--io-threads", "2", "--reconnect-timeout", patience]);
         wait_for(&index, 1000);
         server.order("kill");
         let said = run.end().exits(3);

@@ -74,8 +74,8 @@ fn a_user_of_four_tables_is_told_what_could_not_be_asked() {
         (import.to_vec(), 1),
         (vec!["reindex", "archive", "--quiet"], 0),
         ([&import[..], &["--quiet"]].concat(), 0),
-        (vec!["audit", "archive", "--settle", "0s"], 0),
-        (vec!["audit", "archive", "--settle", "0s", "--quiet"], 0),
+        (vec!["audit", "archive", "--recheck-after", "0s"], 0),
+        (vec!["audit", "archive", "--recheck-after", "0s", "--quiet"], 0),
     ];
     let all = all.map(|(arguments, count)| (run(&arguments), arguments, count));
     index.execute(&format!("DROP USER {user}@'%'"));

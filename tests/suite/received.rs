@@ -106,10 +106,10 @@ fn a_file_that_has_just_come_is_left_to_the_pacs() {
     let pacs = Index::pacsone();
     let said = run(&pacs, &[]).exits(0);
     assert_eq!((said.figure("inserted"), said.figure("left to the PACS")), (1, 1));
-    let said = run(&pacs, &["--settle", "30s"]).exits(0);
+    let said = run(&pacs, &["--min-age", "30s"]).exits(0);
     assert_eq!((said.figure("inserted"), said.figure("unchanged"), said.figure("left to the PACS")), (1, 1, 0));
     let said = run(&site.sqlite(), &[]).exits(0);
     assert_eq!(said.figure("inserted"), 2, "nobody else writes into an index of this program");
-    let said = run(&site.sqlite(), &["--settle=-5s"]).exits(2);
-    assert!(said.err.contains("--settle"), "{}", said.err);
+    let said = run(&site.sqlite(), &["--min-age=-5s"]).exits(2);
+    assert!(said.err.contains("--min-age"), "{}", said.err);
 }

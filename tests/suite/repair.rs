@@ -8,7 +8,7 @@ use crate::support::{Index, PASSWORD, ROOT_UID as UID, Said, Site, on_both_datab
 
 fn audit(site: &Site, index: &Index, more: &[&str]) -> Said {
     let archive = site.archive().display().to_string();
-    let mut command = site.program(&["audit", &archive, "--index", &index.url, "--settle", "0s", "--quiet"]);
+    let mut command = site.program(&["audit", &archive, "--index", &index.url, "--recheck-after", "0s", "--quiet"]);
     Said::of(command.args(more).env("PACS_INDEX_PASSWORD", PASSWORD))
 }
 

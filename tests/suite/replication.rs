@@ -247,8 +247,8 @@ fn an_audit_tells_whether_a_replica_is_complete() {
     let mut replica = pair.followed(&index);
     let url = format!("{}{}", pair.replica, index.name());
     let audit = |settle: &str| {
-        let mut command = site.program(&["audit", "archive", "--index", &index.url, "--replica", &url, "--quiet"]);
-        command.args(["--settle", settle, "--html", "audit.html", "--json", "audit.jsonl"]);
+        let mut command = site.program(&["audit", "archive", "--index", &index.url, "--compare", &url, "--quiet"]);
+        command.args(["--recheck-after", settle, "--html", "audit.html", "--json", "audit.jsonl"]);
         crate::support::Said::of(command.env("PACS_INDEX_PASSWORD", crate::support::PASSWORD))
     };
     let said = audit("0s").exits(0);

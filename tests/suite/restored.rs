@@ -39,12 +39,12 @@ fn an_archive_that_was_restored_just_now_is_a_finding_with_advice() {
         let said = said.exits(1);
         println!("{}", said.out);
         assert!(said.out.contains("complete, with findings"), "{}", said.out);
-        assert!(said.out.contains("--settle 0s") && said.out.contains("restored"), "{}", said.out);
+        assert!(said.out.contains("--min-age 0s") && said.out.contains("restored"), "{}", said.out);
         assert!(said.out.contains("15m"), "the limit is named: {}", said.out);
         // The advice helps.
-        let said = reindex(&site, &index, &["--settle", "0s"]).exits(0);
+        let said = reindex(&site, &index, &["--min-age", "0s"]).exits(0);
         assert_eq!(said.figure("inserted"), 44);
-        assert!(!said.out.contains("--settle"), "{}", said.out);
+        assert!(!said.out.contains("--min-age"), "{}", said.out);
     }
 }
 
@@ -55,7 +55,7 @@ fn an_archive_most_of_which_was_restored_just_now_is_a_finding_too() {
     restored(&site, "2019-01-12-SAT", 2, 30);
     site.write("2019-01-12-SAT/Thumbs.db", b"x");
     let said = reindex(&site, &Index::pacsone(), &[]).exits(1);
-    assert!(said.out.contains("--settle 0s"), "{}", said.out);
+    assert!(said.out.contains("--min-age 0s"), "{}", said.out);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn files_that_a_pacs_receives_now_are_no_finding() {
     restored(&site, "undated", 3, 5);
     let said = reindex(&site, &Index::pacsone(), &[]).exits(0);
     assert_eq!((said.figure("inserted"), said.figure("left to the PACS (young)")), (30, 10));
-    assert!(said.out.contains("--settle 0s"), "{}", said.out);
+    assert!(said.out.contains("--min-age 0s"), "{}", said.out);
 }
 
 #[test]
@@ -85,13 +85,13 @@ fn files_that_grow_old_enough_during_the_run_are_no_finding() {
     }
     // Whatever the first look finds too young, a later run takes.
     let index = Index::pacsone();
-    let mut said = reindex(&site, &index, &["--settle", "60s"]);
+    let mut said = reindex(&site, &index, &["--min-age", "60s"]);
     for _ in 0..20 {
         if said.exit == 0 {
             break;
         }
         std::thread::sleep(Duration::from_millis(300));
-        said = reindex(&site, &index, &["--settle", "60s"]);
+        said = reindex(&site, &index, &["--min-age", "60s"]);
     }
     assert_eq!((said.exit, index.count("image")), (0, 20), "{}", said.out);
     assert!(!said.out.contains("restored"), "{}", said.out);

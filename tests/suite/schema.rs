@@ -168,7 +168,7 @@ fn a_value_that_fits_its_column_is_stored_as_the_column_spells_it() {
     let again = site.reindex(&index, &["--force", "--existing", "refresh"]).exits(0);
     assert_eq!((again.figure("updated"), again.figure("unchanged")), (0, 1), "{}", again.out);
     let archive = site.archive().display().to_string();
-    let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info", "--settle", "0s"];
+    let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info", "--min-age", "0s"];
     let mut audit = site.program(&["audit", &archive, "--index", &index.url]);
     Said::of(audit.args(check).env("PACS_INDEX_PASSWORD", PASSWORD)).exits(0);
 }
@@ -215,7 +215,7 @@ fn a_column_of_bits_is_compared_by_its_number() {
     assert_eq!((again.figure("updated"), again.figure("unchanged")), (0, 1), "{}", again.out);
     let archive = site.archive().display().to_string();
     let audit = || {
-        let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info", "--settle", "0s"];
+        let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info", "--recheck-after", "0s"];
         let mut audit = site.program(&["audit", &archive, "--index", &index.url]);
         Said::of(audit.args(check).env("PACS_INDEX_PASSWORD", PASSWORD))
     };

@@ -21,7 +21,7 @@ fn an_archive_that_is_not_there_is_an_error_before_anything_is_written() {
         (&["full", "full"], "hold the same files"),
         (&["/etc", "--require-mount"], "not on a mount"),
         (&["unmounted"], "unmounted is empty"),
-        (&["full", "--path-map", "/mnt/typo=D:/DICOM"], "no root lies there"),
+        (&["full", "--path-map", "/mnt/typo=D:/DICOM"], "no root is there"),
         (&["full", "--index", "sqlite:full/index.db"], "lies in the archive"),
         (&["full", "--rejected", "full/list"], "lies in the archive"),
         (&["full", "--rejected", "file"], "does not exist yet"),
@@ -185,7 +185,7 @@ fn a_pacsone_ini_names_the_database() {
     let index = Index::pacsone();
     write_ini(&site, &index);
     fs::write(site.path("password"), "pacs-test\n").unwrap();
-    let ini = ["reindex", "archive", "--quiet", "--pacsone-ini", "PACS.ini", "--settle", "0s"];
+    let ini = ["reindex", "archive", "--quiet", "--pacsone-ini", "PACS.ini", "--min-age", "0s"];
     let said = site.run(&[&ini[..], &["--password-file", "password"]].concat()).exits(0);
     assert!(said.out.contains(&index.url), "{}", said.out);
     assert_eq!(index.count("image"), 1);
@@ -208,7 +208,7 @@ fn an_oracle_site_is_refused() {
 /// A run on the directories that the index names.
 fn reindex_named(site: &Site, index: &Index, more: &[&str]) -> Said {
     let mut command =
-        site.program(&["reindex", "--roots-from-index", "--index", &index.url, "--quiet", "--settle", "0s"]);
+        site.program(&["reindex", "--roots-from-index", "--index", &index.url, "--quiet", "--min-age", "0s"]);
     Said::new(command.args(more).env("PACS_INDEX_PASSWORD", "pacs-test").output().unwrap())
 }
 

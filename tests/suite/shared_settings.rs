@@ -38,7 +38,8 @@ fn a_directory_with_two_names_is_refused_by_every_command() {
     site.reindex(&index, &[]).exits(0);
     let archive = site.archive().display().to_string();
     site.add("1.2.5", json!({"SOPInstanceUID": "1.2.5"}));
-    site.run(&["audit", &archive, "--index", &index.url, "--settle", "0s", "--quiet", "--plan", "plan"]).exits(1);
+    site.run(&["audit", &archive, "--index", &index.url, "--recheck-after", "0s", "--quiet", "--plan", "plan"])
+        .exits(1);
     symlink(site.archive(), site.path("link")).unwrap();
     let link = site.path("link").display().to_string();
     let same = format!("{archive}=D:/A");
@@ -53,9 +54,9 @@ fn a_directory_with_two_names_is_refused_by_every_command() {
         for maps in [[&same, other], [other, &same]] {
             let maps = ["--path-map", maps[0], "--path-map", maps[1], "--index", &index.url];
             let commands: [&[&str]; 4] = [
-                &["reindex", &archive, "--settle", "0s", "--allow-unmapped-paths"],
+                &["reindex", &archive, "--min-age", "0s", "--allow-unmapped-paths"],
                 &["import", "cd", "--archive", &archive, "--layout", "flat", "--allow-unmapped-paths"],
-                &["audit", &archive, "--settle", "0s", "--quiet"],
+                &["audit", &archive, "--recheck-after", "0s", "--quiet"],
                 &["repair", "plan", "--undo-file", "undo", "--yes"],
             ];
             for command in commands {

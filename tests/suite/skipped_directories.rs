@@ -136,7 +136,7 @@ fn archive_with_all_kinds() -> Site {
 
 fn audit(site: &Site, root: &str, index: &Index, more: &[&str]) -> Said {
     let _ = fs::remove_file(site.path("findings.jsonl"));
-    let mut command = site.program(&["audit", root, "--index", &index.url, "--quiet", "--settle", "0s"]);
+    let mut command = site.program(&["audit", root, "--index", &index.url, "--quiet", "--recheck-after", "0s"]);
     Said::of(command.args(["--json", "findings.jsonl"]).args(more).env("PACS_INDEX_PASSWORD", PASSWORD))
 }
 

@@ -99,7 +99,7 @@ fn a_row_without_the_number_of_frames_of_a_single_frame_is_found_and_filled() {
     assert_eq!(index.rows("SELECT numframes FROM image"), ["1"]);
     index.execute("UPDATE image SET numframes = NULL");
     let archive = site.archive().display().to_string();
-    let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info", "--settle", "0s"];
+    let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info", "--min-age", "0s"];
     let found = site.run(&[&["audit", &archive, "--index", &index.url], &check[..]].concat()).exits(1);
     assert!(found.out.contains("numframes"), "{}", found.out);
     site.reindex(&index, &["--force"]).exits(0);

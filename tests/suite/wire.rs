@@ -126,7 +126,7 @@ fn audit_repair_and_import_close_no_statement() {
     closes_none(&index, "reindex", || site.reindex(&index, &[])).exits(0);
     index.execute("UPDATE series SET instances = 9 WHERE CRC32(uuid) & 1");
     index.execute("UPDATE study SET reviewed = ''");
-    let audit = ["audit", "archive", "--settle", "0s", "--plan", "plan.jsonl", "--quiet"];
+    let audit = ["audit", "archive", "--recheck-after", "0s", "--plan", "plan.jsonl", "--quiet"];
     closes_none(&index, "audit", || run(&site, &index, &audit)).exits(1);
     let plan = std::fs::read_to_string(site.path("plan.jsonl")).unwrap();
     std::fs::write(site.path("plan.jsonl"), plan.replace("\"enabled\":false", "\"enabled\":true")).unwrap();

@@ -265,9 +265,9 @@ impl Site {
         let _ = fs::remove_file(self.path("rejected.jsonl"));
         let mut command = self.program(&["reindex", root.to_str().unwrap(), "--index", &index.url, "--quiet"]);
         command.args(["--rejected", "rejected.jsonl"]).args(more).env("PACS_INDEX_PASSWORD", PASSWORD);
-        if !more.contains(&"--settle") {
+        if !more.contains(&"--min-age") {
             // Files of tests are always new.
-            command.args(["--settle", "0s"]);
+            command.args(["--min-age", "0s"]);
         }
         if let Some(portion) = std::env::var_os("PACS_INDEX_TEST_PORTION").filter(|_| !more.contains(&"--portion")) {
             command.arg("--portion").arg(portion);

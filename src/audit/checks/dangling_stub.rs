@@ -7,7 +7,7 @@ use crate::archive::locality::Locality;
 pub const CHECK: Check = Check {
     name: "dangling-stub",
     severity: Severity::Error,
-    about: "a link or stub leads to nothing",
+    about: "a link or stub points to a missing file",
     asks: Asks::Stub(|stub| {
         let is_gone = stub.locality == Locality::Unavailable;
         is_gone.then(|| format!("{}: {}", stub.kind, stub.why))

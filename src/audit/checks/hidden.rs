@@ -8,7 +8,7 @@ use crate::index::{Tables, table};
 pub const REVIEWED: Check = Check {
     name: "reviewed-empty",
     severity: Severity::Error,
-    about: "study.reviewed is an empty text: the study is not among the unread ones, nor among anybody's",
+    about: "study.reviewed is empty: the study is in no reading list, neither unread nor read",
     asks: Asks::Tables(|tables| {
         studies(tables, "`reviewed` = ''", "reviewed is an empty text", "'study', 'reviewed', `reviewed`, NULL")
     }),
@@ -41,7 +41,7 @@ pub const PATIENT: Check = Check {
 pub const RECEIVED: Check = Check {
     name: "received-null",
     severity: Severity::Warning,
-    about: "study.received is NULL: the study stands in no list by day, and is never purged",
+    about: "study.received is NULL: the study is missing from lists by day, and is never purged",
     asks: Asks::Tables(|tables| {
         let column = tables.of(Level::Study).column("received")?;
         studies(tables, &format!("`{}` IS NULL", column.name), "received is NULL", "NULL")

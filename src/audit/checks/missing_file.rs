@@ -9,8 +9,8 @@ pub const CHECK: Check = Check {
     severity: Severity::Error,
     about: "the file of a row is not there",
     asks: Asks::Row(|row| match &row.at_path {
-        AtPath::Nothing if row.moved_to.is_none() => Some("there is no such file".into()),
-        AtPath::Unknown(error) => Some(format!("it cannot be told whether the file is there: {error}")),
+        AtPath::Nothing if row.moved_to.is_none() => Some("the file does not exist".into()),
+        AtPath::Unknown(error) => Some(format!("cannot determine whether the file exists: {error}")),
         _ => None,
     }),
 };

@@ -8,6 +8,6 @@ pub const CHECK: Check = Check {
     severity: Severity::Warning,
     about: "a row names a path below no root",
     asks: Asks::Row(|row| {
-        (matches!(row.at_path, AtPath::Outside) && row.unmapped.is_none()).then(|| "it lies below no root".into())
+        (matches!(row.at_path, AtPath::Outside) && row.unmapped.is_none()).then(|| "it is not below a root".into())
     }),
 };

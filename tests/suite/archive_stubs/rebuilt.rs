@@ -57,11 +57,11 @@ fn a_stub_that_was_not_read_keeps_its_row_and_is_not_missing() {
         (&line["claimed_size"], &line["confidence"]),
         (&json!(fs::metadata(site.archive().join("2021-11-12-FRI/1.2.3")).unwrap().len()), &json!("heuristic"))
     );
-    let accepted = site.reindex(&index, &["--state", "elsewhere", "--accept-pending"]).exits(0);
+    let accepted = site.reindex(&index, &["--state", "elsewhere", "--allow-unread-stubs"]).exits(0);
     assert_eq!(accepted.figure("stubs not read"), 5);
     // Nor does another file of the instance take its place because the row's file cannot be looked into.
     site.write("copy", &large("1.2.3"));
-    site.reindex(&index, &["--state", "elsewhere", "--accept-pending"]).exits(1);
+    site.reindex(&index, &["--state", "elsewhere", "--allow-unread-stubs"]).exits(1);
     assert_eq!(index.dump(), before);
 }
 

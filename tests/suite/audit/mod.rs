@@ -29,8 +29,8 @@ fn audit(site: &Site, index: &Index, more: &[&str]) -> Said {
     let _ = fs::remove_file(site.path("findings.jsonl"));
     let archive = site.archive().display().to_string();
     let mut command = site.program(&["audit", &archive, "--index", &index.url]);
-    if !more.contains(&"--settle") {
-        command.args(["--settle", "0s"]);
+    if !more.contains(&"--recheck-after") {
+        command.args(["--recheck-after", "0s"]);
     }
     command.args(["--json", "findings.jsonl"]).args(more).env("PACS_INDEX_PASSWORD", crate::support::PASSWORD);
     Said::of(&mut command)
@@ -265,7 +265,7 @@ fn a_pacs_that_receives_meanwhile_gives_no_finding() {
                 }
             });
             for _ in 0..if std::env::var_os("PACS_INDEX_TEST_LONG").is_some() { 20 } else { 5 } {
-                let said = audit(site, index, &["--settle", "300ms", "--level", "size"]);
+                let said = audit(site, index, &["--recheck-after", "300ms", "--level", "size"]);
                 assert_eq!(said.exit, 0, "{}{}", said.out, said.err);
             }
             stop.store(true, Relaxed);
@@ -392,7 +392,7 @@ fn what_pydicom_ships_can_be_read_to_its_end_or_is_known_not_to() {
     let site = Site::new();
     let index = site.sqlite();
     site.reindex_root(&files, &index, &[]);
-    let mut command = site.program(&["audit", files.to_str().unwrap(), "--index", &index.url, "--settle", "0s"]);
+    let mut command = site.program(&["audit", files.to_str().unwrap(), "--index", &index.url, "--recheck-after", "0s"]);
     let said = Said::of(command.args(["--level", "full", "--check", "damaged-file", "--json", "findings.jsonl"]));
     println!("{}", said.out);
     let text = fs::read_to_string(site.path("findings.jsonl")).unwrap_or_default();

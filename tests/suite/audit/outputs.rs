@@ -4,7 +4,7 @@ use super::*;
 
 fn audited(site: &Site, index: &Index, more: &[&str]) -> Said {
     let archive = site.archive().display().to_string();
-    site.run(&[&["audit", &archive, "--index", &index.url, "--quiet", "--settle", "0s"], more].concat())
+    site.run(&[&["audit", &archive, "--index", &index.url, "--quiet", "--recheck-after", "0s"], more].concat())
 }
 
 /// A site with an archive that has lost a file, and its index.
@@ -31,8 +31,8 @@ fn an_audit_keeps_its_findings_in_no_file_that_is_something_else() {
     let before = kept.map(|name| fs::read(site.path(name)).unwrap());
     let others = ["directory", "hard.db", "link.db", "dangling", "fifo", "index.db-wal", "index.db-journal"];
     for name in kept.into_iter().chain(others) {
-        let said = audited(&site, &index, &["--last", name]).exits(2);
-        assert!(said.err.contains(&format!("--last {name}")), "{name}: {}", said.err);
+        let said = audited(&site, &index, &["--baseline", name]).exits(2);
+        assert!(said.err.contains(&format!("--baseline {name}")), "{name}: {}", said.err);
         assert_eq!(kept.map(|name| fs::read(site.path(name)).unwrap()), before, "{name}");
         assert!(!site.path(&format!("{name}.damaged")).exists(), "{name}");
     }
@@ -42,14 +42,14 @@ fn an_audit_keeps_its_findings_in_no_file_that_is_something_else() {
 fn findings_that_an_audit_kept_are_replaced_and_an_empty_file_is_filled() {
     let (site, index) = indexed();
     fs::write(site.path("last"), b"").unwrap();
-    assert!(!audited(&site, &index, &["--last", "last"]).exits(1).out.contains("still there"));
-    assert!(audited(&site, &index, &["--last", "last"]).exits(1).out.contains("0 new, 1 still there"));
+    assert!(!audited(&site, &index, &["--baseline", "last"]).exits(1).out.contains("still there"));
+    assert!(audited(&site, &index, &["--baseline", "last"]).exits(1).out.contains("0 new, 1 still there"));
     // Damaged findings cost the comparison only.
     let mut bytes = fs::read(site.path("last")).unwrap();
     bytes.truncate(bytes.len() - 5);
     fs::write(site.path("last"), bytes).unwrap();
-    assert!(audited(&site, &index, &["--last", "last"]).exits(1).err.contains("damaged"));
-    assert!(audited(&site, &index, &["--last", "last"]).exits(1).out.contains("0 new, 1 still there"));
+    assert!(audited(&site, &index, &["--baseline", "last"]).exits(1).err.contains("damaged"));
+    assert!(audited(&site, &index, &["--baseline", "last"]).exits(1).out.contains("0 new, 1 still there"));
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn two_outputs_of_an_audit_with_one_name_are_refused_before_any_work() {
         (["--json", "a"], ["--html", "./a"]),
         (["--json", "reports/a"], ["--csv", "link/a"]),
         (["--json", "reports/a"], ["--plan", "reports/../reports/a"]),
-        (["--json", "a"], ["--last", "a"]),
-        (["--csv", "reports/a"], ["--last", "link/a"]),
+        (["--json", "a"], ["--baseline", "a"]),
+        (["--csv", "reports/a"], ["--baseline", "link/a"]),
     ] {
         let said = audited(&site, &index, &[one, other].concat()).exits(2);
         assert!(said.err.contains("are to be written to"), "{one:?} {other:?}: {}", said.err);
@@ -73,7 +73,7 @@ fn two_outputs_of_an_audit_with_one_name_are_refused_before_any_work() {
 #[test]
 fn a_report_that_cannot_be_written_costs_that_report_alone() {
     let (site, index) = indexed();
-    let more = ["--json", "/dev/full", "--csv", "a.csv", "--html", "a.html", "--plan", "a.plan", "--last", "last"];
+    let more = ["--json", "/dev/full", "--csv", "a.csv", "--html", "a.html", "--plan", "a.plan", "--baseline", "last"];
     let said = audited(&site, &index, &more).exits(3);
     assert!(said.out.contains("missing-file"), "the summary: {}", said.out);
     assert!(said.err.contains("--json /dev/full") && !said.err.contains("former report"), "{}", said.err);

@@ -12,8 +12,8 @@ const REPORTS: [&str; 8] =
 fn audited(site: &Site, index: &Index, more: &[&str]) -> Said {
     let archive = site.archive().display().to_string();
     let mut command = site.program(&["audit", &archive, "--index", &index.url, "--quiet"]);
-    if !more.contains(&"--settle") {
-        command.args(["--settle", "0s"]);
+    if !more.contains(&"--recheck-after") {
+        command.args(["--recheck-after", "0s"]);
     }
     Said::of(command.args(more).env("PACS_INDEX_PASSWORD", crate::support::PASSWORD))
 }
@@ -101,7 +101,7 @@ fn an_audit_that_is_interrupted_leaves_the_former_reports() {
 pub(super) fn interrupted(site: &Site, index: &Index, more: &[&str]) -> Said {
     let archive = site.archive().display().to_string();
     let mut command =
-        site.program(&["audit", &archive, "--index", &index.url, "--settle", "1h", "--progress", "lines"]);
+        site.program(&["audit", &archive, "--index", &index.url, "--recheck-after", "1h", "--progress", "lines"]);
     command.args(more).env("PACS_INDEX_PASSWORD", crate::support::PASSWORD);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(1500));

@@ -117,7 +117,7 @@ fn an_interrupted_audit_calls_no_finding_gone_and_says_that_it_is_not_complete()
 fn only_what_both_audits_covered_is_compared() {
     let (site, index) = with_lost_files(2);
     index.execute(&format!("UPDATE study SET reviewed = '' WHERE uuid = '{UID}.3'"));
-    let last = |more: &[&str]| audit(&site, &index, &[&["--last", "last"], more].concat());
+    let last = |more: &[&str]| audit(&site, &index, &[&["--baseline", "last"], more].concat());
     last(&[]).exits(1);
     // One check: the findings of the others are not gone.
     let said = last(&["--check", "reviewed-empty"]).exits(1);
@@ -135,13 +135,14 @@ fn only_what_both_audits_covered_is_compared() {
 fn audits_of_other_roots_or_levels_are_not_compared_as_if_they_were_the_same() {
     let (site, index) = with_lost_files(1);
     site.write("2021-11-12-FRI/cut", &crate::support::instance_file(json!({"SOPInstanceUID": "1.2.9"}))[..200]);
-    let last = |more: &[&str]| audit(&site, &index, &[&["--last", "last"], more].concat());
+    let last = |more: &[&str]| audit(&site, &index, &[&["--baseline", "last"], more].concat());
     last(&["--level", "full"]).exits(1);
     let said = last(&["--level", "exists"]).exits(1);
     assert!(!said.out.contains(" gone"), "a shallower audit does not see what a deeper one did: {}", said.out);
     fs::create_dir(site.path("other")).unwrap();
     site.write("../other/x", b"x");
-    let mut command = site.program(&["audit", "other", "--index", &index.url, "--settle", "0s", "--last", "last"]);
+    let mut command =
+        site.program(&["audit", "other", "--index", &index.url, "--recheck-after", "0s", "--baseline", "last"]);
     let said = Said::of(&mut command);
     assert!(!said.out.contains("gone") && !said.out.contains(" new,"), "{}", said.out);
 }

@@ -14,8 +14,18 @@ use crate::support::{Index, Said, Site, on_both_databases};
 fn audit_as_nobody(site: &Site, index: &Index, more: &[&str]) -> Said {
     let _ = fs::remove_file(site.path("findings.jsonl"));
     let archive = site.archive().display().to_string();
-    let own =
-        ["audit", &archive, "--index", &index.url, "--settle", "0s", "--json", "findings.jsonl", "--last", "last"];
+    let own = [
+        "audit",
+        &archive,
+        "--index",
+        &index.url,
+        "--recheck-after",
+        "0s",
+        "--json",
+        "findings.jsonl",
+        "--baseline",
+        "last",
+    ];
     Said::of(site.program_as_nobody(&own).args(more))
 }
 

@@ -14,8 +14,8 @@ fn only_what_is_chosen_is_imported() {
         (&["--study", "1.3.6.1.4.1.32473.7.0", "--study", "1.3.6.1.4.1.32473.7.2"], 20),
         (&["--accession", "A2"], 10),
         (&["--modality", "mr"], 10),
-        (&["--since", "2021-11-11"], 20),
-        (&["--patient", "P0", "--since", "2021-11-11"], 10),
+        (&["--study-since", "2021-11-11"], 20),
+        (&["--patient", "P0", "--study-since", "2021-11-11"], 10),
     ];
     for (chosen, expected) in cases {
         let (site, index) = site_and_index();

@@ -45,7 +45,7 @@ fn medium(site: &Site, names: &[(&str, &str)]) {
 }
 
 fn list(site: &Site, index: &Index) -> (i32, Json) {
-    let said = import(site, "cd", index, &["--list", "--json"]);
+    let said = import(site, "cd", index, &["--list", "--format", "json"]);
     (said.exit, serde_json::from_str(&said.out).unwrap())
 }
 

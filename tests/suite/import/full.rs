@@ -36,6 +36,6 @@ fn a_disk_that_is_full_at_half_is_named_and_the_next_import_completes() {
     assert_eq!((again.figure("inserted"), again.figure("unchanged")), (60 - copied, copied));
     assert!(walk(&site.path("cd")).is_empty());
     let archive = site.path("small").display().to_string();
-    let mut audit = site.program(&["audit", &archive, "--index", &index.url, "--quiet", "--settle", "0s"]);
+    let mut audit = site.program(&["audit", &archive, "--index", &index.url, "--quiet", "--recheck-after", "0s"]);
     crate::support::Said::of(audit.args(["--level", "full", "--fail-on", "info"])).exits(0);
 }

@@ -80,7 +80,7 @@ fn a_medium_is_listed_and_what_is_missing_on_it() {
     let narrow = list(&[]).out;
     println!("{narrow}");
     assert!(narrow.lines().take(4).all(|line| line.chars().count() <= 80), "{narrow}");
-    let json: Json = serde_json::from_str(&list(&["--json"]).out).unwrap();
+    let json: Json = serde_json::from_str(&list(&["--format", "json"]).out).unwrap();
     println!("{json:#}");
     assert_eq!((&json["instances"], &json["state"]), (&49.into(), &"new".into()));
     assert_eq!(json["media"][0]["missing"][0]["file"], "PT000000/ST000000/SE000000/IM00000J");
@@ -91,11 +91,11 @@ fn a_medium_is_listed_and_what_is_missing_on_it() {
     assert_eq!(said.figure("inserted"), 49);
     assert!(said.out.contains("1 files that a DICOMDIR names are not on the medium, listed"), "{}", said.out);
     assert_eq!(site.findings("medium"), ["not-on-medium DICOMDIR"]);
-    let json: Json = serde_json::from_str(&list(&["--json"]).out).unwrap();
+    let json: Json = serde_json::from_str(&list(&["--format", "json"]).out).unwrap();
     assert_eq!((&json["state"], &series(&json)["indexed"]), (&"complete".into(), &49.into()));
     // The medium is whole again.
     copy(&cds.join("TINY_ALPHA"), &site.path("cd"));
-    let json: Json = serde_json::from_str(&list_all(&["--json"]).exits(0).out).unwrap();
+    let json: Json = serde_json::from_str(&list_all(&["--format", "json"]).exits(0).out).unwrap();
     assert_eq!((&json["state"], &json["media"][0]["missing"]), (&"partly".into(), &Json::Array(vec![])));
     import(&site, "cd", &index, &[]).exits(0);
     assert_clean(&site, &index);
@@ -108,7 +108,7 @@ fn a_dicomdir_that_names_another_instance_is_told() {
     copy(&cds.join("TINY_ALPHA"), &site.path("cd"));
     let series = site.path("cd/PT000000/ST000000/SE000000");
     fs::copy(series.join("IM000001"), series.join("IM000002")).unwrap();
-    let said = import(&site, "cd", &index, &["--list", "--json"]).exits(1);
+    let said = import(&site, "cd", &index, &["--list", "--format", "json"]).exits(1);
     let json: Json = serde_json::from_str(&said.out).unwrap();
     let other = &json["media"][0]["other_instances"];
     assert_eq!((other.as_array().map(Vec::len), json["further_files"].as_u64()), (Some(1), Some(1)), "{json:#}");

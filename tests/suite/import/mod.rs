@@ -40,7 +40,7 @@ pub fn import(site: &Site, source: &str, index: &Index, more: &[&str]) -> Said {
 #[track_caller]
 pub fn assert_clean(site: &Site, index: &Index) {
     let archive = site.archive().display().to_string();
-    let mut command = site.program(&["audit", &archive, "--index", &index.url, "--quiet", "--settle", "0s"]);
+    let mut command = site.program(&["audit", &archive, "--index", &index.url, "--quiet", "--recheck-after", "0s"]);
     command.args(["--level", "full", "--fail-on", "info"]).env("PACS_INDEX_PASSWORD", PASSWORD);
     Said::of(&mut command).exits(0);
 }

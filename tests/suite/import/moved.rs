@@ -16,7 +16,7 @@ fn a_source_is_removed_once_its_row_is_there() {
         let before = contents(&site.path("cd"));
         let said = import(site, "cd", index, &["--layout", "combination", "--move"]).exits(0);
         assert!(
-            said.out.contains("source files removed 20, left in place 1; imported and left all the same 0"),
+            said.out.contains("source files removed 20, left in place 1; imported and kept nevertheless 0"),
             "{}",
             said.out
         );
@@ -38,7 +38,7 @@ fn what_the_index_does_not_take_stays_in_the_source() {
     put(&site, "cd/refused", json!({"SOPInstanceUID": "1.2.3"}));
     let said = import(&site, "cd", &index, &["--move"]).exits(1);
     assert!(
-        said.out.contains("source files removed 3, left in place 1; imported and left all the same 1"),
+        said.out.contains("source files removed 3, left in place 1; imported and kept nevertheless 1"),
         "{}",
         said.out
     );
@@ -58,7 +58,7 @@ fn what_is_one_file_with_that_in_the_archive_is_not_removed() {
     symlink(&copies[1], site.path("again/2")).unwrap();
     let said = import(&site, "again", &index, &["--move", "--target-root", "archive"]).exits(1);
     assert!(
-        said.out.contains("source files removed 0, left in place 2; imported and left all the same 1"),
+        said.out.contains("source files removed 0, left in place 2; imported and kept nevertheless 1"),
         "{}",
         said.out
     );
@@ -91,7 +91,7 @@ fn a_source_whose_path_is_no_text_is_copied_and_stays() {
     let said = import(&site, "cd", &index, &["--move"]).exits(1);
     assert_eq!(said.figure("inserted"), 1);
     assert!(
-        said.out.contains("source files removed 0, left in place 1; imported and left all the same 1")
+        said.out.contains("source files removed 0, left in place 1; imported and kept nevertheless 1")
             && renamed.exists(),
         "{}",
         said.out
@@ -133,6 +133,6 @@ fn a_row_that_names_a_file_outside_of_the_archive_removes_nothing() {
     crate::support::Said::of(std::process::Command::new("cp").arg("-rp").args([site.path("cd"), site.path("copy")]))
         .exits(0);
     let said = import(&site, "copy", &index, &["--move", "--allow-unmapped-paths"]).exits(1);
-    assert!(said.out.contains("imported and left all the same 3"), "{}", said.out);
+    assert!(said.out.contains("imported and kept nevertheless 3"), "{}", said.out);
     assert_eq!(walk(&site.path("copy")).len(), 3);
 }

@@ -180,12 +180,12 @@ fn a_path_map_without_a_root_or_with_a_name_taken_twice_is_an_error() {
     let (a, b, archive) = (map("A", "D:/DICOM"), map("B", "d:/dicom/"), map("archive", "D:/DICOM"));
     let cases: [(&[&str], &str); 5] = [
         (&["B", "--in-place", "--path-map", &a, "--path-map", &b], "would have one name"),
-        (&["B", "--in-place", "--path-map", "/typo=D:/DICOM"], "no root lies there"),
-        (&["--path-map", "/typo=D:/DICOM"], "no root lies there"),
+        (&["B", "--in-place", "--path-map", "/typo=D:/DICOM"], "no root is there"),
+        (&["--path-map", "/typo=D:/DICOM"], "no root is there"),
         // Another archive of the PACS may be mapped if it exists.
-        (&["--path-map", &archive, "--path-map", "/typo=E:/DICOM"], "no root lies there"),
+        (&["--path-map", &archive, "--path-map", "/typo=E:/DICOM"], "no root is there"),
         // A source of copies is not a root of the archive.
-        (&["--path-map", &a], "no root lies there"),
+        (&["--path-map", &a], "no root is there"),
     ];
     for (more, told) in cases {
         let said = import(&site, "A", &index, more).exits(2);

@@ -20,7 +20,7 @@ fn image(uid: &str, change: Json) -> Vec<u8> {
 
 fn audited(site: &Site, url: &str) -> BTreeSet<String> {
     let archive = site.archive().display().to_string();
-    let mut audit = site.program(&["audit", &archive, "--index", url, "--quiet", "--settle", "0s"]);
+    let mut audit = site.program(&["audit", &archive, "--index", url, "--quiet", "--recheck-after", "0s"]);
     Said::of(audit.args(["--level", "full", "--json", "findings.jsonl"]));
     let text = fs::read_to_string(site.path("findings.jsonl")).unwrap_or_default();
     // The first line states the scope of the audit.

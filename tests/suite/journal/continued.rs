@@ -186,8 +186,8 @@ fn a_file_that_goes_between_kill_and_rerun_is_told_as_gone() {
     // A while ago.
     let directory = fs::File::open(site.archive().join(DAY)).unwrap();
     directory.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
-    // Any --settle lets the run look for files that went.
-    let said = run(&site, &index, &["--settle", "1m"]);
+    // Any --min-age lets the run look for files that went.
+    let said = run(&site, &index, &["--min-age", "1m"]);
     assert_eq!(index.count("image"), 6);
     assert_eq!(listed(&site, "conflict"), [format!("file-gone {}-2", studies.0)], "{}", said.out);
 }

@@ -61,7 +61,7 @@ fn run_on_a_full_disk(site: &Site, index: &Index, most: u64) -> Said {
     let archive = site.archive();
     let script = format!(
         "trap '' XFSZ; ulimit -f {most}; exec {program} reindex {} --index {} --quiet --rejected rejected.jsonl \
-         --settle 0s --state journal",
+         --min-age 0s --state journal",
         archive.display(),
         index.url
     );

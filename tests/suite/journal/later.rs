@@ -160,7 +160,7 @@ fn a_young_file_is_left_to_the_pacs_whatever_is_known_of_it() {
     let index = site.sqlite();
     run(&site, &index, &[]).exits(0);
     index.execute("DELETE FROM image");
-    let said = run(&site, &index, &["--settle", "15m"]);
+    let said = run(&site, &index, &["--min-age", "15m"]);
     assert_eq!((said.figure("left to the PACS"), index.count("image")), (1, 0), "{}", said.out);
 }
 

@@ -205,7 +205,7 @@ fn a_second_run_leaves_or_waits_as_it_is_asked() {
     std::thread::sleep(Duration::from_millis(200));
     let list = ["--rejected", "second.jsonl", "--state", "journal"];
     let second = |more: &[&str]| {
-        let mut command = site.program(&["reindex", "archive", "--quiet", "--settle", "0s", "--index", &index.url]);
+        let mut command = site.program(&["reindex", "archive", "--quiet", "--min-age", "0s", "--index", &index.url]);
         command
             .args(list)
             .args(more)

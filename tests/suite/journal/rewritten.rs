@@ -34,7 +34,7 @@ fn a_log_that_was_written_anew_knows_what_it_knew() {
     fs::File::options().write(true).open(site.path("a/x/notes")).unwrap().set_modified(then).unwrap();
     let index = site.sqlite();
     let run = |more: &[&str]| {
-        let all = [&["--settle", "0s", "--state", "one"], more, &["a"]].concat();
+        let all = [&["--min-age", "0s", "--state", "one"], more, &["a"]].concat();
         command(&site, &index, "list-one", &all)
     };
     run(&[]).exits(1);
@@ -77,7 +77,7 @@ fn a_disk_without_room_for_a_log_that_is_written_anew_loses_nothing() {
     let run = |limit: &str, more: &str| {
         let _ = fs::remove_file(site.path("list-one"));
         let script = format!(
-            "trap '' XFSZ; ulimit -f {limit}; exec {} reindex a --index {} --quiet --rejected list-one --settle 0s \
+            "trap '' XFSZ; ulimit -f {limit}; exec {} reindex a --index {} --quiet --rejected list-one --min-age 0s \
              --state one {more}",
             env!("CARGO_BIN_EXE_pacs-index"),
             index.url
@@ -114,7 +114,7 @@ fn a_run_that_is_killed_while_it_writes_the_log_anew_knows_what_it_knew() {
     }
     put(&site, "archive/0/twice", 200, instance(1, 1));
     let run = |index: &Index, more: &[&str]| {
-        command(&site, index, "list-one", &[&["--settle", "0s", "--state", "journal"], more, &["archive"]].concat())
+        command(&site, index, "list-one", &[&["--min-age", "0s", "--state", "journal"], more, &["archive"]].concat())
     };
     let first = Index::sqlite(site.path("first.db"));
     let url = Index::sqlite(site.path("index.db"));
@@ -200,7 +200,7 @@ fn settings_that_change_between_killed_runs_cost_no_row_and_no_look_into_a_file(
                 &site,
                 &index,
                 "list-one",
-                &[&["--settle", "0s", "--state", "journal"], more, &["archive"]].concat(),
+                &[&["--min-age", "0s", "--state", "journal"], more, &["archive"]].concat(),
             )
         };
         run(&[]).exits(1);
@@ -247,7 +247,7 @@ fn a_run_that_is_killed_when_it_has_just_written_a_series_that_was_lost_settles_
     put(&site, "a/x/2", 2, of(2, "last"));
     let index = site.sqlite();
     let run =
-        || command(&site, &index, "list-one", &["--settle", "0s", "--received-from", "mtime", "--state", "one", "a"]);
+        || command(&site, &index, "list-one", &["--min-age", "0s", "--received-from", "mtime", "--state", "one", "a"]);
     run().exits(0);
     assert_eq!(index.rows("SELECT description FROM series"), ["last"]);
     index.execute("DELETE FROM series");

@@ -132,8 +132,17 @@ fn repairs_that_insert_rows_and_are_killed_between_runs_leave_the_same_rows() {
             let archive = reference.site.archive().display().to_string();
             let part = 0.1 + 0.4 * reference.random.below(100) as f64 / 100.0;
             reference.kill_a_run_at(&index, part);
-            let plan =
-                ["audit", &archive, "--settle", "0s", "--quiet", "--check", "unindexed-file", "--plan", "plan.jsonl"];
+            let plan = [
+                "audit",
+                &archive,
+                "--recheck-after",
+                "0s",
+                "--quiet",
+                "--check",
+                "unindexed-file",
+                "--plan",
+                "plan.jsonl",
+            ];
             let _ = fs::remove_file(reference.site.path("plan.jsonl"));
             Said::of(&mut command(&reference.site, &index, &plan)).exits(1);
             for undo in ["undo-1.jsonl", "undo-2.jsonl"] {

@@ -75,11 +75,11 @@ fn is_read_by_the_next_run(what: &str, is_meant: impl FnMut(u32) -> bool) {
     let roots = [site.archive()];
     let first = |index: &Index| {
         set_mode(site, &files, 0);
-        let said = reindex(site, index, &roots, &["--settle", "0s"]);
+        let said = reindex(site, index, &roots, &["--min-age", "0s"]);
         set_mode(site, &files, 0o644);
         assert_eq!(said.figure("unreadable"), files.len() as u64, "{}", said.out);
     };
-    let second = |index: &Index| drop(reindex(site, index, &roots, &["--settle", "0s"]));
+    let second = |index: &Index| drop(reindex(site, index, &roots, &["--min-age", "0s"]));
     assert_eq!(compare(site, what, first, second), 2, "{what}: the first run lacked no image");
 }
 
@@ -120,7 +120,7 @@ fn young_files_that_the_next_run_takes_count_as_if_the_first_had_read_them() {
     let set = |n: u32, time: SystemTime| {
         fs::OpenOptions::new().write(true).open(site.archive().join(path_of(n))).unwrap().set_modified(time).unwrap();
     };
-    let settle = ["--settle", "1h"];
+    let settle = ["--min-age", "1h"];
     let first = |index: &Index| {
         files.iter().for_each(|n| set(*n, SystemTime::now() - Duration::from_secs(60)));
         let said = reindex(site, index, &roots, &settle);
@@ -139,7 +139,7 @@ fn files_of_a_second_root_count_as_if_the_first_run_had_read_them() {
     let roots = [site.archive(), site.path("second")];
     move_files(site, &open.numbers(|n| n % 3 == 0), &roots[1]);
     let run = |index: &Index, roots: &[PathBuf]| {
-        drop(reindex(site, index, roots, &["--settle", "0s", "--allow-unmapped-paths"]));
+        drop(reindex(site, index, roots, &["--min-age", "0s", "--allow-unmapped-paths"]));
     };
     assert_eq!(compare(site, "a second root", |index| run(index, &roots[..1]), |index| run(index, &roots)), 2);
 }
@@ -151,7 +151,7 @@ fn files_from_before_a_day_count_as_if_the_first_run_had_read_them() {
     // A part of the files of each study is in a directory of an earlier day.
     move_files(site, &open.numbers(|n| n % 4 == 0), &site.archive().join("2021-11-02-TUE"));
     let roots = [site.archive()];
-    let run = |index: &Index, more: &[&str]| drop(reindex(site, index, &roots, &[&["--settle", "0s"], more].concat()));
+    let run = |index: &Index, more: &[&str]| drop(reindex(site, index, &roots, &[&["--min-age", "0s"], more].concat()));
     let first = |index: &Index| run(index, &["--since", "2021-11-09"]);
     assert_eq!(compare(site, "--since", first, |index| run(index, &[])), 2);
 }

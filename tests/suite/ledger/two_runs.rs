@@ -28,7 +28,7 @@ impl Block {
 
 fn command(site: &Site, index: &Index, state: &str, more: &[&str]) -> Command {
     let list = format!("{state}.jsonl");
-    let mut command = site.program(&["reindex", "archive", "--quiet", "--settle", "0s", "--index", &index.url]);
+    let mut command = site.program(&["reindex", "archive", "--quiet", "--min-age", "0s", "--index", &index.url]);
     command.args(["--state", state, "--rejected", &list]).args(more).env("PACS_INDEX_PASSWORD", PASSWORD);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -94,8 +94,8 @@ fn a_value_that_cannot_be_used_is_named_with_its_place_and_in_plain_words() {
     let site = Site::new();
     site.add("1.2.3", json!({}));
     for (arguments, expected) in [
-        (["reindex", "archive", "--settle", "5 parsecs"], "for example 30s"),
-        (["reindex", "archive", "--patience", "10"], "for example 30s"),
+        (["reindex", "archive", "--min-age", "5 parsecs"], "for example 30s"),
+        (["reindex", "archive", "--reconnect-timeout", "10"], "for example 30s"),
         (["reindex", "archive", "--since", "yesterday"], "for example 2021-11-12"),
     ] {
         let said = site.run(&arguments).exits(2);

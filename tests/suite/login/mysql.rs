@@ -27,7 +27,7 @@ impl Server {
 }
 
 fn reindex(site: &Site, url: &str, password: &str) -> Said {
-    let mut command = site.program(&["reindex", "archive", "--quiet", "--settle", "0s", "--index", url]);
+    let mut command = site.program(&["reindex", "archive", "--quiet", "--min-age", "0s", "--index", url]);
     Said::of(command.env("PACS_INDEX_PASSWORD", password))
 }
 
@@ -61,8 +61,9 @@ fn a_replica_on_a_server_without_md5_is_compared_as_the_user_of_the_index() {
     }
     let other = replica.url.replace("pacs@", "");
     let audit = || {
-        let mut command = site.program(&["audit", "archive", "--index", &index.url, "--quiet", "--settle", "0s"]);
-        Said::of(command.args(["--replica", &other]).env("PACS_INDEX_PASSWORD", PASSWORD))
+        let mut command =
+            site.program(&["audit", "archive", "--index", &index.url, "--quiet", "--recheck-after", "0s"]);
+        Said::of(command.args(["--compare", &other]).env("PACS_INDEX_PASSWORD", PASSWORD))
     };
     audit().exits(0);
     replica.execute("UPDATE series SET description = NULL");

@@ -36,9 +36,9 @@ fn a_password_in_a_url_is_in_no_error_text() {
     let sqlite = site.sqlite();
     for url in URLS {
         let commands: [&[&str]; 5] = [
-            &["reindex", "archive", "--patience", "0s", "--index", url],
+            &["reindex", "archive", "--reconnect-timeout", "0s", "--index", url],
             &["audit", "archive", "--index", url],
-            &["audit", "archive", "--index", "mysql://pacs@127.0.0.1:1/d", "--replica", url],
+            &["audit", "archive", "--index", "mysql://pacs@127.0.0.1:1/d", "--compare", url],
             &["reindex", "archive", "--index", "mysql://pacs@127.0.0.1:1/d", "--replica", url],
             &["reindex", "archive", "--index", &sqlite.url, "--replica", url],
         ];

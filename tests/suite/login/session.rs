@@ -54,7 +54,7 @@ fn limits_that_a_server_sets_for_sessions_do_not_change_the_index() {
         .collect();
     index.execute(&format!("SET GLOBAL init_connect = \"SET {}\"", limits.join(", ")));
     let url = index.url.replace("pacs@", &format!("{user}@"));
-    let mut command = site.program(&["reindex", "archive", "--quiet", "--index", &url, "--settle", "0s"]);
+    let mut command = site.program(&["reindex", "archive", "--quiet", "--index", &url, "--min-age", "0s"]);
     command.env("PACS_INDEX_PASSWORD", PASSWORD);
     let runs = [Said::of(&mut command), Said::of(command.arg("--force"))];
     index.execute(&format!("SET GLOBAL init_connect = ''; DROP USER {user}@'%'"));
@@ -69,7 +69,7 @@ fn reindex_without(denied: &'static str) -> (Proxy, Index, Said) {
     site.add("a", json!({}));
     let index = Index::mariadb(&site);
     let (proxy, url) = proxied(&index, denied);
-    let mut command = site.program(&["reindex", "archive", "--quiet", "--index", &url, "--settle", "0s"]);
+    let mut command = site.program(&["reindex", "archive", "--quiet", "--index", &url, "--min-age", "0s"]);
     let said = Said::of(command.env("PACS_INDEX_PASSWORD", PASSWORD));
     (proxy, index, said)
 }
@@ -109,7 +109,7 @@ fn nothing_is_written_where_a_change_would_be_rolled_back_at_the_end_of_the_sess
     for (variable, value) in [("autocommit", "0"), ("completion_type", "'CHAIN'")] {
         let (_proxy, url) = proxied(&index, variable);
         let reindex = |url: &str| {
-            let mut command = site.program(&["reindex", "archive", "--quiet", "--index", url, "--settle", "0s"]);
+            let mut command = site.program(&["reindex", "archive", "--quiet", "--index", url, "--min-age", "0s"]);
             Said::of(command.env("PACS_INDEX_PASSWORD", PASSWORD))
         };
         index.execute(&format!(

@@ -189,7 +189,7 @@ fn a_root_that_a_plan_cannot_name_is_refused_before_the_audit() {
     let (site, index) = indexed(&[]);
     let odd = site.path(".").join(std::ffi::OsStr::from_bytes(b"\xff"));
     symlink(site.archive(), &odd).unwrap();
-    let mut command = site.program(&["audit", "--index", &index.url, "--settle", "0s", "--plan", "plan.jsonl"]);
+    let mut command = site.program(&["audit", "--index", &index.url, "--recheck-after", "0s", "--plan", "plan.jsonl"]);
     let said = crate::support::Said::of(command.arg(&odd)).exits(2);
     assert!(said.err.contains("--plan") && said.err.contains("UTF-8"), "{}", said.err);
 }

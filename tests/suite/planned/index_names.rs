@@ -21,7 +21,7 @@ fn twins(site: &Site) -> [Index; 2] {
 }
 
 fn audit_one(site: &Site, index: &str) {
-    let more = ["--settle", "0s", "--quiet", "--fail-on", "info", "--plan", "../plan.jsonl"];
+    let more = ["--min-age", "0s", "--quiet", "--fail-on", "info", "--plan", "../plan.jsonl"];
     run_in(site, "one", &[&["audit", "../archive", "--index", index][..], &more].concat()).exits(1);
 }
 
@@ -111,7 +111,7 @@ fn the_findings_of_one_sqlite_file_are_not_compared_with_those_of_another() {
     let site = Site::new();
     twins(&site);
     let audit = |directory: &str, index: &str| {
-        let more = ["--settle", "0s", "--quiet", "--json", "../findings.jsonl"];
+        let more = ["--recheck-after", "0s", "--quiet", "--json", "../findings.jsonl"];
         run_in(&site, directory, &[&["audit", "../archive", "--index", index][..], &more].concat()).exits(0);
         !lines(&site, "findings.jsonl")[0]["since"].is_null()
     };
@@ -155,7 +155,8 @@ fn a_plan_and_an_undo_file_are_refused_for_an_sqlite_file_in_another_directory_w
     let run_in = |directory: &std::path::Path, arguments: &[&str]| {
         crate::support::Said::of(site.program(arguments).current_dir(directory))
     };
-    let audit = ["audit", "../archive", "--index", "sqlite:a.db", "--settle", "0s", "--quiet", "--fail-on", "info"];
+    let audit =
+        ["audit", "../archive", "--index", "sqlite:a.db", "--recheck-after", "0s", "--quiet", "--fail-on", "info"];
     run_in(&one, &[&audit[..], &["--plan", "../plan.jsonl"]].concat()).exits(1);
     let apply = ["repair", "../plan.jsonl", "--undo-file", "../undo.jsonl", "--yes", "--index", "sqlite:a.db"];
     let said = run_in(&two, &apply).exits(2);

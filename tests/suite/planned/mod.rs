@@ -23,7 +23,7 @@ fn run(site: &Site, arguments: &[&str]) -> Said {
 
 /// Audits a root into `plan.jsonl`.
 fn plan(site: &Site, root: &str, index: &str, more: &[&str]) -> Vec<Json> {
-    let audit = ["audit", root, "--index", index, "--settle", "0s", "--quiet", "--plan", "plan.jsonl"];
+    let audit = ["audit", root, "--index", index, "--recheck-after", "0s", "--quiet", "--plan", "plan.jsonl"];
     run(site, &[&audit[..], more].concat()).exits(1);
     lines(site, "plan.jsonl")
 }

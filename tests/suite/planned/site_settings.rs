@@ -36,13 +36,13 @@ fn a_repair_inserts_the_rows_that_a_reindex_with_the_same_settings_inserts() {
         "timezone = 'Asia/Tokyo'\nreceived-from = ['mtime']",
         "timezone = 'America/New_York'\nreceived-from = ['study-date']",
         "received-from = ['path']\npatient-conflicts = 'merge'",
-        "patience = '1m'\ninsert-order = 'key'\nio-threads = 2\nwait = true\nquiet = true\nprogress = 'json'",
+        "reconnect-timeout = '1m'\ninsert-order = 'key'\nio-threads = 2\nwait = true\nquiet = true\nprogress = 'json'",
     ] {
         let site = Site::new();
         conflicting(&site);
         let [one, two] = ["one.db", "two.db"].map(|name| Index::sqlite(site.path(name)));
         settings(&site, &one, more);
-        let reindexed = run(&site, &["reindex", "--config", "site.toml", "--settle", "0s"]).exit;
+        let reindexed = run(&site, &["reindex", "--config", "site.toml", "--min-age", "0s"]).exit;
         settings(&site, &two, more);
         run(&site, &["init", "--index", &two.url]).exits(0);
         plan(&site, "archive", &two.url, &[]);
@@ -59,7 +59,7 @@ fn settings_of_other_runs_do_not_keep_a_repair_from_inserting() {
         "force = true\naccept-pending = true",
         "since = '2099-01-01'",
         "files = 'none'",
-        "settle = '2000h'",
+        "min-age = '2000h'",
         "path-map = ['/another/root=E:/DICOM']",
         "existing = 'refresh'",
         "recall = 'allow'\nrecall-files = 1",
@@ -186,7 +186,7 @@ fn one_settings_file_serves_reindex_audit_import_and_repair() {
     let site = Site::new();
     site.add_series("2021-11-12-FRI", 1, 1, 3);
     let index = site.sqlite();
-    let more = "insert-order = 'found'\nlevel = 'header'\nfail-on = 'info'\nlayout = 'flat'\nsettle = '0s'\n\
+    let more = "insert-order = 'found'\nlevel = 'header'\nfail-on = 'info'\nlayout = 'flat'\nrecheck-after = '0s'\n\
                 part10 = true\nundo-file = 'u'\n";
     settings(&site, &index, more);
     run(&site, &["reindex", "--config", "site.toml"]).exits(0);

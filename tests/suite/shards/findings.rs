@@ -292,11 +292,11 @@ fn shards_whose_files_were_all_young_do_not_end_as_a_clean_run() {
     }
     let index = site.sqlite();
     for n in 1..=2 {
-        let said = shard(&site, n, &["a"], &["--settle", "48h"]).exits(1);
+        let said = shard(&site, n, &["a"], &["--min-age", "48h"]).exits(1);
         assert!(said.out.contains("MOST FILES ARE YOUNG"), "{}", said.out);
     }
     let said = merge(&site, &index, &[]).exits(1);
-    assert!(said.out.contains("complete, with findings") && said.out.contains("--settle 0s"), "{}", said.out);
+    assert!(said.out.contains("complete, with findings") && said.out.contains("--min-age 0s"), "{}", said.out);
     assert_eq!(index.count("image"), 0);
     for round in 1..=2 {
         (1..=2).for_each(|n| drop(shard(&site, n, &["a"], &[]).exits(0)));
@@ -340,10 +340,10 @@ fn a_merge_reports_what_its_shards_could_not_read() {
     }
     crate::import::put(&site, &format!("a/{}/young", directory_of(1)), instance(3, 1));
     for n in 1..=2 {
-        shard(&site, n, &["a"], &["--settle", "48h"]);
+        shard(&site, n, &["a"], &["--min-age", "48h"]);
     }
     let index = site.sqlite();
-    let said = merge(&site, &index, &["--settle", "48h"]);
+    let said = merge(&site, &index, &["--min-age", "48h"]);
     assert!(said.out.contains("files that shards left to the PACS because they were young 1"), "{}", said.out);
     assert_eq!(index.count("image"), 2);
 }

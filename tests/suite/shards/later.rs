@@ -40,7 +40,7 @@ fn run_over_all(site: &Site, index: &Index) {
         site,
         index,
         "list-whole",
-        &[&["--settle", "0s", "--allow-unmapped-paths"], &STATE[..], &roots].concat(),
+        &[&["--min-age", "0s", "--allow-unmapped-paths"], &STATE[..], &roots].concat(),
     );
     assert!(said.exit <= 1, "{}{}", said.out, said.err);
 }
@@ -143,7 +143,7 @@ fn a_run_after_a_merge_reads_no_file_of_the_shards_again() {
         fs::write(&path, vec![0; path.metadata().unwrap().len() as usize]).unwrap();
         fs::OpenOptions::new().write(true).open(&path).unwrap().set_modified(modified).unwrap();
     }
-    let said = command(&site, &index, "list-whole", &["--settle", "0s", "--state", "whole", "a", "b", "c"]);
+    let said = command(&site, &index, "list-whole", &["--min-age", "0s", "--state", "whole", "a", "b", "c"]);
     assert_eq!((said.figure("unchanged"), said.figure("rejected")), (22, 0), "{}{}", said.out, said.err);
 }
 
@@ -159,7 +159,7 @@ fn kill_a_merge(site: &Site, index: &Index, waits: bool, after: Duration) -> boo
     let _ = fs::remove_file(site.path("list-killed"));
     command
         .args(MERGE)
-        .args(["--settle", "0s", "--merge-shards", "shard-1", "shard-2"])
+        .args(["--min-age", "0s", "--merge-shards", "shard-1", "shard-2"])
         .env("PACS_INDEX_PASSWORD", PASSWORD);
     let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     while waits && site.kept_by_now("whole", "journal").is_none() && run.try_wait().unwrap().is_none() {

@@ -30,7 +30,7 @@ fn state(n: u32) -> String {
 }
 
 fn shard(site: &Site, n: u32, more: &[&str]) -> Command {
-    let mut command = site.program(&["reindex", "--quiet", "--settle", "0s"]);
+    let mut command = site.program(&["reindex", "--quiet", "--min-age", "0s"]);
     let _ = fs::remove_file(site.path(&format!("list-{n}")));
     command.args(["--shard", &format!("{n}/{SHARDS}"), "--state", &state(n), "--rejected", &format!("list-{n}")]);
     command.args(more).arg("--").args(roots(site)).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -40,7 +40,7 @@ fn shard(site: &Site, n: u32, more: &[&str]) -> Command {
 fn merging(site: &Site, index: &Index, states: &[String], more: &[&str]) -> Command {
     let _ = fs::remove_file(site.path("list-end"));
     let mut command = site.program(&["reindex", "--index", &index.url, "--quiet", "--rejected", "list-end"]);
-    command.args(["--settle", "0s", "--state", "merge"]).args(more).arg("--merge-shards").args(states);
+    command.args(["--min-age", "0s", "--state", "merge"]).args(more).arg("--merge-shards").args(states);
     command.env("PACS_INDEX_PASSWORD", PASSWORD).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -38,7 +38,7 @@ pub fn command(site: &Site, index: &Index, list: &str, more: &[&str]) -> Said {
 /// Reads the first or the second of two shards.
 pub fn shard(site: &Site, n: u32, roots: &[&str], more: &[&str]) -> Said {
     let (part, state, list) = (format!("{n}/2"), format!("shard-{n}"), format!("list-{n}"));
-    let settle: &[&str] = if more.contains(&"--settle") { &[] } else { &["--settle", "0s"] };
+    let settle: &[&str] = if more.contains(&"--min-age") { &[] } else { &["--min-age", "0s"] };
     let _ = fs::remove_file(site.path(&list));
     let mut command = site.program(&["reindex", "--quiet", "--shard", &part, "--state", &state, "--rejected", &list]);
     let roots = roots.iter().map(|root| site.path(root));
@@ -55,7 +55,7 @@ pub fn read_shards(site: &Site, roots: &[&str]) {
 
 /// Merges both shards.
 pub fn merge(site: &Site, index: &Index, more: &[&str]) -> Said {
-    let settle: &[&str] = if more.contains(&"--settle") { &[] } else { &["--settle", "0s"] };
+    let settle: &[&str] = if more.contains(&"--min-age") { &[] } else { &["--min-age", "0s"] };
     let state: &[&str] = if more.contains(&"--state") { &[] } else { &["--state", "merge"] };
     command(site, index, "list-end", &[settle, state, more, &["--merge-shards", "shard-1", "shard-2"]].concat())
 }
@@ -63,7 +63,7 @@ pub fn merge(site: &Site, index: &Index, more: &[&str]) -> Said {
 /// Writes all rows and settles none, as a run that is killed does: the merge of a shard that stopped before its end. The state of
 /// the merge is in a directory of its own.
 pub fn write_unsettled(site: &Site, index: &Index, root: &Path, state: &str) {
-    let settle = ["--settle", "0s"];
+    let settle = ["--min-age", "0s"];
     let said =
         Said::of(site.program(&["reindex", "--quiet", "--shard", "1/1", "--state", "stopped"]).args(settle).arg(root));
     assert!(said.exit < 2, "{}{}", said.out, said.err);
@@ -93,7 +93,7 @@ pub fn ordinary(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> (S
 pub fn again(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> (Said, Vec<String>) {
     let roots: Vec<PathBuf> = roots.iter().map(|root| site.path(root)).collect();
     let roots: Vec<&str> = roots.iter().map(|root| root.to_str().unwrap()).collect();
-    let said = command(site, index, "list-one", &[&["--settle", "0s", "--state", "one"], more, &roots].concat());
+    let said = command(site, index, "list-one", &[&["--min-age", "0s", "--state", "one"], more, &roots].concat());
     (said, listed(site, &["list-one"]))
 }
 

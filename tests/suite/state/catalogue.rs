@@ -20,7 +20,7 @@ fn run(site: &Site, url: &str, roots: &[&str]) -> Said {
         "--index",
         url,
         "--quiet",
-        "--settle",
+        "--min-age",
         "0s",
         "--state",
         "kept",
@@ -217,7 +217,7 @@ fn what_import_lists_of_files_and_repair_have_read_is_known_to_the_next_reindex(
                 .env("PACS_INDEX_PASSWORD", crate::support::PASSWORD);
             said(&mut command)
         };
-        let reindex = ["reindex", "archive", "--quiet", "--settle", "0s", "--allow-unmapped-paths"];
+        let reindex = ["reindex", "archive", "--quiet", "--min-age", "0s", "--allow-unmapped-paths"];
         run(&reindex).exits(0);
         // More files of the same study by each of the other commands.
         let of_study = |n: u32| {
@@ -243,7 +243,7 @@ fn what_import_lists_of_files_and_repair_have_read_is_known_to_the_next_reindex(
         fs::write(site.path("list"), format!("{root}/2021-11-12-FRI/named\n")).unwrap();
         run(&[&reindex[..], &["--files", "list"]].concat()).exits(0);
         site.add("2021-11-12-FRI/planned", of_study(13));
-        run(&["audit", &root, "--settle", "0s", "--quiet", "--plan", "plan"]).exits(1);
+        run(&["audit", &root, "--recheck-after", "0s", "--quiet", "--plan", "plan"]).exits(1);
         run(&["repair", "plan", "--undo-file", "undo", "--root", &root, "--yes", "--allow-unmapped-paths"]).exits(0);
         assert_eq!(index.rows("SELECT instances FROM series"), ["7"]);
         assert_eq!(directories(site).iter().filter(|name| name.starts_with("catalogue-")).count(), 1);
@@ -260,7 +260,8 @@ fn a_killed_run_over_a_list_is_finished_by_the_next_reindex() {
         let files: Vec<String> = walk(&site.archive()).iter().map(|file| file.display().to_string()).collect();
         fs::write(site.path("list"), files.join("\n")).unwrap();
         let run = |more: &[&str]| {
-            let mut command = site.program(&["reindex", "archive", "--index", &index.url, "--quiet", "--settle", "0s"]);
+            let mut command =
+                site.program(&["reindex", "archive", "--index", &index.url, "--quiet", "--min-age", "0s"]);
             command.args(["--state", "kept", "--allow-unmapped-paths"]).args(more);
             said(command.env("PACS_INDEX_PASSWORD", crate::support::PASSWORD))
         };

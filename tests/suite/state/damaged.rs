@@ -82,7 +82,7 @@ fn a_journal_that_is_damaged_in_any_way_costs_time_only() {
     let index = site.sqlite();
     let reindex = || {
         let mut command = site.program_as_nobody(&["reindex", "archive", "--index", &index.url, "--quiet"]);
-        said(command.args(["--settle", "0s", "--state", "kept", "--rejected", "list"]))
+        said(command.args(["--min-age", "0s", "--state", "kept", "--rejected", "list"]))
     };
     // Twice, so that there is a table of states.
     for _ in 0..2 {
@@ -110,7 +110,7 @@ fn a_journal_whose_directory_is_damaged_costs_time_only() {
     let index = site.sqlite();
     let reindex = || {
         let mut command = site.program_as_nobody(&["reindex", "archive", "--index", &index.url, "--quiet"]);
-        said(command.args(["--settle", "0s", "--state", "kept", "--rejected", "list"]))
+        said(command.args(["--min-age", "0s", "--state", "kept", "--rejected", "list"]))
     };
     for _ in 0..2 {
         reindex().exits(0);
@@ -136,7 +136,7 @@ fn findings_of_the_last_audit_that_are_damaged_cost_the_comparison_only() {
     let root = site.archive().display().to_string();
     let audit = || {
         let mut command = site.program_as_nobody(&["audit", &root, "--index", &index.url, "--quiet"]);
-        said(command.args(["--settle", "0s", "--state", "kept"]))
+        said(command.args(["--recheck-after", "0s", "--state", "kept"]))
     };
     audit().exits(1);
     assert!(audit().exits(1).out.contains("0 new, 1 still there"));
@@ -183,7 +183,7 @@ fn a_shard_whose_note_is_damaged_is_named_and_can_be_run_again() {
     let index = site.sqlite();
     let shard = |n: u32| {
         let (shard, state) = (format!("{n}/2"), format!("state-{n}"));
-        let mut command = site.program(&["reindex", "archive", "--quiet", "--settle", "0s", "--rejected", "list"]);
+        let mut command = site.program(&["reindex", "archive", "--quiet", "--min-age", "0s", "--rejected", "list"]);
         said(command.args(["--shard", &shard, "--state", &state])).exits(0)
     };
     let merge = || site.run(&["reindex", "--index", &index.url, "--quiet", "--merge-shards", "state-1", "state-2"]);

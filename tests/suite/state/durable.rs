@@ -59,7 +59,7 @@ fn each_batch_is_synced_before_the_database_commits_it() {
     }
     let index = site.sqlite();
     site.run(&["init", "--index", &index.url]).exits(0);
-    let arguments = ["reindex", "archive", "--index", &index.url, "--quiet", "--settle", "0s", "--state", "kept"];
+    let arguments = ["reindex", "archive", "--index", &index.url, "--quiet", "--min-age", "0s", "--state", "kept"];
     for round in ["new", "known"] {
         let Some(calls) = calls(&site, &arguments) else { return };
         let batches = calls.iter().filter(|call| **call == Call::Batch).count();

@@ -24,7 +24,7 @@ fn archive(site: &Site) {
 }
 
 fn reindexing(site: &Site, index: &Index, more: &[&str]) -> Command {
-    let mut command = site.program(&["reindex", "archive", "--index", &index.url, "--quiet", "--settle", "0s"]);
+    let mut command = site.program(&["reindex", "archive", "--index", &index.url, "--quiet", "--min-age", "0s"]);
     command.args(more);
     command
 }

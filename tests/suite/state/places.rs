@@ -26,10 +26,10 @@ fn one_option_moves_everything_that_is_kept() {
         let mut command = site.program(arguments);
         said(without_a_home(&mut command).args(["--index", &index.url, "--quiet", "--state", "kept"])).exits(exit);
     };
-    run(&["reindex", "archive", "--settle", "0s"], 1);
+    run(&["reindex", "archive", "--min-age", "0s"], 1);
     index.execute("UPDATE series SET modality = 'XX'");
-    run(&["reindex", "archive", "--settle", "0s", "--existing", "refresh"], 1);
-    run(&["audit", &root, "--settle", "0s"], 0);
+    run(&["reindex", "archive", "--min-age", "0s", "--existing", "refresh"], 1);
+    run(&["audit", &root, "--recheck-after", "0s"], 0);
     run(&["import", "cd", "--archive", "archive"], 0);
     assert_eq!(names(site.path("kept")), ["audit", "catalogue", "import", "rejected", "undo"]);
     assert!(!site.path("state").exists());
@@ -64,7 +64,7 @@ fn without_any_directory_the_error_names_the_option() {
     assert!(failed.err.contains("--state DIR") && failed.err.contains("PACS_INDEX_STATE"), "{}", failed.err);
     assert!(!site.path("index.db").exists());
     said(&mut reindexing(&site, &index, &[])).exits(0);
-    let mut audit = site.program(&["audit", &root, "--index", &index.url, "--settle", "0s"]);
+    let mut audit = site.program(&["audit", &root, "--index", &index.url, "--recheck-after", "0s"]);
     let failed = said(without_a_home(&mut audit)).exits(2);
     assert!(failed.err.contains("--state DIR"), "{}", failed.err);
 }
@@ -79,12 +79,12 @@ fn a_command_that_keeps_nothing_needs_no_directory() {
         let mut command = site.program(arguments);
         said(without_a_home(&mut command).args(["--index", &index.url]))
     };
-    run(&["reindex", "archive", "--quiet", "--settle", "0s", "--dry-run", "--rejected", "list"]).exits(0);
+    run(&["reindex", "archive", "--quiet", "--min-age", "0s", "--dry-run", "--rejected", "list"]).exits(0);
     run(&["import", "cd", "--list"]).exits(0);
     said(&mut reindexing(&site, &index, &[])).exits(0);
     site.add("2021-11-12-FRI/1.2.9", json!({"SOPInstanceUID": "1.2.9"}));
     let root = site.archive().display().to_string();
-    run(&["audit", &root, "--settle", "0s", "--quiet", "--plan", "plan", "--last", "last"]).exits(1);
+    run(&["audit", &root, "--recheck-after", "0s", "--quiet", "--plan", "plan", "--baseline", "last"]).exits(1);
     run(&["repair", "plan", "--undo-file", "undo", "--root", &root, "--yes"]).exits(0);
     assert_eq!(index.rows("SELECT COUNT(*) FROM image WHERE uuid = '1.2.9'"), ["1"]);
 }
@@ -115,9 +115,9 @@ fn a_directory_that_cannot_be_used_is_named_with_the_option() {
     let index = site.sqlite();
     let root = site.archive().display().to_string();
     let commands: [&[&str]; 3] = [
-        &["reindex", "archive", "--settle", "0s"],
+        &["reindex", "archive", "--min-age", "0s"],
         &["import", "cd", "--archive", "archive"],
-        &["audit", &root, "--settle", "0s"],
+        &["audit", &root, "--recheck-after", "0s"],
     ];
     for (n, arguments) in commands.iter().enumerate() {
         if n == 2 {
@@ -146,7 +146,7 @@ fn a_merge_finds_the_shards_in_the_directories_of_state() {
         let index = Index::sqlite(site.path(&format!("{}.db", states[0])));
         for (n, state) in states.iter().enumerate() {
             let shard = format!("{}/2", n + 1);
-            let mut command = site.program(&["reindex", "archive", "--quiet", "--settle", "0s", "--rejected", "list"]);
+            let mut command = site.program(&["reindex", "archive", "--quiet", "--min-age", "0s", "--rejected", "list"]);
             said(command.args(["--shard", &shard, "--state", state])).exits(0);
         }
         let mut directories = states.to_vec();
@@ -184,7 +184,7 @@ fn a_state_directory_within_the_archive_is_refused_however_many_parents_are_miss
         "dangling/state",
     ];
     let refused = |arguments: &[&str], named: &str| {
-        let said = site.run(&[arguments, &["--index", &index.url, "--quiet", "--settle", "0s"]].concat()).exits(2);
+        let said = site.run(&[arguments, &["--index", &index.url, "--quiet", "--min-age", "0s"]].concat()).exits(2);
         assert!(said.err.contains(named) && said.err.contains("lies in the archive"), "{arguments:?}: {}", said.err);
         assert_eq!(names(site.archive()), ["2021"], "{arguments:?}");
     };
@@ -197,7 +197,7 @@ fn a_state_directory_within_the_archive_is_refused_however_many_parents_are_miss
     for directory in within {
         refused(&["audit", &root, "--state", directory], directory);
     }
-    refused(&["audit", &root, "--last", "archive/new/2026/last"], "--last");
+    refused(&["audit", &root, "--baseline", "archive/new/2026/last"], "--baseline");
     // Outside of the archive, missing parents are made.
     for directory in ["archive/../new/2026/state", "archive-2/new/state"] {
         said(&mut reindexing(&site, &index, &["--state", directory])).exits(0);
@@ -213,17 +213,17 @@ fn no_command_writes_a_report_or_an_undo_file_into_the_archive() {
     said(&mut reindexing(&site, &index, &[])).exits(0);
     let root = site.archive().display().to_string();
     let run = |arguments: &[&str]| site.run(&[arguments, &["--index", &index.url]].concat());
-    run(&["audit", &root, "--plan", "plan.jsonl", "--quiet", "--settle", "0s"]).exits(0);
+    run(&["audit", &root, "--plan", "plan.jsonl", "--quiet", "--recheck-after", "0s"]).exits(0);
     let before = names(site.archive());
     for file in ["archive/u3.jsonl", "archive/new/u3", "link/u3", "archive/../archive/u3"] {
         let commands: [&[&str]; 7] = [
             &["repair", "plan.jsonl", "--yes", "--undo-file", file],
-            &["audit", &root, "--settle", "0s", "--quiet", "--json", file],
-            &["audit", &root, "--settle", "0s", "--quiet", "--plan", file],
-            &["audit", &root, "--settle", "0s", "--quiet", "--csv", file],
-            &["audit", &root, "--settle", "0s", "--quiet", "--html", file],
-            &["audit", &root, "--settle", "0s", "--quiet", "--last", file],
-            &["reindex", "archive", "--settle", "0s", "--quiet", "--existing", "refresh", "--undo", file],
+            &["audit", &root, "--recheck-after", "0s", "--quiet", "--json", file],
+            &["audit", &root, "--recheck-after", "0s", "--quiet", "--plan", file],
+            &["audit", &root, "--recheck-after", "0s", "--quiet", "--csv", file],
+            &["audit", &root, "--recheck-after", "0s", "--quiet", "--html", file],
+            &["audit", &root, "--recheck-after", "0s", "--quiet", "--baseline", file],
+            &["reindex", "archive", "--min-age", "0s", "--quiet", "--existing", "refresh", "--undo", file],
         ];
         for arguments in commands {
             let said = run(arguments).exits(2);
@@ -235,7 +235,7 @@ fn no_command_writes_a_report_or_an_undo_file_into_the_archive() {
     let dated = jiff::Zoned::now().strftime("report-%Y").to_string();
     std::os::unix::fs::symlink(site.archive().join("report"), site.path(&dated)).unwrap();
     for option in ["--json", "--plan", "--csv", "--html"] {
-        let said = run(&["audit", &root, "--settle", "0s", "--quiet", option, "report-%Y"]).exits(2);
+        let said = run(&["audit", &root, "--recheck-after", "0s", "--quiet", option, "report-%Y"]).exits(2);
         assert!(said.err.contains(option) && said.err.contains("lies in the archive"), "{option}: {}", said.err);
     }
 }

@@ -44,7 +44,7 @@ fn a_journal_that_cannot_be_opened_is_left_unchanged() {
     let index = site.sqlite();
     let reindex = || {
         let mut command = site.program_as_nobody(&["reindex", "archive", "--index", &index.url, "--quiet"]);
-        said(command.args(["--settle", "0s", "--state", "kept", "--rejected", "list"]))
+        said(command.args(["--min-age", "0s", "--state", "kept", "--rejected", "list"]))
     };
     for _ in 0..2 {
         reindex().exits(0);
@@ -61,7 +61,7 @@ fn a_shard_whose_records_cannot_be_opened_is_an_error() {
     archive(&site);
     let index = site.sqlite();
     let shard = || {
-        let mut command = site.program_as_nobody(&["reindex", "archive", "--quiet", "--settle", "0s"]);
+        let mut command = site.program_as_nobody(&["reindex", "archive", "--quiet", "--min-age", "0s"]);
         said(command.args(["--state", "kept", "--rejected", "list", "--shard", "1/1"]))
     };
     shard().exits(0);
@@ -115,7 +115,7 @@ fn findings_of_the_last_audit_that_cannot_be_opened_are_left_unchanged() {
     let root = site.archive().display().to_string();
     let audit = || {
         let mut command = site.program_as_nobody(&["audit", &root, "--index", &index.url, "--quiet"]);
-        said(command.args(["--settle", "0s", "--state", "kept"]))
+        said(command.args(["--recheck-after", "0s", "--state", "kept"]))
     };
     audit().exits(1);
     each_unreadable(&site, "audit", &[""], audit, |done, reads| {

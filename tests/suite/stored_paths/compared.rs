@@ -218,12 +218,12 @@ fn a_configuration_that_cannot_be_read_is_reported_once_and_rows_are_compared() 
     }
     let url = index.url.replace("pacs@", &format!("{user}@"));
     let run = |more: &[&str]| {
-        let mut command = site.program(&["reindex", "archive", "--quiet", "--settle", "0s", "--index", &url]);
+        let mut command = site.program(&["reindex", "archive", "--quiet", "--min-age", "0s", "--index", &url]);
         Said::of(command.args(more).env("PACS_INDEX_PASSWORD", PASSWORD))
     };
     let (unmapped, mapped) = (run(&[]), run(&["--path-map", &map]));
     let mut audit =
-        site.program(&["audit", "archive", "--quiet", "--settle", "0s", "--index", &url, "--path-map", &map]);
+        site.program(&["audit", "archive", "--quiet", "--recheck-after", "0s", "--index", &url, "--path-map", &map]);
     let audit = Said::of(audit.args(["--html", "audit.html"]).env("PACS_INDEX_PASSWORD", PASSWORD));
     index.execute(&format!("DROP USER {user}@'%'"));
     for said in [unmapped.exits(2), mapped.exits(0)] {
@@ -269,7 +269,7 @@ fn the_merge_of_shards_is_compared_like_a_reindex() {
         Said::of(command.args(more).env("PACS_INDEX_PASSWORD", PASSWORD))
     };
     for (part, state) in [("1/2", "one"), ("2/2", "two")] {
-        let more = ["reindex", "archive", "--quiet", "--settle", "0s", "--shard", part, "--state", state];
+        let more = ["reindex", "archive", "--quiet", "--min-age", "0s", "--shard", part, "--state", state];
         Said::of(&mut site.program(&more)).exits(0);
     }
     let said = run(&["--merge-shards", "one", "two"]).exits(2);

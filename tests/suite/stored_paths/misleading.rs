@@ -181,7 +181,7 @@ fn many_files_without_an_instance_beside_the_archive_need_no_path_map() {
     let map = map(&site, "top/dicom", "D:/DICOM");
     let run = |more: &[&str]| {
         let mut command =
-            site.program(&["reindex", "top", "--index", &index.url, "--settle", "0s", "--path-map", &map]);
+            site.program(&["reindex", "top", "--index", &index.url, "--min-age", "0s", "--path-map", &map]);
         Said::of(command.arg("--quiet").args(more).env("PACS_INDEX_PASSWORD", PASSWORD))
     };
     assert_eq!(run(&["--dry-run"]).err, "");

@@ -36,7 +36,7 @@ fn map(site: &Site, directory: &str, to: &str) -> String {
 fn audit(site: &Site, index: &Index, more: &[&str]) -> Said {
     let _ = fs::remove_file(site.path("findings.jsonl"));
     let archive = site.archive().display().to_string();
-    let mut command = site.program(&["audit", &archive, "--index", &index.url, "--settle", "0s", "--quiet"]);
+    let mut command = site.program(&["audit", &archive, "--index", &index.url, "--recheck-after", "0s", "--quiet"]);
     Said::of(command.args(["--json", "findings.jsonl"]).args(more).env("PACS_INDEX_PASSWORD", PASSWORD))
 }
 

@@ -79,7 +79,7 @@ fn a_recall_of_files_that_the_pacs_is_still_at_comes_to_an_end() {
     }
     let tape = site.archive().join("tape").display().to_string();
     let config = settings(&site, "recalls-at-a-time = 2");
-    let more = ["--nearline", &tape, "--config", &config, "--allow-recall", "--settle", "1h"];
+    let more = ["--nearline", &tape, "--config", &config, "--allow-recall", "--min-age", "1h"];
     let mut run = site.start_reindex(&site.sqlite(), &more);
     let deadline = Instant::now() + Duration::from_secs(60);
     while !run.is_over() && Instant::now() < deadline {

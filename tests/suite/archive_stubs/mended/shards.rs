@@ -5,12 +5,12 @@ use super::*;
 fn in_shards(site: &Site, index: &Index, more: &[&str]) -> Said {
     for n in 1..=2 {
         let (shard, state, list) = (format!("{n}/2"), format!("shard-{n}"), format!("list-{n}"));
-        let mut command = site.program(&["reindex", "archive", "--quiet", "--settle", "0s"]);
+        let mut command = site.program(&["reindex", "archive", "--quiet", "--min-age", "0s"]);
         let said = Said::of(command.args(["--shard", &shard, "--state", &state, "--rejected", &list]).args(more));
         assert!(said.exit <= 1, "{}\n{}", said.out, said.err);
     }
     let mut command = site.program(&["reindex", "--index", &index.url, "--quiet", "--rejected", "list-end"]);
-    command.args(["--settle", "0s"]).args(more).args(["--merge-shards", "shard-1", "shard-2"]);
+    command.args(["--min-age", "0s"]).args(more).args(["--merge-shards", "shard-1", "shard-2"]);
     Said::of(command.env("PACS_INDEX_PASSWORD", PASSWORD))
 }
 

@@ -208,7 +208,7 @@ fn a_link_whose_target_comes_meanwhile_is_no_finding() {
     audit_while(
         &site,
         &index,
-        &["--settle", "3s", "--check", "dangling-stub", "--check", "reviewed-empty"],
+        &["--recheck-after", "3s", "--check", "dangling-stub", "--check", "reviewed-empty"],
         Duration::from_millis(1500),
         || {
             fs::rename(file(&site, "1.1.1"), site.archive().join("coming")).unwrap();
@@ -225,7 +225,7 @@ fn two_rows_of_one_path_that_were_mended_meanwhile_are_no_finding() {
         site.reindex(index, &[]).exits(0);
         let [one, two] = ["1.1.1", "1.1.2"].map(|name| file(site, name).display().to_string());
         index.execute(&format!("UPDATE image SET path = '{one}' WHERE uuid = '{UID}.1.1.2'"));
-        audit_while(site, index, &["--settle", "3s"], Duration::from_millis(1500), || {
+        audit_while(site, index, &["--recheck-after", "3s"], Duration::from_millis(1500), || {
             index.execute(&format!("UPDATE image SET path = '{two}' WHERE uuid = '{UID}.1.1.2'"));
         });
         assert_eq!(found(site), []);
@@ -239,7 +239,7 @@ fn a_file_that_the_pacs_rewrites_after_its_row_is_no_finding() {
     let index = site.sqlite();
     site.reindex(&index, &[]).exits(0);
     index.execute(&format!("UPDATE image SET instance = 99 WHERE uuid = '{UID}.1.1.1'"));
-    audit_while(&site, &index, &["--settle", "3s", "--level", "header"], Duration::from_millis(1500), || {
+    audit_while(&site, &index, &["--recheck-after", "3s", "--level", "header"], Duration::from_millis(1500), || {
         let change = json!({"PatientID": "T1", "SOPInstanceUID": format!("{UID}.1.1.1"), "InstanceNumber": "99"});
         fs::write(file(&site, "1.1.1"), instance_file(change)).unwrap();
     });
@@ -252,7 +252,7 @@ fn a_pacs_that_receives_much_during_the_walk_gives_no_alarm() {
     archive(&site);
     let index = site.sqlite();
     site.reindex(&index, &[]).exits(0);
-    let more = ["--max-rate", "10", "--io-threads", "1", "--settle", "1s"];
+    let more = ["--max-rate", "10", "--io-threads", "1", "--recheck-after", "1s"];
     let said = audit_while(&site, &index, &more, Duration::from_millis(1000), || {
         // Into a directory that was listed already.
         site.add_series("2021-11-12-FRI", 1, 1, 40);

@@ -35,8 +35,8 @@ pub(super) fn command(site: &Site, roots: &[&Path], index: &Index, more: &[&str]
     let _ = fs::remove_file(site.path("findings.jsonl"));
     let mut command = site.program(&["audit"]);
     command.args(roots).args(["--index", &index.url]);
-    if !more.contains(&"--settle") {
-        command.args(["--settle", "0s"]);
+    if !more.contains(&"--recheck-after") {
+        command.args(["--recheck-after", "0s"]);
     }
     if !more.contains(&"--json") {
         command.args(["--json", "findings.jsonl"]);

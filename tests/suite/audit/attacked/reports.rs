@@ -11,7 +11,7 @@ fn a_report_that_cannot_be_written_is_told_before_the_work() {
     fs::remove_file(file(&site, "1.1.1")).unwrap();
     fs::write(site.path("old.jsonl"), b"no report").unwrap();
     let begun = Instant::now();
-    let said = audit(&site, &index, &["--settle", "4s", "--json", "old.jsonl"]).exits(2);
+    let said = audit(&site, &index, &["--recheck-after", "4s", "--json", "old.jsonl"]).exits(2);
     assert!(
         begun.elapsed() < Duration::from_secs(3) || said.out.contains("missing-file"),
         "{:?}: {}{}",
@@ -103,7 +103,7 @@ fn an_audit_that_is_interrupted_while_it_settles_ends_at_once() {
     let index = site.sqlite();
     site.reindex(&index, &[]).exits(0);
     fs::remove_file(file(&site, "1.1.1")).unwrap();
-    let child = command(&site, &[&site.archive()], &index, &["--settle", "1000000h"])
+    let child = command(&site, &[&site.archive()], &index, &["--recheck-after", "1000000h"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
