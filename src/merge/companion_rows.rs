@@ -1,9 +1,9 @@
 //! Rows of the companion tables: the title of a report or key object selection, which belongs to
 //! its image, and the codes of an animal, which belong to its patient.
 //!
-//! A title is written together with the row of its image, or for an existing image row that names
-//! the file of the title. Codes are written in the closing step, under the final Patient ID. All
-//! columns of a code come from one instance: the last instance that has a code.
+//! A title is written with the row of its image, or if an existing image row names the file of the
+//! title. Codes are written in the closing step, under the final Patient ID. All columns of a code
+//! come from one instance: the last instance that has a code.
 
 use std::collections::{HashMap, HashSet};
 

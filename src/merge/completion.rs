@@ -62,7 +62,7 @@ impl PatientRow {
 }
 
 impl PatientGroups {
-    /// Returns the number of patients in a list whose rows this program did not insert and that
+    /// Returns the number of patients in `patients` whose rows this program did not insert and that
     /// have a linked study that looks unfinished and remains so.
     pub(super) fn left_unfinished(&self, patients: &[PatientRow]) -> u64 {
         let studies = self.studies.values().filter(|study| study.is_left_unfinished);
@@ -73,8 +73,8 @@ impl PatientGroups {
     }
 }
 
-/// Returns findings for series and studies that look unfinished and that only files name which were
-/// not chosen. The images of these files are linked to other rows.
+/// Returns findings for series and studies that look unfinished and are named only by files that
+/// were not chosen. The images of these files are linked to other rows.
 pub(super) fn rows_of_files_not_chosen(writer: &mut Writer) -> Result<Vec<Finding>, Failure> {
     let unlinked = std::mem::take(&mut writer.known.lock().unlinked);
     let mut findings = Vec::new();

@@ -1,9 +1,9 @@
 //! Several files with one SOP Instance UID: decides which of them the row describes.
 //!
 //! A complete file is better than a truncated one, whichever is newer. Otherwise the user's choice
-//! decides, then the path. The files of an instance are compared as they are read. The row always
-//! describes the best of the files read so far. In the end it describes the best of all files,
-//! whatever their order.
+//! decides, then the path. Files are compared in the order in which they are read, and the row
+//! always describes the best file so far. In the end it describes the best of all files, whatever
+//! their order.
 
 use std::cmp::{Ordering, Reverse};
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub struct Contender<'a> {
     pub file: &'a StoredFile,
     /// The path in the index.
     pub path: &'a str,
-    /// Whether the file is not known to be cut off.
+    /// Whether the file is not known to be truncated.
     pub is_complete: bool,
 }
 

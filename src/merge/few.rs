@@ -1,5 +1,5 @@
-//! A map that nearly always has one entry, which it stores without a heap allocation of its own.
-//! Several entries are kept in the order of their keys.
+//! A map that nearly always has one entry, which is stored inline. Several entries are kept in the
+//! order of their keys.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;

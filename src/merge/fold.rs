@@ -1,10 +1,11 @@
-//! One patient, study or series as its instances tell of it.
+//! The merged values of the instances of one patient, study or series.
 //!
-//! Instances of one study need not agree: a report lacks the patient's weight, a technician corrects a description
-//! between two series. Of each attribute the row has the non-empty value of the instance that is last by time of receipt,
-//! SOP Instance UID and path. A name with all of its components and groups is one attribute, and so is a date with its time:
-//! the columns of an attribute come from one instance. That is a fold over all instances which is associative, commutative and
-//! idempotent: the row does not depend on the order in which files were read.
+//! Instances of one study need not agree: a report lacks the patient's weight, or a technician
+//! corrects a description between two series. For each attribute, the row has the non-empty value
+//! of the instance that is last by time of receipt, SOP Instance UID and path. A name with all of
+//! its components and groups is one attribute, and so is a date with its time: the columns of an
+//! attribute come from one instance. This fold over all instances is associative, commutative and
+//! idempotent, so the row does not depend on the order in which files are read.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -20,20 +21,23 @@ use crate::index::columns::Source;
 use crate::index::entry::IDENTITY;
 use crate::index::{Entry, Tables, Value};
 
-/// The attributes whose values a level's rows are folded from.
+/// The attributes whose values are merged into the rows of a level.
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
     attributes: Vec<usize>,
-    /// How many feed the level's own table. They come first.
+    /// The number of attributes that are stored in the level's own table. They come first.
     own: usize,
     values: ValuePlaces,
 }
 
-/// For each place of a shape the first place of the same value. Empty if each place is a value of its own.
+/// The first position of the same value, for each position of a shape. Empty if each position is a
+/// value of its own.
 type ValuePlaces = Arc<[u8]>;
 
 impl Shape {
-    /// The columns of a level that tags feed, but for the key; those of a patient's companions at the end.
+    /// Returns the shape of a level: the columns that contain DICOM attributes, without the key.
+    /// The columns of a patient's companion tables, or the attributes that identify a study's
+    /// patient, come last.
     pub fn of(tables: &Tables, level: Level) -> Self {
         let patient = IDENTITY[0];
         let attribute = |source| match source {
@@ -57,12 +61,12 @@ impl Shape {
         &self.attributes
     }
 
-    /// Those that feed the level's own table.
+    /// Returns the attributes that are stored in the level's own table.
     pub fn own(&self) -> &[usize] {
         &self.attributes[..self.own]
     }
 
-    /// What an entry says, in one piece.
+    /// Encodes the values of an entry.
     pub fn pack(&self, entry: &Entry, into: &mut Vec<u8>) {
         into.clear();
         for attribute in &self.attributes {
@@ -71,7 +75,7 @@ impl Shape {
     }
 }
 
-/// Some instance's values, and its place in the order.
+/// The values of an instance, and its position in the order of [`order`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Layer {
     #[serde(with = "bytes")]
@@ -81,7 +85,7 @@ struct Layer {
 }
 
 impl Layer {
-    /// As long as the one before, mostly.
+    /// Sets the position. Reuses the allocation, because the length is mostly unchanged.
     fn set_order(&mut self, order: &[u8]) {
         match self.order.len() == order.len() {
             true => self.order.copy_from_slice(order),
@@ -90,31 +94,34 @@ impl Layer {
     }
 }
 
-/// All that the instances of one row say.
+/// The merged values of all instances of one row.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Fold {
-    /// Last first. A layer that says nothing which a later one does not say is dropped, so that there are never more
-    /// than columns, and mostly one.
+    /// The layers, the last one first. A layer is dropped if later layers have a value for each of
+    /// its values. So there are never more layers than columns, and mostly there is one.
     layers: Vec<Layer>,
-    /// A bit for each column for which two instances have different values.
+    /// A bit for each column, set if two instances have different values.
     disagreements: u64,
-    /// Covered layers are kept, so that the fold contains each set of values of an instance.
+    /// Whether layers without values of their own are kept, so that the fold contains each set of
+    /// values of an instance.
     keeps_all: bool,
-    /// The values of instances in files that are not indexed, if the fold keeps all. They are no values of the row.
+    /// The values of instances in files that are not indexed, if the fold keeps all sets of values.
+    /// They do not determine the values of the row.
     unchosen: Vec<Arc<[u8]>>,
     #[serde(with = "bytes::shared")]
     places: ValuePlaces,
 }
 
-/// The memory that a layer takes beside its bytes.
+/// The memory in bytes that a layer takes in addition to its values and its position.
 const LAYER_OVERHEAD: usize = size_of::<Layer>() + 48;
 
-/// The values that later instances have, by the first place of each.
+/// The values that later instances have, by the first position of each value.
 #[derive(Default)]
 struct Covered(Vec<bool>);
 
 impl Covered {
-    /// Adds the values of an earlier instance. Returns the places whose values no later instance has.
+    /// Adds the values of an earlier instance. Returns the positions whose values no later instance
+    /// has.
     fn add(&mut self, values: &[Value<'_>], places: &[u8]) -> Vec<usize> {
         let first = |n: usize| places.get(n).map_or(n, |first| usize::from(*first));
         self.0.resize(self.0.len().max(values.len()), false);
@@ -126,7 +133,7 @@ impl Covered {
 }
 
 impl Fold {
-    /// Adds what an entry says.
+    /// Adds the values of an entry.
     pub fn add_entry(
         &mut self,
         shape: &Shape,
@@ -149,12 +156,12 @@ impl Fold {
         }
     }
 
-    /// The values of the last instance.
+    /// Returns the values of the last instance.
     pub fn last(&self) -> Option<&Arc<[u8]>> {
         self.layers.first().map(|last| &last.values)
     }
 
-    /// Whether the fold contains no values of a file that is indexed.
+    /// Returns whether the fold contains no values of an indexed file.
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()
     }
@@ -164,17 +171,18 @@ impl Fold {
         *self = Fold { keeps_all: self.keeps_all, ..Fold::default() };
     }
 
-    /// About the bytes that the fold takes in memory.
+    /// Returns the approximate memory use of the fold in bytes.
     pub fn weight(&self) -> usize {
         let layers = self.layers.iter().map(|layer| layer.order.len() + layer.values.len() + LAYER_OVERHEAD);
         layers.sum::<usize>() + self.unchosen.iter().map(|values| values.len() + LAYER_OVERHEAD).sum::<usize>()
     }
 
-    /// Adds what an instance says. Values that stand elsewhere already (`written`) are shared.
+    /// Adds the values of an instance. If `written` has equal values, the fold shares them.
     pub fn add(&mut self, order: &[u8], packed: &[u8], written: Option<&Arc<[u8]>>) {
         match self.layers.iter().position(|layer| *layer.values == *packed) {
             Some(n) if order::compare(&self.layers[n].order, order).is_ge() => return,
-            // Most instances say what the one before did, and the last of them so far: nothing more is covered by that.
+            // Most instances have the values of the previous instance, which is the last one so
+            // far. No other layer becomes redundant then.
             Some(0) => return self.layers[0].set_order(order),
             Some(n) => {
                 let mut layer = self.layers.remove(n);
@@ -222,14 +230,15 @@ impl Fold {
         });
     }
 
-    /// The values of the columns of the level's own table, which come first. None if no instance has values.
+    /// Returns the values of the columns of the level's own table, which come first. The result is
+    /// empty if no instance has values.
     pub(super) fn own_values(&self, shape: &[usize]) -> Vec<Value<'_>> {
         let mut values = self.values();
         values.truncate(shape.len());
         values
     }
 
-    /// The values of the row.
+    /// Returns the values of the row.
     pub fn values(&self) -> Vec<Value<'_>> {
         let mut layers = self.layers.iter();
         let Some(last) = layers.next() else { return Vec::new() };
@@ -248,7 +257,7 @@ impl Fold {
         values
     }
 
-    /// The values of the last instance alone, of those for which `says` is true.
+    /// Returns all values of the last instance for which `says` returns true.
     pub fn last_that(&self, says: impl Fn(&[Value<'_>]) -> bool) -> Option<Vec<Value<'_>>> {
         self.layers.iter().map(|layer| packed::values(&layer.values).collect::<Vec<_>>()).find(|values| says(values))
     }
@@ -258,23 +267,24 @@ impl Fold {
         self.keeps_all = true;
     }
 
-    /// The different sets of values of instances, as far as the fold keeps them, whether or not their files are indexed.
+    /// Returns the different sets of values of instances, as far as the fold keeps them, whether or
+    /// not their files are indexed.
     pub fn sets(&self) -> impl Iterator<Item = Vec<Value<'_>>> {
         let chosen = self.layers.iter().map(|layer| &layer.values);
         chosen.chain(&self.unchosen).map(|values| packed::values(values).collect())
     }
 
-    /// The columns on which instances disagree, counted along the shape.
+    /// Returns the positions in the shape of the columns on which instances disagree.
     pub fn disagreements(&self) -> impl Iterator<Item = usize> {
         (0..64).filter(|n| self.disagreements >> n & 1 == 1)
     }
 
-    /// When the last instance was received.
+    /// Returns the time of receipt of the last instance.
     pub fn received(&self) -> &str {
         self.layers.first().map_or("", |last| order::received(&last.order))
     }
 
-    /// All that another fold has seen.
+    /// Adds all values of another fold.
     pub fn merge(&mut self, other: Fold) {
         self.keeps_all |= other.keeps_all;
         other.unchosen.iter().for_each(|values| self.add_unchosen(values));

@@ -1,7 +1,9 @@
-//! Rows that contain values of files which are not indexed any more: a better file of the instance was read later.
+//! Recomputation of rows that contain values of files which are not indexed any more, because a
+//! better file of the instance was read later.
 //!
-//! Values cannot be taken out of a fold. Before the closing step, such rows are emptied and folded again from the records of
-//! the files that are indexed. A row of this program that no indexed file names then is a ghost, and is withdrawn.
+//! Values cannot be removed from a fold. Before the closing step, such rows are therefore emptied
+//! and recomputed from the records of the indexed files. A row of this program that no indexed file
+//! names afterwards is a ghost, and is withdrawn.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,12 +20,13 @@ use crate::dicom::Level;
 use crate::disk::key::{self, text};
 use crate::index::{Entry, Failure, patient_name};
 
-/// The series in which images were pointed to better files since this was called last.
+/// Returns the series in which images were pointed to better files since the last call.
 pub fn take_displaced(writer: &mut Writer) -> BTreeSet<Box<str>> {
     take(&mut writer.known.lock().displaced)
 }
 
-/// Notes the rows that files of these series name, if other files of their instances are indexed.
+/// Marks for recomputation the rows that the files of these series name, if other files of their
+/// instances are indexed.
 pub fn note_displaced(writer: &mut Writer, entries: &[Entry]) -> Result<(), Failure> {
     writer.look_first = [true; 4];
     let ids: Vec<&str> = entries.iter().map(|entry| entry.key(Level::Patient)).collect();
@@ -42,7 +45,8 @@ pub fn note_displaced(writer: &mut Writer, entries: &[Entry]) -> Result<(), Fail
     })
 }
 
-/// Empties the rows that are folded again. Rows that an earlier run inserted for files which have lost their place are looked up.
+/// Empties the rows that are recomputed. Rows that an earlier run inserted for files that are not
+/// indexed any more are looked up first.
 pub fn empty_displaced(writer: &mut Writer) -> Result<(), Failure> {
     note_displaced_patients(writer)?;
     let displaced = writer.known.lock().folded_again.clone();
@@ -62,8 +66,9 @@ pub fn empty_displaced(writer: &mut Writer) -> Result<(), Failure> {
     writer.known.lock().empty_displaced().map_err(Failure::of_temporary_file)
 }
 
-/// Notes the patients that studies of other programs are linked to, if files of the studies have lost their places: a file
-/// counts for the patient that its study is linked to.
+/// Marks for recomputation the patients that studies of other programs are linked to, if files of
+/// these studies are not indexed any more. A file counts for the patient that its study is linked
+/// to.
 fn note_displaced_patients(writer: &mut Writer) -> Result<(), Failure> {
     let studies = {
         let mut known = writer.known.lock();
@@ -87,8 +92,9 @@ fn note_displaced_patients(writer: &mut Writer) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The rows that are folded again, by level, and by the identity of the patient or by the UID. Records may
-/// have the files of a patient with a suffix as those of the ID without it.
+/// Returns the rows that are recomputed, by level, and by the collation key of the Patient ID or by
+/// the UID. The journal may contain the files of a patient with a suffix under the ID without the
+/// suffix.
 pub fn displaced_groups(writer: &mut Writer) -> Result<Vec<(Level, String)>, Failure> {
     let ids: Vec<Box<str>> = writer.known.lock().folded_again[Level::Patient as usize].values().cloned().collect();
     let bases: Vec<&str> = ids.iter().map(|id| patient_name::base(id)).collect();
@@ -101,8 +107,8 @@ pub fn displaced_groups(writer: &mut Writer) -> Result<Vec<(Level, String)>, Fai
     Ok([Level::Series, Level::Study, Level::Patient].into_iter().flat_map(groups).chain(bases).collect())
 }
 
-/// For each entry whether the row of the instance names its file. A row may still have the path that the file had under an
-/// earlier path map.
+/// Returns for each entry whether the row of the instance names its file. A row may still contain
+/// the path that the file had under an earlier path map.
 pub(super) fn chosen(writer: &Writer, batch: &Batch<'_>) -> Vec<bool> {
     let was_named =
         |entry: &Entry, path: &str| writer.recorder.as_ref().is_some_and(|recorder| recorder.was_named(entry, path));
@@ -114,8 +120,8 @@ pub(super) fn chosen(writer: &Writer, batch: &Batch<'_>) -> Vec<bool> {
 }
 
 impl Rows {
-    /// Notes the rows that a file names which has lost its place. `was_pointed` is whether this run has pointed the row of the
-    /// instance to another file.
+    /// Marks for recomputation the rows that a file names which is not indexed any more.
+    /// `was_pointed` is true if this run has pointed the row of the instance to another file.
     pub(super) fn note_displaced(&mut self, entry: &Entry, was_pointed: bool) {
         let is_moved = was_pointed || self.is_of_this_run(Level::Instance, entry.key(Level::Instance));
         for level in [Level::Series, Level::Study] {
@@ -136,8 +142,8 @@ impl Rows {
     fn empty_displaced(&mut self) -> io::Result<()> {
         let [patients, studies, series] = self.folded_again.clone();
         for key in series.keys().filter(|key| self.knows(Level::Series, key)).collect::<Vec<_>>() {
-            // The derived column must not depend on the order in which the files were read. What an earlier run has derived
-            // may have been edited since.
+            // The derived column must not depend on the order in which the files were read. A
+            // column that an earlier run derived may have been edited since.
             let is_open = self.is_ours(Level::Series, key) && self.moved_from.contains(key);
             let one = self.series.part(&**key);
             one.row.empty();
@@ -166,25 +172,26 @@ impl Rows {
         Ok(())
     }
 
-    /// Whether a series is this program's and no indexed file names it.
+    /// Returns whether this program inserted a series that no indexed file names.
     pub(super) fn is_ghost_series(&self, key: &str, series: &Series) -> bool {
         series.row.is_ours()
             && series.row.fold.is_empty()
             && self.folded_again[Level::Series as usize].contains_key(key)
     }
 
-    /// Whether a study is this program's and no indexed file names it.
+    /// Returns whether this program inserted a study that no indexed file names.
     pub(super) fn is_ghost_study(&self, key: &str, study: &Study) -> bool {
         study.row.is_ours() && study.row.fold.is_empty() && self.folded_again[Level::Study as usize].contains_key(key)
     }
 }
 
 impl PatientGroups {
-    /// Takes out the patients of this program that no indexed file names.
+    /// Removes and returns the patients of this program that no indexed file names.
     pub(super) fn take_ghosts(&mut self) -> Vec<Ghost> {
         let mut ghosts = Vec::new();
         for identity in self.displaced.keys() {
-            // The values of a patient with a suffix are those of a name of the patient without it.
+            // The values of a patient with a suffix are grouped by name under the ID without the
+            // suffix.
             let is_ghost = |patient: &Patient| {
                 let is_empty = patient.named.iter().all(|(_, fold)| fold.is_empty());
                 patient.ours && is_empty && !patient_name::has_own_suffix(&patient.id)

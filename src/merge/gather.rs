@@ -1,5 +1,5 @@
-//! Adds the values of files of earlier runs to the rows that a run has touched. Their rows are looked up as in a batch, and
-//! nothing is written.
+//! Adds the values of files of earlier runs to the rows that this run has touched. The rows of
+//! these files are looked up as in a batch. Nothing is written.
 
 use std::io;
 
@@ -15,8 +15,9 @@ use crate::index::Failure;
 use crate::index::entry::Entry;
 use crate::index::outcome::RowOf;
 
-/// Calls a function with the level and the key of each row that this program has inserted in an earlier run or that is to be
-/// completed, as far as this run has found the row. Patients are named by the identity of their ID.
+/// Calls a function with the level and the key of each row that this run has found, and that this
+/// program inserted in an earlier run or that is to be completed. Patients are identified by the
+/// collation key of their ID.
 pub fn own_groups(writer: &Writer, mut each: impl FnMut(Level, &str)) -> io::Result<()> {
     let (patients, studies, series) = {
         let mut known = writer.known.lock();
@@ -25,7 +26,7 @@ pub fn own_groups(writer: &Writer, mut each: impl FnMut(Level, &str)) -> io::Res
         }
         (known.patients.values(), known.studies.values(), known.series.values())
     };
-    // Another run may have written files of rows of the run that is continued.
+    // Another run may have written files that belong to rows of the run that is resumed.
     let all = writer.is_interleaved;
     let is_earlier = |row: &Row| row.own.is_some() && (all || !row.is_of_this_run());
     for patient in patients.iter()? {
@@ -49,17 +50,18 @@ pub fn own_groups(writer: &Writer, mut each: impl FnMut(Level, &str)) -> io::Res
     Ok(())
 }
 
-/// A record of an earlier run that may belong to a group whose values are gathered.
+/// A record of an earlier run that may belong to a row whose values are gathered.
 pub struct Candidate {
     pub entry: Entry,
-    /// Whether this program has inserted the row of the instance for the file.
+    /// Whether this program inserted the row of the instance for this file.
     pub has_own_row: bool,
 }
 
-/// Adds the values of the candidates that belong to a group, if the rows of their instances name their files. Records are
-/// stored in blocks: a candidate that belongs to no group adds nothing, so that the result does not depend on which records
-/// share a block. `is_group` answers for a level and a key; patients are named by the identity of their ID. Returns which
-/// candidates belong to a group.
+/// Adds the values of the candidates that belong to a group, if the rows of their instances name
+/// their files. Records are stored in blocks. A candidate that belongs to no group adds nothing, so
+/// that the result does not depend on which records share a block. `is_group` returns whether a
+/// level and a key identify a group; the key of a patient is the collation key of the ID. Returns
+/// for each candidate whether it belongs to a group.
 pub fn gather(
     writer: &mut Writer,
     candidates: Vec<Candidate>,
@@ -79,8 +81,8 @@ pub fn gather(
     Ok(are_members)
 }
 
-/// Returns for each entry whether the entry belongs to a group: by its series, its study, or the patient that its values
-/// count for.
+/// Returns for each entry whether it belongs to a group by its series, its study, or the patient
+/// that its values count for.
 fn are_members(
     writer: &mut Writer,
     entries: &[Entry],
@@ -100,7 +102,8 @@ fn are_members(
     Ok(are_members)
 }
 
-/// Looks up the rows of entries. Returns also for each entry whether the row of the instance names its file.
+/// Looks up the rows of entries. Also returns for each entry whether the row of the instance names
+/// its file.
 fn look_up<'a>(writer: &mut Writer, entries: &'a [Entry], are_own: &[bool]) -> Result<(Batch<'a>, Vec<bool>), Failure> {
     let mut batch = Batch::new(entries, &writer.policy.files);
     batch.are_own_images = are_own.to_vec();
@@ -129,7 +132,7 @@ fn add_values(writer: &mut Writer, entries: &[Entry], are_own: &[bool]) -> Resul
 }
 
 impl Rows {
-    /// Learns of the rows that a batch has found.
+    /// Records the existing rows that a batch has found.
     pub(super) fn found_all(&mut self, batch: &Batch<'_>) {
         for level in PARENTS {
             for (identity, row) in &batch.rows[level as usize] {

@@ -1,4 +1,4 @@
-//! What the index holds of images whose file is missing.
+//! Looks up the rows of images whose file is missing.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::writer::Writer;
 use crate::dicom::Table;
 use crate::index::{Failure, Look, Show, View};
 
-/// The path in the row of each of these images that has one.
+/// Returns the path in the row of each of these images that has a row.
 pub fn paths(writer: &mut Writer, uids: &[&str]) -> Result<HashMap<String, String>, Failure> {
     let look = Look { view: View::Begun, show: Show::Nothing };
     let rows = writer.patiently(|writer| writer.index.find(Table::Image, uids, look))?;

@@ -1,4 +1,5 @@
-//! The row of the names of a Patient ID that belong to one patient, as it is decided about.
+//! The row for a group of names of one Patient ID that belong to the same patient, while the run
+//! decides about it.
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ pub(super) struct GroupRow {
 #[derive(Default)]
 pub(super) struct BaseValues {
     pub(super) fold: Fold,
-    /// The row has another name than some of the files.
+    /// Whether the name in the row differs from the name in some of the files.
     pub(super) is_renamed: bool,
 }
 
@@ -51,12 +52,12 @@ impl GroupRow {
         self.fold.merge(fold);
     }
 
-    /// Decides about the row, which may be that of the ID without a suffix.
+    /// Decides about the row, which may be the row of the ID without a suffix.
     pub(super) fn finish(self, id: &str, base: &mut BaseValues, decided: &mut Decided) {
         let state = match self.patient {
             _ if *self.id == *id => {
                 base.fold.merge(self.fold);
-                // The name of another person completes no name.
+                // Parts of the name of another person must not complete the name in the row.
                 base.is_renamed |= self.patient != names::Patient::Base;
                 return;
             }
@@ -68,7 +69,8 @@ impl GroupRow {
     }
 }
 
-/// The ID in the row of a group, and the detail of the conflict that is reported for its studies.
+/// Returns the ID in the row of a group, and the text of the conflict that is reported for its
+/// studies.
 fn row_of(writer: &Writer, id: &Arc<str>, patient: &names::Patient) -> (Arc<str>, Option<String>) {
     let detail =
         |what: &str| Some(format!("the name conflicts with that of another patient with this Patient ID; {what}"));

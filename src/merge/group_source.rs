@@ -1,4 +1,5 @@
-//! The patients and studies of a run, sorted on disk by the Patient ID without a suffix, and read in the order of these IDs.
+//! The patients and studies of a run, sorted on disk by the Patient ID without a suffix, and read
+//! in the order of these IDs.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,13 +18,15 @@ use crate::disk::runs::{Entry, Runs, Sorter};
 use crate::index::Failure;
 use crate::index::patient_name::{self, Name};
 
-/// The number of patients that are decided about at a time, at least, as long as there are more.
+/// The number of patients after which a portion is decided about. A portion also ends when its
+/// members exceed the memory limit.
 const PATIENTS: usize = 500;
 
-/// The bytes of members that are sorted in memory.
+/// The number of bytes of members that are sorted in memory.
 const SORTED_IN_MEMORY: usize = 4 << 20;
 
-/// Collects the members of groups, but for patients whose ID has no suffix: these are in the order of the groups anyway.
+/// Collects the members of groups, except patients whose ID has no suffix. These patients are
+/// stored in the order of the groups already.
 pub(super) struct GroupSorter(Sorter);
 
 impl GroupSorter {
@@ -31,7 +34,7 @@ impl GroupSorter {
         GroupSorter(Sorter::new(writer.known.directory(), SORTED_IN_MEMORY))
     }
 
-    /// `base` is the identity of the ID without its suffix, and `key` that of the member.
+    /// `base` is the collation key of the ID without its suffix, and `key` identifies the member.
     fn push(&mut self, base: &str, key: &str, member: &Member) -> io::Result<()> {
         self.0.push_with(&member.sort_key(base, key), |bytes| put(member, bytes))
     }
@@ -53,12 +56,13 @@ pub(super) enum Gathered {
     Crowd(Box<Crowd>),
 }
 
-/// An item, by the identity of an ID.
+/// An item with the collation key of its ID.
 type Identified<T> = (Arc<str>, T);
 
 impl GroupSource {
-    /// Calls a function with the groups, some patients at a time, in the order of their IDs. `is_wanted` returns whether the group of an
-    /// ID without a suffix, by its identity, is read at all.
+    /// Calls a function with the groups, several patients at a time, in the order of their IDs.
+    /// `is_wanted` receives the collation key of an ID without a suffix, and returns whether the
+    /// group of that ID is read.
     pub(super) fn for_each(
         &self,
         is_wanted: impl Fn(&str) -> bool,
@@ -82,14 +86,14 @@ impl GroupSource {
         each(Gathered::Few(groups))
     }
 
-    /// The patients that are rows.
+    /// Returns the patients that have a row.
     fn patients(&self) -> io::Result<impl Iterator<Item = io::Result<Identified<Patient>>> + use<>> {
         let all =
             self.patients.iter()?.map(|patient| patient.map(|(identity, patient)| (text(&identity).into(), patient)));
         Ok(all.filter(|patient| patient.as_ref().map_or(true, |(_, patient)| patient.is_row)))
     }
 
-    /// The values of files, by the identity of the ID and by name.
+    /// Returns the values of files, by the collation key of the ID and by name.
     fn people(&self) -> io::Result<impl Iterator<Item = io::Result<Identified<(Name, Fold)>>> + use<>> {
         Ok(self.people.iter()?.map(|person| {
             let (key, row) = person?;
@@ -123,12 +127,13 @@ impl<'s> GroupReader<'s> {
         })
     }
 
-    /// The identity of the next ID without a suffix.
+    /// Returns the collation key of the next ID without a suffix.
     fn next_base(&mut self) -> io::Result<Option<Arc<str>>> {
         Ok([self.patients.key()?, self.members.key()?].into_iter().flatten().min())
     }
 
-    /// Reads the patients and studies of an ID. Returns them with their number; none if they are not wanted.
+    /// Reads the patients and studies of an ID. Returns them and their number, or nothing if they
+    /// are not wanted.
     fn gather(&mut self, base: &Arc<str>, is_wanted: bool) -> io::Result<(Gathered, usize)> {
         let mut gathering = Gathering { groups: PatientGroups::of(base), crowd: None, count: 0, source: self.source };
         let patient = self.patients.next_of(base)?;
@@ -152,7 +157,7 @@ impl<'s> GroupReader<'s> {
     }
 }
 
-/// The patients and studies of an ID, as they are read.
+/// The patients and studies of an ID, while they are read.
 struct Gathering<'s> {
     groups: PatientGroups,
     crowd: Option<Box<Crowd>>,
@@ -187,7 +192,7 @@ impl Gathering<'_> {
     }
 }
 
-/// Items with a key, of which the next is known.
+/// An iterator over items with a key that can look ahead by one item.
 struct Peeked<T>(std::iter::Peekable<Box<dyn Iterator<Item = io::Result<Identified<T>>>>>);
 
 impl<T> Peeked<T> {
@@ -196,7 +201,7 @@ impl<T> Peeked<T> {
         Peeked(items.peekable())
     }
 
-    /// The key of the next item.
+    /// Returns the key of the next item.
     fn key(&mut self) -> io::Result<Option<Arc<str>>> {
         match self.0.peek() {
             Some(Ok((key, _))) => Ok(Some(key.clone())),
@@ -205,7 +210,7 @@ impl<T> Peeked<T> {
         }
     }
 
-    /// The next item, if it has this key.
+    /// Returns the next item if it has this key.
     fn next_of(&mut self, key: &str) -> io::Result<Option<T>> {
         match self.0.next_if(|next| next.as_ref().map_or(true, |(next, _)| **next == *key)) {
             Some(item) => item.map(|(_, item)| Some(item)),
@@ -213,7 +218,7 @@ impl<T> Peeked<T> {
         }
     }
 
-    /// Skips the items in front of a key.
+    /// Skips the items whose key is less than `key`.
     fn skip_to(&mut self, key: &str) -> io::Result<()> {
         while let Some(item) = self.0.next_if(|next| next.as_ref().map_or(true, |(next, _)| **next < *key)) {
             item?;
@@ -303,7 +308,7 @@ fn add_suffixed_patients(writer: &mut Writer, source: &GroupSource, groups: &mut
     Ok(())
 }
 
-/// The identity of an ID without its suffix.
+/// Returns the collation key of an ID without its suffix.
 fn base_identity(writer: &mut Writer, id: &str, identity: &str) -> Result<Arc<str>, Failure> {
     match patient_name::base(id) {
         base if base == id => Ok(identity.into()),

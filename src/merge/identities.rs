@@ -1,4 +1,4 @@
-//! Which Patient IDs are one key to the database.
+//! Collation keys of Patient IDs. IDs with the same collation key are equal to the database.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use foldhash::HashMap;
 use super::writer::Writer;
 use crate::index::Failure;
 
-/// Asks the database which Patient IDs are one key to it.
+/// Queries the collation keys of Patient IDs that are not cached yet.
 pub(super) fn learn_identities(writer: &mut Writer, ids: &[&str]) -> Result<(), Failure> {
     let unseen: BTreeSet<&str> = {
         let mut known = writer.known.lock();
@@ -26,7 +26,7 @@ pub(super) fn learn_identities(writer: &mut Writer, ids: &[&str]) -> Result<(), 
     Ok(())
 }
 
-/// The identities of IDs, which the database is asked for.
+/// Returns the collation keys of IDs. Queries the database for those that are not cached.
 pub(super) fn identities_of<'i>(
     writer: &mut Writer,
     ids: impl IntoIterator<Item = &'i str>,

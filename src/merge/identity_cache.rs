@@ -1,15 +1,15 @@
-//! Identities of Patient IDs that the database was asked for lately, in bounded memory.
+//! A bounded cache of the collation keys of Patient IDs.
 
 use std::sync::Arc;
 
 use foldhash::HashMap;
 
-/// The identities of Patient IDs, as far as the database was asked lately.
+/// The collation keys of the Patient IDs that were queried recently.
 pub struct Identities {
-    /// The number of recent ones above which the former ones are forgotten.
+    /// The number of recent entries above which the former entries are dropped.
     limit: usize,
     recent: HashMap<Arc<str>, Arc<str>>,
-    /// Those before, which are forgotten next.
+    /// The entries before these, which are dropped next.
     former: HashMap<Arc<str>, Arc<str>>,
 }
 
@@ -22,7 +22,8 @@ impl Identities {
         self.recent.get(id).or_else(|| self.former.get(id))
     }
 
-    /// Returns whether the identity of an ID is known, and stays known while the batch that asks is written.
+    /// Returns whether the collation key of an ID is cached. If so, it stays cached while the batch
+    /// that needs it is written.
     pub fn keep(&mut self, id: &str) -> bool {
         if self.recent.contains_key(id) {
             return true;

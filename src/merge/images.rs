@@ -1,4 +1,5 @@
-//! Images whose row is there: filled, refreshed, led to another file, or left as they are.
+//! Images that have a row: the row is filled, refreshed, pointed to another file, or left
+//! unchanged.
 
 use super::entry_batch::Batch;
 use super::indexed_instance::{indexed_instance, instance_of_own_row, recorded_instance};
@@ -14,17 +15,18 @@ use crate::index::existing::{self, FACTS, Mode};
 use crate::index::outcome::Outcome;
 use crate::index::{Change, Derived, Entry, Existing, Expected, Failure, Look, RowUpdate, Show, Tables, Value, View};
 
-/// What of the row of an image follows when the row is pointed to another file.
+/// The columns that change when the row of an image is pointed to another file.
 enum Pointing {
-    /// All that files say.
+    /// All columns that contain values of the file.
     Whole,
     /// The path and the facts of the stored file.
     Facts,
-    /// All but what was edited since an earlier run wrote this instance.
+    /// All columns except those that were edited since an earlier run wrote this instance.
     Own(Box<Instance>),
 }
 
-/// Settles the files of each instance whose row was there; those of one that was inserted lose to the inserted.
+/// Decides about the files of each instance that has a row. If this batch inserted the row, the
+/// other files of the instance lose to the inserted file.
 pub(super) fn settle_images(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(), Failure> {
     for (key, members, row) in batch.with_row() {
         let (is_own_path, is_inserted, is_corrected) = {
@@ -37,7 +39,8 @@ pub(super) fn settle_images(writer: &mut Writer, batch: &mut Batch<'_>) -> Resul
         if !is_own_path && was_set_back(writer, &batch.entries[members[0]], &row)? {
             continue;
         }
-        // A row may spell the path of its file otherwise: `\` for `/`, or by a link.
+        // A row may spell the path of its file differently: with `\` instead of `/`, or through a
+        // link.
         let names =
             |entry: &Entry| entry.path == row.path || writer.policy.files.archive.are_one(&row.path, &entry.path);
         let own = members.iter().copied().find(|member| names(&batch.entries[*member]));
@@ -55,7 +58,7 @@ pub(super) fn settle_images(writer: &mut Writer, batch: &mut Batch<'_>) -> Resul
         };
         if let Some(own) = own.filter(|_| !is_corrected || is_inserted) {
             let outcome = update_image(writer, batch, own, &row)?;
-            // A file that is read once more in a run that is continued was inserted by it.
+            // A file that is read again in a resumed run was inserted by that run.
             batch.outcomes[own] = if is_inserted { Outcome::Inserted } else { outcome };
             if is_inserted && members[0] != own {
                 contend(writer, batch, members[0], row, Pointing::Whole)?;
@@ -78,9 +81,10 @@ pub(super) fn settle_images(writer: &mut Writer, batch: &mut Batch<'_>) -> Resul
     Ok(())
 }
 
-/// Whether a row names another file than the better one that an earlier run had pointed the row to, although the series
-/// is finished. Rows of images are final before that of their series is: the path was edited, and stays. Below a series
-/// that is unfinished, a database that was restored has an earlier path.
+/// Returns whether a row names another file than the better one that an earlier run had pointed the
+/// row to, although the series is finished. Rows of images become final before the row of their
+/// series. Such a path was therefore edited, and stays. Below an unfinished series, the earlier
+/// path comes from a restored database.
 fn was_set_back(writer: &mut Writer, better: &Entry, row: &Existing) -> Result<bool, Failure> {
     if better.path == row.path {
         return Ok(false);
@@ -97,7 +101,7 @@ fn was_set_back(writer: &mut Writer, better: &Entry, row: &Existing) -> Result<b
     Ok(series.first().is_some_and(|series| !series.is_unfinished))
 }
 
-/// The row names this file.
+/// Updates the row of an image that names this file.
 fn update_image(writer: &mut Writer, batch: &Batch<'_>, member: usize, row: &Existing) -> Result<Outcome, Failure> {
     let entry = &batch.entries[member];
     let mode = mode_of(writer, batch, member);
@@ -118,7 +122,7 @@ fn update_image(writer: &mut Writer, batch: &Batch<'_>, member: usize, row: &Exi
     })
 }
 
-/// The first file that a row names by a path that the PACS does not know.
+/// Returns the first file that a row names by a path that is unknown to the PACS.
 fn misnamed(
     writer: &mut Writer,
     batch: &Batch<'_>,
@@ -133,8 +137,8 @@ fn misnamed(
     Ok(None)
 }
 
-/// Whether a row names the file of an entry by a path that the PACS does not know: one of this system, or one that an
-/// earlier path map gave it.
+/// Returns whether a row names the file of an entry by a path that is unknown to the PACS: a local
+/// path, or a path from an earlier path map.
 fn is_misnamed(writer: &mut Writer, row: &Existing, entry: &Entry) -> Result<bool, Failure> {
     let (archive, stored) = (&writer.policy.files.archive, row.path.as_str());
     if stored == entry.path || !archive.is_unmapped(stored, &entry.path) {
@@ -145,7 +149,8 @@ fn is_misnamed(writer: &mut Writer, row: &Existing, entry: &Entry) -> Result<boo
     Ok(is_known || archive.differs_by_directory(stored, &entry.path) && has_facts_of(writer, row, entry)?)
 }
 
-/// Whether no fact of the stored file in a row contradicts a file. Two copies of an instance may be encoded differently.
+/// Returns whether the facts of the stored file in a row are consistent with a file. Two copies of
+/// an instance may be encoded differently.
 fn has_facts_of(writer: &mut Writer, row: &Existing, entry: &Entry) -> Result<bool, Failure> {
     let look = Look { view: View::Now, show: Show::Values };
     let Some(row) = writer.index.find(Table::Image, &[&row.key], look)?.pop() else { return Ok(false) };
@@ -158,7 +163,8 @@ fn has_facts_of(writer: &mut Writer, row: &Existing, entry: &Entry) -> Result<bo
     Ok(!facts.into_iter().any(is_contradicted))
 }
 
-/// The row of an instance, which this run has inserted or led to a file, and another file of it: the better stays.
+/// Compares the file that a row names with another file of the instance, and points the row to the
+/// better one. This run has inserted the row or pointed it to a file, or an earlier run has.
 fn contend(
     writer: &mut Writer,
     batch: &mut Batch<'_>,
@@ -185,9 +191,10 @@ fn contend(
         };
         {
             let mut known = writer.known.lock();
-            // Before the commit: another writer that then comes upon the row knows whose the path is.
+            // This precedes the commit, so that another writer that finds the row knows that this
+            // run wrote the path.
             known.image_names(&row.key, &entry.path);
-            // A file of an earlier run that was only moved names the same rows.
+            // A file of an earlier run that was only moved belongs to the same rows.
             let is_moved = matches!(&pointing, Pointing::Own(instance) if was_moved && entry.names_rows_of(instance));
             if !is_moved {
                 known.displaced.insert(row.link.as_str().into());
@@ -219,7 +226,7 @@ fn contend(
             batch.opened_series.extend([series, row.link.into()]);
             return Ok(());
         }
-        // Another writer was faster.
+        // Another writer has changed the row first.
         let look = Look { view: View::Now, show: Show::Nothing };
         match writer.index.find(Table::Image, &[&row.key], look)?.pop() {
             Some(now) => row = now,
@@ -235,7 +242,8 @@ fn contend(
     Err(Failure::Busy("the row of an image keeps changing".into()))
 }
 
-/// The changes that point a row of an earlier run to another file. Values that were edited since stay.
+/// Returns the changes that point a row of an earlier run to another file. Values that were edited
+/// since stay unchanged.
 fn own_changes<'e>(
     writer: &mut Writer,
     tables: &'e Tables,
@@ -257,7 +265,8 @@ fn own_changes<'e>(
     Ok(changes.into_iter().filter(is_own).collect())
 }
 
-/// The row of an instance that was there before names a file that is not there, or is of another instance.
+/// Corrects an existing row of an instance whose path is stale: the file does not exist, or
+/// contains another instance.
 fn correct(writer: &mut Writer, batch: &mut Batch<'_>, member: usize, row: &Existing) -> Result<(), Failure> {
     let entry = &batch.entries[member];
     let tables = writer.index.tables();
@@ -265,7 +274,8 @@ fn correct(writer: &mut Writer, batch: &mut Batch<'_>, member: usize, row: &Exis
     let is_led = |change: &Change<'_>| FACTS.contains(&change.column.known);
     let filled = existing::changes(&tables, Table::Image, row, Mode::Fill, |column| entry.value(column.source));
     changes.extend(filled.into_iter().filter(|change| !is_led(change)));
-    // Before the commit: another writer that then comes upon the row contends for it.
+    // This precedes the commit, so that another writer that finds the row compares its file with
+    // this one.
     {
         let mut known = writer.known.lock();
         known.image_was_corrected(&row.key);
@@ -280,7 +290,7 @@ fn correct(writer: &mut Writer, batch: &mut Batch<'_>, member: usize, row: &Exis
         batch.outcomes[member] = Outcome::Updated { corrected };
         return Ok(());
     }
-    // Another writer was faster, and may have chosen a worse file.
+    // Another writer has changed the row first, and may have chosen a worse file.
     let look = Look { view: View::Now, show: Show::Nothing };
     match writer.index.find(Table::Image, &[&row.key], look)?.pop() {
         Some(now) if now.path != row.path => contend(writer, batch, member, now, Pointing::Facts),

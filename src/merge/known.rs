@@ -1,4 +1,5 @@
-//! The patients, studies and series that a run has found or inserted, shared by all writers of the run.
+//! The patients, studies and series that a run has found or inserted, shared by all writers of the
+//! run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,19 +11,19 @@ use crate::index::existing::Mode;
 use crate::index::patience::Tried;
 use crate::index::{LEVELS, Tables};
 
-/// The rows that a run knows. The clones that its writers have share them.
+/// The rows that a run knows. All clones share the same rows.
 #[derive(Clone)]
 pub struct Known {
     rows: Arc<Mutex<Rows>>,
-    /// Images of the last transaction that each writer has committed, by the number of the writer: a server that has none of
-    /// the images of one writer has lost commits.
+    /// The images in the last committed transaction of each writer, by the number of the writer. A
+    /// server that has none of the images of one writer has lost commits.
     witnesses: Arc<Mutex<BTreeMap<u32, Vec<Tried>>>>,
     /// The directory of temporary files.
     directory: Arc<Path>,
 }
 
 impl Known {
-    /// Creates the knowledge of a run that has just begun.
+    /// Creates the state of a run that has just begun.
     pub fn new(tables: &Tables, directory: &Path, mode: Mode, portion: Option<usize>) -> Self {
         let rows = Arc::new(Mutex::new(Rows::new(tables, directory, mode, portion)));
         Known { rows, witnesses: Arc::default(), directory: directory.into() }
@@ -41,7 +42,7 @@ impl Known {
         self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).insert(writer, images);
     }
 
-    /// The witnesses of all writers.
+    /// Returns the witnesses of all writers.
     pub fn witnesses(&self) -> Vec<Vec<Tried>> {
         self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }

@@ -1,4 +1,5 @@
-//! Patients, studies and series as a run knows them: whose each row is, and all values that the instances below the row have.
+//! The state of patients, studies and series during a run: which program inserted each row, and all
+//! values of the instances below the row.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,14 +21,16 @@ use crate::index::{Entry, Existing, Value};
 #[derive(Clone, Default, Deserialize)]
 #[serde(from = "StoredRow")]
 pub struct Row {
-    /// The values by which this program recognizes its own; `None` if another program has inserted the row.
+    /// The values by which this program recognizes its own values in the row; `None` if another
+    /// program inserted the row.
     pub own: Option<OwnValues>,
     pub fold: Fold,
-    /// The values of earlier parts are those of files that are not indexed any more.
+    /// Whether the values in earlier parts are those of files that are not indexed any more.
     is_emptied: bool,
 }
 
-/// A row on disk. Nearly always it was inserted with the values of the last instance.
+/// A row on disk. `is_as_last` saves space, because nearly always a row was inserted with the
+/// values of the last instance.
 #[derive(Deserialize)]
 struct StoredRow {
     own: Option<OwnValues>,
@@ -53,76 +56,78 @@ impl Serialize for Row {
 
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Patient {
-    /// The row was found or inserted. Of others only the values of files are known.
+    /// Whether the row was found or inserted.
     pub is_row: bool,
     /// The ID in the row.
     pub id: Arc<str>,
     pub ours: bool,
-    /// The values that this run inserted the row with, if it did.
+    /// The values with which this run inserted the row, if it did.
     #[serde(with = "bytes::optional")]
     pub written: Option<Arc<[u8]>>,
     /// The versions of the row in the ledger, if an earlier run inserted the row.
     pub history: Option<Arc<RowHistory>>,
-    /// A study of the patient was unfinished when the row was found.
+    /// Whether a study of the patient was unfinished when the row was found.
     pub is_unfinished: bool,
-    /// The row is not this program's, as far as the ledger knows, and is to be completed.
+    /// Whether the row is not in the ledger as a row of this program, and is to be completed.
     pub is_completed: bool,
     /// The name in the row that was found, or with which the row was inserted.
     pub name: Option<Arc<Name>>,
-    /// All spellings of the ID in files, each with the smallest Study Instance UID.
+    /// All spellings of the ID in files, each with the smallest Study Instance UID in which it
+    /// occurs.
     pub spellings: Few<Arc<str>, Option<Arc<str>>>,
-    /// Spellings in earlier parts are those of files that are not indexed any more.
+    /// Whether the spellings in earlier parts are those of files that are not indexed any more.
     pub(super) is_emptied: bool,
-    /// The values of instances, by the name in them. While the run reads files, they are kept apart.
+    /// The values of instances, by the name in the instance. While the run reads files, they are
+    /// kept in a separate map.
     #[serde(skip)]
     pub named: Few<Arc<Name>, Fold>,
-    /// The names are too many for memory, and are kept apart.
+    /// Whether there are too many names for memory, so that they are kept on disk.
     #[serde(skip)]
     pub is_crowd: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]
 pub struct Study {
-    /// The row was found or inserted.
+    /// Whether the row was found or inserted.
     pub is_row: bool,
     pub row: Row,
     /// The ID of the patient in the row.
     pub patient: Arc<str>,
-    /// The received time in the row, if this run has inserted it.
+    /// The time of receipt in the row, if this run inserted the row.
     pub received: Box<str>,
-    /// Series were inserted below.
+    /// Whether series were inserted below the row.
     pub open: bool,
-    /// The row was unfinished when it was found.
+    /// Whether the row was unfinished when it was found.
     pub is_unfinished: bool,
-    /// The PACS has edited it, or is about to.
+    /// Whether the PACS has edited the study, or is about to.
     pub edited: bool,
-    /// Files name another patient.
+    /// Whether files name another patient than the row.
     pub link_differs: bool,
-    /// Files name the patient in the row.
+    /// Whether files name the patient in the row.
     pub link_agrees: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]
 pub struct Series {
-    /// The row was found or inserted.
+    /// Whether the row was found or inserted.
     pub is_row: bool,
     pub row: Row,
     /// The study in the row.
     pub study: Arc<str>,
-    /// Images were inserted below.
+    /// Whether images were inserted below the row.
     pub open: bool,
-    /// The row was unfinished when it was found.
+    /// Whether the row was unfinished when it was found.
     pub is_unfinished: bool,
-    /// Files name another study.
+    /// Whether files name another study than the row.
     pub link_differs: bool,
-    /// Files name the study in the row.
+    /// Whether files name the study in the row.
     pub link_agrees: bool,
-    /// Studies that instances name beside that in the row.
+    /// The studies that instances name other than the study in the row.
     pub others: BTreeSet<Arc<str>>,
 }
 
 impl Row {
-    /// This program inserted the row, in this run or an earlier one.
+    /// Returns whether this program inserted the row, in this run or an earlier one.
     pub fn is_ours(&self) -> bool {
         matches!(self.own, Some(OwnValues::ThisRun(_) | OwnValues::EarlierRun { .. }))
     }
@@ -131,7 +136,7 @@ impl Row {
         self.written().is_some()
     }
 
-    /// The values that this run inserted the row with.
+    /// Returns the values with which this run inserted the row.
     pub fn written(&self) -> Option<&Arc<[u8]>> {
         match &self.own {
             Some(OwnValues::ThisRun(written)) => Some(written),
@@ -139,14 +144,14 @@ impl Row {
         }
     }
 
-    /// A row that was found.
+    /// Creates the state of a row that was found.
     pub(super) fn found(row: &Existing, completes: bool) -> Self {
         let mut new = Row::default();
         new.learn_owner(row, completes);
         new
     }
 
-    /// Learns which program inserted a row that was found.
+    /// Determines which program inserted a row that was found.
     pub(super) fn learn_owner(&mut self, row: &Existing, completes: bool) {
         self.own = match &row.history {
             Some(history) => {
@@ -167,7 +172,7 @@ impl Row {
     }
 
     fn absorb(&mut self, later: Row) {
-        // A row that the index had lost was inserted again.
+        // This run inserted a row again that the index had lost.
         if self.own.is_none() || later.is_of_this_run() {
             self.own = later.own.or(self.own.take());
         }
@@ -195,7 +200,7 @@ impl Row {
 }
 
 impl Patient {
-    /// Whether files have several names with the ID.
+    /// Returns whether files with the ID have several names.
     pub(super) fn has_several_names(&self) -> bool {
         self.is_crowd || self.named.iter().nth(1).is_some()
     }
@@ -211,7 +216,7 @@ impl Patient {
         }
     }
 
-    /// Forgets the spellings of the ID. The rows of its names are emptied apart from this.
+    /// Removes the spellings of the ID. The values by name are emptied separately.
     pub(super) fn empty(&mut self) {
         self.spellings.values_mut().for_each(|study| *study = None);
         self.is_emptied = true;
@@ -304,7 +309,9 @@ impl Part for Series {
     }
 }
 
-/// Which patient a study is of: as its last instance says that has an ID and a name, or an ID, or a name.
+/// Returns the Patient ID and the name of a study's patient: those in its last instance that has
+/// both. If no instance has both, the last instance with an ID counts, then the last one with a
+/// name, then the last one.
 pub(super) fn who(study: &Study) -> (Box<str>, Name) {
     let identity = |values: &[Value<'_>]| -> [Box<str>; 4] {
         let from = values.len().saturating_sub(IDENTITY.len());

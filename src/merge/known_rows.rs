@@ -1,4 +1,5 @@
-//! The rows that a run knows: which of them this program has inserted, and the values of the instances below them.
+//! The rows that a run knows: which of them this program inserted, and the values of the instances
+//! below them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,39 +21,42 @@ use crate::index::outcome::Reach;
 use crate::index::patient_name::{self, Name};
 use crate::index::{Entry, Existing, Failure, Tables};
 
-/// The bytes of rows of each kind that are kept in memory.
+/// The number of bytes of rows of each kind that are kept in memory.
 const ROWS_IN_MEMORY: usize = 4 << 20;
 
-/// About the bytes of a row.
+/// The approximate size of a row in bytes.
 const ROW: usize = 1024;
 
-/// The number of Patient IDs of which the identity is kept in memory, twice.
+/// The number of Patient IDs whose collation key is cached, in each of the two generations of the
+/// cache.
 const IDENTITIES_IN_MEMORY: usize = 50_000;
 
 /// The number of names and studies of one Patient ID that are decided about in memory.
 const MEMBERS_IN_MEMORY: usize = 5000;
 
-/// The numbers of hashes and of identities in memory for each file of a portion whose size is fixed.
+/// The number of hashes, and of collation keys, in memory for each file of a portion whose size is
+/// fixed.
 const HASHES_OF_FILE: usize = 16;
 const IDENTITIES_OF_FILE: usize = 4;
 
-/// The rows of a level that this program has inserted, as hashes of their keys.
+/// The rows of a level that this program inserted, as hashes of their keys.
 struct OwnRows {
     of_this_run: Hashes,
     of_earlier_runs: Hashes,
 }
 
-/// The rows that a run has found or inserted. Those that it has not touched lately are on disk: only whether this program has
-/// inserted them is known of these, and what their instances contain when all are read.
+/// The rows that a run has found or inserted. Rows that were not touched lately are on disk. Until
+/// all instances are read, the run knows of these only whether this program inserted them.
 pub struct Rows {
     pub shapes: [Shape; 3],
-    /// Rows that look unfinished and are not this program's are completed.
+    /// Whether rows that look unfinished and that this program did not insert are completed.
     pub completes: bool,
-    /// The studies, and the series, of files whose images are linked to other series; only if rows are completed.
+    /// The studies and the series of files whose images are linked to other series. Filled only if
+    /// rows are completed.
     pub unlinked: [BTreeSet<Box<str>>; 2],
-    /// Patients, by the identity of their ID.
+    /// The patients, by the collation key of their ID.
     pub patients: Aggregate<Patient>,
-    /// The values of instances by the identity of the Patient ID and the name.
+    /// The values of instances, by the collation key of the Patient ID and by the name.
     pub people: Aggregate<Row>,
     pub studies: Aggregate<Study>,
     pub series: Aggregate<Series>,
@@ -64,35 +68,41 @@ pub struct Rows {
     pub has_suffixed_patients: bool,
     /// Whether a row was found that an earlier run inserted, or that looks unfinished.
     pub has_earlier_rows: bool,
-    /// Keys of rows that transactions of this run are inserting, and how many: a writer that runs into one that another
-    /// claims knows that it is ours.
+    /// The keys of rows that transactions of this run are inserting, with the number of these
+    /// transactions. A writer whose insert conflicts with a claimed row knows that this run
+    /// inserted the row.
     claims: [HashMap<Box<str>, u32>; 3],
-    /// Images that this run inserted.
+    /// The images that this run inserted.
     inserted: Hashes,
-    /// Images that were there before, and whose path this run has corrected.
+    /// The existing images whose path this run has corrected.
     corrected: Hashes,
-    /// Images whose title this run has inserted.
+    /// The images whose title this run has inserted.
     titled: Hashes,
-    /// Studies of other programs, with the patients in their rows, as files name them.
+    /// The studies of other programs whose files name the patient in the row, together with that
+    /// patient.
     linked: Hashes,
-    /// IDs that the killed run has given to patients.
+    /// The IDs that the killed run has given to patients.
     given: Hashes,
-    /// Studies of other programs that are edited, or of which files name another patient.
+    /// The studies of other programs that are edited, or whose files name another patient.
     kept: Hashes,
-    /// Studies whose series are not completed: they are edited, or no file names the patient in the row.
+    /// The studies whose series are not completed because the study is edited, or because no file
+    /// names the patient in the row.
     not_completed: Hashes,
-    /// Studies below which series were inserted or withdrawn, as the closing step finds out.
+    /// The studies below which series were inserted or withdrawn, as determined by the closing
+    /// step.
     reopened: Hashes,
-    /// The series of images that were pointed to a better file. The values of the former files are in the rows above.
+    /// The series of images that were pointed to a better file. The rows above these images contain
+    /// values of the former files.
     pub displaced: BTreeSet<Box<str>>,
-    /// The keys of the rows whose values are folded again, by level, and by the identity of the patient or by the UID.
+    /// The keys of the rows whose values are recomputed, by level, and by the collation key of the
+    /// Patient ID or by the UID.
     pub folded_again: [BTreeMap<Box<str>, Box<str>>; 3],
-    /// The series and studies among them that an image may have left in this run.
+    /// The series and studies in `folded_again` that an image may have left in this run.
     pub(super) moved_from: BTreeSet<Box<str>>,
     scratch: (Vec<u8>, Vec<u8>),
 }
 
-/// The hash of an image's key: ten million keys would not fit into memory.
+/// Returns the hash of an image's key: the keys of ten million images would not fit into memory.
 fn hash(key: &str) -> u64 {
     xxh3_64(key.as_bytes())
 }
@@ -102,8 +112,10 @@ fn hash_of_path(key: &str, path: &str) -> u64 {
 }
 
 impl Rows {
-    /// Rows and hashes that exceed the memory go to temporary files in a directory. If `portion`, the number of files in a
-    /// transaction, is fixed, only a few rows, hashes and identities for each file are in memory.
+    /// Creates the state of a run that has just begun. Rows and hashes that exceed the memory limit
+    /// are written to temporary files in a directory. `portion` is the number of files in a
+    /// transaction, if it is fixed. Then only a few rows, hashes and collation keys for each file
+    /// are kept in memory.
     pub(super) fn new(tables: &Tables, directory: &Path, mode: Mode, portion: Option<usize>) -> Self {
         let hashes = || match portion {
             Some(files) => Hashes::with_limit(directory, files.saturating_mul(HASHES_OF_FILE).max(100)),
@@ -152,13 +164,14 @@ impl Rows {
         }
     }
 
-    /// A row that a lookup or an insert came upon was inserted by this run.
+    /// Returns whether this program inserted a row that a lookup or an insert found: this run, or,
+    /// above the images, an earlier run.
     pub fn is_ours(&self, level: Level, key: &str) -> bool {
         self.is_of_this_run(level, key)
             || level != Level::Instance && self.own_rows[level as usize].of_earlier_runs.contains(hash(key))
     }
 
-    /// A row was inserted by this run, and not by an earlier one or another program.
+    /// Returns whether this run inserted a row, rather than an earlier run or another program.
     pub fn is_of_this_run(&self, level: Level, key: &str) -> bool {
         let of_this_run = match level {
             Level::Instance => &self.inserted,
@@ -177,7 +190,8 @@ impl Rows {
         is_in_memory || self.own_rows[level as usize].of_this_run.contains(hash(key))
     }
 
-    /// Writes rows to disk if there are many. To be called when no batch is being learnt.
+    /// Writes rows to disk if there are many of them. Must not be called while the rows of a batch
+    /// are being recorded.
     pub fn relieve(&mut self) {
         self.patients.relieve();
         self.people.relieve();
@@ -186,12 +200,12 @@ impl Rows {
         self.identities.relieve();
     }
 
-    /// A transaction is about to commit that the row of an image names this path.
+    /// Records that a transaction is about to commit this path in the row of an image.
     pub fn image_names(&mut self, key: &str, path: &str) {
         self.inserted.insert(hash_of_path(key, path));
     }
 
-    /// This run may have written the path into the row of the image.
+    /// Returns whether this run may have written the path into the row of the image.
     pub fn has_named(&self, key: &str, path: &str) -> bool {
         self.inserted.contains(hash_of_path(key, path))
     }
@@ -204,7 +218,7 @@ impl Rows {
         self.corrected.insert(hash(key));
     }
 
-    /// The transaction that was to correct it has failed.
+    /// Records that the transaction that was to correct the image has failed.
     pub fn image_was_not_corrected(&mut self, key: &str) {
         self.corrected.remove(hash(key));
     }
@@ -221,7 +235,8 @@ impl Rows {
         self.titled.contains(hash(key))
     }
 
-    /// Learns of a study what the decisions about its patient and its series depend on, when all files are read.
+    /// Records the properties of a study that the decisions about its patient and its series depend
+    /// on. Called when all files are read.
     pub fn learn_study(&mut self, key: &str, study: &Study) {
         if !study.row.is_ours() && study.link_agrees {
             self.linked.insert(hash_of_path(key, &study.patient));
@@ -242,22 +257,23 @@ impl Rows {
         self.given.contains(hash(id))
     }
 
-    /// Files name the patient in the row of a study of another program.
+    /// Returns whether files name the patient in the row of a study of another program.
     pub fn is_linked(&self, study: &str, patient: &str) -> bool {
         self.linked.contains(hash_of_path(study, patient))
     }
 
-    /// The values of a study and of its series are only filled.
+    /// Returns whether the values of a study and of its series are only filled.
     pub fn is_kept(&self, study: &str) -> bool {
         self.kept.contains(hash(study))
     }
 
-    /// The series of a study may be completed.
+    /// Returns whether the series of a study may be completed.
     pub fn may_be_completed(&self, study: &str) -> bool {
         !self.not_completed.contains(hash(study))
     }
 
-    /// Notes that the modalities of a study are stale, or could be in another order of files.
+    /// Marks the modalities of a study that are stale, or could be stale with another order of
+    /// files.
     pub fn reopen(&mut self, study: &str) {
         self.reopened.insert(hash(study));
     }
@@ -266,7 +282,7 @@ impl Rows {
         self.reopened.contains(hash(study))
     }
 
-    /// Fails if hashes of images could not be kept.
+    /// Returns an error if hashes could not be written to, or read from, a temporary file.
     pub fn check_images(&self) -> Result<(), Failure> {
         let images = [&self.inserted, &self.corrected, &self.titled];
         let studies = [&self.given, &self.linked, &self.kept, &self.not_completed, &self.reopened];
@@ -284,7 +300,7 @@ impl Rows {
         self.identities.insert(id, identity);
     }
 
-    /// Learns the name in the row of a patient that this run has inserted.
+    /// Records the name in the row of a patient that this run has inserted.
     pub fn learn_name(&mut self, identity: &str, id: &str, name: Option<Name>) {
         let name = name.map(Arc::new);
         self.patients.part(identity).absorb(Patient {
@@ -296,7 +312,7 @@ impl Rows {
         });
     }
 
-    /// A row was there. What was known of the row before holds.
+    /// Records that a row exists. Earlier knowledge about the row remains valid.
     pub fn found(&mut self, level: Level, identity: &str, row: &Existing) {
         if row.history.is_some() && level != Level::Instance {
             self.own_rows[level as usize].of_earlier_runs.insert(hash(identity));
@@ -345,7 +361,8 @@ impl Rows {
         }
     }
 
-    /// A row was inserted as an entry says, with this Patient ID. Another writer may have come upon it already.
+    /// Records that a row was inserted with the values of an entry and with this Patient ID.
+    /// Another writer may have found the row already.
     pub fn inserted(&mut self, level: Level, identity: &str, entry: &Entry, id: &str) {
         if level == Level::Instance {
             return;
@@ -372,22 +389,23 @@ impl Rows {
         }
     }
 
-    /// Notes that something was inserted below a study.
+    /// Records that something was inserted below a study.
     pub fn open_study(&mut self, key: &str) {
         if self.knows(Level::Study, key) {
             self.studies.part(key).open = true;
         }
     }
 
-    /// Notes that something was inserted below a series.
+    /// Records that something was inserted below a series.
     pub fn open_series(&mut self, key: &str) {
         if self.knows(Level::Series, key) {
             self.series.part(key).open = true;
         }
     }
 
-    /// Opens the series of a file that is not indexed. The image may have been in this series before a better file took its
-    /// place, or not: derived columns must not depend on the order.
+    /// Marks the series of a file that is not indexed for the recomputation of its derived columns.
+    /// The image may have been in this series before a better file replaced this one, or not:
+    /// derived columns must not depend on the order of the files.
     pub fn open_contended(&mut self, entry: &Entry) {
         if self.is_ours(Level::Instance, entry.key(Level::Instance)) {
             self.open_series(entry.key(Level::Series));
@@ -425,10 +443,12 @@ impl Rows {
         }
     }
 
-    /// Notes a file that is not indexed, which determines no value. Only rows that are completed need its values: such a row may
-    /// contain one of them, which a run that was lost had written before it met a better file.
+    /// Records a file that is not indexed, which determines no value. Only rows that are completed
+    /// need its values: a run that was lost may have written one of them to such a row before it
+    /// found a better file.
     pub fn add_unchosen(&mut self, entry: &Entry, reach: &Reach) {
-        // The file was read all the same: the run knows the study that a patient's row is linked to.
+        // The file was read even though it is not indexed, so the run knows the study that is
+        // linked to the patient's row.
         let key = entry.key(Level::Study);
         if reach.study && reach.patient.is_some() && self.knows(Level::Study, key) {
             self.studies.part(key).link_agrees = true;
@@ -459,12 +479,13 @@ impl Rows {
     }
 }
 
-/// The key of a person: the parts in the order of their bytes.
+/// Returns the key of a person: the collation key and the name, in an encoding that sorts by the
+/// bytes of these parts.
 fn person_key(identity: &str, [last, first, middle]: [&str; 3]) -> Vec<u8> {
     crate::disk::key::encode([identity, last, first, middle])
 }
 
-/// Notes the rows that a file names whose image is linked to another series.
+/// Records the rows that a file names whose image is linked to another series.
 fn note_unlinked(unlinked: &mut [BTreeSet<Box<str>>; 2], entry: &Entry) {
     unlinked[0].insert(entry.key(Level::Study).into());
     unlinked[1].insert(entry.key(Level::Series).into());

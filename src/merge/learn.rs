@@ -1,4 +1,4 @@
-//! What the run learns of rows from a batch that is committed.
+//! Updates the state of the run after a batch is committed.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::index::Entry;
 use crate::index::outcome::{Attempt, Outcome, RowOf, Written};
 use crate::index::recorder::Recorder;
 
-/// Learns from a batch that is committed. Returns the outcome of each entry.
+/// Records the rows and values of a committed batch. Returns the outcome of each entry.
 pub(super) fn remember(writer: &mut Writer, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
     learn_rows(writer, entries, &attempt);
     learn_values(writer, entries, attempt)
 }
 
-/// Adds the values of the files of a batch that are indexed to the rows above them, which must be known. Returns the outcome
-/// of each entry.
+/// Adds the values of the indexed files of a batch to the rows above them, which must be known.
+/// Returns the outcome of each entry.
 pub(super) fn learn_values(writer: &mut Writer, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
     let claims = std::mem::take(&mut writer.claims);
     let mut known = writer.known.lock();
@@ -37,8 +37,8 @@ pub(super) fn learn_values(writer: &mut Writer, entries: &[Entry], attempt: Atte
     written.map(|(outcome, reach)| Written::new(outcome, &reach)).collect()
 }
 
-/// The entries whose files are not indexed although rows were inserted for them: by an earlier run, or by this one before
-/// another writer had indexed a better file.
+/// Returns the entries whose files are not indexed although rows were inserted for them: by an
+/// earlier run, or by this run before another writer indexed a better file.
 pub(super) fn displaced<'e>(writer: &Writer, entries: &'e [Entry], attempt: &Attempt) -> Vec<&'e Entry> {
     let was_indexed = |entry: &Entry| {
         let indexed = |recorder: &Arc<dyn Recorder>| {
@@ -53,7 +53,7 @@ pub(super) fn displaced<'e>(writer: &Writer, entries: &'e [Entry], attempt: &Att
     entries.iter().enumerate().filter(is_displaced).map(|(_, entry)| entry).collect()
 }
 
-/// Learns which rows a transaction has found and inserted.
+/// Records the rows that a transaction has found and inserted.
 pub(super) fn learn_rows(writer: &mut Writer, entries: &[Entry], attempt: &Attempt) {
     let displaced = displaced(writer, entries, attempt);
     let mut known = writer.known.lock();

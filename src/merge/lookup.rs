@@ -1,8 +1,9 @@
-//! What a batch finds in the index before it writes: from the images upwards, which rows are there, and of which of
-//! them each file says something.
+//! Lookups of a batch before it writes, from the images upwards: which rows exist, and which of
+//! them each file contributes values to.
 //!
-//! A file says nothing of a series, study or patient that the index does not link it to: the PACS may have moved the
-//! study to another patient, and what the file says of the former one is then nobody's.
+//! A file contributes nothing to a series, study or patient that the index does not link it to. The
+//! PACS may have moved the study to another patient, and the values that the file has for the
+//! former patient then belong to no row.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ use crate::index::existing::Mode;
 use crate::index::outcome::RowOf;
 use crate::index::{Existing, Failure, Look, Show, View, patient_name};
 
-/// Which rows are there, and how far each entry reaches up.
+/// Looks up the existing rows, and determines which rows above the image each entry belongs to.
 pub(super) fn look(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(), Failure> {
     let ids: Vec<&str> = batch.entries.iter().map(|entry| entry.key(Level::Patient)).collect();
     learn_identities(writer, &ids)?;
@@ -47,7 +48,7 @@ pub(super) fn look_above(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(
     look_above_series(writer, batch)
 }
 
-/// The same, if it is known which files may determine their series.
+/// Like [`look_above`], if it is already known which files may determine their series.
 pub(super) fn look_above_series(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(), Failure> {
     look_for(writer, Level::Series, batch)?;
     reach_studies(writer, batch);
@@ -57,7 +58,8 @@ pub(super) fn look_above_series(writer: &mut Writer, batch: &mut Batch<'_>) -> R
     look_for_names(writer, batch)
 }
 
-/// Looks up the names of patients that the run has inserted and written to disk since.
+/// Looks up the names of patients whose rows this run inserted, if the state of these rows has been
+/// moved to disk since.
 fn look_for_names(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(), Failure> {
     let is_unknown = |n: &usize| {
         let identity = batch.reach[*n].patient.as_deref();
@@ -78,7 +80,7 @@ fn look_for_names(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(), Fail
     Ok(())
 }
 
-/// Looks up the rows of a level that entries reach and that are not known yet.
+/// Looks up the rows of a level that entries belong to and that are not known yet.
 fn look_for(writer: &mut Writer, level: Level, batch: &mut Batch<'_>) -> Result<(), Failure> {
     batch.note_known(level, &writer.known.lock());
     if !writer.looks_first(level) {
@@ -97,7 +99,7 @@ fn look_for(writer: &mut Writer, level: Level, batch: &mut Batch<'_>) -> Result<
     Ok(())
 }
 
-/// Finds rows of a level, and what the ledger has of them.
+/// Finds rows of a level, together with their history in the ledger.
 pub(super) fn find_rows(writer: &mut Writer, level: Level, keys: &[&str]) -> Result<Vec<Existing>, Failure> {
     let found = writer.index.find(level.table(), keys, Look { view: View::Begun, show: Show::Nothing })?;
     let mut found = Vec::from_iter(found.into_iter().filter(|row| !writer.is_left(level.table(), &row.key)));
@@ -149,7 +151,7 @@ fn reach_patients(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(), Fail
         let id = entry.key(Level::Patient);
         let patient = match link.filter(|_| !known.is_ours(Level::Study, key)) {
             None => Some(id),
-            // What the index calls the patient now.
+            // The ID of the patient in the index now.
             Some(link) => {
                 [link, patient_name::base(link)].iter().any(|link| identity(link) == identity(id)).then_some(link)
             }
@@ -160,16 +162,18 @@ fn reach_patients(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(), Fail
     Ok(())
 }
 
-/// What may be written of an image, or of what belongs to it.
+/// Returns the mode in which an image and its companion rows may be written.
 pub(super) fn mode_of(writer: &Writer, batch: &Batch<'_>, member: usize) -> Mode {
     let study = batch.entries[member].key(Level::Study);
     let is_edited = batch.edited.contains(study);
-    // A file that says that it is of another study or patient than the index does says nothing else either.
+    // If a file names a study or patient other than the one in the index, its other values must not
+    // replace values either.
     if is_edited || batch.reach[member].patient.is_none() { Mode::Fill } else { writer.policy.mode }
 }
 
-/// The Patient ID that a new row bears until the closing step. A study whose patient's name conflicts with that in
-/// the patient's row is never shown under the wrong name, not even for the time of a run.
+/// Returns the Patient ID that a new row has until the closing step. If the name of a study's
+/// patient conflicts with the name in the patient's row, the study is never displayed under the
+/// wrong name, not even during a run.
 pub(super) fn patient_of(writer: &Writer, level: Level, batch: &Batch<'_>, member: usize) -> Box<str> {
     let entry = &batch.entries[member];
     if level != Level::Study {

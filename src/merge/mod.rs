@@ -1,23 +1,27 @@
-//! Merges what files say into the rows of the index.
+//! Merges the values in files into the rows of the index.
 //!
 //! ```text
-//! entries -> look up -> insert -> record -> commit     each batch, as files are read     write_batch
+//! entries -> look up -> insert -> record -> commit    each batch, during reading    write_batch
 //!                                   |
 //!                                   v
-//!                           what the run knows         values by row, in bounded memory  known
+//!                             state of the run        rows, in bounded memory       known
 //!                                   |
 //!                                   v
-//!              plan -> images, series, patients, studies     when all files are read     settle_run, close
+//!        plan -> images, series, patients, studies    when all files are read       settle_run,
+//!                                                                                   close
 //! ```
 //!
-//! A batch makes studies findable at once: its rows are provisional, and their derived columns are NULL. The closing step
-//! decides from all files which patient each study has, and writes the final values. Correctness never depends on where
-//! batches end: only the file that is indexed of each instance determines values, in the order of `order`.
+//! Studies are findable as soon as a batch is committed: the rows of a batch are provisional, and
+//! their derived columns are NULL. The closing step decides from all files which patient each study
+//! has, and writes the final values. Correctness never depends on the boundaries of batches: only
+//! the indexed file of each instance determines values, in the order defined by `order`.
 //!
-//! The functions of this room take the [`writer::Writer`] whose connection they use. They know the rules; the SQL is in
-//! [`crate::index`], and the write-ahead log behind [`crate::index::recorder`].
+//! The functions of this module take the [`writer::Writer`] whose connection they use. They
+//! implement the rules. The SQL is in [`crate::index`], and the write-ahead log is behind
+//! [`crate::index::recorder`].
 
-// A writer has one connection to the index. Its transactions are repeated after a deadlock, and after an outage.
+// A writer has one connection to the index. Its transactions are retried after a deadlock, and
+// after an outage.
 mod identities;
 mod intent;
 mod refusals;
@@ -25,7 +29,8 @@ mod retry;
 mod transaction;
 pub mod writer;
 
-// A batch is looked up, inserted from the patients downwards, and recorded on disk before it is committed.
+// A batch is looked up, inserted from the patients downwards, and recorded on disk before the
+// commit.
 mod candidates;
 pub mod companion_rows;
 mod complete_images;
@@ -39,7 +44,8 @@ mod pointing;
 pub mod recording;
 pub mod write_batch;
 
-// What the run knows of patients, studies and series: the values of their instances, merged, in bounded memory.
+// The state of a run: the merged values of the instances of patients, studies and series, in
+// bounded memory.
 mod few;
 mod fold;
 mod identity_cache;
@@ -85,7 +91,7 @@ mod references;
 mod row_corrections;
 pub mod withdraw;
 
-// A later run continues one that was killed, or adds files to rows of an earlier run.
+// A later run resumes one that was killed, or adds files to rows of an earlier run.
 pub mod fold_again;
 pub mod gather;
 pub mod gone;

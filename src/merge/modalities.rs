@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::writer::Writer;
 use crate::index::{Derive, Failure};
 
-/// The distinct modalities of studies that have series with one.
+/// Returns the distinct modalities of the studies that have a series with a modality.
 pub(super) fn modalities_of(writer: &mut Writer, studies: &[&str], which: Derive) -> Result<Modalities, Failure> {
     let mut modalities = Modalities::new();
     for (study, modality) in writer.index.modalities(studies, which)? {
@@ -14,7 +14,8 @@ pub(super) fn modalities_of(writer: &mut Writer, studies: &[&str], which: Derive
     Ok(modalities)
 }
 
-/// Few studies differ in their modalities: one statement serves all studies with the same ones.
+/// Writes the modalities of studies. Many studies have the same modalities, so one statement
+/// updates all studies with equal modalities.
 pub(super) fn set_modalities(writer: &mut Writer, modalities: &Modalities) -> Result<(), Failure> {
     let mut studies: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (study, distinct) in modalities {
@@ -26,7 +27,7 @@ pub(super) fn set_modalities(writer: &mut Writer, modalities: &Modalities) -> Re
 /// The distinct modalities of each study.
 pub(super) type Modalities = BTreeMap<String, BTreeSet<String>>;
 
-/// The value of `study.modalities`, as PacsOne separates them.
+/// Returns the value of `study.modalities`, separated in the same way as by PacsOne.
 pub(super) fn text_of(modalities: &BTreeSet<String>) -> String {
     modalities.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
 }

@@ -1,9 +1,10 @@
-//! Groups of names that belong to one patient, numbered in bounded memory. A placeholder in place of a Patient ID may have
-//! millions of names.
+//! Groups of names that belong to one patient, numbered in bounded memory. A placeholder in place
+//! of a Patient ID may have millions of names.
 //!
-//! Names are taken one after the other. A name joins the first group all of whose names agree with it, or begins a group. Two names
-//! agree if the words of the one are among those of the other. An external sort of the words of each name, and of their subsets,
-//! finds such pairs; only numbers are in memory.
+//! Names are processed in order. A name joins the first group in which all names agree with it, or
+//! starts a new group. Two names agree if the words of one are a subset of the words of the other.
+//! An external sort of the words of each name, and of their subsets, finds such pairs. Only numbers
+//! are kept in memory.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,19 +14,19 @@ use crate::disk::key;
 use crate::disk::runs::{Entry, Runs, Sorter};
 use crate::index::patient_name::{MOST_WORDS, Words};
 
-/// Ends the words of a name. Sorts before each further word.
+/// Terminates the words of a name. Sorts before each further word.
 const END: [u8; 2] = [0, 0];
 
-/// The words that follow are those of a name.
+/// Marks words that are all words of a name.
 const WHOLE: u8 = 0;
 
-/// The words that follow are among those of a name that has more.
+/// Marks words that are a proper subset of the words of a name.
 const SUBSET: u8 = 1;
 
-/// The bytes of the kind and the number behind the words.
+/// The number of bytes of the kind and the number that follow the words.
 const TAIL: usize = 5;
 
-/// The number of the group that has the name in a row, if there is such a row.
+/// The number of the group that agrees with the name in an existing row, if there is such a row.
 pub(super) const OF_ROW: u32 = 0;
 
 /// Collects names in their order.
@@ -33,12 +34,14 @@ pub(super) struct NameGrouper {
     words: Sorter,
     /// For each name whether it agrees with the name in the row.
     agree_with_row: Vec<bool>,
-    /// The group [`OF_ROW`] is for names that agree with that in a row. Otherwise that number has no meaning of its own.
+    /// Whether the group [`OF_ROW`] is reserved for names that agree with the name in a row.
+    /// Otherwise its number has no special meaning.
     has_row: bool,
 }
 
 impl NameGrouper {
-    /// More than `limit` bytes of words go to temporary files in a directory.
+    /// Creates an empty grouper. More than `limit` bytes of words are written to temporary files in
+    /// a directory.
     pub(super) fn new(directory: &Path, limit: usize, has_row: bool) -> Self {
         NameGrouper { words: Sorter::new(directory, limit), agree_with_row: Vec::new(), has_row }
     }
@@ -69,7 +72,8 @@ impl NameGrouper {
         self.words.push(&key, &[])
     }
 
-    /// Returns the number of the group of each name. Groups are numbered in the order of their first names.
+    /// Returns the number of the group of each name. Groups are numbered in the order of their
+    /// first names.
     pub(super) fn finish(self, directory: &Path, limit: usize) -> io::Result<Vec<u32>> {
         let mut groups: Vec<u32> = (0..self.agree_with_row.len() as u32).collect();
         let mut pairs = Sorter::new(directory, limit);
@@ -78,8 +82,8 @@ impl NameGrouper {
     }
 }
 
-/// Finds the first name with the same words as each name, and the pairs of names with other words that agree: the later one and the
-/// earlier one.
+/// Finds the first name with the same words as each name, and the pairs of names with different
+/// words that agree. Each pair contains the later name and the earlier one.
 fn pair(words: &Runs, first_alike: &mut [u32], pairs: &mut Sorter) -> io::Result<()> {
     let mut current: Option<(Entry, u32)> = None;
     for entry in words.entries()? {
@@ -103,7 +107,8 @@ fn number(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
-/// The number of names with different words in each group. Nearly all groups have one, which takes no memory.
+/// The number of names with different words in each group. Nearly all groups have one name, and
+/// such a group uses no memory.
 struct GroupSizes {
     count: u32,
     of_several: BTreeMap<u32, u32>,
@@ -125,14 +130,15 @@ impl GroupSizes {
     }
 }
 
-/// Lets each name join a group.
+/// Assigns each name to a group.
 struct Joining {
     agree_with_row: Vec<bool>,
     has_row: bool,
 }
 
 impl Joining {
-    /// `names` has for each name the first name with the same words. Returns the groups of the names.
+    /// `names` contains for each name the first name with the same words. Returns the groups of the
+    /// names.
     fn join(&self, mut names: Vec<u32>, pairs: &Runs) -> io::Result<Vec<u32>> {
         let mut is_first = vec![false; names.len()];
         names.iter().zip(0..).for_each(|(first, n)| is_first[n as usize] = *first == n);
@@ -170,7 +176,7 @@ mod tests {
     use super::*;
     use crate::index::patient_name::agree;
 
-    /// The rule itself: each name is compared with all names of each group.
+    /// The rule itself, as a reference: each name is compared with all names of each group.
     fn group_slowly(names: &[Words], row: Option<&Words>) -> Vec<u32> {
         let mut groups: Vec<Vec<&Words>> = row.iter().map(|_| Vec::new()).collect();
         let mut numbers = Vec::new();
@@ -198,7 +204,7 @@ mod tests {
         for round in 0..600 {
             let mut words = |most: usize| (0..next(most + 1)).map(|_| format!("w{}", next(5))).collect::<Words>();
             let mut names: Vec<Words> = (0..30).map(|_| words(4)).collect();
-            // More words than are compared with fewer.
+            // These names have more words than the grouper compares with those of shorter names.
             let long = |words: std::ops::Range<u32>| words.map(|n| format!("w{n}")).collect::<Words>();
             names.extend([long(0..MOST_WORDS as u32), long(0..MOST_WORDS as u32 + 1), long(0..MOST_WORDS as u32 + 1)]);
             let row = (round % 2 == 0).then(|| words(3));

@@ -1,8 +1,10 @@
-//! One Patient ID, several names: when the PACS takes them for several patients, and which row each then has.
+//! Several names with one Patient ID: decides when the PACS treats them as different patients, and
+//! which row each of these has.
 //!
-//! PacsOne keeps such patients apart by a suffix that only the database has, `ID[...]`. It takes names one after the
-//! other, so that its result depends on who came first; here the same rule is applied to all names of an ID at once,
-//! in the order of their bytes.
+//! PacsOne distinguishes such patients by a suffix that exists only in the database, `ID[...]`.
+//! PacsOne processes names one after the other, so that its result depends on which name arrived
+//! first. This module applies the same rule to all names of an ID at once, in the order of their
+//! bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -11,7 +13,7 @@ use std::path::Path;
 use super::name_groups::{NameGrouper, OF_ROW};
 use crate::index::patient_name::{Name, Words, agree, suffix};
 
-/// What becomes of names that conflict.
+/// The policy for names that conflict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Conflicts {
     #[default]
@@ -29,19 +31,20 @@ pub struct Group<'a> {
 /// The row of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Patient {
-    /// The row of the ID as files have it.
+    /// The row whose ID is the ID in the files.
     Base,
-    /// A row with a suffix that was there before.
+    /// An existing row with a suffix.
     Existing(String),
-    /// A row with a suffix of its own.
+    /// A row with a new suffix.
     Suffixed(String),
 }
 
-/// A name, and the smallest Study Instance UID of the studies that bear it; `None` if no study does.
+/// A name, and the smallest Study Instance UID of the studies with this name, or `None` if there is
+/// no such study.
 pub type Borne<'a> = (&'a Name, Option<&'a str>);
 
-/// Groups the names of an ID, sorted by bytes. `base_row` is the name in the row of the ID, if it was there before;
-/// `variants` are rows with a suffix that were.
+/// Groups the names of an ID, which are sorted by bytes. `base_row` is the name in the row of the
+/// ID, if that row exists. `variants` are existing rows with a suffix.
 pub fn group<'a>(
     names: &[Borne<'a>],
     base_row: Option<&Name>,
@@ -63,7 +66,7 @@ pub fn group<'a>(
         group.names.push(name);
         group.smallest_study = [group.smallest_study, *study].into_iter().flatten().min();
     }
-    // Without a row that was there the ID goes to the group with the smallest study.
+    // If no row existed, the group with the smallest study receives the ID.
     let smallest = |(_, group): &(&u32, &Members<'a>)| (group.smallest_study.is_none(), group.smallest_study);
     let base = match base_row {
         Some(_) => Some(OF_ROW),
@@ -87,7 +90,7 @@ struct Members<'a> {
     smallest_study: Option<&'a str>,
 }
 
-/// The numbers of the groups of names.
+/// Returns the number of the group of each name.
 fn number(names: &[Borne<'_>], base_row: Option<&Name>) -> io::Result<Vec<u32>> {
     let row = base_row.map(Name::words);
     let agrees = |words: &Words| row.as_ref().is_some_and(|row| agree(row, words));
@@ -95,7 +98,8 @@ fn number(names: &[Borne<'_>], base_row: Option<&Name>) -> io::Result<Vec<u32>> 
     if let [(name, _)] = names {
         return Ok(vec![if agrees(&name.words()) { OF_ROW } else { base_row.map_or(0, |_| OF_ROW + 1) }]);
     }
-    // These names are in memory, and so are their words.
+    // All names of this call are in memory, and so are their words: the sorter never needs a
+    // directory.
     let directory = Path::new("");
     let mut grouper = NameGrouper::new(directory, usize::MAX, base_row.is_some());
     for (name, _) in names {
@@ -161,7 +165,7 @@ mod tests {
         assert_eq!(patients(None, &there), [(2, Patient::Base), (1, Patient::Existing("P1[x]".into()))]);
     }
 
-    /// The rule itself, without an index.
+    /// The rule itself, as a reference without an external sort.
     fn group_slowly(names: &[Borne]) -> Vec<Vec<Name>> {
         let mut groups: Vec<Vec<Name>> = Vec::new();
         for (name, _) in names {

@@ -1,4 +1,4 @@
-//! Inserts the rows of patients whose names set them apart.
+//! Inserts the rows of patients who share a Patient ID with others but have a different name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -41,7 +41,8 @@ impl Row for NewPatient<'_> {
     }
 }
 
-/// Inserts the rows of patients as far as they are missing. Returns the number of rows that were not there before the run.
+/// Inserts the rows of patients that are missing. Returns the number of rows that did not exist
+/// before the run.
 pub(super) fn insert_patients(
     writer: &mut Writer,
     settlement: &Settlement,
@@ -55,7 +56,7 @@ pub(super) fn insert_patients(
     let found = writer.index.find(Table::Patient, &ids, look)?;
     let identities = writer.index.identities(&ids)?;
     let found: HashMap<&str, &Existing> = found.iter().map(|row| (row.identity.as_str(), row)).collect();
-    // A run that is continued has inserted them before it was killed.
+    // If the run is resumed, rows that were found may have been inserted before it was killed.
     let is_counted = |row: &&&Existing| writer.continues || writer.is_left(Table::Patient, &row.key);
     let mut inserted = found.values().filter(is_counted).count() as u64;
     let tables = writer.index.tables();
@@ -107,8 +108,9 @@ fn values_of<'a>(tables: &'a Tables, attributes: &[usize], patient: &'a PatientR
     columns.map(value).collect()
 }
 
-/// A patient of which the database refuses some value gets a row with its ID and name alone: without one its
-/// studies would have none. Returns whether the row was inserted.
+/// Inserts a row that contains only the ID and the name of a patient, because the database rejected
+/// another value. Without a row, the patient's studies would have no patient. Returns whether the
+/// row was inserted.
 fn insert_bare_patient(writer: &mut Writer, values: &[Value<'_>]) -> Result<bool, Failure> {
     let tables = writer.index.tables();
     let is_kept = |column: &Column| {

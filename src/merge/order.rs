@@ -1,15 +1,16 @@
-//! What instances are ordered by: seconds of receipt, SOP Instance UID, path. It is kept of one instance a row, so it
-//! is short: where a file is named by its UID, the UID stands there once.
+//! The precedence key of instances: seconds of receipt, SOP Instance UID, path. The key is stored
+//! with the values of each row, so it is short: if the name of a file is its UID, the key contains
+//! the UID only once.
 
 use std::cmp::Ordering;
 
 use crate::index::Entry;
 use crate::index::entry::RECEIVED;
 
-/// Stands behind the UID, and at the end in the place of a UID that the path ends with. No path has it.
+/// Terminates the UID, and replaces a UID at the end of the path. No path contains this byte.
 const MARK: u8 = 0;
 
-/// The place of an entry, for [`compare`].
+/// Encodes the precedence key of an entry, for [`compare`].
 pub fn of(entry: &Entry, into: &mut Vec<u8>) {
     let uid = entry.instance.sop_instance_uid();
     into.clear();
@@ -30,7 +31,7 @@ pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
     a.cmp(b).then_with(|| path(a, a_path).cmp(path(b, b_path)))
 }
 
-/// The seconds of receipt.
+/// Returns the time of receipt, with a precision of seconds.
 pub fn received(order: &[u8]) -> &str {
     order.get(..RECEIVED).and_then(|received| str::from_utf8(received).ok()).unwrap_or_default()
 }
@@ -60,7 +61,7 @@ mod tests {
         format!("{received}{uid}\0{path}").into_bytes()
     }
 
-    /// All pairs, those with a UID at the end of the path among them.
+    /// Compares all pairs, including paths that end with the UID.
     #[test]
     fn places_are_ordered_by_receipt_and_uid_and_path() {
         let paths = ["/a/1.2", "/a/1.2/1.2", "/a/1.1", "/a/1.3", "/a/", "/a/1", "/b/1.2.3", "/a", "1.2", "1.2.3", ""];

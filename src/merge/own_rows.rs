@@ -1,7 +1,8 @@
-//! Which of the rows that a run finds this program has inserted in an earlier run.
+//! Determines which of the rows that a run finds were inserted by an earlier run of this program.
 //!
-//! A study or series that was linked to another row since belongs to the program that linked it. A patient belongs to others
-//! once its name was edited, or once a study is linked to it that this program has not inserted: its name is fixed then.
+//! A study or series that was linked to another row since belongs to the program that linked it. A
+//! patient belongs to other programs once its name was edited, or once a study is linked to the
+//! patient that this program did not insert. The name of such a patient is fixed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +14,7 @@ use crate::index::column::Column;
 use crate::index::columns::Source;
 use crate::index::{Existing, Failure, LinkedStudy, Look, Show, View, link};
 
-/// Notes on rows that were found what the ledger has of them, if they are rows of this program.
+/// Adds the history in the ledger to the rows that this program inserted.
 pub(super) fn learn_histories(writer: &mut Writer, level: Level, rows: &mut [Existing]) -> Result<(), Failure> {
     let Some(recorder) = writer.recorder.clone() else { return Ok(()) };
     let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
@@ -37,8 +38,8 @@ pub(super) fn learn_histories(writer: &mut Writer, level: Level, rows: &mut [Exi
     Ok(())
 }
 
-/// Takes back what was noted on patients that others use, or whose name was edited. `is_ours` returns whether this run
-/// knows a study as one of this program.
+/// Removes the history of patients that other programs use, or whose name was edited. `is_ours`
+/// returns whether this run knows that this program inserted a study.
 fn keep_own_patients(
     writer: &mut Writer,
     rows: &mut [Existing],
@@ -71,7 +72,8 @@ fn keep_own_patients(
     Ok(())
 }
 
-/// Of each of these patients, by identity, whether a study is unfinished, and whether a study is not of this program.
+/// Returns for each of these patients, by collation key, whether a study is unfinished, and whether
+/// a study was not inserted by this program.
 fn uses_of(
     writer: &mut Writer,
     patients: &[&str],
@@ -92,7 +94,7 @@ fn uses_of(
     Ok(uses)
 }
 
-/// The patients among these that have an unfinished study.
+/// Returns the patients that have an unfinished study.
 pub(super) fn unfinished_patients<'p>(writer: &mut Writer, patients: &[&'p str]) -> Result<HashSet<&'p str>, Failure> {
     let studies = writer.index.studies_of(patients, View::Begun)?;
     let unfinished = patients_of(writer, studies.iter().filter(|study| study.is_unfinished))?;
@@ -101,7 +103,7 @@ pub(super) fn unfinished_patients<'p>(writer: &mut Writer, patients: &[&'p str])
     Ok(with_identity.filter(|(_, identity)| unfinished.contains(identity)).map(|(patient, _)| *patient).collect())
 }
 
-/// The identities of the patients that studies are linked to.
+/// Returns the collation keys of the patients that studies are linked to.
 pub(super) fn patients_of<'s>(
     writer: &mut Writer,
     studies: impl Iterator<Item = &'s LinkedStudy>,
@@ -110,7 +112,7 @@ pub(super) fn patients_of<'s>(
     Ok(writer.index.identities(&links)?.into_iter().collect())
 }
 
-/// The studies among these that this program has not inserted.
+/// Returns the studies that this program did not insert.
 pub(super) fn foreign_studies(
     writer: &mut Writer,
     studies: &[LinkedStudy],
@@ -128,8 +130,8 @@ pub(super) fn foreign_studies(
     Ok(others.into_iter().map(|study| study.study.clone()).collect())
 }
 
-/// Notes on patients that are not this program's whether one of their studies looks unfinished and is not this program's
-/// either.
+/// Records for patients that this program did not insert whether one of their studies looks
+/// unfinished and was not inserted by this program either.
 pub(super) fn learn_unfinished_patients(writer: &mut Writer, rows: &mut [Existing]) -> Result<(), Failure> {
     let keys: Vec<String> = rows.iter().filter(|row| row.history.is_none()).map(|row| row.key.clone()).collect();
     if keys.is_empty() {

@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 use crate::disk::bytes;
 use crate::index::row_history::RowHistory;
 
-/// The values by which this program recognizes its own in a row.
+/// The values by which this program recognizes its own values in a row.
 #[derive(Clone, Serialize, Deserialize)]
 pub enum OwnValues {
-    /// The values that this run inserted the row with.
+    /// The values with which this run inserted the row.
     ThisRun(#[serde(with = "bytes")] Arc<[u8]>),
-    /// The ledger has the row. A patient is unfinished while one of the studies is.
+    /// The ledger contains the row. A patient is unfinished while one of the studies is.
     EarlierRun {
         history: Arc<RowHistory>,
         is_unfinished: bool,
-        /// The values that this run inserted the row with, after the index had lost the row.
+        /// The values with which this run inserted the row, after the index had lost the row.
         #[serde(with = "bytes::optional")]
         inserted: Option<Arc<[u8]>>,
     },
-    /// The row is not this program's, as far as the ledger knows, and looks unfinished: values that files of the row contain
-    /// may be replaced, because `--existing complete` asks for it.
+    /// The row is not in the ledger as a row of this program, and looks unfinished. Values that
+    /// occur in files of the row may be replaced, because `--existing complete` asks for it.
     OfFiles,
 }
 
 impl OwnValues {
-    /// About the bytes that the values take in memory.
+    /// Returns the approximate memory use of the values in bytes.
     pub fn weight(&self) -> usize {
         let of_history = |history: &RowHistory| history.versions.iter().map(|version| version.values.len() + 64).sum();
         match self {
@@ -39,7 +39,7 @@ impl OwnValues {
         }
     }
 
-    /// The values that this run inserted the row with.
+    /// Returns the values with which this run inserted the row.
     pub fn inserted(&self) -> Option<&Arc<[u8]>> {
         match self {
             OwnValues::ThisRun(inserted) => Some(inserted),

@@ -1,6 +1,7 @@
-//! The patients with one Patient ID and their studies, as the closing step decides about them: the ID that files have, and that
-//! ID with the suffixes that a PACS or this program has given. A patient is decided about together with these, and independently of
-//! all others, so that a few patients at a time are in memory.
+//! The patients with one Patient ID and their studies, as the closing step decides about them: the
+//! ID in the files, and that ID with the suffixes that a PACS or this program has added. These
+//! patients are decided about together, and independently of all others, so that only a few
+//! patients at a time are in memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
@@ -27,10 +28,10 @@ pub enum Inserter {
     Another,
 }
 
-/// A study, as far as the decision about its patient depends on it.
+/// The properties of a study on which the decision about its patient depends.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct GroupedStudy {
-    /// The identity of the ID of the patient whose names the study takes part in.
+    /// The collation key of the ID of the patient whose names include the name of this study.
     pub of: Option<Arc<str>>,
     /// The name in the last file that has one.
     pub name: Name,
@@ -38,7 +39,7 @@ pub struct GroupedStudy {
     /// The Patient ID in the row.
     pub patient: Arc<str>,
     pub is_to_be_completed: bool,
-    /// The row looks unfinished, is not this program's and is not completed.
+    /// Whether the row looks unfinished, was not inserted by this program and is not completed.
     pub is_left_unfinished: bool,
 }
 
@@ -51,8 +52,9 @@ impl GroupedStudy {
         self.inserter == Inserter::ThisRun
     }
 
-    /// Whether the name of the study takes part in the decision which names its patient has. Studies of earlier runs stay with a
-    /// patient whose name this program may not change.
+    /// Returns whether the name of the study takes part in the decision which names its patient
+    /// has. If this program may not change the name of a patient, studies of earlier runs stay with
+    /// that patient.
     pub(super) fn is_bearer(&self, patient: &Patient) -> bool {
         self.is_of_this_run() || patient.ours && self.is_ours()
     }
@@ -61,14 +63,15 @@ impl GroupedStudy {
 /// Patients that are decided about together, and their studies.
 #[derive(Default)]
 pub struct PatientGroups {
-    /// By identity. Their order is that of the decisions, which must not depend on chance.
+    /// The patients, by collation key. Their order determines the order of the decisions, which
+    /// must be deterministic.
     pub patients: BTreeMap<Arc<str>, Patient>,
     pub studies: BTreeMap<Arc<str>, GroupedStudy>,
-    /// The IDs of patients that were folded again, by identity.
+    /// The IDs of patients whose values are recomputed, by collation key.
     pub displaced: BTreeMap<Arc<str>, Arc<str>>,
-    /// The identities of the IDs that occur.
+    /// The collation keys of the IDs that occur.
     pub identities: HashMap<Arc<str>, Arc<str>>,
-    /// The identities of the IDs without a suffix. The groups are those of these.
+    /// The collation keys of the IDs without a suffix. Each of them identifies a group.
     pub bases: HashSet<Arc<str>>,
 }
 
@@ -83,8 +86,9 @@ pub(super) enum Member {
 }
 
 impl Member {
-    /// The bytes by which members are sorted: within each `group` a patient comes before the values of the files and the studies.
-    /// `key` is the identity of the patient's ID, or the UID of the study.
+    /// Returns the sort key of a member: within each `group` a patient comes before the values of
+    /// the files, and these before the studies. `key` is the collation key of the patient's ID, or
+    /// the UID of the study.
     pub(super) fn sort_key(&self, group: &str, key: &str) -> Vec<u8> {
         let (kind, name) = match self {
             Member::Patient(_) => ("0", None),
@@ -96,12 +100,12 @@ impl Member {
         key::encode([group, kind, key].into_iter().chain(name))
     }
 
-    /// The group by which an entry was sorted.
+    /// Returns the group by which an entry was sorted.
     pub(super) fn group_of(entry: &Entry) -> Arc<str> {
         key::decode(entry.key()).into_iter().next().unwrap_or_default().into()
     }
 
-    /// The key and the member of an entry.
+    /// Decodes the key and the member of an entry.
     pub(super) fn read(entry: &Entry) -> io::Result<(Arc<str>, Member)> {
         let key = key::decode(entry.key()).into_iter().nth(2).unwrap_or_default();
         Ok((key.into(), decode(entry.value())?))
@@ -109,12 +113,12 @@ impl Member {
 }
 
 impl PatientGroups {
-    /// The groups of an ID without a suffix, by its identity.
+    /// Creates an empty group for an ID without a suffix, by the collation key of the ID.
     pub(super) fn of(base: &Arc<str>) -> Self {
         PatientGroups { bases: HashSet::from([base.clone()]), ..PatientGroups::default() }
     }
 
-    /// `key` is the identity of the patient's ID, or the UID of the study.
+    /// Adds a member. `key` is the collation key of the patient's ID, or the UID of the study.
     pub(super) fn add(&mut self, key: Arc<str>, member: Member) {
         match member {
             Member::Patient(patient) => drop(self.patients.insert(key, *patient)),
@@ -127,7 +131,7 @@ impl PatientGroups {
         }
     }
 
-    /// Takes out all members.
+    /// Converts the groups to their members.
     pub(super) fn into_members(self) -> impl Iterator<Item = (Arc<str>, Member)> {
         let patients = self.patients.into_iter().flat_map(|(identity, mut patient)| {
             let named = std::mem::take(&mut patient.named);
@@ -148,7 +152,8 @@ impl PatientGroups {
         self.bases.extend(other.bases);
     }
 
-    /// The IDs that occur, also without their suffixes, but for those of the rows of patients.
+    /// Returns the IDs that occur, with and without their suffixes, except those whose collation
+    /// key is known from the patients' rows.
     fn other_ids(&self) -> BTreeSet<&str> {
         let spelled = self.patients.values().flat_map(|patient| patient.spellings.keys().chain([&patient.id]));
         let linked = self.studies.values().map(|study| &study.patient);
@@ -157,7 +162,7 @@ impl PatientGroups {
     }
 }
 
-/// Asks the database for the identities of the IDs in groups.
+/// Queries the collation keys of the IDs in groups.
 pub(super) fn learn_identities_of(writer: &mut Writer, groups: &mut PatientGroups) -> Result<(), Failure> {
     let of_rows = groups.patients.iter().map(|(identity, patient)| (patient.id.clone(), identity.clone()));
     groups.identities = of_rows.collect();

@@ -1,4 +1,4 @@
-//! A row of a patient as the closing step leaves it.
+//! The final row of a patient, as the closing step writes it.
 
 use std::sync::Arc;
 
@@ -9,27 +9,29 @@ use super::own_values::OwnValues;
 use crate::index::Value;
 use crate::index::column::is_empty;
 
-/// A patient's row at the end.
+/// The final row of a patient.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct PatientRow {
-    /// The ID in the row, which is still to be inserted if it is new.
+    /// The ID in the row. A new row is still to be inserted.
     pub id: Arc<str>,
     pub state: State,
     pub fold: Fold,
-    /// The index says that it is this patient, and files name another: the name was edited, and is not completed by
-    /// parts of the former.
+    /// Whether the name in the row was edited: the index assigns files to this patient that have
+    /// another name. Parts of the name in the files must not complete such a name.
     pub is_renamed: bool,
-    /// The row is not this program's, as far as the ledger knows, and is to be completed.
+    /// Whether the row is not in the ledger as a row of this program, and is to be completed.
     pub is_completed: bool,
-    /// The values of the files of a row that is completed, whichever person these name.
+    /// The values of the files of a row that is completed, whichever person these files name.
     pub said: Fold,
-    /// The row was folded again, so that a code in it may be that of a file which is not indexed any more.
+    /// Whether the values of the row were recomputed, so that the row may contain a code from a
+    /// file that is not indexed any more.
     pub is_displaced: bool,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
 pub enum State {
-    /// This program inserted it; its ID may have been spelled otherwise.
+    /// This program inserted the row. `spelled` is the present spelling of its ID, which may differ
+    /// from the final one.
     Ours {
         values: OwnValues,
         spelled: Arc<str>,
@@ -38,7 +40,7 @@ pub enum State {
     New,
 }
 
-/// Whether any of these values is not plain ASCII.
+/// Returns whether any of these values is not plain ASCII.
 pub fn needs_charset(values: &[Value<'_>]) -> bool {
     values.iter().any(|value| !is_empty(*value) && matches!(value, Value::Text(text) if !text.is_ascii()))
 }
@@ -49,7 +51,7 @@ impl PatientRow {
         PatientRow { id, state, fold, is_renamed: false, is_completed: false, said, is_displaced: false }
     }
 
-    /// Whether a decision that comes later is about the same row, which is there.
+    /// Returns whether the next decision is about the same row, and the row exists.
     pub(super) fn is_same(&self, next: &PatientRow) -> bool {
         let is_there = matches!(next.state, State::There) && !matches!(self.state, State::New);
         is_there && next.id == self.id

@@ -1,8 +1,9 @@
 //! The people whose patient rows `--existing complete` finishes, and the files of each person.
 //!
-//! Files with one Patient ID may belong to several people, each with a row. Studies keep their links, so that a row belongs to
-//! the person named by the last file of each of its studies. All files with that name and ID determine the values of the row,
-//! whichever study they belong to. Files with other names belong to other people.
+//! Files with one Patient ID may belong to several people, each with a row. Studies keep their
+//! links, so a row belongs to the person named by the last file of each of its studies. All files
+//! with that name and ID determine the values of the row, whichever study they belong to. Files
+//! with other names belong to other people.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
@@ -23,10 +24,11 @@ use crate::index::{Failure, View};
 /// The people of all Patient IDs that have a row which is completed.
 #[derive(Default)]
 pub struct People {
-    /// By the identity of the ID without its suffix.
+    /// The people by the collation key of the ID without its suffix.
     namesakes: HashMap<Arc<str>, Namesakes>,
-    /// The identities of rows that are not completed: those that studies are linked to which this run has not found, since
-    /// their names are fixed; and those of an earlier run of this program, which are given to a name again or withdrawn.
+    /// The collation keys of rows that are not completed. These are rows linked to studies that
+    /// this run has not found, since their names are fixed, and rows of an earlier run of this
+    /// program, which are reused for a name or withdrawn.
     left: HashSet<String>,
 }
 
@@ -68,18 +70,18 @@ impl People {
         People { namesakes, left: HashSet::new() }
     }
 
-    /// The IDs in the rows that studies of this run are linked to.
+    /// Returns the IDs in the rows that the existing studies of these people are linked to.
     fn ids(&self) -> Vec<&str> {
         self.namesakes.values().flat_map(|people| people.linked.keys()).map(|id| &**id).collect()
     }
 
-    /// Leaves rows unchanged, by the identities of their IDs.
+    /// Leaves rows unchanged, given the collation keys of their IDs.
     pub fn leave_rows(&mut self, identities: impl IntoIterator<Item = String>) {
         self.left.extend(identities);
     }
 
-    /// Sets the values of rows that are completed to those of the files of the person. Adds rows with a suffix that studies are
-    /// linked to and that no file reaches.
+    /// Sets the values of rows that are completed to those of the files of the person. Adds rows
+    /// with a suffix that studies are linked to and that no file belongs to.
     pub fn set_values(self, patients: &mut Vec<PatientRow>, groups: &PatientGroups) -> io::Result<()> {
         let identity = |id: &Arc<str>| groups.identities.get(id).unwrap_or(id).clone();
         let mut folds: HashMap<Arc<str>, (&Arc<str>, Fold)> = HashMap::default();
@@ -102,7 +104,8 @@ impl People {
         Ok(())
     }
 
-    /// The values of all files with a Patient ID. A lost run may have settled a row as that of another person with the ID.
+    /// Returns the values of all files with a Patient ID. A lost run may have written the values of
+    /// another person with the same ID to a row.
     fn said_of(&self, id: &str, groups: &PatientGroups) -> Fold {
         let people = groups.identities.get(patient_name::base(id)).and_then(|base| self.namesakes.get(base));
         let mut said = Fold::default();
@@ -111,7 +114,7 @@ impl People {
     }
 }
 
-/// The people of rows that are completed.
+/// Returns the people of rows that are completed.
 pub(super) fn people(
     writer: &mut Writer,
     patients: &BTreeMap<Arc<str>, Patient>,
@@ -125,7 +128,8 @@ pub(super) fn people(
 }
 
 impl Namesakes {
-    /// The values of the person of each row. The result lacks rows whose studies name several people: their names are fixed.
+    /// Returns the values of the person of each row. The result does not contain rows whose studies
+    /// name several people, because the names in these rows are fixed.
     fn folds(&self) -> io::Result<Vec<(&Arc<str>, Fold)>> {
         let smallest = |name: &Name| self.studies.get(name).map(|study| &**study);
         let named = self.said.iter().filter(|(_, said)| !said.is_empty());

@@ -4,10 +4,11 @@ use crate::dicom::Level;
 use crate::index::existing::FACTS;
 use crate::index::{Change, Entry, Expected, Tables, Value};
 
-/// How often a row is looked at again that another writer keeps changing.
+/// The maximum number of attempts to change a row that another writer keeps changing.
 pub(super) const TRIES: u32 = 10;
 
-/// What leads a row to another file: its path and the facts of the file, or all that tags feed.
+/// Returns the changes that point a row to another file: its path and the facts of the file, or, if
+/// `whole`, all columns that contain DICOM attributes.
 pub(super) fn lead<'a>(tables: &'a Tables, entry: &'a Entry, whole: bool) -> Vec<Change<'a>> {
     let is_led = |column: &crate::index::column::Column| {
         FACTS.contains(&column.known) || (whole && !matches!(column.known, "" | "uuid" | "tagged"))

@@ -1,7 +1,7 @@
-//! The record of a batch, which is on disk before the batch is committed.
+//! The record of a batch in the write-ahead log, which is on disk before the batch is committed.
 //!
-//! The record of a batch whose images are all new is foreseeable once the rows above the images are inserted. It is written
-//! to disk while the database inserts the images.
+//! If all images of a batch are new, its record is predictable once the rows above the images are
+//! inserted. The record is then written to disk while the database inserts the images.
 
 use super::entry_batch::Batch;
 use super::known::PARENTS;
@@ -14,7 +14,8 @@ use crate::index::outcome::{Attempt, RowOf};
 use crate::index::row_history::IntendedRows;
 use crate::index::{Entry, Failure};
 
-/// Records a batch, and waits until it is on disk. `foreseen` is the record that was written ahead.
+/// Records a batch, and waits until the record is on disk. `foreseen` is the record that was
+/// written ahead.
 pub(super) fn record(
     writer: &Writer,
     entries: &[Entry],
@@ -31,8 +32,8 @@ pub(super) fn record(
     recorder.make_durable()
 }
 
-/// Records the foreseeable outcome of a batch whose rows above the images are inserted, if all images are new. Returns the
-/// record.
+/// Records the predicted outcome of a batch if all its images are new. The rows above the images
+/// must have been inserted. Returns the record.
 pub(super) fn record_ahead(writer: &Writer, batch: &Batch<'_>) -> Option<Attempt> {
     let recorder = writer.recorder.as_ref()?;
     if !writer.index.tables().is_transactional || !batch.there.is_empty() {
@@ -48,8 +49,8 @@ pub(super) fn record_ahead(writer: &Writer, batch: &Batch<'_>) -> Option<Attempt
     Some(attempt)
 }
 
-/// Records the outcome of a batch if no other program interferes. Where nothing is rolled back, rows are there
-/// before the whole batch is written.
+/// Records the outcome that a batch has if no other program interferes. Without transactions, rows
+/// exist before the whole batch is written.
 pub(super) fn record_plan(writer: &Writer, batch: &Batch<'_>) -> Result<(), Failure> {
     let Some(recorder) = &writer.recorder else { return Ok(()) };
     let mut planned = batch.clone();
@@ -62,13 +63,13 @@ pub(super) fn record_plan(writer: &Writer, batch: &Batch<'_>) -> Result<(), Fail
     planned.without_row().collect::<Vec<_>>().into_iter().for_each(|member| planned.inserted(member));
     let opened = planned.opened();
     let attempt = planned.into_attempt(opened, Put::default());
-    // Rows of a plan are in doubt: another program may insert one of them first.
+    // Planned rows are in doubt: another program may insert one of them first.
     recorder.record_rows(writer.number, 0, &rows_to_insert(writer, batch.entries, &attempt));
     recorder.record_batch(writer.number, batch.entries, &attempt);
     recorder.make_durable()
 }
 
-/// The rows above the images that a transaction inserts, for the ledger.
+/// Returns the rows above the images that a transaction inserts, for the ledger.
 fn rows_to_insert(writer: &Writer, entries: &[Entry], attempt: &Attempt) -> Vec<IntendedRows> {
     let tables = writer.index.tables();
     let of_level = |level: Level| {

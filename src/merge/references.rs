@@ -7,7 +7,7 @@ use crate::dicom::Level;
 use crate::index::Failure;
 use crate::index::stored_column::Reference;
 
-/// The columns of tables beside the core tables that may refer to rows of a level.
+/// Returns the columns of tables other than the core tables that may refer to rows of a level.
 pub(super) fn references(writer: &mut Writer, level: Level) -> Result<Arc<[Reference]>, Failure> {
     if let Some(known) = &writer.references[level as usize] {
         return Ok(known.clone());
@@ -25,7 +25,8 @@ pub(super) fn references(writer: &mut Writer, level: Level) -> Result<Arc<[Refer
     Ok(found)
 }
 
-/// The names of the columns by which tables of a PACS refer to rows of a level; the last ones are those before version 6.2.1.
+/// Returns the names of the columns by which tables of a PACS refer to rows of a level. The last
+/// ones are the names before version 6.2.1.
 pub(super) fn reference_columns(level: Level) -> &'static [&'static str] {
     match level {
         Level::Patient => &["patientid", "uuid", "uid"],

@@ -1,11 +1,12 @@
-//! Columns that the database did not let be changed.
+//! Findings for columns that the database did not allow to be changed.
 
 use super::finding::{Finding, FindingReason};
 use super::writer::Writer;
 use crate::dicom::{Level, Table};
 use crate::index::existing::Applied;
 
-/// Columns that the database did not let be changed. Keys of patients are not told.
+/// Records a finding for each column that the database did not allow to be changed. The findings
+/// contain no keys of patients.
 pub(super) fn note_refused(writer: &mut Writer, table: impl Into<Table>, key: &str, applied: &Applied) {
     let table = table.into();
     let uid = if table.level() == Level::Patient { String::new() } else { key.to_owned() };

@@ -1,7 +1,8 @@
-//! Batches of a run that was killed, as the one that continues it learns of them.
+//! Replay of the batches of a killed run in the run that resumes it.
 //!
-//! What is written down of a batch says what its transaction was about to commit. Whether it was, rows tell: what is not
-//! there was not done, and its files are written again.
+//! The record of a batch contains the changes that its transaction was about to commit. The rows in
+//! the index show whether the transaction was committed. Files whose rows do not exist are written
+//! again.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -17,11 +18,11 @@ use crate::index::hashes::Hashes;
 use crate::index::outcome::{Attempt, Outcome, Reach, RowOf, Written};
 use crate::index::{Entry, Failure, ImageRow, Look, Refusal, Show, View, patient_name};
 
-/// Waits for a transaction of the killed run that the server has not ended yet.
+/// A lookup that waits for a transaction of the killed run that the server has not ended yet.
 const NOW: Look = Look { view: View::Now, show: Show::Nothing };
 const BEGUN: Look = Look { view: View::Begun, show: Show::Nothing };
 
-/// Learns the rows that a batch of the killed run has found and inserted.
+/// Records the rows that a batch of the killed run found and inserted.
 pub fn replay_rows(writer: &mut Writer, entries: &[Entry], mut attempt: Attempt) -> Result<(), Failure> {
     own_images(writer, entries, &attempt)?;
     writer.patiently(|writer| find_again(writer, &mut attempt))?;
@@ -30,8 +31,8 @@ pub fn replay_rows(writer: &mut Writer, entries: &[Entry], mut attempt: Attempt)
     find_displaced(writer, entries, &attempt)
 }
 
-/// Notes the series of files that the batch indexed and that rows do not name any more: the batch that pointed such a row to
-/// a better file may be one of which the index has lost a part.
+/// Records the series of files that the batch indexed and that rows no longer name. The batch that
+/// pointed such a row to a better file may be one that the index has partly lost.
 fn find_displaced(writer: &mut Writer, entries: &[Entry], attempt: &Attempt) -> Result<(), Failure> {
     let keys: Vec<&str> = entries.iter().map(|entry| entry.key(Level::Instance)).collect();
     let there = writer.patiently(|writer| writer.index.find(Table::Image, &keys, BEGUN))?;
@@ -46,13 +47,14 @@ fn find_displaced(writer: &mut Writer, entries: &[Entry], attempt: &Attempt) -> 
     Ok(())
 }
 
-/// Learns what the files of a batch of the killed run contain. The rows of all batches must be known. Returns the outcome
-/// of each entry.
+/// Adds the values of the files in a batch of the killed run. The rows of all batches must be
+/// known. Returns the outcome of each entry.
 pub fn replay_values(writer: &mut Writer, entries: &[Entry], attempt: Attempt) -> Vec<Written> {
     learn::learn_values(writer, entries, attempt)
 }
 
-/// Looks again at rows that a batch had found: earlier runs may have inserted them, and other runs have changed them since.
+/// Looks up the existing rows of a batch again: earlier runs may have inserted them, and other runs
+/// may have changed them since.
 fn find_again(writer: &mut Writer, attempt: &mut Attempt) -> Result<(), Failure> {
     for level in PARENTS {
         let known = writer.known.clone();
@@ -78,7 +80,8 @@ fn own_images(writer: &mut Writer, entries: &[Entry], attempt: &Attempt) -> Resu
     let ids = Vec::from_iter(entries.iter().map(|entry| entry.key(Level::Patient)).chain(links));
     writer.patiently(|writer| identities::learn_identities(writer, &ids))?;
     let mut known = writer.known.lock();
-    // A batch does not record which series a row that was pointed to another file was linked to.
+    // A batch does not record which series a row was linked to before it was pointed to another
+    // file.
     if attempt.outcomes.iter().any(Outcome::replaces_a_file) {
         known.displaced.extend(attempt.opened[1].iter().cloned());
     }
@@ -98,15 +101,16 @@ fn own_images(writer: &mut Writer, entries: &[Entry], attempt: &Attempt) -> Resu
     Ok(())
 }
 
-/// Of a batch that may not be committed, what is there: which of its files, told by UID and path in the index, and
-/// what was done of them.
+/// Returns the part of a batch that the index contains, if the batch may not have been committed:
+/// the positions of its files, and the result for these files. `files` contains the UID and the
+/// path in the index of each file.
 pub fn what_is_there(
     writer: &mut Writer,
     files: &[(&str, String)],
     mut attempt: Attempt,
 ) -> Result<Option<(Vec<usize>, Attempt)>, Failure> {
     let there = led(writer, files, &attempt, NOW)?;
-    // A transaction is done as a whole or not at all.
+    // A transaction is committed as a whole or not at all.
     if writer.index.tables().is_transactional {
         let is_done = match attempt.outcomes.iter().any(Outcome::leads) {
             true => there.contains(&true),
@@ -119,7 +123,7 @@ pub fn what_is_there(
     Ok(Some((kept, attempt)))
 }
 
-/// Whether a row above the images that a batch was to insert is there.
+/// Returns whether the index contains a row above the images that a batch was to insert.
 fn has_inserted(writer: &mut Writer, attempt: &Attempt) -> Result<bool, Failure> {
     for level in PARENTS {
         let rows = &attempt.rows[level as usize];
@@ -132,7 +136,7 @@ fn has_inserted(writer: &mut Writer, attempt: &Attempt) -> Result<bool, Failure>
     Ok(false)
 }
 
-/// Of each file whether the batch has led a row to it that is there.
+/// Returns for each file whether the index contains the row that the batch pointed to this file.
 fn led(writer: &mut Writer, files: &[(&str, String)], attempt: &Attempt, look: Look) -> Result<Vec<bool>, Failure> {
     let keys: Vec<&str> = files.iter().map(|(uid, _)| *uid).collect();
     let there = writer.patiently(|writer| writer.index.find(Table::Image, &keys, look))?;
@@ -143,21 +147,24 @@ fn led(writer: &mut Writer, files: &[(&str, String)], attempt: &Attempt, look: L
     Ok(files.iter().zip(&attempt.outcomes).map(is_led).collect())
 }
 
-/// The batches that pointed rows to files which later batches replaced by better ones: such a batch is not lost, although the row
-/// names another file. Learned from the batches of a run, the last one first.
+/// The batches that pointed rows to files which later batches replaced by better ones. Such a batch
+/// is not lost, although the row names another file. The batches of a run are processed in reverse
+/// order.
 pub struct Superseded {
-    /// The instances whose row names the file that a batch pointed it to. Batches before that one are superseded.
+    /// The instances whose row names the file that a batch pointed it to. Earlier batches with the
+    /// same instance are superseded.
     named: Hashes,
     superseded: Hashes,
 }
 
 impl Superseded {
-    /// `directory` is for temporary files.
+    /// Creates an empty set. `directory` is the directory of temporary files.
     pub fn new(directory: &Path) -> Self {
         Superseded { named: Hashes::new(directory), superseded: Hashes::new(directory) }
     }
 
-    /// Learns from the next batch, in the reverse order of the log. `at` is the place of the batch.
+    /// Processes the next batch, in the reverse order of the log. `at` is the position of the
+    /// batch.
     pub fn learn(
         &mut self,
         writer: &mut Writer,
@@ -195,8 +202,9 @@ impl Superseded {
     }
 }
 
-/// What the index still has of a batch that was committed. A server may have failed over to a replica that lacks commits, and
-/// a database may have been restored. `at` is the place of the batch in the log.
+/// Returns the part of a committed batch that the index still contains. A server may have failed
+/// over to a replica that lacks commits, or a database may have been restored. `at` is the position
+/// of the batch in the log.
 pub fn what_is_left(
     writer: &mut Writer,
     at: u64,
@@ -207,7 +215,7 @@ pub fn what_is_left(
     let uids: Vec<&str> = files.iter().map(|(uid, _)| *uid).collect();
     let there = writer.patiently(|writer| writer.index.find(Table::Image, &uids, NOW))?;
     let there: HashMap<&str, &str> = there.iter().map(|row| (row.key.as_str(), row.path.as_str())).collect();
-    // A later batch may have pointed the row of an instance that was inserted to another file.
+    // A later batch may have pointed the row of an inserted instance to another file.
     let is_there = |(n, ((uid, path), outcome)): (usize, (&(&str, String), &Outcome))| match outcome {
         Outcome::Inserted => there.contains_key(uid),
         outcome if outcome.leads() => there.get(uid).is_some_and(|named| named == path || superseded.contains(at, n)),
@@ -235,13 +243,13 @@ pub fn what_is_left(
     if !has_image && !has_inserted {
         return Ok(Left::Nothing);
     }
-    // Files that say something of a row that is missing are written again, and insert the row.
+    // Files with values for a missing row are written again, and insert that row.
     let stands: Vec<bool> = is_there.iter().zip(&lacks_row).map(|(is_there, lacks)| *is_there && !lacks).collect();
     let kept = attempt.keep_there(&stands);
     Ok(Left::Part(kept, Box::new(attempt)))
 }
 
-/// Forgets rows above the images that are not there.
+/// Removes the rows above the images that do not exist from the result of a batch.
 fn keep_rows_there(writer: &mut Writer, attempt: &mut Attempt) -> Result<(), Failure> {
     for level in PARENTS {
         let rows = &mut attempt.rows[level as usize];
@@ -261,15 +269,15 @@ fn identities_there(
     Ok(found.into_iter().map(|row| row.identity).collect())
 }
 
-/// Images behind a UID, as [`crate::index::Index::rows_after`] lists them.
+/// Returns images after a UID, as listed by [`crate::index::Index::rows_after`].
 pub fn rows_after(writer: &mut Writer, sop_instance_uid: &str) -> Result<Vec<ImageRow>, Failure> {
     writer.patiently(|writer| writer.index.rows_after(sop_instance_uid))
 }
 
-/// What the index still has of a batch.
+/// The part of a batch that the index still contains.
 pub enum Left {
     All,
-    /// Some of its files, by their places in the batch, and what was done of them.
+    /// The positions of some files in the batch, and the result for these files.
     Part(Vec<usize>, Box<Attempt>),
     Nothing,
 }
@@ -288,7 +296,8 @@ fn texts(keys: &[String]) -> Vec<&str> {
 }
 
 impl Attempt {
-    /// Keeps the entries whose rows are there, and entries that tell of a row above that is. Returns the places of those kept.
+    /// Keeps the entries whose rows exist, and entries from which an existing row above was
+    /// inserted. Returns the positions of the entries that were kept.
     fn keep_there(&mut self, is_there: &[bool]) -> Vec<usize> {
         let tells_of_a_row = |n: usize| self.rows.iter().flat_map(HashMap::values).any(|row| row.is_told_by(n));
         let kept: Vec<usize> = (0..is_there.len()).filter(|n| is_there[*n] || tells_of_a_row(*n)).collect();
@@ -298,7 +307,8 @@ impl Attempt {
         kept
     }
 
-    /// Leaves the entries at these places, among them those that tell of rows.
+    /// Keeps only the entries at these positions, which include those from which rows were
+    /// inserted.
     fn keep(&mut self, kept: &[usize]) {
         let place = |member: usize| kept.iter().position(|n| *n == member).unwrap_or_default();
         for row in self.rows.iter_mut().flat_map(HashMap::values_mut) {

@@ -1,4 +1,4 @@
-//! Does work again on a new connection while the database is away.
+//! Retries work on a new connection while the database is unreachable.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::thread::sleep;
@@ -14,24 +14,25 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// An interrupt has no way to wake a writer: it looks for one this often.
+/// Poll interval for interrupts: a signal cannot wake a waiting writer.
 pub(super) const TICK: Duration = Duration::from_millis(50);
 
-/// The number of looks for transactions that are missing, one a tick.
+/// The maximum number of lookups for transactions that seem to be missing, one per [`TICK`].
 pub(super) const LOOKS: u32 = 20;
 
 pub(super) const OTHER: &str = "the database that answers now lacks rows that this run had committed: it is another one, or has lost \
                      them";
 
 impl Writer {
-    /// Does what can be done again, on a new connection as often as the database is lost.
+    /// Does work that can be repeated. Reconnects and repeats the work whenever the connection to
+    /// the database is lost.
     pub(super) fn patiently<T>(&mut self, mut work: impl FnMut(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
         let mut done = work(self);
         let Patience { limit, outages, .. } = self.policy.patience.clone();
         let lost = Instant::now();
         let mut tries = 0;
         while let Err(Failure::Unreachable(why) | Failure::RolledBack(why)) = &done {
-            // Once at once: a connection that was cut by itself is no outage.
+            // The first retry is immediate: a single connection that was closed is not an outage.
             match tries {
                 0 => {}
                 1 => outages.begins(why),
@@ -53,7 +54,8 @@ impl Writer {
         done
     }
 
-    /// Writers do not knock at the same moments. `false` if the run was told to end.
+    /// Waits before the next attempt, with a random component so that writers do not reconnect
+    /// simultaneously. Returns `false` if the run is interrupted.
     fn pause(&self, tries: u32, at_most: Duration) -> bool {
         let mut hasher = DefaultHasher::new();
         (std::process::id(), std::thread::current().id(), tries).hash(&mut hasher);
@@ -69,9 +71,10 @@ impl Writer {
         true
     }
 
-    /// Connects again to the index that this run has written. The tables are there and take rows, and of the last transaction of
-    /// each writer some image is there: a server that was restored or promoted without one of the transactions has none. A PACS
-    /// may purge single images.
+    /// Reconnects to the index that this run has written. Checks that the tables exist and accept
+    /// rows, and that at least one image of the last transaction of each writer exists. A server
+    /// that was restored, or promoted without one of these transactions, has none of its images.
+    /// One image is enough, because a PACS may purge single images.
     fn reconnect(&mut self) -> Result<(), Failure> {
         let connected = self.index.reconnect(self.policy.patience.allow_replica);
         let checked = connected.and_then(|()| {
@@ -88,8 +91,8 @@ impl Writer {
         })
     }
 
-    /// Whether the index has no image of the last transaction of some writer. Another node of a cluster may be a little behind
-    /// the node that has committed.
+    /// Returns whether the index has no image of the last transaction of some writer. Retries,
+    /// because another node of a cluster may lag slightly behind the node that has committed.
     fn lacks_a_transaction(&mut self) -> Result<bool, Failure> {
         for look in 0..LOOKS {
             if look > 0 {
@@ -112,8 +115,9 @@ impl Writer {
         Ok(true)
     }
 
-    /// Whether a commit whose answer was lost was made, if a row tells. Looks at what is committed now: it waits for a
-    /// transaction that the server has not taken back yet.
+    /// Returns whether the rows of a transaction show that its commit succeeded although the reply
+    /// was lost. Reads the latest committed state, so that the lookup waits for a transaction that
+    /// the server has not rolled back yet.
     pub(super) fn was_committed(&mut self, tried: &[Tried]) -> Result<bool, Failure> {
         match self.are_there(tried, View::Now) {
             Err(Failure::Busy(why)) => Err(Failure::Unreachable(why)),

@@ -1,8 +1,9 @@
-//! The final values of a row, and which of its present values they may replace.
+//! The final values of a row, and the present values that they may replace.
 //!
-//! A value that this program has not written, or that is not the last final one of a row that is finished, was edited, and
-//! stays. The components and groups of a name are one value, and so is a date with its time. Of a row that looks unfinished
-//! and that the ledger does not have, `--existing complete` replaces values that a file of the row contains.
+//! A value was edited if this program has not written it, or if the row is finished and the value
+//! is not its last final value. Edited values stay unchanged. The components and groups of a name
+//! are one value, and so is a date with its time. In a row that looks unfinished and is not in the
+//! ledger, `--existing complete` replaces values that occur in a file of the row.
 
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ pub struct RowCorrections<'a> {
     pub key: &'a str,
     replaceable: ReplaceableValues<'a>,
     finals: Vec<FinalValue<'a>>,
-    /// The name or the ID of a patient changes only while this number of studies links to the row.
+    /// The number of studies that must link to the row of a patient for its name or ID to be
+    /// changed.
     pub studies: Option<usize>,
 }
 
@@ -28,19 +30,21 @@ pub struct RowCorrections<'a> {
 enum ReplaceableValues<'a> {
     /// The values that this run inserted.
     Provisional,
-    /// Values that the ledger has as written by this program.
+    /// Values that this program wrote according to the ledger.
     OfLedger(LedgerRow),
     /// The different sets of values in the files of the row.
     OfFiles(Vec<Vec<Value<'a>>>),
 }
 
-/// A row that the ledger has.
+/// A row in the ledger.
 struct LedgerRow {
     history: Arc<RowHistory>,
     is_unfinished: bool,
-    /// This run, or the one that it continues, inserted the row. Then the values that it inserted may be replaced, too.
+    /// Whether this run, or the run that it resumes, inserted the row. If so, the inserted values
+    /// may be replaced, too.
     is_of_this_run: bool,
-    /// Other runs have written since this run, or the one that it continues, inserted the row.
+    /// Whether other runs have written to the index since this run, or the run that it resumes,
+    /// inserted the row.
     is_shared_by_runs: bool,
 }
 
@@ -54,8 +58,9 @@ struct FinalValue<'a> {
 }
 
 impl LedgerRow {
-    /// Whether a study or series is finished although no run has recorded final values of the row: another program has
-    /// finished the row. A run that was killed may have finished a row whose final values were those that it had inserted.
+    /// Returns whether a study or series is finished although no run has recorded final values of
+    /// the row, that is, whether another program has finished the row. A run that was killed may
+    /// have finished a row whose final values were equal to the inserted ones.
     fn is_finished_by_others(&self, tables: &Tables, table: Table, row: &Existing) -> bool {
         let inserted = self.history.only_inserted().filter(|_| !self.is_shared_by_runs && !row.is_unfinished);
         inserted.is_some_and(|inserted| !inserted.is_shown_or_filled(tables, table, row))
@@ -63,7 +68,7 @@ impl LedgerRow {
 }
 
 impl FinalValue<'_> {
-    /// Equal for the columns of one value.
+    /// Returns the attribute group of the column, which is equal for all columns of one value.
     fn attribute(&self) -> Option<usize> {
         match self.column.source {
             Source::Attribute(n) => Some(attributes::value_of(n)),
@@ -94,7 +99,7 @@ impl<'a> RowCorrections<'a> {
             values.inserted().map_or_else(Vec::new, |inserted| packed::values(inserted).collect());
         let mut row = RowCorrections { key, replaceable, finals: Vec::new(), studies: None };
         for (n, (attribute, right)) in shape.iter().zip(fold.values()).enumerate() {
-            // The link of a row that is not this program's is not questioned.
+            // The link of a row that this program did not insert is not corrected.
             let column = tables.of_attribute(*attribute).filter(|column| !(row.is_of_others() && column.exact));
             let provisional = written.get(n).copied().unwrap_or(Value::Null);
             row.add_final(column, Some(n), provisional, right);
@@ -102,7 +107,7 @@ impl<'a> RowCorrections<'a> {
         row
     }
 
-    /// Whether this run, or the one that it continues, inserted the row.
+    /// Returns whether this run, or the run that it resumes, inserted the row.
     pub fn is_of_this_run(&self) -> bool {
         match &self.replaceable {
             ReplaceableValues::Provisional => true,
@@ -111,17 +116,17 @@ impl<'a> RowCorrections<'a> {
         }
     }
 
-    /// Whether the ledger has the row.
+    /// Returns whether the ledger contains the row.
     pub fn is_of_ledger(&self) -> bool {
         matches!(self.replaceable, ReplaceableValues::OfLedger(_))
     }
 
-    /// Whether the row is known to be unfinished, though no column of the row shows that.
+    /// Returns whether the row is known to be unfinished, although no column of the row shows that.
     pub fn is_unfinished(&self) -> bool {
         matches!(self.replaceable, ReplaceableValues::OfLedger(LedgerRow { is_unfinished: true, .. }))
     }
 
-    /// Learns the history of a row that this run, or the one that it continues, inserted.
+    /// Adds the history of a row that this run, or the run that it resumes, inserted.
     pub fn learn_history(&mut self, history: Arc<RowHistory>, is_unfinished: bool, is_shared_by_runs: bool) {
         match &mut self.replaceable {
             ReplaceableValues::Provisional => {
@@ -133,17 +138,17 @@ impl<'a> RowCorrections<'a> {
         }
     }
 
-    /// The columns that have a final value.
+    /// Returns the columns that have a final value.
     pub fn columns(&self) -> impl Iterator<Item = &'a Column> {
         self.finals.iter().map(|last| last.column)
     }
 
-    /// The final values, in the order of the columns.
+    /// Returns the final values, in the order of the columns.
     pub fn values(&self) -> impl Iterator<Item = Value<'a>> {
         self.finals.iter().map(|last| last.right)
     }
 
-    /// Whether the row shows a later time of receipt than its files do.
+    /// Returns whether the row contains a later time of receipt than its files.
     pub fn is_received_later(&self, tables: &Tables, table: Table, row: &Existing) -> bool {
         let is_later = |last: &FinalValue<'_>| match (row.text_of(tables, table, last.column), last.right) {
             (Some(shown), Value::Text(right)) => last.column.source == Source::Received && shown > right,
@@ -152,7 +157,7 @@ impl<'a> RowCorrections<'a> {
         self.finals.iter().any(is_later)
     }
 
-    /// Lets the final values replace what these files contain, too.
+    /// Allows the final values to replace the values in these files, too.
     pub fn replacing(mut self, said: &'a Fold) -> Self {
         if let ReplaceableValues::OfFiles(sets) = &mut self.replaceable {
             sets.extend(said.sets());
@@ -160,12 +165,13 @@ impl<'a> RowCorrections<'a> {
         self
     }
 
-    /// Whether the row is not this program's, as far as the ledger knows.
+    /// Returns whether the row is not in the ledger as a row of this program.
     pub fn is_of_others(&self) -> bool {
         matches!(self.replaceable, ReplaceableValues::OfFiles(_))
     }
 
-    /// Whether the name or the ID of a patient of this program may change, judged before the row is looked up.
+    /// Returns whether the name or the ID of a patient of this program may change, judged before
+    /// the row is looked up.
     pub fn may_rename(&self) -> bool {
         match self.replaceable {
             ReplaceableValues::Provisional => {
@@ -201,7 +207,7 @@ impl<'a> RowCorrections<'a> {
         }
     }
 
-    /// The final spelling of the key, if the row has one.
+    /// Returns the final spelling of the key, if the row has one.
     pub fn new_key(&self, table: Table) -> Option<&'a str> {
         self.finals.iter().find(|last| last.column.known == table.key()).and_then(|last| match last.right {
             Value::Text(key) => Some(key),
@@ -209,8 +215,8 @@ impl<'a> RowCorrections<'a> {
         })
     }
 
-    /// Whether the last version of the row in the ledger has not all values that are final and in the row, or no version is
-    /// known to have been committed.
+    /// Returns whether the last version of the row in the ledger lacks a final value that the row
+    /// contains, or whether no version is known to have been committed.
     pub fn is_unrecorded(&self, tables: &Tables, table: Table, row: &Existing) -> bool {
         let ReplaceableValues::OfLedger(LedgerRow { history, .. }) = &self.replaceable else { return false };
         let last = if row.is_unfinished { history.versions.last() } else { history.last_of_finished_row() };
@@ -222,14 +228,15 @@ impl<'a> RowCorrections<'a> {
         !history.versions.iter().any(|version| version.is_committed) || self.finals.iter().any(is_unrecorded)
     }
 
-    /// Whether the row may need a change, judged before the row is looked up.
+    /// Returns whether the row may need a change, judged before the row is looked up.
     pub fn may_change(&self) -> bool {
         !matches!(self.replaceable, ReplaceableValues::Provisional)
             || self.finals.iter().any(|last| last.provisional != last.right)
     }
 
-    /// The values of a row that is finished with the values of its insert. They are recorded as final before others are: if the
-    /// commit is in doubt, the row is recognized by them.
+    /// Returns the values of a row that was finished with the values of its insert. They are
+    /// recorded as final before other values are, so that the row is recognized by them if the
+    /// commit is in doubt.
     pub fn finished_as_inserted(&self, row: &Existing) -> Option<&RowVersion> {
         match &self.replaceable {
             ReplaceableValues::OfLedger(LedgerRow { history, .. }) if !row.is_unfinished => history.only_inserted(),
@@ -237,7 +244,7 @@ impl<'a> RowCorrections<'a> {
         }
     }
 
-    /// The changes of a row. A value changes as a whole, or stays.
+    /// Returns the changes of a row. A value changes as a whole or not at all.
     pub fn changes<'r>(&'r self, tables: &Tables, table: Table, row: &'r Existing) -> Vec<Change<'r>> {
         let shown = |last: &FinalValue<'a>| row.text_of(tables, table, last.column);
         let change = |last: &'r FinalValue<'a>| {
@@ -267,7 +274,8 @@ impl<'a> RowCorrections<'a> {
         changes
     }
 
-    /// Whether the final value may replace the present one, which some of its columns differ from.
+    /// Returns whether the final value may replace the present value, which differs from it in some
+    /// columns.
     fn may_replace(&self, value: &[&FinalValue<'a>], tables: &Tables, table: Table, row: &Existing) -> bool {
         let shown = |last: &FinalValue<'a>| row.text_of(tables, table, last.column);
         let differs = |last: &FinalValue<'a>| !last.column.shows(shown(last), last.right);
@@ -292,8 +300,8 @@ impl<'a> RowCorrections<'a> {
         }
     }
 
-    /// Sets the character set of a patient that other changes are made to, by the values that the row then has. A character
-    /// set that this program does not write stays.
+    /// Sets the character set of a patient that has other changes, by the values that the row then
+    /// contains. A character set that this program does not write stays unchanged.
     fn set_charset<'r>(&'r self, tables: &Tables, table: Table, row: &'r Existing, changes: &mut Vec<Change<'r>>) {
         changes.retain(|change| change.column.source != Source::Charset);
         let charset = self.finals.iter().find(|last| last.column.source == Source::Charset);
@@ -313,14 +321,15 @@ impl<'a> RowCorrections<'a> {
     }
 }
 
-/// A column of a value, and the text in it.
+/// A column of a value, and the text in the column.
 struct ShownColumn<'f, 'a> {
     of: &'f FinalValue<'a>,
     text: Option<&'f str>,
 }
 
-/// Whether the columns of a value are those of one file, or NULL. A column that this file leaves empty may contain what
-/// another file has: an earlier run without the ledger has filled it.
+/// Returns whether each column of a value is NULL or contains the value in one file. A column that
+/// this file leaves empty may contain the value in another file, because an earlier run without the
+/// ledger has filled the column.
 fn is_of_a_file(value: &[ShownColumn<'_, '_>], sets: &[Vec<Value<'_>>]) -> bool {
     let compare = |shown: &ShownColumn<'_, '_>, set: &[Value<'_>]| {
         let value = shown.of.place.and_then(|place| set.get(place).copied()).unwrap_or(Value::Null);

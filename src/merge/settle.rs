@@ -1,5 +1,6 @@
-//! Decides which patient each study has, and which conflicts are reported, once all instances are in the index. The decision is made
-//! from all instances, in whatever order they were read.
+//! Decides which patient each study has, and which conflicts are reported, once all instances are
+//! in the index. The decision takes all instances into account, and does not depend on the order in
+//! which they were read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -27,15 +28,16 @@ use crate::index::patient_name::{self, Name};
 use crate::index::{Existing, Failure};
 
 impl Patient {
-    /// The names that take part in the decision which people have the ID of a row of this program: those of files that are
-    /// indexed.
+    /// Returns the names that take part in the decision which people have the ID of a row of this
+    /// program: the names in indexed files.
     fn own_names(&self) -> Vec<Arc<Name>> {
         let names = self.named.iter().filter(|(_, fold)| self.ours && !fold.is_empty());
         names.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The spelling of the ID in a row of this program: one of files that are indexed, whichever came first. A file whose ID is
-    /// another than that in the row names a patient with a suffix.
+    /// Returns the spelling of the ID in a row of this program: the first spelling in the indexed
+    /// files, in sort order. A file whose ID differs from the ID in the row names a patient with a
+    /// suffix.
     pub(super) fn final_id(&self, identities: &HashMap<Arc<str>, Arc<str>>) -> Arc<str> {
         let is_of_the_row = |spelled: &Arc<str>| identities.get(spelled) == identities.get(&self.id);
         let spelled = self.spellings.iter().filter(|(spelled, study)| study.is_some() && is_of_the_row(spelled));
@@ -48,11 +50,11 @@ fn is_spelled(id: &str, spelled: &str) -> bool {
     spelled == id || spelled == patient_name::base(id)
 }
 
-/// Adds the values of the files with one name to those of a row that was there: if the row has the name, or if studies that the
-/// index links to the row have it.
+/// Adds the values of the files with one name to those of an existing row, if the row has this
+/// name, or if studies that the index links to the row have it.
 ///
-/// A refresh changes the name in the row, and must find the same instances the next time: the names of studies that are linked to
-/// the row in the end count instead.
+/// A refresh changes the name in the row, and must find the same instances the next time. It
+/// therefore compares with the names of the studies that are linked to the row in the end instead.
 pub(super) fn add_own_values(
     base: &mut BaseValues,
     patient: &Patient,
@@ -116,7 +118,7 @@ pub(super) fn variants(
         return Ok((variants, own));
     }
     let with_studies = studies.identities().filter_map(|identity| Some(&*patients.get(identity)?.id));
-    // The row of one of several names may be there, whether or not a new study bears the name.
+    // The row for one of several names may exist, whether or not a new study has that name.
     let has_several = |patient: &&Patient| patient.ours && patient.has_several_names();
     let with_names = patients.values().filter(has_several).map(|patient| &*patient.id);
     let displaced = groups.displaced.values().map(|id| &**id);
@@ -126,7 +128,8 @@ pub(super) fn variants(
     let bases: Vec<&str> = found.iter().map(|row| patient_name::base(&row.key)).collect();
     let identities = writer.index.identities(&bases)?;
     for (row, identity) in found.into_iter().zip(identities) {
-        // All that files say is known of patients whose row an earlier run has inserted, and is grouped anew.
+        // If an earlier run inserted the row of a patient, the values of all files of the patient
+        // are known, and the names are grouped again.
         let is_gathered = |base: &Patient| base.ours && (base.history.is_some() || writer.is_interleaved);
         let is_gathered = match patients.get(identity.as_str()) {
             Some(base) => is_gathered(base),
@@ -145,19 +148,21 @@ pub(super) fn variants(
     Ok((variants, own))
 }
 
-/// The part that a row with a suffix has in the decision about its Patient ID.
+/// The role of a row with a suffix in the decision about its Patient ID.
 pub(super) enum RoleOfVariant {
-    /// The row of an earlier run, which is given to a name again or is not needed any more.
+    /// A row of an earlier run, which is reused for a name or is not needed any more.
     Own,
-    /// A row that the killed run has given, and that is not its own any more; or a row of this program for files that name the
-    /// ID with the suffix. Such files are about other people than those that name the ID without it. Or a row that this run has
-    /// inserted because studies of others are linked to the patient.
+    /// A row that does not take part: a row that the killed run inserted and that no longer belongs
+    /// to this program; a row of this program for files whose ID contains the suffix, since such
+    /// files are about other people than files whose ID does not; or a row that this run inserted
+    /// because studies of other programs are linked to the patient.
     NoPart,
-    /// The row has a name, and takes studies with this name.
+    /// A row with a name, which receives the studies with this name.
     Variant,
 }
 
-/// The part of a row. Names of patients about whom all is known are grouped anew.
+/// Returns the role of a row. If all values of the patients are known, their names are grouped
+/// again.
 pub(super) fn role_of(writer: &Writer, row: &Existing, is_gathered: bool) -> RoleOfVariant {
     if !patient_name::has_own_suffix(&row.key) && is_own_row(writer, row) {
         return RoleOfVariant::NoPart;
@@ -165,7 +170,8 @@ pub(super) fn role_of(writer: &Writer, row: &Existing, is_gathered: bool) -> Rol
     let has_given = writer.has_given(&row.key);
     match has_given || is_gathered {
         true if row.history.is_some() => RoleOfVariant::Own,
-        // The name in a row that a batch of this run has inserted is that of the file which was read first.
+        // The name in a row that a batch of this run inserted is the name in the file that was read
+        // first.
         _ if has_given || writer.known.lock().is_of_this_run(Level::Patient, &row.identity) => RoleOfVariant::NoPart,
         _ => RoleOfVariant::Variant,
     }
@@ -185,7 +191,8 @@ pub(super) fn settle_patient(
 ) -> io::Result<()> {
     let smallest = |name: &Name| about.bearers.get(name)?.first().map(|study| &***study);
     let own: Vec<Arc<Name>> = patient.own_names();
-    // A row that was there takes only names of new studies; what those of its own studies say fills it.
+    // An existing row only receives names of new studies. The names in the studies of the row
+    // itself fill it.
     let names = about.bearers.keys().chain(own.iter().map(|name| &**name));
     let names: BTreeSet<&Name> = names.collect();
     let borne: Vec<names::Borne> = names.into_iter().map(|name| (name, smallest(name))).collect();
@@ -220,7 +227,8 @@ pub(super) fn settle_patient(
     Ok(())
 }
 
-/// The row of a Patient ID without a suffix. Reports studies whose files spell the ID otherwise.
+/// Returns the row of a Patient ID without a suffix. Reports studies whose files have a different
+/// spelling of the ID.
 pub(super) fn base_row(
     patient: Patient,
     id: Arc<str>,
@@ -243,7 +251,7 @@ pub(super) fn base_row(
     PatientRow { is_renamed: base.is_renamed, is_displaced, ..PatientRow::new(id, state, base.fold) }
 }
 
-/// Decides about some patients, and keeps what is decided.
+/// Decides about some patients, and stores the decisions.
 pub(super) fn decide_about(
     writer: &mut Writer,
     mut groups: PatientGroups,

@@ -15,7 +15,8 @@ use crate::dicom::Table;
 use crate::index::existing::Mode;
 use crate::index::{Existing, Failure, patient_name};
 
-/// Decides again about the people with the Patient IDs of rows that a PACS has begun to use. Returns whether there are any.
+/// Decides again about the people with the Patient IDs of rows that a PACS has begun to use.
+/// Returns whether there are any.
 pub fn settle_shared(writer: &mut Writer, settlement: &mut Settlement) -> Result<bool, Failure> {
     let shared = std::mem::take(settlement.shared.get_mut().unwrap_or_else(PoisonError::into_inner));
     if shared.is_empty() {
@@ -30,7 +31,8 @@ pub fn settle_shared(writer: &mut Writer, settlement: &mut Settlement) -> Result
     if let Some(groups) = settlement.groups.clone() {
         let decide = |gathered| match gathered {
             Gathered::Few(groups) => decide_again(writer, groups, &by_identity, &mut again),
-            // A PACS seldom uses a row just now: the patients with one ID are in memory then.
+            // A PACS rarely begins to use a row at this time, so it is acceptable to keep all
+            // patients with one ID in memory.
             Gathered::Crowd(crowd) => {
                 decide_again(writer, crowd.into_groups().map_err(Failure::of_temporary_file)?, &by_identity, &mut again)
             }
@@ -41,7 +43,7 @@ pub fn settle_shared(writer: &mut Writer, settlement: &mut Settlement) -> Result
     Ok(true)
 }
 
-/// Decides again about those patients of some groups whose rows a PACS uses.
+/// Decides again about the patients of some groups whose rows a PACS uses.
 pub(super) fn decide_again(
     writer: &mut Writer,
     mut groups: PatientGroups,

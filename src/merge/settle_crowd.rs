@@ -1,5 +1,5 @@
-//! Decides about the patients with one Patient ID that are too many for memory, by the rules of [`super::settle`]. Only numbers of
-//! names are in memory.
+//! Decides about the patients with one Patient ID that are too many for memory, by the rules of
+//! [`super::settle`]. Only the numbers of names are kept in memory.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,10 +29,10 @@ use crate::index::patient_name::{Name, has_own_suffix};
 /// The number of decisions that are sorted together.
 const PORTION: usize = 500;
 
-/// Decides about the patients with one ID, and keeps what is decided.
+/// Decides about the patients with one ID, and stores the decisions.
 pub(super) fn decide_about_crowd(writer: &mut Writer, crowd: Crowd, decisions: &mut Decisions) -> Result<(), Failure> {
     if writer.policy.mode == Mode::Complete {
-        // Which people have rows of a lost run is decided in memory.
+        // The decision which people have rows of a lost run is made in memory.
         return decide_about(writer, crowd.into_groups().map_err(Failure::of_temporary_file)?, decisions);
     }
     let has_values = crowd.has_values;
@@ -104,7 +104,7 @@ fn decide_about_base(
     Ok(())
 }
 
-/// The name of a patient is fixed whose row others use.
+/// Fixes the name of a patient whose row other programs use.
 fn fix_name(writer: &mut Writer, base: &Arc<str>, patient: Patient) -> Result<Patient, Failure> {
     let mut patients = BTreeMap::from([(base.clone(), patient)]);
     let mut shared = writer.patiently(|writer| shared_patients(writer, &patients))?;
@@ -116,10 +116,10 @@ fn fix_name(writer: &mut Writer, base: &Arc<str>, patient: Patient) -> Result<Pa
     Ok(patient)
 }
 
-/// The group of a name, the name, and what there is of the name.
+/// The group of a name, the name, and its values or one of its studies.
 type GroupMember = (NameGroup, Name, OfName);
 
-/// Sorts the names and studies of a crowd by group. Also returns the values of a row that was there.
+/// Sorts the names and studies of a crowd by group. Also returns the values of an existing row.
 fn sort_by_group(names: &CrowdNames<'_>, mode: Mode) -> io::Result<(Runs, BaseValues)> {
     let groups = names.group()?;
     let mut sorter = Sorter::new(&names.crowd.directory, SORTED_IN_MEMORY);
@@ -139,7 +139,7 @@ fn sort_by_group(names: &CrowdNames<'_>, mode: Mode) -> io::Result<(Runs, BaseVa
             OfName::Values(fold) => {
                 add_own_values(&mut base, names.patient, &name, &linked, mode, || fold.clone());
             }
-            // Studies that others have linked to the patient stay with the patient.
+            // Studies that other programs have linked to the patient stay with the patient.
             OfName::Study(_, study) if !names.is_bearer(study) => return Ok(()),
             OfName::Study(..) => {}
         }
@@ -151,7 +151,7 @@ fn sort_by_group(names: &CrowdNames<'_>, mode: Mode) -> io::Result<(Runs, BaseVa
     Ok((sorter.finish(), base))
 }
 
-/// Keeps what is decided about some rows and studies.
+/// Stores the decisions about some rows and studies.
 fn keep(
     writer: &mut Writer,
     variants: &mut CrowdVariants,

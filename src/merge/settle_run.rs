@@ -1,4 +1,4 @@
-//! The plan of the closing step: reads what is known of all rows, once, and decides about them.
+//! The plan of the closing step: reads the state of all rows once, and decides about them.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,10 +16,10 @@ use crate::disk::aggregate::Aggregated;
 use crate::disk::key::text;
 use crate::index::Failure;
 
-/// The number of studies that are looked at together.
+/// The number of studies that are processed together.
 const PORTION: usize = 500;
 
-/// Decides about all rows. No further batch is written.
+/// Decides about all rows. No batch may be written afterwards.
 pub fn settle(writer: &mut Writer, in_full: bool) -> Result<Settlement, Failure> {
     let (series, studies, shapes) = {
         let mut known = writer.known.lock();
@@ -116,7 +116,8 @@ fn look_at_series(writer: &mut Writer, series: &Aggregated<Series>, decisions: &
                 decisions.ghosts.push(Ghost { level: Level::Series, key: key.into_owned() });
                 continue;
             }
-            // The study below which the series was inserted depends on the order of the instances, and derived columns must not.
+            // The study below which the series was inserted depends on the order of the instances.
+            // Derived columns must not depend on this order.
             if series.row.is_ours() {
                 series.others.iter().for_each(|study| known.reopen(study));
             }

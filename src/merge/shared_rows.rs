@@ -1,10 +1,12 @@
-//! Patient rows of this program that a PACS uses: it has filed studies under them that this program does not know.
+//! Patient rows of this program that a PACS uses: the PACS has filed studies under them that are
+//! unknown to this program.
 //!
-//! The name in such a row is fixed, because the PACS took it for the name of its study. Other people with the same Patient ID
-//! get rows with a suffix. Names are decided before the closing step, which therefore looks again before it changes a row.
-//! A study is taken into account if its transaction has inserted it before the statement that changes the name: the look waits
-//! for transactions that are open, and the statement counts the studies. The program cannot protect a study that a PACS files
-//! later under a name that it has read before.
+//! The name in such a row is fixed, because the PACS took it for the name of its study. Other
+//! people with the same Patient ID get rows with a suffix. Names are decided before the closing
+//! step, so the closing step checks again before it changes a row. A study is taken into account if
+//! its transaction has inserted it before the statement that changes the name: the lookup waits for
+//! open transactions, and the statement counts the studies. The program cannot protect a study that
+//! a PACS files later under a name that it has read before.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
@@ -22,21 +24,22 @@ use crate::index::{Failure, LinkedStudy, Look, Show, View};
 
 pub(super) const LOOK: Look = Look { view: View::Begun, show: Show::Nothing };
 
-/// Whether a study has a part in the decision about the name of the patient that the study is linked to: the study is of this
-/// program, or this run has read files of the study.
+/// Returns whether a study takes part in the decision about the name of the patient that it is
+/// linked to: this program inserted the study, or this run has read files of the study.
 fn is_accounted_for(rows: &Rows, study: &LinkedStudy) -> bool {
     rows.is_ours(Level::Study, &study.study) || rows.is_linked(&study.study, &study.patient)
 }
 
 impl Patient {
-    /// Whether the closing step may change the name or the ID in the row.
+    /// Returns whether the closing step may change the name or the ID in the row.
     pub(super) fn may_be_renamed(&self) -> bool {
         let has_several = self.has_several_names() || self.spellings.keys().nth(1).is_some();
         self.ours && (has_several || self.history.is_some())
     }
 }
 
-/// The patients of this run whose rows a PACS uses, by identity, with the names in the rows.
+/// Returns the patients of this run whose rows a PACS uses, by collation key, with the names in the
+/// rows.
 pub(super) fn shared_patients(
     writer: &mut Writer,
     patients: &BTreeMap<Arc<str>, Patient>,
@@ -57,10 +60,12 @@ pub(super) fn shared_patients(
     Ok(shared.into_iter().map(|row| (row.identity, row.name)).collect())
 }
 
-/// Looks who uses the rows whose names or IDs corrections may change. Leaves out the corrections of rows that a PACS uses, and
-/// returns the keys of these rows. The other corrections depend on the number of studies that link to the row.
+/// Checks which programs use the rows whose names or IDs corrections may change. Removes the
+/// corrections of rows that a PACS uses, and returns the keys of these rows. The other corrections
+/// are applied only while the number of studies that link to the row stays the same.
 ///
-/// The look precedes all changes of the transaction, so that it waits for a PACS without keeping the PACS waiting.
+/// The lookup precedes all changes of the transaction, so that it waits for a PACS without making
+/// the PACS wait.
 pub(super) fn guard_names(
     writer: &mut Writer,
     settlement: &Settlement,
@@ -81,7 +86,8 @@ pub(super) fn guard_names(
     Ok(shared)
 }
 
-/// Fails if the number of studies of a patient is not the expected one. The transaction is then done again.
+/// Returns [`Failure::Busy`] if the number of studies of a patient is not the expected one. The
+/// transaction is then retried.
 pub(super) fn expect_studies(writer: &mut Writer, patient: &str, expected: usize) -> Result<(), Failure> {
     match writer.index.studies_of(&[patient], View::Now)?.len() == expected {
         true => Ok(()),

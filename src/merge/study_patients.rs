@@ -1,4 +1,4 @@
-//! Which studies each patient has, and which names these studies bear.
+//! The studies of each patient, and the names in these studies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,17 +13,17 @@ use crate::index::patient_name::Name;
 
 /// The names of one patient in studies and in other rows.
 pub(super) struct About<'a> {
-    /// Names that new studies bear.
+    /// The names in new studies.
     pub(super) bearers: Bearers<'a>,
-    /// Names of studies that the index links to it.
+    /// The names of studies that the index links to the patient.
     pub(super) linked: BTreeSet<Name>,
-    /// Rows of its ID with a suffix.
+    /// The rows whose ID is the patient's ID with a suffix.
     variants: &'a [(String, Name)],
 }
 
 impl About<'_> {
-    /// The groups of the names of a patient. A row of this program that studies of others are linked to gets the name that the
-    /// files of these studies have.
+    /// Returns the groups of the names of a patient. If studies of other programs are linked to a
+    /// row of this program, the row receives the name in the files of these studies.
     pub(super) fn groups<'n>(
         &self,
         borne: &[names::Borne<'n>],
@@ -43,10 +43,11 @@ impl About<'_> {
     }
 }
 
-/// The names that new studies bear of one patient, each with the studies.
+/// The names in the new studies of one patient, each with its studies.
 pub(super) type Bearers<'a> = BTreeMap<Name, BTreeSet<&'a Arc<str>>>;
 
-/// The studies of each patient: the identity of the one and the key of the other, sorted.
+/// The studies of each patient: pairs of the patient's collation key and the UID of the study,
+/// sorted.
 pub(super) struct ByPatient<'r>(Vec<(&'r str, &'r Arc<str>)>);
 
 impl<'r> ByPatient<'r> {
@@ -61,13 +62,14 @@ impl<'r> ByPatient<'r> {
         self.0.chunk_by(|a, b| a.0 == b.0).map(|studies| studies[0].0)
     }
 
-    /// The studies of one patient.
+    /// Returns the studies of one patient.
     pub(super) fn of_patient(&self, identity: &str) -> impl Iterator<Item = &'r Arc<str>> {
         let from = self.0.partition_point(|(other, _)| *other < identity);
         self.0[from..].iter().take_while(move |(other, _)| *other == identity).map(|(_, study)| *study)
     }
 
-    /// Studies of earlier runs stay with a patient whose name this program may not change.
+    /// Returns the names of a patient. If this program may not change the name of a patient,
+    /// studies of earlier runs stay with that patient.
     pub(super) fn about<'v>(
         &self,
         identity: &str,
@@ -90,5 +92,5 @@ impl<'r> ByPatient<'r> {
     }
 }
 
-/// Rows with a suffix that were there before, by the identity of their ID without it.
+/// The existing rows with a suffix, by the collation key of their ID without the suffix.
 pub(super) type Variants = HashMap<String, Vec<(String, Name)>>;

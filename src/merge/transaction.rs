@@ -1,4 +1,5 @@
-//! A short transaction of a writer, done again while the database is busy or away, or when it ran into another's row.
+//! A short transaction of a writer. It is retried while the database is busy or unreachable, and
+//! when an insert conflicts with a row of another program.
 
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use crate::dicom::Table;
 use crate::index::Failure;
 use crate::index::patience::{Redone, Tried};
 
-/// The PACS may hold a lock for as long as its own statement takes; the pauses add up to about half a minute.
+/// The maximum number of attempts. The PACS may hold a lock for as long as its own statement takes;
+/// the pauses add up to about half a minute.
 const ATTEMPTS: u32 = 12;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -15,17 +17,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The maximum number of images that witness a transaction. A PACS may purge some of them.
 const WITNESSES: usize = 16;
 
-/// So often a transaction that ran into a row is done again, before it goes on beside it.
+/// The maximum number of restarts of a transaction because an insert conflicts with a row. After
+/// that, the transaction continues with the existing row.
 const COLLISIONS: u32 = 3;
 
 impl Writer {
-    /// One transaction, tried again while the database is busy or away.
+    /// Runs one transaction, and retries it while the database is busy or unreachable.
     pub(super) fn in_transaction<T: Redone>(
         &mut self,
         mut work: impl FnMut(&mut Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let refused = self.refused.len();
-        // What was done, if nobody knows whether it is committed, and the rows that tell.
+        // The result of an attempt whose commit is in doubt, and the rows that show whether it was
+        // committed.
         let mut in_doubt: Option<(T, Vec<Tried>)> = None;
         let mut first: Option<T> = None;
         self.index.take_tried();
@@ -62,7 +66,7 @@ impl Writer {
         let mut attempt = 1;
         self.collisions = 0;
         loop {
-            // Of an attempt that failed.
+            // Discards the state of a failed attempt.
             self.attempts = self.attempts.wrapping_add(1).max(1);
             self.refused.truncate(refused);
             self.pending.iter_mut().for_each(|pending| pending.lines.clear());
@@ -82,14 +86,15 @@ impl Writer {
                 }
                 Err(failure) => failure,
             };
-            // Nothing is to be said on a connection that is gone.
+            // A lost connection cannot roll back.
             if !matches!(failure, Failure::Unreachable(_)) {
-                // Where the database has rolled back already there is nothing to roll back. What went wrong first is
-                // what is reported.
+                // If the database has already rolled back, this fails without consequences. The
+                // first failure is the one that is reported.
                 let _ = self.index.roll_back();
             }
             match failure {
-                // Somebody else inserts here as well: from now on rows are looked up.
+                // Another program inserts into these tables, too. From now on, rows are looked up
+                // first.
                 Failure::Duplicate if self.begins_anew() => {
                     self.look_first = [true; 4];
                     self.collisions += 1;
@@ -104,20 +109,23 @@ impl Writer {
         }
     }
 
-    /// What an attempt that failed was to insert is there in part, where nothing takes it back.
+    /// Remembers the rows that a failed attempt tried to insert. If the tables are not
+    /// transactional, some of these rows exist, because nothing rolls them back.
     fn leave(&mut self, tried: Vec<Tried>) {
         if !self.index.tables().is_transactional {
             self.left.extend(tried);
         }
     }
 
-    /// Whether a row that is there was left behind by an attempt of the same transaction.
+    /// Returns whether an existing row was left behind by an attempt of the same transaction.
     pub(super) fn is_left(&self, table: Table, key: &str) -> bool {
         !self.left.is_empty() && self.left.contains(&(table, key.into()))
     }
 
-    /// A row that an insert ran into stays locked, and to write to it then may end in a deadlock with whoever waits for
-    /// it: the transaction is done again, with a look. What it still runs into then is a unique key of the site's own.
+    /// Returns whether the transaction restarts when an insert conflicts with an existing row. Such
+    /// a row stays locked, and a write to it may end in a deadlock with a transaction that waits
+    /// for it. The restarted transaction looks up rows first. A conflict that occurs even then is
+    /// due to a unique key that the site has added.
     pub(super) fn begins_anew(&self) -> bool {
         self.collisions < COLLISIONS
     }

@@ -1,8 +1,8 @@
-//! Rows that this program has inserted and that nothing needs any more: patients with a suffix that no study has, and rows that
-//! no indexed file names.
+//! Withdrawal of rows that this program inserted and that nothing needs any more: patients with a
+//! suffix that have no study, and rows that no indexed file names.
 //!
-//! A row is removed only if each of its columns holds what this program has written, or nothing, and if nothing links to
-//! the row. The statement that removes the row checks both.
+//! A row is removed only if each of its columns is empty or contains the value that this program
+//! has written, and if nothing links to the row. The statement that removes the row checks both.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use crate::index::column::Column;
 use crate::index::stored_column::Reference;
 use crate::index::{Failure, Look, Show, View, link};
 
-/// Lets the ledger know which values this run has written to ghosts and to the codes of patients that were folded again.
+/// Adds to the ledger the values that this run has written to ghosts, and to the codes of patients
+/// whose values were recomputed.
 pub(super) fn learn_ghosts(writer: &mut Writer, ghosts: &[Ghost], displaced: &[Arc<str>]) -> Result<(), Failure> {
     let Some(recorder) = writer.recorder.clone() else { return Ok(()) };
     let tables = writer.index.tables();
@@ -58,7 +59,7 @@ pub fn withdraw_ghosts(writer: &mut Writer, settlement: &Settlement, level: Leve
     Ok(())
 }
 
-/// Removes the code of a patient that no indexed file has, if this program has written the code.
+/// Removes the code of a patient if no indexed file has a code and if this program has written it.
 pub(super) fn remove_code(writer: &mut Writer, table: Table, key: &str) -> Result<(), Failure> {
     match remove_own(writer, table, key, "1 = 1") {
         Ok(_) | Err(Failure::Denied(_)) => Ok(()),
@@ -66,13 +67,13 @@ pub(super) fn remove_code(writer: &mut Writer, table: Table, key: &str) -> Resul
     }
 }
 
-/// Returns whether no row of this key is left.
+/// Removes a row. Returns whether the index contains no row with this key afterwards.
 fn withdraw_row(writer: &mut Writer, level: Level, key: &str) -> Result<bool, Failure> {
     Ok(writer.in_transaction(|writer| try_to_withdraw(writer, level, key).map(Removed))?.0)
 }
 
-/// Removes a row with its companions, or neither. A user of the index need not have the right to delete rows, or to read
-/// other tables of the PACS.
+/// Removes a row together with its companions, or nothing. The database user may lack the privilege
+/// to delete rows, or to read other tables of the PACS.
 fn try_to_withdraw(writer: &mut Writer, level: Level, key: &str) -> Result<bool, Failure> {
     match remove_with_companions(writer, level, key) {
         Ok(true) => Ok(true),
@@ -87,7 +88,8 @@ fn try_to_withdraw(writer: &mut Writer, level: Level, key: &str) -> Result<bool,
 
 fn remove_with_companions(writer: &mut Writer, level: Level, key: &str) -> Result<bool, Failure> {
     let tables = writer.index.tables();
-    // Without transactions, a row that has companions stays: it cannot be removed together with them.
+    // Without transactions, a row that has companions stays, because they cannot be removed
+    // together.
     for table in tables.companions(level).filter(|_| tables.is_transactional) {
         remove_own(writer, table, key, "1 = 1")?;
     }
@@ -101,7 +103,7 @@ fn remove_with_companions(writer: &mut Writer, level: Level, key: &str) -> Resul
     remove_own(writer, level.table(), key, &unused.join(" AND "))
 }
 
-/// A condition that is true if no row of the level below is linked to a row.
+/// Returns an SQL condition that is true if no row of the level below is linked to a row.
 fn without_children(writer: &Writer, level: Level, key: &str) -> Option<String> {
     let child = match level {
         Level::Patient => Table::Study,
@@ -116,8 +118,9 @@ fn without_children(writer: &Writer, level: Level, key: &str) -> Option<String> 
     Some(format!("NOT EXISTS (SELECT 1 FROM `{child}` WHERE `{name}` = {is_linked})"))
 }
 
-/// Removes a row of this program if each of its columns holds the value that this program has written, and a condition
-/// is true. Returns whether no row of this key is left.
+/// Removes a row of this program if each of its columns contains the value that this program has
+/// written, and if `condition` is true. Returns whether the index contains no row with this key
+/// afterwards.
 fn remove_own(writer: &mut Writer, table: Table, key: &str, condition: &str) -> Result<bool, Failure> {
     let look = Look { view: View::Now, show: Show::Values };
     let Some(row) = writer.index.find(table, &[key], look)?.pop() else { return Ok(true) };
@@ -134,8 +137,8 @@ fn remove_own(writer: &mut Writer, table: Table, key: &str, condition: &str) -> 
     remove_if_unchanged(writer, table, &row.key, &shown, condition)
 }
 
-/// Removes a row if its recorded columns show these values and the others nothing, and a condition is true. Returns whether
-/// no row of this key is left.
+/// Removes a row if its recorded columns contain these values, the other columns are empty, and
+/// `condition` is true. Returns whether the index contains no row with this key afterwards.
 pub(super) fn remove_if_unchanged(
     writer: &mut Writer,
     table: Table,
@@ -148,7 +151,7 @@ pub(super) fn remove_if_unchanged(
     let mut conditions: Vec<String> =
         recorded.iter().map(|column| writer.index.shows(&column.as_text(writer.index.text_type()))).collect();
     let is_recorded = |name: &str| recorded.iter().any(|column: &&Column| column.name == name);
-    // Derived columns are recounted with each row below, whichever program does it.
+    // Derived columns are recomputed whenever any program adds a row below.
     let is_derived = |name: &str| matches!(name, "instances" | "modalities");
     let is_left = |name: &str| !is_recorded(name) && !is_derived(name);
     for column in writer.index.stored_columns(table.name())?.iter().filter(|column| is_left(&column.name)) {
@@ -167,7 +170,7 @@ pub(super) fn remove_if_unchanged(
     Ok(writer.index.find(table, &[key], look)?.is_empty())
 }
 
-/// Whether a row was removed. Removing it again changes nothing.
+/// Whether a row was removed. Removing it again changes nothing, so only the last attempt counts.
 struct Removed(bool);
 
 impl crate::index::patience::Redone for Removed {

@@ -1,7 +1,9 @@
-//! Writes a batch into the index: parents first, each level sorted by key, only missing rows, in one short transaction.
+//! Writes a batch to the index in one short transaction: parents first, each level sorted by key,
+//! only missing rows.
 //!
-//! First the writer looks up, from the images upwards, which rows exist and which of them each file belongs to;
-//! then missing rows are inserted, from the patients downwards. After a deadlock with the PACS, the transaction is repeated.
+//! First the writer looks up, from the images upwards, which rows exist and which of them each file
+//! belongs to. Then missing rows are inserted, from the patients downwards. After a deadlock with
+//! the PACS, the transaction is retried.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +18,7 @@ use crate::index::missing::{Missing, NewRow, Presence};
 use crate::index::outcome::{Attempt, RowOf, Written};
 use crate::index::{Derive, Entry, Failure};
 
-/// How many other instances are asked when a parent's row is refused.
+/// The number of further instances to try if the database rejects the row of a parent.
 const OTHERS: usize = 3;
 
 /// Writes a batch. Returns the outcome of each entry, in the order of the entries.
@@ -27,9 +29,9 @@ pub fn write_batch(writer: &mut Writer, entries: &[Entry]) -> Result<Vec<Written
     Ok(remember(writer, entries, done))
 }
 
-/// Writes a batch and records it on disk, all but the commit.
+/// Writes a batch and records it on disk, without the commit.
 fn attempt(writer: &mut Writer, entries: &[Entry]) -> Result<Attempt, Failure> {
-    // Claims of an attempt that failed.
+    // These claims belong to an attempt that failed.
     for (level, identity) in std::mem::take(&mut writer.claims) {
         writer.known.lock().disclaim(level, &identity);
     }
@@ -106,7 +108,8 @@ fn insert_images(writer: &mut Writer, batch: &mut Batch<'_>) -> Result<(), Failu
     let missing: Vec<usize> = batch.without_row().collect();
     let rows: Vec<NewRow> = missing.iter().map(|member| NewRow::of(&batch.entries[*member])).collect();
     let presence = insert_missing(writer, Level::Instance, &rows)?;
-    // Before the commit: another writer that then finds the row knows that this run inserted the row.
+    // This precedes the commit, so that another writer that then finds the row knows that this run
+    // inserted it.
     let mut known = writer.known.lock();
     for (member, presence) in missing.into_iter().zip(presence) {
         match presence {
@@ -132,9 +135,9 @@ fn insert_missing(writer: &mut Writer, level: Level, rows: &[NewRow<'_>]) -> Res
     Missing::new(&mut *writer.index, level.table(), rows, &writer.left, begins_anew).insert(looks_first)
 }
 
-/// Derives the columns of rows that were there before, below which something was inserted, in the same transaction: a
-/// run that is killed leaves no wrong value. Rows of this run stay unfinished until the closing step, and so do those of
-/// earlier runs that are unfinished.
+/// Recomputes the derived columns of existing rows below which something was inserted. This happens
+/// in the same transaction, so that a killed run leaves no wrong value. Rows of this run, and
+/// unfinished rows of earlier runs, stay unfinished until the closing step.
 fn recount(writer: &mut Writer, opened: &[BTreeSet<Box<str>>; 2]) -> Result<(), Failure> {
     let foreign = |level: Level, opened: &BTreeSet<Box<str>>| -> Vec<Box<str>> {
         let known = writer.known.lock();

@@ -1,4 +1,5 @@
-//! A writer: one connection to the index, what the run knows of rows, and the rules by which conflicts are decided.
+//! A writer: one connection to the index, the shared state of the run, and the rules by which
+//! conflicts are decided.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::index::stored_column::Reference;
 use crate::index::undo::Undo;
 use crate::index::{Failure, Index, LEVELS};
 
-/// The rules by which conflicts of files and names are decided, and which values of existing rows may change.
+/// The rules by which conflicts of files and names are decided, and which values of existing rows
+/// may change.
 #[derive(Clone)]
 pub struct Policy {
     pub mode: Mode,
@@ -28,41 +30,43 @@ pub struct Policy {
 
 /// Writes batches through one connection.
 pub struct Writer {
-    /// Among those of its run.
+    /// The number of the writer within its run.
     pub(super) number: u32,
     /// The log in which the writer records batches and rows. `None` in a dry run.
     pub recorder: Option<Arc<dyn Recorder>>,
-    /// A run that was killed is continued.
+    /// Whether a killed run is resumed.
     pub continues: bool,
-    /// Other runs have written since the killed one.
+    /// Whether other runs have written since the killed one.
     pub is_interleaved: bool,
     pub(super) index: Box<dyn Index + Send>,
     pub(super) known: Known,
     pub(super) policy: Policy,
-    /// A table that was empty is inserted into without looking first.
+    /// Whether rows of each level are looked up before they are inserted. A table that was empty
+    /// needs no lookup.
     pub(super) look_first: [bool; 4],
     /// The number of attempts at transactions so far.
     pub(super) attempts: u32,
-    /// How often the transaction was done again because it ran into a row.
+    /// The number of restarts of the transaction because an insert conflicted with a row.
     pub(super) collisions: u32,
-    /// Tables that had no row when the run began.
+    /// Whether the table of each level was empty when the run began.
     pub(super) was_empty: [bool; 4],
-    /// Rows that this writer is inserting.
+    /// The rows that this writer is inserting.
     pub(super) claims: Vec<(Level, Box<str>)>,
-    /// Images whose path this batch corrects.
+    /// The images whose path this batch corrects.
     pub(super) corrections: Vec<Box<str>>,
     pub(super) pending: Option<Pending>,
-    /// The number of connections that were made in place of lost ones.
+    /// The number of reconnections after lost connections.
     pub reconnections: u64,
-    /// Rows that attempts of this transaction left behind, where tables know none.
+    /// The rows that attempts of this transaction left behind. Filled only if the tables are not
+    /// transactional.
     pub(super) left: HashSet<Tried>,
-    /// Changes that the database refused.
+    /// The changes that the database rejected.
     pub refused: Vec<Finding>,
     pub inserted: Parents,
-    /// Rows above the images that were there before and were changed.
+    /// The number of existing rows above the images that were changed.
     pub updated: Parents,
     pub companions: Companions,
-    /// The columns of other tables that may refer to rows of each level, once they were asked for.
+    /// The columns of other tables that may refer to rows of each level, once they were queried.
     pub(super) references: [Option<Arc<[Reference]>>; 4],
 }
 
@@ -84,7 +88,7 @@ impl Writer {
             known,
             policy,
             look_first: was_empty.map(|was_empty| !was_empty),
-            // No other run counts from the same number.
+            // Each run counts from a different number.
             attempts: first_attempt(),
             collisions: 0,
             was_empty,
@@ -100,23 +104,24 @@ impl Writer {
         })
     }
 
-    /// Notes IDs that the killed run has given to patients, for all writers.
+    /// Records IDs that the killed run has given to patients, for all writers.
     pub fn note_given(&self, ids: impl Iterator<Item = String>) {
         let mut known = self.known.lock();
         ids.for_each(|id| known.note_given(&id));
     }
 
-    /// The killed run has given an ID to a patient.
+    /// Returns whether the killed run has given an ID to a patient.
     pub(super) fn has_given(&self, id: &str) -> bool {
         self.known.lock().has_given(id)
     }
 
-    /// The index had no image when the run began.
+    /// Returns whether the index contained no image when the run began.
     pub fn began_empty(&self) -> bool {
         self.was_empty[Level::Instance as usize]
     }
 
-    /// The images take more room than the memory that the server keeps tables in.
+    /// Returns whether the images take more space than the memory in which the server caches
+    /// tables.
     pub fn outgrows_memory(&mut self) -> Result<bool, Failure> {
         self.patiently(|writer| writer.index.outgrows_memory())
     }
@@ -133,7 +138,8 @@ impl Writer {
         self.known.lock().disclaim(level, identity);
     }
 
-    /// A table that was empty is inserted into without looking first, until a row is met there.
+    /// Returns whether rows of a level are looked up before they are inserted. A table that was
+    /// empty needs no lookup until a row is found there.
     pub(super) fn looks_first(&self, level: Level) -> bool {
         self.look_first[level as usize]
     }
