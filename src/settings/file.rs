@@ -68,7 +68,7 @@ impl<'a> Settings<'a> {
         let all = table.iter().filter(is_read).map(|(key, value)| {
             let place = place(file, &text, key);
             let argument = find(command, key).ok_or_else(|| unknown(&place, key, command))?;
-            let typed = as_typed(argument, value).map_err(|wanted| wrong_value(&place, key, value, wanted, command))?;
+            let typed = as_typed(argument, value).map_err(|wanted| wrong_value(&place, key, wanted))?;
             Ok((argument, typed))
         });
         let all = all.collect::<Result<_>>()?;
@@ -153,28 +153,8 @@ fn is_ignored(key: &str) -> bool {
     program.get_subcommands().filter(has_file).any(|other| find(other, key).is_some())
 }
 
-/// The commands with a settings file that have another argument by this key, which a value fits.
-fn fits_others(key: &str, value: &Value, command: &Command) -> Vec<String> {
-    let program = Cli::command();
-    let others = program.get_subcommands().filter(|other| other.get_name() != command.get_name());
-    let has_file = |other: &&Command| other.get_arguments().any(|argument| argument.get_id() == "config");
-    let fits = |other: &&Command| find(other, key).is_some_and(|argument| as_typed(argument, value).is_ok());
-    others.filter(has_file).filter(fits).map(|other| other.get_name().to_owned()).collect()
-}
-
-fn wrong_value(place: &str, key: &str, value: &Value, wanted: &str, command: &Command) -> Error {
-    let others = fits_others(key, value, command);
-    let what = format!("{place}: the value of `{key}` must be {wanted}");
-    if others.is_empty() {
-        return Error::usage(what, "Correct the file.");
-    }
-    let (name, others) = (command.get_name(), others.join(" and "));
-    Error::usage(
-        format!("{what} for {name}; `{key}` has another meaning for {others}"),
-        format!(
-            "Remove `{key}` from the file and give the option to {others}, or write a settings file for each command."
-        ),
-    )
+fn wrong_value(place: &str, key: &str, wanted: &str) -> Error {
+    Error::usage(format!("{place}: the value of `{key}` must be {wanted}"), "Correct the file.")
 }
 
 fn key_of(argument: &Arg) -> String {

@@ -129,7 +129,7 @@ fn what_a_killed_run_leaves_open_the_next_one_closes() {
     assert!(before > 0);
     let said = site.reindex(&index, &[]).exits(0);
     assert_eq!(said.figure("inserted"), FILES);
-    assert!(said.out.contains("continues a run that did not end"), "{}", said.out);
+    assert!(said.out.contains("resumes an interrupted run"), "{}", said.out);
     assert!(counts_are_right(&index));
     // Killed again, when the counts of all its series were closed before.
     site.add_series("2021-12-01-WED", 1, 1, 2 * FILES as u32 / 6);

@@ -91,7 +91,7 @@ fn a_value_that_a_column_cannot_hold_costs_the_value_and_not_the_row() {
     assert_eq!(index.rows("SELECT instance, numrows FROM image"), ["-|-"]);
     assert_eq!(index.rows("SELECT seriesnumber FROM series"), ["-"]);
     assert_eq!(index.rows("SELECT id FROM study"), ["-"]);
-    assert!(said.out.contains("4 values that are no date, time, number or UID"), "{}", said.out);
+    assert!(said.out.contains("4 invalid or out-of-range dates, times, numbers and UIDs"), "{}", said.out);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_value_out_of_range_or_out_of_an_enumeration_is_null_and_counted() {
     assert_eq!(index.rows("SELECT id, accessionnum FROM study"), ["-|-"]);
     assert_eq!(index.rows("SELECT modality, bodypart, seriesnumber FROM series"), ["CT|-|-"]);
     assert_eq!(index.rows("SELECT instance, numrows, numframes + 0 FROM image"), ["-|4|3"]);
-    assert!(said.out.contains("10 values that are no date, time, number or UID"), "{}", said.out);
+    assert!(said.out.contains("10 invalid or out-of-range dates, times, numbers and UIDs"), "{}", said.out);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_value_that_fits_its_column_is_stored_as_the_column_spells_it() {
     assert_eq!(index.rows("SELECT sex, weight, height, occupation FROM patient"), ["M|70.13|2|it's, one"]);
     assert_eq!(index.rows("SELECT id, description FROM study"), ["7|12345678901234567"]);
     assert_eq!(index.rows("SELECT bodypart, seriesnumber FROM series"), ["HEAD,NECK|1999"]);
-    assert!(!said.out.contains("values that are no date"), "{}", said.out);
+    assert!(!said.out.contains("invalid or out-of-range dates"), "{}", said.out);
     // Rows that say what their files say are neither rewritten nor reported.
     let again = site.reindex(&index, &["--force", "--existing", "refresh"]).exits(0);
     assert_eq!((again.figure("updated"), again.figure("unchanged")), (0, 1), "{}", again.out);
@@ -196,7 +196,7 @@ fn a_date_in_a_column_of_another_type_is_converted_or_null_and_never_cut() {
     assert_eq!(study, ["2021-11-12 00:00:00|-|-"]);
     let image = "SELECT contentdate, CAST(observationdatetime AS CHAR), CAST(instancedate AS CHAR) FROM image";
     assert_eq!(index.rows(image), ["-|2021-11-14|2021-11-15 00:00:00"]);
-    assert!(said.out.contains("4 values that are no date, time, number or UID"), "{}", said.out);
+    assert!(said.out.contains("4 invalid or out-of-range dates, times, numbers and UIDs"), "{}", said.out);
     let again = site.reindex(&index, &["--force", "--existing", "refresh"]).exits(0);
     assert_eq!(again.figure("updated"), 0, "{}", again.out);
 }

@@ -22,8 +22,8 @@ fn an_archive_that_is_not_there_is_an_error_before_anything_is_written() {
         (&["/etc", "--require-mount"], "not on a mount"),
         (&["unmounted"], "unmounted is empty"),
         (&["full", "--path-map", "/mnt/typo=D:/DICOM"], "no root is there"),
-        (&["full", "--index", "sqlite:full/index.db"], "lies in the archive"),
-        (&["full", "--rejected", "full/list"], "lies in the archive"),
+        (&["full", "--index", "sqlite:full/index.db"], "is in the archive"),
+        (&["full", "--rejected", "full/list"], "is in the archive"),
         (&["full", "--rejected", "file"], "does not exist yet"),
         (&["full", "--rejected", "typo/list"], "does not exist yet"),
     ];

@@ -45,7 +45,7 @@ fn values_that_are_repaired_lost_or_not_understood_are_counted_and_listed_withou
         &said,
         &[
             "2 values repaired",
-            "1 values that are no date, time, number or UID",
+            "1 invalid or out-of-range dates, times, numbers and UIDs",
             "1 files with an unknown term in (0008,0005)",
             "1 values stored in part",
             "1 texts with bytes that their character set does not have",
@@ -123,7 +123,11 @@ fn a_column_that_the_index_lacks_is_in_no_note() {
     let said = site.reindex(&index, &[]).exits(0);
     assert_eq!(said.figure("inserted"), 2, "{}", said.out);
     assert!(reasons(&site, "invalid").is_empty(), "{:?}", notes(&site, "invalid"));
-    assert!(!said.out.contains("values repaired") && !said.out.contains("values that are no date"), "{}", said.out);
+    assert!(
+        !said.out.contains("values repaired") && !said.out.contains("invalid or out-of-range dates"),
+        "{}",
+        said.out
+    );
     // Another column has the other part of the name.
     let partial = notes(&site, "partial");
     assert!(partial[0].1.ends_with(": patient.firstname"), "{partial:?}");

@@ -89,7 +89,7 @@ const NOT_READ: [(&str, &str, &str, &str, &str); 20] = [
     ("dangling", "symbolic link", "unavailable", "UNAVAILABLE", "not there"),
     ("loop a", "symbolic link", "unavailable", "UNAVAILABLE", "loop"),
     ("loop b", "symbolic link", "unavailable", "UNAVAILABLE", "loop"),
-    ("link to a directory", "symbolic link", "unknown", "NEARLINE", "name it as a root"),
+    ("link to a directory", "symbolic link", "unknown", "NEARLINE", "name the directory as a root"),
     ("link out", "symbolic link", "unknown", "NEARLINE", "--target-root"),
     ("link to one without blocks", "symbolic link", "nearline", "NEARLINE", "0 blocks"),
     ("shell link to one without blocks", "shell link", "nearline", "NEARLINE", "0 blocks"),
@@ -101,9 +101,9 @@ const NOT_READ: [(&str, &str, &str, &str, &str); 20] = [
     ("1.dcm.dvc", "DVC pointer", "offline", "OFFLINE", "not looked into"),
     ("commvault", "note of an archiving system", "offline", "OFFLINE", "names no file"),
     ("alias", "macOS alias", "offline", "OFFLINE", "names no file"),
-    ("gzip", "gzip file", "online", "ONLINE", "within"),
-    ("zip", "zip archive", "online", "ONLINE", "within"),
-    ("tar", "tar archive", "online", "ONLINE", "within"),
+    ("gzip", "gzip file", "online", "ONLINE", "contents"),
+    ("zip", "zip archive", "online", "ONLINE", "contents"),
+    ("tar", "tar archive", "online", "ONLINE", "contents"),
     ("shell link of two cases", "shell link", "unknown", "NEARLINE", "case"),
 ];
 

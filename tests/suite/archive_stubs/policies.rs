@@ -86,7 +86,7 @@ fn recalling_takes_two_who_want_it() {
     site.write("1.2.1", &large("1.2.1"));
     let index = site.sqlite();
     let cases: [(&[&str], &str); 2] = [
-        (&["--recall", "allow", "--allow-recall"], "can only stand in a settings file"),
+        (&["--recall", "allow", "--allow-recall"], "is accepted in a settings file only"),
         (&["--allow-recall"], "do not allow"),
     ];
     for (typed, told) in cases {

@@ -73,7 +73,7 @@ fn a_file_that_is_cut_in_its_pixels_is_told() {
     put_bytes(&site, "cd/cut", &whole);
     let said = import(&site, "cd", &index, &[]).exits(1);
     assert_eq!(said.figure("inserted"), 1);
-    assert!(said.out.contains("1 damaged files, taken as they are"), "{}", said.out);
+    assert!(said.out.contains("1 damaged files, imported unchanged"), "{}", said.out);
     assert_eq!(site.findings("damaged"), ["damaged-file cut"]);
 }
 

@@ -82,7 +82,7 @@ fn a_run_whose_journal_becomes_full_ends_and_the_same_command_completes_it() {
     assert!((1..1500).contains(&committed), "{committed} of 1500 images");
     assert_eq!(index.rows("SELECT instances FROM series"), ["-"]);
     let said = run(&site, &index, &[]).exits(0);
-    assert!(said.out.contains("continues a run"), "{}", said.out);
+    assert!(said.out.contains("resumes an interrupted run"), "{}", said.out);
     // All that was committed is in the journal.
     assert_eq!((said.figure("files found"), said.figure("inserted")), (1500, 1500), "{}", said.out);
     let calm = Index::mariadb(&site);

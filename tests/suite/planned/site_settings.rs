@@ -56,7 +56,7 @@ fn a_repair_inserts_the_rows_that_a_reindex_with_the_same_settings_inserts() {
 fn settings_of_other_runs_do_not_keep_a_repair_from_inserting() {
     for more in [
         "dry-run = true",
-        "force = true\naccept-pending = true",
+        "force = true\nallow-unread-stubs = true",
         "since = '2099-01-01'",
         "files = 'none'",
         "min-age = '2000h'",

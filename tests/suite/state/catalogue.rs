@@ -51,7 +51,7 @@ fn assert_knows_all(said: Said, files: u64) {
     let said = said.exits(0);
     let figures = (said.figure("unchanged"), said.figure("inserted"), said.figure("rejected"));
     assert_eq!(figures, (files, 0, 0), "{}{}", said.out, said.err);
-    assert!(!said.out.contains("continues a run"), "{}", said.out);
+    assert!(!said.out.contains("resumes an interrupted run"), "{}", said.out);
 }
 
 /// Removes the end mark of the last run, as if the run had been killed just before.
@@ -129,10 +129,14 @@ fn a_killed_run_is_continued_after_a_run_over_other_roots() {
         index.execute("UPDATE series SET instances = NULL");
         index.execute("UPDATE study SET modalities = NULL");
         let other = run(site, &index.url, &["archive/b"]).exits(0);
-        assert!(!other.out.contains("continues a run") && other.figure("files found") == 10, "{}", other.out);
+        assert!(
+            !other.out.contains("resumes an interrupted run") && other.figure("files found") == 10,
+            "{}",
+            other.out
+        );
         spoil(site);
         let continued = run(site, &index.url, &["archive/a"]).exits(0);
-        assert!(continued.out.contains("continues a run"), "{}", continued.out);
+        assert!(continued.out.contains("resumes an interrupted run"), "{}", continued.out);
         assert_eq!((continued.figure("files found"), continued.figure("inserted")), (10, 10), "{}", continued.out);
         assert_eq!(index.rows("SELECT DISTINCT instances FROM series"), ["10"]);
         // Once more, all is known and settled.
@@ -149,7 +153,7 @@ fn a_run_over_more_roots_finishes_the_rows_of_a_killed_one() {
         index.execute("UPDATE series SET instances = NULL");
         index.execute("UPDATE study SET modalities = NULL");
         let said = run(site, &index.url, &["archive"]).exits(0);
-        assert!(!said.out.contains("continues a run"), "{}", said.out);
+        assert!(!said.out.contains("resumes an interrupted run"), "{}", said.out);
         assert_eq!((said.figure("unchanged"), said.figure("inserted")), (10, 10), "{}", said.out);
         assert_eq!(index.rows("SELECT DISTINCT instances FROM series"), ["10"], "{}", said.out);
         assert_eq!(index.rows("SELECT COUNT(*) FROM study WHERE modalities IS NULL"), ["0"], "{}", said.out);

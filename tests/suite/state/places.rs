@@ -185,7 +185,7 @@ fn a_state_directory_within_the_archive_is_refused_however_many_parents_are_miss
     ];
     let refused = |arguments: &[&str], named: &str| {
         let said = site.run(&[arguments, &["--index", &index.url, "--quiet", "--min-age", "0s"]].concat()).exits(2);
-        assert!(said.err.contains(named) && said.err.contains("lies in the archive"), "{arguments:?}: {}", said.err);
+        assert!(said.err.contains(named) && said.err.contains("is in the archive"), "{arguments:?}: {}", said.err);
         assert_eq!(names(site.archive()), ["2021"], "{arguments:?}");
     };
     for directory in within {
@@ -227,7 +227,7 @@ fn no_command_writes_a_report_or_an_undo_file_into_the_archive() {
         ];
         for arguments in commands {
             let said = run(arguments).exits(2);
-            assert!(said.err.contains(file) && said.err.contains("lies in the archive"), "{arguments:?}: {}", said.err);
+            assert!(said.err.contains(file) && said.err.contains("is in the archive"), "{arguments:?}: {}", said.err);
             assert_eq!(names(site.archive()), before, "{arguments:?}");
         }
     }
@@ -236,6 +236,6 @@ fn no_command_writes_a_report_or_an_undo_file_into_the_archive() {
     std::os::unix::fs::symlink(site.archive().join("report"), site.path(&dated)).unwrap();
     for option in ["--json", "--plan", "--csv", "--html"] {
         let said = run(&["audit", &root, "--recheck-after", "0s", "--quiet", option, "report-%Y"]).exits(2);
-        assert!(said.err.contains(option) && said.err.contains("lies in the archive"), "{option}: {}", said.err);
+        assert!(said.err.contains(option) && said.err.contains("is in the archive"), "{option}: {}", said.err);
     }
 }
