@@ -1,4 +1,4 @@
-//! Makes a store for measurements: see `store`.
+//! Creates a store for measurements: see `store`.
 //!
 //!     cargo run --release --example generate -- DIRECTORY --files 20000 [--per-series 100] [--per-day 2000] [--random-uids] [--disagreeing]
 

@@ -1,9 +1,9 @@
-//! How long it takes to read a header, and how much of a file is read for it:
+//! Measures how long it takes to read a header, and how much of the file is read:
 //!
 //!     cargo bench --bench header -- [DIRECTORY] [--files 4000]
 //!
-//! on the files of a store, or of one that is made for it. What is compared is read one file after the other, from the
-//! page cache.
+//! on the files of a store, or of one that is created for the purpose. The contenders read one file
+//! after the other, from the page cache.
 
 #![allow(clippy::disallowed_methods)]
 #![recursion_limit = "256"]
@@ -37,12 +37,12 @@ use support::{instance, walk};
 
 #[derive(Parser)]
 struct Arguments {
-    /// A store that is there
+    /// An existing store
     directory: Option<PathBuf>,
-    /// How many files one is made of otherwise
+    /// Number of files in a store that is created
     #[arg(long, default_value_t = 4000)]
     files: u64,
-    /// What cargo adds
+    /// Added by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -67,7 +67,7 @@ fn compare_readers(paths: &[PathBuf]) -> io::Result<()> {
     let files: Vec<FoundFile> = paths.iter().cloned().map(FoundFile::named).collect();
     let mut reader = HeaderReader::new();
     let locator = &locator(paths);
-    // Telling where the bytes are is a row of its own.
+    // Detecting where the data is stored is a row of its own.
     let located: Vec<Location> = files.iter().filter_map(|file| located(locator, file).ok()).collect();
     let instances = located.iter().filter(|location| read(&mut reader, location).is_ok()).count();
     let sizes = paths.iter().map(|path| header_size(path)).collect::<io::Result<Vec<u64>>>()?;
@@ -107,12 +107,12 @@ fn print_rounds(contenders: &mut [Contender<'_, Cost>], files: usize) {
     print_table(&["µs a file", "median", "min", "max", "of floor", "CPU", "of floor"], &rows);
 }
 
-/// What it costs to read them all.
+/// Measures reading all files.
 fn each_of<F>(files: &[F], read: impl FnMut(&F)) -> Cost {
     Cost::of(|| files.iter().for_each(read))
 }
 
-/// What the read stage of a run does.
+/// Reads a file like the read stage of a run.
 fn read(reader: &mut HeaderReader, location: &Location) -> Result<Instance, Rejection> {
     let open = open(location).map_err(Rejection::Unreadable)?;
     reader.read(&open).and_then(Instance::from_header)
@@ -129,7 +129,7 @@ fn open(location: &Location) -> io::Result<OpenFile> {
     location.open()?.ok_or_else(|| io::Error::other("it changed"))
 }
 
-/// Of files that are where they seem to be.
+/// A locator for files that are all stored in the archive.
 fn locator(paths: &[PathBuf]) -> Locator {
     let directory = paths.first().and_then(|path| path.parent()).unwrap_or(Path::new("."));
     let roots = Roots::check(&[directory.into()], false).expect("the store is there");
@@ -140,7 +140,8 @@ fn peer(path: &Path) -> Result<dicom_object::DefaultDicomObject, dicom_object::R
     OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path)
 }
 
-/// How much stands before Pixel Data of a little endian file, or is in its first 64 KiB.
+/// Returns the number of bytes before Pixel Data in a little endian file, or its length, at most 64
+/// KiB.
 fn header_size(path: &Path) -> io::Result<u64> {
     let mut bytes = vec![0; 64 * 1024];
     let length = std::fs::File::open(path)?.read_at(&mut bytes, 0)?;
@@ -148,7 +149,7 @@ fn header_size(path: &Path) -> io::Result<u64> {
     Ok(bytes[..length].windows(4).position(|window| window == pixel_data).unwrap_or(length) as u64)
 }
 
-/// An open file that counts what is asked of it.
+/// An open file that counts its reads.
 struct Counted<'a> {
     file: &'a OpenFile,
     reads: &'a mut u64,
@@ -168,7 +169,7 @@ impl Source for Counted<'_> {
     }
 }
 
-/// Besides the reads, a file costs these calls.
+/// The system calls per file besides the reads.
 const STAT_OPEN_FSTAT_CLOSE: u64 = 4;
 
 fn count_reads(files: &[(&str, PathBuf)]) -> io::Result<()> {

@@ -1,6 +1,6 @@
-//! What the benchmarks share: rounds of contenders, what a process cost, and the tables that they print.
+//! Shared by the benchmarks: rounds of contenders, the cost of a process, and the tables to print.
 
-// Each of those who share it needs a part of it.
+// Each crate that includes this module uses a part of it.
 #![allow(dead_code)]
 
 use std::fs::OpenOptions;
@@ -16,7 +16,7 @@ use pacs_index::dicom::window::WINDOW;
 
 pub const REPETITIONS: usize = 5;
 
-/// One of those that are compared.
+/// A contender in a comparison.
 pub struct Contender<'a, T> {
     pub name: String,
     pub run: Box<dyn FnMut() -> T + 'a>,
@@ -28,8 +28,8 @@ impl<'a, T> Contender<'a, T> {
     }
 }
 
-/// Lets each run once to warm up, and then in rounds, A B C, A B C, so that whatever else the machine does meets all
-/// alike. What each gave, round by round.
+/// Runs each contender once to warm up, and then in rounds, A B C, A B C, so that other load on the
+/// machine affects all alike. Returns the results of each contender, round by round.
 pub fn rounds<T>(contenders: &mut [Contender<'_, T>]) -> Vec<Vec<T>> {
     for contender in contenders.iter_mut() {
         (contender.run)();
@@ -43,7 +43,7 @@ pub fn rounds<T>(contenders: &mut [Contender<'_, T>]) -> Vec<Vec<T>> {
     given
 }
 
-/// Figures of the same thing, in ascending order.
+/// Measurements of one quantity, in ascending order.
 pub struct Samples(Vec<f64>);
 
 impl Samples {
@@ -53,7 +53,8 @@ impl Samples {
         Samples(figures)
     }
 
-    /// The ratios of two contenders, each of one round: what slows a whole round leaves it alone.
+    /// The ratios of two contenders, each within one round: a slowdown of a whole round does not
+    /// affect them.
     pub fn ratios(of: &[f64], to: &[f64]) -> Self {
         Self::new(of.iter().zip(to).map(|(of, to)| of / to))
     }
@@ -71,24 +72,25 @@ impl Samples {
     }
 }
 
-/// What it took to run something.
+/// The cost of running something.
 #[derive(Clone, Copy)]
 pub struct Cost {
     pub wall: Duration,
     /// User and system time.
     pub cpu: Duration,
-    /// Of a program, in bytes; never less than [`own_memory`], for Linux counts from before the exec.
+    /// Peak memory of a program, in bytes. Never less than [`own_memory`], because Linux counts
+    /// from before the exec.
     pub peak_memory: Option<u64>,
 }
 
 impl Cost {
-    /// One after the other.
+    /// The total cost of two runs in sequence.
     pub fn then(self, next: Cost) -> Cost {
         let peak_memory = self.peak_memory.max(next.peak_memory);
         Cost { wall: self.wall + next.wall, cpu: self.cpu + next.cpu, peak_memory }
     }
 
-    /// Of something that this process does.
+    /// Measures work in this process.
     pub fn of(work: impl FnOnce()) -> Cost {
         let (before, started) = (own_usage(), Instant::now());
         work();
@@ -96,14 +98,15 @@ impl Cost {
         Cost { wall, cpu: cpu(&after) - cpu(&before), peak_memory: None }
     }
 
-    /// Of a program, from its start to its end, and its exit code.
-    // wait4 is what waits for it.
+    /// Measures a program from start to end; also returns its exit code.
+    // wait4 reaps the process.
     #[allow(clippy::zombie_processes)]
     pub fn of_program(command: &mut Command) -> (Cost, Option<i32>) {
         let started = Instant::now();
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (mut status, mut usage) = (0, MaybeUninit::zeroed());
-        // SAFETY: both places live across the call, and the child is nobody else's to wait for. Zeroes are a rusage.
+        // SAFETY: both variables live across the call, and nothing else waits for the child. A
+        // zeroed rusage is valid.
         let usage = unsafe {
             let waited = libc::wait4(child.id() as libc::pid_t, &mut status, 0, usage.as_mut_ptr());
             assert!(waited > 0, "{command:?}: {}", io::Error::last_os_error());
@@ -116,7 +119,7 @@ impl Cost {
 
 fn own_usage() -> libc::rusage {
     let mut usage = MaybeUninit::zeroed();
-    // SAFETY: the place lives across the call, and zeroes are a rusage.
+    // SAFETY: the variable lives across the call, and a zeroed rusage is valid.
     unsafe {
         libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
         usage.assume_init()
@@ -128,14 +131,14 @@ fn cpu(usage: &libc::rusage) -> Duration {
     time(usage.ru_utime) + time(usage.ru_stime)
 }
 
-/// The most memory that this process has held, in bytes.
+/// Returns the peak memory of this process, in bytes.
 pub fn own_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")?.trim().parse().ok());
     peak.unwrap_or(0) * 1024
 }
 
-/// What no reader of headers can do without: open, fstat, one read, close.
+/// The minimum that any header reader must do: open, fstat, one read, close.
 pub fn floor(path: &Path) -> io::Result<usize> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)?;
     black_box(file.metadata()?);
@@ -145,7 +148,7 @@ pub fn floor(path: &Path) -> io::Result<usize> {
     read
 }
 
-/// What the figures were measured on.
+/// Describes the machine of the measurement.
 pub fn machine() -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");
@@ -157,7 +160,7 @@ pub fn machine() -> String {
     format!("{cores} cores, {}; load average {load} at the start", model.trim_start_matches(['\t', ' ', ':']))
 }
 
-/// A table in plain text: the first column is flush left, figures flush right.
+/// Prints a table in plain text: the first column is left-aligned, figures are right-aligned.
 pub fn print_table(head: &[&str], rows: &[Vec<String>]) {
     let head: Vec<String> = head.iter().map(|title| title.to_string()).collect();
     let width = |column: usize| rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or(0);

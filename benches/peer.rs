@@ -1,5 +1,5 @@
-//! What a database administrator would do without this program: dicomtocsv of vtk-dicom-tools makes a table of the
-//! attributes, one line an image, and LOAD DATA puts it into a table with keys.
+//! The way of a database administrator without this program: dicomtocsv of vtk-dicom-tools writes a
+//! table of the attributes, one line per image, and LOAD DATA loads it into a table with keys.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,12 +18,12 @@ const SERIES_INSTANCE_UID: Tag = Tag(0x0020, 0x000E);
 pub struct Peer {
     server: Url,
     csv: PathBuf,
-    /// Those that the index has columns for, but for what stands inside of sequences.
+    /// The attributes for which the index has columns, except those inside sequences.
     tags: Vec<Tag>,
 }
 
 impl Peer {
-    /// `None`, and says so, where a program is missing.
+    /// Returns `None` and prints a message if a program is missing.
     pub fn find(site: &Site, server: &str) -> Option<Self> {
         for (program, package) in [("dicomtocsv", "vtk-dicom-tools"), ("mariadb", "mariadb-client-core")] {
             if Command::new(program).arg("--version").output().is_err() {
@@ -50,7 +50,7 @@ impl Peer {
         Run { cost, images: None }
     }
 
-    /// Into an empty table of a new database.
+    /// Loads the table into an empty table of a new database.
     pub fn load(&self) -> Run {
         let index = Index::empty_on(self.server.as_str());
         index.execute(&self.table());

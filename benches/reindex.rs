@@ -1,10 +1,10 @@
-//! How long it takes to rebuild an index, from the first directory to the last row:
+//! Measures how long it takes to rebuild an index, from the first directory to the last row:
 //!
 //!     benches/run reindex [--files 20000] [--store DIRECTORY]
 //!
-//! into SQLite and into MariaDB, beside two others on the same files: a floor, which opens every file, reads its
-//! beginning and does nothing with it, and a peer, Debian's dicomtocsv with LOAD DATA, which puts the same attributes
-//! into one table.
+//! into SQLite and into MariaDB, compared with two others on the same files: a floor, which opens
+//! every file, reads its beginning and discards it, and a peer, Debian's dicomtocsv with LOAD DATA,
+//! which loads the same attributes into one table.
 
 #![allow(clippy::disallowed_methods)]
 #![recursion_limit = "256"]
@@ -32,21 +32,21 @@ use support::{Index, Site, instance, walk};
 
 #[derive(Parser)]
 struct Arguments {
-    /// A store that is there
+    /// An existing store
     #[arg(long)]
     store: Option<PathBuf>,
-    /// How many files one is made of otherwise
+    /// Number of files in a store that is created
     #[arg(long, default_value_t = 20_000)]
     files: u64,
-    /// What cargo adds
+    /// Added by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// What a contender did.
+/// The result of a contender.
 pub struct Run {
     pub cost: Cost,
-    /// How many images were in its index at the end; the floor has none.
+    /// The number of images in the index at the end; the floor has none.
     pub images: Option<u64>,
 }
 
@@ -127,7 +127,7 @@ fn print(names: &[String], runs: &[Vec<Run>], files: usize) {
     );
 }
 
-/// As many as a run has that is not told otherwise.
+/// Returns the default number of threads of a run.
 fn default_threads(store: &Path) -> usize {
     let Command::Reindex(typed) = Cli::parse_from(["pacs-index".as_ref(), "reindex".as_ref(), store]).command else {
         unreachable!("it is what was typed")
@@ -164,7 +164,7 @@ fn fresh_sqlite(site: &Site) -> Index {
     site.sqlite()
 }
 
-/// A first run: nothing is known of former ones.
+/// Measures a first run, without the state of former ones.
 fn reindex(site: &Site, store: &Path, index: &Index) -> Run {
     let _ = std::fs::remove_dir_all(site.path("state"));
     let mut command = site.reindexing(store, index, &[]);

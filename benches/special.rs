@@ -1,5 +1,5 @@
-//! Files whose headers cost a reader more than those of an ordinary image: values and sequences of megabytes that are
-//! to be passed over, and a data set that must be inflated.
+//! Files whose headers cost a reader more than those of an ordinary image: values and sequences of
+//! megabytes that must be skipped, and a data set that must be inflated.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::support::writer::Writer;
 use crate::support::{instance_file, walk};
 
-/// Writes them into a directory; what each is, and where it lies.
+/// Writes the files into a directory. Returns the description and the path of each.
 pub fn make(directory: &Path) -> io::Result<Vec<(&'static str, PathBuf)>> {
     let ordinary = directory.join("ordinary");
     Store::of(ordinary.clone(), 1).make()?;
@@ -32,7 +32,7 @@ pub fn make(directory: &Path) -> io::Result<Vec<(&'static str, PathBuf)>> {
     Ok(made)
 }
 
-/// A file in parts, of which some are holes.
+/// A file in pieces, some of which are holes.
 struct Pieces(Vec<Piece>);
 
 enum Piece {
@@ -72,7 +72,7 @@ fn structure_set(writer: Writer) -> Pieces {
     Pieces(vec![Bytes(of_class(uids::RT_STRUCTURE_SET_STORAGE, "RTSTRUCT", json!({}))), Bytes(regions)])
 }
 
-/// Each frame says where it lies on the slide.
+/// Each frame contains its position on the slide.
 fn whole_slide(frames: usize) -> Pieces {
     let writer = Writer::UNDEFINED;
     let place = |tag| writer.text(tag, "DS", "12.3456");
@@ -90,7 +90,7 @@ fn whole_slide(frames: usize) -> Pieces {
     ])
 }
 
-/// The MIME type stands behind the document.
+/// The MIME type follows the document.
 fn pdf(length: u32) -> Pieces {
     let header = of_class(uids::ENCAPSULATED_PDF_STORAGE, "DOC", json!({}));
     let mime_type = Writer::EXPLICIT.text((0x0042, 0x0012), "LO", "application/pdf");
@@ -100,7 +100,8 @@ fn pdf(length: u32) -> Pieces {
 
 fn deflated() -> Pieces {
     let writer = Writer { syntax: uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, defined: true };
-    // The lower byte of each pixel is noise, as in an image, so that it does not become small.
+    // The lower byte of each pixel is noise, as in an image, so that the pixel data does not
+    // compress well.
     let noise = |n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8;
     let pixels: Vec<u8> = (0..512 * 512).flat_map(|n| [noise(n), 0]).collect();
     let header = Writer::EXPLICIT.header((0x7FE0, 0x0010), "OW", pixels.len() as u32);

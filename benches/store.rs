@@ -1,7 +1,8 @@
-//! A store of any size, as scanners and PacsOne would have left it: a directory a day, series of some modalities, headers
-//! of 120 to 200 elements with private groups before and after group 0028, pixel data as a sparse hole.
+//! A store of any size, as scanners and PacsOne would create it: one directory per day, series of
+//! several modalities, headers of 120 to 200 elements with private groups before and after group
+//! 0028, and pixel data as a sparse hole.
 
-// Each of those who share it needs a part of it.
+// Each crate that includes this module uses a part of it.
 #![allow(dead_code)]
 
 use std::path::PathBuf;
@@ -23,15 +24,15 @@ pub struct Store {
     pub per_series: u64,
     #[arg(long, default_value_t = 2000)]
     pub per_day: u64,
-    /// UIDs of the form 2.25.*, without any order, instead of those of scanners
+    /// UIDs of the form 2.25.*, in no order, instead of those of scanners
     #[arg(long)]
     pub random_uids: bool,
-    /// Files of a study that disagree, on a set of attributes of its own
+    /// Files of a study that disagree, each series on its own set of attributes
     #[arg(long)]
     pub disagreeing: bool,
 }
 
-/// Attributes that files of a study disagree on.
+/// Attributes on which the files of a study disagree.
 const DISAGREEING: [(Tag, VR); 12] = [
     (tags::STUDY_DESCRIPTION, VR::LO),
     (tags::ACCESSION_NUMBER, VR::SH),
@@ -63,7 +64,7 @@ impl Store {
         Store { directory, files, per_series: 100, per_day: 2000, random_uids: false, disagreeing: false }
     }
 
-    /// Writes the files; how many series they are.
+    /// Writes the files. Returns the number of series.
     pub fn make(&self) -> std::io::Result<u64> {
         let mut made = 0;
         let mut series = 0;
@@ -127,7 +128,8 @@ fn make_series(store: &Store, series: u64, first: u64, count: u64) -> std::io::R
     Ok(())
 }
 
-/// Alters the attributes that the files of a series disagree on: each series has its own set of them.
+/// Alters the attributes on which the files of a series disagree. Each series has its own set of
+/// them.
 fn disagree(object: &mut dicom_object::InMemDicomObject, series: u64, n: u64) {
     let chosen = series.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     for (bit, (tag, vr)) in DISAGREEING.into_iter().enumerate() {
@@ -145,7 +147,7 @@ fn private_elements(object: &mut dicom_object::InMemDicomObject, group: u16, cou
     }
 }
 
-/// The same UID for the same name, in every run.
+/// Returns the same UID for the same name in every run.
 fn uid(store: &Store, name: &str) -> String {
     if !store.random_uids {
         return name.to_owned();

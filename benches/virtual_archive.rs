@@ -1,5 +1,6 @@
-//! Mounts an archive of any size that lies on no disk, until Ctrl-C, SIGTERM or an unmount; then prints what it was asked
-//! for, as JSON. SIGUSR1 prints that meanwhile.
+//! Mounts a virtual archive of any size, which is not stored on disk, until Ctrl-C, SIGTERM or an
+//! unmount; then prints the request counts as JSON. SIGUSR1 prints them while the archive is
+//! mounted.
 //!
 //!     cargo run --release --example virtual-archive -- DIRECTORY --files 10000000 [--latency 2ms] [--offline 0.1]
 //!
@@ -35,13 +36,13 @@ struct Arguments {
     /// Files in each directory below that of the day, instead of all in the day's own
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     per_directory: Option<u64>,
-    /// UIDs of the form 2.25.*, without any order, instead of those of scanners
+    /// UIDs of the form 2.25.*, in no order, instead of those of scanners
     #[arg(long)]
     random_uids: bool,
     #[arg(long, value_enum, default_value_t)]
     shape: Shape,
 
-    /// How long each lookup, getattr, open, read and readdir takes; each can be given a time of its own
+    /// Latency of each lookup, getattr, open, read and readdir; each can be set individually
     #[arg(long, default_value = "0s")]
     latency: SignedDuration,
     #[arg(long)]
@@ -54,29 +55,29 @@ struct Arguments {
     read: Option<SignedDuration>,
     #[arg(long)]
     readdir: Option<SignedDuration>,
-    /// As many requests are served at a time
+    /// Maximum number of requests served at a time
     #[arg(long, default_value_t = 64)]
     threads: usize,
-    /// So long does the kernel believe what it was told; with 0s it asks each time
+    /// How long the kernel caches names and attributes; with 0s it asks each time
     #[arg(long, default_value = "1s")]
     ttl: SignedDuration,
-    /// Reads go past the page cache, as large as programs ask for
+    /// Bypass the page cache, so that reads are as large as programs request
     #[arg(long)]
     direct_io: bool,
 
-    /// The share of files, from 0 to 1, whose data lie elsewhere
+    /// Share of files, from 0 to 1, whose data is stored elsewhere
     #[arg(long, default_value_t = 0.0)]
     offline: f64,
-    /// The share of files that are slow to read
+    /// Share of files that are slow to read
     #[arg(long, default_value_t = 0.0)]
     slow: f64,
-    /// The share of files that are gone when they are opened
+    /// Share of files that vanish before they are opened
     #[arg(long, default_value_t = 0.0)]
     vanished: f64,
-    /// The share of files that cannot be read
+    /// Share of files that cannot be read
     #[arg(long, default_value_t = 0.0)]
     broken: f64,
-    /// How long a read of a slow file takes, or of one whose data lie elsewhere
+    /// How long a read of a slow or offline file takes
     #[arg(long, default_value = "10s")]
     delay: SignedDuration,
 }
@@ -145,7 +146,8 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Blocked before there are threads, so that all of them inherit that: signals wait for [`next_signal`].
+/// Blocks the signals before threads start, so that all threads inherit the mask: signals wait for
+/// [`next_signal`].
 fn blocked_signals() -> libc::sigset_t {
     let mut set = std::mem::MaybeUninit::uninit();
     // SAFETY: sigemptyset fills the set before it is read, and all pointers outlive the calls.
@@ -161,7 +163,7 @@ fn blocked_signals() -> libc::sigset_t {
 
 fn next_signal(signals: &libc::sigset_t, wait: Duration) -> Option<libc::c_int> {
     let wait = libc::timespec { tv_sec: wait.as_secs() as _, tv_nsec: wait.subsec_nanos() as _ };
-    // SAFETY: both pointers outlive the call, which wants nothing told of the sender.
+    // SAFETY: both pointers outlive the call, which writes no information about the sender.
     let signal = unsafe { libc::sigtimedwait(signals, std::ptr::null_mut(), &wait) };
     (signal > 0).then_some(signal)
 }

@@ -73,7 +73,7 @@ pub struct State {
     /// own rows to the file.
     pub is_own: bool,
     pub file: FileState,
-    /// The result of [`row`].
+    /// The result of `row`.
     pub row: u64,
 }
 

@@ -1,4 +1,5 @@
-//! Text in whatever character set: decoding never panics, and no byte becomes more than one character of three bytes.
+//! Decodes text in any character set: decoding never panics, and no byte becomes more than one
+//! character of three bytes.
 //!
 //! The input is a value of Specific Character Set, a line feed, and a text.
 

@@ -1,5 +1,5 @@
-//! The header reader on whatever bytes: it never panics, an instance that it lets through has its three UIDs, and what
-//! it says of a file depends on nothing but the file.
+//! Runs the header reader on arbitrary bytes: it never panics, an accepted instance has its three
+//! UIDs, and the result depends on nothing but the file.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use pacs_index::dicom::window::Source;
 use pacs_index::dicom::{ATTRIBUTES, HeaderReader, Instance, Rejection};
 
 thread_local! {
-    /// As in a run, one reader reads file after file.
+    /// As in a run, one reader reads all files in turn.
     static READER: RefCell<HeaderReader> = RefCell::default();
 }
 
@@ -23,15 +23,16 @@ fuzz_target!(|bytes: &[u8]| {
         assert_is_uid(instance.series_instance_uid());
         assert_is_uid(instance.study_instance_uid());
     }
-    // A value that a file leaves in the reader would be that of another patient in the next file.
+    // A value left over in the reader would attribute data of one patient to the next file.
     let afresh = HeaderReader::new().read(bytes).and_then(Instance::from_header);
     assert_eq!(verdict(&read), verdict(&afresh));
     let in_portions = HeaderReader::new().read(ShortReads(bytes)).and_then(Instance::from_header);
-    // Where a deflated data set is damaged, the reason of the rejection may depend on how much was inflated at once.
+    // If a deflated data set is damaged, the reason of the rejection may depend on how much was
+    // inflated at once.
     assert_eq!(verdict(&read).ok(), verdict(&in_portions).ok());
 });
 
-/// A storage unit over a network may give less than it was asked for.
+/// A source that returns fewer bytes than requested, as network storage may do.
 struct ShortReads<'a>(&'a [u8]);
 
 impl Source for ShortReads<'_> {
@@ -50,7 +51,7 @@ fn assert_is_uid(uid: &str) {
     assert!(uid.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'), "{uid:?}");
 }
 
-/// All values of an instance, or the reason why there is none.
+/// Returns all values of an instance, or the reason for its rejection.
 fn verdict(read: &Result<Instance, Rejection>) -> Result<Vec<Value<'_>>, &'static str> {
     match read {
         Ok(instance) => Ok((0..ATTRIBUTES.len()).map(|attribute| instance.get(attribute)).collect()),

@@ -1,5 +1,5 @@
-//! Pointer stubs of whatever bytes: telling them never panics, a target is something that a file can be called, and a
-//! file whose last byte was not read leads nowhere.
+//! Runs stub detection on arbitrary bytes: it never panics, a target is a valid file name, and a
+//! file whose last byte was not read has no target.
 //!
 //! The input is a name, a line feed, and the file.
 
@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
     let (name, file) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let name = std::str::from_utf8(name).unwrap_or("1.2.840.1");
-    // A seed is a file as it lies in the archive, without a name before it.
+    // A seed is a file as stored in the archive, without a name before it.
     for (name, file) in [(name, file), ("1.2.840.1", bytes)] {
         let name = OsStr::new(name);
         let pointer = recognise(file, file.len() as u64, name);

@@ -1,4 +1,4 @@
-//! Every file that lies in an archive has its place in the account.
+//! Every file found in an archive is counted in the summary.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -38,7 +38,7 @@ fn a_directory_that_cannot_be_read_is_a_finding_and_not_the_end() {
         |path: &str, mode| fs::set_permissions(site.archive().join(path), fs::Permissions::from_mode(mode)).unwrap();
     set("closed", 0o000);
     set("open/unreadable", 0o000);
-    // Nobody may be kept out but by a user other than root.
+    // Permissions restrict only users other than root.
     let index = site.sqlite();
     let arguments = site.reindexing(&site.archive(), &index, &["--state", "state"]);
     let output = site.program_as_nobody(&[]).args(arguments.get_args()).output().unwrap();

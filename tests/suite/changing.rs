@@ -1,4 +1,4 @@
-//! Files that change while they are read: a row of the one state, or none.
+//! Files that change while they are read: the row describes one state, or there is no row.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use crate::support::{Running, Site};
 
 const PRIVATE: Tag = (0x0009, 0x1001);
 
-/// An instance that takes two reads: its patient stands far behind its first UIDs.
+/// An instance that takes two reads: the patient's attributes are far behind the first UIDs.
 fn long(patient: &str) -> Draft {
     Draft::plain().element(PRIVATE, "OB", &[7; 20_000]).text((0x0010, 0x0020), "LO", patient)
 }
@@ -25,7 +25,7 @@ fn read(source: impl Source) -> Result<Instance, Rejection> {
     HeaderReader::new().read(source).and_then(Instance::from_header)
 }
 
-/// A file of which each read meets the next state. `None` is one that cannot be read any more.
+/// A file that is in the next state at each read. `None` is an unreadable state.
 struct Changing(Vec<Option<Vec<u8>>>, usize);
 
 impl Source for Changing {
@@ -63,7 +63,7 @@ fn a_source_that_changes_is_read_or_rejected() {
     assert_eq!(verdict(&growing), "indexed, cut", "what came after the opening is left to the next run");
 }
 
-/// A file on disk, and what happens to it between the first read and the second.
+/// A file on disk that is changed between the first read and the second.
 struct Meddled<'a, S: Source, F: FnMut()>(S, usize, &'a mut F);
 
 impl<S: Source, F: FnMut()> Source for Meddled<'_, S, F> {
@@ -89,7 +89,7 @@ fn opened(archive: &Path, path: PathBuf) -> OpenFile {
     }
 }
 
-/// What is read of a file while it changes, and whether that can be told.
+/// Reads a file while it changes. Returns the result, and whether the change was detected.
 fn meddle(change: impl FnOnce(&Path)) -> (Result<Instance, Rejection>, bool) {
     let site = Site::new();
     site.write("file", &long("OLD").file());
@@ -119,11 +119,11 @@ fn a_file_on_disk_that_changes_is_told_from_one_that_does_not() {
     let (shrunk, mixed) = meddle(|path| OpenOptions::new().write(true).open(path).unwrap().set_len(9000).unwrap());
     assert_eq!((verdict(&shrunk), mixed), ("missing-uid", true));
     let (overwritten, mixed) = meddle(|path| fs::write(path, long("NEWER").without(PATIENT_NAME).file()).unwrap());
-    // A mix of the two, which nothing in it betrays.
+    // A mix of both states, which the content alone does not reveal.
     assert_eq!((verdict(&overwritten), mixed), ("indexed", true));
 }
 
-/// Stops the run while it has the file open. `false` if it was too fast.
+/// Stops the run while it has the file open. Returns `false` if the run was too fast.
 fn is_stopped_within(running: &mut Running, file: &Path) -> bool {
     let descriptors = format!("/proc/{}/fd", running.id());
     let is_open = || {
@@ -133,7 +133,7 @@ fn is_stopped_within(running: &mut Running, file: &Path) -> bool {
     while !running.is_over() {
         if is_open() {
             signal(running, libc::SIGSTOP);
-            // A signal takes its time.
+            // The signal takes effect with a delay.
             std::thread::sleep(std::time::Duration::from_millis(20));
             if is_open() {
                 return true;
@@ -145,7 +145,8 @@ fn is_stopped_within(running: &mut Running, file: &Path) -> bool {
 }
 
 fn signal(running: &Running, signal: libc::c_int) {
-    // SAFETY: kill has no memory effects; the child is not reaped yet, so the number is still its own.
+    // SAFETY: kill has no memory effects; the child is not reaped yet, so the process ID is still
+    // its own.
     unsafe { libc::kill(running.id() as i32, signal) };
 }
 

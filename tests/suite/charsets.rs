@@ -1,6 +1,8 @@
-//! Text of every character set that DICOM defines, from the bytes of a file to its columns. `--nocapture` prints it.
+//! Text in every character set that DICOM defines, from the bytes of a file to its columns.
+//! `--nocapture` prints it.
 //!
-//! Names are those of PS3.5 annexes H to K, where these have one; other bytes were made by the codecs of Python.
+//! Names are those of PS3.5 annexes H to K where these have one; other bytes were encoded with the
+//! codecs of Python.
 
 use pacs_index::dicom::Instance;
 use pacs_index::dicom::flaw::Flaw;
@@ -17,7 +19,8 @@ type Name = (&'static str, &'static [u8], &'static str);
 /// Specific Character Set, the bytes of a text, and the text.
 type Text = (&'static str, &'static [u8], &'static str);
 
-/// Without code extensions (PS3.3 table C.12-2), and those that stand alone (C.12-5).
+/// Sets without code extensions (PS3.3 table C.12-2), and sets that cannot be combined with others
+/// (C.12-5).
 const SINGLE: [Name; 20] = [
     ("", b"Doe^Jane", "Doe|Jane|-|-"),
     ("ISO_IR 6", b"Doe^Jane", "Doe|Jane|-|-"),
@@ -75,16 +78,16 @@ const EXTENDED: [Name; 24] = [
         "Hong|Gildong|洪^吉洞|홍^길동",
     ),
     ("\\ISO 2022 IR 58", b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab=", "Zhang|XiaoDong|张^小东|-"),
-    // A character whose second byte is that of a delimiter.
+    // A character whose second byte equals a delimiter.
     ("\\ISO 2022 IR 87", b"A^B=\x1b$B0=\x1b(B^\x1b$B0^0\\\x1b(B", "A|B|綾^緯移|-"),
-    // The set that is active at the start is active again behind each delimiter.
+    // The initial set becomes active again after each delimiter.
     ("ISO 2022 IR 100\\ISO 2022 IR 144", b"\x1b-L\xbb\xe9^\xe9=\x1b-L\xbb=\xe9", "Лщ|é|Л|é"),
     // Escape sequences that the declaration does not announce.
     ("", b"Yamada^Tarou=\x1b$B;3ED\x1b(B", "Yamada|Tarou|山田|-"),
     ("ISO_IR 100", b"Yamada^J\xe9=\x1b$B;3ED\x1b(B", "Yamada|Jé|山田|-"),
 ];
 
-/// Terms as some writers spell them.
+/// Defined terms as some writers misspell them.
 const MISSPELT: [Name; 16] = [
     ("ISO-IR 100", b"Buc^J\xe9", "Buc|Jé|-|-"),
     ("ISO IR 100", b"Buc^J\xe9", "Buc|Jé|-|-"),
@@ -101,11 +104,12 @@ const MISSPELT: [Name; 16] = [
     ("\\ISO_IR 192", "王^小".as_bytes(), "王|小|-|-"),
     ("UTF-8", "王^小".as_bytes(), "王|小|-|-"),
     ("UTF8", "王^小".as_bytes(), "王|小|-|-"),
-    // An extension declared, its escape sequences forgotten.
+    // An extension is declared, but its escape sequences are missing.
     ("\\ISO 2022 IR 149", b"\xc8\xab^\xb1\xe6\xb5\xbf", "홍|길동|-|-"),
 ];
 
-/// Escape sequences where the first set has no code extensions: each part is read in the set that is active there.
+/// Escape sequences although the first set has no code extensions: each part is decoded in the set
+/// that is active there.
 const MIXED: [Name; 12] = [
     ("GB18030\\ISO 2022 IR 58", b"Li^Ming=\x1b$)A\xc0\xee^\x1b$)A\xc3\xf7=", "Li|Ming|李^明|-"),
     ("GBK\\ISO 2022 IR 58", b"\x1b$)A\xc0\xee\xc3\xf7", "李明||-|-"),
@@ -121,7 +125,7 @@ const MIXED: [Name; 12] = [
     ("iso-2022-jp", b"Yamada=\x1b$B;3ED\x1b(B", "Yamada||山田|-"),
 ];
 
-/// UTF-8 with a byte order mark, or after a set that cannot be meant.
+/// UTF-8 with a byte order mark, or a different declared set that cannot be right.
 const MARKED: [Name; 9] = [
     ("", "\u{feff}Müller^Jürgen".as_bytes(), "Müller|Jürgen|-|-"),
     ("", b"\xef\xbb\xbfDoe^Jane", "Doe|Jane|-|-"),
@@ -150,7 +154,8 @@ fn an_escape_sequence_that_nothing_defines_is_counted_whatever_the_character_set
     }
 }
 
-/// What is not declared is UTF-8 if it can be, else ISO 8859-1; what is declared and wrong is replaced.
+/// Undeclared text is decoded as UTF-8 if it is valid, otherwise as ISO 8859-1; bytes that are
+/// invalid in the declared set are replaced.
 const WRONG: [Name; 8] = [
     ("", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"),
     ("", b"Buc^J\xe9r\xf4me", "Buc|Jérôme|-|-"),
@@ -162,7 +167,8 @@ const WRONG: [Name; 8] = [
     ("\\ISO 2022 IR 87", b"Buc^\x1b!A", "Buc|\u{fffd}!A|-|-"),
 ];
 
-/// Labels of the WHATWG Encoding Standard, and other names of character sets that writers use in place of a defined term.
+/// Labels of the WHATWG Encoding Standard, and other names of character sets that writers use in
+/// place of a defined term.
 const LABELS: [Name; 44] = [
     ("GB2312", b"\xcd\xf5^\xd0\xa1\xb6\xab", "王|小东|-|-"),
     ("gb 2312", b"\xcd\xf5^\xd0\xa1\xb6\xab", "王|小东|-|-"),
@@ -210,8 +216,8 @@ const LABELS: [Name; 44] = [
     ("UTF-16LE", b"\x8b\x73^\0\x0f\x5c", "王|小|-|-"),
 ];
 
-/// Declarations without a character set that can be used, read as if nothing were declared, and whether the file counts
-/// as one with an unknown set.
+/// Declarations without a usable character set, which are treated like no declaration; and whether
+/// the file counts as one with an unknown set.
 const UNUSABLE: [(Name, bool); 14] = [
     (("ISO 2022 IR 6\\IS", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), true),
     (("ISO 2022 IR 6\\IS", b"Buc^J\xe9r\xf4me", "Buc|Jérôme|-|-"), true),
@@ -229,7 +235,7 @@ const UNUSABLE: [(Name, bool); 14] = [
     (("\\ISO 2022 IR 87", "Buc^Jérôme".as_bytes(), "Buc|Jérôme|-|-"), false),
 ];
 
-/// Descriptions (LO), in which `^` and `=` are signs like others.
+/// Descriptions (LO), in which `^` and `=` have no special meaning.
 const DESCRIPTIONS: [Text; 6] = [
     ("ISO_IR 100", b"Knie gr\xf6\xdfer", "Knie größer"),
     ("GB18030", b"\x81\x5c\\\x81\x5c", "乗\\乗"),
@@ -239,7 +245,7 @@ const DESCRIPTIONS: [Text; 6] = [
     ("ISO_IR 192", b"a\xff\xfeb", "a\u{fffd}\u{fffd}b"),
 ];
 
-/// Comments (LT): the sets of the start are active again at control characters (PS3.5 6.1.2.5.3).
+/// Comments (LT): the initial sets become active again at control characters (PS3.5 6.1.2.5.3).
 const COMMENTS_OF_LINES: [Text; 5] = [
     // Like the example of PS3.5 K.3.
     (
@@ -249,7 +255,7 @@ const COMMENTS_OF_LINES: [Text; 5] = [
     ),
     ("ISO 2022 IR 100\\ISO 2022 IR 144", b"\x1b-L\xbb\r\n\xe9\x1b-L\xbb\t\xe9\x1b-L\xbb\x0c\xe9", "Л\r\néЛ\téЛ\u{c}é"),
     ("\\ISO 2022 IR 87", b"\x1b$B;3ED\x1b(B\r\n\x1b$BB@O:\x1b(B.", "山田\r\n太郎."),
-    // A writer that forgot to go back to ASCII before the end of the line.
+    // The writer did not return to ASCII before the end of the line.
     ("\\ISO 2022 IR 87", b"\x1b$B;3ED\r\nplain", "山田\r\nplain"),
     ("ISO_IR 192", "Straße\r\n北京".as_bytes(), "Straße\r\n北京"),
 ];
@@ -260,7 +266,7 @@ fn name(instance: &Instance) -> String {
         .join("|")
 }
 
-/// Reads a file with a text in a character set, and checks what stands in the columns.
+/// Reads a file with a text in a character set, and checks the stored columns.
 fn check((set, raw, expected): Text, tag: Tag, vr: &str, stored: impl Fn(&Instance) -> String) -> Instance {
     let draft = Draft::plain().text((0x0008, 0x0005), "CS", set).element(tag, vr, raw);
     let instance = read(&draft.file()).unwrap();

@@ -1,4 +1,5 @@
-//! Which of several files of an instance is indexed, and which of their values: a complete file, and whole values.
+//! Which of several files of an instance is indexed, and which of their values are used: complete
+//! files and whole values.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,13 +11,13 @@ use crate::import::importing;
 use crate::support::random::Random;
 use crate::support::{Index, ROOT_UID, Said, Site, encoded_instance_file, instance_file, walk};
 
-/// A file that a copy which was broken off left beside the complete file.
+/// A file that an interrupted copy left next to the complete file.
 struct BrokenOff {
     what: &'static str,
     name: &'static str,
-    /// Makes the complete file of an instance.
+    /// Creates the complete file of an instance.
     make: fn(&str) -> Vec<u8>,
-    /// The number of bytes of the complete file that are missing.
+    /// The number of bytes missing from the complete file.
     missing: usize,
 }
 
@@ -35,7 +36,7 @@ fn header(uid: &str) -> Vec<u8> {
     instance_file(json!({"SOPInstanceUID": uid, "Rows": null, "Columns": null, "ImageComments": "x".repeat(4000)}))
 }
 
-/// Pixel data of two fragments behind an empty offset table (PS3.5 A.4).
+/// Pixel data of two fragments after an empty offset table (PS3.5 A.4).
 fn encapsulated(uid: &str) -> Vec<u8> {
     let header = encoded_instance_file(json!({"SOPInstanceUID": uid}), "1.2.840.10008.1.2.4.50");
     let fragment = [&b"\xFE\xFF\x00\xE0\x00\x10\x00\x00"[..], &[7; 4096]].concat();
@@ -43,7 +44,8 @@ fn encapsulated(uid: &str) -> Vec<u8> {
     [&header[..], pixels, &fragment, &fragment, b"\xFE\xFF\xDD\xE0\0\0\0\0"].concat()
 }
 
-/// The same behind a sequence of functional groups, as in all enhanced images, or an overlay.
+/// Encapsulated pixel data after a sequence of functional groups, as in all enhanced images, or
+/// after an overlay.
 fn behind_bulk_data(uid: &str) -> Vec<u8> {
     let file = encapsulated(uid);
     let pixels = file.windows(6).position(|bytes| bytes == b"\xE0\x7F\x10\x00OB").unwrap();
@@ -51,7 +53,7 @@ fn behind_bulk_data(uid: &str) -> Vec<u8> {
     [&file[..pixels], &overlay, &file[pixels..]].concat()
 }
 
-/// Bytes that compress badly, deflated with the data set (PS3.5 A.5).
+/// Bytes that compress badly, deflated together with the data set (PS3.5 A.5).
 fn deflated(uid: &str) -> Vec<u8> {
     let mut random = Random(7);
     let hex: String = (0..2048).map(|_| format!("{:08x}", random.next() as u32)).collect();
@@ -205,7 +207,7 @@ fn an_import_takes_the_complete_file_whichever_it_meets_first() {
 
 #[test]
 fn an_import_takes_a_damaged_file_that_no_other_file_replaces() {
-    // A data set that ends behind an element shows no damage.
+    // A data set that ends exactly after an element shows no damage.
     for copy in BROKEN_OFF.into_iter().filter(|copy| copy.what != "all pixels") {
         let site = Site::in_memory();
         let index = site.sqlite();
@@ -251,7 +253,7 @@ fn a_name_and_a_date_with_its_time_are_taken_whole_from_one_file() {
         site.reindex(&index, &[]);
         expected(&index);
     }
-    // Rows of another program that are refreshed follow whole values, too.
+    // Refreshed rows of another program get whole values, too.
     let _ = fs::remove_dir_all(site.path("state"));
     let index = Index::sqlite(site.path("other.db"));
     site.run(&["init", "--index", &index.url]).exits(0);

@@ -1,10 +1,10 @@
-//! Titles of reports and codes of animals, which PacsOne keeps in tables of their own.
+//! Titles of reports and codes of animals, which PacsOne keeps in separate tables.
 
 use serde_json::{Value as Json, json};
 
 use crate::support::{Index, PASSWORD, ROOT_UID, Said, Site, on_both_databases};
 
-/// As the page that shows a study's reports joins them.
+/// The join of the PacsOne page that shows a study's reports.
 const SHOWN: &str = "SELECT image.uuid, conceptname.meaning FROM image INNER JOIN series ON series.uuid = image.seriesuid \
                      LEFT JOIN conceptname ON conceptname.uuid = image.uuid WHERE series.modality = 'SR' ORDER BY image.uuid";
 
@@ -19,7 +19,7 @@ fn uid(n: u32) -> String {
     format!("{ROOT_UID}.5.1.{n}")
 }
 
-/// A report of one study, with a title or without.
+/// Adds a report of one study, with or without a title.
 fn add_report(site: &Site, path: &str, n: u32, title: Option<&str>) {
     let mut report = json!({
         "StudyInstanceUID": format!("{ROOT_UID}.5"), "SeriesInstanceUID": format!("{ROOT_UID}.5.1"),
@@ -31,7 +31,7 @@ fn add_report(site: &Site, path: &str, n: u32, title: Option<&str>) {
     site.add(path, report);
 }
 
-/// An instance of an animal, in a study of its own.
+/// Adds an instance of an animal, in a study of its own.
 fn add_animal(site: &Site, path: &str, n: u32, change: Json) {
     let mut animal = json!({
         "PatientID": "A1", "PatientName": "Rex", "StudyInstanceUID": format!("{ROOT_UID}.{n}"),
@@ -45,7 +45,7 @@ fn species(value: &str) -> Json {
     json!({"PatientSpeciesCodeSequence": [code(value)]})
 }
 
-/// The tables of before: those that older databases do not have.
+/// Drops the tables that older databases do not have.
 fn drop_companions(index: &Index) {
     for table in ["conceptname", "patientspeciescode", "patientbreedcode", "breedregistration"] {
         index.execute(&format!("DROP TABLE {table}"));
@@ -101,10 +101,10 @@ fn a_refresh_lets_titles_follow_the_file_and_keeps_what_they_were() {
     });
 }
 
-/// More than a batch, so that two files of an instance do not come in the same.
+/// More than a batch, so that two files of an instance are in different batches.
 const BETWEEN: u32 = 600;
 
-/// The walk goes from the newest directory to the oldest.
+/// The order of the files matters because the walk goes from the newest directory to the oldest.
 #[test]
 fn the_title_is_that_of_the_file_that_is_indexed() {
     let cases = [
@@ -196,7 +196,8 @@ fn an_animal_has_the_codes_of_its_last_instance_whatever_the_order() {
         on_both_databases(|site, index| {
             let [former, latter] = [0, 1].map(|n| if days[n].contains("13") { "later" } else { "earlier" });
             add_animal(site, &format!("{}/1", days[0]), 1, species(former));
-            // The last says no meaning: that of another code would be wrong.
+            // The last instance contains no code meaning; the meaning of another code would be
+            // wrong.
             let bare = json!({"CodeValue": latter, "CodingSchemeDesignator": "99EX"});
             let registration = json!([{"BreedRegistrationNumber": "R1", "BreedRegistryCodeSequence": [code("K")]}]);
             let more = json!({"PatientSpeciesCodeSequence": [bare], "BreedRegistrationSequence": registration});

@@ -1,4 +1,5 @@
-//! One Patient ID with more names and studies than are decided about in memory: the rows are those of a decision in memory.
+//! One Patient ID with more names and studies than are resolved in memory: the rows equal those of
+//! a resolution in memory.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use crate::support::{Index, PASSWORD, ROOT_UID, Said, Site, beyond, walk};
 
 const WORDS: [&str; 8] = ["Ann", "Bo", "Cy", "Doe", "ann", "", "X Y", "Z"];
 
-/// A name of a few words, seldom of too many, with all of its parts.
+/// A name of few words, rarely of too many, with all of its parts.
 fn name(random: &mut Random) -> String {
     let parts = [(); 3].map(|()| {
         let words = (0..random.below(3)).map(|_| WORDS[random.below(WORDS.len())]);
@@ -31,7 +32,8 @@ enum Instances {
     SeveralFiles,
 }
 
-/// Files of a few studies each below two roots, most of them with one Patient ID.
+/// Adds files below two roots, of studies with a few files each. Most of the studies share one
+/// Patient ID.
 fn put_crowd(site: &Site, random: &mut Random, files: usize, instances: Instances) {
     for n in 0..files {
         let is_copy = instances == Instances::SeveralFiles && random.below(6) == 0;
@@ -49,7 +51,7 @@ fn put_crowd(site: &Site, random: &mut Random, files: usize, instances: Instance
     }
 }
 
-/// Rows of a PACS for people with the ID, and studies that are linked to them.
+/// Inserts rows of a PACS: people with this ID, and studies that are linked to them.
 fn insert_others(index: &Index, random: &mut Random) {
     let people = [("P1", "Ann", "Bo"), ("P1[STOWRS-1]", "ann", ""), ("P1[b]", "Doe", "Ann"), ("p1[C]", "Z", "")];
     for (n, (id, last, first)) in people.into_iter().enumerate() {
@@ -74,7 +76,7 @@ fn run(site: &Site, index: &Index, portion: &str, more: &[&str]) -> Said {
     said
 }
 
-/// Leaves out a part of the files, which is the same for each index.
+/// Moves a part of the files away while `then` runs. The part is the same for each index.
 fn without_a_part(site: &Site, part: u64, then: impl FnOnce()) {
     let outside = site.path("outside");
     fs::create_dir_all(&outside).unwrap();
@@ -90,7 +92,7 @@ fn without_a_part(site: &Site, part: u64, then: impl FnOnce()) {
 
 fn findings(site: &Site, portion: &str) -> Vec<String> {
     let text = fs::read_to_string(site.path(&format!("list-{portion}"))).unwrap();
-    // Which of two files is listed as the duplicate of the other depends on the portions.
+    // Which of two files is listed as the duplicate of the other depends on the portion size.
     text.lines().filter(|line| !line.contains(r#""what":"duplicate""#)).map(str::to_owned).collect()
 }
 
@@ -104,7 +106,7 @@ fn seeds() -> impl Iterator<Item = u64> {
     first..first + count
 }
 
-/// Compares the index after each of several runs, made with portions of these numbers of files.
+/// Compares the index after each of several runs with these portion sizes, in files.
 fn compare(seed: u64, instances: Instances, portions: &[&str]) {
     let mut random = Random(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15) | 1);
     let site = Site::in_memory();
@@ -115,7 +117,7 @@ fn compare(seed: u64, instances: Instances, portions: &[&str]) {
     let more = ["--existing", existing, "--patient-conflicts", conflicts];
     let more = if existing == "refresh" { [&more[..], &["--undo", "undo.sql"]].concat() } else { more.to_vec() };
     let parts: Vec<u64> = (0..random.below(3)).map(|_| random.next()).collect();
-    // Whether a row that was edited takes a study may depend on the file that is read first.
+    // Whether an edited row gets a study may depend on the file that is read first.
     let is_edited = conflicts == "separate" && random.below(4) == 0;
     let results = portions.iter().map(|portion| {
         let index = if seed.is_multiple_of(6) { Index::mariadb(&site) } else { Index::sqlite(site.path(portion)) };
@@ -146,7 +148,7 @@ fn compare(seed: u64, instances: Instances, portions: &[&str]) {
                 "seed {seed}, portions of {portion}, {more:?}, others: {others:?}, edited: {is_edited}, run {n} of {runs}"
             );
             assert_same(&expected.0, &found.0, &what);
-            // What a later run reports depends on the rows that it reads again.
+            // The report of a later run depends on the rows that it reads again.
             if n == 0 {
                 assert_same(&expected.1, &found.1, &format!("findings, {what}"));
             }
@@ -164,7 +166,8 @@ fn instances_with_several_files_give_the_same_rows_whatever_the_portions() {
     seeds().for_each(|seed| compare(seed, Instances::SeveralFiles, &["1", "7", "500"]));
 }
 
-/// Stores whose rows depended on the portions once, or on the order of the threads.
+/// Regressions: the rows of these stores once depended on the portion size or on the order of the
+/// threads.
 #[test]
 fn stores_whose_rows_once_depended_on_the_portions_give_the_same_rows() {
     for seed in [193, 216, 230, 293] {
@@ -172,7 +175,8 @@ fn stores_whose_rows_once_depended_on_the_portions_give_the_same_rows() {
     }
 }
 
-/// With portions of one file, the names of the Patient ID are sorted on disk; with portions of two they are decided in memory.
+/// With portions of one file, the names of the Patient ID are sorted on disk; with portions of two,
+/// they are resolved in memory.
 #[test]
 fn the_name_in_a_file_that_lost_its_place_gives_no_study_to_a_patient() {
     for portion in ["1", "2", "500"] {

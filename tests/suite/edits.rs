@@ -1,4 +1,4 @@
-//! A database that people work with: what a run may write of rows that were there before.
+//! A database that people edit: the values of existing rows that a run may write.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::support::{Index, ROOT_UID, Site, TABLES, on_both_databases};
 
-/// Every value of the core tables, by table, key and column.
+/// Returns every value of the core tables, by table, key and column.
 fn values(index: &Index) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     for (table, key) in TABLES {
@@ -25,7 +25,7 @@ fn values(index: &Index) -> BTreeMap<String, String> {
     values
 }
 
-/// What has changed, a line each.
+/// Returns the changes, one per line.
 fn difference(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
     let nothing = "(no row)".to_owned();
     let of = |values: &BTreeMap<String, String>, place: &String| values.get(place).unwrap_or(&nothing).clone();
@@ -34,7 +34,8 @@ fn difference(before: &BTreeMap<String, String>, after: &BTreeMap<String, String
     changed.map(|place| format!("{place}: {} -> {}", of(before, place), of(after, place))).collect()
 }
 
-/// Eight patients with a study each, indexed, and then everything that people and the PACS do to a database.
+/// Indexes eight patients with a study each, and then makes all edits that people and the PACS make
+/// in a database.
 fn edited_pacs(site: &Site) -> Index {
     let index = Index::pacsone();
     index.execute("ALTER TABLE study ADD COLUMN site_flag VARCHAR(8) NOT NULL, ADD COLUMN stamp TIMESTAMP NULL ON UPDATE CURRENT_TIMESTAMP");
@@ -93,7 +94,7 @@ fn lines(of: impl IntoIterator<Item = String>) -> Vec<String> {
     lines
 }
 
-/// Columns that were NULL, and what files say of them.
+/// Columns that were NULL, with the values from the files.
 fn missing_values() -> Vec<String> {
     let mut missing = Vec::new();
     for n in 1..=8 {
@@ -126,7 +127,7 @@ fn of_rows_that_people_work_with_only_what_is_missing_is_filled() {
     assert_eq!((said.figure("updated"), said.figure("unchanged")), (0, 16));
 }
 
-/// The front end reads a row without a character set as plain ASCII.
+/// The front end decodes a row without a character set as plain ASCII.
 #[test]
 fn a_value_in_other_letters_that_fills_a_row_comes_with_its_character_set() {
     for (comments, charset) in [("plain", "ISO_IR 192"), ("sch\u{f6}n", "-")] {
@@ -159,7 +160,8 @@ fn refresh_follows_the_files_but_for_studies_that_were_edited() {
     let changed = difference(&before, &values(&index));
     println!("{}", changed.join("\n"));
     let mut expected = missing_values();
-    // Pending, failed and running jobs, a matched study, one on the worklist and one of another patient are left.
+    // Studies are left alone if they have pending, failed or running jobs, are matched, are on the
+    // worklist, or belong to another patient.
     for n in [3, 7, 8] {
         expected.push(format!("study {n} description: by hand -> as in the file"));
         expected.push(format!("study {n} accessionnum:  -> A1"));
@@ -205,25 +207,25 @@ fn a_row_is_led_to_its_file_only_when_the_old_one_is_gone() {
     on_both_databases(|site, index| {
         site.add("old/1.2.3", json!({"Rows": "4"}));
         site.reindex(index, &[]).exits(0);
-        // Without the state of that run, the row is one of a PACS.
+        // Without the state of that run, the row counts as one of a PACS.
         fs::remove_dir_all(site.path("state")).unwrap();
-        // A copy beside the indexed file changes nothing.
+        // A copy in addition to the indexed file changes nothing.
         site.add("new/1.2.3", json!({"Rows": "8", "BitsStored": "16"}));
         let said = site.reindex(index, &[]).exits(1);
         assert_eq!((said.figure("unchanged"), said.figure("duplicates")), (1, 1));
         let old = site.archive().join("old/1.2.3");
-        // The PACS has moved it.
+        // The PACS has moved the file.
         fs::remove_file(&old).unwrap();
         let said = site.reindex(index, &[]).exits(0);
         assert_eq!((said.figure("updated"), said.figure("duplicates")), (1, 0));
         let path = site.archive().join("new/1.2.3").display().to_string();
         assert_eq!(index.rows("SELECT path, numrows, bitsstored FROM image"), [format!("{path}|8|16")]);
         assert_eq!(site.findings("note"), ["path-corrected 1.2.3"]);
-        // A path of another machine cannot be judged from here.
+        // A path of another machine cannot be checked locally.
         index.execute("UPDATE image SET path = 'D:/DICOM/1.2.3'");
         let said = site.reindex(index, &[]).exits(1);
         assert_eq!((said.figure("updated"), said.figure("duplicates")), (0, 1));
-        // A file of another instance where it was.
+        // The former path now contains a file of another instance.
         index.execute(&format!("UPDATE image SET path = '{}'", old.display()));
         site.add("old/1.2.3", json!({"SOPInstanceUID": "1.2.99"}));
         let said = site.reindex(index, &[]).exits(0);

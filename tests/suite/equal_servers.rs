@@ -10,7 +10,8 @@ use crate::support::{Index, ROOT_UID, Site, fixture_archive, pydicom, server_of}
 /// Tables with their keys.
 const CORE: [(&str, &str); 4] = [("patient", "origid"), ("study", "uuid"), ("series", "uuid"), ("image", "uuid")];
 
-/// The URL of the MySQL server that `tests/run` starts, or a notice that the test does not run.
+/// Returns the URL of the MySQL server that `tests/run` starts, or prints that the test does not
+/// run.
 fn mysql() -> Option<String> {
     let url = std::env::var("PACS_INDEX_TEST_MYSQL").ok();
     if url.is_none() {
@@ -19,7 +20,7 @@ fn mysql() -> Option<String> {
     url
 }
 
-/// Indexes an archive on both servers, twice, and compares all columns of all rows in the order of the keys.
+/// Indexes an archive on both servers, twice, and compares all columns of all rows in key order.
 #[track_caller]
 fn gives_equal_rows(site: &Site, root: &Path) {
     let Some(mysql) = mysql() else { return };
@@ -53,12 +54,12 @@ fn the_files_of_pydicom_give_the_same_rows_on_mysql_and_mariadb() {
     gives_equal_rows(&Site::new(), &files);
 }
 
-/// Takes one of some values, by a number.
+/// Selects one of several values by a number.
 fn one_of<const N: usize>(values: [&str; N], n: u32) -> Json {
     values[n as usize % N].into()
 }
 
-/// Values that servers may round, pad, fold or order differently.
+/// An instance with values that servers may round, pad, fold or order differently.
 fn instance(n: u32) -> Json {
     let (series, study, patient) = (n / 3, n / 7, n / 10);
     let ids =

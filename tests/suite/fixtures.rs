@@ -1,4 +1,4 @@
-//! The committed fixtures are what their description says.
+//! The committed fixtures match their description.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! A disk that is full, and its name in the message.
+//! A full disk, and its name in the message.
 
 use std::fs;
 use std::io::Write;
@@ -22,7 +22,7 @@ fn small(site: &Site) -> Option<Small> {
     small
 }
 
-/// A site with images, and files that are no images, so that each list has lines.
+/// A site with images and with files that are not images, so that each list has lines.
 fn site() -> Site {
     let site = Site::new();
     for study in 1..=3 {
@@ -125,7 +125,7 @@ fn a_disk_of_the_journal_that_is_full_at_the_start_is_named_and_nothing_is_writt
     let state = small.0.join("state").display().to_string();
     assert_names(&site.reindex(&index, &["--state", &state]).exits(2), &small.0);
     assert!(!site.path("index.db").exists(), "the index was created");
-    // Another directory is the way on.
+    // The run works with another directory.
     site.reindex(&index, &["--state", "state"]).exits(1);
     assert_eq!(index.count("image"), 120);
 }
@@ -145,7 +145,7 @@ fn a_full_disk_of_the_archive_is_named() {
 #[test]
 fn a_run_ends_at_once_if_the_state_directory_has_no_room_for_all_files() {
     let site = site();
-    // More than the small disk has room for, once all are counted.
+    // More files than the small disk has room for, once all are counted.
     for n in 0..8000 {
         site.write(&format!("2021-11-13-SAT/{n}"), b"no image");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::patience::{is_as_without, is_long, make_myisam, site_with, wait_for};
 use crate::support::{Cluster, Connected, Index};
 
-/// Longer than a cluster takes to notice that a node is cut off, which is 2 to 5 s here.
+/// Longer than a cluster takes to detect that a node is cut off, which is 2 to 5 s here.
 fn outage() -> Duration {
     Duration::from_secs(if is_long() { 20 } else { 8 })
 }
@@ -15,8 +15,8 @@ fn isolate(node: &mut Connected, is_isolated: bool) {
     node.execute(&format!("SET GLOBAL wsrep_provider_options = 'gmcast.isolate={}'", u8::from(is_isolated)));
 }
 
-/// Waits until a node takes statements again as a member of a majority. Whether a third node has come back as well is the
-/// cluster's own matter: on a loaded machine that takes minutes.
+/// Waits until a node accepts statements again as a member of a majority. The test does not wait
+/// for a third node, which may take minutes to return on a loaded machine.
 fn wait_for_majority(node: &mut Connected) {
     let state = "SHOW STATUS WHERE Variable_name IN ('wsrep_cluster_size', 'wsrep_ready')";
     let is_majority = |rows: Vec<String>| {
@@ -92,7 +92,7 @@ fn a_node_that_is_not_ready_is_waited_for() {
     let mut node = Connected::to(&cluster.nodes[0]);
     let run = site.start_shown(&index, &["--io-threads", "2"]);
     wait_for(&index, 1000);
-    // As a node that receives the state of another.
+    // The state of a node that receives the state of another.
     node.execute("SET GLOBAL wsrep_reject_queries = ALL");
     sleep(Duration::from_secs(2));
     node.execute("SET GLOBAL wsrep_reject_queries = NONE");

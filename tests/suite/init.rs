@@ -72,7 +72,7 @@ fn an_index_that_a_killed_run_left_without_tables_is_empty() {
     }
 }
 
-/// A run that is killed while it creates the tables leaves a transaction that is to be rolled back.
+/// A run that is killed while it creates the tables leaves a transaction that must be rolled back.
 #[test]
 fn an_index_that_a_run_was_creating_when_it_was_killed_is_opened_by_all_commands() {
     for arguments in [
@@ -87,7 +87,7 @@ fn an_index_that_a_run_was_creating_when_it_was_killed_is_opened_by_all_commands
         site.write("1.2.3", &instance_file(json!({"SOPInstanceUID": "1.2.3"})));
         put(&site, "cd/IM1", json!({"SOPInstanceUID": "1.2.4"}));
         let database = site.path("index.db");
-        // The journal names the size of the file before the transaction: none.
+        // The journal records the size of the file before the transaction: zero.
         let index = site.sqlite();
         fs::write(&database, b"").unwrap();
         index.execute("CREATE TABLE t (c INTEGER)");
@@ -98,7 +98,8 @@ fn an_index_that_a_run_was_creating_when_it_was_killed_is_opened_by_all_commands
     }
 }
 
-/// The header of a rollback journal without pages, of a file that had none (file format of SQLite, section 3).
+/// The header of a rollback journal without pages, for a file without pages (file format of SQLite,
+/// section 3).
 fn hot_journal() -> Vec<u8> {
     let numbers = [0_u32, 0, 0, 512, 4096];
     let magic = [0xD9, 0xD5, 0x05, 0xF9, 0x20, 0xA1, 0x63, 0xD7];

@@ -1,11 +1,11 @@
-//! A run that is interrupted, or loses its database.
+//! A run that is interrupted or loses its database.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::support::{Index, Running, Site};
 
-/// More than the stages hold at a time, so that some files are not reached.
+/// More files than the stages hold at a time, so that some files are not reached.
 const FILES: u64 = 3000;
 
 fn site_with_files() -> Site {
@@ -16,7 +16,7 @@ fn site_with_files() -> Site {
     site
 }
 
-/// Until the run has read all that its stages hold, and waits for the index.
+/// Waits until the stages of the run are full and the run waits for the index.
 fn wait_until_it_waits(site: &Site, run: &Running) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !site.path("rejected.jsonl").exists() && Instant::now() < deadline {
@@ -26,7 +26,8 @@ fn wait_until_it_waits(site: &Site, run: &Running) {
     while run.works_within(Duration::from_millis(500)) && Instant::now() < deadline {}
 }
 
-/// Interrupts a run that waits for the index, which somebody else has locked. How many files were inserted, and not reached.
+/// Interrupts a run that waits for the index, which another connection has locked. Returns the
+/// number of files that were inserted, and of those not reached.
 fn interrupted(site: &Site, index: &Index, more: &[&str]) -> (u64, u64) {
     site.run(&["init", "--index", &index.url]).exits(0);
     let mut other = index.connect();
@@ -59,7 +60,7 @@ fn an_interrupted_run_finishes_its_batch_and_the_next_one_goes_on() {
 fn an_interrupted_run_does_not_wait_for_what_is_put_by_and_the_next_one_goes_on() {
     let site = site_with_files();
     let index = site.sqlite();
-    // All of it is put by; the first batch of it waits for the index.
+    // All files are buffered; their first batch waits for the index.
     let (inserted, not_reached) = interrupted(&site, &index, &["--insert-order", "key"]);
     assert_eq!(inserted + not_reached, FILES);
     assert!(inserted < FILES / 2, "{inserted}");
@@ -92,7 +93,8 @@ fn a_second_interrupt_leaves_at_once() {
 fn a_lost_connection_ends_the_run_with_what_was_reached() {
     let site = site_with_files();
     let index = Index::mariadb(&site);
-    // Somebody holds the patient's key, so that the run waits; then its connections are cut.
+    // Another connection holds the patient's key, so that the run waits; then the run's connections
+    // are killed.
     let mut other = index.connect();
     other.execute("START TRANSACTION");
     other.execute("INSERT INTO patient (origid) VALUES ('T1')");
@@ -108,7 +110,7 @@ fn a_lost_connection_ends_the_run_with_what_was_reached() {
     assert_eq!(said.figure("inserted") + said.figure("unchanged"), FILES);
 }
 
-/// Whether all counts above the images are what the images say.
+/// Returns whether all instance counts match the images, and all studies have modalities.
 fn counts_are_right(index: &Index) -> bool {
     let wrong = "SELECT COUNT(*) FROM series WHERE instances IS NULL OR instances <> \
                  (SELECT COUNT(*) FROM image WHERE image.seriesuid = series.uuid)";
@@ -131,7 +133,7 @@ fn what_a_killed_run_leaves_open_the_next_one_closes() {
     assert_eq!(said.figure("inserted"), FILES);
     assert!(said.out.contains("resumes an interrupted run"), "{}", said.out);
     assert!(counts_are_right(&index));
-    // Killed again, when the counts of all its series were closed before.
+    // The run is killed again, after the counts of all its series were final.
     site.add_series("2021-12-01-WED", 1, 1, 2 * FILES as u32 / 6);
     let run = site.start_reindex(&index, &["--io-threads", "1"]);
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -155,7 +157,7 @@ fn an_sqlite_index_is_one_file_after_a_run() {
 fn a_run_that_waits_for_another_finds_everything_done() {
     let site = site_with_files();
     let both = |index: &Index| {
-        // Each run has a list of its own.
+        // Each run has its own list.
         let other = Site::new();
         let arguments = ["--rejected", "rejected.jsonl", "--io-threads", "4", "--wait"];
         let mut second =
@@ -194,7 +196,7 @@ fn a_run_under_nohup_survives_the_logout() {
     assert_eq!(index.count("image"), FILES);
 }
 
-/// Kills the connections that wait for an insert into patient. Returns how many.
+/// Kills the connections that wait for an insert into patient. Returns their number.
 fn kill_waiting(index: &Index) -> usize {
     let mut admin = index.connect();
     let waiting =

@@ -1,5 +1,5 @@
-//! The archive that a description describes: patients, studies and series with what is special about them, and the
-//! other files that lie in an archive.
+//! Builds the files of an archive from a JSON description: the patients, studies and series with
+//! their special attributes, and the other files in the archive.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ struct Damaged {
     keep: usize,
 }
 
-/// All files of the archive, by path.
+/// Returns all files of the archive, by path.
 pub fn files(description: &str) -> BTreeMap<String, Vec<u8>> {
     let description: Description = serde_json::from_str(description).expect("a description");
     let mut files = BTreeMap::new();
@@ -113,7 +113,8 @@ fn write(patient: &Patient, study: &Study, number: usize, series: &Series, insta
     }
     let mut object = instance::data_set(all);
     let syntax = series.transfer_syntax.as_deref().unwrap_or(uids::EXPLICIT_VR_LITTLE_ENDIAN);
-    // dicom-object writes no syntax that it does not know: a known one of the same encoding is renamed afterwards.
+    // dicom-object cannot write an unknown transfer syntax: the file is written in a known one of
+    // the same encoding, and the syntax is renamed afterwards.
     let known = if syntax == PRIVATE_SYNTAX { uids::EXPLICIT_VR_LITTLE_ENDIAN } else { syntax };
     if pixels {
         instance::put_pixels(&mut object, known);
@@ -130,7 +131,8 @@ fn write(patient: &Patient, study: &Study, number: usize, series: &Series, insta
     (uid, bytes)
 }
 
-/// A transfer syntax of a vendor's own, explicit VR little endian as most are.
+/// A private transfer syntax of a vendor. Its encoding is explicit VR little endian, as in most
+/// private syntaxes.
 const PRIVATE_SYNTAX: &str = "1.2.840.113619.5.2";
 
 fn rename_syntax(bytes: &mut [u8], from: &str, to: &str) {
@@ -142,7 +144,7 @@ fn rename_syntax(bytes: &mut [u8], from: &str, to: &str) {
     bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
 }
 
-/// A file-set directory without records.
+/// Returns a DICOMDIR without records.
 fn dicomdir() -> Vec<u8> {
     let attributes = json!({
         "SOPClassUID": uids::MEDIA_STORAGE_DIRECTORY_STORAGE, "SOPInstanceUID": "1.3.6.1.4.1.32473.1.9",

@@ -1,4 +1,5 @@
-//! The plain instance of the tests, element by element, so that one thing at a time can be wrong with it.
+//! The plain test instance, built element by element, so that a test can damage one thing at a
+//! time.
 
 use std::io::Write;
 
@@ -15,7 +16,7 @@ pub const STUDY_INSTANCE_UID: Tag = (0x0020, 0x000D);
 pub const ROWS: Tag = (0x0028, 0x0010);
 pub const PIXEL_DATA: Tag = (0x7FE0, 0x0010);
 
-/// A file that can still be changed. A change takes the draft and gives it back.
+/// A file that can still be changed. Each change consumes the draft and returns the changed one.
 #[derive(Clone)]
 pub struct Draft {
     pub writer: Writer,
@@ -26,7 +27,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Explicit VR little endian.
+    /// A draft in explicit VR little endian.
     pub fn plain() -> Self {
         Self::of(uids::EXPLICIT_VR_LITTLE_ENDIAN)
     }
@@ -55,7 +56,7 @@ impl Draft {
             .element(PIXEL_DATA, "OW", &[0; 16])
     }
 
-    /// Puts an element where its tag belongs, instead of the one that stood there.
+    /// Inserts an element at the position of its tag, or replaces the element with that tag.
     pub fn raw(mut self, tag: Tag, bytes: Vec<u8>) -> Self {
         match self.elements.binary_search_by_key(&tag, |(tag, _)| *tag) {
             Ok(at) => self.elements[at].1 = bytes,
@@ -74,19 +75,19 @@ impl Draft {
         self.raw(tag, bytes)
     }
 
-    /// A value as it stands, odd lengths and all.
+    /// Sets an element to a value that is written unchanged, even if its length is odd.
     pub fn element(self, tag: Tag, vr: &str, value: &[u8]) -> Self {
         let bytes = self.writer.element(tag, vr, value);
         self.raw(tag, bytes)
     }
 
-    /// Puts bytes right before an element.
+    /// Inserts bytes directly before an element.
     pub fn before(self, tag: Tag, bytes: &[u8]) -> Self {
         let both = [bytes, &self.elements[self.place(tag)].1].concat();
         self.raw(tag, both)
     }
 
-    /// Puts bytes at the end of the file.
+    /// Appends bytes to the file.
     pub fn behind(mut self, bytes: &[u8]) -> Self {
         self.elements.last_mut().unwrap().1.extend(bytes);
         self
@@ -117,7 +118,8 @@ impl Draft {
         self.elements.iter().position(|(known, _)| *known == tag).expect("an element of the draft")
     }
 
-    /// The file meta group, which declares this length of itself, or none.
+    /// Returns the file meta group. `length` maps its actual length to the declared one; with
+    /// `None`, the group has no length element.
     pub fn meta(&self, length: impl Fn(u32) -> Option<u32>) -> Vec<u8> {
         let meta = Writer::EXPLICIT;
         let elements = [
@@ -142,7 +144,7 @@ impl Draft {
         part10(&self.meta(Some), &self.data_set())
     }
 
-    /// The file up to an element and so many bytes of it. Not for deflated files.
+    /// Returns the file up to `bytes` bytes into an element. Not for deflated files.
     pub fn cut_in(&self, tag: Tag, bytes: usize) -> Vec<u8> {
         let before: usize = self.elements[..self.place(tag)].iter().map(|(_, bytes)| bytes.len()).sum();
         let file = self.file();
@@ -151,7 +153,7 @@ impl Draft {
     }
 }
 
-/// Preamble, magic, meta group, data set (PS3.10 7.1).
+/// Joins preamble, magic, meta group and data set (PS3.10 7.1).
 pub fn part10(meta: &[u8], data_set: &[u8]) -> Vec<u8> {
     [&[0; 128][..], b"DICM", meta, data_set].concat()
 }

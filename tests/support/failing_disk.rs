@@ -1,5 +1,5 @@
-//! A read-only file system that shows the files of a directory, and answers with EIO where a test asks for it, as a disk
-//! with bad blocks does. Needs Linux with FUSE, and root or `fusermount3`.
+//! A read-only file system that shows the files of a directory and fails with EIO where a test
+//! requests it, as a disk with bad blocks does. Needs Linux with FUSE, and root or `fusermount3`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -20,14 +20,14 @@ use super::virtual_archive::mounts;
 /// The kernel caches neither names nor attributes.
 const TTL: Duration = Duration::ZERO;
 
-/// The call on a file or directory that fails.
+/// The call that fails on a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
     /// Reading the metadata.
     Stat,
     /// Opening the file, or listing the directory.
     Open,
-    /// Reading bytes from this offset on.
+    /// Reading bytes from this offset onward.
     Read(u64),
 }
 
@@ -39,7 +39,7 @@ pub struct FailingDisk {
 }
 
 impl FailingDisk {
-    /// Shows the files below `source` in the place of a directory.
+    /// Mounts a file system that shows the files below `source` at `mount_point`.
     pub fn mount(source: &Path, mount_point: &Path) -> io::Result<Self> {
         mounts::detach_orphans();
         let mut config = Config::default();
@@ -55,14 +55,15 @@ impl FailingDisk {
         Ok(FailingDisk { mount_point: mount_point.to_path_buf(), state, session: Some(session) })
     }
 
-    /// Lets calls on these files, by their paths below the mount point, fail from now on, and no others.
+    /// From now on, fails calls on exactly these files, which are given by their paths below the
+    /// mount point.
     pub fn fail(&self, failures: HashMap<PathBuf, Failure>) {
         let mut state = self.state.lock().unwrap();
         state.failures = failures;
         state.errors.clear();
     }
 
-    /// The files on which calls have failed, and the calls.
+    /// Returns the files on which calls have failed, with the failed calls.
     pub fn errors(&self) -> BTreeMap<PathBuf, Failure> {
         self.state.lock().unwrap().errors.clone()
     }
@@ -77,7 +78,7 @@ impl Drop for FailingDisk {
 
 struct State {
     source: PathBuf,
-    /// The path of each inode that the kernel has looked up, below the source.
+    /// The path, below the source, of each inode that the kernel has looked up.
     paths: HashMap<u64, PathBuf>,
     failures: HashMap<PathBuf, Failure>,
     errors: BTreeMap<PathBuf, Failure>,
@@ -91,7 +92,7 @@ impl State {
         self.paths.get(&inode.0).cloned().ok_or(io::Error::from_raw_os_error(libc::ENOENT))
     }
 
-    /// Returns an error if the call is to fail.
+    /// Returns an error if the call must fail.
     fn check(&mut self, path: &Path, call: impl Fn(Failure) -> bool) -> io::Result<()> {
         match self.failures.get(path).copied().filter(|failure| call(*failure)) {
             Some(failure) => {
@@ -138,7 +139,7 @@ impl State {
         self.check(&path, |failure| failure == Failure::Open)
     }
 
-    /// Reads up to the first byte that cannot be read.
+    /// Reads up to the first unreadable byte.
     fn read(&mut self, inode: INodeNo, offset: u64, size: u32) -> io::Result<Vec<u8>> {
         let path = self.path(inode)?;
         self.check(&path, |failure| matches!(failure, Failure::Read(from) if from <= offset))?;
@@ -192,7 +193,7 @@ impl Filesystem for Handler {
 
     fn open(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         match self.state().open(inode) {
-            // No page cache: each call of a program is one here.
+            // Without the page cache, each read call of a program reaches this file system.
             Ok(()) => reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO),
             Err(error) => reply.error(error.into()),
         }

@@ -1,6 +1,8 @@
-//! A DICOMDIR, written element by element: writers of media take liberties that no library takes.
+//! Writes a DICOMDIR element by element, because media writers take liberties that no library
+//! offers.
 
-/// A DICOMDIR in explicit VR little endian with a record for each file: Referenced File ID and SOP Instance UID.
+/// Returns a DICOMDIR in explicit VR little endian with one record per file, given its Referenced
+/// File ID and SOP Instance UID.
 pub fn dicomdir(records: &[(&str, String)]) -> Vec<u8> {
     let mut meta = Vec::new();
     element(&mut meta, 0x0002, 0x0002, b"UI", b"1.2.840.10008.1.3.10");
@@ -28,7 +30,7 @@ pub fn dicomdir(records: &[(&str, String)]) -> Vec<u8> {
     bytes
 }
 
-/// Values of odd length are padded.
+/// Appends an element. Values of odd length are padded.
 fn element(bytes: &mut Vec<u8>, group: u16, number: u16, vr: &[u8; 2], value: &[u8]) {
     let padding: &[u8] = match (value.len() % 2, vr) {
         (0, _) => b"",

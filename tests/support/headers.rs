@@ -1,4 +1,4 @@
-//! What the header reader says of a file, as text.
+//! The result of the header reader for a file, as text.
 
 use pacs_index::dicom::flaw::Flaw;
 use pacs_index::dicom::instance::Value;
@@ -8,7 +8,7 @@ pub fn read(bytes: &[u8]) -> Result<Instance, Rejection> {
     HeaderReader::new().read(bytes).and_then(Instance::from_header)
 }
 
-/// `indexed`, `indexed, cut`, or the code of the rejection.
+/// Returns `indexed`, `indexed, cut`, or the code of the rejection.
 pub fn verdict(outcome: &Result<Instance, Rejection>) -> &'static str {
     match outcome {
         Ok(instance) if instance.cut => "indexed, cut",
@@ -17,7 +17,7 @@ pub fn verdict(outcome: &Result<Instance, Rejection>) -> &'static str {
     }
 }
 
-/// A value as text, `-` for NULL.
+/// Formats a value as text; NULL is `-`.
 pub fn shown(value: Value<'_>) -> String {
     match value {
         Value::Text(text) => text.to_owned(),
@@ -27,12 +27,13 @@ pub fn shown(value: Value<'_>) -> String {
     }
 }
 
-/// A column, called `table.column`.
+/// Returns the value of a column, which is named `table.column`.
 pub fn column(instance: &Instance, name: &str) -> String {
     columns(instance).into_iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no column {name}")).1
 }
 
-/// Every column, and what the instance counts. A value that feeds several columns alike is named by the first.
+/// Returns all columns and the counters of the instance. A value that feeds several columns alike
+/// is named after the first of them.
 pub fn columns(instance: &Instance) -> Vec<(String, String)> {
     let same = |i: usize, j: usize| {
         let (a, b) = (&ATTRIBUTES[i], &ATTRIBUTES[j]);

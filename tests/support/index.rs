@@ -1,4 +1,4 @@
-//! An index as tests see it: made, written into behind the program's back, and looked into.
+//! An index as tests use it: they create it, modify it directly in the database, and query it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::{PASSWORD, Said, Site, fixtures};
 
-/// An index to write into, and to look into.
+/// An index that tests modify and query.
 pub struct Index {
     pub url: String,
     place: Place,
@@ -21,7 +21,7 @@ enum Place {
     MariaDb { server: String, name: String },
 }
 
-/// The tables that are written, each with its key.
+/// The tables that the program writes, each with its key.
 pub const TABLES: [(&str, &str); 8] = [
     ("patient", "origid"),
     ("study", "uuid"),
@@ -34,12 +34,12 @@ pub const TABLES: [(&str, &str); 8] = [
 ];
 
 impl Index {
-    /// An SQLite file.
+    /// An index in an SQLite file.
     pub fn sqlite(path: PathBuf) -> Self {
         Index { url: format!("sqlite:{}", path.display()), place: Place::Sqlite(path) }
     }
 
-    /// An empty database on the private server, gone with the test.
+    /// An empty database on the private server. It is dropped when the test passes.
     pub fn empty_mariadb() -> Self {
         Self::empty_on(&server())
     }
@@ -57,14 +57,14 @@ impl Index {
         index
     }
 
-    /// A PacsOne database, without rows.
+    /// A PacsOne database without rows.
     pub fn pacsone() -> Self {
         let index = Self::empty_mariadb();
         index.execute(&fs::read_to_string(fixtures().join("pacsone-schema.sql")).unwrap());
         index
     }
 
-    /// An index on MariaDB, as `init` makes them.
+    /// An index on MariaDB, as `init` creates it.
     pub fn mariadb(site: &Site) -> Self {
         Self::mariadb_on(&server(), site)
     }
@@ -88,7 +88,7 @@ impl Index {
         }
     }
 
-    /// The name of its database.
+    /// Returns the name of the database.
     pub fn name(&self) -> &str {
         match &self.place {
             Place::Sqlite(_) => "main",
@@ -102,7 +102,7 @@ impl Index {
         connected.close();
     }
 
-    /// The rows of a query, each as its values joined by `|`, NULL as `-`.
+    /// Returns the rows of a query. The values of a row are joined by `|`; NULL is `-`.
     pub fn rows(&self, sql: &str) -> Vec<String> {
         let mut connected = self.connect();
         let rows = connected.rows(sql);
@@ -114,7 +114,7 @@ impl Index {
         self.rows(&format!("SELECT COUNT(*) FROM `{table}`"))[0].parse().unwrap()
     }
 
-    /// All rows of the tables that are written, in the order of their keys.
+    /// Returns all rows of the tables that the program writes, in key order.
     pub fn dump(&self) -> Vec<String> {
         let mut connected = self.connect();
         let table = |(table, key): &(&str, &str)| {
@@ -130,7 +130,7 @@ impl Index {
 impl Drop for Index {
     fn drop(&mut self) {
         if let Place::MariaDb { server, name } = &self.place {
-            // A failing test leaves its database for whoever looks.
+            // A failing test keeps its database for inspection.
             if !std::thread::panicking() {
                 on_server(server, &format!("DROP DATABASE {name}"));
             }
@@ -138,7 +138,7 @@ impl Drop for Index {
     }
 }
 
-/// A connection that a test holds open.
+/// A connection that a test keeps open.
 pub struct Connected {
     runtime: Runtime,
     link: Link,
@@ -156,7 +156,7 @@ fn on_server(server: &str, sql: &str) {
 }
 
 impl Connected {
-    /// To a database, or to a server, by its URL.
+    /// Connects to a database or a server by its URL.
     pub fn to(url: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let options: MySqlConnectOptions = url.parse().unwrap();
@@ -173,7 +173,7 @@ impl Connected {
         }
     }
 
-    /// Something that may come too late.
+    /// Executes a statement and ignores errors, because the statement may come too late.
     pub fn try_execute(&mut self, sql: &str) {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         match &mut self.link {
@@ -215,12 +215,12 @@ impl Connected {
     }
 }
 
-/// The private server that `tests/run` starts. There is no other: tests touch no server that they did not start.
+/// The private server that `tests/run` starts. Tests use no server that they did not start.
 fn server() -> String {
     server_of("PACS_INDEX_TEST_MARIADB")
 }
 
-/// The URL of a server that `tests/run` starts, by the variable that it sets.
+/// Returns the URL of a server that `tests/run` starts, from the environment variable that it sets.
 pub fn server_of(variable: &str) -> String {
     std::env::var(variable).expect("this test needs the private MariaDB that tests/run starts: run tests/run")
 }

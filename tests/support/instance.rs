@@ -1,9 +1,9 @@
-//! Instances from a description: attributes by their keywords, written by dicom-object.
+//! Builds instances from attributes by keyword; dicom-object writes them.
 //!
-//! Shared by the fixtures, the tests and the benchmarks' stores. All patients are invented; UIDs stand below
-//! 1.3.6.1.4.1.32473, which RFC 5612 keeps for examples.
+//! Shared by the fixtures, the tests and the stores of the benchmarks. All patients are invented;
+//! all UIDs are below 1.3.6.1.4.1.32473, which RFC 5612 reserves for examples.
 
-// Each of those who share it needs a part of it.
+// Each crate that includes this module uses a part of it.
 #![allow(dead_code)]
 
 use std::io::Write;
@@ -15,20 +15,20 @@ use dicom_dictionary_std::{StandardDataDictionary, tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use serde_json::{Map, Value as Json};
 
-/// How an instance lies in its file.
+/// How an instance is stored in its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Preamble, file meta group, data set (PS3.10 7.1).
     #[default]
     Part10,
-    /// The file meta group without preamble.
+    /// The file meta group and the data set, without the preamble.
     NoPreamble,
-    /// The data set alone.
+    /// Only the data set.
     NoMeta,
 }
 
-/// A data set from keywords: `{"PatientName": "Doe^Jane", "Rows": "4"}`. A list is a sequence, `{"hex": "..."}` raw
-/// bytes.
+/// Builds a data set from keywords: `{"PatientName": "Doe^Jane", "Rows": "4"}`. A list is a
+/// sequence, `{"hex": "..."}` contains raw bytes.
 pub fn data_set(attributes: &Map<String, Json>) -> InMemDicomObject {
     let mut object = InMemDicomObject::new_empty();
     for (keyword, value) in attributes {
@@ -69,7 +69,7 @@ pub fn bytes_of(hex: &str) -> Vec<u8> {
     digits.chunks_exact(2).map(byte).collect()
 }
 
-/// Sixteen pixels, or one fragment that stands for them.
+/// Adds sixteen pixels, or one fragment in their place if the syntax is encapsulated.
 pub fn put_pixels(object: &mut InMemDicomObject, transfer_syntax: &str) {
     if is_encapsulated(transfer_syntax) {
         let fragment: Vec<u8> = vec![0xFF, 0xD8, 0xFF, 0xD9];
@@ -91,7 +91,7 @@ fn is_encapsulated(transfer_syntax: &str) -> bool {
     .contains(&transfer_syntax)
 }
 
-/// The bytes of the file.
+/// Returns the bytes of the file.
 pub fn file(object: InMemDicomObject, transfer_syntax: &str, source_ae: Option<&str>, format: Format) -> Vec<u8> {
     let mut meta = FileMetaTableBuilder::new().transfer_syntax(transfer_syntax);
     if let Some(title) = source_ae {
@@ -110,7 +110,8 @@ pub fn file(object: InMemDicomObject, transfer_syntax: &str, source_ae: Option<&
     bytes
 }
 
-/// A file whose pixel data is a hole, so that a store of any size costs the disk its headers only.
+/// Writes a file whose pixel data is a hole, so that even a large store uses disk space only for
+/// its headers.
 pub fn write_with_hole(path: &std::path::Path, header: &[u8], pixels: u32) -> std::io::Result<()> {
     let mut file = std::fs::File::create(path)?;
     let mut bytes = header.to_vec();

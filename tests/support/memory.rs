@@ -1,5 +1,5 @@
-//! How much memory a piece of work holds at most. Each thread counts its own, so that tests beside it do no harm. Of a
-//! program the system knows it.
+//! Measures peak memory. Within a test, each thread counts its own allocations, so that parallel
+//! tests do not interfere. For another program, the figure comes from the system.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,19 +10,20 @@ static COUNTING: Counting = Counting;
 struct Counting;
 
 thread_local! {
-    /// Bytes held, and the most that were held. What another thread gave back makes the first one negative.
+    /// Bytes currently allocated, and their peak. The first figure is negative if this thread frees
+    /// memory of another thread.
     static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
 fn add(bytes: isize) {
-    // A thread that ends frees memory after its own locals are gone.
+    // A thread that ends frees memory after its thread-locals are destroyed.
     let _ = HELD.try_with(|held| {
         let (now, most) = held.get();
         held.set((now + bytes, most.max(now + bytes)));
     });
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size() as isize);
@@ -40,21 +41,23 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Old and new are held at the same time, when the bytes must move.
+        // Both blocks exist at the same time if the bytes must move.
         add(size as isize);
         add(-(layout.size() as isize));
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
 
-/// The most bytes that this thread held at a time while it did the work, beyond those that it held before.
+/// Returns the peak number of bytes that this thread allocated during the work, beyond those
+/// allocated before.
 pub fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     HELD.with(|held| held.set((0, 0)));
     let done = work();
     (done, HELD.with(Cell::get).1 as usize)
 }
 
-/// The most bytes of memory that a process has held up to now (proc(5)); none, once it is over.
+/// Returns the peak memory of a running process so far, in bytes (proc(5)), or 0 once the process
+/// has ended.
 pub fn peak_of(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")?.trim().parse().ok());

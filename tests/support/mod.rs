@@ -1,4 +1,4 @@
-//! What tests do, in the words of users: make an archive, run the program, look into the index.
+//! Test helpers for the steps of a user: create an archive, run the program, query the index.
 
 pub mod description;
 pub mod draft;
@@ -35,7 +35,7 @@ pub use small::Small;
 pub const ROOT_UID: &str = "1.3.6.1.4.1.32473.7";
 pub const PASSWORD: &str = "pacs-test";
 
-/// Every file found stands in one of these lines of the summary.
+/// The lines of the summary that count files. Every file found is counted in one of them.
 pub const FATES: [&str; 11] = [
     "inserted",
     "updated",
@@ -50,13 +50,13 @@ pub const FATES: [&str; 11] = [
     "not reached",
 ];
 
-/// The fixtures that lie in the project.
+/// Returns the directory of the fixtures in the repository.
 pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// A copy of the fixtures' archive, with the modification times that its files would have kept: those of a PACS that
-/// received them a while ago, and a second file of an instance that came with the first.
+/// Copies the archive of the fixtures with the modification times of its original files: the PACS
+/// received them some time ago, and the second file of an instance arrived together with the first.
 pub fn fixture_archive(site: &Site) -> PathBuf {
     let archive = fixtures().join("archive");
     let at = |text: &str| std::time::SystemTime::from(text.parse::<jiff::Timestamp>().unwrap());
@@ -71,18 +71,18 @@ pub fn fixture_archive(site: &Site) -> PathBuf {
     site.archive()
 }
 
-/// All files below a directory.
+/// Returns all files below a directory.
 pub fn walk(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
-/// A directory with an archive, an index and the state of one test.
+/// A directory with the archive, the index and the state of one test.
 pub struct Site {
     directory: TempDir,
 }
 
-/// What a run of the program said.
+/// The exit code and the output of a run of the program.
 pub struct Said {
     pub exit: i32,
     pub out: String,
@@ -103,14 +103,14 @@ impl Said {
         }
     }
 
-    /// A figure of the summary, by its label.
+    /// Returns a figure of the summary, by its label.
     pub fn figure(&self, label: &str) -> u64 {
         let line = self.out.lines().find(|line| line.trim_start().starts_with(label));
         let line = line.unwrap_or_else(|| panic!("no {label} in:\n{}\n{}", self.out, self.err));
         line.split_whitespace().next_back().unwrap().replace(',', "").parse().unwrap()
     }
 
-    /// Asserts the exit code, and shows everything if it is another.
+    /// Asserts the exit code; if it differs, prints the whole output.
     #[track_caller]
     pub fn exits(self, exit: i32) -> Self {
         assert_eq!(self.exit, exit, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
@@ -125,7 +125,7 @@ impl Site {
         site
     }
 
-    /// In memory, where directories list what came last first.
+    /// A site in memory, where directories list the newest entries first.
     pub fn in_memory() -> Self {
         let directory = tempfile::Builder::new().prefix("pacs-index-test").tempdir_in("/dev/shm");
         let site = Site { directory: directory.unwrap() };
@@ -141,13 +141,14 @@ impl Site {
         self.path("archive")
     }
 
-    /// The list of rejected files.
+    /// Returns the list of rejected files.
     pub fn listing(&self) -> Vec<Json> {
         let text = fs::read_to_string(self.path("rejected.jsonl")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// What the list says of rows and files of a kind: reason, and UID or name of the file; sorted.
+    /// Returns the lines of the list about rows and files of a kind: the reason, and the UID or the
+    /// name of the file; sorted.
     pub fn findings(&self, what: &str) -> Vec<String> {
         let name = |line: &Json| match line["uid"].as_str() {
             Some(uid) => uid.to_owned(),
@@ -160,14 +161,14 @@ impl Site {
         found
     }
 
-    /// What the list says of the files of a name: `what` and `reason`.
+    /// Returns `what` and `reason` of the lines in the list about files with a name.
     pub fn listed(&self, name: &str) -> Vec<(String, String)> {
         let text = |line: &Json, key: &str| line[key].as_str().unwrap_or_default().to_owned();
         let of_name = self.listing().into_iter().filter(|line| text(line, "path").ends_with(name));
         of_name.map(|line| (text(&line, "what"), text(&line, "reason"))).collect()
     }
 
-    /// Puts an instance into the archive: `change` adds to or alters its attributes.
+    /// Adds an instance to the archive; `change` adds or alters attributes.
     pub fn add(&self, path: &str, change: Json) {
         self.write(path, &instance_file(change));
     }
@@ -176,12 +177,12 @@ impl Site {
         let path = self.archive().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
-        // As files of an archive are: written a while ago, so that a change shows.
+        // Like files of an archive, these were written some time ago, so that a change is visible.
         let then = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
         fs::OpenOptions::new().write(true).open(path).unwrap().set_modified(then).unwrap();
     }
 
-    /// A series of instances in a directory of the archive.
+    /// Adds a series of instances to a directory of the archive.
     pub fn add_series(&self, directory: &str, study: u32, series: u32, count: u32) {
         for n in 1..=count {
             let uid = format!("{ROOT_UID}.{study}.{series}.{n}");
@@ -194,7 +195,8 @@ impl Site {
         }
     }
 
-    /// The program, with an empty environment of its own and a fresh list of rejected files.
+    /// Returns a command for the program, with an empty environment and a new list of rejected
+    /// files.
     pub fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pacs-index"));
         command
@@ -209,13 +211,15 @@ impl Site {
         command
     }
 
-    /// The program as another user runs it who is not root; an own copy, since that user may not reach the build.
+    /// Returns a command for the program under a user who is not root. The program is copied,
+    /// because that user may not have access to the build directory.
     pub fn program_as_nobody(&self, arguments: &[&str]) -> Command {
         use std::os::unix::fs::PermissionsExt;
         use std::os::unix::process::CommandExt;
         let program = self.path("pacs-index");
         if !program.exists() {
-            // A file that this process has open for writing cannot be run while another thread starts a child.
+            // `cp` makes the copy: a file that this process has open for writing cannot be executed
+            // while another thread starts a child.
             let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_pacs-index")).arg(&program).status().unwrap();
             assert!(copied.success());
             fs::set_permissions(self.path("."), fs::Permissions::from_mode(0o777)).unwrap();
@@ -231,13 +235,14 @@ impl Site {
         command
     }
 
-    /// The file or directory below the state directory `state` whose name begins with `kind`: `journal`, `import`, `audit`.
-    /// A catalogue is a journal, too.
+    /// Returns the file or directory below the state directory `state` whose name begins with
+    /// `kind`: `journal`, `import`, `audit`. A catalogue is a journal, too.
     pub fn kept(&self, state: &str, kind: &str) -> PathBuf {
         self.kept_by_now(state, kind).unwrap_or_else(|| panic!("{state} contains no {kind}"))
     }
 
-    /// The same, if it is there already. More than one is an error.
+    /// Like [`Self::kept`], but returns `None` if the entry does not exist yet. Panics if there is
+    /// more than one.
     pub fn kept_by_now(&self, state: &str, kind: &str) -> Option<PathBuf> {
         let entries = fs::read_dir(self.path(state)).ok()?.map(|entry| entry.unwrap().path());
         let is_of_kind = |path: &PathBuf| {
@@ -250,7 +255,7 @@ impl Site {
         found.into_iter().next()
     }
 
-    /// A file of the journal in the state directory `journal`.
+    /// Returns the path of a file of the journal in the state directory `journal`.
     pub fn journal(&self, name: &str) -> PathBuf {
         self.kept("journal", "journal").join(name)
     }
@@ -259,14 +264,14 @@ impl Site {
         Said::new(self.program(arguments).output().unwrap())
     }
 
-    /// `reindex` of this site's archive into an index, with the list in the site. `tests/run` may fix the number of files in a
-    /// transaction.
+    /// Returns a `reindex` command for the archive of this site, with the list of rejected files in
+    /// the site. `tests/run` may set the number of files per transaction.
     pub fn reindexing(&self, root: &Path, index: &Index, more: &[&str]) -> Command {
         let _ = fs::remove_file(self.path("rejected.jsonl"));
         let mut command = self.program(&["reindex", root.to_str().unwrap(), "--index", &index.url, "--quiet"]);
         command.args(["--rejected", "rejected.jsonl"]).args(more).env("PACS_INDEX_PASSWORD", PASSWORD);
         if !more.contains(&"--min-age") {
-            // Files of tests are always new.
+            // The files of tests are always new.
             command.args(["--min-age", "0s"]);
         }
         if let Some(portion) = std::env::var_os("PACS_INDEX_TEST_PORTION").filter(|_| !more.contains(&"--portion")) {
@@ -283,13 +288,13 @@ impl Site {
         Said::new(self.reindexing(root, index, more).output().unwrap())
     }
 
-    /// A run that shows its progress as lines.
+    /// Starts a run that prints its progress as lines.
     pub fn start_shown(&self, index: &Index, more: &[&str]) -> Running {
         let mut command = self.program(&["reindex", "archive", "--index", &index.url, "--progress", "lines"]);
         self.start(command.args(more).env("PACS_INDEX_PASSWORD", PASSWORD))
     }
 
-    /// Starts a run that goes on while the test does something else.
+    /// Starts a run in the background.
     pub fn start_reindex(&self, index: &Index, more: &[&str]) -> Running {
         self.start(&mut self.reindexing(&self.archive(), index, more))
     }
@@ -307,11 +312,11 @@ impl Site {
 pub struct Running(std::process::Child);
 
 impl Running {
-    /// Whether it uses the processor in that time.
+    /// Returns whether the process uses CPU time within `time`.
     pub fn works_within(&self, time: std::time::Duration) -> bool {
         let used = || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap_or_default();
-            // User and system time, behind the name in brackets (proc(5)).
+            // User and system time, after the name in parentheses (proc(5)).
             let fields: Vec<String> = stat.rsplit(") ").next().unwrap().split(' ').map(str::to_owned).collect();
             fields.get(11..13).map(<[String]>::to_vec)
         };
@@ -342,12 +347,12 @@ impl Running {
         Said::new(self.0.wait_with_output().unwrap())
     }
 
-    /// Waits for the end, and tells the most memory that it has held, in bytes. Asked meanwhile: what the system tells of
-    /// a process that is over counts the memory of whoever started it as well.
+    /// Waits for the end and returns the peak memory in bytes. The peak is polled while the program
+    /// runs, because the system's figure for a finished process includes the memory of its parent.
     pub fn end_with_peak(mut self) -> (Said, u64) {
         let mut peak = 0;
         while !self.is_over() {
-            // Until the program is started, the new process shows the memory of this one.
+            // Until the program is executed, the new process shows the memory of this one.
             let program = std::fs::read_link(format!("/proc/{}/exe", self.id())).ok();
             if program != std::env::current_exe().ok() {
                 peak = peak.max(memory::peak_of(self.id()));
@@ -358,12 +363,12 @@ impl Running {
     }
 }
 
-/// The bytes of a small CT instance, altered.
+/// Returns the bytes of a small CT instance with changed attributes.
 pub fn instance_file(change: Json) -> Vec<u8> {
     encoded_instance_file(change, uids::EXPLICIT_VR_LITTLE_ENDIAN)
 }
 
-/// The same in another transfer syntax.
+/// Returns the bytes of a small CT instance with changed attributes, in the given transfer syntax.
 pub fn encoded_instance_file(change: Json, transfer_syntax: &str) -> Vec<u8> {
     let mut all = json!({
         "SOPClassUID": uids::CT_IMAGE_STORAGE, "SOPInstanceUID": format!("{ROOT_UID}.1.1.1"),
@@ -382,7 +387,7 @@ pub fn encoded_instance_file(change: Json, transfer_syntax: &str) -> Vec<u8> {
     instance::file(instance::data_set(all), transfer_syntax, Some("TEST"), Default::default())
 }
 
-/// A check on both kinds of index.
+/// Runs a check on both kinds of index.
 pub fn on_both_databases(check: impl Fn(&Site, &Index)) {
     let site = Site::new();
     check(&site, &site.sqlite());
@@ -390,7 +395,7 @@ pub fn on_both_databases(check: impl Fn(&Site, &Index)) {
     check(&site, &Index::mariadb(&site));
 }
 
-/// The lines that one list has and the other has not.
+/// Returns the lines of one list that the other does not contain.
 pub fn beyond(one: &[String], other: &[String]) -> Vec<String> {
     let mut rest = other.to_vec();
     let is_beyond = |line: &&String| rest.iter().position(|other| other == *line).map(|n| rest.remove(n)).is_none();

@@ -1,4 +1,5 @@
-//! A later version of the program: this one with a higher version number, and with one more attribute at each level.
+//! A later version of the program: this version with a higher version number and one more attribute
+//! at each level.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use std::sync::OnceLock;
 
 use super::walk;
 
-/// Table, column, type of the column, and the attribute: the name of its tag, its keyword, and the form of its values.
+/// Table, column, column type, and the attribute: the name of its tag, its keyword, and the form of
+/// its values.
 pub const ATTRIBUTES: [[&str; 6]; 4] = [
     ["Patient", "religion", "VARCHAR(64)", "PATIENT_RELIGIOUS_PREFERENCE", "PatientReligiousPreference", "Text"],
     ["Study", "comments", "TEXT", "STUDY_COMMENTS", "StudyComments", "LongText"],
@@ -15,7 +17,7 @@ pub const ATTRIBUTES: [[&str; 6]; 4] = [
     ["Image", "acquisition", "INT", "ACQUISITION_NUMBER", "AcquisitionNumber", "Integer"],
 ];
 
-/// The path of the program, which is built first. For the first time that takes minutes.
+/// Returns the path of the program after building it. The first build takes minutes.
 pub fn path() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(build)
@@ -32,7 +34,8 @@ fn build() -> PathBuf {
     target.join("debug/pacs-index")
 }
 
-/// Copies the files that the build needs. Files that are the same stay unchanged, so that Cargo does not build them again.
+/// Copies the files that the build needs. Identical files are not written again, so that Cargo does
+/// not rebuild them.
 fn copy_source(target: &Path) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut copied = Vec::new();
@@ -49,7 +52,7 @@ fn copy_source(target: &Path) {
         }
     }
     let read = |name: &str| fs::read_to_string(source.join(name)).unwrap();
-    // Without the other targets, whose sources are not there.
+    // Without the other targets, whose sources are not copied.
     let manifest = read("Cargo.toml");
     put(&target.join("Cargo.toml"), &with_higher_version(manifest.split("\n[[").next().unwrap()));
     put(&target.join("Cargo.lock"), &with_higher_version(&read("Cargo.lock")));
@@ -69,7 +72,8 @@ fn with_higher_version(text: &str) -> String {
     text.replacen(this, "name = \"pacs-index\"\nversion = \"99.0.0\"", 1)
 }
 
-/// Adds an attribute behind the first ones of each table, so that others have new positions.
+/// Adds an attribute after the first ones of each table, so that the positions of the others
+/// change.
 fn with_more_attributes(text: &str) -> String {
     let mut text = text.to_owned();
     for [table, column, _, tag, _, form] in ATTRIBUTES {

@@ -1,5 +1,5 @@
-//! A PACS at work: it files images as PacsOne does, parents first, a row at a time, each statement by itself: it looks by
-//! key, inserts what is missing, and updates what is there.
+//! A PACS at work. It files images as PacsOne does: parents first, one row at a time, without a
+//! transaction. It looks up each row by key, inserts missing rows, and updates existing ones.
 
 use std::time::{Duration, Instant};
 
@@ -21,9 +21,9 @@ pub struct Arrival {
 pub struct Pacs {
     runtime: Runtime,
     connection: MySqlConnection,
-    /// How long it took to file each image.
+    /// The time taken to file each image.
     pub latencies: Vec<Duration>,
-    /// Rows that somebody inserted between its look and its insert.
+    /// Rows that another writer inserted between the lookup and the insert.
     pub races: u64,
     pub errors: Vec<String>,
 }
@@ -98,7 +98,8 @@ impl Pacs {
         self.runtime.block_on(self.connection.execute(sqlx::raw_sql(AssertSqlSafe(sql)))).map(|_| ())
     }
 
-    /// The latencies since this was asked last: how many, the median, the 99th percentile, and the worst.
+    /// Returns the latencies since the last call: their number, the median, the 99th percentile,
+    /// and the maximum.
     pub fn figures(&mut self) -> String {
         let mut latencies = std::mem::take(&mut self.latencies);
         latencies.sort();

@@ -1,11 +1,12 @@
-//! Real files that nobody here wrote: those that the Python package pydicom brings for its own tests. `tests/run` puts
-//! them into a cache; where it cannot, tests say that they did not run on them.
+//! Real files from other sources: the Python package pydicom ships them for its own tests.
+//! `tests/run` stores them in a cache; if that is not possible, tests report that they did not run
+//! on them.
 
 use std::path::PathBuf;
 
 use super::walk;
 
-/// Their directory.
+/// Returns the directory of the files.
 pub fn directory() -> Option<PathBuf> {
     let files = std::env::var_os("PACS_INDEX_TEST_PYDICOM").map(PathBuf::from).filter(|files| files.is_dir());
     if files.is_none() {
@@ -14,7 +15,7 @@ pub fn directory() -> Option<PathBuf> {
     files
 }
 
-/// All of them, in one order.
+/// Returns all files, in a fixed order.
 pub fn files() -> Vec<PathBuf> {
     let mut files = directory().map(|directory| walk(&directory)).unwrap_or_default();
     files.sort();

@@ -1,6 +1,6 @@
-//! Chance that repeats itself.
+//! Reproducible pseudo-random numbers.
 
-/// xorshift64: the same numbers in every run.
+/// An xorshift64 generator: the same numbers in every run.
 #[derive(Clone)]
 pub struct Random(pub u64);
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// A server of the test's own, which the test may kill. `tests/server` starts and removes it.
+/// A private server of one test, which the test may kill. `tests/server` starts and removes it.
 pub struct Server {
     script: Script,
     pub url: String,
@@ -27,7 +27,7 @@ impl Server {
     }
 }
 
-/// A Galera cluster of the test's own. `tests/cluster` starts and removes it.
+/// A private Galera cluster of one test. `tests/cluster` starts and removes it.
 pub struct Cluster {
     script: Script,
     /// A URL for each node.
@@ -55,7 +55,7 @@ fn url(port: &str) -> String {
     format!("mysql://pacs@127.0.0.1:{port}/")
 }
 
-/// A script that runs servers until its input ends.
+/// A script that runs servers until its standard input is closed.
 struct Script {
     process: Child,
     orders: Option<ChildStdin>,

@@ -1,9 +1,9 @@
-//! A disk that is soon full.
+//! A disk that fills up quickly.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A file system of two megabytes, where this system lets the test mount one.
+/// A file system of two megabytes. Needs the permission to mount.
 pub struct Small(pub PathBuf);
 
 impl Small {

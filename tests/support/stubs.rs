@@ -1,6 +1,7 @@
-//! Pointer stubs as storage systems leave them: a small file of each kind, and shell links of whatever shape.
+//! Pointer stubs as storage systems create them: a small file of each kind, and shell links of any
+//! form.
 
-/// By name. Those of fixtures/stubs are written from these.
+/// Returns the stubs, by name. The files of fixtures/stubs are written from them.
 pub fn files() -> Vec<(&'static str, Vec<u8>)> {
     let mut files = shell_links();
     files.extend(texts().map(|(name, text)| (name, text.as_bytes().to_vec())));
@@ -75,7 +76,7 @@ fn texts() -> [(&'static str, &'static str); 13] {
     ]
 }
 
-/// What a shell link holds (MS-SHLLINK).
+/// The content of a shell link (MS-SHLLINK).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShellLink<'a> {
     pub flags: u32,
@@ -83,7 +84,7 @@ pub struct ShellLink<'a> {
     pub size: u32,
     pub item_ids: &'a [u8],
     pub info: Option<LinkInfo<'a>>,
-    /// Of the strings. LinkInfo has its own way.
+    /// Whether the strings are in Unicode. LinkInfo has its own encoding.
     pub in_unicode: bool,
     pub name: Option<&'a str>,
     pub relative: Option<&'a str>,
@@ -198,19 +199,20 @@ pub fn unicode(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-/// Western European. What is not in it becomes a question mark, as on Windows.
+/// Encodes text in the Western European code page. As on Windows, other characters become question
+/// marks.
 fn ansi(text: &str) -> Vec<u8> {
     text.chars().map(|character| u8::try_from(character).unwrap_or(b'?')).collect()
 }
 
-/// As Linux' cifs and macOS write it. The hash is not computed here.
+/// A symlink file as cifs on Linux and macOS write it. The caller passes the hash.
 pub fn xsym(path: &str, md5: &str) -> Vec<u8> {
     let mut bytes = format!("XSym\n{:04}\n{md5}\n{path}\n", path.len()).into_bytes();
     bytes.resize(1067, b' ');
     bytes
 }
 
-/// The header of an empty file (POSIX pax, ustar).
+/// Returns the header of an empty file (POSIX pax, ustar).
 fn tar(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.resize(257, 0);

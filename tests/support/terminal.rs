@@ -1,17 +1,17 @@
-//! A pseudo-terminal of a given width, and the output of a program in it.
+//! Runs a program in a pseudo-terminal of a given width and captures its output.
 
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::Command;
 
-/// The exit code of a program that runs in a terminal, and everything that the terminal received.
+/// Runs a program in a terminal. Returns its exit code and everything that the terminal received.
 pub fn in_terminal(command: &mut Command, columns: u16) -> (i32, String) {
     let (mut master, slave) = open(columns);
     let same = |slave: &OwnedFd| slave.try_clone().unwrap();
     command.stdin(same(&slave)).stdout(same(&slave)).stderr(slave);
     let mut child = command.spawn().unwrap();
-    // The command keeps its ends of the terminal open.
+    // The command keeps its ends of the terminal open until it is dropped.
     *command = Command::new("true");
     let mut received = Vec::new();
     // Linux reports EIO once no process has the other end open.

@@ -1,7 +1,9 @@
-//! A file system in memory that forgets, on request, all that was not synced, as a disk does whose machine loses power.
+//! An in-memory file system that on request forgets everything that was not synced, as a disk does
+//! when its machine loses power.
 //!
-//! Syncing a file stores its content, and the names under which the file and its directories were created, as journaling
-//! file systems do. A rename or removal is stored by syncing the directory. Needs Linux with FUSE, and root or `fusermount3`.
+//! As on journaling file systems, syncing a file stores its content and the names under which the
+//! file and its directories were created. A rename or removal is stored by syncing the directory.
+//! Needs Linux with FUSE, and root or `fusermount3`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -66,7 +68,7 @@ struct Inode {
     kind: FileType,
     mode: u16,
     parent: u64,
-    /// Whether the name was given by a rename, which only a sync of the directory stores.
+    /// Whether the name comes from a rename, which only a sync of the directory stores.
     is_renamed: bool,
     modified: SystemTime,
     bytes: Vec<u8>,
@@ -76,7 +78,7 @@ struct Inode {
 }
 
 struct Content {
-    /// Inodes without a name are kept: a name that was not synced may come back.
+    /// Inodes without a name are kept, because a name whose removal was not synced may come back.
     inodes: HashMap<u64, Inode>,
     next: u64,
 }
@@ -161,7 +163,7 @@ impl Content {
         Ok(())
     }
 
-    /// Stores a file, and the names with which it and its directories were created.
+    /// Stores a file, and the names under which the file and its directories were created.
     fn sync(&mut self, number: u64) -> Answer<()> {
         let inode = self.inode(number)?;
         inode.synced = inode.bytes.clone();

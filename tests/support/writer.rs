@@ -1,4 +1,5 @@
-//! Data sets byte by byte, for what dicom-object does not write: lengths as wished, and wrong ones.
+//! Writes data sets byte by byte, for cases that dicom-object does not write: chosen lengths,
+//! including wrong ones.
 
 use std::io::Write;
 
@@ -26,7 +27,7 @@ pub const UNDEFINED: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 pub struct Writer {
     pub syntax: &'static str,
-    /// Sequences and items declare their length.
+    /// Whether sequences and items declare their length.
     pub defined: bool,
 }
 
@@ -62,12 +63,13 @@ impl Writer {
         self.element(tag, "US", &self.number(value))
     }
 
-    /// An element with a value as it stands.
+    /// An element whose value is written unchanged.
     pub fn element(self, tag: (u16, u16), vr: &str, value: &[u8]) -> Vec<u8> {
         [&self.header(tag, vr, value.len() as u32), value].concat()
     }
 
-    /// The header of an element, whatever length it declares: the long form where the VR has it (PS3.5 7.1.2).
+    /// The header of an element that declares any length, in the long form if the VR requires it
+    /// (PS3.5 7.1.2).
     pub fn header(self, tag: (u16, u16), vr: &str, length: u32) -> Vec<u8> {
         let long = matches!(vr, "OB" | "OD" | "OF" | "OL" | "OV" | "OW" | "SQ" | "UC" | "UN" | "UR" | "UT");
         let rest = match self.syntax {
@@ -104,12 +106,13 @@ impl Writer {
         [&self.header(tag, "SQ", length)[..], &content, end].concat()
     }
 
-    /// An instance with these elements behind its others.
+    /// An instance with these elements appended.
     pub fn file_with(self, elements: &[u8]) -> Vec<u8> {
         self.deflated([&self.file()[..], elements].concat())
     }
 
-    /// An instance with these elements where those of the patient stand, before the UIDs of study and series.
+    /// An instance with these elements at the place of the patient's attributes, before the study
+    /// and series UIDs.
     pub fn file_with_patient(self, elements: &[u8]) -> Vec<u8> {
         let file = self.file();
         let at = file.windows(4).position(|window| window == self.tag(STUDY_INSTANCE_UID)).unwrap();
@@ -128,7 +131,7 @@ impl Writer {
         if !self.is_deflated() {
             return file;
         }
-        // Behind preamble, magic, and the group length, which counts from itself.
+        // After the preamble, the magic and the group length, which counts from its own end.
         let data_set = |file: &[u8]| 144 + u32::from_le_bytes(file[140..144].try_into().unwrap()) as usize;
         let mut bytes = encoded_instance_file(json!({}), self.syntax);
         bytes.truncate(data_set(&bytes));

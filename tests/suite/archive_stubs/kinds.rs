@@ -1,4 +1,4 @@
-//! Every kind of stub: what it is called, where its bytes are, where it leads, and what becomes of it.
+//! Every kind of stub: its name, where its data is stored, its target, and its outcome.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,8 +7,8 @@ use super::{large, listed, move_away, write_beside};
 use crate::support::stubs::{self, LinkInfo, ShellLink, xsym};
 use crate::support::{FATES, Site};
 
-/// A tree with every kind. What can be followed leads to an instance of its own in `tier2`, which the PACS calls
-/// Z:\ARCHIVE.
+/// An archive with every kind of stub. Each stub that can be followed points to its own instance in
+/// `tier2`, which the PACS calls Z:\ARCHIVE.
 fn tree() -> Site {
     let site = Site::new();
     let target =
@@ -16,7 +16,7 @@ fn tree() -> Site {
     let put = |name: &str, bytes: &[u8]| site.write(&format!("2021-11-12-FRI/{name}"), bytes);
     let link = |name: &str, to: &str| symlink(to, site.archive().join("2021-11-12-FRI").join(name)).unwrap();
     put("1.2.1", &large("1.2.1"));
-    // As they are.
+    // Files without blocks and offline files.
     put("without blocks", &large("1.2.2"));
     move_away(&site.archive().join("2021-11-12-FRI/without blocks"));
     put("empty", b"");
@@ -34,7 +34,7 @@ fn tree() -> Site {
     target("tt");
     move_away(&site.path("tier2/tt"));
     link("link to one without blocks", "../../tier2/tt");
-    // Pointers that lead to something.
+    // Pointers with a target.
     let info = |suffix| LinkInfo { local: Some(r"Z:\ARCHIVE"), suffix, ..LinkInfo::default() };
     let shell_link = |suffix| ShellLink { info: Some(info(suffix)), ..ShellLink::default() }.bytes();
     target("ttt");
@@ -52,7 +52,7 @@ fn tree() -> Site {
     put("cygwin", &[b"!<symlink>\xFF\xFE".to_vec(), stubs::unicode("../../tier2/tttttttt\0")].concat());
     target("ttttttttt");
     put("by rule.stub", b"id = 7\r\npath = Z:\\ARCHIVE\\ttttttttt\r\n");
-    // And those that do not.
+    // Pointers without a target.
     for (name, bytes) in stubs::files() {
         if [
             "server.lnk",
@@ -83,7 +83,8 @@ fn settings(site: &Site) -> Vec<String> {
     SETTINGS.iter().map(|word| word.replace("TIER2", &tier2)).collect()
 }
 
-/// Name, kind, locality, Instance Availability, and a word of why it was not read.
+/// Name, kind, locality, Instance Availability, and a word from the reason why the stub was not
+/// read.
 const NOT_READ: [(&str, &str, &str, &str, &str); 20] = [
     ("without blocks", "file without blocks", "nearline", "NEARLINE", "0 blocks"),
     ("dangling", "symbolic link", "unavailable", "UNAVAILABLE", "not there"),
@@ -110,7 +111,7 @@ const NOT_READ: [(&str, &str, &str, &str, &str); 20] = [
 #[test]
 fn every_kind_is_told_and_what_is_online_is_indexed() {
     let site = tree();
-    // Two files that differ by case only: which one is meant nobody knows.
+    // Two files whose names differ only in case: the target is ambiguous.
     write_beside(&site, "tier2/UU", b"");
     write_beside(&site, "tier2/uu", b"");
     let info = LinkInfo { local: Some(r"Z:\ARCHIVE"), suffix: "Uu", ..LinkInfo::default() };
@@ -183,7 +184,8 @@ fn links_out_of_the_allowed_directories_are_not_followed() {
     site.write("1.2.1", &large("1.2.1"));
     write_beside(&site, "tier2/inside", &large("1.2.2"));
     write_beside(&site, "elsewhere/secret", &large("1.2.3"));
-    // By a link within, by .. , and by a link that stands in the target's way.
+    // Through a link inside the allowed directory, through `..`, and through a symlinked directory
+    // on the target's path.
     symlink("../elsewhere/secret", site.path("tier2/out")).unwrap();
     symlink("../elsewhere", site.path("tier2/door")).unwrap();
     symlink("../tier2/out", site.archive().join("link")).unwrap();

@@ -1,5 +1,5 @@
-//! Archives of which a part has moved to slower storage: what stands in its place is told, followed where it leads to
-//! something online, and never read by accident.
+//! Archives whose files have partly moved to slower storage: stubs in their place are detected,
+//! followed if the target is online, and never recalled by accident.
 
 mod kinds;
 mod mended;
@@ -17,7 +17,8 @@ use serde_json::{Value as Json, json};
 
 use crate::support::{Site, instance_file};
 
-/// Makes a file as storage does that has moved its bytes away: as large as before, as old, and without blocks.
+/// Makes a file look like one whose data a storage system has moved away: its size and mtime are
+/// unchanged, and it has no blocks.
 fn move_away(path: &Path) {
     let metadata = fs::metadata(path).unwrap();
     let file = File::options().write(true).open(path).unwrap();
@@ -27,17 +28,17 @@ fn move_away(path: &Path) {
     assert_eq!(fs::metadata(path).unwrap().blocks(), 0);
 }
 
-/// An instance of more than four kilobytes: smaller files may occupy no blocks.
+/// An instance of more than four kilobytes, because smaller files may occupy no blocks.
 fn large(uid: &str) -> Vec<u8> {
     instance_file(json!({"SOPInstanceUID": uid, "ImageComments": "x".repeat(8000)}))
 }
 
-/// Puts a file beside the archive.
+/// Writes a file outside the archive.
 fn write_beside(site: &Site, path: &str, bytes: &[u8]) {
     site.write(&format!("../{path}"), bytes);
 }
 
-/// What the list says of a stub: its kind, locality, and what is known beside.
+/// Returns the list's entry for a stub: its kind, its locality, and further facts.
 fn listed(site: &Site, name: &str) -> Json {
     let of_name = |line: &Json| line["what"] == "stub" && line["path"].as_str().unwrap().ends_with(&format!("/{name}"));
     let mut lines: Vec<Json> = site.listing().into_iter().filter(of_name).collect();
@@ -45,7 +46,7 @@ fn listed(site: &Site, name: &str) -> Json {
     lines.remove(0)
 }
 
-/// The files of a site without what a run left.
+/// Reads a whole file.
 fn read_all(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut file = File::open(path).unwrap();
@@ -55,6 +56,6 @@ fn read_all(path: &Path) -> Vec<u8> {
 }
 
 fn not_run(what: &str, why: impl std::fmt::Display) {
-    // Written past the test harness, which shows nothing of tests that pass.
+    // Written to stderr directly, because the test harness hides the output of tests that pass.
     let _ = writeln!(std::io::stderr(), "\n*** NOT RUN: {what}: {why} ***\n");
 }

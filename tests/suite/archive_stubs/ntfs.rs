@@ -1,4 +1,4 @@
-//! A disk of Windows, as ntfs-3g shows it: needs root, a loop device, mkntfs and ntfs-3g.
+//! A Windows disk as shown by ntfs-3g. Needs root, a loop device, mkntfs and ntfs-3g.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use super::{large, listed, not_run};
 use crate::support::Site;
 
-/// An NTFS in a file, mounted in the place of a site's archive.
+/// An NTFS volume in a file, mounted at the archive of a site.
 struct Ntfs {
     image: PathBuf,
     mount_point: PathBuf,
@@ -27,7 +27,7 @@ impl Ntfs {
         run(Command::new("ntfs-3g").arg(&self.image).arg(&self.mount_point))
     }
 
-    /// What was set shows on files that are looked at anew.
+    /// Remounts the volume, because changed attributes are visible only after that.
     fn mount_again(&self) -> io::Result<()> {
         run(Command::new("umount").arg(&self.mount_point))?;
         self.mount()
@@ -50,7 +50,8 @@ fn set(file: &std::path::Path, name: &str, value: &[u8]) {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(file.as_os_str().as_bytes()).unwrap();
     let name = std::ffi::CString::new(name).unwrap();
-    // SAFETY: both texts end with zero, and the value is as long as it says; all outlive the call.
+    // SAFETY: both strings are NUL-terminated, the length of the value is right, and all outlive
+    // the call.
     let set = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
 }

@@ -1,4 +1,5 @@
-//! What is recalled under each policy, counted by the file system; and a mount that is slow without saying so.
+//! The files recalled under each policy, counted by the file system; and a slow mount whose files
+//! look online.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use super::{large, not_run};
 use crate::support::virtual_archive::{Behaviour, Options, VirtualArchive};
 use crate::support::{FATES, Site};
 
-/// So many files, every second of which is offline, a hundred a day. `None` where none can be mounted.
+/// Mounts an archive of this number of files, a hundred per day. Every second file is offline.
+/// Returns `None` if the archive cannot be mounted.
 fn half_offline(site: &Site, files: u64) -> Option<VirtualArchive> {
     let mut options = Options::new(files);
     options.tree.per_day = 100;
@@ -23,7 +25,7 @@ fn mount(site: &Site, directory: &str, options: Options) -> Option<VirtualArchiv
     mounted.map_err(|error| not_run("a virtual archive", error)).ok()
 }
 
-/// Ten thousand in the long run.
+/// The number of files; the long form of the tests has more, with ten thousand offline.
 fn files() -> u64 {
     if std::env::var_os("PACS_INDEX_TEST_LONG").is_some() { 20_000 } else { 2_000 }
 }
@@ -50,7 +52,7 @@ fn nothing_is_recalled_but_what_the_budget_allows() {
     let budget = half / 10;
     let config = allow(&site, &format!("recall-files = {budget}"));
     let config: Vec<&str> = config.iter().map(String::as_str).collect();
-    // The settings of a site are not enough, and a dry run only looks.
+    // Neither the site's settings alone nor a dry run recall files.
     site.reindex(&site.sqlite(), &config).exits(1);
     let preview = site.reindex(&site.sqlite(), &[&config[..], &["--dry-run"]].concat()).exits(1);
     let shown = if budget < 1000 { budget.to_string() } else { format!("{},{:03}", budget / 1000, budget % 1000) };
@@ -61,7 +63,7 @@ fn nothing_is_recalled_but_what_the_budget_allows() {
     assert_eq!((recalled(), said.figure("inserted")), (budget, budget));
     assert_eq!(said.figure("stubs not read"), half - budget);
     assert_eq!(FATES.iter().map(|fate| said.figure(fate)).sum::<u64>(), files());
-    // The newest: those of the last days.
+    // The newest files, from the last days, are recalled.
     let index = site.sqlite();
     let oldest = index.rows(
         "SELECT COUNT(*) FROM image WHERE substr(uuid, length(uuid) - 8) % 2 = 0 AND path < \
@@ -98,7 +100,7 @@ fn recalling_takes_two_who_want_it() {
     assert!(said.err.contains("`allow-recall` is not a setting of"), "{}", said.err);
 }
 
-/// A gateway that shows what is on tape as any other file, and takes its time.
+/// A gateway that shows files on tape like any others, but reads them slowly.
 fn slow(files: u64, each: Duration) -> Options {
     let mut options = Options::new(files);
     options.tree.per_day = 100;

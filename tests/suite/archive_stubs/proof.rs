@@ -1,5 +1,5 @@
-//! The proof that telling stubs reads nothing: by the file system's own count, and by the kernel, which is told to deny
-//! every read.
+//! Proof that detecting stubs reads no data: by the file system's own counters, and by the kernel,
+//! which is configured to deny every read.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,7 +27,7 @@ fn telling_offline_files_opens_and_reads_none() {
     assert_eq!((said.figure("stubs not read"), count()), (500, [0, 0, 0]));
     site.reindex(&site.sqlite(), &["--dry-run", "--force"]).exits(1);
     assert_eq!(count(), [0, 0, 0]);
-    // The wire is live: whoever reads is counted.
+    // Verifies that the counters work: a read is counted.
     super::read_all(&walk(&site.archive())[0]);
     let [opened, _, recalled] = count();
     assert!(opened == 1 && recalled > 0);
@@ -48,10 +48,10 @@ mod denied {
     use super::super::{large, move_away, not_run};
     use crate::support::Site;
 
-    /// Linux 6.14: before the content of a file is accessed.
+    /// Linux 6.14: the event before the content of a file is accessed.
     const FAN_PRE_ACCESS: u64 = 0x0010_0000;
 
-    /// Every access to the content of these files is denied, and counted, as long as this is kept.
+    /// Denies and counts every access to the content of these files until it is dropped.
     struct Tripwire {
         denied: Arc<AtomicU64>,
         stop: Arc<AtomicBool>,
@@ -60,7 +60,7 @@ mod denied {
 
     impl Tripwire {
         fn on(files: &[std::path::PathBuf]) -> io::Result<Self> {
-            // SAFETY: the call takes numbers, and gives a file descriptor that nobody else has.
+            // SAFETY: the call takes numbers and returns a file descriptor that nothing else owns.
             let group = unsafe {
                 let flags = libc::FAN_CLASS_PRE_CONTENT | libc::FAN_CLOEXEC | libc::FAN_NONBLOCK;
                 let group = libc::fanotify_init(flags, (libc::O_RDONLY | libc::O_LARGEFILE) as u32);
@@ -85,14 +85,14 @@ mod denied {
 
     fn mark(group: &OwnedFd, file: &Path) -> io::Result<()> {
         let path = std::ffi::CString::new(file.as_os_str().as_bytes()).unwrap();
-        // SAFETY: the path is a string that ends with zero, and outlives the call.
+        // SAFETY: the path is NUL-terminated and outlives the call.
         let marked = unsafe {
             libc::fanotify_mark(group.as_raw_fd(), libc::FAN_MARK_ADD, FAN_PRE_ACCESS, libc::AT_FDCWD, path.as_ptr())
         };
         if marked == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// Answers what waits.
+    /// Denies the pending accesses.
     fn deny(group: &mut File, counted: &AtomicU64) {
         let mut events = [0; 4096];
         let Ok(length) = group.read(&mut events) else { return };
@@ -101,7 +101,8 @@ mod denied {
             let event_length = u32::from_ne_bytes(rest[..4].try_into().unwrap()) as usize;
             let descriptor = i32::from_ne_bytes(rest[16..20].try_into().unwrap());
             if descriptor >= 0 {
-                // SAFETY: the descriptor came with the event, for whoever reads it to close.
+                // SAFETY: the descriptor came with the event, and the reader of the event must
+                // close it.
                 let file = unsafe { OwnedFd::from_raw_fd(descriptor) };
                 let answer = [file.as_raw_fd().to_ne_bytes(), libc::FAN_DENY.to_ne_bytes()].concat();
                 counted.fetch_add(1, Relaxed);
@@ -135,7 +136,7 @@ mod denied {
         let said = site.reindex(&site.sqlite(), &[]).exits(1);
         assert_eq!((said.figure("stubs not read"), said.figure("inserted")), (50, 1));
         assert_eq!(wire.denied.load(Relaxed), 0);
-        // The wire is live: a read is denied, and counted.
+        // Verifies that the tripwire works: a read is denied and counted.
         assert!(File::open(&files[7]).unwrap().read(&mut [0; 132]).is_err());
         assert_eq!(wire.denied.load(Relaxed), 1);
         println!("50 files told without a read; the one that was read on purpose was denied");

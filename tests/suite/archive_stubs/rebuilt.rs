@@ -1,4 +1,4 @@
-//! What was indexed while it was online stays known when its bytes have moved away.
+//! Files that were indexed while they were online stay known after their data has moved away.
 
 use std::fs;
 
@@ -48,7 +48,7 @@ fn a_stub_that_was_not_read_keeps_its_row_and_is_not_missing() {
     site.reindex(&index, &[]).exits(0);
     let before = index.dump();
     move_all_away(&site);
-    // Without what is known of former runs.
+    // Without the state of former runs.
     let said = site.reindex(&index, &["--state", "elsewhere"]).exits(1);
     assert_eq!((said.figure("stubs not read"), said.figure("inserted")), (5, 0));
     assert_eq!(index.dump(), before);
@@ -59,7 +59,8 @@ fn a_stub_that_was_not_read_keeps_its_row_and_is_not_missing() {
     );
     let accepted = site.reindex(&index, &["--state", "elsewhere", "--allow-unread-stubs"]).exits(0);
     assert_eq!(accepted.figure("stubs not read"), 5);
-    // Nor does another file of the instance take its place because the row's file cannot be looked into.
+    // Another file of the instance does not take over the row, because the row's file cannot be
+    // read for comparison.
     site.write("copy", &large("1.2.3"));
     site.reindex(&index, &["--state", "elsewhere", "--allow-unread-stubs"]).exits(1);
     assert_eq!(index.dump(), before);

@@ -1,4 +1,4 @@
-//! A large archive with damages at random places: what is found is what was made.
+//! A large archive with damage at random places: the findings are exactly the damage done.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use super::{UID, audit, found};
 use crate::support::on_both_databases;
 use crate::support::random::Random;
 
-/// Two hundred thousand in the long run.
+/// The number of series. The long form of the tests has two hundred thousand images.
 fn series() -> u32 {
     if std::env::var_os("PACS_INDEX_TEST_LONG").is_some() { 2000 } else { 20 }
 }
@@ -66,14 +66,14 @@ fn damages_at_random_places_are_found_and_nothing_else() {
             };
             expected.push((check.to_owned(), uid));
         }
-        // Beside them one that never had a row.
+        // Another file, which never had a row.
         site.add("another", json!({"SOPInstanceUID": "1.2.3"}));
         expected.push(("unindexed-file".into(), "1.2.3".into()));
         expected.sort();
         let said = audit(site, index, &["--level", "header"]).exits(1);
         println!("{}", said.out);
         let mut told = found(site);
-        // A series that lacks a row has another count, for information.
+        // A series that lacks a row also has a wrong count, which is reported as information.
         told.retain(|(check, _)| check != "instances-differ");
         assert_eq!(told, expected);
     });

@@ -1,4 +1,5 @@
-//! What an administrator learns from an audit: one of every damage is found once, and nothing where nothing is wrong.
+//! The findings of an audit: each kind of damage is found once, and nothing is found where nothing
+//! is wrong.
 
 mod attacked;
 mod many;
@@ -36,7 +37,7 @@ fn audit(site: &Site, index: &Index, more: &[&str]) -> Said {
     Said::of(&mut command)
 }
 
-/// Check, and UID or name of the file.
+/// Returns the check, and the UID or the name of the file, of each finding.
 fn found(site: &Site) -> Vec<(String, String)> {
     let text = fs::read_to_string(site.path("findings.jsonl")).unwrap_or_default();
     // The first line is the scope of the audit.
@@ -101,7 +102,7 @@ fn one_of_every_damage_is_found_once() {
         run(format!("UPDATE image SET path = '{path}' WHERE uuid = '{UID}.2.1.2'"));
         damage("two-rows-one-path", format!("{UID}.2.1.1"));
         damage("two-rows-one-path", format!("{UID}.2.1.2"));
-        // Whose own file is found, as one that the row does not name.
+        // The row's own file is also found, as a file that the row does not name.
         damage("two-files-different", format!("{UID}.2.1.2"));
         run(format!("UPDATE image SET path = '/elsewhere/x' WHERE uuid = '{UID}.2.1.3'"));
         damage("outside-roots", format!("{UID}.2.1.3"));
@@ -148,7 +149,7 @@ fn a_root_that_is_not_mounted_is_one_alarm() {
     fs::create_dir(site.archive()).unwrap();
     let said = audit(&site, &index, &[]).exits(2);
     assert!(said.err.contains("Is it mounted?"), "{}", said.err);
-    // Or a part of it is.
+    // Only a part of the archive is mounted.
     site.add("one", json!({"SOPInstanceUID": "1.2.3"}));
     let said = audit(&site, &index, &[]).exits(1);
     assert!(said.out.contains("ALARM") && said.out.contains("of 24 rows have no file"), "{}", said.out);
@@ -209,7 +210,7 @@ fn a_row_that_says_something_else_than_its_file_is_found_by_its_columns() {
         run(format!("UPDATE series SET seriesnumber = 9, modality = 'US' WHERE uuid = '{UID}.1.2'"));
         run(format!("UPDATE study SET description = 'other', reviewed = 'somebody' WHERE uuid = '{UID}.2'"));
         run("UPDATE patient SET sex = 'O', comments = 'x' WHERE origid = 'T3'".into());
-        // Edited by the PACS: nobody's business.
+        // Edits by the PACS are not findings.
         run("UPDATE patient SET lastname = 'Edited' WHERE origid = 'T4'".into());
         run(format!("UPDATE study SET patientid = 'T4[1]', studydate = '1999-01-01' WHERE uuid = '{UID}.4'"));
         run("INSERT INTO patient (origid, lastname, firstname, private) VALUES ('T4[1]', 'Doe', 'Jane', 0)".into());
@@ -243,7 +244,7 @@ fn a_pacs_that_receives_meanwhile_gives_no_finding() {
         site.reindex(index, &[]).exits(0);
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            // As a PACS does: the file, and a moment later its row.
+            // As a PACS does: first the file, and a moment later its row.
             scope.spawn(|| {
                 let mut sql = index.connect();
                 for n in 0.. {
@@ -369,7 +370,7 @@ fn a_file_that_is_damaged_behind_its_header_is_found_when_it_is_read_to_its_end(
     let bytes = crate::support::instance_file(pixels);
     let uid = |n: &str| {
         let mut bytes = bytes.clone();
-        // The same UID would be another finding.
+        // An instance with the same UID would be another finding.
         while let Some(at) = bytes.windows(5).position(|window| window == b"1.2.1") {
             bytes[at + 4] = n.as_bytes()[0];
         }
@@ -404,5 +405,5 @@ fn what_pydicom_ships_can_be_read_to_its_end_or_is_known_not_to() {
     assert_eq!(names, DAMAGED, "{}", said.out);
 }
 
-/// Made damaged on purpose, as their names tell.
+/// Files that were damaged on purpose, as their names show.
 const DAMAGED: [&str; 2] = ["MR_truncated.dcm", "rtplan_truncated.dcm"];

@@ -1,4 +1,4 @@
-//! Output files of an audit that are files of the user, or that cannot be written.
+//! Output paths of an audit that name existing files of the user, or that cannot be written.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn audited(site: &Site, index: &Index, more: &[&str]) -> Said {
     site.run(&[&["audit", &archive, "--index", &index.url, "--quiet", "--recheck-after", "0s"], more].concat())
 }
 
-/// A site with an archive that has lost a file, and its index.
+/// A site whose archive has lost a file, and its index.
 fn indexed() -> (Site, Index) {
     let site = Site::new();
     archive(&site);
@@ -44,7 +44,7 @@ fn findings_that_an_audit_kept_are_replaced_and_an_empty_file_is_filled() {
     fs::write(site.path("last"), b"").unwrap();
     assert!(!audited(&site, &index, &["--baseline", "last"]).exits(1).out.contains("still there"));
     assert!(audited(&site, &index, &["--baseline", "last"]).exits(1).out.contains("0 new, 1 still there"));
-    // Damaged findings cost the comparison only.
+    // With a damaged baseline, only the comparison is lost.
     let mut bytes = fs::read(site.path("last")).unwrap();
     bytes.truncate(bytes.len() - 5);
     fs::write(site.path("last"), bytes).unwrap();

@@ -1,4 +1,5 @@
-//! The files that an audit writes: replaced as a whole, dated and pruned, and readable by their owner alone.
+//! The files that an audit writes: replaced atomically, dated and pruned, and readable only by
+//! their owner.
 
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
@@ -97,7 +98,7 @@ fn an_audit_that_is_interrupted_leaves_the_former_reports() {
     );
 }
 
-/// An audit that is interrupted while it waits before it looks again.
+/// Runs an audit and interrupts it while it waits for the recheck.
 pub(super) fn interrupted(site: &Site, index: &Index, more: &[&str]) -> Said {
     let archive = site.archive().display().to_string();
     let mut command =
@@ -153,7 +154,7 @@ fn a_report_can_be_written_to_a_pipe() {
 fn dated_reports_are_pruned_and_nothing_else() {
     let (site, index) = indexed();
     let put = |name: &str| fs::write(site.path("reports").join(name), b"").unwrap();
-    // One is of the future, when the clock was wrong.
+    // One report is dated in the future, from a time when the clock was wrong.
     let dated = ["audit-2025-12-31.jsonl", "audit-2026-01-02.jsonl", "audit-2999-01-01.jsonl"];
     let others = [
         "audit-2020-01-01.jsonl.bak",

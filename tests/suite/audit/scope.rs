@@ -1,9 +1,9 @@
-//! The scope that a report states, and how an audit compares with the one before.
+//! The scope that a report states, and how an audit compares its findings with the previous one.
 
 use super::report_files::interrupted;
 use super::*;
 
-/// A site of which some files are lost.
+/// A site from which some files were lost.
 fn with_lost_files(count: u32) -> (Site, Index) {
     let site = Site::new();
     archive(&site);
@@ -19,7 +19,7 @@ fn lose(site: &Site, study: u32) {
     fs::remove_file(site.archive().join("2021-11-12-FRI").join(format!("{UID}.{study}.1.1"))).unwrap();
 }
 
-/// The first line of the list of findings.
+/// Returns the first line of the list of findings.
 fn scope(site: &Site, name: &str) -> Json {
     let text = fs::read_to_string(site.path(name)).unwrap();
     let scope: Json = serde_json::from_str(text.lines().next().expect("a line")).unwrap();
@@ -65,7 +65,7 @@ fn a_report_names_level_roots_path_maps_and_the_checks_that_were_not_made() {
     assert_eq!(scope["roots"].as_array().unwrap().len(), 2);
     assert_eq!(scope["path_maps"], json!([map]));
     assert!(scope["checks_not_made"]["damaged-file"].as_str().unwrap().contains("--level full"), "{scope}");
-    // At the deepest level only what this index cannot answer is left out.
+    // At the deepest level, only checks that this index does not support are left out.
     audit(&site, &index, &["--level", "full"]);
     let scope = self::scope(&site, "findings.jsonl");
     assert!(scope["checks_not_made"]["damaged-file"].is_null(), "{scope}");
@@ -78,7 +78,7 @@ fn a_part_of_the_archive_is_not_reported_as_all_of_it() {
     let said = audit(&site, &index, &["--part", "2/2", "--html", "page.html", "--csv", "studies.csv"]).exits(0);
     let scope = scope(&site, "findings.jsonl");
     assert_eq!((&scope["part"], &scope["complete"]), (&json!("2/2"), &json!(false)), "{scope}");
-    // Checks of tables alone belong to the first part.
+    // The first part makes the checks that need only tables.
     assert!(scope["checks_not_made"]["reviewed-empty"].is_string(), "{scope}");
     for text in [
         said.out,
@@ -108,7 +108,7 @@ fn an_interrupted_audit_calls_no_finding_gone_and_says_that_it_is_not_complete()
     assert_eq!(head["incomplete_because"], json!(["interrupted"]));
     let repaired = site.run(&["repair", "new.plan", "--index", &index.url, "--undo-file", "undo", "--yes"]);
     assert!(repaired.out.contains("the audit of this plan was not complete: interrupted"), "{}", repaired.out);
-    // The audit before is still the last whole one.
+    // The baseline is still the last complete audit.
     let said = audit(&site, &index, &[]).exits(1);
     assert!(said.out.contains("0 new, 3 still there, 0 gone"), "{}", said.out);
 }
@@ -119,10 +119,11 @@ fn only_what_both_audits_covered_is_compared() {
     index.execute(&format!("UPDATE study SET reviewed = '' WHERE uuid = '{UID}.3'"));
     let last = |more: &[&str]| audit(&site, &index, &[&["--baseline", "last"], more].concat());
     last(&[]).exits(1);
-    // One check: the findings of the others are not gone.
+    // With a single check, the findings of the others do not count as gone.
     let said = last(&["--check", "reviewed-empty"]).exits(1);
     assert!(said.out.contains("0 new, 1 still there, 0 gone"), "{}", said.out);
-    // All checks again, after one: those findings are not new, since the audit before did not look for them.
+    // With all checks again, the findings of the others do not count as new, because the previous
+    // audit did not look for them.
     let said = last(&[]).exits(1);
     assert!(said.out.contains("0 new, 1 still there, 0 gone"), "{}", said.out);
     assert!(said.out.contains("2 findings") && said.out.contains("not compared"), "{}", said.out);

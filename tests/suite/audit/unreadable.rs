@@ -1,4 +1,4 @@
-//! Directories that an audit may not or cannot list.
+//! Directories that an audit cannot list or has no permission to list.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::{UID, archive, audit};
 use crate::support::{Index, Said, Site, on_both_databases};
 
-/// An audit by a user for whom permissions count, also where the tests run as root.
+/// Runs an audit as a user who is subject to permissions, even if the tests run as root.
 fn audit_as_nobody(site: &Site, index: &Index, more: &[&str]) -> Said {
     let _ = fs::remove_file(site.path("findings.jsonl"));
     let archive = site.archive().display().to_string();
@@ -29,7 +29,7 @@ fn audit_as_nobody(site: &Site, index: &Index, more: &[&str]) -> Said {
     Said::of(site.program_as_nobody(&own).args(more))
 }
 
-/// Check, path and detail of each finding.
+/// Returns check, path and detail of each finding.
 fn findings(site: &Site) -> Vec<(String, PathBuf, String)> {
     let text = fs::read_to_string(site.path("findings.jsonl")).unwrap_or_default();
     // The first line states the scope of the audit.
@@ -96,7 +96,7 @@ fn a_directory_that_may_be_listed_and_not_entered_is_reported() {
     assert_eq!(findings(&site).len(), 1, "{:?}", findings(&site));
 }
 
-/// A directory whose path is longer than a system call takes. Works for root, too.
+/// A directory whose path is too long for a system call. This fails for root, too.
 fn too_deep(site: &Site) -> PathBuf {
     let name = "a directory with a long name, of which many lie below each other ".repeat(3);
     let script =
@@ -123,7 +123,7 @@ fn a_directory_whose_path_is_too_long_is_named_and_the_rest_is_compared() {
     let said = audit(&site, &index, &["--check", "missing-file"]);
     assert_reported(&site, &said, &deep, 1, "too long");
     assert_eq!(findings(&site).len(), 1, "{:?}", findings(&site));
-    // Each part names what keeps it from seeing all of its rows.
+    // Each part reports the directory that keeps it from seeing all of its rows.
     for part in ["1/3", "2/3", "3/3"] {
         let said = audit(&site, &index, &["--part", part]).exits(1);
         assert!(said.out.contains("unreadable-directory"), "{}", said.out);
@@ -163,13 +163,13 @@ fn an_unreadable_directory_is_new_then_still_there_then_gone() {
     };
     audited(&[], "1 new, 0 still there");
     audited(&[], "0 new, 1 still there");
-    // The number of rows that are left out is no part of the comparison, nor is the level.
+    // The comparison ignores the number of rows that are left out, and the level.
     index.execute(&format!("DELETE FROM image WHERE uuid = '{UID}.5.1.1'"));
     index.execute(&format!("UPDATE series SET instances = 6 WHERE uuid = '{UID}.5.1'"));
     audited(&[], "0 new, 1 still there");
     audited(&["--level", "header"], "0 new, 1 still there");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
-    // The file whose row was deleted is below the directory that the audit before could not list.
+    // The file whose row was deleted is below the directory that the previous audit could not list.
     audited(&["--level", "header"], "0 new, 0 still there, 1 gone");
 }
 

@@ -1,4 +1,5 @@
-//! Who may read what an import has copied: whoever may read the rest of the archive, and nobody else.
+//! Permissions of copied files: readable by the same users as the rest of the archive, and by no
+//! others.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -11,7 +12,7 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Owner, group and mode.
+/// Returns owner, group and mode.
 fn access(path: &Path) -> (u32, u32, u32) {
     let metadata = fs::metadata(path).unwrap();
     (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
@@ -24,7 +25,7 @@ fn set(path: &Path, (owner, group, mode): (u32, u32, u32)) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Files and directories of the PACS, which has an account of its own.
+/// Files and directories of a PACS that has its own account.
 fn archive_of_a_pacs(site: &Site, file: u32, directory: u32) {
     for day in ["2021-11-12-FRI", "2021-11-13-SAT"] {
         site.add_series(day, 1, 1, 3);
@@ -73,7 +74,7 @@ fn one_odd_file_does_not_decide_the_access_to_copies() {
     }
     let (site, index) = site_and_index();
     archive_of_a_pacs(&site, 0o640, 0o750);
-    // The newest day is of an import that was run by root.
+    // The newest day comes from an import that root ran.
     site.add_series("2021-11-14-SUN", 7, 1, 1);
     medium(&site, 2);
     import(&site, "cd", &index, &[]).exits(0);

@@ -1,4 +1,4 @@
-//! What is imported of a source, and how.
+//! Which files of a source are imported, and how.
 
 use std::fs;
 
@@ -54,7 +54,7 @@ fn files_without_preamble_are_completed_and_keep_their_data_set() {
     }
     assert_eq!(copies["1.2.4"], instance_file(json!({"SOPInstanceUID": "1.2.4"})));
     assert_clean(&site, &index);
-    // With or without: the same instances are there.
+    // With or without the option, the same instances are already imported.
     for more in [&["--part10"][..], &[]] {
         let said = import(&site, "cd", &index, more).exits(0);
         assert_eq!(said.figure("unchanged"), 3, "{}", said.out);
@@ -173,7 +173,7 @@ fn an_instance_that_lies_in_another_directory_of_the_pacs_is_compared_there() {
     let maps = ["--path-map", maps[0].as_str(), "--path-map", maps[1].as_str()];
     import(&site, "cd", &index, &maps).exits(0);
     assert_eq!(index.rows("SELECT COUNT(*) FROM image WHERE path LIKE 'D:/DICOM/2%'"), ["6"]);
-    // The PACS moves what is old.
+    // The PACS moves old files.
     let copy = walk(&site.archive()).remove(0);
     fs::rename(&copy, site.path("longterm").join(copy.file_name().unwrap())).unwrap();
     index.execute(&format!(

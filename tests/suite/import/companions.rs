@@ -1,11 +1,11 @@
-//! Texts, viewers and other programs that lie on a medium beside its images.
+//! Texts, viewers and other programs that accompany the images on a medium.
 
 use std::fs;
 
 use super::{import, medium, put, put_bytes, site_and_index};
 use crate::support::Index;
 
-/// What comes on media with a viewer.
+/// Files that accompany a viewer on media.
 fn companions() -> Vec<(&'static str, Vec<u8>)> {
     let utf16: Vec<u8> = "\u{feff}Lies mich\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let program = |magic: &[u8]| [magic, &[0x90, 0, 3, 0, 0xFE, 0x81], &[0; 200][..]].concat();

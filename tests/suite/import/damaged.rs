@@ -1,4 +1,4 @@
-//! What cannot be read or written on the way.
+//! Files and directories that cannot be read or written during an import.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

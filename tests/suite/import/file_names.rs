@@ -1,11 +1,11 @@
-//! A DICOMDIR and the names that its files have on the medium.
+//! A DICOMDIR and the actual names of its files on the medium.
 
 use serde_json::{Value as Json, json};
 
 use super::{import, put, site_and_index};
 use crate::support::{Index, Site, file_set};
 
-/// What a DICOMDIR calls its files, and what they are called on the medium.
+/// The names of files in a DICOMDIR, and their names on the medium.
 const NAMES: [(&str, &str); 22] = [
     (r"DICOM\IM000001", "DICOM/IM000001"),
     (r"DICOM\IM000002", "DICOM/IM000002.dcm"),
@@ -27,7 +27,7 @@ const NAMES: [(&str, &str); 22] = [
     (r"dicom\im000018.dcm", "DICOM/IM000018.DCM;1"),
     (r"DICOM \ IM000019", "DICOM/IM000019"),
     (r"D:\DICOM\IM000020", "DICOM/IM000020"),
-    // Renamed by whoever copied the medium: the instance is there all the same.
+    // Renamed when the medium was copied: the instance is found all the same by its UID.
     (r"DICOM\IM000021", "DICOM/CT.1.2.3"),
     (r"DICOM\SE0001\IM000022", "flat/22"),
 ];

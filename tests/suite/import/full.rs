@@ -1,4 +1,4 @@
-//! A disk that is full before all is copied.
+//! A disk that is full before all files are copied.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::support::{Small, walk};
 #[test]
 fn a_disk_that_is_full_at_half_is_named_and_the_next_import_completes() {
     let (site, index) = site_and_index();
-    // More than wait at a time: what is left of them is counted too.
+    // More files than the queue holds: the remaining ones are counted, too.
     for n in 0..60 {
         let change = serde_json::json!({"SOPInstanceUID": uid(n), "ImageComments": "x".repeat(64_000)});
         put(&site, &format!("cd/{n}"), change);

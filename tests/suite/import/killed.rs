@@ -1,4 +1,4 @@
-//! Imports that are killed at any moment, while they move their sources.
+//! Imports that are killed at any moment while they move their sources.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,8 @@ use crate::support::{Index, Said, Site, walk};
 
 const MOVE: [&str; 5] = ["--layout", "combination", "--move", "--copies-at-a-time", "3"];
 
-/// Every instance is whole in the source, or in the archive with its row; no name stands for half a file.
+/// Asserts that every instance is complete in the source, or in the archive with its row, and that
+/// no final name belongs to an incomplete file.
 fn assert_none_lost(site: &Site, index: &Index, all: &BTreeMap<Vec<u8>, String>) -> (usize, usize, usize) {
     let left: Vec<_> = contents(&site.path("cd")).into_values().collect();
     let (mut archived, mut unfinished) = (BTreeMap::new(), 0);
@@ -25,7 +26,7 @@ fn assert_none_lost(site: &Site, index: &Index, all: &BTreeMap<Vec<u8>, String>)
         assert_eq!(all.get(&bytes), Some(&name), "{} is not what its name says", file.display());
         archived.insert(name, file);
     }
-    // A run may be killed before it has made the file, or its tables.
+    // A run may be killed before it has created the database or its tables.
     let has_table = || index.rows("SELECT 1 FROM sqlite_schema WHERE name = 'image'").len() == 1;
     let has_images = !index.url.starts_with("sqlite") || site.path("index.db").exists() && has_table();
     let rows = if has_images { index.rows("SELECT path FROM image") } else { Vec::new() };
@@ -59,7 +60,7 @@ fn kill(instances: u32, kills: u32, make: fn(&Site) -> Index) {
     for n in 0..=kills {
         let (site, index) = fresh();
         let mut running = importing(&site, "cd", &index, &MOVE).stdout(Stdio::null()).spawn().unwrap();
-        // One more is killed while sources are removed, which takes a moment.
+        // One more run is killed while it removes sources, which takes a moment.
         match n < kills {
             true => sleep(duration * (2 * n + 1) / (2 * kills)),
             false => while walk(&site.path("cd")).len() as u32 == instances && running.try_wait().unwrap().is_none() {},
@@ -115,7 +116,7 @@ fn what_a_killed_import_has_copied_on_another_day_is_found_there() {
     while copied() < 20 && begun.elapsed() < Duration::from_secs(60) {}
     running.kill().unwrap();
     running.wait().unwrap();
-    // As if that had been another day.
+    // As if the killed run had been on another day.
     let state = walk(&site.path("state")).into_iter().find(|file| file.ends_with("import")).unwrap();
     let text = fs::read_to_string(&state).unwrap();
     let day = text.lines().find_map(|line| line.strip_prefix("day ")).unwrap().to_owned();
@@ -148,7 +149,8 @@ fn an_import_that_is_interrupted_ends_in_order_and_goes_on() {
     let running = importing(&site, "cd", &index, &["--copies-at-a-time", "1", "--move"]);
     let mut running = { running }.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while walk(&site.archive()).len() < 100 && running.try_wait().unwrap().is_none() {}
-    // SAFETY: kill has no memory effects; the child is not reaped yet, so the number is still its own.
+    // SAFETY: kill has no memory effects; the child is not reaped yet, so the process ID is still
+    // its own.
     unsafe { libc::kill(running.id() as i32, libc::SIGINT) };
     let said = Said::new(running.wait_with_output().unwrap()).exits(130);
     let [found, brought, left] = ["files found", "inserted", "not reached"].map(|label| said.figure(label));

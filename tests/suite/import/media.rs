@@ -1,4 +1,4 @@
-//! Media with a DICOMDIR, as they come.
+//! Real media with a DICOMDIR.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::{LAYOUTS, assert_clean, import, site_and_index};
 use crate::support::{Index, Site, pydicom, walk};
 
-/// The CD trees that pydicom brings.
+/// The directory of the CDs that pydicom ships.
 fn cds() -> Option<PathBuf> {
     pydicom::files().into_iter().find(|file| file.ends_with("TINY_ALPHA/DICOMDIR")).map(|file| {
         let tiny = file.parent().unwrap();
@@ -17,7 +17,7 @@ fn cds() -> Option<PathBuf> {
     })
 }
 
-/// A copy that may be altered.
+/// Makes a copy that may be altered.
 fn copy(from: &Path, to: &Path) {
     for file in walk(from) {
         let target = to.join(file.strip_prefix(from).unwrap());
@@ -31,7 +31,7 @@ fn the_cds_of_pydicom_go_into_each_layout() {
     let Some(cds) = cds() else { return };
     let check = |site: &Site, index: &Index, layout: &str| {
         let said = import(site, cds.to_str().unwrap(), index, &["--layout", layout]).exits(0);
-        // Beside the media lie two texts, and DICOMDIRs.
+        // In addition to the media, there are two texts, and DICOMDIRs.
         let figures = ["inserted", "rejected", "skipped by rule"].map(|label| said.figure(label));
         assert_eq!(figures, [81, 0, 10], "{}", said.out);
         assert_clean(site, index);
@@ -86,14 +86,14 @@ fn a_medium_is_listed_and_what_is_missing_on_it() {
     assert_eq!(json["media"][0]["missing"][0]["file"], "PT000000/ST000000/SE000000/IM00000J");
     let series = |json: &Json| json["patients"][0]["studies"][0]["series"][0].clone();
     assert_eq!((&series(&json)["modality"], &series(&json)["instances"]), (&"CT".into(), &49.into()));
-    // Once it is imported, but for what is missing.
+    // After the import, the state is complete except for the missing file.
     let said = import(&site, "cd", &index, &[]).exits(1);
     assert_eq!(said.figure("inserted"), 49);
     assert!(said.out.contains("1 files that a DICOMDIR names are not on the medium, listed"), "{}", said.out);
     assert_eq!(site.findings("medium"), ["not-on-medium DICOMDIR"]);
     let json: Json = serde_json::from_str(&list(&["--format", "json"]).out).unwrap();
     assert_eq!((&json["state"], &series(&json)["indexed"]), (&"complete".into(), &49.into()));
-    // The medium is whole again.
+    // The medium is complete again.
     copy(&cds.join("TINY_ALPHA"), &site.path("cd"));
     let json: Json = serde_json::from_str(&list_all(&["--format", "json"]).exits(0).out).unwrap();
     assert_eq!((&json["state"], &json["media"][0]["missing"]), (&"partly".into(), &Json::Array(vec![])));

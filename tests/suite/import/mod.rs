@@ -1,4 +1,4 @@
-//! Bringing media and restored folders into an archive.
+//! Imports of media and restored folders into an archive.
 
 mod access;
 mod chosen;
@@ -21,7 +21,7 @@ use crate::support::{Index, PASSWORD, ROOT_UID, Said, Site, instance_file, walk}
 
 pub const LAYOUTS: [&str; 5] = ["flat", "hierarchical", "study", "combination", "patient"];
 
-/// `import` of a directory of the site into its archive.
+/// Returns an `import` command from a directory of the site into its archive.
 pub fn importing(site: &Site, source: &str, index: &Index, more: &[&str]) -> std::process::Command {
     let _ = fs::remove_file(site.path("rejected.jsonl"));
     let mut command = site.program(&["import", source, "--index", &index.url, "--quiet"]);
@@ -36,7 +36,7 @@ pub fn import(site: &Site, source: &str, index: &Index, more: &[&str]) -> Said {
     Said::of(&mut importing(site, source, index, more))
 }
 
-/// That an audit of the archive finds nothing at all, down to the last byte.
+/// Asserts that a full audit of the archive finds nothing.
 #[track_caller]
 pub fn assert_clean(site: &Site, index: &Index) {
     let archive = site.archive().display().to_string();
@@ -45,7 +45,7 @@ pub fn assert_clean(site: &Site, index: &Index) {
     Said::of(&mut command).exits(0);
 }
 
-/// Puts an instance into a directory of the site that is no archive.
+/// Writes an instance into a directory of the site outside the archive.
 pub fn put(site: &Site, path: &str, change: Json) -> PathBuf {
     put_bytes(site, path, &instance_file(change))
 }
@@ -78,7 +78,7 @@ pub fn uid(n: u32) -> String {
     format!("{ROOT_UID}.{}.1.{n}", n % 3)
 }
 
-/// By name, the bytes of all files below a directory.
+/// Returns the bytes of all files below a directory, by name.
 pub fn contents(directory: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
     let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
     walk(directory).iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
@@ -126,7 +126,7 @@ fn what_the_archive_has_under_an_older_day_is_not_copied_again() {
     assert_clean(&site, &index);
 }
 
-/// A site with an SQLite index, which is made by the first run.
+/// A site with an SQLite index, which the first run creates.
 pub fn site_and_index() -> (Site, Index) {
     let site = Site::new();
     let index = site.sqlite();

@@ -51,7 +51,7 @@ fn what_is_one_file_with_that_in_the_archive_is_not_removed() {
     let (site, index) = site_and_index();
     medium(&site, 3);
     import(&site, "cd", &index, &[]).exits(0);
-    // The archive once more, by another way.
+    // Files of the archive under other paths: a hard link and a symlink.
     let copies = walk(&site.archive());
     fs::create_dir(site.path("again")).unwrap();
     fs::hard_link(&copies[0], site.path("again/1")).unwrap();
@@ -104,7 +104,7 @@ fn a_source_is_removed_only_if_its_bytes_are_seen_in_the_archive_now() {
     let (site, index) = site_and_index();
     medium(&site, 2);
     import(&site, "cd", &index, &[]).exits(0);
-    // Damage that neither size nor time tells.
+    // Damage that changes neither size nor mtime.
     let copy = walk(&site.archive()).remove(0);
     let source = site.path("cd/DICOM/ST0/IM00000");
     let files = [copy, site.path("cd/DICOM/ST1/IM00001")];

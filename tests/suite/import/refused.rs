@@ -1,4 +1,4 @@
-//! What is not brought into an archive, and is told.
+//! Files that are not imported but reported.
 
 use std::fs;
 
@@ -53,11 +53,12 @@ fn hostile_uids_and_ids_make_no_names() {
         };
         assert_eq!(count("invalid-uid", " uid"), uids.len(), "{rejected:?}");
         assert_eq!(count("invalid-uid", " study"), uids.len(), "{rejected:?}");
-        // Trailing blanks of an ID are padding, and a tab in it is a character like others to the index.
+        // Trailing spaces of an ID are padding; a tab in an ID is an ordinary character to the
+        // index.
         assert_eq!(count("unsafe-name", " id"), if layout == "patient" { 10 } else { 0 }, "{rejected:?}");
         assert_eq!(count("unsafe-name", " undated"), usize::from(layout == "patient"));
         assert_eq!(said.figure("inserted") as usize, walk(&site.archive()).len());
-        // Nothing went anywhere else.
+        // No file was written elsewhere.
         let archive = site.archive();
         let all = walk(archive.parent().unwrap());
         let elsewhere: Vec<_> = all
@@ -106,7 +107,7 @@ fn two_files_of_one_instance_on_a_medium() {
     put(&site, "cd/c", json!({"SOPInstanceUID": "1.2.3", "ImageComments": "edited", "StudyInstanceUID": "1.2.77"}));
     let said = import(&site, "cd", &index, &["--layout", "study"]).exits(1);
     let figures = ["inserted", "unchanged", "duplicates not chosen"].map(|label| said.figure(label));
-    // Which of them comes first is not settled.
+    // The order of the files is not defined.
     assert!([[1, 1, 1], [1, 0, 2]].contains(&figures), "{}", said.out);
     assert_eq!(walk(&site.archive()).len(), 1);
     assert_clean(&site, &index);
@@ -122,7 +123,7 @@ fn a_file_that_stands_where_a_copy_belongs_is_never_overwritten() {
     import(&site, "cd", &index, &["--layout", "study"]).exits(1);
     assert_eq!(fs::read(&taken).unwrap(), b"notes");
     assert_eq!(site.findings("conflict"), ["different-content 1"]);
-    // Nor a link, wherever it leads.
+    // A symlink is not replaced either, wherever it points.
     fs::remove_file(&taken).unwrap();
     put_bytes(&site, "elsewhere", b"precious");
     std::os::unix::fs::symlink(site.path("elsewhere"), &taken).unwrap();
@@ -184,7 +185,7 @@ fn a_path_map_without_a_root_or_with_a_name_taken_twice_is_an_error() {
         (&["--path-map", "/typo=D:/DICOM"], "no root is there"),
         // Another archive of the PACS may be mapped if it exists.
         (&["--path-map", &archive, "--path-map", "/typo=E:/DICOM"], "no root is there"),
-        // A source of copies is not a root of the archive.
+        // The source of a copying import is not a root of the archive.
         (&["--path-map", &a], "no root is there"),
     ];
     for (more, told) in cases {

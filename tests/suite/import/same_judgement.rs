@@ -1,4 +1,4 @@
-//! What an audit would call damaged right after an import, the import reports.
+//! An import reports what an audit would call damaged right afterwards.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,7 +49,7 @@ fn an_import_and_the_audit_after_it_name_the_same_files() {
         ("1.2.7", image("1.2.7", json!({"NumberOfFrames": "3"}))),
         ("1.2.8", [image("1.2.8", json!({})), vec![0; 200_000]].concat()),
         ("1.2.9", [image("1.2.9", json!({})), vec![0; 500]].concat()),
-        // Without pixels that a size could be told of: a compressed syntax, and a document.
+        // Files whose pixel data has no computable size: a compressed syntax, and a document.
         (
             "1.2.10",
             encoded_instance_file(

@@ -1,4 +1,4 @@
-//! How often the kernel asked for what.
+//! Counts the requests of the kernel, by kind.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -14,7 +14,7 @@ pub struct Counts {
     pub release: AtomicU64,
     pub opendir: AtomicU64,
     pub readdir: AtomicU64,
-    /// Reads of files that are offline.
+    /// Reads of offline files.
     pub recall: AtomicU64,
 }
 

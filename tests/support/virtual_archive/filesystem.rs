@@ -1,4 +1,5 @@
-//! What the kernel asks, and the answers: after the time that they take, from as many threads as the session has.
+//! Answers the requests of the kernel, each after its configured latency, from all threads of the
+//! session.
 
 use std::ffi::OsStr;
 use std::io;
@@ -20,7 +21,8 @@ pub struct VirtualFiles {
     options: Options,
     templates: Templates,
     counts: Arc<Counts>,
-    /// Whoever mounts owns the files: only an owner may ask that the time of access is kept.
+    /// The user who mounts owns the files: only an owner may open files without updating their
+    /// atime.
     owner: (u32, u32),
 }
 
@@ -48,7 +50,8 @@ impl VirtualFiles {
             Node::File(n) => (FileType::RegularFile, 0o444, self.templates.size(n)),
             _ => (FileType::Directory, 0o555, 4096),
         };
-        // Storage that has moved a file's data elsewhere shows its size, and no blocks.
+        // A storage system that has moved the data of a file elsewhere shows its size, but no
+        // blocks.
         let blocks = if matches!(self.behaviour(node), Behaviour::Offline(_)) { 0 } else { size.div_ceil(512) };
         FileAttr {
             ino: INodeNo(node.inode()),
@@ -79,8 +82,8 @@ fn wait(time: Duration) {
 impl Filesystem for VirtualFiles {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let refused = |what: &str| io::Error::other(format!("this kernel does not {what}"));
-        // Else one name of a directory is looked up at a time, and latencies add up; and no more than sixteen
-        // reads through the page cache are under way.
+        // Otherwise the kernel looks up one name of a directory at a time, so that latencies add
+        // up, and runs at most sixteen reads through the page cache at the same time.
         config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS).map_err(|_| refused("look up names in parallel"))?;
         config.set_max_background(u16::MAX).map_err(|_| refused("read ahead in parallel"))?;
         Ok(())
@@ -170,7 +173,7 @@ impl Filesystem for VirtualFiles {
         let dots = [(directory, "."), (parent, "..")];
         let dots = dots.into_iter().map(|(node, name)| (node, name.to_owned()));
         let (numbers, kind) = self.tree().children(directory);
-        // Where the last call ended is where this one goes on, however large the directory is.
+        // A call continues where the last one ended, at the same cost in a directory of any size.
         let first = numbers.start + offset.saturating_sub(dots.len() as u64);
         let children = (first..numbers.end).map(kind).map(|node| (node, self.tree().name(node)));
         let entries = dots.skip(usize::try_from(offset).unwrap_or(usize::MAX)).chain(children);
@@ -183,7 +186,7 @@ impl Filesystem for VirtualFiles {
         reply.ok();
     }
 
-    /// Nothing is ever written; the kernel does not ask again.
+    /// Nothing is ever written. After ENOSYS, the kernel does not send this request again.
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         reply.error(Errno::ENOSYS);
     }

@@ -1,9 +1,9 @@
-//! An archive of any size that lies on no disk: a file system whose files are made as they are read, each from its
-//! number alone. It takes the time that it is told to take, and counts what it is asked for.
+//! A virtual archive of any size that is not stored on disk: a file system that generates each file
+//! from its number when it is read. It applies the configured latencies and counts requests.
 //!
 //! Needs Linux with FUSE, and root or `fusermount3`.
 
-// Each of those who share it needs a part of it.
+// Each crate that includes this module uses a part of it.
 #![allow(dead_code)]
 
 mod counts;
@@ -22,22 +22,23 @@ use fuser::{BackgroundSession, Config, MountOption, Session};
 pub use counts::Counts;
 use tree::{Shape, Tree};
 
-/// How a file answers.
+/// How a file answers requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     Ordinary,
-    /// Its data lie elsewhere (`st_blocks` is 0). A read brings them back, which takes a while and is counted.
+    /// The data is stored elsewhere (`st_blocks` is 0). A read recalls the file, which takes this
+    /// time and is counted.
     Offline(Duration),
-    /// Each read takes so long.
+    /// Each read takes this time.
     Slow(Duration),
-    /// Gone when it is opened: ENOENT.
+    /// Opening the file fails: ENOENT.
     Vanished,
-    /// Cannot be read: EIO.
+    /// Reading the file fails: EIO.
     Broken,
 }
 
-/// How long each request takes, whoever else waits meanwhile. A listing takes one `readdir` for every buffer of the
-/// kernel's, some hundred names.
+/// How long each request takes, regardless of parallel requests. Listing a directory takes one
+/// `readdir` per kernel buffer, which holds some hundred names.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Latency {
     pub lookup: Duration,
@@ -51,15 +52,15 @@ pub struct Latency {
 pub struct Options {
     pub tree: Tree,
     pub latency: Latency,
-    /// As many requests are served at a time; further ones wait.
+    /// The maximum number of requests served at a time; further requests wait.
     pub threads: usize,
-    /// So long does the kernel believe what it was told of a name or a file. With zero it asks each time: for every
-    /// directory on the way as well.
+    /// How long the kernel caches names and attributes. With zero, it asks each time, also for
+    /// every directory on the path.
     pub ttl: Duration,
-    /// Whether the kernel keeps what was read, and reads ahead as it does on a disk; else it asks for what programs
-    /// ask for.
+    /// Whether the kernel caches file data and reads ahead as it does on a disk. Otherwise its
+    /// reads are those of the programs.
     pub page_cache: bool,
-    /// By the number of the file.
+    /// The behaviour of a file, by its number.
     pub behaviour: Arc<dyn Fn(u64) -> Behaviour + Send + Sync>,
 }
 
@@ -84,7 +85,7 @@ impl Options {
     }
 }
 
-/// A mounted archive. It is unmounted when this is dropped.
+/// A mounted archive. It is unmounted when this value is dropped.
 pub struct VirtualArchive {
     mount_point: PathBuf,
     counts: Arc<Counts>,
@@ -112,14 +113,15 @@ impl VirtualArchive {
         &self.counts
     }
 
-    /// Whether somebody has unmounted it.
+    /// Returns whether the archive was unmounted from outside.
     pub fn is_over(&self) -> bool {
         self.session.as_ref().is_none_or(|session| session.guard.is_finished())
     }
 }
 
 impl Drop for VirtualArchive {
-    /// What a program still holds open must neither keep the directory mounted nor this thread waiting.
+    /// Unmounts lazily: files that a program still holds open must neither keep the directory
+    /// mounted nor block this thread.
     fn drop(&mut self) {
         if !self.is_over() {
             mounts::detach(&self.mount_point);

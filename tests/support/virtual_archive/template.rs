@@ -1,5 +1,5 @@
-//! The header of any file within microseconds: a header a modality is encoded once, and what differs from file to file
-//! is written over it, since all of it has a fixed length.
+//! Generates the header of any file within microseconds: one header per modality is encoded once,
+//! and the fields that differ between files are overwritten, since all of them have a fixed length.
 
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::uids;
@@ -18,7 +18,7 @@ const KINDS: [(&str, &str, u16, u16, u16, u16); 5] = [
     ("MG", uids::DIGITAL_MAMMOGRAPHY_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION, 3328, 2560, 45, 30),
 ];
 
-/// What differs from file to file.
+/// A field that differs between files.
 #[derive(Clone, Copy, Debug)]
 enum Field {
     StudyDate,
@@ -47,7 +47,7 @@ const FIELDS: [Field; 10] = [
 ];
 
 impl Field {
-    /// Blanks at the end of text, or before a number, are no part of the value (PS3.5 6.2).
+    /// Spaces after text or before a number are not part of the value (PS3.5 6.2).
     fn text(self, tree: &Tree, file: u64) -> String {
         match self {
             Field::StudyDate => tree.study_date(file).strftime("%Y%m%d").to_string(),
@@ -63,7 +63,7 @@ impl Field {
         }
     }
 
-    /// As long as any text of the field, and found nowhere else in a header.
+    /// A placeholder as long as any text of the field, which occurs nowhere else in a header.
     fn stand_in(self, tree: &Tree) -> String {
         let mark = char::from(0x10 + self as u8);
         self.text(tree, 0).chars().map(|_| mark).collect()
@@ -91,7 +91,7 @@ impl Templates {
         template.bytes.len() as u64 + template.pixels
     }
 
-    /// Some bytes of a file. Its pixels are zeros.
+    /// Returns a range of the bytes of a file. Its pixels are zeros.
     pub fn read(&self, file: u64, offset: u64, length: usize) -> Vec<u8> {
         let rest = self.size(file).saturating_sub(offset);
         let length = length.min(usize::try_from(rest).unwrap_or(usize::MAX));

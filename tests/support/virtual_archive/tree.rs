@@ -1,8 +1,9 @@
-//! Where each file lies, by arithmetic: a directory or file is its number, and nothing is kept of any.
+//! Computes the location of each file: a directory or file is identified by its number, and no
+//! entry is kept in memory.
 //!
 //! ```text
 //! 2010-01-01-FRI/UID                          a directory a day
-//! 2010-01-01-FRI/DIRECTORY-UID/UID            and one for every so many files, if `per_directory` says so
+//! 2010-01-01-FRI/DIRECTORY-UID/UID            and, with `per_directory`, directories below it
 //! ```
 
 use std::ops::Range;
@@ -10,20 +11,20 @@ use std::ops::Range;
 use jiff::Span;
 use jiff::civil::{Date, date};
 
-/// Ten million files, two thousand a day, end in 2023: nothing was received in days to come.
+/// Ten million files, two thousand per day, end in 2023: no file is dated in the future.
 const FIRST_DAY: Date = date(2010, 1, 1);
 
 const FILE_ROOT: &str = "1.3.6.1.4.1.32473.6";
 const DIRECTORY_ROOT: &str = "1.3.6.1.4.1.32473.8";
 
-/// Added to numbers in UIDs, so that all have ten digits.
+/// Added to the numbers in UIDs, so that all have ten digits.
 const TEN_DIGITS: u64 = 1_000_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Node {
     Root,
     Day(u64),
-    /// One of those below a day.
+    /// A directory below that of a day.
     Directory(u64),
     File(u64),
 }
@@ -32,18 +33,19 @@ pub enum Node {
 pub struct Tree {
     pub files: u64,
     pub per_day: u64,
-    /// Files in each directory below a day; `None` puts them into the day's own.
+    /// The number of files in each directory below a day; with `None`, the directory of the day
+    /// contains the files.
     pub per_directory: Option<u64>,
     pub per_series: u64,
-    /// UIDs of the form 2.25.*, without any order, instead of those of scanners.
+    /// UIDs of the form 2.25.*, in no order, instead of those of scanners.
     pub random_uids: bool,
     pub shape: Shape,
 }
 
-/// How files belong together.
+/// How files are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Shape {
-    /// Patients with some studies of some series.
+    /// Patients with several studies of several series each.
     #[default]
     Usual,
     /// Each file is a study and a patient of its own
@@ -58,7 +60,7 @@ pub enum Shape {
     Rejected,
 }
 
-/// What a UID is of.
+/// The level of a UID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     Study = 1,
@@ -70,7 +72,7 @@ const SERIES_PER_STUDY: u64 = 3;
 const STUDIES_PER_PATIENT: u64 = 2;
 
 impl Node {
-    /// The inode number; 1 is the root.
+    /// Returns the inode number; the root has 1.
     pub fn inode(self) -> u64 {
         match self {
             Node::Root => 1,
@@ -104,7 +106,8 @@ impl Tree {
         }
     }
 
-    /// What lies in a directory: numbers without a gap, and what they are numbers of.
+    /// Returns the entries of a directory: a contiguous range of numbers, and the kind of node that
+    /// they identify.
     pub fn children(&self, node: Node) -> (Range<u64>, fn(u64) -> Node) {
         let days = self.files.div_ceil(self.per_day);
         let files_of = |day: u64| day * self.per_day..((day + 1) * self.per_day).min(self.files);
@@ -135,7 +138,7 @@ impl Tree {
             _ if self.random_uids => random_number(name)?,
             _ => ten_digits(name)?,
         };
-        // What was read of a name is not all of it.
+        // The number is parsed from only a part of the name, so the whole name is compared.
         (numbers.contains(&n) && self.name(kind(n)) == name).then_some(kind(n))
     }
 
@@ -167,7 +170,7 @@ impl Tree {
         }
     }
 
-    /// The number in the patient's name.
+    /// Returns the number in the patient's name.
     pub fn patient(&self, file: u64) -> u64 {
         match self.shape {
             Shape::Studies | Shape::Names => file,
@@ -175,22 +178,23 @@ impl Tree {
         }
     }
 
-    /// The number in the Patient ID.
+    /// Returns the number in the Patient ID.
     pub fn patient_id(&self, file: u64) -> u64 {
         if self.shape == Shape::Names { 0 } else { self.patient(file) }
     }
 
-    /// The file that a file has the content of.
+    /// Returns the number of the file whose content this file has.
     pub fn content(&self, file: u64) -> u64 {
         if self.shape == Shape::Copies { 0 } else { file }
     }
 
-    /// The number of the series in its study, and of the file in its series, from 1.
+    /// Returns the number of the series within its study, and of the file within its series, both
+    /// from 1.
     pub fn place(&self, file: u64) -> (u64, u64) {
         (self.series(file) % SERIES_PER_STUDY + 1, file % self.per_series + 1)
     }
 
-    /// A study that goes on after midnight keeps its date.
+    /// A study that continues past midnight keeps its date.
     pub fn study_date(&self, file: u64) -> Date {
         match self.shape {
             Shape::Studies | Shape::Names => date_of(self.day(file)),
@@ -198,7 +202,8 @@ impl Tree {
         }
     }
 
-    /// Of a study, a series or an instance, by the number of one of its files. All of a level have the same length.
+    /// Returns the UID of a study, series or instance, by the number of one of its files. All UIDs
+    /// of a level have the same length.
     pub fn uid(&self, level: Level, file: u64) -> String {
         let (study, series) = (self.study(file), self.series(file));
         match (self.random_uids, level) {
@@ -211,7 +216,7 @@ impl Tree {
         }
     }
 
-    /// Images come in from eight in the morning until eight in the evening; seconds since 1970.
+    /// Returns the mtime in seconds since 1970. Images arrive from 8 a.m. to 8 p.m.
     pub fn modified(&self, node: Node) -> i64 {
         let (day, part) = match node {
             Node::Root => (0, 0),
@@ -233,12 +238,13 @@ fn date_of(day: u64) -> Date {
     days.and_then(|days| FIRST_DAY.checked_add(days)).unwrap_or(Date::MAX)
 }
 
-/// The number at the end of a scanner's UID.
+/// Returns the number at the end of a scanner's UID.
 fn ten_digits(name: &str) -> Option<u64> {
     name.rsplit('.').next()?.parse::<u64>().ok()?.checked_sub(TEN_DIGITS)
 }
 
-/// The mixed number stands in the upper digits, from where it is read again; the lower ones are as good as drawn.
+/// The upper digits contain the mixed number, from which it is recovered; the lower digits are
+/// pseudo-random.
 const SMALLEST: u128 = 10u128.pow(38);
 const UPPER: u128 = 10u128.pow(18);
 
@@ -253,7 +259,8 @@ fn random_number(uid: &str) -> Option<u64> {
     Some(unmix(mixed) >> 2)
 }
 
-/// A Feistel network: as good as random, another number for each, and a way back.
+/// A Feistel network: a pseudo-random, invertible mapping that gives each number a different
+/// result.
 pub fn mix(n: u64) -> u64 {
     let (left, right) = (0..ROUNDS).fold(halves(n), |(left, right), round| (right, left ^ scramble(right, round)));
     u64::from(left) << 32 | u64::from(right)

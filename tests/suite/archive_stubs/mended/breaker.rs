@@ -1,4 +1,4 @@
-//! Slow storage.
+//! Regressions on slow storage.
 
 use super::*;
 

@@ -31,7 +31,7 @@ fn oldest_target_behind_a_young_pointer(pointer: &str, copy: &str) -> Vec<String
     write_beside(&site, "tier2/x", &large("1.2.1"));
     site.write(&format!("{pointer}/pointer"), &to_tier2("x"));
     site.write(&format!("{copy}/copy"), &large("1.2.1"));
-    // The image was moved to tier2 long ago, and the pointer was made lately.
+    // The image was moved to tier2 long ago; the pointer is recent.
     age(&site.path("tier2/x"), 9000);
     age(&site.archive().join(pointer).join("pointer"), 60);
     fill(&site);
@@ -69,7 +69,7 @@ fn a_row_follows_an_image_that_came_back_from_the_second_tier() {
     site.write(&format!("{FIRST}/1.2.1"), &to_tier2("x"));
     let index = site.sqlite();
     site.reindex(&index, &["--target-root", "tier2"]).exits(0);
-    // The storage system brings it back to where it was.
+    // The storage system restores the image to its former path.
     fs::remove_file(site.path("tier2/x")).unwrap();
     site.write(&format!("{FIRST}/1.2.1"), &large("1.2.1"));
     let said = site.reindex(&index, &["--target-root", "tier2"]);

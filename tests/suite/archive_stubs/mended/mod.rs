@@ -1,5 +1,6 @@
-//! What went wrong with links, pointers and recalls when somebody tried: each of these failed once. Tests that end in
-//! `_control` held, and show that the arrangement was not to blame.
+//! Regressions found by adversarial tests of links, pointers and recalls: each of these failed
+//! once. Tests whose names end in `_control` passed, which shows that the test setup was not the
+//! cause.
 
 mod breaker;
 mod copies;
@@ -40,7 +41,7 @@ pub(super) fn to_tier2(name: &str) -> Vec<u8> {
     ShellLink { relative: Some(&relative), ..ShellLink::default() }.bytes()
 }
 
-/// Files that stand between two others on the way to the index, so that these come in batches of their own.
+/// Adds files that are indexed between two others, so that these two are in different batches.
 pub(super) fn fill(site: &Site) {
     (0..1100).for_each(|n| site.add(&format!("{BETWEEN}/9.{n}"), json!({"SOPInstanceUID": format!("9.{n}")})));
 }
@@ -55,7 +56,7 @@ pub(super) fn adds_up(said: &Said) {
     assert_eq!(FATES.iter().map(|fate| said.figure(fate)).sum::<u64>(), said.figure("files found"), "{}", said.out);
 }
 
-/// The sum of a column of the table of stubs, over lines of an outcome.
+/// Returns the sum of a column of the table of stubs, over the lines with an outcome.
 pub(super) fn told_of_stubs(said: &Said, outcome: &str) -> u64 {
     let lines = said.out.lines().skip_while(|line| !line.starts_with("stubs and links")).skip(1);
     let lines = lines.take_while(|line| !line.is_empty()).filter(|line| line.ends_with(&format!("  {outcome}")));

@@ -1,4 +1,4 @@
-//! Recalls that were not wanted, and some that were and did not come about.
+//! Unwanted recalls, and wanted recalls that did not happen.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn a_part_of_an_archive_that_is_declared_nearline_is_not_read_though_its_root_is
 #[test]
 fn a_budget_of_bytes_covers_what_a_recalled_pointer_leads_to() {
     let site = Site::new();
-    // Two gigabytes, of which only the header is on the disk.
+    // A file of two gigabytes, of which only the header is on disk.
     write_beside(&site, "tape/x", &large("1.2.1"));
     File::options().write(true).open(site.path("tape/x")).unwrap().set_len(2_000_000_000).unwrap();
     let pointer = ShellLink { relative: Some(r"..\..\tape\x"), ..ShellLink::default() }.bytes();
@@ -51,7 +51,8 @@ fn a_run_that_goes_on_keeps_to_the_budget_of_the_one_that_was_killed() {
     };
     let config = settings(&site, "recall-files = 10\nrecalls-at-a-time = 1");
     let config = config.as_str();
-    // Typed options stand against those of the file: slow enough to be killed in between.
+    // Command-line options override the settings file. The limit makes the run slow enough to be
+    // killed halfway.
     let slow = ["--config", config, "--allow-recall", "--recalls-a-minute", "60"];
     let index = site.sqlite();
     let run = site.start_reindex(&index, &slow);

@@ -1,4 +1,4 @@
-//! What is remembered of links and pointers, and what has changed since.
+//! Links and pointers in the journal that have changed since.
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn a_link_that_leads_to_another_image_now_is_read_again() {
     write_beside(&site, "tier2/b", &large("1.2.2"));
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
     for name in ["a", "b"] {
-        // As old as each other: a copy that keeps whole seconds.
+        // Both files have the same mtime, as after a copy that keeps whole seconds.
         File::options().write(true).open(site.path("tier2").join(name)).unwrap().set_modified(then).unwrap();
     }
     fs::create_dir(site.archive().join(FIRST)).unwrap();
@@ -74,7 +74,7 @@ fn a_new_index_names_stubs_as_the_site_chooses_now() {
         site.write(&format!("{FIRST}/pointer"), &to_tier2("x"));
         let index = site.sqlite();
         site.reindex(&index, &[&["--target-root", "tier2"], first].concat()).exits(0);
-        // It is not what was wanted: once more, from nothing.
+        // The user wants another result and rebuilds the index from scratch.
         fs::remove_file(site.path("index.db")).unwrap();
         site.reindex(&index, &[&["--target-root", "tier2"], then].concat()).exits(0);
         let paths = index.rows("SELECT path FROM image");
@@ -94,7 +94,7 @@ fn with_stub_path_target_an_image_that_took_the_place_of_its_link_is_named_as_it
     let index = site.sqlite();
     let more = ["--target-root", "tier2", "--stub-path", "target"];
     site.reindex(&index, &more).exits(0);
-    // It comes back to where it was, as old as it was. The index is made anew.
+    // The image returns to its former path with its mtime unchanged. The index is rebuilt.
     fs::rename(site.path("tier2/x"), &link).unwrap();
     fs::remove_file(site.path("index.db")).unwrap();
     let said = site.reindex(&index, &more);

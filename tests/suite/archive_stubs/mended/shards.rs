@@ -22,7 +22,8 @@ fn duplicates(site: &Site, lists: &[&str]) -> Vec<String> {
     lines
 }
 
-/// Pointers and copies of their images, in directories of both shards; of each pair one is newer.
+/// Adds pointers and copies of their images, in directories of both shards. Either the image or the
+/// copy is newer.
 fn pairs(site: &Site) {
     for day in 10..26 {
         let other = 10 + (day * 7 + 3) % 16;
@@ -55,7 +56,7 @@ fn shards_make_the_index_of_one_run_where_pointers_lead_to_copies() {
 fn a_merge_of_shards_does_not_call_the_indexed_file_a_duplicate() {
     let site = Site::new();
     pairs(&site);
-    // Those behind pointers are the best.
+    // The images behind pointers are the newest files.
     for day in 10..26 {
         age(&site.path("tier2").join(format!("1.2.{day}")), 10);
     }
@@ -69,7 +70,7 @@ fn a_merge_of_shards_does_not_call_the_indexed_file_a_duplicate() {
     assert!(wrong.is_empty(), "{} rows lead through pointers that are listed as duplicates: {wrong:?}", wrong.len());
 }
 
-/// Forty files, and beside them a pointer that somebody has called by a name of the former code page.
+/// Forty files, and a pointer in the same directory whose name is encoded in a legacy code page.
 fn with_a_pointer_of_an_odd_name(site: &Site) {
     write_beside(site, "tier2/x", &large("1.2.1"));
     for n in 0..40 {
@@ -140,7 +141,7 @@ fn a_directory_that_is_exchanged_for_a_link_does_not_let_anything_out() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Relaxed) {
-                // SAFETY: two strings that end with a NUL.
+                // SAFETY: both strings are NUL-terminated.
                 unsafe {
                     libc::renameat2(libc::AT_FDCWD, d.as_ptr(), libc::AT_FDCWD, e.as_ptr(), libc::RENAME_EXCHANGE)
                 };
@@ -214,7 +215,7 @@ fn an_odd_name_beside_them_does_not_make_files_be_read_again() {
     let more = ["--target-root", "tier2"];
     site.reindex(&index, &more).exits(1);
     index.execute("DELETE FROM image");
-    // None of them can be read now: what is known of them must do.
+    // The files become unreadable as DICOM, so the run must use their entries in the journal.
     (0..40).for_each(|n| {
         let path = site.archive().join(FIRST).join(n.to_string());
         let (size, then) = (fs::metadata(&path).unwrap().len(), fs::metadata(&path).unwrap().modified().unwrap());

@@ -1,4 +1,4 @@
-//! Where links and pointers lead.
+//! The targets of links and pointers.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn a_link_to_a_file_whose_name_is_no_text_is_indexed_by_its_own_name() {
 #[test]
 fn a_pointer_that_leads_back_and_forth_is_named_as_the_pacs_sees_it() {
     let site = Site::new();
-    // Where the second tier is mounted, and how it is called.
+    // The mount point of the second tier, and the link by which it is named.
     write_beside(&site, "volume7/x", &large("1.2.1"));
     symlink("volume7", site.path("tier2")).unwrap();
     site.write(&format!("{FIRST}/pointer"), &to_tier2("x"));

@@ -1,4 +1,4 @@
-//! Damages that were missed, or called by another name.
+//! Damage that was missed or misclassified.
 
 use super::*;
 

@@ -1,8 +1,9 @@
-//! An archive and the index that was made of it agree, of whatever kind they are.
+//! Any archive agrees with the index that was built from it.
 
 use super::*;
 
-/// What an audit of the headers says of a pair that a run has made, but for what the run has listed.
+/// Returns the findings of an audit at header level after a run, except for files that the run has
+/// listed.
 fn beyond_the_list(site: &Site, roots: &[&Path], index: &Index, more: &[&str]) -> Vec<Json> {
     let said = Said::of(&mut command(site, roots, index, &[&ALL[..], more].concat()));
     println!("{}{}", said.out, said.err);
@@ -89,7 +90,7 @@ fn the_files_of_pydicom_agree_with_their_index() {
     let Some(files) = pydicom::directory() else { return };
     on_both_databases(|site, index| {
         site.reindex_root(&files, index, &[]).exits(1);
-        // Two files are cut indeed, and some series have no modality.
+        // Two files really are truncated, and some series have no modality.
         let known = ["chrKoreanMulti.dcm", "chrJapMultiExplicitIR6.dcm"];
         let beyond = beyond_the_list(site, &[&files], index, &[]).into_iter().filter(|line| {
             line["check"] != "no-modality"

@@ -1,4 +1,4 @@
-//! Findings where nothing was wrong.
+//! False positives: findings although nothing was wrong.
 
 use super::*;
 
@@ -72,7 +72,7 @@ fn a_patient_whom_the_pacs_has_edited_through_one_study_is_no_finding_through_an
 #[test]
 fn an_old_ultrasound_in_uncompressed_ybr_422_is_not_cut() {
     let site = Site::new();
-    // Two samples a pixel (PS3.3 C.7.6.3.1.2).
+    // Two samples per pixel (PS3.3 C.7.6.3.1.2).
     let mut bytes = instance_file(json!({
         "SOPInstanceUID": "1.2.77", "Rows": "480", "Columns": "640", "BitsAllocated": "8", "BitsStored": "8",
         "SamplesPerPixel": "3", "PhotometricInterpretation": "YBR_FULL_422",
@@ -202,7 +202,7 @@ fn a_link_whose_target_comes_meanwhile_is_no_finding() {
     archive(&site);
     let index = site.sqlite();
     site.reindex(&index, &[]).exits(0);
-    // Something that looks wrong, so that the audit waits.
+    // A suspicious value, so that the audit waits before the recheck.
     index.execute("UPDATE study SET reviewed = ''");
     symlink("coming", site.archive().join("link")).unwrap();
     audit_while(
@@ -254,7 +254,7 @@ fn a_pacs_that_receives_much_during_the_walk_gives_no_alarm() {
     site.reindex(&index, &[]).exits(0);
     let more = ["--max-rate", "10", "--io-threads", "1", "--recheck-after", "1s"];
     let said = audit_while(&site, &index, &more, Duration::from_millis(1000), || {
-        // Into a directory that was listed already.
+        // Files in a directory that was already listed.
         site.add_series("2021-11-12-FRI", 1, 1, 40);
         let mut sql = index.connect();
         for n in 4..=40 {

@@ -1,4 +1,4 @@
-//! What an audit got wrong when somebody tried: most of these failed once.
+//! Regressions found by adversarial tests of the audit: most of these failed once.
 
 mod checks;
 mod clean;
@@ -49,7 +49,7 @@ pub(super) fn audit(site: &Site, index: &Index, more: &[&str]) -> Said {
     Said::of(&mut command(site, &[&site.archive()], index, more))
 }
 
-/// An audit, and what happens meanwhile, after some time.
+/// Runs an audit, and calls `happens` after some time while the audit runs.
 pub(super) fn audit_while(site: &Site, index: &Index, more: &[&str], after: Duration, happens: impl FnOnce()) -> Said {
     let child =
         command(site, &[&site.archive()], index, more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -83,7 +83,7 @@ pub(super) fn is(check: &str, what: impl Into<String>) -> (String, String) {
 
 pub(super) const ALL: [&str; 4] = ["--level", "header", "--fail-on", "info"];
 
-/// Two studies of one patient, received on two days, of which the row has the later weight.
+/// Two studies of one patient, received on two days; the patient's row has the later weight.
 pub(super) fn growing_patient(site: &Site) {
     for (study, day, weight) in [(1, "2021-11-11-THU", "3.5"), (2, "2021-11-12-FRI", "4.5")] {
         site.add(
