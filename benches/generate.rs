@@ -1,6 +1,7 @@
 //! Creates a store for measurements: see `store`.
 //!
-//!     cargo run --release --example generate -- DIRECTORY --files 20000 [--per-series 100] [--per-day 2000] [--random-uids] [--disagreeing]
+//!     cargo run --release --example generate -- DIRECTORY --files 20000 \
+//!         [--per-series 100] [--per-day 2000] [--random-uids] [--disagreeing]
 
 #![allow(clippy::disallowed_methods)]
 #![recursion_limit = "256"]

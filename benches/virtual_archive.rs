@@ -2,9 +2,11 @@
 //! unmount; then prints the request counts as JSON. SIGUSR1 prints them while the archive is
 //! mounted.
 //!
-//!     cargo run --release --example virtual-archive -- DIRECTORY --files 10000000 [--latency 2ms] [--offline 0.1]
+//!     cargo run --release --example virtual-archive -- DIRECTORY --files 10000000 \
+//!         [--latency 2ms] [--offline 0.1]
 //!
-//! A million files in one directory: `--files 1000000 --per-day 1000000`. A million directories: `--per-directory 1`.
+//! A million files in one directory: `--files 1000000 --per-day 1000000`. A million directories:
+//! `--per-directory 1`.
 
 #![allow(clippy::disallowed_methods)]
 

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_rule_that_cannot_be_used_is_told() {
-        for (rule, told) in [("x", "NAME => TARGET"), ("( => (x)", "no regular expression"), ("x => y", "a group")] {
+        for (rule, told) in [("x", "NAME => TARGET"), ("( => (x)", "not a regular expression"), ("x => y", "a group")] {
             assert!(rule.parse::<PointerRule>().unwrap_err().contains(told), "{rule}");
         }
     }

@@ -280,7 +280,7 @@ impl Plan<'_> {
     }
 
     /// Returns the record of a file that may contain an instance. Stubs with findings are also
-    /// added to `telling`.
+    /// added to the other list.
     fn list(
         &self,
         file: &FoundFile,

@@ -247,7 +247,7 @@ pub struct Writing {
     #[arg(long)]
     pub yes: bool,
 
-    /// What to do if files with one Patient ID have conflicting names
+    /// How to index files with one Patient ID and conflicting names
     #[arg(long, value_enum, default_value_t = PatientConflicts::Separate)]
     pub patient_conflicts: PatientConflicts,
 

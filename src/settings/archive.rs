@@ -1,4 +1,5 @@
-//! Where the archive is: `--path-map`, and `--roots-from-index`, the directories as the PACS is configured.
+//! The location of the archive: `--path-map`, and `--roots-from-index`, which uses the archive
+//! directories in the configuration of the PACS.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ pub fn path_map(typed: &[String]) -> Result<PathMap> {
     Ok(path_map)
 }
 
-/// Checks that every map belongs to one of the directories that are read, that no two directories get one name, and that no
-/// directory gets two.
+/// Checks that every map belongs to a directory that is read, that no two directories get the same
+/// name, and that no directory gets two names.
 pub fn check_maps(path_map: &PathMap, directories: &[PathBuf]) -> Result<()> {
     check_names(path_map)?;
     if let Some(directory) = path_map.fits_none_of(directories) {
@@ -51,7 +52,7 @@ fn check_names(path_map: &PathMap) -> Result<()> {
     }
 }
 
-/// Refuses files that would be written to the archive, each named with its option.
+/// Refuses output files inside the archive. Each file comes with its option.
 pub fn check_outside<'f>(
     mut outputs: impl Iterator<Item = (&'static str, &'f Path)>,
     is_in_archive: impl Fn(&Path) -> bool,
@@ -65,7 +66,8 @@ pub fn check_outside<'f>(
     }
 }
 
-/// The files that a list names, a line each. A file that is listed more than once counts once.
+/// Returns the files in a list, which has one path per line. A file that is listed more than once
+/// is returned once.
 pub fn files(list: &Path, roots: &Roots) -> Result<Vec<PathBuf>> {
     let text = std::fs::read_to_string(list).map_err(|error| {
         Error::usage(format!("--files {}: {error}", list.display()), "Name a file with a path on each line.")
@@ -87,7 +89,8 @@ pub fn files(list: &Path, roots: &Roots) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The archive directories that the index names, as they are called here; none lies inside another.
+/// Returns the archive directories in the index, as local paths. None of them is inside another
+/// one.
 pub fn named_by(location: &Location, path_map: &PathMap) -> Result<Vec<PathBuf>> {
     let named = pacsone::archive_directories(location)?;
     if named.is_empty() {
@@ -106,7 +109,8 @@ fn here(named: &[String], path_map: &PathMap) -> Result<Vec<PathBuf>> {
         let resolved = path.as_ref().and_then(|path| Some((path, path.canonicalize().ok()?)));
         match (resolved, path) {
             (Some((path, resolved)), _) => found.push((path.clone(), resolved)),
-            // The PACS makes it when the first file comes; by then the one around it holds it.
+            // The PACS creates this directory with its first file, and the configured directory
+            // around it is read anyway.
             (None, Some(path)) if called.iter().flat_map(|c| &c.1).any(|p| path != p && path.starts_with(p)) => {}
             (None, _) => return Err(missing(name, path.as_ref())),
         }
@@ -114,7 +118,9 @@ fn here(named: &[String], path_map: &PathMap) -> Result<Vec<PathBuf>> {
     Ok(outermost(&found))
 }
 
-/// A link inside a directory leads out of it, and is not followed: only resolved paths tell what holds what.
+/// Returns the directories that are not inside another one. Compares resolved paths: the walk does
+/// not follow a symlink inside a directory, so the target of such a link has to be a root of its
+/// own.
 fn outermost(found: &[(PathBuf, PathBuf)]) -> Vec<PathBuf> {
     let is_held = |n: usize, resolved: &PathBuf| {
         let mut others = found.iter().enumerate().filter(|(other, _)| *other != n);

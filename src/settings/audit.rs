@@ -1,4 +1,4 @@
-//! From what was typed to the settings of an audit.
+//! Resolves the command line of an audit to its settings.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub struct Audit {
     pub fail_on: Severity,
     pub reports: ReportFiles,
     pub io_threads: usize,
-    /// `None` shows nothing.
+    /// `None` disables the progress display.
     pub progress: Option<Form>,
 }
 
@@ -48,7 +48,7 @@ pub struct ReportFiles {
     pub plan: Option<ReportFile>,
     pub csv: Option<ReportFile>,
     pub html: Option<ReportFile>,
-    /// The number of reports of each dated name that are left; `None` leaves all.
+    /// The number of reports to keep of each dated name; `None` keeps all.
     pub keep: Option<u32>,
 }
 
@@ -68,7 +68,7 @@ impl ReportFiles {
         })
     }
 
-    /// Checks before the work begins that the files can be written.
+    /// Checks that the files can be written, before the work begins.
     fn check(self, typed: &cli::Audit) -> Result<Self> {
         self.all().try_for_each(ReportFile::check)?;
         check_apart(self.outputs(typed))?;
@@ -81,7 +81,7 @@ impl ReportFiles {
         Ok(self)
     }
 
-    /// The reports and the file of `--baseline`, each with its option.
+    /// Returns the reports and the file of `--baseline`, each with its option.
     fn outputs<'f>(&'f self, typed: &'f cli::Audit) -> impl Iterator<Item = (&'static str, &'f Path)> {
         let last = typed.baseline.as_deref().map(|path| ("--baseline", path));
         self.all().map(|file| (file.option(), &*file.path)).chain(last)
@@ -108,7 +108,8 @@ fn check_apart<'f>(outputs: impl Iterator<Item = (&'static str, &'f Path)>) -> R
     Ok(())
 }
 
-/// Refuses to keep findings where SQLite keeps the transactions of the index.
+/// Refuses a file of findings that is the SQLite file of the index, or its rollback journal,
+/// write-ahead log or shared memory file.
 fn check_apart_from_index(last: &Path, index: Option<&Path>) -> Result<()> {
     let last_real = real_path(last).unwrap_or_else(|_| last.to_owned());
     let is_of_index = index.and_then(|index| real_path(index).ok()).is_some_and(|index| {
@@ -206,7 +207,8 @@ impl Audit {
     }
 }
 
-/// `2/30`, or the day of the week: Monday is 1/7.
+/// Parses a part such as `2/30`. `weekday` is the part of the current day of the week: Monday is
+/// 1/7.
 fn part(text: &str) -> Result<Shard> {
     let weekday = || format!("{}/7", jiff::Zoned::now().weekday().to_monday_one_offset());
     let text = if text == "weekday" { weekday() } else { text.to_owned() };

@@ -1,7 +1,8 @@
 //! `--config FILE`: settings in TOML, named like the long options of the command, and `roots`.
 //!
-//! The file becomes further arguments, which are read like those that were typed. So each option of a command that has
-//! `--config` is a key at once, with the same checks and the same meaning, and no list of keys is kept.
+//! The settings become further arguments, which are parsed like those on the command line. Every
+//! option of a command that has `--config` is therefore a key, with the same checks and the same
+//! meaning, and no separate list of keys is needed.
 
 use std::any::TypeId;
 use std::ffi::OsString;
@@ -16,16 +17,18 @@ use crate::cli::{Cli, Recall};
 use crate::error::{Error, Result};
 use crate::index::tls::SslMode;
 
-/// Keys that `repair` ignores. Only the user confirms a repair, and `plan` and `undo` have other meanings for `audit` and
-/// `reindex`, which may share the file.
+/// Keys that `repair` ignores. Only the user confirms a repair, and `plan` and `undo` have other
+/// meanings for `audit` and `reindex`, which may share the file.
 const NOT_FOR_REPAIR: [&str; 4] = ["yes", "allow_unmapped_paths", "plan", "undo"];
 
-/// Names that no file can give a meaning to.
+/// Arguments that cannot be set in a settings file.
 const NOT_IN_A_FILE: [&str; 6] = ["config", "help", "version", "allow_recall", "shard", "merge_shards"];
 
-/// The arguments, and those of the settings file that they name, where nothing typed stands against them.
+/// Returns the arguments, with the settings of the file that `--config` names. A setting is left
+/// out if an argument on the command line overrides or excludes it.
 pub fn complete(typed: Vec<OsString>) -> Result<Vec<OsString>> {
-    // What is wrong with the arguments is told when they are complete: the file may have what is missing.
+    // Errors in the arguments are reported once the arguments are complete, because the file may
+    // contain a missing one.
     let mut program = Cli::command().ignore_errors(true);
     program.build();
     let Ok(matches) = program.clone().try_get_matches_from(&typed) else { return Ok(typed) };
@@ -40,7 +43,8 @@ pub fn complete(typed: Vec<OsString>) -> Result<Vec<OsString>> {
     }))
 }
 
-/// That anything is recalled is settled by whoever writes the settings of a site, and never by a slip of the hand.
+/// Refuses `--recall allow` on the command line. Only the settings file of a site may allow
+/// recalls, so that a typing mistake cannot.
 fn only_in_a_file(matches: &ArgMatches) -> Result<()> {
     match matches.try_get_one::<Recall>("recall") {
         Ok(Some(Recall::Allow)) => Err(Error::usage(
@@ -51,7 +55,7 @@ fn only_in_a_file(matches: &ArgMatches) -> Result<()> {
     }
 }
 
-/// Each setting of the file with what could have been typed instead.
+/// The settings of a file, each with the equivalent arguments.
 struct Settings<'a> {
     file: &'a Path,
     text: String,
@@ -75,7 +79,8 @@ impl<'a> Settings<'a> {
         Ok(Settings { file, text, all })
     }
 
-    /// The file by itself: an error in it is its own, and not of what was typed.
+    /// Checks the file without the arguments of the user, so that an error in the file is reported
+    /// as one of the file.
     fn check(&self, typed: &[OsString], command: &str) -> Result<()> {
         let alone =
             self.added_to(typed.iter().take(1).cloned().chain([command.into()]).collect(), command, |_, _| false);
@@ -85,7 +90,7 @@ impl<'a> Settings<'a> {
         }
     }
 
-    /// An error of the command line, in terms of the file's settings.
+    /// Converts an error of the command line parser to an error about the settings of the file.
     fn unusable(&self, error: &clap::Error) -> Error {
         let context = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
         let keys = [ContextKind::InvalidArg, ContextKind::PriorArg].map(|kind| {
@@ -123,7 +128,7 @@ impl<'a> Settings<'a> {
         let name = typed.iter().skip(1).position(|argument| argument == command);
         let after_name = name.map_or(typed.len(), |skipped| skipped + 2);
         typed.splice(after_name..after_name, options);
-        // A directory may be called like an option.
+        // A directory may have the name of an option.
         if !positional.is_empty() && !typed.iter().any(|argument| argument == "--") {
             typed.push("--".into());
         }
@@ -140,13 +145,13 @@ fn arguments(command: &Command) -> impl Iterator<Item = &Arg> {
     })
 }
 
-/// The argument of a command that a key of the file sets, by its name or an alias.
+/// Returns the argument of a command that a key of the file sets, by its name or an alias.
 fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     let has_alias = |argument: &Arg| argument.get_all_aliases().is_some_and(|aliases| aliases.contains(&key));
     arguments(command).find(|argument| key_of(argument) == key || has_alias(argument))
 }
 
-/// Whether a key is a setting of another command, with which the file may be shared.
+/// Whether a key is a setting of another command, which may share the file.
 fn is_ignored(key: &str) -> bool {
     let program = Cli::command();
     let has_file = |other: &&Command| other.get_arguments().any(|argument| argument.get_id() == "config");
@@ -161,8 +166,8 @@ fn key_of(argument: &Arg) -> String {
     argument.get_long().map_or_else(|| argument.get_id().as_str().replace('_', "-"), str::to_owned)
 }
 
-/// Whether a mode of encryption in the file is less strict than the mode that a typed `--ssl-ca` implies. Such a mode is
-/// ignored, so that the authority is used.
+/// Whether a TLS mode in the file is less strict than the mode that `--ssl-ca` on the command line
+/// implies. Such a mode is ignored, so that the certificate is verified against the authority.
 fn is_less_than_typed(matches: &ArgMatches, argument: &Arg, texts: &[String]) -> bool {
     let is_typed = |id: &str| {
         matches.try_contains_id(id).unwrap_or(false) && matches.value_source(id) == Some(ValueSource::CommandLine)
@@ -171,7 +176,7 @@ fn is_less_than_typed(matches: &ArgMatches, argument: &Arg, texts: &[String]) ->
     argument.get_id() == "ssl_mode" && is_typed("ssl_ca") && mode().is_some_and(|mode| mode < SslMode::VerifyCa)
 }
 
-/// It was typed, or something that excludes it.
+/// Whether the argument, or one that excludes it, was given on the command line.
 fn is_settled(command: &Command, matches: &ArgMatches, argument: &Arg) -> bool {
     let is_typed = |a: &Arg| matches.value_source(a.get_id().as_str()) == Some(ValueSource::CommandLine);
     let excludes = |a: &Arg, b: &Arg| command.get_arg_conflicts_with(a).iter().any(|c| c.get_id() == b.get_id());
@@ -179,7 +184,7 @@ fn is_settled(command: &Command, matches: &ArgMatches, argument: &Arg) -> bool {
         || command.get_arguments().any(|a| is_typed(a) && (excludes(a, argument) || excludes(argument, a)))
 }
 
-/// A setting as it could be typed, or else what its value must be.
+/// Converts a setting to arguments. The error describes the expected value.
 fn as_typed(argument: &Arg, value: &Value) -> Result<Vec<String>, &'static str> {
     let typed = |text: String| argument.get_long().map_or(text.clone(), |long| format!("--{long}={text}"));
     match (argument.get_action(), value) {
@@ -195,7 +200,8 @@ fn as_typed(argument: &Arg, value: &Value) -> Result<Vec<String>, &'static str> 
     }
 }
 
-/// Texts and numbers are told apart where the type of the option tells; the rest is up to its own parser.
+/// Converts a single value to text. Texts and numbers are distinguished if the type of the option
+/// determines which is right; other values are checked by the parser of the option.
 fn scalar(argument: &Arg, value: &Value) -> Result<String, &'static str> {
     let kind = argument.get_value_parser().type_id();
     let is_one_of = |kinds: &[TypeId]| kinds.iter().any(|other| kind == *other);
@@ -208,7 +214,7 @@ fn scalar(argument: &Arg, value: &Value) -> Result<String, &'static str> {
     }
 }
 
-/// The file and the line of a setting, or the file alone.
+/// Returns the file and the line of a setting, or the file alone.
 fn place(file: &Path, text: &str, key: &str) -> String {
     let is_key = |line: &str| key_in(line) == Some(key) || line.trim().trim_matches(['[', ']']) == key;
     match text.lines().position(|line| !key.is_empty() && is_key(line)) {
@@ -217,7 +223,7 @@ fn place(file: &Path, text: &str, key: &str) -> String {
     }
 }
 
-/// The key that a line begins with.
+/// Returns the key that a line begins with.
 fn key_in(line: &str) -> Option<&str> {
     let key = line.split_once('=')?.0.trim().trim_matches(['"', '\'']);
     let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
@@ -244,10 +250,11 @@ fn unknown(place: &str, key: &str, command: &Command) -> Error {
     )
 }
 
-/// The maximum number of letters by which a key differs from the setting that was meant.
+/// The maximum edit distance between an unknown key and the setting that is suggested for it.
 const MISTYPED: usize = 3;
 
-/// Names the line and its key. The value, and the parser's message about it, may hold a secret.
+/// Returns an error with the line and its key. The value, and the message of the parser about it,
+/// may contain a secret.
 fn no_toml(file: &Path, text: &str, error: &toml::de::Error) -> Error {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let number = before.matches('\n').count();

@@ -1,4 +1,4 @@
-//! From what was typed to the settings of an import.
+//! Resolves the command line of an import to its settings.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,22 +19,22 @@ use crate::progress::Form;
 
 pub struct Import {
     pub sources: Sources,
-    /// What looks like a mistake, and is asked about.
+    /// Apparent mistakes, which the user has to confirm.
     pub doubts: Vec<String>,
-    /// Of the run that indexes what was brought.
+    /// The settings of the run that indexes the imported files.
     pub run: Reindex,
-    /// `None` indexes where it lies.
+    /// The destination of copies; `None` indexes the files in place.
     pub to: Option<To>,
     pub moves: bool,
     pub completes: bool,
     pub copies_at_a_time: usize,
 }
 
-/// Where copies go.
+/// The destination of copies.
 pub struct To {
     pub archive: PathBuf,
     pub layout: Layout,
-    /// What is remembered of the import, and of which it is.
+    /// The path of the state of the import, and the key that identifies the import.
     pub state: PathBuf,
     pub state_key: String,
 }
@@ -52,7 +52,7 @@ fn sources(typed: &cli::Import) -> Result<Sources> {
     Ok(Sources { locator: Locator::new(&roots, &PathMap::default(), rules), roots, selection })
 }
 
-/// For looking only.
+/// The settings of an import that only lists the contents of its sources.
 pub struct List {
     pub sources: Sources,
     pub location: Location,
@@ -113,26 +113,27 @@ impl Import {
     }
 }
 
-/// The mapped directories that exist outside of the sources. The PACS may have moved files there, which copies are compared
-/// with.
+/// Returns the mapped directories that exist outside of the sources. The PACS may have moved files
+/// there, which copies are compared with.
 fn other_archives(typed: &cli::Import, sources: &Roots) -> Result<Vec<PathBuf>> {
     let path_map = archive::path_map(&typed.writing.path_map)?;
     let exists = |directory: &&Path| directory.is_dir() && !sources.hold(directory);
     Ok(path_map.directories().filter(exists).map(Path::to_owned).collect())
 }
 
-/// As many copies at a time as the slowest of the disks likes.
+/// Returns the number of parallel copies that suits the slowest of the disks.
 fn slowest<'d>(directories: impl Iterator<Item = &'d PathBuf>) -> usize {
     directories.map(|directory| AtATime::of(directory)).min().unwrap_or(AtATime::Two) as usize
 }
 
 impl To {
-    /// How instances that are received on a day are filed.
+    /// Returns the placement of instances that are received on a day.
     pub fn filing(&self, day: Date, skipped: SkippedDirectories) -> Filing {
         Filing { archive: self.archive.clone(), layout: self.layout, day, skipped }
     }
 
-    /// And what else the PACS is configured with: an import must not go elsewhere unasked.
+    /// Resolves the destination. Also returns the differences from the configuration of the PACS,
+    /// which the user has to confirm: an import must not go elsewhere unasked.
     fn resolve(typed: &cli::Import, sources: &Roots) -> Result<(Self, Vec<String>)> {
         let path_map = archive::path_map(&typed.writing.path_map)?;
         let location = index::location(&typed.writing.index)?;
@@ -194,7 +195,8 @@ fn layout_of(
     }
 }
 
-/// What is copied into itself never ends.
+/// Refuses sources inside the archive, and an archive inside a source: copying a directory into
+/// itself would never end.
 fn apart(archive: &Path, sources: &Roots) -> Result<()> {
     let Ok(resolved) = archive.canonicalize() else { return Ok(()) };
     let meets = |source: &&PathBuf| source.starts_with(&resolved) || resolved.starts_with(source);
@@ -211,7 +213,8 @@ fn apart(archive: &Path, sources: &Roots) -> Result<()> {
     }
 }
 
-/// What a site has declared of directories that some roots have to do with.
+/// Returns the declarations of the site about directories that contain one of these roots, or that
+/// are below one.
 pub(super) fn below(typed: &cli::Stubs, roots: &Roots) -> cli::Stubs {
     let holds = |directory: &&PathBuf| {
         let resolved = directory.canonicalize().unwrap_or_else(|_| (*directory).clone());

@@ -1,4 +1,4 @@
-//! Where the index is, and how to get in.
+//! The location of the index, and the credentials for it.
 
 use std::env::VarError;
 use std::path::Path;
@@ -13,17 +13,17 @@ use crate::index::Location;
 use crate::index::location::Credentials;
 use crate::index::tls::TlsOptions;
 
-/// The characters of a path that are encoded.
+/// The characters of a path that are percent-encoded.
 const NOT_IN_A_NAME: AsciiSet = CONTROLS.add(b'%');
 
 const PASSWORD_VARIABLE: &str = "PACS_INDEX_PASSWORD";
 
-/// Where the index is, with the password from where it may be.
+/// Returns the location of the index, with the password from any of its sources.
 pub fn location(typed: &cli::Index) -> Result<Location> {
     Ok(location_and_credentials(typed)?.0)
 }
 
-/// The same, and what gets in there.
+/// Returns the location of the index, and the credentials for it.
 pub fn location_and_credentials(typed: &cli::Index) -> Result<(Location, Credentials)> {
     let mut credentials = Credentials::default();
     let mut including = None;
@@ -35,7 +35,7 @@ pub fn location_and_credentials(typed: &cli::Index) -> Result<(Location, Credent
     if let Some(password) = password_variable()? {
         credentials.password = Some(password);
     }
-    // What is typed has the last word.
+    // Command line options override the option file and the environment.
     if let Some(path) = &typed.password_file {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::usage(format!("--password-file {}: {error}", path.display()), "Name a file that you may read.")
@@ -58,15 +58,15 @@ pub fn location_and_credentials(typed: &cli::Index) -> Result<(Location, Credent
     Ok((Location::parse(&url, &credentials)?, credentials))
 }
 
-/// The name of an index in plans, undo files and keys. Each database has one name, independent of the working directory and
-/// of the user.
+/// Returns the name of an index in plans, undo files and keys. Each database has one name,
+/// independent of the working directory and of the user.
 pub fn name(location: &Location) -> String {
     let file = location.file().map(|file| file_name(&real_path(file).unwrap_or_else(|_| file.to_owned())));
     file.or_else(|| location.server_database()).unwrap_or_else(|| location.shown())
 }
 
-/// The name of an SQLite file. A path that is not UTF-8 is percent-encoded under another scheme, so that each file has its own
-/// name.
+/// Returns the name of an SQLite file. A path that is not UTF-8 is percent-encoded and gets another
+/// scheme, so that each file has its own name.
 fn file_name(file: &Path) -> String {
     match file.to_str() {
         Some(text) => format!("sqlite:{text}"),
@@ -74,14 +74,16 @@ fn file_name(file: &Path) -> String {
     }
 }
 
-/// Whether the name of an index in a plan or an undo file is that of a database. The name may contain a user.
+/// Whether the name of an index in a plan or an undo file is the name of this database. The name
+/// may contain a user.
 pub fn is_named(location: &Location, named: &str) -> bool {
     let without_user = || Location::parse(named, &Credentials::default()).ok()?.server_database();
     let name = name(location);
     named == name || without_user().is_some_and(|named| named == name)
 }
 
-/// The password in the environment. An empty variable counts as unset, as it does for the state directory.
+/// Returns the password in the environment. An empty variable counts as unset, as for the state
+/// directory.
 fn password_variable() -> Result<Option<String>> {
     match std::env::var(PASSWORD_VARIABLE) {
         Ok(password) => Ok(Some(password).filter(|password| !password.is_empty())),

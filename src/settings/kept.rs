@@ -10,16 +10,16 @@ use crate::index::Location;
 use crate::journal::CatalogueSite;
 use crate::journal::catalogue::KIND;
 
-/// The beginning of the name of the journals of version 0.1.0, which had one for each list of roots.
+/// The prefix of the journal names of version 0.1.0, which kept one journal for each list of roots.
 const JOURNAL: &str = "journal";
 
-/// The catalogue of the database, which a run keeps.
+/// The catalogue of the database, if the run keeps one.
 pub struct KeptJournal {
-    /// The directory and the note of the journal that version 0.1.0 had.
+    /// The directory and the note of the journal that version 0.1.0 kept.
     pub former: (PathBuf, String),
 }
 
-/// The files of a run that outlive it, and the directory of those that the user has not named.
+/// The files of a run that outlive it, and the directory of those that the user did not name.
 pub struct Kept {
     pub directory: Option<StateDirectory>,
     pub journal: Option<KeptJournal>,
@@ -47,7 +47,7 @@ impl Kept {
     }
 }
 
-/// The note of the journal that version 0.1.0 had: the index and the directories.
+/// Returns the note of the journal that version 0.1.0 kept: the index and the directories.
 fn former_key(location: &Location, roots: &Roots) -> String {
     let mut paths: Vec<String> = roots.paths().iter().map(|root| format!("root {}\n", root.display())).collect();
     paths.sort();
@@ -55,7 +55,8 @@ fn former_key(location: &Location, roots: &Roots) -> String {
 }
 
 impl Reindex {
-    /// The place of the catalogue, if the run keeps one. Asks the server which database it is.
+    /// Returns the location of the catalogue, if the run keeps one. Queries the server for its
+    /// identities.
     pub fn catalogue_site(&self) -> Result<Option<CatalogueSite>> {
         let (Some(state), Some(KeptJournal { former })) = (&self.kept_in, &self.journal) else {
             return Ok(None);

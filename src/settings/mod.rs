@@ -1,4 +1,5 @@
-//! From what was typed, the environment and files to plain settings: nothing below looks at these again.
+//! Resolves the command line, the environment and files to plain settings. The code that receives
+//! the settings does not read these sources again.
 
 #![allow(clippy::disallowed_methods, reason = "files of settings and passwords")]
 
@@ -45,16 +46,16 @@ use shards::MergedShards;
 pub use shards::ReadShard;
 pub use state::StateDirectory;
 
-/// Fewer threads than this leave a storage unit over a network idle.
+/// The minimum of the default number of I/O threads. Fewer threads leave network storage idle.
 const LEAST_IO_THREADS: usize = 32;
 
-/// Directories are listed by up to this many threads: enough for a slow network, and few enough that the newest days
-/// come about first.
+/// The maximum number of threads that list directories: enough for a slow network, and few enough
+/// that the newest days are found approximately first.
 const MOST_WALK_THREADS: usize = 8;
 
 pub struct Reindex {
     pub roots: Roots,
-    /// The index named them: nobody has seen them yet.
+    /// Whether the roots come from the index, so that the user has not seen them yet.
     pub roots_from_index: bool,
     pub location: Location,
     pub access: Access,
@@ -65,47 +66,48 @@ pub struct Reindex {
     pub io_threads: usize,
     pub walk_threads: usize,
     pub rejected: PathBuf,
-    /// Nobody named it, so that its directory may be made.
+    /// Whether the user did not name `rejected`, so that its directory may be created.
     pub rejected_is_default: bool,
     pub existing: Mode,
-    /// The undo file, where rows are overwritten.
+    /// The undo file, if rows are overwritten.
     pub undo: Option<PathBuf>,
     pub undo_is_default: bool,
     pub duplicates: Choice,
     pub insert_order: When,
-    /// The number of files in a transaction, if it is fixed.
+    /// The number of files per transaction, if it is fixed.
     pub portion: Option<usize>,
     pub patient_conflicts: Conflicts,
     pub received_from: Vec<Origin>,
-    /// The local time of the PACS.
+    /// The time zone of the PACS.
     pub time_zone: TimeZone,
-    /// Younger files are left to the PACS; `None` depends on the index.
+    /// The minimum age of a file; younger files are left to the PACS. The default of `None` depends
+    /// on the index.
     pub settle: Option<SignedDuration>,
-    /// Directories of earlier days are not looked at.
+    /// The first day whose directories are read.
     pub since: Option<Date>,
-    /// Only these files.
+    /// The files to read, instead of all files below the roots.
     pub files: Option<Vec<PathBuf>>,
     pub allow_replica: bool,
-    /// Tables that a Galera cluster does not replicate are written to.
+    /// Whether to write to tables that a Galera cluster does not replicate.
     pub allow_unreplicated_tables: bool,
     pub replicas: Vec<Address>,
     pub max_replica_lag: Duration,
-    /// How long to wait for a database that was lost.
+    /// The maximum time to wait for a database whose connection was lost.
     pub patience: Duration,
     /// The state directory; `None` if this run keeps nothing there.
     pub kept_in: Option<StateDirectory>,
     /// `None` if the run keeps no journal.
     pub journal: Option<KeptJournal>,
     pub busy: Busy,
-    /// The shards that are merged, in place of a walk.
+    /// The shards to merge, instead of a walk.
     pub merged_shards: Option<Vec<ShardLog>>,
-    /// Files that are as they were are read all the same.
+    /// Whether to read unchanged files too.
     pub reads_all: bool,
-    /// Paths that the PACS may not know are stored.
+    /// Whether to store paths that the PACS may not know.
     pub allow_unmapped_paths: bool,
-    /// What would be asked is answered.
+    /// Whether to confirm all questions without a prompt.
     pub yes: bool,
-    /// `None` shows nothing.
+    /// `None` disables the progress display.
     pub progress: Option<Form>,
 }
 
@@ -124,7 +126,8 @@ impl Reindex {
         Ok(Self::over(roots, &[], typed)?.merges(shards))
     }
 
-    /// Settings for roots that were checked. Path maps may also belong to other directories, below which nothing is written.
+    /// Returns the settings for roots that were checked. Path maps may also belong to other
+    /// directories, below which nothing is written.
     pub fn over(roots: Roots, others: &[PathBuf], typed: &cli::Reindex) -> Result<Self> {
         let io_threads = typed.writing.io_threads.map_or_else(default_io_threads, usize::from);
         let path_map = archive::path_map(&typed.writing.path_map)?;
@@ -216,13 +219,14 @@ impl Reindex {
 }
 
 impl Reindex {
-    /// A hash of the settings that rows depend on, and of the columns of the index: a run that had others is not continued.
-    /// The roots matter only where their order decides between files.
+    /// Returns a hash of the settings that rows depend on, and of the columns of the index. A run
+    /// with another hash is not resumed. The roots are included only if their order decides between
+    /// files.
     pub fn that_make_a_difference(&self, tables: &Tables) -> u64 {
         self.hash_of_settings(tables, self.duplicates == Choice::FirstRoot)
     }
 
-    /// The same hash as version 0.1.0 made it, with the roots.
+    /// Returns the hash that version 0.1.0 computed, which always includes the roots.
     pub fn former_settings(&self, tables: &Tables) -> u64 {
         self.hash_of_settings(tables, true)
     }
@@ -257,8 +261,8 @@ fn not_negative(time: SignedDuration) -> Result<SignedDuration> {
     }
 }
 
-/// The time zone that was named, else that of this system, unless TZ names another. One that is not known would be
-/// taken for UTC.
+/// Returns the named time zone, else the one of `TZ`, else the one of the system. An unknown name
+/// is an error, because the zone would otherwise be UTC.
 fn time_zone(named: Option<&str>) -> Result<TimeZone> {
     if let Some(name) = named {
         return TimeZone::get(name).map_err(|_| {
@@ -275,7 +279,7 @@ fn time_zone(named: Option<&str>) -> Result<TimeZone> {
             format!("TZ={name}: no such time zone"),
             "Name that of the PACS, for example Europe/Berlin: study.received is local time.",
         )),
-        // A system without any setting runs in UTC.
+        // A system without a time zone setting uses UTC.
         (Err(_), _) => Ok(TimeZone::UTC),
     }
 }

@@ -41,13 +41,13 @@ pub fn read(path: &Path, section: &str) -> Result<OptionFile> {
 pub const NOT_FOLLOWED: &str =
     "; `!include` and `!includedir` are not supported, so name the file with the login itself";
 
-/// The options of a section, in the order of the file. MySQL reads `-` and `_` as the same, `loose-` as "if you know this
-/// option", and of several values the last.
+/// The options of a section, in the order of the file. MySQL treats `-` and `_` in names as equal,
+/// ignores an unknown option with the prefix `loose-`, and uses the last of several values.
 struct Options(Vec<(String, Option<String>)>);
 
 impl Options {
-    /// Reads a section, which may be in several parts; `None` if the file lacks the section. The error names the line and not its text,
-    /// which may hold the password.
+    /// Parses a section, which may have several parts; `None` if the file lacks the section. The
+    /// error contains the number of the line and not its text, which may contain the password.
     fn parse(text: &str, section: &str) -> Result<Option<Self>, String> {
         let (mut options, mut is_found, mut is_inside) = (Vec::new(), false, false);
         for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
@@ -67,7 +67,7 @@ impl Options {
         Ok(is_found.then_some(Options(options)))
     }
 
-    /// The last value of an option.
+    /// Returns the last value of an option.
     fn text(&self, name: &str) -> Option<String> {
         self.0.iter().rfind(|(known, _)| known == name)?.1.clone()
     }
@@ -76,13 +76,14 @@ impl Options {
         self.text(name).filter(|text| !text.is_empty()).map(PathBuf::from)
     }
 
-    /// The name of an option whose value has characters that could not be decoded.
+    /// Returns the name of an option whose value has characters that could not be decoded.
     fn replaced(&self) -> Option<&str> {
         let is_replaced = |value: &Option<String>| value.as_ref().is_some_and(|value| value.contains('\u{fffd}'));
         self.0.iter().find(|(_, value)| is_replaced(value)).map(|(name, _)| name.as_str())
     }
 
-    /// A switch: `ssl`, `ssl=0`, `skip-ssl` or `disable-ssl`. `None` if the section does not have the switch.
+    /// Returns the value of a switch: `ssl`, `ssl=0`, `skip-ssl` or `disable-ssl`. `None` if the
+    /// section does not contain the switch.
     fn switch(&self, name: &str) -> Option<bool> {
         let prefix = |option: &str| option.strip_suffix(name).map(str::to_owned);
         let is_on = |text: &Option<String>| {
@@ -96,12 +97,13 @@ impl Options {
         })
     }
 
-    /// `ssl-mode` is MySQL's; the switches are MariaDB's, and those of older MySQL.
+    /// Returns the TLS settings. `ssl-mode` is an option of MySQL; the switches are options of
+    /// MariaDB and of older versions of MySQL.
     fn tls(&self) -> Result<TlsOptions, String> {
         let switches = match (self.switch("ssl"), self.switch("ssl-verify-server-cert")) {
             (Some(false), _) => Some(SslMode::Disabled),
             (_, Some(true)) => Some(SslMode::VerifyIdentity),
-            // An authority asks for more, and so the mode is left to it.
+            // A certificate authority implies a stricter mode, so the mode stays unset.
             (Some(true), _) if self.file("ssl-ca").is_none() => Some(SslMode::Required),
             _ => None,
         };
@@ -116,7 +118,7 @@ impl Options {
     }
 }
 
-/// The name and the value of a line. An option without `=` has no value.
+/// Returns the name and the value of a line. An option without `=` has no value.
 fn option(line: &str) -> (String, Option<String>) {
     let (name, value) = line.split_once('=').map_or((line, None), |(name, value)| (name, Some(value)));
     let name = name.trim().replace('_', "-");
@@ -129,7 +131,8 @@ fn option(line: &str) -> (String, Option<String>) {
     (name, value.map(|value| unescaped(&unquoted(value.trim()))))
 }
 
-/// A line up to its comment, which a `#` outside of quotes begins. In quotes, a backslash protects a quote.
+/// Returns a line up to its comment, which begins with a `#` outside of quotes. Inside quotes, a
+/// backslash escapes a quote.
 fn without_comment(line: &str) -> &str {
     let (mut quote, mut is_escaped) = (None, false);
     for (at, c) in line.char_indices() {
@@ -144,7 +147,8 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// A value without the escapes of option files: `\s` is a blank. Other characters keep their backslash.
+/// Decodes the escapes of option files in a value: `\s` is a space. Other characters keep their
+/// backslash.
 fn unescaped(value: &str) -> String {
     let mut text = String::new();
     let mut characters = value.chars();

@@ -1,7 +1,8 @@
-//! `--pacsone-ini FILE`: where the database is, from the INI file of the PACS (pacsone-index.md, section 6).
+//! `--pacsone-ini FILE`: the location of the database, from the INI file of the PACS
+//! (pacsone-index.md, section 6).
 //!
-//! A flat file of `Key = value`; of its keys five are used. Its password, if it has one, is not: passwords come from
-//! where all others do.
+//! The file is a flat list of `Key = value` lines, and five of its keys are used. A password in the
+//! file is ignored: passwords come from the same sources as without the file.
 
 use std::path::Path;
 
@@ -9,10 +10,10 @@ use url::Url;
 
 use crate::error::{Error, Result};
 
-/// The file beside the INI that marks a PACS on Oracle.
+/// The file next to the INI file that marks a PACS on Oracle.
 const ORACLE: &str = "database.oracle";
 
-/// The URL of the database. The user of the INI is for want of another.
+/// Returns the URL of the database. The user in the INI file is used only if `user` is `None`.
 pub fn url(path: &Path, user: Option<&str>) -> Result<String> {
     let failed = |what: String, advice: &str| Error::usage(format!("--pacsone-ini {}: {what}", path.display()), advice);
     if path.with_file_name(ORACLE).exists() {
@@ -41,7 +42,7 @@ impl Ini {
         let unusable = |key: &str, value: &str| format!("{key} = {value} cannot be used");
         let (host, port) = (host.unwrap_or("localhost"), port.unwrap_or("3306"));
         let mut url = Url::parse("mysql://localhost").map_err(|error| error.to_string())?;
-        // An IPv6 address stands in brackets in a URL.
+        // A URL encloses an IPv6 address in brackets.
         let in_brackets = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.into() };
         url.set_host(Some(&in_brackets)).map_err(|_| unusable("DatabaseHost", host))?;
         let number = port.parse().map_err(|_| unusable("MysqlPort", port))?;
@@ -56,7 +57,7 @@ impl Ini {
     }
 }
 
-/// Keys in small letters, and their values without quotes.
+/// Returns the entries, with their keys in lower case and their values without quotes.
 fn entries(text: &str) -> Vec<(String, String)> {
     let entry = |line: &str| {
         let line = line.trim();
@@ -66,7 +67,8 @@ fn entries(text: &str) -> Vec<(String, String)> {
     text.trim_start_matches('\u{feff}').lines().filter_map(entry).collect()
 }
 
-/// In quotes a semicolon is part of the value; elsewhere it begins a comment.
+/// Removes the quotes or the comment of a value. Inside quotes a semicolon is part of the value;
+/// outside, a semicolon begins a comment.
 fn unquoted(value: &str) -> &str {
     let quoted = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.split_once(quote));
     match quoted {

@@ -13,7 +13,7 @@ use crate::audit::plan::Head;
 use crate::cli::{self, Cli, Command};
 use crate::error::{Error, Result};
 
-/// The archive that a plan was made of.
+/// The archive that a plan was made for.
 pub struct Scope {
     pub roots: Roots,
     pub path_map: PathMap,
@@ -25,7 +25,8 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Returns the roots and path maps of a plan. Options may repeat them, and must not contradict them.
+    /// Returns the roots and path maps of a plan. Options may repeat them, and must not contradict
+    /// them.
     pub fn resolve(typed: &cli::Repair, plan: &Path, head: &Head) -> Result<Self> {
         let shown = plan.display();
         let typed_map = archive::path_map(&typed.path_map)?;
@@ -64,8 +65,9 @@ impl Scope {
         Ok(Scope { locator, roots, path_map, has_maps_of_plan: !head.roots.is_empty(), stubs })
     }
 
-    /// The settings of the run that inserts instances, from the settings file of the site. The caller names the files. The run
-    /// keeps its list of rejected files in the scratch directory, and its catalogue in the state directory, if there is one.
+    /// Returns the settings of the run that inserts instances, from the settings file of the site.
+    /// The caller names the files. The run stores its list of rejected files in the scratch
+    /// directory, and its catalogue in the state directory, if there is one.
     pub fn inserting(&self, typed: &cli::Repair, scratch: &Path) -> Result<Reindex> {
         let Command::Reindex(mut reindexing) = self.as_typed(typed, scratch)? else { return Err(defect()) };
         let cli::Reindex { writing, .. } = &mut *reindexing;
@@ -82,11 +84,12 @@ impl Scope {
         Ok(Reindex { journal: journal.filter(|_| has_state), kept_in: kept_in.filter(|_| has_state), ..settings })
     }
 
-    /// The command line of that run. Its options override or exclude the settings that do not apply to a repair.
+    /// Builds the command line of the run that inserts instances. Its options override or exclude
+    /// the settings that do not apply to a repair.
     fn as_typed(&self, typed: &cli::Repair, scratch: &Path) -> Result<Command> {
         let mut arguments: Vec<OsString> = ["pacs-index", "reindex", "--yes", "--quiet"].map(Into::into).into();
         arguments.extend(["--min-age", "0s", "--existing", "fill", "--recall", "online-only"].map(Into::into));
-        // The paths have been compared. `--files` excludes `since` of the settings file.
+        // The repair compares the paths itself. `--files` excludes `since` of the settings file.
         arguments.extend(["--allow-unmapped-paths", "--files", "list"].map(Into::into));
         arguments.extend(["--rejected".into(), scratch.join("rejected").into()]);
         typed.config.iter().for_each(|config| arguments.extend(["--config".into(), config.into()]));
@@ -96,7 +99,8 @@ impl Scope {
     }
 }
 
-/// An error in the settings of the run that inserts instances. The message of the parser ends with the usage of `reindex`.
+/// Converts an error in the settings of the run that inserts instances. The message of the parser
+/// ends with the usage of `reindex`, which is cut off.
 fn unusable(typed: &cli::Repair, error: &clap::Error) -> Error {
     let Some(config) = &typed.config else { return defect() };
     let message = error.to_string();
@@ -110,7 +114,7 @@ fn defect() -> Error {
     Error::usage("the files cannot be inserted, which is a defect of this program", "Please report it.")
 }
 
-/// Roots that are typed are those of the plan, or more.
+/// Checks that the roots on the command line, if there are any, include all roots of the plan.
 fn same_roots(typed: &[PathBuf], planned: &[PathBuf]) -> Result<()> {
     let typed: Vec<PathBuf> = typed.iter().map(|root| absolute(root).unwrap_or_else(|_| root.clone())).collect();
     match planned.iter().find(|root| !typed.is_empty() && !typed.contains(root)) {
@@ -122,7 +126,8 @@ fn same_roots(typed: &[PathBuf], planned: &[PathBuf]) -> Result<()> {
     }
 }
 
-/// Path maps that are typed give the directories of the plan the names that its own maps give them.
+/// Checks that the path maps on the command line give the directories of the plan the same names as
+/// the path maps of the plan.
 fn same_names(typed: &PathMap, planned: &PathMap, roots: &[PathBuf]) -> Result<()> {
     let below = |root| [typed, planned].into_iter().flat_map(move |map: &PathMap| map.directories_below(root));
     let mut directories = roots.iter().flat_map(|root| std::iter::once(root.as_path()).chain(below(root)));

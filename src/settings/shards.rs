@@ -19,10 +19,11 @@ use crate::error::{Error, Result};
 use crate::journal::{Begun, Busy, Journal, RunKind, ShardLog};
 use crate::progress::{Form, text};
 
-/// The beginning of the name of the directory of a shard.
+/// The prefix of the directory name of a shard.
 const KIND: &str = "shard";
 
-/// How long a PACS may be writing a file. A shard asks no index whether there is a PACS.
+/// The default minimum age of a file, because a PACS may still be writing it. A shard cannot find
+/// out from an index whether there is a PACS.
 const SETTLE: SignedDuration = SignedDuration::from_mins(15);
 
 /// The settings of a run that reads a shard.
@@ -31,23 +32,24 @@ pub struct ReadShard {
     pub shard: Shard,
     pub locator: Arc<Locator>,
     pub since: Option<Date>,
-    /// Younger files are left to the PACS.
+    /// The minimum age of a file; younger files are left to the PACS.
     pub settle: SignedDuration,
-    /// Files that are unchanged are read all the same.
+    /// Whether to read unchanged files too.
     pub reads_all: bool,
     pub accept_pending: bool,
     pub time_zone: TimeZone,
     pub io_threads: usize,
     pub walk_threads: usize,
     pub state: StateDirectory,
-    /// The directory of the shard, and the note in it.
+    /// The directory of the shard, and its note.
     pub journal: (PathBuf, String),
     pub busy: Busy,
     pub rejected: PathBuf,
     pub rejected_is_default: bool,
-    /// `None` shows nothing.
+    /// `None` disables the progress display.
     pub progress: Option<Form>,
-    /// A hash of the settings that determine which files are found, and what is read of them.
+    /// A hash of the settings that determine which files are found, and which values are read from
+    /// them.
     reading: u64,
 }
 
@@ -97,7 +99,7 @@ impl ReadShard {
         })
     }
 
-    /// How the run begins.
+    /// Returns the header of the run in the log of the shard.
     pub fn begun(&self) -> Begun {
         Begun {
             settings: with_since(self.reading, self.since),
@@ -110,7 +112,7 @@ impl ReadShard {
     }
 }
 
-/// The note in the directory of a shard, which people can read.
+/// Returns the human-readable note in the directory of a shard.
 fn note(shard: Shard, roots: &Roots) -> String {
     let roots: String = roots.paths().iter().map(|root| format!("root {}\n", root.display())).collect();
     format!("shard {shard}\n{roots}")
@@ -120,7 +122,8 @@ fn values<'n>(note: &'n str, name: &'n str) -> impl Iterator<Item = &'n str> {
     note.lines().filter_map(move |line| line.strip_prefix(name))
 }
 
-/// A hash of the settings by which files are found and read: all shards of a merge, and the merge, have the same ones.
+/// Returns a hash of the settings that determine how files are found and read. A merge and all of
+/// its shards must have the same hash.
 fn hash_of_reading(typed: &cli::Reindex, rules: &Rules) -> u64 {
     let cli::Stubs { skip_dir, pointer_rule, stub_path, .. } = &typed.writing.stubs;
     let mut skip_dir: Vec<&String> = skip_dir.iter().collect();
@@ -133,7 +136,7 @@ fn hash_of_reading(typed: &cli::Reindex, rules: &Rules) -> u64 {
     xxh3_64(text.as_bytes())
 }
 
-/// A hash of the settings of a shard: by other settings it may find other files.
+/// Returns a hash of all settings of a shard. With other settings a shard may find other files.
 fn with_since(reading: u64, since: Option<Date>) -> u64 {
     xxh3_64(format!("{reading} {since:?}").as_bytes())
 }
@@ -163,7 +166,8 @@ impl FoundShard {
 }
 
 impl MergedShards {
-    /// Opens the shards below the directories of `--merge-shards`. `None` without that option.
+    /// Opens the shards below the directories of `--merge-shards`. Returns `None` without that
+    /// option.
     pub fn open(directories: &[PathBuf]) -> Result<Option<Self>> {
         if directories.is_empty() {
             return Ok(None);
@@ -188,7 +192,7 @@ impl MergedShards {
         Ok(Some(MergedShards { logs, roots: roots.unwrap_or_default(), since }))
     }
 
-    /// Checks that all shards have been read by the settings of this merge.
+    /// Checks that all shards were read with the settings of this merge.
     pub(super) fn check_settings(&self, typed: &cli::Reindex, rules: &Rules) -> Result<()> {
         let expected = hash_of_reading(typed, rules);
         let first = self.logs.first().and_then(ShardLog::begun);
@@ -230,7 +234,7 @@ fn open(found: &FoundShard) -> Result<ShardLog> {
 const AGAIN: &str = "Run that shard again: files that it has recorded are not read again. If this does not help, the log is damaged: \
      use another directory for --state.";
 
-/// Refuses shards that are not those of one run, or not all of them.
+/// Refuses shards of different runs, and an incomplete or repeated set of shards.
 fn check_complete(found: &[FoundShard]) -> Result<()> {
     let Some(first) = found.first() else { return Ok(()) };
     let of = first.shard.of();
@@ -268,7 +272,7 @@ fn described(found: &FoundShard) -> String {
     format!("  {}: shard {}, roots {roots}\n", found.directory.display(), found.shard)
 }
 
-/// The shards in a state directory, or the shard that a directory is.
+/// Returns the shards in a state directory, or the one shard if the directory is a shard itself.
 fn shards_in(directory: &Path) -> Result<Vec<FoundShard>> {
     let refused = |why: &str| {
         Error::usage(
@@ -326,7 +330,7 @@ fn journals_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 impl Reindex {
-    /// Settings of a merge: the shards determine the roots, and which days were read.
+    /// Returns the settings of a merge. The shards determine the roots and the first day.
     pub(super) fn merges(mut self, shards: MergedShards) -> Self {
         self.since = shards.since;
         self.merged_shards = Some(shards.logs);

@@ -1,5 +1,5 @@
-//! The directory in which everything is kept between runs: journals, lists, undo files, findings of the last audits, and
-//! the state of imports.
+//! The state directory, which contains the files that are kept between runs: journals, lists, undo
+//! files, findings of the last audits, and the state of imports.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,14 @@ const ADVICE: &str =
 #[derive(Clone, Debug)]
 pub struct StateDirectory {
     path: PathBuf,
-    /// How errors name the directory: `--state DIR`, `PACS_INDEX_STATE=DIR`, `the state directory DIR`.
+    /// How errors name the directory: `--state DIR`, `PACS_INDEX_STATE=DIR`, `the state directory
+    /// DIR`.
     shown: String,
 }
 
 impl StateDirectory {
-    /// The directory that the option names, else the environment variable, else the directory for state of the system.
+    /// Returns the directory from the option, else from the environment variable, else the state
+    /// directory of the system.
     pub fn find(typed: Option<&Path>) -> Result<Self> {
         if let Some(path) = typed {
             return Ok(StateDirectory { path: path.to_owned(), shown: format!("--state {}", path.display()) });
@@ -62,14 +64,14 @@ impl StateDirectory {
         made.map(drop).map_err(|error| Error::usage(format!("{} cannot be used: {error}", self.shown), ADVICE))
     }
 
-    /// A path in this directory for `key`: the same for the same key.
+    /// Returns a path in this directory for `key`. Equal keys get the same path.
     pub fn keyed(&self, kind: &str, key: &str) -> PathBuf {
         let digest = Sha256::digest(key);
         let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         self.path.join(format!("{kind}-{digits}"))
     }
 
-    /// The path of a new list, with the time of the run in its name.
+    /// Returns the path of a new list, with the time of the run in its name.
     pub fn new_file(&self, kind: &str) -> PathBuf {
         let now = Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
         self.path.join(format!("{kind}-{now}-{}.jsonl", std::process::id()))
@@ -98,12 +100,13 @@ impl StateDirectory {
     }
 }
 
-/// An environment variable. An empty value counts as unset.
+/// Returns the value of an environment variable. An empty value counts as unset.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The directory that a service manager, the XDG base directory specification or Windows provides.
+/// Returns the directory that a service manager, the XDG base directory specification or Windows
+/// provides.
 fn of_system(variable: impl Fn(&str) -> Option<OsString>, is_windows: bool) -> Option<PathBuf> {
     let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     // systemd.exec(5): several directories are separated by colons.

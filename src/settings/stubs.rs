@@ -1,4 +1,4 @@
-//! Settings of archive stubs: where they may lead, what is recalled.
+//! Settings of archive stubs: which directories they may point to, and whether they are recalled.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,7 +47,8 @@ fn skipped_directories(patterns: &[String]) -> Result<SkippedDirectories> {
     })
 }
 
-/// What is recalled is asked for twice: by whoever wrote the settings of the site, and by whoever starts the run.
+/// Returns the recall policy. A recall needs two permissions: from the author of the settings file,
+/// and from the user who starts the run.
 pub fn policy(typed: &cli::Reindex) -> Result<Policy> {
     let budget = Budget {
         files: typed.recall_files.into(),
@@ -59,7 +60,8 @@ pub fn policy(typed: &cli::Reindex) -> Result<Policy> {
         (cli::Recall::Never, false) => Ok(Policy::Never),
         (cli::Recall::OnlineOnly, false) => Ok(Policy::OnlineOnly),
         (cli::Recall::Allow, true) => Ok(Policy::Allow(budget)),
-        // To look at what would be recalled nothing more is needed.
+        // A dry run lists the files that would be recalled, and recalls none, so that it needs no
+        // further permission.
         (cli::Recall::Allow, false) if typed.dry_run => Ok(Policy::Allow(budget)),
         (cli::Recall::Allow, false) => Ok(Policy::OnlineOnly),
         (_, true) => Err(Error::usage(
@@ -73,7 +75,8 @@ pub fn directories(option: &str, named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     named.iter().map(|directory| here(option, directory)).collect()
 }
 
-/// Without links, since a directory may be called by several names. One of which nothing lies below is a mistake.
+/// Resolves symlinks in directories, since a directory may have several names. A directory that is
+/// neither above nor below a root or target root is an error.
 fn declared(option: &str, named: &[PathBuf], roots: &Roots, target_roots: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let resolve = |directory: &Path| {
         directory.canonicalize().map_err(|error| {
@@ -97,7 +100,8 @@ fn declared(option: &str, named: &[PathBuf], roots: &Roots, target_roots: &[Path
         .collect()
 }
 
-/// A directory that is missing would be one that nothing lies below.
+/// Returns the absolute path of a directory. A missing directory is an error, because it could not
+/// contain anything.
 fn here(option: &str, directory: &Path) -> Result<PathBuf> {
     let failed = |what: &str| {
         Error::usage(

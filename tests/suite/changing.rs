@@ -1,4 +1,4 @@
-//! Files that change while they are read: the row describes one state, or there is no row.
+//! Files that change while they are read: the row describes one state, or none is written.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

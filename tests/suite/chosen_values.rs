@@ -1,4 +1,5 @@
-//! Files that are not chosen determine no row: the index is the same as if only the indexed files were there.
+//! Files that are not chosen determine no row: the index is the same as if only the indexed files
+//! existed.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,7 +12,7 @@ use crate::shards::site::{merge, read_shards};
 use crate::support::random::Random;
 use crate::support::{Index, ROOT_UID, Said, Site, beyond, instance_file, on_both_databases, walk};
 
-/// What the copies that are not chosen say otherwise.
+/// The differing values of the copies that are not chosen.
 const DIFFERENCES: [(&str, &[(&str, &str)]); 8] = [
     ("nothing", &[]),
     ("the patient", &[("PatientID", "P2")]),
@@ -50,7 +51,8 @@ fn write(path: &Path, bytes: &[u8], age: u64) {
     fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
 }
 
-/// An index that has rows of no file which is not indexed: made of the files that another index names.
+/// Builds an index only from the files that another index names, so that files that are not indexed
+/// leave no rows.
 fn index_of_chosen_files(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> Vec<String> {
     let chosen: HashSet<PathBuf> = index.rows("SELECT path FROM image").into_iter().map(PathBuf::from).collect();
     let aside = site.path("aside");
@@ -149,9 +151,10 @@ fn a_file_that_is_not_chosen_determines_no_row_whenever_it_is_read() {
     }
 }
 
-/// Files of a few instances below two roots, which disagree about everything above them.
+/// Adds files of a few instances below two roots. They disagree about all values above the
+/// instances.
 fn put_copies(site: &Site, random: &mut Random, files: u32) {
-    // No root is ever empty.
+    // Keeps each root from being empty.
     for (n, root) in ["a", "b"].into_iter().enumerate() {
         write(&site.path(&format!("{root}/keep")), &instance(100 + n as u32, &[("PatientID", "P9")]), 100);
     }
@@ -176,7 +179,7 @@ fn put_copies(site: &Site, random: &mut Random, files: u32) {
     }
 }
 
-/// Moves a random part of the files out of the roots, and back.
+/// Moves a random part of the files out of the roots while `then` runs.
 fn without_a_part(site: &Site, random: &mut Random, then: impl FnOnce()) {
     let moved: Vec<PathBuf> = ["a", "b"]
         .iter()
@@ -274,12 +277,12 @@ fn a_row_without_a_chosen_file_that_was_edited_or_is_used_stays_and_is_reported(
             write(&site.archive().join("2021-11-12-FRI/1"), &instance(1, &[]), 50);
             let said = site.reindex(&index, &[]);
             assert!(said.exit < 2, "{}{}", said.out, said.err);
-            // A row that stays keeps those above it.
+            // A row that stays keeps its parents.
             let rows =
                 [("series", "uuid", "1.2.3.4.5.7"), ("study", "uuid", "1.2.3.4.5.6"), ("patient", "origid", "P2")];
             let kept = rows.iter().skip_while(|(of, ..)| *of != table);
             let left = site.findings("note").into_iter().filter(|line| line.contains("row-without-file"));
-            // A patient whose name was edited, or whom others use, is not this program's any more.
+            // A patient row that was edited, or that others use, no longer belongs to this program.
             let reported = if table == "patient" { 0 } else { kept.clone().count() };
             assert_eq!(left.count(), reported, "{sql}");
             for (of, column, key) in rows {
@@ -291,7 +294,8 @@ fn a_row_without_a_chosen_file_that_was_edited_or_is_used_stays_and_is_reported(
     }
 }
 
-/// Makes the log of a state directory that of a run that was killed before it recorded its end.
+/// Truncates the log of a state directory to that of a run that was killed before it recorded its
+/// end.
 fn unmark(site: &Site) {
     let log = site.kept("state", "catalogue").join("log");
     let bytes = fs::read(&log).unwrap();

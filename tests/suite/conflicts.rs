@@ -1,4 +1,5 @@
-//! Files that do not agree: what the index then holds depends on them alone, never on the order in which they were read.
+//! Files that disagree: the content of the index depends only on the files, never on the order in
+//! which they were read.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::support::{Index, ROOT_UID, Said, Site, instance_file, on_both_databases};
 
-/// Puts an instance below a root, modified so many days after the start of 2021.
+/// Writes an instance below a root, with an mtime this many days after the start of 2021.
 pub fn put(site: &Site, path: &str, days: u64, change: Json) {
     let file = site.path(path);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -25,7 +26,7 @@ fn reindex(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> Said {
     Said::of(command.args(&roots[1..]))
 }
 
-/// Numbers that look like chance and are the same in each run.
+/// A pseudo-random number generator with the same numbers in each run.
 struct Chance(u64);
 
 impl Chance {
@@ -39,13 +40,13 @@ impl Chance {
     }
 }
 
-/// Everything that can disagree does: names, spellings and IDs of patients, studies of series, several files of an
-/// instance, values of every level, times of receipt.
+/// Adds files with every kind of disagreement: names, spellings and IDs of patients, studies of
+/// series, several files of an instance, values at every level, and received times.
 pub fn put_conflicts(site: &Site, seed: u64) {
     let mut chance = Chance(seed);
     for n in 0..300 {
         let study = chance.below(14);
-        // Now and then a series of another study, or an instance of another series.
+        // Some files name a series of another study, or an instance of another series.
         let series = if chance.below(12) == 0 { chance.below(42) } else { study * 3 + chance.below(3) };
         let instance = if chance.below(12) == 0 { chance.below(250) } else { series * 6 + chance.below(6) };
         let patient = if chance.below(10) == 0 { chance.below(5) } else { study % 5 };
@@ -76,7 +77,7 @@ pub fn put_conflicts(site: &Site, seed: u64) {
     }
 }
 
-/// What a run leaves behind: all rows, and all that it lists.
+/// Returns the result of a run: all rows, and all lines of the list.
 pub fn outcome(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> (Vec<String>, Vec<String>, String) {
     let said = reindex(site, index, roots, more).exits(1);
     let text = fs::read_to_string(site.path("rejected.jsonl")).unwrap();
@@ -104,7 +105,7 @@ fn assert_same(one: &(Vec<String>, Vec<String>, String), other: &(Vec<String>, V
     assert_eq!(one.2, other.2, "{what}");
 }
 
-/// Orders of roots and of rows, and numbers of threads. Before each the listings are reversed.
+/// Orders of roots and of rows, and numbers of threads. The listings are reversed before each run.
 const WAYS: [(&[&str], &str, &str); 6] = [
     (&["a", "b", "c"], "1", "found"),
     (&["c", "b", "a"], "64", "found"),
@@ -114,11 +115,11 @@ const WAYS: [(&[&str], &str, &str); 6] = [
     (&["b", "a", "c"], "1", "key"),
 ];
 
-/// What the store has of everything.
+/// The conflicts that the store contains.
 const REASONS: [&str; 6] =
     ["patient-names", "patient-id-spelling", "two-patients", "two-studies", "same-instance", "instances-disagree"];
 
-/// Lists each directory below the roots the other way round, the files being what they were.
+/// Reverses the order in which each directory below the roots is listed; the files do not change.
 fn reverse_listings(site: &Site) {
     let names = |directory: &Path| -> Vec<OsString> {
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect()
@@ -184,7 +185,7 @@ fn an_index_that_was_there_is_brought_up_in_one_way_whatever_the_order() {
     let mut first = None;
     for (roots, threads, order) in WAYS {
         let index = Index::mariadb(&site);
-        // A part of the archive is in the index, with values missing and edited.
+        // The index contains a part of the archive, with missing and edited values.
         reindex(&site, &index, &["b"], &["--io-threads", "1"]);
         index.execute("UPDATE study SET description = NULL, referringphysician = 'edited' WHERE uuid LIKE '%1'");
         index.execute("UPDATE series SET modality = NULL WHERE uuid LIKE '%2'");
@@ -316,7 +317,8 @@ fn the_modalities_of_a_study_are_those_that_its_series_have_in_the_end() {
                 "Modality": modality,
             })
         };
-        // More than a batch says CT, and has come before the last word is read.
+        // The files that say CT are more than one batch and are read before the file that decides
+        // the modality.
         (1..=1200).for_each(|n| put(site, &format!("archive/2021-01-01-FRI/{n}"), 0, of("CT", n)));
         put(site, "archive/other/last", 90, of("MR", 0));
         reindex(site, index, &["archive"], &["--io-threads", "1"]);
@@ -327,7 +329,7 @@ fn the_modalities_of_a_study_are_those_that_its_series_have_in_the_end() {
 
 #[test]
 fn tables_without_transactions_hold_the_same_rows_in_whatever_order_they_are_asked_for() {
-    // In key order each batch has instances of all studies.
+    // In key order, each batch contains instances of all studies.
     let site = Site::in_memory();
     for n in 0..6000u64 {
         let (study, series) = (n % 150, n % 450);

@@ -1,4 +1,4 @@
-//! Runs that are killed at any moment, and go on as if they had not been.
+//! Runs that are killed at any moment and resume with the same result.
 
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};
@@ -7,22 +7,22 @@ use serde_json::{Value as Json, json};
 
 use crate::support::{Index, ROOT_UID, Said, Site, beyond, walk};
 
-/// The mark in the log that a run has settled everything: its kind, no length, no checksum.
+/// The mark in the log that a run has finalized everything: its kind, zero length, no checksum.
 const ENDED: [u8; 9] = [5, 0, 0, 0, 0, 0, 0, 0, 0];
 
 fn is_long() -> bool {
     std::env::var_os("PACS_INDEX_TEST_LONG").is_some()
 }
 
-/// Studies whose instances disagree on every level, and come in an order that lets later ones correct earlier rows:
-/// what stands in a row before the closing step is mostly wrong.
+/// Studies whose instances disagree at every level, in an order in which later instances correct
+/// earlier rows: before the rows are finalized, most values are wrong.
 pub fn site_with(files: u32) -> Site {
     let site = Site::in_memory();
     put_studies(&site, files, |_, _| {});
     site
 }
 
-/// The path below the archive of a file of [`put_studies`].
+/// Returns the path, below the archive, of a file of [`put_studies`].
 pub fn path_of(n: u32) -> String {
     let study = n / PER_STUDY;
     format!("2021-11-{:02}-FRI/{study}/{n}", 10 + study % 15)
@@ -32,11 +32,12 @@ pub fn path_of(n: u32) -> String {
 pub const PER_SERIES: u32 = 100;
 pub const PER_STUDY: u32 = 3 * PER_SERIES;
 
-/// Puts the files of [`site_with`] into the archive of a site. `vary` may change the attributes of each file.
+/// Adds the files of [`site_with`] to the archive of a site. `vary` may change the attributes of
+/// each file.
 pub fn put_studies(site: &Site, files: u32, mut vary: impl FnMut(u32, &mut Json)) {
     for n in 0..files {
         let (series, study) = (n / PER_SERIES, n / PER_STUDY);
-        // Now and then a second file of an instance.
+        // Some files are the second file of an instance.
         let instance = if n % 37 == 36 { n - 1 } else { n };
         let uid = format!("{ROOT_UID}.{study}.{series}.{instance}");
         let name =
@@ -62,7 +63,7 @@ pub fn put_studies(site: &Site, files: u32, mut vary: impl FnMut(u32, &mut Json)
     }
 }
 
-/// All that a run leaves behind and says, but for times.
+/// The rows and the output of a run, except for times.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     rows: Vec<String>,
@@ -93,8 +94,8 @@ fn assert_same(one: &Outcome, other: &Outcome) {
     assert_eq!((one.rows.len(), one.listed.len()), (other.rows.len(), other.listed.len()));
 }
 
-/// Kills runs, each of which is followed by a run that ends. The moments are uniform over what an undisturbed run writes to its
-/// log, which does not depend on the load of the machine.
+/// Kills runs, each of which is followed by a run that ends. The moments are uniform over the bytes
+/// that an undisturbed run writes to its log, which do not depend on the load of the machine.
 pub fn kill(files: u32, kills: u32, make: fn(&Site) -> Index) {
     let site = site_with(files);
     let calm = make(&site);
@@ -121,7 +122,7 @@ pub fn kill(files: u32, kills: u32, make: fn(&Site) -> Index) {
         while written("state") * u64::from(of) < written("calm") * u64::from(part) && begun.elapsed() < deadline {}
         let mut was_over = killed.is_over();
         killed.kill();
-        // It had settled everything, and was about to exit.
+        // The run had finalized everything and was about to exit.
         was_over |= site
             .kept_by_now("state", "journal")
             .is_some_and(|journal| fs::read(journal.join("log")).is_ok_and(|log| log.ends_with(&ENDED)));

@@ -1,4 +1,4 @@
-//! An archive that lives: files come, move and go while a run goes on.
+//! An archive in use: files are added, moved and removed during a run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,12 +32,12 @@ fn file(site: &Site, path: &str) -> PathBuf {
     site.archive().join(path)
 }
 
-/// Lets a file be an hour old.
+/// Sets the mtime of a file to one hour ago.
 fn age(site: &Site, path: &str) {
     modify(site, path, SystemTime::now() - Duration::from_secs(3600));
 }
 
-/// As if it were just written.
+/// Sets the mtime of a file to now.
 fn renew(site: &Site, path: &str) {
     modify(site, path, SystemTime::now());
 }
@@ -46,7 +46,7 @@ fn modify(site: &Site, path: &str, at: SystemTime) {
     fs::OpenOptions::new().write(true).open(file(site, path)).unwrap().set_modified(at).unwrap();
 }
 
-/// A run that has listed and read all that there is, and waits for a row that somebody holds.
+/// A run that has listed and read all files, and waits for a row that another connection holds.
 struct Held {
     run: Running,
     holder: Connected,
@@ -65,7 +65,7 @@ impl Held {
             assert!(Instant::now() < deadline, "the run does not come to the row");
             sleep(Duration::from_millis(50));
         }
-        // One batch waits; what readers still have in hand is read when the program rests.
+        // One batch waits; when the program is idle, the readers have read their remaining files.
         while run.works_within(Duration::from_millis(300)) {
             assert!(Instant::now() < deadline, "the run does not come to rest");
         }
@@ -166,11 +166,12 @@ fn an_interrupted_run_does_not_look_again() {
 
 const PER_SERIES: u64 = 100;
 
-/// The pause between two images that a PACS receives: some ninety a second, from several scanners.
+/// The pause between two images that a PACS receives: about ninety per second, from several
+/// scanners.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What arrives at a PACS while a run is at a series of a generated store: a study of its own; another image of a series
-/// about there; another one of any series.
+/// An image that arrives at a PACS while a run processes a series of a generated store: a study of
+/// its own; another image of a nearby series; or another image of any series.
 fn arrival(n: u64, at: u64, series: u64) -> Arrival {
     let joined = match n % 3 {
         0 => None,
@@ -182,7 +183,7 @@ fn arrival(n: u64, at: u64, series: u64) -> Arrival {
         let [series, image] = [format!("{study}.1"), format!("{study}.1.{n}")];
         return Arrival { patient: format!("OWN{}", n / 24), name: ["Own".into(), "".into()], study, series, image };
     };
-    // As benches/generate.rs names them.
+    // The names that benches/generate.rs uses.
     let (study, patient) = (series / 3, series / 7);
     let study = format!("1.3.6.1.4.1.32473.5.{study}");
     Arrival {
@@ -194,14 +195,14 @@ fn arrival(n: u64, at: u64, series: u64) -> Arrival {
     }
 }
 
-/// Lets a PACS receive for as long as it is told to.
+/// Makes a PACS receive images while `go_on` returns true.
 fn receive(pacs: &mut Pacs, index: &Index, series: u64, numbers: &mut u64, go_on: impl Fn(u64) -> bool) {
     let mut watcher = index.connect();
     let begun = *numbers;
     let mut at = series - 1;
     while go_on(*numbers - begun) {
         if numbers.is_multiple_of(10) {
-            // The run goes from the newest series to the oldest.
+            // The run proceeds from the newest series to the oldest.
             let there: u64 = watcher.rows("SELECT COUNT(*) FROM series")[0].parse().unwrap();
             at = series.saturating_sub(there + 1).max(3);
         }
@@ -246,7 +247,7 @@ fn a_pacs_goes_on_receiving(engine: &str) {
     println!("{engine}, {files} files, {}", said.out.lines().find(|line| line.contains("covered")).unwrap());
     println!("  with the run:    {during}, {races} rows came between look and insert");
     println!("  without the run: {}", pacs.figures());
-    // What the server knows of a deadlock.
+    // The server's information about a deadlock.
     if !pacs.errors.is_empty() {
         println!("{:?}", index.rows("SHOW ENGINE INNODB STATUS"));
     }
@@ -263,8 +264,8 @@ fn a_pacs_goes_on_receiving(engine: &str) {
         let orphans = format!("SELECT COUNT(*) FROM {table} WHERE {link} NOT IN (SELECT {key} FROM {above})");
         assert_eq!(index.rows(&orphans), ["0"], "{table}");
     }
-    // What is below a series when the run ends is counted; what comes later is the matter of the PACS. So is a row that the PACS
-    // has inserted with NULL.
+    // The run counts the images below a series when it ends; the PACS counts later ones, and is
+    // responsible for rows that it inserted with NULL.
     let wrong = "SELECT COUNT(*) FROM series WHERE uuid LIKE '1.3.6.1.4.1.32473.5.%' AND instances < 100";
     assert_eq!(index.rows(wrong), ["0"]);
 }

@@ -1,4 +1,4 @@
-//! What users do with pacs-index, and what they find in the index afterwards.
+//! Tests of what users do with pacs-index, and of the resulting index.
 
 #![allow(clippy::disallowed_methods)]
 

@@ -1,4 +1,4 @@
-//! Damage by chance: whatever bytes a file holds, it is read or rejected, soon and with little memory.
+//! Random damage: any file is read or rejected, quickly and with little memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,24 +13,24 @@ use crate::support::random::Random;
 use crate::support::writer::SYNTAXES;
 use crate::support::{description, encoded_instance_file, memory, pydicom};
 
-/// A file to damage, and the places of its VRs, behind which lengths stand.
+/// A file to damage, and the offsets of its VRs, which precede lengths.
 struct Seed {
     bytes: Vec<u8>,
     vrs: Vec<usize>,
     deflated: bool,
 }
 
-/// So much of a file is kept. Headers end long before.
+/// The number of bytes kept of a file. Headers are much shorter.
 const KEPT: usize = 256 * 1024;
 
-/// The most memory that a file may need; the inflater has tables of its own.
+/// The maximum memory that reading a file may use; the inflater has additional tables.
 const MOST_MEMORY: usize = 384 * 1024;
 const MOST_MEMORY_DEFLATED: usize = 512 * 1024;
 
 fn seeds() -> Vec<Seed> {
     let mut files: Vec<Vec<u8>> =
         description::files(include_str!("../../fixtures/archive.json")).into_values().collect();
-    // Every sequence that is entered stands in these.
+    // These files contain every sequence that the reader enters.
     files.extend(SYNTAXES.map(|syntax| encoded_instance_file(sequences::report_on_an_animal(), syntax)));
     files.extend(pydicom::files().into_iter().map(|path| fs::read(path).unwrap()));
     files.into_iter().filter(|bytes| !bytes.is_empty()).map(seed).collect()
@@ -109,12 +109,12 @@ const AIMED: [&[u8]; 12] = [
     b"\\ISO 2022 IR 149",
 ];
 
-/// Half of the mutations are aimed, most of these at a VR or the length behind it.
+/// Half of the mutations are targeted, most of these at a VR or the length after it.
 fn mutate(bytes: &mut Vec<u8>, vrs: &[usize], random: &mut Random) {
     if bytes.is_empty() {
         return;
     }
-    // Headers stand at the beginning.
+    // Headers are at the beginning.
     let within = if random.below(4) == 0 { bytes.len() } else { bytes.len().min(8 * 1024) };
     let at = random.below(within);
     match random.below(6) {

@@ -1,10 +1,10 @@
-//! Databases and rows that nobody would think of. One of them costs itself, and nothing else.
+//! Unusual databases and rows. An unusual row fails alone and affects no other.
 
 use serde_json::json;
 
 use crate::support::{Index, ROOT_UID, Site, on_both_databases};
 
-/// A study of its own, by number.
+/// Returns the attributes of a separate study, by number.
 fn study(n: u32, change: serde_json::Value) -> serde_json::Value {
     let mut all = json!({
         "StudyInstanceUID": format!("1.2.{n}"), "SeriesInstanceUID": format!("1.2.{n}.1"),

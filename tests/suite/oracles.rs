@@ -1,7 +1,9 @@
-//! What is read is what others read: dicom-object, and dcmdump where it is installed.
+//! Compares the values that the reader returns with those of other readers: dicom-object, and
+//! dcmdump where it is installed.
 //!
-//! dicom-object ends the process on deep nesting and allocates what lengths declare, so that it works in a child with
-//! little memory and time. Where the child dies, the next one goes on with the file behind.
+//! dicom-object aborts the process on deep nesting and allocates memory as lengths declare, so it
+//! runs in a child process with limited memory and time. If the child dies, the next one continues
+//! with the following file.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -22,10 +24,12 @@ use crate::support::headers::{read, shown};
 use crate::support::{Site, fixtures, pydicom, walk};
 use crate::traits;
 
-/// What is longer takes dicom-object many seconds, and tells nothing new of values.
+/// The maximum file size in bytes. Larger files take dicom-object many seconds and add nothing
+/// about values.
 const LONGEST: usize = 1024 * 1024;
 
-/// Fixtures, the table of traits, and pydicom's files where these are: path and what the reader says.
+/// Returns the fixtures, the table of traits, and pydicom's files if available: path and result of
+/// the reader.
 fn files(site: &Site) -> Vec<(PathBuf, Instance)> {
     for case in traits::all().into_iter().filter(|case| case.bytes.len() <= LONGEST) {
         site.write(case.name, &case.bytes);
@@ -42,31 +46,31 @@ fn is_disputed(path: &Path) -> bool {
     DISPUTED.iter().any(|name| path.ends_with(name))
 }
 
-/// The forms that leave a value as it is.
+/// Returns whether a form leaves values unchanged.
 fn is_verbatim(form: Form) -> bool {
     matches!(form, Form::Uid | Form::PatientId | Form::Text | Form::PersonName | Form::Integer | Form::Unsigned)
 }
 
-/// How many files and values are compared at least.
+/// The minimum numbers of files and values that are compared.
 const DICOM_OBJECT: (u32, u32) = (155, 11_307);
 const DICOM_OBJECT_WITH_PYDICOM: (u32, u32) = (312, 22_760);
 const DCMDUMP: (u32, u32) = (174, 4_324);
 const DCMDUMP_WITH_PYDICOM: (u32, u32) = (334, 8_928);
 
-/// Files of the table on which the two differ by choice.
+/// Files of the table on which the two readers differ by design.
 const DISPUTED: [&str; 10] = [
-    // It believes the length, and loses what stands in between.
+    // dicom-object trusts the length and loses the elements in between.
     "a meta group length that reaches into the data set",
-    // The last counts there.
+    // In dicom-object, the last element counts.
     "a tag that stands twice: the first counts",
-    // It takes the value for single bytes.
+    // dicom-object decodes the value as single bytes.
     "rows of unknown VR (UN)",
-    // It keeps what is no UID.
+    // dicom-object keeps an invalid UID.
     "a SOP Class UID that is none",
     "a SOP Class UID with an empty component",
-    // It reads the letters as a real number.
+    // dicom-object decodes the letters as a floating-point number.
     "a Patient ID with the VR FD",
-    // It keeps numbers that the attribute cannot have.
+    // dicom-object keeps numbers that the attribute cannot have.
     "an instance number as SL of two bytes",
     "an instance number as FD with a fraction",
     "rows as FL with a fraction",
@@ -98,7 +102,7 @@ fn what_is_read_is_what_dicom_object_reads() {
     assert!(able >= least.0 && compared >= least.1, "{able} files, {compared} values compared");
 }
 
-/// The child's answers by path. A file has none if it ended the child.
+/// Returns the child's answers by path. A file on which the child died has none.
 fn ask(site: &Site, files: &[&Path]) -> BTreeMap<PathBuf, Json> {
     let mut answers = BTreeMap::new();
     let mut next = 0;
@@ -116,7 +120,7 @@ fn ask(site: &Site, files: &[&Path]) -> BTreeMap<PathBuf, Json> {
         let answered: Vec<Json> =
             lines.filter_map(|line| serde_json::from_str(line.get(line.find('[')?..)?).ok()).collect();
         child.wait().unwrap();
-        // The one behind those that were answered ended the child.
+        // The child died on the file after those that were answered.
         if let Some(path) = files.get(next + answered.len()) {
             println!("dicom-object ends on {}", path.display());
         }
@@ -128,7 +132,8 @@ fn ask(site: &Site, files: &[&Path]) -> BTreeMap<PathBuf, Json> {
     answers
 }
 
-/// Reads paths from standard input and writes a line for each: a list of one object, attribute to value, or of null.
+/// Reads paths from standard input and writes a line for each: a list of one object, attribute to
+/// value, or of null.
 #[test]
 #[ignore = "what_is_read_is_what_dicom_object_reads starts it"]
 fn the_child_that_asks_dicom_object() {
@@ -141,13 +146,13 @@ fn the_child_that_asks_dicom_object() {
     }
 }
 
-/// Sets a limit that can be raised again.
+/// Sets a soft limit, which can be raised again.
 fn limit(most: libc::rlim_t, set: impl Fn(&libc::rlimit) -> libc::c_int) {
     assert_eq!(set(&libc::rlimit { rlim_cur: most, rlim_max: libc::RLIM_INFINITY }), 0);
 }
 
 fn seconds_of_work() -> libc::rlim_t {
-    // SAFETY: all of a usage may be zero, and the structure lives as long as the call.
+    // SAFETY: a zeroed usage is valid, and the structure lives as long as the call.
     let usage = unsafe {
         let mut usage = std::mem::zeroed();
         assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &mut usage), 0);
@@ -156,7 +161,8 @@ fn seconds_of_work() -> libc::rlim_t {
     (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) as libc::rlim_t
 }
 
-/// What dicom-object says of each attribute whose form does not change it, empty where it is absent.
+/// Returns dicom-object's value of each attribute whose form does not change it; absent attributes
+/// are empty.
 fn values(object: &DefaultDicomObject) -> Json {
     let of = |attribute: &Attribute| match attribute.tag {
         tags::TRANSFER_SYNTAX_UID => Some(object.meta().transfer_syntax.clone()),
@@ -190,18 +196,19 @@ fn value(object: &InMemDicomObject, attribute: &Attribute) -> Option<String> {
         return Some(String::from_utf8_lossy(&element.to_bytes().ok()?).into_owned());
     }
     let text = element.to_str().ok()?;
-    // A number column has the first of several.
+    // A numeric column contains the first of several values.
     let text = if is_number { text.split('\\').next()?.to_owned() } else { text.into_owned() };
     Some(text).filter(|text| if is_number { is_plain_number(text) } else { is_plain_text(text) })
 }
 
-/// Numbers that are written otherwise than a database shows them, or do not fit, stand in the table of traits.
+/// The table of traits covers numbers that are written differently from their form in a database,
+/// and numbers that do not fit.
 fn is_plain_number(text: &str) -> bool {
     let text = text.trim_matches([' ', '\0']);
     text.is_empty() || text.parse::<i32>().is_ok_and(|number| number.to_string() == text)
 }
 
-/// dicom-object reads the first character set only, and keeps what stands behind a NUL.
+/// dicom-object decodes the first character set only, and keeps the text after a NUL.
 fn is_plain_text(text: &str) -> bool {
     !text.contains('\x1B') && !text.trim_end_matches('\0').contains('\0')
 }
@@ -232,7 +239,8 @@ fn what_is_read_is_what_dcmdump_prints() {
     assert!(able >= least.0 && compared >= least.1, "{able} files, {compared} values compared");
 }
 
-/// Lines of the data set itself, not of items: tag, and the value in brackets or bare.
+/// Returns the top-level elements of the data set, without those of items: tag, and the value in
+/// brackets or bare.
 fn dump(path: &Path) -> BTreeMap<String, String> {
     let said = Command::new("sh")
         .args(["-c", "ulimit -v 1048576; ulimit -t 5; exec dcmdump -q -Un +L -M \"$0\""])
@@ -244,7 +252,7 @@ fn dump(path: &Path) -> BTreeMap<String, String> {
         String::from_utf8_lossy(&said.stdout).lines().filter(|line| line.starts_with('(') && said.status.success())
     {
         let (Some(tag), Some(vr), Some(rest)) = (line.get(1..10), line.get(12..14), line.get(15..)) else { continue };
-        // The bytes of what it calls unknown are printed as numbers.
+        // dcmdump prints the bytes of unknown elements as numbers.
         if vr == "UN" {
             continue;
         }
@@ -258,7 +266,7 @@ fn dump(path: &Path) -> BTreeMap<String, String> {
     values
 }
 
-/// A value of dcmdump as its column shows it, where that is plain to see.
+/// Returns the column value of a value of dcmdump, if the conversion is obvious.
 fn expected_of(form: Form, value: &str) -> Option<String> {
     let is_digits = |count| value.len() == count && value.bytes().all(|byte| byte.is_ascii_digit());
     match form {

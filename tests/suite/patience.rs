@@ -1,4 +1,4 @@
-//! A database that goes away in mid-run and comes back, or does not.
+//! A database that becomes unavailable in mid-run and comes back, or does not.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ pub fn is_long() -> bool {
     std::env::var_os("PACS_INDEX_TEST_LONG").is_some()
 }
 
-/// Studies of two series whose instances disagree, so that the closing step has something to do.
+/// Studies of two series whose instances disagree, so that finalizing changes rows.
 pub fn site_with(files: u32) -> Site {
     const PER_SERIES: u32 = 250;
     let site = Site::new();
@@ -33,7 +33,7 @@ pub fn site_with(files: u32) -> Site {
     site
 }
 
-/// An index in tables that know no transactions.
+/// Converts the tables of an index to MyISAM, which does not support transactions.
 pub fn make_myisam(index: &Index) {
     for table in ["patient", "study", "series", "image"] {
         index.execute(&format!("ALTER TABLE {table} ENGINE = MyISAM"));
@@ -45,7 +45,7 @@ fn account(said: &Said) -> Vec<String> {
     FATES.iter().map(|fate| format!("{fate} {}", said.figure(fate))).chain([rows]).collect()
 }
 
-/// Waits until a run has written so many images.
+/// Waits until a run has written this number of images.
 pub fn wait_for(index: &Index, images: u64) {
     let mut connected = index.connect();
     let deadline = Instant::now() + Duration::from_secs(120);
@@ -57,7 +57,7 @@ pub fn wait_for(index: &Index, images: u64) {
     connected.close();
 }
 
-/// Cuts all connections to an index.
+/// Kills all connections to an index.
 fn cut_connections(index: &Index) {
     let mut admin = index.connect();
     let theirs = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()";
@@ -65,7 +65,7 @@ fn cut_connections(index: &Index) {
     admin.close();
 }
 
-/// A run through outages ends as one without any, with the same rows.
+/// Asserts that a run through outages ends with the same result and rows as one without.
 #[track_caller]
 pub fn is_as_without(said: Said, index: &Index, site: &Site, calm: &Index) {
     let undisturbed = site.reindex(calm, &["--force"]);
@@ -116,7 +116,7 @@ fn a_server_that_hangs_does_not_hang_the_run() {
     let run = site.start_shown(&index, &["--io-threads", "2"]);
     wait_for(&index, 1000);
     server.order("pause");
-    // No answer is waited for longer than five minutes.
+    // The program waits at most five minutes for an answer.
     sleep(Duration::from_secs(if is_long() { 315 } else { 2 }));
     server.order("resume");
     let said = run.end();
@@ -137,7 +137,7 @@ fn connections_that_are_cut_again_and_again_cost_nothing_but_time() {
     is_as_without(run.end(), &index, &site, &calm);
 }
 
-/// A line to a server that fails at some commits: before they get there, or after.
+/// A connection to a server that fails at some commits: before or after they reach the server.
 fn line_that_loses_commits(index: &Index) -> (String, Arc<AtomicUsize>) {
     let mut url = url::Url::parse(&index.url).unwrap();
     let server = url.port().unwrap();
@@ -164,7 +164,7 @@ fn pass_on(mut client: TcpStream, mut server: TcpStream, commits: &AtomicUsize) 
         match if is_commit { commits.fetch_add(1, Ordering::Relaxed) % 4 } else { 0 } {
             1 => break,
             3 => {
-                // The answer does not come through.
+                // The answer is lost.
                 client.shutdown(Shutdown::Both).unwrap();
                 server.write_all(&bytes[..count]).unwrap();
                 sleep(Duration::from_millis(50));
@@ -191,7 +191,7 @@ fn commits_whose_answer_was_lost_count_once() {
             Said::of(command.args(["--force", "--rejected", list]).env("PACS_INDEX_PASSWORD", PASSWORD))
         };
         is_as_without(run("first.jsonl"), &index, &site, &calm);
-        // What is filled or corrected counts once as well.
+        // Filled or corrected rows count once as well.
         for index in [&index, &calm] {
             index.execute("UPDATE image SET instance = NULL WHERE MOD(instance, 3) = 0");
             index.execute("UPDATE image SET path = CONCAT(path, '.gone') WHERE MOD(instance, 3) = 1");
@@ -237,7 +237,7 @@ fn an_interrupt_ends_the_wait_for_a_database() {
     assert!(asked.elapsed() < Duration::from_secs(5));
     assert!(said.figure("not reached") > 0);
     server.order("start");
-    // The last commit may have been made though its answer was lost.
+    // The last commit may have succeeded although its answer was lost.
     assert!(index.count("image") >= said.figure("inserted"));
     site.reindex(&index, &[]).exits(0);
     assert_eq!(index.count("image"), 6000);
@@ -263,7 +263,7 @@ fn a_database_that_lacks_what_was_committed_is_not_written_to() {
     let run = site.start_reindex(&index, &["--io-threads", "2"]);
     wait_for(&index, 1000);
     let mut admin = index.connect();
-    // As an older dump would have it.
+    // As if an older dump had been restored.
     admin.execute("LOCK TABLES image WRITE");
     admin.execute("DELETE FROM image");
     cut_connections(&index);

@@ -1,4 +1,4 @@
-//! What a run shows while it runs.
+//! The progress display of a run.
 
 use serde_json::{Value, json};
 

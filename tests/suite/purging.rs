@@ -1,4 +1,5 @@
-//! A PACS that deletes or moves studies by itself, and what a user learns of it before anything is written.
+//! A PACS that automatically deletes or moves studies, and the warnings that a user gets before
+//! anything is written.
 
 use std::fs;
 

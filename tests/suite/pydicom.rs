@@ -1,12 +1,13 @@
-//! What becomes of real files that nobody here wrote: those of pydicom.
+//! The outcomes for real files from another source: those of pydicom.
 
 use std::fs;
 
 use crate::support::{Index, Site, on_both_databases, pydicom};
 
-/// Files that are rejected, and why. Every other file of the package is indexed or a DICOMDIR.
+/// Rejected files, with the reasons. Every other file of the package is indexed or is a DICOMDIR.
 const REJECTED: [(&str, &str); 22] = [
-    // Palettes have no series; the test files named here were stripped to the few elements that they test.
+    // Palettes have no series; the test files listed here were stripped to the few elements that
+    // they test.
     ("fall.dcm", "missing-uid"),
     ("hotiron.dcm", "missing-uid"),
     ("hotmetalblue.dcm", "missing-uid"),
@@ -27,12 +28,13 @@ const REJECTED: [(&str, &str); 22] = [
     ("nested_priv_SQ.dcm", "missing-uid"),
     ("no_meta_group_length.dcm", "missing-uid"),
     ("priv_SQ.dcm", "missing-uid"),
-    // Its first element has a group that no data set begins with.
+    // The first element has a group with which no data set begins.
     ("no_meta.dcm", "not-dicom"),
     ("zipMR.gz", "gzip file"),
 ];
 
-/// Names as they must stand in the index: the character sets of PS3.5 annexes H to K, written by others.
+/// The names that the index must contain: the character sets of PS3.5 annexes H to K, in files by
+/// other authors.
 const NAMES: [(&str, &str); 12] = [
     ("chrArab.dcm", "قباني|لنزار|-|-"),
     ("chrFren.dcm", "Buc|Jérôme|-|-"),

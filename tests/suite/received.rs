@@ -1,4 +1,4 @@
-//! When a study was received: a PACS purges and moves by it.
+//! The received time of a study: a PACS purges and moves studies by it.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Index, ROOT_UID, Site, on_both_databases};
 
-/// A study of a day of 2021, in a file modified so many days after the start of 1970.
+/// Writes a study of a day of 2021 to a file with an mtime this many days after the start of 1970.
 fn put(site: &Site, path: &str, study: u32, modified: f64) {
     let change = json!({
         "PatientID": format!("T{study}"), "StudyInstanceUID": format!("{ROOT_UID}.{study}"), "StudyDate": "20210510",
@@ -84,7 +84,7 @@ fn a_copy_that_has_lost_its_times_is_told_of() {
     let said = site.reindex(&index, &["--received-from", "path,study-date,mtime"]).exits(0);
     assert!(!said.out.contains("most files"), "{}", said.out);
     assert_eq!(received(&index)[0], "2021-05-10 10:15:00");
-    // An archive that has grown by itself.
+    // An archive that grew day by day, without dates in its paths.
     for study in 1..=20 {
         put(&site, &format!("undated/{study}"), study, NOON + f64::from(study));
     }

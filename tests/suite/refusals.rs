@@ -1,4 +1,4 @@
-//! Rows that a database will not hold: found, reported, and the others written.
+//! Rows that a database rejects: they are found and reported, and the others are written.
 
 use serde_json::json;
 
@@ -71,7 +71,7 @@ fn tables_that_know_no_transactions_are_counted_right() {
     assert_eq!(index.rows("SELECT instances FROM series"), ["199"]);
 }
 
-/// `tests/run` starts its server with a small packet, as old servers have it.
+/// `tests/run` starts its server with a small maximum packet size, like that of old servers.
 #[test]
 fn rows_that_are_large_together_are_sent_in_parts() {
     let site = Site::new();
@@ -92,7 +92,7 @@ fn rows_that_are_large_together_are_sent_in_parts() {
     assert_eq!(index.rows("SELECT DISTINCT CHAR_LENGTH(history) FROM patient"), ["10240"]);
 }
 
-/// Makes the database refuse rows, as a site's own constraint would.
+/// Makes the database reject rows, as a constraint of a site would.
 fn refuse(site: &Site, index: &crate::support::Index, table: &str, condition: &str) {
     if index.url.starts_with("sqlite:") {
         site.run(&["init", "--index", &index.url]).exits(0);

@@ -1,4 +1,4 @@
-//! The main job: from an archive to an index.
+//! The main task: building an index from an archive.
 
 use std::fs;
 
@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::support::{Index, ROOT_UID, Site, fixture_archive, fixtures, on_both_databases};
 
-/// The expected rows of the fixtures' archive: what a person has checked against `fixtures/archive.json`.
+/// The expected rows of the fixtures' archive, which a person has checked against
+/// `fixtures/archive.json`.
 #[test]
 fn an_archive_of_many_kinds_is_indexed_by_the_conventions_of_pacsone() {
     let expected = fs::read_to_string(fixtures().join("archive.expected.txt")).unwrap();
@@ -31,7 +32,8 @@ fn an_archive_of_many_kinds_is_indexed_by_the_conventions_of_pacsone() {
     });
 }
 
-/// SQLite shows a FLOAT of 60 as 60.0. The archive lies elsewhere in each run.
+/// Normalizes a row: SQLite shows a FLOAT of 60 as 60.0, and the archive is in another directory in
+/// each run.
 fn plain(row: &str, root: &str) -> String {
     let number = |value: &str| match value.strip_suffix(".0") {
         Some(whole) if whole.bytes().all(|byte| byte.is_ascii_digit()) => whole.to_owned(),

@@ -1,4 +1,4 @@
-//! What an audit has planned is mended, and taken back.
+//! The repairs that an audit has planned are applied, and undone.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn repair(site: &Site, index: &Index, more: &[&str]) -> Said {
     Said::of(command.args(more).env("PACS_INDEX_PASSWORD", PASSWORD))
 }
 
-/// An archive and its index, with a damage of each kind that can be mended.
+/// An archive and its index, with one damage of each repairable kind.
 fn damaged(site: &Site, index: &Index) {
     for study in 1..=3 {
         site.add_series("2021-11-12-FRI", study, 1, 4);
@@ -27,7 +27,7 @@ fn damaged(site: &Site, index: &Index) {
     fs::create_dir(site.archive().join("elsewhere")).unwrap();
     fs::rename(file("1.1.1"), site.archive().join("elsewhere/moved")).unwrap();
     fs::remove_file(file("2.1.1")).unwrap();
-    // Of a series that is there, and of a patient that is not.
+    // Files of an existing series, and of a patient without a row.
     let new = |uid: &str, study: &str, patient: &str| {
         json!({"SOPInstanceUID": uid, "StudyInstanceUID": study, "SeriesInstanceUID": format!("{study}.1"),
                "PatientID": patient, "Modality": "CT"})
@@ -64,7 +64,7 @@ fn a_plan_is_applied_and_taken_back() {
             ("unindexed-file", true),
         ];
         assert_eq!(told, expected);
-        // What is enabled by itself.
+        // The steps that are enabled by default.
         let root = site.archive().display().to_string();
         let said = repair(site, index, &["plan.jsonl", "--undo-file", "undo-1.jsonl", "--root", &root]).exits(2);
         assert!(said.err.contains("--yes"), "{}", said.err);
@@ -78,7 +78,7 @@ fn a_plan_is_applied_and_taken_back() {
         for mended in ["moved-file", "instances-differ", "unindexed-file"] {
             assert!(!rest.out.contains(mended), "{}", rest.out);
         }
-        // And what a person enables; what is done already is skipped.
+        // The steps that a person enables; completed steps are skipped.
         enable_all(site, "plan.jsonl");
         let said =
             repair(site, index, &["plan.jsonl", "--undo-file", "undo-2.jsonl", "--yes", "--root", &root]).exits(1);

@@ -1,4 +1,5 @@
-//! A server with a replica: what is refused, what waits, and that both hold the same afterwards.
+//! A server with a replica: which runs are refused, which wait, and that both servers have the same
+//! rows afterwards.
 
 use std::io::{Read, Write, copy};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Connected, Index, Site, TABLES, server_of};
 
-/// The master and the replica that `tests/run` starts, which one test has for itself.
+/// The master and the replica that `tests/run` starts. One test at a time uses them.
 struct Pair {
     master: String,
     replica: String,
@@ -30,20 +31,20 @@ impl Pair {
                  MASTER_PASSWORD='pacs-test', MASTER_SSL=0, MASTER_CONNECT_RETRY=1, MASTER_USE_GTID=slave_pos"
             ));
         }
-        // A test that failed may have left it stopped.
+        // A failed test may have left the replica stopped.
         connected.execute("START SLAVE");
         connected.close();
         pair
     }
 
-    /// Asks the replica to do something.
+    /// Executes statements on the replica.
     fn replica(&self, sql: &str) {
         let mut connected = Connected::to(&self.replica);
         connected.execute(sql);
         connected.close();
     }
 
-    /// What the replica holds of an index, once it has all that its master has.
+    /// Connects to the replica's copy of an index after the replica has caught up with its master.
     fn followed(&self, index: &Index) -> Connected {
         let position = &index.rows("SELECT @@global.gtid_binlog_pos")[0];
         let mut replica = Connected::to(&self.replica);
@@ -158,7 +159,7 @@ fn a_replica_that_is_lost_is_waited_for_until_it_is_back() {
     let index = Index::mariadb_on(&pair.master, &site);
     pair.followed(&index).close();
     let line = Line::to(&pair.replica);
-    // The first batch waits for a row that somebody holds, so that the run lasts.
+    // The first batch waits for a row that another connection holds, so that the run takes long.
     let mut other = index.connect();
     other.execute("START TRANSACTION");
     other.execute("INSERT INTO patient (origid) VALUES ('T1'), ('T2'), ('T3')");
@@ -189,7 +190,7 @@ fn master_and_replica_hold_the_same_after_a_run() {
         assert!(said.err.contains(&format!("the server writes a binary log ({format})")), "{}", said.err);
         assert_eq!((said.figure("inserted"), index.count("image")), (240, 240));
         pair.hold_the_same(&index);
-        // What a second run derives anew is the same too.
+        // Values that a second run derives again are the same, too.
         site.add_series("2021-11-14-SUN", 1, 3, 20);
         assert_eq!(site.reindex(&index, &["--replica", &pair.replica]).exits(0).figure("inserted"), 20);
         pair.hold_the_same(&index);
@@ -197,7 +198,7 @@ fn master_and_replica_hold_the_same_after_a_run() {
     Connected::to(&pair.master).execute("SET GLOBAL binlog_format = MIXED");
 }
 
-/// A line to a server that can be cut.
+/// A connection to a server that can be cut.
 struct Line {
     url: String,
     cut: Arc<AtomicBool>,
@@ -253,7 +254,7 @@ fn an_audit_tells_whether_a_replica_is_complete() {
     };
     let said = audit("0s").exits(0);
     assert!(said.out.contains("replica: 252 rows compared, 0 differ"), "{}", said.out);
-    // Changed by hand.
+    // The replica's rows were changed by hand.
     let uid = |name: &str| format!("{}.{name}", crate::support::ROOT_UID);
     pair.replica("STOP SLAVE");
     replica.execute(&format!("UPDATE series SET description = '' WHERE uuid = '{}'", uid("1.1")));
@@ -282,7 +283,7 @@ fn an_audit_tells_whether_a_replica_is_complete() {
     assert!(head["replica"]["rows"].as_u64() > Some(200), "{head}");
     replica.execute("DELETE FROM patient WHERE origid = 'T9'");
     replica.execute(&format!("UPDATE series SET description = NULL WHERE uuid = '{}'", uid("1.1")));
-    // Stopped: it lacks what has come since. Behind: it has it when it is looked at again.
+    // A stopped replica lacks later changes; a lagging one has them at the recheck.
     index.execute(&format!("UPDATE study SET description = 'later' WHERE uuid = '{}'", uid("3")));
     let said = audit("0s").exits(1);
     assert!(said.out.contains(&format!("study {}: differs on the replica", uid("3"))), "{}", said.out);

@@ -1,11 +1,11 @@
-//! An archive whose files are all new, since they were restored just now.
+//! An archive whose files are all new, because they were just restored.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
 
 use crate::support::{Index, ROOT_UID, Said, Site};
 
-/// A series whose files were written just now.
+/// A series whose files were just written.
 fn restored(site: &Site, directory: &str, study: u32, count: u32) {
     site.add_series(directory, study, 1, count);
     for n in 1..=count {
@@ -17,7 +17,7 @@ fn modify(site: &Site, path: &str, at: SystemTime) {
     fs::OpenOptions::new().write(true).open(site.archive().join(path)).unwrap().set_modified(at).unwrap();
 }
 
-/// A run on the database of a PACS, without a word about the age of files.
+/// Runs on the database of a PACS without an option for the age of files.
 fn reindex(site: &Site, index: &Index, more: &[&str]) -> Said {
     let arguments = ["reindex", "archive", "--quiet", "--index", &index.url];
     let mut command = site.program(&[&arguments, more].concat());
@@ -41,7 +41,7 @@ fn an_archive_that_was_restored_just_now_is_a_finding_with_advice() {
         assert!(said.out.contains("complete, with findings"), "{}", said.out);
         assert!(said.out.contains("--min-age 0s") && said.out.contains("restored"), "{}", said.out);
         assert!(said.out.contains("15m"), "the limit is named: {}", said.out);
-        // The advice helps.
+        // The advice in the message works.
         let said = reindex(&site, &index, &["--min-age", "0s"]).exits(0);
         assert_eq!(said.figure("inserted"), 44);
         assert!(!said.out.contains("--min-age"), "{}", said.out);
@@ -60,13 +60,13 @@ fn an_archive_most_of_which_was_restored_just_now_is_a_finding_too() {
 
 #[test]
 fn files_that_a_pacs_receives_now_are_no_finding() {
-    // Most files of the archive, all of them in the directory of today.
+    // Most files of the archive are new, all of them in the directory of today.
     let site = Site::new();
     restored(&site, &today(), 1, 30);
     let said = reindex(&site, &Index::pacsone(), &[]).exits(0);
     assert_eq!(said.figure("left to the PACS (young)"), 30);
     assert!(said.out.contains("15m"), "the reason is named: {}", said.out);
-    // A few, in any directory: the PACS rewrites files that somebody edits.
+    // Few files in any directory are new: the PACS rewrites files that users edit.
     let site = Site::new();
     site.add_series("2019-01-12-SAT", 1, 1, 30);
     restored(&site, "2019-01-12-SAT", 2, 5);
@@ -83,7 +83,7 @@ fn files_that_grow_old_enough_during_the_run_are_no_finding() {
     for n in 1..=20 {
         modify(&site, &format!("2019-01-12-SAT/{ROOT_UID}.1.1.{n}"), SystemTime::now() - Duration::from_secs(58));
     }
-    // Whatever the first look finds too young, a later run takes.
+    // A later run takes the files that were too new at first.
     let index = Index::pacsone();
     let mut said = reindex(&site, &index, &["--min-age", "60s"]);
     for _ in 0..20 {

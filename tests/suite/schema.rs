@@ -1,10 +1,11 @@
-//! Databases as hospitals have them: old names, old engines, old character sets, columns of their own.
+//! Databases as found in hospitals: old names, old engines, old character sets, additional columns.
 
 use serde_json::json;
 
 use crate::support::{Index, PASSWORD, Said, Site, fixture_archive};
 
-/// What a page lists: the four tables joined, studies that anybody may see.
+/// Returns the number of studies on a page of the front end, which joins the four tables and shows
+/// studies that any user may see.
 fn listed(index: &Index, key: &str) -> u64 {
     let join = format!(
         "SELECT COUNT(DISTINCT study.{key}) FROM study INNER JOIN patient ON patient.origid = study.patientid \
@@ -164,11 +165,11 @@ fn a_value_that_fits_its_column_is_stored_as_the_column_spells_it() {
     assert_eq!(index.rows("SELECT id, description FROM study"), ["7|12345678901234567"]);
     assert_eq!(index.rows("SELECT bodypart, seriesnumber FROM series"), ["HEAD,NECK|1999"]);
     assert!(!said.out.contains("invalid or out-of-range dates"), "{}", said.out);
-    // Rows that say what their files say are neither rewritten nor reported.
+    // Rows that match their files are neither rewritten nor reported.
     let again = site.reindex(&index, &["--force", "--existing", "refresh"]).exits(0);
     assert_eq!((again.figure("updated"), again.figure("unchanged")), (0, 1), "{}", again.out);
     let archive = site.archive().display().to_string();
-    let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info", "--min-age", "0s"];
+    let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info", "--recheck-after", "0s"];
     let mut audit = site.program(&["audit", &archive, "--index", &index.url]);
     Said::of(audit.args(check).env("PACS_INDEX_PASSWORD", PASSWORD)).exits(0);
 }

@@ -1,5 +1,5 @@
-//! Values from inside of sequences: the title of a report, the codes and the registration of an animal, the last who
-//! verified. What is damaged in a sequence stays there.
+//! Values inside sequences: the title of a report, the codes and the registration of an animal, the
+//! last verifying observer. Damage in a sequence does not affect values outside of the sequence.
 
 use dicom_core::Tag;
 use dicom_object::mem::InMemDicomObject;
@@ -24,7 +24,7 @@ fn read(bytes: &[u8]) -> Result<Instance, Rejection> {
     HeaderReader::new().read(bytes).and_then(Instance::from_header)
 }
 
-/// A column as text, `-` for NULL.
+/// Returns a column as text; NULL is `-`.
 fn column(instance: &Instance, table: Table, name: &str) -> String {
     match instance.get(position(table, name)) {
         Value::Text(text) => text.to_owned(),
@@ -33,7 +33,7 @@ fn column(instance: &Instance, table: Table, name: &str) -> String {
     }
 }
 
-/// `value|designator|version|meaning` of a table.
+/// Returns `value|designator|version|meaning` of a table.
 fn code(instance: &Instance, table: Table) -> String {
     ["value", "schemedesignator", "schemeversion", "meaning"].map(|name| column(instance, table, name)).join("|")
 }
@@ -43,7 +43,7 @@ fn code_item(value: &str) -> Json {
     json!({"CodeValue": value, "CodingSchemeDesignator": "99EX", "CodingSchemeVersion": "v1", "CodeMeaning": meaning})
 }
 
-/// A report on an animal, in which every sequence stands that is entered.
+/// A report on an animal, which contains every sequence that the reader enters.
 pub fn report_on_an_animal() -> Json {
     json!({
         "PatientSpeciesCodeSequence": [code_item("species"), code_item("species 2")],
@@ -61,7 +61,7 @@ pub fn report_on_an_animal() -> Json {
     })
 }
 
-/// What dicom-object finds on a path.
+/// Returns the value that dicom-object finds on a path.
 fn oracle(object: &DefaultDicomObject, path: Path, tag: Tag) -> String {
     let mut inner: &InMemDicomObject = object;
     for sequence in path.sequences {
@@ -202,7 +202,8 @@ fn a_file_that_ends_within_a_title_keeps_what_was_whole() {
     }
 }
 
-/// What may go wrong in a sequence whose own length is right. Each stands before the UIDs of study and series.
+/// Kinds of damage in a sequence whose own length is right. Each sequence precedes the study and
+/// series UIDs.
 #[test]
 fn damage_in_a_sequence_of_declared_length_ends_with_it() {
     let (defined, undefined) = (Writer::EXPLICIT, Writer::UNDEFINED);
@@ -269,7 +270,7 @@ fn damage_in_a_sequence_of_undefined_length_does_no_more_harm_than_in_one_that_i
     }
 }
 
-/// The columns of the core tables.
+/// Returns the values of the columns of the core tables.
 fn core(instance: &Instance) -> Vec<Value<'_>> {
     let core = ATTRIBUTES.iter().enumerate().filter(|(_, attribute)| Table::CORE.contains(&attribute.table));
     core.map(|(i, _)| instance.get(i)).collect()

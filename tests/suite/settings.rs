@@ -1,4 +1,4 @@
-//! Where things are, and how to get in.
+//! Settings: paths and access to the database.
 
 use std::fs;
 
@@ -168,7 +168,7 @@ fn an_unknown_setting_is_an_error_that_names_the_nearest() {
     site.run(&["reindex", "archive", "--config", "missing.toml"]).exits(2);
 }
 
-/// The INI file of a PACS whose database is this one.
+/// Writes the INI file of a PACS that uses this database.
 fn write_ini(site: &Site, index: &Index) {
     let (host, database) = index.url.trim_start_matches("mysql://pacs@").split_once('/').unwrap();
     let (host, port) = host.split_once(':').unwrap();
@@ -205,7 +205,7 @@ fn an_oracle_site_is_refused() {
     assert!(said.err.contains("PACS.ini") && said.err.contains("Oracle"), "{}", said.err);
 }
 
-/// A run on the directories that the index names.
+/// Runs on the directories that the index names.
 fn reindex_named(site: &Site, index: &Index, more: &[&str]) -> Said {
     let mut command =
         site.program(&["reindex", "--roots-from-index", "--index", &index.url, "--quiet", "--min-age", "0s"]);

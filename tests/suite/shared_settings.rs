@@ -62,7 +62,7 @@ fn a_directory_with_two_names_is_refused_by_every_command() {
             }
         }
     }
-    // One name, spelled in two ways.
+    // One name in two spellings.
     let again = format!("{archive}/=d:\\a\\");
     let more = ["--path-map", &same, "--path-map", &again, "--allow-unmapped-paths"];
     site.reindex(&index, &more).exits(0);

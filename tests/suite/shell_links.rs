@@ -1,4 +1,5 @@
-//! Shell links, read side by side with the crate `lnk`: where both give a target, it is the same.
+//! Compares the reader of shell links with the crate `lnk`: if both return a target, it is the
+//! same.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,7 +15,7 @@ fn targets(bytes: &[u8]) -> Vec<Target> {
     recognise(bytes, bytes.len() as u64, OsStr::new("1.2.840.1")).expect("a shell link").targets
 }
 
-/// The target as the other reader has it, and the relative path. It panics at some links.
+/// Returns the target and the relative path according to `lnk`, which panics on some links.
 fn as_read_by_lnk(bytes: &[u8]) -> (Option<String>, Option<String>) {
     let file = NamedTempFile::new().unwrap();
     fs::write(file.path(), bytes).unwrap();
@@ -31,7 +32,7 @@ fn links_lead_where_another_reader_says() {
     let mut compared = 0;
     for (name, bytes) in links {
         let (target, relative) = as_read_by_lnk(&bytes);
-        // It knows nothing of links whose LinkInfo is not to be used.
+        // `lnk` ignores the flag that forbids the use of LinkInfo.
         let target = target.filter(|_| name != "not-by-info.lnk");
         for path in [target, relative].into_iter().flatten() {
             assert!(targets(&bytes).contains(&Target::Path(path.clone())), "{name}: {path:?}");

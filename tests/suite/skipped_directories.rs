@@ -1,4 +1,4 @@
-//! Recycle bins, snapshots and other directories that a storage system keeps beside the images.
+//! Recycle bins, snapshots and other directories that a storage system keeps next to the images.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::support::{Index, PASSWORD, Said, Site, walk};
 
 const DAY: &str = "2021-11-12-FRI";
 
-/// Directories as vendors name them, each with the words that the summary uses for their kind.
+/// Names of directories that vendors use, each with the words of the summary for its kind.
 const VENDOR_DIRECTORIES: [(&str, &str); 59] = [
     // QNAP
     ("@Recycle", "recycle bin"),
@@ -79,7 +79,7 @@ const VENDOR_DIRECTORIES: [(&str, &str); 59] = [
     (".dropbox.cache", "system data"),
 ];
 
-/// Directories that a PACS or an administrator makes, however much their names look like those above.
+/// Directories that a PACS or an administrator creates, although their names resemble those above.
 const ARCHIVE_DIRECTORIES: [&str; 29] = [
     "recycle",
     "snapshot",
@@ -148,7 +148,7 @@ fn findings(site: &Site) -> Vec<(String, String)> {
     lines.map(|line| (text(&line, "check"), text(&line, "uid"))).collect()
 }
 
-/// `3 snapshots` in a line that counts directories by kind.
+/// Returns text such as `3 snapshots`, as in a line that counts directories by kind.
 fn of_kind(kind: &str) -> String {
     let count = VENDOR_DIRECTORIES.iter().filter(|(_, other)| *other == kind).count();
     format!("{kind} {count}")
@@ -205,7 +205,7 @@ fn a_patient_id_or_a_directory_of_the_pacs_is_never_taken_for_a_recycle_bin() {
     for (n, directory) in ARCHIVE_DIRECTORIES.into_iter().enumerate() {
         add(&site, directory, &uid(n));
     }
-    // The layout by Patient ID, where the ID is a plain word that a vendor uses too.
+    // The layout by Patient ID, with IDs that are plain words which vendors use, too.
     for (n, id) in PATIENT_IDS.into_iter().enumerate() {
         add(&site, &format!("{id}/20211112"), &format!("1.2.4.{n}"));
         add(&site, &format!("{id}/20191231"), &format!("1.2.5.{n}"));
@@ -265,7 +265,7 @@ fn a_site_adds_directories_of_its_own() {
     assert!(said.out.contains("directories skipped by rule 4: --skip-dir 4"), "{}", said.out);
     audit(&site, "archive", &index, &[&options[..], &["--fail-on", "info"]].concat()).exits(0);
     audit(&site, "archive", &index, &["--fail-on", "info"]).exits(1);
-    // The same in a settings file.
+    // The same rules in a settings file.
     fs::write(site.path("site.toml"), "skip-dir = ['old', 'backup-*', '?.bak']\n").unwrap();
     let other = Index::sqlite(site.path("other.db"));
     site.reindex(&other, &["--config", "site.toml"]).exits(0);
@@ -303,7 +303,7 @@ fn a_row_that_an_earlier_run_took_from_a_snapshot_is_found_and_corrected() {
     found.sort();
     let finding = |uid: &str| ("skipped-directory".to_owned(), uid.to_owned());
     assert_eq!(found, [finding("1.2.3"), finding("1.2.4")], "{}", said.out);
-    // The live file of the first is there; the second was deleted.
+    // The live file of the first instance exists; that of the second was deleted.
     add(&site, DAY, "1.2.3");
     site.reindex(&index, &[]).exits(0);
     let live = site.archive().join(DAY).join("1.2.3").display().to_string();
@@ -342,7 +342,8 @@ fn a_list_of_files_brings_nothing_back_from_a_recycle_bin_or_a_snapshot() {
     let notes = site.findings("note");
     assert_eq!(notes.len(), skipped, "{notes:?}");
     assert!(notes.iter().all(|note| note.starts_with("system-directory ")), "{notes:?}");
-    // The same below a root in a recycle bin, by a name of the site, and by a link on the way.
+    // The same for a root in a recycle bin, for a name that the site configures, and for a link on
+    // the path.
     site.reindex_root(&site.archive().join("@Recycle"), &Index::sqlite(site.path("bin.db")), &[]).exits(0);
     let own = Site::new();
     let index = own.sqlite();
@@ -355,7 +356,7 @@ fn a_list_of_files_brings_nothing_back_from_a_recycle_bin_or_a_snapshot() {
     assert_eq!(index.rows("SELECT uuid FROM image"), [uid(1)], "{}", said.out);
     assert_eq!(own.listed(&format!("old/{}", uid(0))), [("note".to_owned(), "skip-dir".to_owned())]);
     assert_eq!(own.listed(&format!("current/{}", uid(2))), [("note".to_owned(), "system-directory".to_owned())]);
-    // A root in a snapshot is read whatever its own name is.
+    // A root in a snapshot is read, whatever its own name is.
     let root = own.archive().join(".snapshot/hourly.0");
     fs::write(own.path("list"), root.join(uid(2)).display().to_string()).unwrap();
     own.reindex_root(&root, &index, &["--files", "list"]).exits(0);

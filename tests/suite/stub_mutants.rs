@@ -1,5 +1,5 @@
-//! Pointer stubs, damaged by chance: whatever bytes a small file holds, it is told or not, soon and with little memory,
-//! and what it leads to is something that a file can be called.
+//! Pointer stubs with random damage: any small file is classified quickly and with little memory,
+//! and a target is always a valid file name.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use crate::support::memory;
 use crate::support::random::Random;
 use crate::support::stubs::{self, LinkInfo, ShellLink};
 
-/// The most memory that telling a file may take: a character of text may become three bytes.
+/// The maximum memory for classifying a file: a character of text may become three bytes.
 const MOST_MEMORY: usize = 4 * MOST as usize;
 
 #[test]
@@ -51,7 +51,7 @@ fn mutated_stubs_are_told_or_not() {
     }
 }
 
-/// As large as a pointer may be, and as hard: time must not grow with the square of the size.
+/// The largest and most difficult pointers: the time must not grow with the square of the size.
 #[test]
 fn the_largest_stubs_are_told_soon_and_with_little_memory() {
     let mut files: Vec<_> = stubs::files().into_iter().map(|(name, seed)| (name, swollen(&seed))).collect();
@@ -111,7 +111,7 @@ fn verdict(pointer: Option<&Pointer>) -> &'static str {
     }
 }
 
-/// Lengths, offsets, flags, ends of strings, signs of text.
+/// Lengths, offsets, flags, ends of strings, markers of text formats.
 const AIMED: [&[u8]; 16] = [
     &[0xFF; 4],
     &[0xFF, 0xFF, 0xFF, 0x7F],
@@ -131,7 +131,7 @@ const AIMED: [&[u8]; 16] = [
     b"/annex/",
 ];
 
-/// Half of the mutations are aimed.
+/// Half of the mutations are targeted.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     if bytes.is_empty() {
         return;
@@ -139,7 +139,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     let at = random.below(bytes.len());
     match random.below(8) {
         0..=3 => {
-            // Offsets stand at every fourth byte of the header.
+            // Offsets are at every fourth byte of the header.
             let at = if random.below(2) == 0 { at & !3 } else { at };
             let aimed = AIMED[random.below(AIMED.len())];
             let end = (at + aimed.len()).min(bytes.len());

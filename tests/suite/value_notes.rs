@@ -1,4 +1,5 @@
-//! The summary and the list report values that were not stored as the file has them, and never print such a value.
+//! The summary and the list report values that were not stored as the file has them, and never
+//! print such a value.
 
 use std::fs;
 
@@ -9,7 +10,7 @@ use crate::support::{Said, Site};
 
 const CHARACTER_SET: (u16, u16) = (0x0008, 0x0005);
 
-/// The lines of the list about a file: reason and detail.
+/// Returns the lines of the list about a file: reason and detail.
 fn notes(site: &Site, file: &str) -> Vec<(String, String)> {
     let of_file = |line: &serde_json::Value| line["path"].as_str().is_some_and(|path| path.ends_with(file));
     let lines = site.listing().into_iter().filter(of_file).inspect(|line| assert_eq!(line["what"], "note"));
@@ -99,7 +100,7 @@ fn a_row_without_the_number_of_frames_of_a_single_frame_is_found_and_filled() {
     assert_eq!(index.rows("SELECT numframes FROM image"), ["1"]);
     index.execute("UPDATE image SET numframes = NULL");
     let archive = site.archive().display().to_string();
-    let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info", "--min-age", "0s"];
+    let check = ["--level", "header", "--check", "header-differs", "--fail-on", "info", "--recheck-after", "0s"];
     let found = site.run(&[&["audit", &archive, "--index", &index.url], &check[..]].concat()).exits(1);
     assert!(found.out.contains("numframes"), "{}", found.out);
     site.reindex(&index, &["--force"]).exits(0);
@@ -128,7 +129,7 @@ fn a_column_that_the_index_lacks_is_in_no_note() {
         "{}",
         said.out
     );
-    // Another column has the other part of the name.
+    // The other part of the name is stored in another column.
     let partial = notes(&site, "partial");
     assert!(partial[0].1.ends_with(": patient.firstname"), "{partial:?}");
     assert_reports(&said, &["1 values stored in part"]);

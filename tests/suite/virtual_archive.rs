@@ -1,4 +1,5 @@
-//! Archives that lie on no disk: what the program asks of a storage unit, and what it makes of bad ones.
+//! Virtual archives that are not stored on disk: the requests of the program to a storage unit, and
+//! its handling of bad ones.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -15,15 +16,16 @@ use crate::support::virtual_archive::tree::Shape;
 use crate::support::virtual_archive::{Behaviour, Options, VirtualArchive};
 use crate::support::{Index, Site, walk};
 
-/// Mounted in the place of a site's archive. `None` where this system has no FUSE, or does not allow it.
+/// Mounts a virtual archive as the archive of a site. Returns `None` if this system has no FUSE or
+/// does not allow it.
 fn mount(site: &Site, options: Options) -> Option<VirtualArchive> {
     let mounted = VirtualArchive::mount(&site.archive(), options);
-    // Written past the test harness, which shows nothing of tests that pass.
+    // Written to stderr directly, because the test harness hides the output of tests that pass.
     let not_run = |error| writeln!(io::stderr(), "\n*** NOT RUN: a virtual archive cannot be mounted: {error} ***\n");
     mounted.map_err(not_run).ok()
 }
 
-/// A hundred files a day. What the kernel was once told it believes for longer than any test runs.
+/// A hundred files per day. The kernel caches names and attributes for longer than any test runs.
 fn options(files: u64) -> Options {
     let mut options = Options::new(files);
     options.tree.per_day = 100;
@@ -44,7 +46,7 @@ fn each_file_is_looked_up_opened_and_read_once() {
     assert_eq!((said.figure("files found"), said.figure("inserted")), (300, 300));
     let counts = archive.counts();
     assert_eq!(count(&counts.open), 300);
-    // The kernel sends a read again that was interrupted, for example while the machine was suspended.
+    // The kernel repeats an interrupted read, for example if the machine was suspended.
     let reads = count(&counts.read);
     assert!((300..=303).contains(&reads), "a header ends within what is read first: {reads} reads");
     assert_eq!(count(&counts.lookup), 300 + 3, "each file and each day");
@@ -131,7 +133,7 @@ fn a_file_whose_data_lie_elsewhere_shows_it_and_a_read_brings_them_back() {
 fn many_readers_wait_for_storage_together() {
     let site = Site::new();
     let mut options = options(64);
-    // Every name is asked for again: the way to each file is looked up by all at once.
+    // The kernel caches no names: all readers look up the path of each file at the same time.
     options.ttl = Duration::ZERO;
     let latency = Duration::from_millis(10);
     (options.latency.lookup, options.latency.open, options.latency.read) = (latency, latency, latency);
@@ -148,7 +150,8 @@ fn many_readers_wait_for_storage_together() {
     assert!(together * 4 < alone, "32 readers take {together:?}, and one of them {alone:?}");
 }
 
-/// The most memory that a run over so many files holds, in bytes. It is a process of its own, and this one the storage.
+/// Returns the peak memory of a run over this number of files, in bytes. The run is a separate
+/// process, and this process serves the storage.
 fn peak_memory(files: u64) -> Option<u64> {
     let site = Site::new();
     let _archive = mount(&site, Options::new(files))?;
@@ -160,7 +163,8 @@ fn peak_memory(files: u64) -> Option<u64> {
 
 #[test]
 fn a_large_archive_takes_hardly_more_memory_than_a_small_one() {
-    // A tenth of what is known of a file while it is read. What a run begins with is larger, and never quite the same.
+    // A tenth of the memory that a run needs for a file while it reads it. The memory at the start
+    // of a run is larger, and varies.
     let (few, many, per_file) = (20_000, 80_000, 128);
     let (Some(small), Some(large)) = (peak_memory(few), peak_memory(many)) else { return };
     let most = small + (many - few) * per_file;
@@ -197,7 +201,7 @@ fn a_database_from_an_older_dump_is_completed_without_opening_a_file() {
         let index = make(&site);
         site.reindex(&index, &[]).exits(0);
         let dump = index.dump();
-        // The dump is of a day on which half of it had not come yet.
+        // The dump is from a day on which half of the files had not arrived yet.
         for lost in [
             "DELETE FROM image WHERE uuid > (SELECT u FROM (SELECT MAX(uuid) u FROM image WHERE uuid LIKE '%.10000009__') x)",
             "DELETE FROM series WHERE uuid NOT IN (SELECT seriesuid FROM image)",
@@ -217,7 +221,7 @@ fn a_database_from_an_older_dump_is_completed_without_opening_a_file() {
     }
 }
 
-/// A reader that always finds files waiting records what it has read all the same.
+/// Even a reader that always has files to read records the files that it has read.
 #[test]
 fn files_that_a_killed_run_has_rejected_are_not_opened_again() {
     let site = Site::new();

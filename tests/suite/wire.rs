@@ -1,11 +1,13 @@
-//! The number of statements that the server prepares and closes for a run. The driver closes a statement with a packet
-//! that has no answer, and the next packet then waits for a delayed acknowledgement: 40 ms over TCP.
+//! The number of statements that the server prepares and closes for a run. The driver closes a
+//! statement with a packet that has no answer, and the next packet then waits for a delayed
+//! acknowledgement: 40 ms over TCP.
 
 use serde_json::{Value as Json, json};
 
 use crate::support::{Index, PASSWORD, ROOT_UID, Said, Server, Site, beyond};
 
-/// Attributes of patients, studies and series. Which of them differ between two files of a study depends on the study.
+/// Attributes of patients, studies and series. Which of them differ between two files of a study
+/// depends on the study.
 const ATTRIBUTES: [&str; 12] = [
     "StudyDescription",
     "AccessionNumber",
@@ -21,8 +23,8 @@ const ATTRIBUTES: [&str; 12] = [
     "PatientSize",
 ];
 
-/// The maximum number of statements that a command prepares on all of its connections, a few dozen on each. The number must
-/// not grow with the number of files.
+/// The maximum number of statements that a command prepares on all of its connections, a few dozen
+/// on each. The number must not grow with the number of files.
 const PREPARED: u64 = 80;
 
 /// Studies of three files each, no two of which disagree on the same attributes.
@@ -52,7 +54,7 @@ fn value(attribute: &str, n: u32) -> Json {
     }
 }
 
-/// Statements that the server has prepared and closed so far.
+/// Returns the numbers of statements that the server has prepared and closed so far.
 fn prepared_and_closed(index: &Index) -> [u64; 2] {
     ["Com_stmt_prepare", "Com_stmt_close"].map(|name| {
         let row = index.rows(&format!("SHOW GLOBAL STATUS LIKE '{name}'")).remove(0);
@@ -100,7 +102,7 @@ fn no_statement_is_closed_however_many_sets_of_columns_change() {
     };
     assert_eq!(texts(&index), texts(&sqlite));
 
-    // Rows that were there: each lacks, or differs in, columns of its own.
+    // Existing rows, in each of which different columns are missing or differ.
     for (n, column) in ["description", "accessionnum", "referringphysician", "id"].into_iter().enumerate() {
         let of = format!("WHERE CRC32(CONCAT(uuid, '{n}')) & 1");
         index.execute(&format!("UPDATE study SET {column} = NULL {of}"));

@@ -330,7 +330,8 @@ impl Running {
     }
 
     pub fn interrupt(&self) {
-        // SAFETY: kill has no memory effects; the child is not reaped yet, so the number is still its own.
+        // SAFETY: kill has no memory effects; the child is not reaped yet, so the number is still
+        // its own.
         unsafe { libc::kill(self.0.id() as i32, libc::SIGINT) };
     }
 

@@ -16,7 +16,7 @@ fn tree() -> Site {
     let put = |name: &str, bytes: &[u8]| site.write(&format!("2021-11-12-FRI/{name}"), bytes);
     let link = |name: &str, to: &str| symlink(to, site.archive().join("2021-11-12-FRI").join(name)).unwrap();
     put("1.2.1", &large("1.2.1"));
-    // Files without blocks and offline files.
+    // Files that are neither links nor pointers.
     put("without blocks", &large("1.2.2"));
     move_away(&site.archive().join("2021-11-12-FRI/without blocks"));
     put("empty", b"");

@@ -27,7 +27,7 @@ const NAMES: [(&str, &str); 22] = [
     (r"dicom\im000018.dcm", "DICOM/IM000018.DCM;1"),
     (r"DICOM \ IM000019", "DICOM/IM000019"),
     (r"D:\DICOM\IM000020", "DICOM/IM000020"),
-    // Renamed when the medium was copied: the instance is found all the same by its UID.
+    // Renamed when the medium was copied: the instance is found by its UID.
     (r"DICOM\IM000021", "DICOM/CT.1.2.3"),
     (r"DICOM\SE0001\IM000022", "flat/22"),
 ];

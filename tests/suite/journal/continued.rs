@@ -1,4 +1,4 @@
-//! Runs that were killed, and what has happened when they are continued.
+//! Killed runs, and changes that happen before they are resumed.
 
 use std::fs;
 use std::thread::sleep;
@@ -26,7 +26,7 @@ fn a_killed_run_that_is_followed_by_one_since_a_day_is_continued_by_the_next_ful
     put_study(&site, studies.0, 3);
     put_study(&site, studies.1, 3);
     let index = killed_between(&site, studies);
-    // What the killed run did not get to, of the same study.
+    // A file of the same study that the killed run did not reach.
     put(&site, "2021-11-13-SAT/later", 20, instance(studies.0, 9));
     run(&site, &index, &["--since", "2026-01-01"]);
     run(&site, &index, &[]);
@@ -132,7 +132,8 @@ fn rows_that_the_pacs_wrote_after_a_restore_are_not_the_killed_runs() {
     put_study(&site, studies.1, 3);
     let index = killed_between(&site, studies);
     let row = "SELECT description FROM study WHERE uuid LIKE '%.1'";
-    // The database is restored to what it was; then the PACS receives an instance of the study, and has its own rows.
+    // The database is restored to its former state; then the PACS receives an instance of the study
+    // and inserts its own rows.
     let description = index.rows(row).remove(0);
     for table in ["image", "series", "study", "patient"] {
         index.execute(&format!("DELETE FROM {table}"));
@@ -183,10 +184,10 @@ fn a_file_that_goes_between_kill_and_rerun_is_told_as_gone() {
     put_study(&site, studies.1, 3);
     let index = killed_between(&site, studies);
     fs::remove_file(site.archive().join(DAY).join(format!("{}-2", studies.0))).unwrap();
-    // A while ago.
+    // The directory was changed a while ago.
     let directory = fs::File::open(site.archive().join(DAY)).unwrap();
     directory.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
-    // Any --min-age lets the run look for files that went.
+    // With any --min-age, the run looks for files that have vanished.
     let said = run(&site, &index, &["--min-age", "1m"]);
     assert_eq!(index.count("image"), 6);
     assert_eq!(listed(&site, "conflict"), [format!("file-gone {}-2", studies.0)], "{}", said.out);
@@ -204,7 +205,8 @@ fn a_run_into_myisam_that_is_killed_within_a_batch_goes_on_as_if_it_had_not_been
         index
     };
     let index = on_myisam();
-    // The run waits within its batch: patient, study and series are inserted, and the images are about to be.
+    // The run waits within its batch: patient, study and series are inserted, and the images are
+    // about to be.
     index.execute("CREATE TRIGGER held BEFORE INSERT ON image FOR EACH ROW DO GET_LOCK('held', 60)");
     let mut other = index.connect();
     other.execute("DO GET_LOCK('held', 60)");

@@ -15,7 +15,7 @@ fn a_note_of_what_a_journal_is_that_was_cut_costs_time_and_nothing_else() {
     put_study(&site, 1, 3);
     let index = site.sqlite();
     run(&site, &index, &[]).exits(0);
-    // A disk that was full, or a run that was killed, when it was made.
+    // The state after the disk was full or the run was killed while the file was created.
     fs::write(site.journal("about"), "").unwrap();
     run(&site, &index, &[]).exits(0);
 }
@@ -54,7 +54,7 @@ fn a_run_that_waits_for_another_can_be_interrupted() {
     assert!(is_over, "it waits on");
 }
 
-/// A run that can write so many KiB into each file, as on a disk that is full.
+/// Runs with a limit on the size of each file, in KiB, to simulate a full disk.
 fn run_on_a_full_disk(site: &Site, index: &Index, most: u64) -> Said {
     let _ = fs::remove_file(site.path("rejected.jsonl"));
     let program = env!("CARGO_BIN_EXE_pacs-index");
@@ -83,7 +83,7 @@ fn a_run_whose_journal_becomes_full_ends_and_the_same_command_completes_it() {
     assert_eq!(index.rows("SELECT instances FROM series"), ["-"]);
     let said = run(&site, &index, &[]).exits(0);
     assert!(said.out.contains("resumes an interrupted run"), "{}", said.out);
-    // All that was committed is in the journal.
+    // The journal contains everything that was committed.
     assert_eq!((said.figure("files found"), said.figure("inserted")), (1500, 1500), "{}", said.out);
     let calm = Index::mariadb(&site);
     afresh(&site, &calm);
@@ -99,7 +99,7 @@ fn a_run_that_fails_to_take_up_a_killed_one_does_not_settle_it() {
     let index = killed_between(&site, studies);
     let row = "SELECT description FROM study WHERE uuid LIKE '%.1'";
     let provisional = index.rows(row);
-    // Rows of others, so that to list them takes more room than all else.
+    // Rows of others, so that listing them takes more space than anything else.
     let values: Vec<String> = (0..4000).map(|n| format!("('7.{n}', '{ROOT_UID}.{}.1', '/x')", studies.0)).collect();
     index.execute(&format!("INSERT INTO image (uuid, seriesuid, path) VALUES {}", values.join(",")));
     let said = run_on_a_full_disk(&site, &index, 40);

@@ -1,4 +1,4 @@
-//! Later runs, of which the journal says much.
+//! Later runs that find many files in the journal.
 
 use std::fs;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,5 @@
-//! The journal: what a run need not read again. What it may not change: rows, findings and exit codes.
+//! The journal: the files that a run does not read again. Rows, findings and exit codes must not
+//! depend on the journal.
 
 mod continued;
 mod directory;
@@ -16,7 +17,8 @@ use crate::support::{Index, ROOT_UID, Said, Site, on_both_databases, walk};
 
 const DAY: &str = "2021-11-12-FRI";
 
-/// Files as they lie in an archive: modified a while ago, so that a change would show.
+/// Ages the files like those of an archive: they were modified a while ago, so that a change is
+/// visible.
 fn age(site: &Site) {
     let then = SystemTime::now() - Duration::from_secs(86_400 * 30);
     for file in walk(&site.archive()) {
@@ -24,7 +26,7 @@ fn age(site: &Site) {
     }
 }
 
-/// Three studies, a file that is no DICOM, a picture, and a second file of an instance.
+/// Three studies, a file that is not DICOM, a picture, and a second file of an instance.
 fn site_with_findings() -> Site {
     let site = Site::new();
     put_findings(&site);
@@ -44,7 +46,8 @@ fn put_findings(site: &Site) {
     age(site);
 }
 
-/// Makes every file unreadable as DICOM without changing size or time: whoever opens one is found out.
+/// Makes every file unreadable as DICOM without changing its size or mtime, so that a run that
+/// opens one is detected.
 fn spoil(site: &Site) {
     for file in walk(&site.archive()) {
         let modified = fs::metadata(&file).unwrap().modified().unwrap();
@@ -78,7 +81,7 @@ fn a_file_that_is_as_it_was_is_not_opened_again() {
             assert_eq!(second.figure(fate), first.figure(fate), "{}", second.out);
         }
         assert_eq!((index.dump(), listed(site)), (dump, list));
-        // Whoever asks for it gets it.
+        // With `--force`, the run does read the files.
         let said = site.reindex(index, &["--force"]).exits(1);
         assert_eq!(said.figure("rejected"), 63, "{}", said.out);
     });
@@ -107,7 +110,8 @@ fn rows_that_a_database_has_lost_are_written_again_without_opening_a_file() {
         site.reindex(index, &[]).exits(1);
         let dump = index.dump();
         spoil(site);
-        // An older dump, a table that was repaired with losses, a partial restore: whatever is gone comes back.
+        // An older dump, a table that was repaired with losses, a partial restore: all lost rows
+        // come back.
         for (lost, inserted) in [
             ("DELETE FROM image WHERE seriesuid LIKE '%.2.1'", 20),
             ("DELETE FROM image", 60),
@@ -136,7 +140,7 @@ fn a_journal_that_is_lost_or_damaged_costs_time_and_nothing_else() {
     let index = site.sqlite();
     let first = site.reindex(&index, &["--state", "journal"]).exits(1);
     let (dump, list) = (index.dump(), listed(&site));
-    // Twice, so that there is a table of states.
+    // A second run, so that there is a table of states.
     site.reindex(&index, &["--state", "journal"]).exits(1);
     let journal = |name: &str| site.journal(name);
     type Damage = fn(&mut Vec<u8>);
@@ -149,7 +153,7 @@ fn a_journal_that_is_lost_or_damaged_costs_time_and_nothing_else() {
         ("states", |bytes| bytes.clear()),
     ];
     for (n, (name, damage)) in damage.into_iter().enumerate() {
-        // What cannot be read any more is not left there.
+        // The previous run keeps no damaged file, so there may be none of this name.
         let mut bytes = fs::read(journal(name)).unwrap_or_default();
         damage(&mut bytes);
         fs::write(journal(name), bytes).unwrap();
@@ -214,7 +218,7 @@ fn a_second_run_leaves_or_waits_as_it_is_asked() {
             .spawn()
             .unwrap()
     };
-    // The root is named as the first run does.
+    // The root is given as in the first run.
     let said = Said::new(second(&[]).wait_with_output().unwrap()).exits(3);
     assert!(said.err.contains("another run is at work") && said.err.contains("--wait"), "{}", said.err);
     let waiting = second(&["--wait"]);

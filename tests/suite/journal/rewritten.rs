@@ -1,4 +1,4 @@
-//! A log that is written anew, settings that change, and batches that are killed in odd places.
+//! A log that is rewritten, settings that change, and batches that are killed in unusual places.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::support::{Index, PASSWORD, Said, Site, beyond, walk};
 
 use crate::shards::site::*;
 
-/// Makes every file unreadable as DICOM without changing size or time.
+/// Makes every file unreadable as DICOM without changing its size or mtime.
 fn spoil(directory: &Path) {
     for file in walk(directory) {
         let modified = fs::metadata(&file).unwrap().modified().unwrap();
@@ -54,7 +54,7 @@ fn a_log_that_was_written_anew_knows_what_it_knew() {
     }
     assert!(shrunk > 0);
     run(&["--force"]);
-    // The log is written anew once more, by a run that is killed afterwards.
+    // The last run has the settings of the first one, and therefore the same list.
     assert_eq!(listed(&site, &["list-one"]), list);
     spoil(&site.path("a"));
     for lost in
@@ -90,11 +90,11 @@ fn a_disk_without_room_for_a_log_that_is_written_anew_loses_nothing() {
     for _ in 0..3 {
         run("unlimited", "--force").exits(0);
     }
-    // There is room for the table of states, and none for more of the log.
+    // There is space for the table of states, but not for more of the log.
     let said = run("8", "").exits(3);
     assert!(said.err.contains("catalogue-") && said.err.contains("run the same command again"), "{}", said.err);
     run("unlimited", "--force").exits(0);
-    // Most of the log is of no use now.
+    // Most of the log is garbage now.
     run("8", "").exits(3);
     let dump = index.dump();
     spoil(&site.path("a"));
@@ -103,8 +103,8 @@ fn a_disk_without_room_for_a_log_that_is_written_anew_loses_nothing() {
     assert_eq!(index.dump(), dump);
 }
 
-/// Kills from the start of a run that writes the log anew to its end. Whatever it leaves, no file need be opened that the
-/// log knew, and rows that are lost then come back.
+/// Kills a run that rewrites the log at moments from its start to its end. Afterwards, the next run
+/// need not open any file that the log contained, and lost rows come back.
 #[test]
 fn a_run_that_is_killed_while_it_writes_the_log_anew_knows_what_it_knew() {
     let site = Site::in_memory();
@@ -145,7 +145,7 @@ fn a_run_that_is_killed_while_it_writes_the_log_anew_knows_what_it_knew() {
         let deadline = std::time::Instant::now() + std::time::Duration::from_micros(2000 + 1500 * u64::from(n));
         while std::time::Instant::now() < deadline {}
         if n % 5 == 0 {
-            // In its middle.
+            // In the middle of the rewrite.
             while !site.journal("log.new").exists() && !killed.is_over() {}
         }
         killed.kill();
@@ -169,7 +169,8 @@ fn a_run_that_is_killed_while_it_writes_the_log_anew_knows_what_it_knew() {
     println!("KILL {anew} after the log was written anew, {within} within");
 }
 
-/// Settings that change from run to run, most of which are killed; then two that are not, over files that nobody can read.
+/// Settings that change from run to run, most of which are killed; then two runs that are not
+/// killed, over unreadable files.
 #[test]
 fn settings_that_change_between_killed_runs_cost_no_row_and_no_look_into_a_file() {
     let site = Site::in_memory();
@@ -252,7 +253,8 @@ fn a_run_that_is_killed_when_it_has_just_written_a_series_that_was_lost_settles_
     assert_eq!(index.rows("SELECT description FROM series"), ["last"]);
     index.execute("DELETE FROM series");
     run();
-    // It is killed when the database has committed its batch, and the log has no mark of that.
+    // Simulates a run that is killed after the database has committed its batch and before the log
+    // records that.
     unmark(&site, "one", "journal");
     let log = site.kept("one", "journal").join("log");
     let mut bytes = fs::read(&log).unwrap();
@@ -282,7 +284,8 @@ fn a_run_into_myisam_that_is_killed_at_any_moment_goes_on_as_if_it_had_not_been(
 fn files_that_lost_one_after_the_other_are_listed_as_before_after_a_kill() {
     let site = Site::new();
     let index = site.sqlite();
-    // The newest is read first: each is better than those before, and has a transaction of its own.
+    // The newest file is read first: each file is better than those before it and has a transaction
+    // of its own.
     for n in 1..=4_u64 {
         put(&site, &format!("a/2021-11-1{n}-FRI/{n}"), n, instance(1, 1));
     }

@@ -1,4 +1,4 @@
-//! What tests of the journal do.
+//! Helpers for the tests of the journal.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,7 +12,7 @@ use crate::support::{Index, ROOT_UID, Said, Site};
 pub const DAY: &str = "2021-11-12-FRI";
 pub const JOURNAL: [&str; 2] = ["--state", "journal"];
 
-/// Puts an instance, modified so many days ago, so that the journal remembers it.
+/// Writes an instance that was modified this many days ago, so that the journal records it.
 pub fn put(site: &Site, path: &str, days: u64, change: Json) {
     site.add(path, change);
     age(site, path, days);
@@ -50,14 +50,14 @@ pub fn run(site: &Site, index: &Index, more: &[&str]) -> Said {
     site.reindex(index, &[&JOURNAL, more].concat())
 }
 
-/// What a run finds that knows nothing of former ones.
+/// Runs without the state of former runs.
 pub fn afresh(site: &Site, index: &Index) -> Said {
     let _ = fs::remove_dir_all(site.path("fresh"));
     site.reindex(index, &["--state", "fresh"])
 }
 
-/// The log as a run leaves it that is killed before it has written its last marks: that it has ended (5), that its last
-/// batch is committed (3).
+/// Removes the last marks from the log, as if the run had been killed before it wrote them: that it
+/// has ended (5), that its last batch is committed (3).
 pub fn unmark(site: &Site, kinds: &[u8]) {
     let log = site.journal("log");
     let mut bytes = fs::read(&log).unwrap();
@@ -72,7 +72,7 @@ pub fn unmark(site: &Site, kinds: &[u8]) {
 pub const ENDED: u8 = 5;
 pub const COMMITTED: u8 = 3;
 
-/// Two studies that go to different writers.
+/// Returns two studies that go to different writers.
 pub fn two_studies() -> (u32, u32) {
     let writer = |study: u32| {
         let mut hasher = DefaultHasher::new();
@@ -82,7 +82,7 @@ pub fn two_studies() -> (u32, u32) {
     (1, (2..).find(|study| writer(*study) != writer(1)).unwrap())
 }
 
-/// A run that is killed when it has committed all of the first of two studies and nothing of the second.
+/// Kills a run after it has committed all of the first of two studies and nothing of the second.
 pub fn killed_between(site: &Site, (first, second): (u32, u32)) -> Index {
     let index = Index::mariadb(site);
     let mut other = index.connect();

@@ -1,4 +1,5 @@
-//! A run that is killed after the row of an image was pointed to a better file, and again to a better one.
+//! A run that is killed after the row of an image was pointed to a better file, and again to a
+//! better one.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,8 @@ const BATCH: u32 = 500;
 /// The instance that has several files.
 const UID: &str = "1.2.840.99999.1.0";
 
-/// Writes the files of a series into the directory of a day, the newest day first, so that each day is a batch.
+/// Writes the files of a series into the directory of a day, the newest day first, so that each day
+/// is a batch.
 fn put_day(site: &Site, day: u32, files: u32, series: &str, vary: impl Fn(u32, &mut Json)) {
     let directory = site.archive().join(format!("2021-11-{:02}-MON", 28 - day));
     fs::create_dir_all(&directory).unwrap();

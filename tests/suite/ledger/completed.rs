@@ -1,4 +1,5 @@
-//! Rows that look unfinished and that no ledger has: what `--existing complete` makes of them, and what stays.
+//! Rows that look unfinished and are in no ledger: which of them `--existing complete` completes,
+//! and which values stay.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -32,7 +33,7 @@ fn add_series(site: &Site) {
     (1..=3).for_each(|n| site.add(&format!("{}/{n}", directory(n)), instance(n)));
 }
 
-/// Leaves the rows that a run has inserted before it was killed and its state was lost: those of the first file.
+/// Leaves the rows of a run that was killed and whose state was lost: those of the first file.
 fn lose_a_run(site: &Site, index: &Index) {
     let first = site.archive().join(directory(1));
     write_unsettled(site, index, &first, "lost");
@@ -107,7 +108,7 @@ fn a_value_that_was_set_to_that_of_another_file_is_completed() {
     });
 }
 
-/// A study as a PACS leaves it: the derived columns are NULL, and people have edited it.
+/// A study as a PACS files it: the derived columns are NULL, and people have edited it.
 #[test]
 fn values_of_a_pacs_that_no_file_contains_stay() {
     on_both_databases(|site, index| {
@@ -211,7 +212,8 @@ fn an_edited_value_of_an_image_below_a_completed_series_stays() {
     });
 }
 
-/// A file of the first instance that names another series was indexed first; another file of the instance was chosen later.
+/// The file of the first instance that is indexed first names another series; later, another file
+/// of the instance is chosen.
 #[test]
 fn a_series_that_only_a_file_names_which_was_not_chosen_is_reported() {
     on_both_databases(|site, index| {
@@ -263,7 +265,7 @@ fn a_dry_run_names_the_columns_that_completing_would_change() {
     });
 }
 
-/// Files that the run has not read, because they are below other roots, are known from the catalogue.
+/// The catalogue contains the files that the run has not read because they are below other roots.
 #[test]
 fn files_that_the_run_does_not_read_count_when_a_row_is_completed() {
     on_both_databases(|site, index| {
@@ -278,7 +280,7 @@ fn files_that_the_run_does_not_read_count_when_a_row_is_completed() {
     });
 }
 
-/// Where tables know no transactions, a row is finished by one statement.
+/// If tables do not support transactions, one statement finishes a row.
 #[test]
 fn rows_of_tables_without_transactions_are_completed() {
     let site = Site::new();
@@ -297,7 +299,8 @@ fn rows_of_tables_without_transactions_are_completed() {
     assert!(undo.contains("part 1") && !undo.contains("VIEW 1"), "{undo}");
 }
 
-/// The studies of two people with one Patient ID keep their links, and each person's row has that person's values.
+/// The studies of two people with one Patient ID keep their links, and each person's row has that
+/// person's values.
 #[test]
 fn people_with_one_id_keep_their_rows_and_are_reported() {
     on_both_databases(|site, index| {

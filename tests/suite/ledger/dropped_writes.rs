@@ -1,4 +1,5 @@
-//! A machine that loses power: the program is killed, and its state directory lacks all writes that were not synced.
+//! A machine that loses power: the program is killed, and all writes that were not synced are lost
+//! from its state directory.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,11 +8,12 @@ use super::store::{Reference, size};
 use crate::support::volatile::VolatileDisk;
 use crate::support::{Index, Site};
 
-/// A disk in the place of the state directory. `None` where this system has no FUSE, or does not allow it.
+/// Mounts a disk as the state directory. Returns `None` if this system has no FUSE or does not
+/// allow it.
 fn mount(site: &Site) -> Option<VolatileDisk> {
     let _ = fs::remove_dir_all(site.path("state"));
     let mounted = VolatileDisk::mount(&site.path("state"));
-    // Written past the test harness, which shows nothing of tests that pass.
+    // Written to stderr directly, because the test harness hides the output of tests that pass.
     let not_run = |error| writeln!(io::stderr(), "\n*** NOT RUN: a file system cannot be mounted: {error} ***\n");
     mounted.map_err(not_run).ok()
 }
@@ -31,7 +33,8 @@ fn lose_unsynced_writes(make: fn(&Site) -> Index) {
         reference.rerun(&index, &[]);
         reference.assert_reached(&index.dump(), &format!("round {round}"));
     }
-    // Where each file is a transaction of its own, nothing may be waiting for its sync at the moment of the kill.
+    // If each file is a transaction of its own, there may be no unsynced writes at the moment of
+    // the kill.
     let is_by_file = std::env::var("PACS_INDEX_TEST_PORTION").is_ok_and(|portion| portion == "1");
     assert!(lost > 0 || is_by_file, "everything was synced at each moment");
 }

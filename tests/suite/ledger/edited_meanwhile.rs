@@ -1,4 +1,4 @@
-//! Values that a user edits while a run is at work.
+//! Values that a user edits during a run.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::killed::site_with;
 use crate::support::{Index, Site};
 
-/// Edits that the collation of a column takes for no change, one for each class of value.
+/// Edits that the collation of a column does not see as a change, one for each class of value.
 const EDITS: [(&str, &str, &str); 4] = [
     ("study", "description", "UPPER(description)"),
     ("series", "description", "CONCAT(description, ' ')"),
@@ -14,11 +14,11 @@ const EDITS: [(&str, &str, &str); 4] = [
     ("patient", "lastname", "LOWER(lastname)"),
 ];
 
-/// Rows of each table that are edited.
+/// The number of rows of each table that are edited.
 const ROWS: usize = 6;
 
-/// Edits rows as soon as a run has committed them, and before it settles them. Returns a query of each edited value, with its
-/// answer.
+/// Edits rows as soon as a run has committed them and before it finalizes them. Returns a query for
+/// each edited value, with its result.
 fn edit_during_a_run(site: &Site, index: &Index) -> Vec<(String, Vec<String>)> {
     let mut run = site.start_reindex(index, &["--io-threads", "1"]);
     let deadline = Instant::now() + Duration::from_secs(60);

@@ -46,7 +46,8 @@ const EDITS: [(&str, &str, &str); 32] = [
     ("patientspeciescode", "value", "LOWER(value)"),
 ];
 
-/// Derived values, which are edited in finished rows only: they show that a row is unfinished.
+/// Derived values, which are edited in finished rows only, because they show that a row is
+/// unfinished.
 const DERIVED: [(&str, &str, &str); 3] =
     [("series", "instances", "77"), ("study", "modalities", "'XX'"), ("study", "modalities", "LOWER(modalities)")];
 
@@ -54,14 +55,15 @@ fn key_of(table: &str) -> &'static str {
     crate::support::TABLES.iter().find(|(name, _)| *name == table).unwrap().1
 }
 
-/// A value that was edited: a query of its bytes, and the answer.
+/// An edited value: a query for its bytes, and the result.
 #[derive(Debug)]
 struct EditedValue {
     query: String,
     bytes: Vec<String>,
 }
 
-/// Changes values of different rows. Returns them, and the number of edits that changed nothing.
+/// Changes values of different rows. Returns them, and the edits for which there was no row to
+/// change.
 ///
 /// Only images that have several files are changed: the others are final from the start.
 fn edit(
@@ -73,7 +75,7 @@ fn edit(
     let (mut edited, mut without_rows) = (Vec::new(), Vec::new());
     for (n, (table, column, value)) in edits.iter().enumerate() {
         let key = key_of(table);
-        // No collation takes hexadecimal digits of different values for equal.
+        // Hexadecimal digits of different values differ in every collation.
         let is_meant = if *table == "image" { &duplicated } else { "1 = 1" };
         let is_change = format!("{column} IS NOT NULL AND HEX({value}) <> HEX({column}) AND {is_meant}");
         let keys = connection.rows(&format!("SELECT {key} FROM {table} WHERE {is_change} ORDER BY {key}"));
@@ -102,7 +104,7 @@ fn assert_kept(index: &Index, edited: &[EditedValue], what: &str) {
     assert!(lost.is_empty(), "{what}: {} of {} edits were lost", lost.len(), edited.len());
 }
 
-/// The default collation of an index folds case, accents and trailing blanks.
+/// The default collation of an index ignores case, accents and trailing spaces.
 pub fn mariadb(site: &Site) -> Index {
     let index = Index::mariadb(site);
     let folds = "SELECT 'Abd\u{f3}men ' COLLATE utf8mb4_general_ci = 'ABDOMEN', table_collation FROM \
@@ -173,7 +175,7 @@ fn edits_between_batches_stay(make: fn(&Site) -> Index) {
         for nth in 0..3 {
             let part = 0.2 * f64::from(nth + 1) + reference.random.below(15) as f64 / 100.0;
             wait_for_images(&mut run, &index, (reference.images() as f64 * part) as u64);
-            // Each time other classes.
+            // The classes of values differ each time.
             let edits: Vec<_> = EDITS.into_iter().skip((nth + round) as usize % 3).step_by(3).collect();
             let (more, _) = edit(&reference, &mut connection, &edits);
             edited.retain(|one| more.iter().all(|other| other.query != one.query));
@@ -216,7 +218,7 @@ fn set_back(index: &Index, earlier: &Snapshot) -> Vec<EditedValue> {
             _ => true,
         };
         let (Some(before), Some(_)) = (&one.before, &one.after) else { continue };
-        // Links are set back only to rows that are there.
+        // Links are set back only to rows that exist.
         let is_row = one.column == "*" || one.column == "patientid" && finished.row("patient", before).is_none();
         if !is_finished || is_row || before == "-" || edited.len() > 400 {
             continue;
@@ -230,7 +232,7 @@ fn set_back(index: &Index, earlier: &Snapshot) -> Vec<EditedValue> {
     edited
 }
 
-/// Changes the derived values of some rows, of which the rest is left alone.
+/// Changes the derived values of some rows, whose other values stay unchanged.
 fn edit_derived(reference: &Reference, index: &Index) -> Vec<EditedValue> {
     let mut connection = index.connect();
     let (edited, without_rows) = edit(reference, &mut connection, &DERIVED);
@@ -273,7 +275,7 @@ fn add_new_instances(reference: &Reference, files: u32) {
         let uid =
             text.split(crate::support::ROOT_UID).nth(1).unwrap().split(|c: char| c != '.' && !c.is_numeric()).next();
         let old = format!("{}{}", crate::support::ROOT_UID, uid.unwrap());
-        // The same length, below a root of its own.
+        // A UID of the same length below another root.
         let new = old.replacen("1.3.6", "1.3.5", 1);
         reference.site.write(&format!("{NEW_FILES}/{n}"), &replaced(&bytes, old.as_bytes(), new.as_bytes()));
     }
@@ -282,7 +284,7 @@ fn add_new_instances(reference: &Reference, files: u32) {
 fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let places: Vec<_> = (0..=bytes.len() - old.len()).filter(|at| &bytes[*at..at + old.len()] == old).collect();
-    // The longer UID of another level begins alike: only whole values are replaced.
+    // Longer UIDs of other levels have the same beginning: only whole values are replaced.
     for at in places {
         if bytes.get(at + old.len()).is_none_or(|next| *next != b'.' && !next.is_ascii_digit()) {
             bytes[at..at + old.len()].copy_from_slice(new);
@@ -306,7 +308,7 @@ fn a_finished_row_that_is_set_back_to_an_earlier_value_keeps_it_in_myisam() {
     earlier_values_stay(myisam, &[]);
 }
 
-/// The same for a run that is killed in its last step, when some rows are finished and some are not.
+/// Tests a run that is killed in its last step, when some rows are finished and some are not.
 #[test]
 fn a_finished_row_that_is_set_back_before_the_last_step_goes_on_keeps_the_earlier_value() {
     for make in [Site::sqlite, mariadb as fn(&Site) -> Index, myisam] {
@@ -333,7 +335,8 @@ fn a_finished_row_that_is_set_back_before_the_last_step_goes_on_keeps_the_earlie
     }
 }
 
-/// Kills a run a while after it has finished its first series. Returns the values from before the last step.
+/// Kills a run a while after it has finished its first series. Returns the values from before the
+/// last step.
 fn kill_in_the_last_step(reference: &Reference, index: &Index, later: Duration) -> Snapshot {
     let mut run = reference.site.start_reindex(index, &STATE);
     wait_for_images(&mut run, index, reference.images() as u64 * 3 / 4);
@@ -350,8 +353,8 @@ fn kill_in_the_last_step(reference: &Reference, index: &Index, later: Duration) 
     earlier
 }
 
-/// A series of an earlier run loses values with an image that was linked to another series by hand. The columns that
-/// are derived from rows below are not stale then.
+/// A series of an earlier run loses values together with an image that was linked to another series
+/// by hand. The columns derived from child rows are not stale then.
 fn derived_values_stay(make: fn(&Site) -> Index) {
     let site = Site::new();
     for (series, n, description) in [(1, 1, "first"), (1, 2, "second"), (2, 3, "first")] {
@@ -391,7 +394,7 @@ fn derived_values_that_were_edited_stay_when_the_files_of_an_instance_are_read_a
             crate::conflicts::put(&site, &format!("archive/2021-11-12-FRI/{name}"), days, file);
         };
         let index = make(&site);
-        // The row of the image is inserted for one file, and pointed to a better one.
+        // The row of the image is inserted for one file, and later pointed to a better one.
         let one_by_one = ["--portion", "1", "--io-threads", "1"];
         add("older", 1);
         site.reindex(&index, &[&STATE[..], &one_by_one].concat());
@@ -406,7 +409,8 @@ fn derived_values_that_were_edited_stay_when_the_files_of_an_instance_are_read_a
     }
 }
 
-/// Each transaction is about one file, and most of them come upon rows that another has found.
+/// Each transaction contains one file, and most of them match rows that another transaction has
+/// already found.
 #[test]
 fn a_finished_row_that_is_set_back_keeps_the_earlier_value_in_myisam_whatever_the_portions() {
     earlier_values_stay(myisam, &["--portion", "1"]);

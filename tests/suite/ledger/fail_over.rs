@@ -1,4 +1,4 @@
-//! A fail-over to a replica that lacks the last commits of its master.
+//! A failover to a replica that lacks the last commits of its master.
 
 use std::io::copy;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::thread::{sleep, spawn};
 use super::store::{Reference, STATE, assert_equal, finished, size, wait_for_images};
 use crate::support::{Connected, Index, Server};
 
-/// The address of a service, which passes connections on to the server that is the master at that time.
+/// The address of a service, which forwards connections to the current master.
 struct ServiceAddress {
     url: String,
     port: Arc<AtomicU16>,
@@ -78,7 +78,7 @@ impl Pair {
         1 - self.master
     }
 
-    /// Lets the replica follow its master from now on.
+    /// Makes the replica follow its master from now on.
     fn join(&self) {
         let forget = "STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_slave_pos = ''";
         self.connect(self.master).execute(forget);
@@ -109,7 +109,7 @@ impl Pair {
         self.address.move_to(&self.servers[self.master]);
     }
 
-    /// Starts the former master as the replica of the present one.
+    /// Starts the former master as the replica of the current one.
     fn start_replica(&mut self) {
         let replica = self.replica();
         self.servers[replica].order(&format!("start {}", OPTIONS[replica].join(" ")));

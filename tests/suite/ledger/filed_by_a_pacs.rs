@@ -5,7 +5,8 @@ use super::store::{Reference, STATE, finished, size, wait_for_images};
 use crate::support::pacs::{Arrival, Pacs};
 use crate::support::{Index, Site};
 
-/// A PACS receives a study of each person whose row the index contains now, and links it to that row.
+/// Makes a PACS receive a study of each person whose row is in the index now, and link it to that
+/// row.
 fn receive_studies(index: &Index) -> Vec<(String, String)> {
     let mut pacs = Pacs::of(index);
     let mut received = Vec::new();
@@ -25,7 +26,8 @@ fn receive_studies(index: &Index) -> Vec<(String, String)> {
     received
 }
 
-/// No study of the PACS is under another name than the PACS gave, and none of the archive under one that no file of it says.
+/// Asserts that each study of the PACS still has the name that the PACS gave it, and that each
+/// study of the archive has a name that one of its files contains.
 #[track_caller]
 fn assert_names(index: &Index, received: &[(String, String)], what: &str) {
     let name = "SELECT lastname, firstname FROM study JOIN patient ON origid = patientid WHERE uuid =";

@@ -1,4 +1,4 @@
-//! An index that has lost commits of a run: a dump that was restored, or a server that was killed.
+//! An index that has lost commits of a run: a dump was restored, or the server was killed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::thread::sleep;
 use super::store::{Reference, STATE, assert_equal, is_long, size, wait_for_images};
 use crate::support::{Index, Server, Site, TABLES};
 
-/// The rows of an index at one moment, in files.
+/// The rows of an index at one moment, stored in files.
 struct Dump(Vec<(&'static str, PathBuf)>);
 
 impl Dump {
@@ -48,14 +48,15 @@ impl Dump {
     }
 }
 
-/// When a dump is restored.
+/// The moment at which a dump is restored.
 #[derive(Clone, Copy, PartialEq)]
 enum Restored {
     AfterAKill,
     AfterTheEnd,
 }
 
-/// In each round a dump of a random moment, the last step included, is restored later, and the same command is run again.
+/// In each round, dumps the index at a random moment, the last step included, restores the dump
+/// later, and runs the same command again.
 fn restore_dumps(make: fn(&Site) -> Index, restored: Restored) {
     let (files, rounds) = size(3, 10);
     let mut reference = Reference::new(files, make);
@@ -70,7 +71,7 @@ fn restore_dumps(make: fn(&Site) -> Index, restored: Restored) {
         let dump = Dump::take(&index, &reference.site.path("."));
         if restored == Restored::AfterTheEnd {
             super::store::finished(run.end());
-            // A run of a later night finds nothing to do.
+            // A run on a later night finds nothing to do.
             reference.rerun(&index, &[]);
         } else {
             let part = part + 0.05 + reference.random.below(40) as f64 / 100.0;
@@ -108,10 +109,10 @@ fn a_dump_of_a_run_restored_into_mariadb_after_its_end_is_completed_by_the_same_
     restore_dumps(Index::mariadb, Restored::AfterTheEnd);
 }
 
-/// Orders of a server that writes its log once a second: a kill loses what was committed since.
+/// Options of a server that writes its log once per second: a kill loses the commits since then.
 const FORGETFUL: &str = "start --innodb-flush-log-at-trx-commit=0";
 
-/// The committed rows: the images, and the series with final values.
+/// Returns the numbers of committed rows: the images, and the series with final values.
 fn committed(index: &Index) -> [u64; 2] {
     let finished = &index.rows("SELECT COUNT(*) FROM series WHERE instances IS NOT NULL")[0];
     [index.count("image"), finished.parse().unwrap()]

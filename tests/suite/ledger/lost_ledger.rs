@@ -12,12 +12,12 @@ use crate::support::{Index, ROOT_UID, Site};
 /// The tables whose rows belong to a person.
 const PEOPLE: [&str; 4] = ["patient", "patientspeciescode", "patientbreedcode", "breedregistration"];
 
-/// The ID that files contain: without the suffix that keeps people with one ID apart.
+/// Returns the ID in the files, without the suffix that distinguishes people with the same ID.
 fn base(patient: &str) -> String {
     patient.split('[').next().unwrap().to_lowercase()
 }
 
-/// The studies of each patient row. The databases compare Patient IDs without regard to case.
+/// Returns the studies of each patient row. The databases compare Patient IDs case-insensitively.
 fn studies_by_patient(snapshot: &Snapshot) -> BTreeMap<String, BTreeSet<String>> {
     let mut studies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (study, row) in snapshot.table("study") {
@@ -26,7 +26,8 @@ fn studies_by_patient(snapshot: &Snapshot) -> BTreeMap<String, BTreeSet<String>>
     studies
 }
 
-/// The IDs of files that several people bear in one of two snapshots, or that the snapshots spell otherwise: keys stay.
+/// Returns the IDs that several people share in one of two snapshots, or whose spelling differs
+/// between the snapshots: keys stay.
 fn contested(snapshots: [&Snapshot; 2]) -> BTreeSet<String> {
     let mut rows: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for (key, _) in snapshots.into_iter().flat_map(|snapshot| snapshot.table("patient")) {
@@ -44,12 +45,13 @@ struct Exceptions<'a> {
 }
 
 impl Exceptions<'_> {
-    /// Whether a difference between the reference and the completed index is allowed, and was reported.
+    /// Returns whether a difference between the reference and the completed index is allowed and,
+    /// if necessary, was reported.
     fn allow(&self, difference: &Difference) -> bool {
         let Difference { table, key, column, before, after } = difference;
         let is_reported = self.reported.contains(key);
         match (*table, column.as_str(), before, after) {
-            // The codes of an animal follow the person.
+            // The codes of an animal belong to the patient row.
             (table, ..) if PEOPLE.contains(&table) => self.contested.contains(&base(key)),
             ("study", "patientid", Some(before), Some(after)) => {
                 let is_other_spelling = before.eq_ignore_ascii_case(after);
@@ -57,7 +59,7 @@ impl Exceptions<'_> {
                 (is_other_spelling || is_contested) && is_reported
             }
             ("study", "received", Some(before), Some(after)) => after != "-" && after > before && is_reported,
-            // A row that only a file names that was not chosen.
+            // A row that is named only by a file that was not chosen.
             ("study" | "series", "*", None, Some(_)) => self.has_no_images(table, key) && is_reported,
             _ => false,
         }
@@ -71,7 +73,8 @@ impl Exceptions<'_> {
         }
     }
 
-    /// A person whose studies are the same in both snapshots has the same values in all columns but the keys.
+    /// Returns the people whose studies are the same in both snapshots although their values differ
+    /// in a column other than the key.
     fn changed_people(&self) -> Vec<String> {
         let of_reference = studies_by_patient(self.reference);
         let mut changed = Vec::new();
@@ -92,7 +95,7 @@ impl Exceptions<'_> {
     }
 }
 
-/// The values of a person's row in a table, without the key.
+/// Returns the values of a person's row in a table, without the key.
 fn values_of(snapshot: &Snapshot, table: &'static str, patient: &str) -> Option<Row> {
     let mut rows = snapshot.table(table).filter(|(key, _)| key.eq_ignore_ascii_case(patient));
     let mut row = rows.next()?.1.clone();
@@ -162,7 +165,7 @@ fn rows_in_mariadb_of_a_killed_run_without_its_state_are_reported_and_can_be_com
     complete_without_a_ledger(Index::mariadb);
 }
 
-/// A killed run whose state is lost cannot spell a link otherwise later: links stay.
+/// After a killed run whose state is lost, the spelling of a link cannot be changed: links stay.
 fn studies_spell_their_patient_as_its_row_does(make: fn(&Site) -> Index) {
     let site = Site::in_memory();
     for n in 0..600 {

@@ -1,4 +1,4 @@
-//! Whose a row and a value is: those of this program, of a PACS, and of its users.
+//! Ownership of rows and values: this program, a PACS, or its users.
 
 mod better_files;
 mod completed;

@@ -1,4 +1,5 @@
-//! Commands other than `reindex` of whole roots, killed in between runs of it: they own the rows that they write, too.
+//! Commands other than `reindex` of whole roots, killed between such runs: they own the rows that
+//! they write, too.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,10 +11,10 @@ use super::store::{Reference, STATE, fill, finished, size};
 use crate::killed::path_of;
 use crate::support::{Index, PASSWORD, Said, Site};
 
-/// Both databases.
+/// Constructors of an index in both databases.
 const MAKE: [fn(&Site) -> Index; 2] = [Site::sqlite, Index::mariadb];
 
-/// A command of the program with the state directory of the runs.
+/// Returns a command of the program with the state directory of the runs.
 fn command(site: &Site, index: &Index, arguments: &[&str]) -> Command {
     let mut command = site.program(arguments);
     command.args(["--index", &index.url]).env("PACS_INDEX_PASSWORD", PASSWORD);
@@ -21,7 +22,8 @@ fn command(site: &Site, index: &Index, arguments: &[&str]) -> Command {
     command
 }
 
-/// Starts a command and kills it once it has inserted a number of images, or a while after the last of them.
+/// Starts a command and kills it once it has inserted a number of images, or a while after the last
+/// of them.
 fn kill_after(mut command: Command, index: &Index, more: u64) {
     let limit = index.count("image") + more;
     let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -34,7 +36,7 @@ fn kill_after(mut command: Command, index: &Index, more: u64) {
     run.wait().unwrap();
 }
 
-/// A reference, and a random half of its instances: the files of an instance are all in it, or none is.
+/// Returns a reference, and a random half of its instances, each with all of its files.
 fn reference_and_half(make: fn(&Site) -> Index) -> (Reference, Vec<PathBuf>, Vec<u32>) {
     let site = Site::in_memory();
     let instances = fill(&site, size(0, 0).0);
@@ -63,7 +65,7 @@ fn runs_over_a_list_of_files_that_are_killed_between_runs_over_all_leave_the_sam
                     &[&STATE[..], &["--files", "list"]].concat(),
                 )
             };
-            // In turns one begins with the list, and one with the whole archive.
+            // Rounds alternate between starting with the list and starting with the whole archive.
             if round % 2 == 0 {
                 kill_after(some_files(), &index, more);
                 reference.kill_a_run_at(&index, 0.6);
@@ -113,7 +115,8 @@ fn imports_that_are_killed_between_runs_leave_the_same_rows() {
             }
             finished(Said::of(&mut import(&reference, &index)));
             reference.rerun(&index, &[]);
-            // Copies have the times of their import, so that each round has a reference of its own.
+            // Copies have the received times of their import, so each round needs its own
+            // reference.
             let dump = index.dump();
             drop(index);
             let index = reference.fresh_index();
@@ -159,7 +162,7 @@ fn repairs_that_insert_rows_and_are_killed_between_runs_leave_the_same_rows() {
             let images = index.count("image");
             if round % 2 == 0 {
                 finished(Said::of(&mut repair("undo-2.jsonl")));
-                // The first repair may have been done before it was killed.
+                // The first repair may have finished before it was killed.
                 let has_missing = (images as usize) < reference.images();
                 assert!(!has_missing || index.count("image") > images, "the second repair inserted nothing");
             }

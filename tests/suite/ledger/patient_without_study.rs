@@ -1,5 +1,5 @@
-//! A patient that single instances name whose study belongs to another patient: no study is linked to the row, which therefore
-//! never looks unfinished.
+//! A patient that is named only by single instances of another patient's study: no study is linked
+//! to the row, which therefore never looks unfinished.
 
 use std::fs;
 use std::thread::sleep;
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::store::{Reference, STATE};
 use crate::support::{Index, ROOT_UID, Site, instance_file};
 
-/// Waits until a run has recorded its first batch, and waits for the database.
+/// Waits until a run has recorded its first batch and waits for the database.
 fn wait_for_record(site: &Site) {
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut length = 0;
@@ -44,7 +44,7 @@ fn a_run_killed_before_its_first_commit_leaves_no_provisional_value_in_such_a_ro
     for n in 0..6 {
         other.execute(&format!("INSERT INTO image (uuid, seriesuid, path) VALUES ('{ROOT_UID}.1.1.{n}', '', '')"));
     }
-    // The killed run inserts the row with the values of another file than the next run does.
+    // The killed run inserts the row with the values of a different file than the next run.
     let directory = reference.site.archive().join("2021-11-12-FRI");
     fs::rename(directory.join("0"), directory.join("9")).unwrap();
     let run = reference.site.start_reindex(&index, &STATE);

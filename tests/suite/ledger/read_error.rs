@@ -1,4 +1,5 @@
-//! Files that one run cannot read or does not look for, and a later run reads: the rows do not depend on which run it was.
+//! Files that one run cannot read or does not look for, and a later run reads: the rows do not
+//! depend on which run read them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -33,14 +34,15 @@ impl OpenSite {
     }
 }
 
-/// A run by a user for whom permissions count, also where the tests run as root.
+/// Runs as a user who is subject to permissions, even if the tests run as root.
 fn reindex(site: &Site, index: &Index, roots: &[PathBuf], more: &[&str]) -> Said {
     let _ = fs::remove_file(site.path("rejected.jsonl"));
     let mut command = site.program_as_nobody(&["reindex", "--index", &index.url, "--quiet", "--state", "state"]);
     finished(Said::of(command.args(["--rejected", "rejected.jsonl"]).args(roots).args(more)))
 }
 
-/// Compares an undisturbed run with a first run over a part of the files and a second one over all, on both databases.
+/// Compares an undisturbed run with a first run over a part of the files followed by a second one
+/// over all, on both databases.
 fn compare(site: &Site, what: &str, first: impl Fn(&Index), second: impl Fn(&Index)) -> u32 {
     let mut lost = 0;
     for make in [Site::sqlite, Index::mariadb as fn(&Site) -> Index] {
@@ -68,7 +70,7 @@ fn set_mode(site: &Site, files: &[u32], mode: u32) {
     }
 }
 
-/// Files that cannot be read in the first run, and can in the second.
+/// Tests files that are unreadable in the first run and readable in the second.
 fn is_read_by_the_next_run(what: &str, is_meant: impl FnMut(u32) -> bool) {
     let open = OpenSite::new();
     let (site, files) = (&open.site, open.numbers(is_meant));
@@ -164,7 +166,8 @@ fn move_files(site: &Site, files: &[u32], directory: &Path) {
     }
 }
 
-/// The first run indexes the oldest file of each instance. The second one finds two newer ones, mostly in different batches.
+/// The first run indexes the oldest file of each instance. The second one finds two newer ones,
+/// mostly in different batches.
 #[test]
 fn the_best_of_several_files_that_the_next_run_reads_is_indexed_whichever_it_reads_first() {
     const DIRECTORIES: [&str; 3] = ["2021-11-10-WED", "2021-11-11-THU", "2021-11-12-FRI"];
@@ -190,18 +193,19 @@ fn the_best_of_several_files_that_the_next_run_reads_is_indexed_whichever_it_rea
     }
 }
 
-/// Moves the archive of a site to a disk of which parts can be made unreadable. `None` where this system has no FUSE, or
-/// does not allow it.
+/// Moves the archive of a site to a disk on which reads can be made to fail. Returns `None` if this
+/// system has no FUSE or does not allow it.
 fn mount_archive(site: &Site) -> Option<FailingDisk> {
     let source = site.path("source");
     fs::rename(site.archive(), &source).unwrap();
     fs::create_dir(site.archive()).unwrap();
-    // Written past the test harness, which shows nothing of tests that pass.
+    // Written to stderr directly, because the test harness hides the output of tests that pass.
     let not_run = |error| writeln!(io::stderr(), "\n*** NOT RUN: a file system cannot be mounted: {error} ***\n");
     FailingDisk::mount(&source, &site.archive()).map_err(not_run).ok()
 }
 
-/// Makes about one in `rarity` files unreadable, and one directory. Returns the failures by their paths below the archive.
+/// Makes about one in `rarity` files unreadable, and one directory. Returns the failures by their
+/// paths below the archive.
 fn bad_blocks(random: &mut Random, files: &[(PathBuf, u64)], rarity: usize) -> HashMap<PathBuf, Failure> {
     let mut failures = HashMap::new();
     for (path, size) in files {
@@ -210,7 +214,7 @@ fn bad_blocks(random: &mut Random, files: &[(PathBuf, u64)], rarity: usize) -> H
                 0 => Failure::Stat,
                 1 => Failure::Open,
                 2 => Failure::Read(0),
-                // These files contain nothing but their headers.
+                // These files contain only their headers.
                 _ => Failure::Read(1 + random.below(*size as usize - 1) as u64),
             };
             failures.insert(path.clone(), failure);
@@ -221,7 +225,7 @@ fn bad_blocks(random: &mut Random, files: &[(PathBuf, u64)], rarity: usize) -> H
     failures
 }
 
-/// The way in which a call fails, without the offset.
+/// Returns the failing call, without the offset.
 fn kind(failure: &Failure) -> &'static str {
     match failure {
         Failure::Stat => "stat",

@@ -1,5 +1,5 @@
-//! A PACS that files a study of another person under a patient row of this program, while a run is about to change the name in
-//! the row.
+//! A PACS that files a study of another person under a patient row of this program, while a run is
+//! about to change the name in the row.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::support::{Index, ROOT_UID, Site, TABLES};
 
-/// One transaction has the files of all people, whatever the portions of other tests, so that the name in the row is that of
-/// the first file.
+/// One transaction contains the files of all people, whatever portion size other tests use, so that
+/// the row has the name in the first file.
 const STATE: [&str; 4] = ["--state", "state", "--portion", "500"];
 
-/// The study that the PACS files under the row, whose name is Anna's at that time.
+/// The study that the PACS files under the row, which has the name of Anna at that time.
 const FILED: &str = "1.2.9";
 
 /// Adds a file of a study of a person with the shared Patient ID.
@@ -22,20 +22,20 @@ fn add(site: &Site, path: &str, study: &str, name: &str) {
     site.add(&format!("2021-11-12-FRI/{path}"), change);
 }
 
-/// Two people with one Patient ID. The row begins with the name of the first file, Anna, and Berta has the smaller study, so that
-/// the row would be hers in the end.
+/// Adds files of two people with one Patient ID. The row has the name in the first file, Anna, at
+/// first; Berta has the smaller study, so that the row would be hers in the end.
 fn two_people(site: &Site) {
     add(site, "a", &format!("{ROOT_UID}.2"), "Family^Anna");
     add(site, "b", &format!("{ROOT_UID}.1"), "Stranger^Berta");
 }
 
-/// The statement by which the PACS files Anna's study.
+/// Returns the statement by which the PACS files Anna's study.
 fn filing(index: &Index) -> String {
     let ignore = if index.url.starts_with("sqlite") { "OR IGNORE" } else { "IGNORE" };
     format!("INSERT {ignore} INTO study (uuid, patientid) VALUES ('{FILED}', 'P1')")
 }
 
-/// The last name that each study is shown under.
+/// Returns the last name under which each study is shown.
 fn people(index: &Index) -> Vec<String> {
     let sql = "SELECT study.uuid, lastname FROM study LEFT JOIN patient ON origid = patientid ORDER BY study.uuid";
     index.rows(sql).into_iter().map(|row| row.replace(ROOT_UID, "")).collect()
@@ -99,8 +99,8 @@ fn hold(index: &Index, table: &str) {
     ));
 }
 
-/// Another row changes first, and while its update waits, the PACS files the study. The statement that changes the name checks
-/// who uses the row.
+/// Another row changes first, and while its update waits, the PACS files the study. The statement
+/// that changes the name checks which studies use the row.
 #[test]
 fn a_study_that_a_pacs_files_between_the_look_and_the_statement_keeps_its_name() {
     for engine in ["InnoDB", "MyISAM"] {
@@ -112,7 +112,7 @@ fn a_study_that_a_pacs_files_between_the_look_and_the_statement_keeps_its_name()
                 "SOPInstanceUID": format!("{ROOT_UID}.3.1.{n}"), "PatientName": "Other^Carl"});
             site.add(&format!("2021-11-12-FRI/c{n}"), change);
         }
-        // Each writer settles several rows, so that one settles P0 and P1.
+        // Each writer finalizes several rows, so that one writer finalizes P0 and P1.
         for n in 1..=30 {
             let change = json!({"PatientID": format!("Q{n}"), "StudyInstanceUID": format!("{ROOT_UID}.4.{n}"),
                 "SeriesInstanceUID": format!("{ROOT_UID}.4.{n}.1"), "SOPInstanceUID": format!("{ROOT_UID}.4.{n}.1.1")});
@@ -154,8 +154,8 @@ fn a_study_that_a_pacs_has_filed_and_not_committed_yet_keeps_its_name() {
     assert_no_wrong_name(&index, "an open transaction");
 }
 
-/// The run that inserted the patient is killed and continued. In the meantime the PACS has filed Anna's study, of which the
-/// continued run reads the file.
+/// The run that inserted the patient is killed and resumed. Before the resume, the PACS has filed
+/// Anna's study, whose file the resumed run reads.
 #[test]
 fn a_study_of_a_pacs_whose_file_the_same_run_reads_keeps_its_name() {
     let site = Site::new();
@@ -180,7 +180,8 @@ fn a_study_of_a_pacs_whose_file_the_same_run_reads_keeps_its_name() {
     assert_no_wrong_name(&index, "a file of the study");
 }
 
-/// The last run found the row as one of this program, and a PACS files a study before the row changes.
+/// The last run found the row as one of this program, and a PACS files a study before the row
+/// changes.
 #[test]
 fn a_study_that_a_pacs_files_while_a_later_run_is_about_to_change_the_name_keeps_its_name() {
     let site = Site::new();
@@ -194,7 +195,8 @@ fn a_study_that_a_pacs_files_while_a_later_run_is_about_to_change_the_name_keeps
     assert_no_wrong_name(&index, "a later run");
 }
 
-/// The spelling of an ID is final when all files are known, and a row that a PACS uses keeps its key.
+/// The spelling of an ID is final when all files are known, and a row that a PACS uses keeps its
+/// key.
 #[test]
 fn a_row_that_a_pacs_files_under_keeps_the_spelling_of_its_id() {
     let site = Site::new();

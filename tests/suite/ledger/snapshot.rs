@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::support::{Index, TABLES};
 
-/// `-` is NULL.
+/// The values of a row by column; NULL is `-`.
 pub type Row = BTreeMap<String, String>;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot(BTreeMap<(&'static str, String), Row>);
 
-/// A value of the first snapshot that is another one in the second. `None` is a row that is missing.
+/// A value that differs between two snapshots. `None` is a missing row.
 #[derive(Debug)]
 pub struct Difference {
     pub table: &'static str,
@@ -34,7 +34,7 @@ impl Snapshot {
                 )
             };
             let columns = connection.rows(&columns);
-            // One query a table: a run may be writing.
+            // One query per table: a run may be writing.
             for values in connection.rows(&format!("SELECT * FROM `{table}`")) {
                 let row: Row = columns.iter().cloned().zip(values.split('|').map(str::to_owned)).collect();
                 rows.insert((table, row[key].clone()), row);
@@ -53,7 +53,8 @@ impl Snapshot {
         self.0.get(&(table, key.to_owned()))
     }
 
-    /// A difference for each value, and one with the column `*` for each row that only one snapshot contains.
+    /// A difference for each value, and one with the column `*` for each row that only one snapshot
+    /// contains.
     pub fn differences(&self, later: &Snapshot) -> Vec<Difference> {
         let mut found = Vec::new();
         let mut add = |(table, key): &(&'static str, String), column: &str, before, after| {

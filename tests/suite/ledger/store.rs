@@ -1,4 +1,4 @@
-//! The archive and the index that the tests of ownership share, and a run over them that nothing disturbs.
+//! The archive and the index that the tests of ownership share, and an undisturbed run over them.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -17,7 +17,7 @@ pub fn is_long() -> bool {
     std::env::var_os("PACS_INDEX_TEST_LONG").is_some()
 }
 
-/// The number of files, and of rounds in the short and in the long form.
+/// The number of files, and the number of rounds in the short and in the long form.
 pub fn size(short: u32, long: u32) -> (u32, u32) {
     if is_long() { (12_000, long) } else { (2000, short) }
 }
@@ -33,7 +33,8 @@ pub fn random() -> Random {
     random
 }
 
-/// Values that the instances of a study or series disagree about. An empty value is an empty attribute.
+/// Values that the instances of a study or series disagree about. An empty value is an empty
+/// attribute.
 const VALUES: [(&str, &[&str]); 13] = [
     ("PatientBirthDate", &["19610314", "19610315", ""]),
     ("PatientBirthTime", &["101500", "101501", ""]),
@@ -55,14 +56,14 @@ fn code(n: usize) -> Json {
     json!([{"CodeValue": format!("C{n}"), "CodingSchemeDesignator": "99EX", "CodeMeaning": format!("meaning {n}")}])
 }
 
-/// Fills the archive of a site: studies over several days whose instances disagree, duplicates whose copies disagree,
-/// patients with one ID and several names in several studies, IDs that differ in case, and truncated files. Returns the
-/// numbers of the files by their instances.
+/// Fills the archive of a site: studies over several days whose instances disagree, duplicates
+/// whose copies disagree, patients with one ID and several names in several studies, IDs that
+/// differ in case, and truncated files. Returns the numbers of the files of each instance.
 pub fn fill(site: &Site, files: u32) -> HashMap<String, Vec<u32>> {
     fill_with(site, files, |_, _| {})
 }
 
-/// The same, with attributes that `vary` adds to or alters in each file.
+/// Like [`fill`], but `vary` may add to or change the attributes of each file.
 pub fn fill_with(site: &Site, files: u32, mut vary: impl FnMut(u32, &mut Json)) -> HashMap<String, Vec<u32>> {
     let mut random = random();
     let mut instances: HashMap<String, Vec<u32>> = HashMap::new();
@@ -86,7 +87,7 @@ pub fn fill_with(site: &Site, files: u32, mut vary: impl FnMut(u32, &mut Json)) 
             let series = change["SeriesInstanceUID"].as_str().unwrap().to_owned();
             change["SOPInstanceUID"] = json!(format!("{series}.{}", n - earlier));
         }
-        // All copies of an instance are reports, or none is.
+        // Either all copies of an instance are reports, or none.
         let uid = change["SOPInstanceUID"].as_str().unwrap().to_owned();
         if uid.rsplit('.').next().unwrap().parse::<u32>().unwrap() % 8 == 0 {
             change["SOPClassUID"] = json!("1.2.840.10008.5.1.4.1.1.88.11");
@@ -158,7 +159,8 @@ impl Reference {
         index
     }
 
-    /// Starts a run and kills it at a random moment, its last step included. Returns whether it was still running.
+    /// Starts a run and kills it at a random moment, its last step included. Returns whether it was
+    /// still running.
     pub fn kill_a_run(&mut self, index: &Index, more: &[&str]) -> bool {
         let run = self.site.start_reindex(index, &[&STATE, more].concat());
         self.kill(run, index)
@@ -173,13 +175,15 @@ impl Reference {
         was_running
     }
 
-    /// Waits until the index contains this part of the images. More than 1 is a moment of the last step.
+    /// Waits until the index contains this part of the images. More than 1 is a moment of the last
+    /// step.
     pub fn wait_for_part(&self, run: &mut Running, index: &Index, part: f64) {
         wait_for_images(run, index, (self.images() as f64 * part.min(1.0)) as u64);
         sleep(self.duration.mul_f64((part - 1.0).max(0.0)));
     }
 
-    /// Starts a run and kills it once the index contains this part of the images. More than 1 is a moment of the last step.
+    /// Starts a run and kills it once the index contains this part of the images. More than 1 is a
+    /// moment of the last step.
     pub fn kill_a_run_at(&self, index: &Index, part: f64) {
         let mut run = self.site.start_reindex(index, &STATE);
         self.wait_for_part(&mut run, index, part);
@@ -261,7 +265,7 @@ fn a_title_that_only_a_file_contains_which_is_not_chosen_leaves_the_same_rows_in
         }
         site.add(&format!("2021-11-12-FRI/{:05}", n * 7919 % 10_000), change);
     }
-    // In turns the report and the other file of an instance is the newer one, which is chosen.
+    // The newer file of an instance, which is chosen, is alternately the report and the other file.
     for n in 0..2000_u32 {
         let file = site.archive().join(format!("2021-11-12-FRI/{:05}", n * 7919 % 10_000));
         let age = 86_400 * (30 + u64::from((n % 2 + n / 1000) % 2));

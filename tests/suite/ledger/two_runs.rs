@@ -13,7 +13,7 @@ struct Block {
 
 impl Block {
     fn new(index: &Index) -> Self {
-        // A row that is not committed holds up a run that inserts the same patient.
+        // An uncommitted row blocks a run that inserts the same patient.
         let mut connection = index.connect();
         connection.execute(if index.url.starts_with("sqlite") { "BEGIN IMMEDIATE" } else { "START TRANSACTION" });
         connection.execute("INSERT INTO patient (origid) VALUES ('T1')");
@@ -34,7 +34,7 @@ fn command(site: &Site, index: &Index, state: &str, more: &[&str]) -> Command {
     command
 }
 
-/// A run that has the lock, and waits for the tables.
+/// A run that holds the lock and waits for the tables.
 fn waiting_run(site: &Site, index: &Index) -> Running {
     let run = site.start_reindex(index, &["--state", "first"]);
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -72,7 +72,7 @@ fn a_second_run_with_another_state_directory_is_refused_or_waits() {
         first.end().exits(0);
         let said = Said::new(waiting.wait_with_output().unwrap()).exits(0);
         assert_eq!((said.figure("inserted"), said.figure("unchanged")), (0, 20), "{}", said.out);
-        // Nothing is left of the lock.
+        // The lock is completely released.
         Said::of(&mut command(site, index, "fourth", &[])).exits(0);
         assert!(
             !std::fs::read_dir(site.path("."))

@@ -1,4 +1,4 @@
-//! Rows that are unfinished, which `series.instances` and `study.modalities` show by NULL.
+//! Unfinished rows, which have NULL in `series.instances` and `study.modalities`.
 
 use serde_json::json;
 
@@ -12,12 +12,12 @@ fn derived(index: &Index) -> Vec<String> {
     rows.into_iter().map(|row| row.trim_start_matches(ROOT_UID).to_owned()).collect()
 }
 
-/// A run that another one has to continue: it has written all rows, and settled none.
+/// Makes a run that has written all rows but finalized none, so that another run must resume it.
 fn unsettled(site: &Site, index: &Index) {
     write_unsettled(site, index, &site.archive(), "unsettled");
 }
 
-/// Continues it.
+/// Resumes the run.
 fn settle(site: &Site, index: &Index) {
     let said = site.reindex(index, &["--state", "unsettled"]);
     assert!(said.exit <= 1, "{}{}", said.out, said.err);
@@ -56,8 +56,8 @@ fn a_row_that_was_there_is_counted_again_with_what_is_inserted_below_it() {
     });
 }
 
-/// A PACS leaves the derived columns NULL. Rows of a PACS below which a run inserts images stay unfinished, and the run has ended
-/// all the same.
+/// A PACS leaves the derived columns NULL. Rows of a PACS below which a run inserts images stay
+/// unfinished, although the run has ended.
 #[test]
 fn a_run_that_ended_is_not_continued_because_rows_of_a_pacs_look_unfinished() {
     on_both_databases(|site, index| {

@@ -1,7 +1,8 @@
-//! A killed run is continued by a later version of the program, which indexes more attributes, and not by an earlier one.
+//! A later version of the program, which indexes more attributes, resumes a killed run; an earlier
+//! version does not.
 //!
-//! The later version is built from the source of this one, which takes minutes: these tests run in the long form only.
-//! `state::formats` has a short form.
+//! The later version is built from the source of this one, which takes minutes: these tests run in
+//! the long form only. `state::formats` has a short form.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,14 +17,15 @@ use super::store::{Reference, STATE, fill_with, finished, is_long, size};
 use crate::support::newer_program::{self, ATTRIBUTES};
 use crate::support::{Index, Running, Said, Site, TABLES};
 
-/// Adds the columns of the new attributes, which the earlier version leaves alone.
+/// Adds the columns of the new attributes, which the earlier version does not write.
 fn add_columns(index: &Index) {
     for [table, column, kind, ..] in ATTRIBUTES {
         index.execute(&format!("ALTER TABLE {} ADD COLUMN {column} {kind} NULL", table.to_lowercase()));
     }
 }
 
-/// The two versions of the program, an archive, and the index that an undisturbed run of the newer version makes of it.
+/// The two versions of the program, an archive, and the index that an undisturbed run of the newer
+/// version makes of it.
 struct Upgrade {
     reference: Reference,
     expected: Snapshot,
@@ -57,7 +59,7 @@ impl Upgrade {
         index
     }
 
-    /// The same command by the newer version.
+    /// Returns the same command for the newer version.
     fn newer(&self, index: &Index) -> Command {
         let site = &self.reference.site;
         let this = site.reindexing(&site.archive(), index, &STATE);
@@ -76,7 +78,7 @@ impl Upgrade {
         Said::of(&mut self.newer(index))
     }
 
-    /// Kills a run that continues another at a random moment.
+    /// Kills, at a random moment, a run that resumes another.
     fn kill_soon(&mut self, mut run: Running) -> bool {
         sleep(self.reference.duration.mul_f64(self.reference.random.below(1200) as f64 / 1000.0));
         let was_running = !run.is_over();
@@ -115,7 +117,7 @@ impl Edit {
     }
 }
 
-/// Columns that users edit, of which the newer version alone knows some.
+/// Columns that users edit, some of which only the newer version knows.
 const EDITED: [(&str, &str); 7] = [
     ("patient", "comments"),
     ("patient", "religion"),
@@ -159,7 +161,7 @@ fn continue_by_a_newer_version(make: fn(&Site) -> Index) {
         }
         finished(upgrade.run_newer(&index));
         upgrade.assert_reached(&index, &edited, &format!("round {round}"));
-        // All is final, also for the next run.
+        // All values are final, also for the next run.
         let said = finished(upgrade.run_newer(&index));
         assert_eq!((said.figure("inserted"), said.figure("updated")), (0, 0), "{}", said.out);
         upgrade.assert_reached(&index, &edited, &format!("round {round}, the next run"));
@@ -176,7 +178,8 @@ fn a_killed_run_into_mariadb_is_continued_by_a_newer_version_with_more_attribute
     continue_by_a_newer_version(Index::mariadb);
 }
 
-/// Waits until the log begins to have records of the newer version: its head points to a frame with the new attributes.
+/// Waits until the log contains records of the newer version: its head points to a frame with the
+/// new attributes.
 fn wait_for_new_records(site: &Site) {
     let deadline = Instant::now() + Duration::from_secs(60);
     let has_new_form = || {

@@ -1,4 +1,4 @@
-//! Files of certificates and keys that cannot be used: the error names the file that is wrong.
+//! Unusable files of certificates and keys: the error names the file that is wrong.
 
 use std::fs;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::fake_server::{self, Behaviour};
 use crate::support::{PASSWORD, Said, Site};
 
-/// A certificate of X.509 version 1, as `openssl x509 -req` makes them, and its key. It is valid for a hundred years.
+/// A certificate of X.509 version 1, as `openssl x509 -req` makes them, and its key. It is valid
+/// for a hundred years.
 const VERSION_1: &str = "\
 -----BEGIN CERTIFICATE-----
 MIIBHjCBxQIUKN1MebaSOq6jgBWz/uVmfPR5qCYwCgYIKoZIzj0EAwIwETEPMA0G

@@ -1,4 +1,4 @@
-//! `--ssl-mode` and its companions, against a server whose certificate is right, and against others.
+//! `--ssl-mode` and the related options, with a server whose certificate is valid, and with others.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use rustls::pki_types::PrivateKeyDer;
 use super::fake_server::{self, Behaviour};
 use crate::support::{PASSWORD, Said, Site};
 
-/// The error of a login that went through TLS, and was then denied.
+/// The error of a login that used TLS and was then denied.
 const LOGGED_IN: &str = "wrong user or password";
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -115,7 +115,7 @@ fn a_server_without_tls_or_with_an_old_one_gets_an_error_that_says_what_to_set()
 fn an_unverified_server_across_the_network_is_mentioned_once() {
     let site = Site::new();
     site.add("1.2.3", serde_json::json!({}));
-    // The warning comes before the connection, so that the host need not exist.
+    // The warning precedes the connection, so the host need not exist.
     let run = |url: &str, more: &[&str]| {
         let mut command = site.program(&["reindex", "archive", "--index", url]);
         Said::of(command.args(more).env("PACS_INDEX_PASSWORD", PASSWORD)).exits(2).err
@@ -168,11 +168,12 @@ fn an_authority_that_is_named_is_used_unless_the_same_source_or_a_higher_one_ask
         let error = log_in(&site, &format!("{unknown}{query}"), &[&["--defaults-file", "my.cnf"], more].concat());
         assert!(error.contains(expected), "{lines} {query} {more:?}: {error}");
     }
-    // The authority of a higher source takes nothing away from a stricter mode of a lower one.
+    // A CA from a source of higher precedence does not weaken a stricter mode from a source of
+    // lower precedence.
     fs::write(site.path("my.cnf"), "[client]\nssl-mode=VERIFY_IDENTITY\n").unwrap();
     let error = log_in(&site, &elsewhere, &[&["--defaults-file", "my.cnf"], typed].concat());
     assert!(error.contains("names another host"), "{error}");
-    // A settings file is a lower source than the command line.
+    // A settings file has lower precedence than the command line.
     let run = |setting: &str, url: &str| {
         fs::write(site.path("site.toml"), format!("index = '{url}'\n{setting}\n")).unwrap();
         site.run(&["reindex", "archive", "--config", "site.toml", "--ssl-ca", "ca.pem"]).exits(2).err

@@ -103,7 +103,7 @@ fn a_value_that_cannot_be_used_is_named_with_its_place_and_in_plain_words() {
         assert!(!said.err.contains("friendly") && !said.err.contains("ISO 8601"), "{}", said.err);
     }
     for (text, expected) in [
-        ("\nsettle = '10'\n", "site.toml, line 2: `settle` cannot be `10`: write a number and a unit"),
+        ("\nmin-age = '10'\n", "site.toml, line 2: `min-age` cannot be `10`: write a number and a unit"),
         ("quiet = true\nquiet = true\n", "site.toml, line 2: the setting `quiet` is set before"),
         ("io-threads = 4\nindex = sqlite\n", "site.toml, line 2: the setting `index` is not written as TOML"),
         ("\n\nio-threads = 5000\n", "site.toml, line 3: `io-threads` cannot be `5000`"),

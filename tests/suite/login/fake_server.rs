@@ -1,4 +1,4 @@
-//! A server that greets as MySQL does, begins TLS if asked to, and denies every login.
+//! A server that sends the greeting of MySQL, begins TLS on request, and denies every login.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::thread::spawn;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// The conduct of the server after its greeting.
+/// The behaviour of the server after its greeting.
 #[derive(Clone)]
 pub enum Behaviour {
     /// Offers no TLS.
@@ -24,7 +24,7 @@ pub enum Behaviour {
 }
 
 const TLS_CAPABILITY: u32 = 0x0800;
-/// The protocol of 4.1, its passwords, and named login methods.
+/// Capability flags: the 4.1 protocol, its password authentication, and named login methods.
 const CAPABILITIES: u32 = 0x0200 | 0x8000 | 0x0008_0000;
 
 /// Starts a server, and returns its port.

@@ -1,4 +1,4 @@
-//! How the program gets into a server: logins, encryption, sessions, and the errors where it does not get in.
+//! Connections to a server: logins, encryption, sessions, and the errors when they fail.
 
 mod certificates;
 mod encryption;

@@ -1,10 +1,10 @@
-//! A MySQL server without TLS, which `tests/run` starts where one can be had.
+//! A MySQL server without TLS, which `tests/run` starts if one is available.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::support::{Index, PASSWORD, Said, Site};
 
-/// The server, for one test at a time, since its cache of passwords belongs to all sessions.
+/// The server. One test at a time uses it, because all sessions share its password cache.
 struct Server {
     url: String,
     socket: String,
@@ -20,7 +20,7 @@ impl Server {
         Some(Server { url, socket, _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner) })
     }
 
-    /// The server forgets the passwords that it has verified.
+    /// Makes the server forget the passwords that it has verified.
     fn forget_passwords(&self, index: &Index) {
         index.execute("FLUSH PRIVILEGES");
     }

@@ -1,4 +1,4 @@
-//! Logins from option files, files of passwords and the environment.
+//! Logins from option files, password files and the environment.
 
 use std::ffi::OsString;
 use std::fs;
@@ -24,7 +24,7 @@ fn an_option_file_logs_in_as_with_the_clients_of_the_server() {
     for password in [r#"'a\\b # "c'"#, r#""a\\b # \"c" # the password"#, "\"first\"\npassword=\"a\\\\b\\s#\\s\\\"c\""] {
         let text = format!("[client]\nuser={user} # of the index\npassword={password}\n");
         Said::of(&mut with_option_file(&site, &url, &text)).exits(0);
-        // A comment in Latin-1, and the mark of an editor at the beginning.
+        // A comment in Latin-1, and the byte order mark that an editor writes.
         let bytes = [b"\xef\xbb\xbf# f\xfcr uns\n", text.as_bytes()].concat();
         Said::of(&mut with_option_file(&site, &url, bytes)).exits(0);
     }
@@ -41,7 +41,7 @@ fn an_include_that_hides_the_login_is_named() {
         let said = Said::of(&mut with_option_file(&site, &url, text)).exits(2);
         assert!(said.err.contains("`!include`") && said.err.contains("my.cnf"), "{text}: {}", said.err);
     }
-    // The password may come from elsewhere.
+    // The password may come from another source.
     let text = "[client]\nuser=pacs\n!includedir conf.d\n";
     let said = Said::of(with_option_file(&site, &url, text).env("PACS_INDEX_PASSWORD", "x")).exits(2);
     assert!(said.err.contains("wrong user or password"), "{}", said.err);

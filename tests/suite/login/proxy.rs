@@ -6,7 +6,7 @@ use std::thread::spawn;
 
 use super::fake_server::{read_packet, write_packet};
 
-/// The statement of a packet that has a text (COM_QUERY).
+/// The command byte of a packet with the text of a statement (COM_QUERY).
 const QUERY: u8 = 3;
 
 /// Error 1227, as MySQL writes it.
@@ -19,7 +19,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy that denies each `SET SESSION` with this variable in it.
+    /// Starts a proxy that denies each `SET SESSION` statement containing this variable.
     pub fn start(server: &str, denied: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -1,4 +1,5 @@
-//! Accounts that lack a right or are restricted: the error names the cause, and a statement that can be typed.
+//! Accounts that lack a right or are restricted: the error names the cause, and a statement that
+//! the user can type.
 
 use serde_json::json;
 
@@ -95,7 +96,7 @@ fn a_user_without_the_right_to_delete_completes_a_run_that_leaves_a_patient_with
     add("1", 1, "Doe^John");
     add("1", 2, "Roe^Jane");
     assert_eq!(reindex(), ["1"]);
-    // A later file names the patient of the second study otherwise.
+    // A later file has another name for the patient of the second study.
     add("2", 2, "Doe^John");
     assert_eq!(reindex(), ["1"], "the row stays");
 }

@@ -1,4 +1,4 @@
-//! A password that a user has put into a URL, rightly or wrongly: no message repeats it.
+//! A password in a URL, whether valid there or not: no message repeats it.
 
 use crate::support::{Index, Site};
 

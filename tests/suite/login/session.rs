@@ -5,7 +5,7 @@ use serde_json::json;
 use super::proxy::Proxy;
 use crate::support::{Index, PASSWORD, Said, Site, server_of};
 
-/// The URL of an index through a proxy that denies a variable.
+/// Returns the URL of an index through a proxy that denies a variable.
 fn proxied(index: &Index, denied: &'static str) -> (Proxy, String) {
     let server = server_of("PACS_INDEX_TEST_MARIADB");
     let address = server.trim_end_matches('/').rsplit('@').next().unwrap().to_owned();
@@ -14,7 +14,8 @@ fn proxied(index: &Index, denied: &'static str) -> (Proxy, String) {
     (proxy, url)
 }
 
-/// Defaults of a server that change results, cut them off or end statements, for users of one name only.
+/// Server defaults that change results, truncate them or abort statements, set for users of one
+/// name only.
 const LIMITS: [&str; 12] = [
     "sql_select_limit = 1",
     "max_join_size = 1",
@@ -44,7 +45,8 @@ fn limits_that_a_server_sets_for_sessions_do_not_change_the_index() {
         "CREATE USER {user}@'%' IDENTIFIED BY '{PASSWORD}'; GRANT SELECT, INSERT, UPDATE ON {}.* TO {user}@'%'",
         index.name()
     ));
-    // The server runs it at each login of a user without administrative rights. Other tests have such users, too.
+    // The server executes this at each login of a user without administrative rights. Other tests
+    // have such users, too.
     let limits: Vec<String> = LIMITS
         .iter()
         .filter_map(|limit| limit.split_once(" = "))
@@ -120,7 +122,7 @@ fn nothing_is_written_where_a_change_would_be_rolled_back_at_the_end_of_the_sess
         let said = said.exits(2);
         assert!(said.err.contains(variable) && said.err.contains("proxy"), "{variable}: {}", said.err);
         assert_eq!(index.rows("SELECT COUNT(*) FROM image"), ["0"], "{variable}");
-        // A variable that a proxy denies, and that has its value already, does no harm.
+        // A variable that a proxy denies is harmless if it already has its value.
         reindex(&url).exits(0);
         assert_eq!(index.rows("SELECT COUNT(*) FROM image"), ["1"], "{variable}");
         index.execute("DELETE FROM image; DELETE FROM series; DELETE FROM study; DELETE FROM patient");

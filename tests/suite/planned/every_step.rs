@@ -1,4 +1,4 @@
-//! A repair can do each step that an audit plans, and skips a step that it cannot do.
+//! A repair can perform each step that an audit plans, and skips a step that it cannot perform.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -23,7 +23,7 @@ fn image(n: u32) -> String {
     format!("{UID}.1.1.{n}")
 }
 
-/// Makes the row of an image name another path.
+/// Sets the path in the row of an image.
 fn set_path(index: &Index, n: u32, path: &str) {
     index.execute(&format!("UPDATE image SET path = '{path}' WHERE uuid = '{}'", image(n)));
 }
@@ -77,7 +77,7 @@ fn a_plan_is_applied_where_rows_name_files_below_a_target_root() {
     for file in [site.archive().join(DAY).join(image(1)), site.path("far").join(image(1))] {
         fs::remove_file(file).unwrap();
     }
-    // A forgotten path map.
+    // The path map was forgotten.
     set_path(&index, 2, &site.path("far").join(image(2)).display().to_string());
     let actions = apply_all(&site, &index, "archive", &more);
     assert_eq!(actions, ["remove-image", "set"]);

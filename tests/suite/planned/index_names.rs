@@ -1,4 +1,5 @@
-//! The index that a plan, an undo file and kept findings belong to: one database under any spelling of its name.
+//! The index to which a plan, an undo file and kept findings belong: one database under any
+//! spelling of its name.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -21,7 +22,7 @@ fn twins(site: &Site) -> [Index; 2] {
 }
 
 fn audit_one(site: &Site, index: &str) {
-    let more = ["--min-age", "0s", "--quiet", "--fail-on", "info", "--plan", "../plan.jsonl"];
+    let more = ["--recheck-after", "0s", "--quiet", "--fail-on", "info", "--plan", "../plan.jsonl"];
     run_in(site, "one", &[&["audit", "../archive", "--index", index][..], &more].concat()).exits(1);
 }
 
@@ -64,7 +65,8 @@ fn a_plan_of_an_sqlite_file_is_applied_under_every_name_of_that_file() {
     }
 }
 
-/// URLs of one index: as it is, with another user, without a user, with parameters, and with the other scheme.
+/// Returns URLs of one index: unchanged, with another user, without a user, with parameters, and
+/// with the other scheme.
 fn spellings(index: &Index, user: &str) -> [String; 4] {
     let url = &index.url;
     [

@@ -1,4 +1,4 @@
-//! Plans as an audit writes them, up to their repair.
+//! Plans written by an audit, and their repair.
 
 mod every_step;
 mod index_names;

@@ -1,4 +1,4 @@
-//! Rows with columns that a site has added, of types whose values a text does not simply hold.
+//! Rows with columns that a site has added, of types whose values cannot simply be written as text.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::support::{Index, ROOT_UID as UID, Site};
 
 const DAY: &str = "2021-11-12-FRI";
 
-/// An index whose table of images has a further column, which holds a value.
+/// An index whose table of images has an additional column that contains a value.
 fn with_column(site: &Site, definition: &str, value: &str) -> Index {
     site.add_series(DAY, 1, 1, 3);
     let index = Index::pacsone();

@@ -14,7 +14,8 @@ fn settings(site: &Site, index: &Index, more: &str) {
     fs::write(site.path("site.toml"), text).unwrap();
 }
 
-/// Instances whose rows depend on settings: patients with conflicting names, times of receipt, and an older second file.
+/// Adds instances whose rows depend on settings: patients with conflicting names, received times,
+/// and an older second file.
 fn conflicting(site: &Site) {
     for (n, name) in ["Testmann^Theo", "Other^Olga", "Third^Tilo"].iter().enumerate() {
         let change = json!({"SOPInstanceUID": format!("1.2.{n}.1.1"), "SeriesInstanceUID": format!("1.2.{n}.1"),
@@ -199,7 +200,7 @@ fn one_settings_file_serves_reindex_audit_import_and_repair() {
     }
 }
 
-/// An index on a server whose rows lack one file and one row.
+/// An index on a server that needs one row inserted and one removed.
 fn to_insert_and_remove(site: &Site) -> Index {
     site.add_series("2021-11-12-FRI", 1, 1, 3);
     let index = Index::pacsone();

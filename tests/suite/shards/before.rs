@@ -1,4 +1,4 @@
-//! Shards over an index that had rows before.
+//! Shards over an index with existing rows.
 
 use std::fs;
 
@@ -14,8 +14,8 @@ const MERGE: &[&str] = &["--patient-conflicts", "merge"];
 const REFRESH: &[&str] = &["--existing", "refresh", "--undo", "undo"];
 const OPTIONS: [&[&str]; 5] = [&[], OLDEST, FIRST_ROOT, MERGE, REFRESH];
 
-/// What is done to rows of an older index, which then lack this and that, were edited, or are wrong; with a store and
-/// options by which it has made a difference, if any has.
+/// Changes to the rows of an older index, after which values are missing, edited or wrong. Each
+/// comes with a store and the options with which the change has once made a difference, if any has.
 const HARMS: [(&str, u64, &[&str]); 17] = [
     ("UPDATE study SET description = NULL WHERE rowid % 2 = 0", 0, &[]),
     ("UPDATE series SET description = NULL, modality = NULL WHERE rowid % 2 = 0", 10, OLDEST),
@@ -59,11 +59,11 @@ const HARMS: [(&str, u64, &[&str]); 17] = [
     ),
 ];
 
-/// One run, and shards, over an index that has a part of the archive and was harmed.
+/// Compares one run with shards, over an index that contains a part of the archive and was changed.
 fn over_an_index(seed: u64, harm: &str, more: &[&str]) {
     let site = Site::in_memory();
     put_conflicts(&site, seed);
-    // The rows that are there name none of the other roots.
+    // No existing row is below the other roots.
     let more = &[more, &["--allow-unmapped-paths"]].concat();
     let before = Index::sqlite(site.path("before.db"));
     ordinary(&site, &before, &["a"], &[]);
@@ -73,9 +73,11 @@ fn over_an_index(seed: u64, harm: &str, more: &[&str]) {
         copy(&site, "before.db", name)
     };
     let one = begin("one.db");
-    // What is known of rows is on disk after a few files, or in memory.
-    // A series that was inserted for a file which loses its place later makes the modalities of a study of others be counted
-    // again. A study whose modalities were wrong before then depends on which file came first.
+    // The portion size determines whether the run's data about rows is on disk after a few files or
+    // in memory.
+    // If a series is inserted for a file that is later replaced by a better one, the modalities of
+    // a study of other files are recomputed. If they were wrong before, the result depends on which
+    // file came first.
     let has_wrong_modalities = harm.contains("UPDATE series SET studyuid");
     let portion = if has_wrong_modalities { "500" } else { ["1", "7", "500"][seed as usize % 3] };
     let more = &[&more[..], &["--portion", portion]].concat();

@@ -1,4 +1,4 @@
-//! Shards make the rows and findings of one run, whatever happens before they are settled.
+//! Shards give the rows and findings of one run, whatever happens before they are finalized.
 
 use std::fs;
 
@@ -121,7 +121,7 @@ fn shards_give_a_patient_that_is_missing_the_name_that_one_run_gives_it() {
     let make = |name: &str| {
         let index = Index::sqlite(site.path(name));
         ordinary(&site, &index, &["a"], &[]);
-        // A table that was repaired with losses: the one patient is left, the other is not.
+        // A table that was repaired with losses: one patient remains, the other is lost.
         let suffixed =
             "SELECT COUNT(*) FROM study INNER JOIN patient ON origid = patientid WHERE patientid LIKE 'P1[%'";
         assert_eq!(index.rows(suffixed), ["1"]);
@@ -130,7 +130,7 @@ fn shards_give_a_patient_that_is_missing_the_name_that_one_run_gives_it() {
     };
     let one = make("one.db");
     let index = make("index.db");
-    // Of the one whose ID has a suffix another instance has come since, with a longer name.
+    // A new instance of the patient whose ID has a suffix, with a longer name.
     put(&site, &format!("a/{}/1", directory_of(2)), 1, with(instance(2, 2), "PatientName", "Doe^Jane Ann"));
     ordinary(&site, &one, &["a"], &[]);
     for n in [2, 1] {
@@ -180,7 +180,8 @@ fn a_patient_with_a_suffix_is_filled_by_its_last_instance_be_its_study_new_or_no
     }
 }
 
-/// Shards, what is done meanwhile, and the end, beside one run over what lies there in the end.
+/// Reads the shards, makes a change, and merges; compares the result with one run over the final
+/// files.
 #[track_caller]
 fn changed_before_the_end(change: impl Fn(&Site), runs_again: &[u32]) {
     let site = Site::new();
@@ -269,7 +270,7 @@ fn shards_give_images_and_animals_the_titles_and_codes_of_one_run() {
                     shard(&site, n, &["a"], &[]);
                 }
                 merge(&site, &index, more).exits(1);
-                // A blank title stands for none.
+                // An empty title is equivalent to none.
                 let rows = |index: &Index| -> Vec<String> {
                     index
                         .dump()
@@ -300,7 +301,7 @@ fn shards_whose_files_were_all_young_do_not_end_as_a_clean_run() {
     assert_eq!(index.count("image"), 0);
     for round in 1..=2 {
         (1..=2).for_each(|n| drop(shard(&site, n, &["a"], &[]).exits(0)));
-        // The second time all files are unchanged.
+        // In the second round, all files are unchanged.
         let said = merge(&site, &index, &[]).exits(0);
         assert!(!said.out.contains("NO FILE"), "{round}: {}", said.out);
         assert_eq!(index.count("image"), 2);
@@ -325,7 +326,7 @@ fn shards_that_are_read_again_with_narrower_settings_give_the_rows_of_these() {
         let more = if narrower[0] == "--since" { &[][..] } else { &narrower[..] };
         let said = merge(&site, &index, more).exits(0);
         assert_eq!((index.count("image"), said.figure("files found")), (images, images), "{narrower:?}: {}", said.out);
-        // Wider again: what was left out comes back.
+        // Without the restriction, the files that were left out come back.
         assert_eq!(read(&[]), 0);
         merge(&site, &index, &[]).exits(0);
         assert_eq!(index.count("image"), 8);
@@ -356,7 +357,7 @@ fn a_shard_that_is_read_by_force_gives_the_rows_of_what_its_files_contain_now() 
     put(&site, &file, 1, with(instance(1, 1), "StudyDescription", "former"));
     put(&site, &format!("a/{}/2", directory_of(2)), 1, instance(2, 1));
     read_shards(&site, &["a"]);
-    // The size and the time stay.
+    // The size and the mtime are unchanged.
     put(&site, &file, 1, with(instance(1, 1), "StudyDescription", "latest"));
     shard(&site, 1, &["a"], &["--force"]).exits(0);
     merge(&site, &index, &[]).exits(0);
@@ -377,7 +378,7 @@ fn a_shard_that_was_killed_and_is_continued_from_a_later_day_reads_only_from_tha
     }
     merge(&site, &index, &[]).exits(0);
     assert_eq!(index.count("image"), 2);
-    // A shard that reads all days again is not one of those.
+    // A shard that was read again with all days does not match the other shard.
     shard(&site, 1, &["a"], &[]).exits(0);
     let said = merge(&site, &index, &[]).exits(2);
     assert!(said.err.contains("a different --since"), "{}", said.err);

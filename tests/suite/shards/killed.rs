@@ -1,4 +1,4 @@
-//! Merges that were killed and are run again: rows and findings are those of a merge that nothing disturbed.
+//! Merges that are killed and run again: rows and findings equal those of an undisturbed merge.
 
 use crate::support::{Index, Site};
 
@@ -24,7 +24,7 @@ fn a_merge_that_was_killed_lists_patients_as_one_that_was_not() {
 
 #[test]
 fn a_merge_that_is_interrupted_while_it_closes_is_run_again() {
-    // The second patient has its row, and the last step has not ended.
+    // The second patient has a row, but the last step has not ended.
     let site = Site::new();
     for n in 1..=4 {
         put(&site, &format!("a/{}/{n}", directory_of(1)), 1, instance(1, n));
@@ -43,7 +43,7 @@ fn a_merge_that_is_interrupted_while_it_closes_is_run_again() {
     assert_same(&one.dump(), &index.dump(), "rows");
 }
 
-/// An end that is killed just before its marks, and run again, beside one run.
+/// Kills a merge just before its last marks, runs it again, and compares the result with one run.
 #[track_caller]
 fn killed_at_its_end(site: &Site, index: &Index) {
     let one = Index::sqlite(site.path("one.db"));
@@ -74,7 +74,7 @@ fn a_file_that_lost_to_one_of_another_shard_is_listed_again_after_a_kill() {
 fn each_of_several_files_that_lost_is_listed_once() {
     let site = Site::new();
     let index = site.sqlite();
-    // One after the other, each better than those before.
+    // The files are read in this order; each is better than those before.
     for (n, days) in [(1, 1), (2, 2), (1, 3), (1, 4), (2, 5)] {
         put(&site, &format!("a/{}/{days}", directory_of(n)), days, instance(1, 1));
         shard(&site, n as u32, &["a"], &[]);

@@ -1,4 +1,5 @@
-//! Runs over the whole archive after shards were merged: they recognize the rows that the shards and the merge wrote.
+//! Runs over the whole archive after shards were merged: they recognize the rows that the shards
+//! and the merge wrote.
 
 use std::fs;
 use std::path::PathBuf;
@@ -51,7 +52,7 @@ fn fresh_state(site: &Site) {
     }
 }
 
-/// The dump of a run over the files that are there, and one over all.
+/// Returns the dump after a run over the remaining files and one over all files.
 fn expected_of_two(site: &Site, make: fn(&Site) -> Index) -> Vec<String> {
     fresh_state(site);
     let index = fresh_index(site, make);
@@ -62,7 +63,7 @@ fn expected_of_two(site: &Site, make: fn(&Site) -> Index) -> Vec<String> {
     index.dump()
 }
 
-/// The dump of an undisturbed run over all files.
+/// Returns the dump of an undisturbed run over all files.
 fn expected(site: &Site, make: fn(&Site) -> Index) -> Vec<String> {
     fresh_state(site);
     let index = fresh_index(site, make);
@@ -136,7 +137,7 @@ fn a_run_after_a_merge_reads_no_file_of_the_shards_again() {
     let index = site.sqlite();
     read_shards(&site, &ROOTS);
     merge_all(&site, &index);
-    // Files of the same size and time count as unchanged.
+    // Files with the same size and mtime count as unchanged.
     for n in 1..=20 {
         let path = site.path(&format!("a/{n}/{n}"));
         let modified = path.metadata().unwrap().modified().unwrap();
@@ -147,13 +148,15 @@ fn a_run_after_a_merge_reads_no_file_of_the_shards_again() {
     assert_eq!((said.figure("unchanged"), said.figure("rejected")), (22, 0), "{}{}", said.out, said.err);
 }
 
-/// The last frame of the catalogue of the merge, if that has begun: its kind, if the frame has no payload.
+/// Returns the kind of the last frame in the log of the merge, if the merge has begun. Valid only
+/// if the frame has no payload.
 fn last_frame(site: &Site) -> Option<u8> {
     let log = fs::read(site.kept_by_now("whole", "journal")?.join("log")).ok()?;
     log.len().checked_sub(9).and_then(|last| log.get(last)).copied()
 }
 
-/// Starts the merge, and kills it a while after it has begun, or after its start. Returns whether it was at work.
+/// Starts a merge and kills it this long after its start or, with `waits`, after its journal was
+/// created. Returns whether the merge was still running.
 fn kill_a_merge(site: &Site, index: &Index, waits: bool, after: Duration) -> bool {
     let mut command = site.program(&["reindex", "--index", &index.url, "--quiet", "--rejected", "list-killed"]);
     let _ = fs::remove_file(site.path("list-killed"));
@@ -172,7 +175,8 @@ fn kill_a_merge(site: &Site, index: &Index, waits: bool, after: Duration) -> boo
     is_killed
 }
 
-/// A merge that is killed at any moment and run again, or killed after it has begun and followed by a run over all files.
+/// A merge is killed at any moment and run again, or killed after it has begun and followed by a
+/// run over all files.
 #[test]
 fn a_merge_that_is_killed_loses_no_row_whatever_continues_it() {
     let mut random = random();
@@ -206,7 +210,7 @@ fn a_merge_that_is_killed_loses_no_row_whatever_continues_it() {
     }
 }
 
-/// Whether the merge has ended.
+/// Returns whether the merge has ended.
 fn has_ended(site: &Site) -> bool {
     last_frame(site) == Some(5)
 }

@@ -1,4 +1,4 @@
-//! One archive, read by several processes side by side, and merged.
+//! One archive that several processes read in parallel, and whose shards are then merged.
 
 mod before;
 mod findings;
@@ -49,7 +49,7 @@ fn states() -> Vec<String> {
     (1..=SHARDS).map(state).collect()
 }
 
-/// The lines of the list of the merge.
+/// Returns the lines of the list of the merge.
 fn listed(site: &Site) -> Vec<String> {
     let text = fs::read_to_string(site.path("list-end")).unwrap_or_default();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -57,7 +57,8 @@ fn listed(site: &Site) -> Vec<String> {
     lines
 }
 
-/// Reads shards side by side, the last of which is killed once and run again. Merges them while they are read, or afterwards.
+/// Reads shards in parallel; the last one is killed once and run again. Merges the shards while
+/// they are read, or afterwards.
 fn in_shards(site: &Site, index: &Index, is_followed: bool) -> (Said, Vec<Said>) {
     let mut running: Vec<_> = (1..=SHARDS).map(|n| shard(site, n, &["--io-threads", "2"]).spawn().unwrap()).collect();
     let mut killed = running.pop().unwrap();
@@ -165,7 +166,7 @@ fn a_merge_stores_other_paths_and_times_without_reading_a_file_again() {
     let maps = maps.iter().flat_map(|map| ["--path-map", map]);
     let more: Vec<&str> = maps.chain(["--timezone", "Asia/Tokyo"]).collect();
     let (expected, _, _) = outcome(&site, &one, &ROOTS, &more);
-    // What a file contains by now must not matter: its size and its time are unchanged.
+    // The current content of the files must not matter, because size and mtime are unchanged.
     for file in ROOTS.iter().flat_map(|root| crate::support::walk(&site.path(root))) {
         let (modified, length) = (file.metadata().unwrap().modified().unwrap(), file.metadata().unwrap().len());
         fs::write(&file, vec![b'x'; length as usize]).unwrap();

@@ -1,4 +1,4 @@
-//! What tests of shards do.
+//! Helpers for the tests of shards.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::support::{Index, PASSWORD, ROOT_UID, Said, Site, beyond};
 
-/// A directory below a root that the first or the second of two shards takes.
+/// Returns a directory below a root that belongs to the first or the second of two shards.
 pub fn directory_of(shard: u64) -> String {
     (0..).map(|n| format!("d{n}")).find(|name| xxh3_64(name.as_bytes()) % 2 == shard - 1).unwrap()
 }
@@ -60,8 +60,8 @@ pub fn merge(site: &Site, index: &Index, more: &[&str]) -> Said {
     command(site, index, "list-end", &[settle, state, more, &["--merge-shards", "shard-1", "shard-2"]].concat())
 }
 
-/// Writes all rows and settles none, as a run that is killed does: the merge of a shard that stopped before its end. The state of
-/// the merge is in a directory of its own.
+/// Writes all rows and finalizes none, like a run that is killed: merges a shard that stopped
+/// before its end. The state of the merge is in a directory of its own.
 pub fn write_unsettled(site: &Site, index: &Index, root: &Path, state: &str) {
     let settle = ["--min-age", "0s"];
     let said =
@@ -74,7 +74,7 @@ pub fn write_unsettled(site: &Site, index: &Index, root: &Path, state: &str) {
     merge.args(settle).args(["--merge-shards", "stopped"]).env("PACS_INDEX_PASSWORD", PASSWORD);
     let merge = merge.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
-    // The merge has begun, and follows the shard as long as the shard is locked.
+    // Wait until the merge has begun. It follows the shard as long as the shard is locked.
     while site.kept_by_now(state, "journal").is_none() && Instant::now() < deadline {
         sleep(Duration::from_millis(5));
     }
@@ -83,13 +83,13 @@ pub fn write_unsettled(site: &Site, index: &Index, root: &Path, state: &str) {
     assert!(said.exit == 3 && said.err.contains("stopped before it had read all"), "{}{}", said.out, said.err);
 }
 
-/// An ordinary run, and what it lists.
+/// Makes an ordinary run from scratch. Returns its output and its list.
 pub fn ordinary(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> (Said, Vec<String>) {
     let _ = fs::remove_dir_all(site.path("one"));
     again(site, index, roots, more)
 }
 
-/// It goes on from where the one before was killed.
+/// Makes a run that resumes the previous one, which was killed. Returns its output and its list.
 pub fn again(site: &Site, index: &Index, roots: &[&str], more: &[&str]) -> (Said, Vec<String>) {
     let roots: Vec<PathBuf> = roots.iter().map(|root| site.path(root)).collect();
     let roots: Vec<&str> = roots.iter().map(|root| root.to_str().unwrap()).collect();
@@ -112,11 +112,11 @@ pub fn assert_same(expected: &[String], found: &[String], what: &str) {
     assert_eq!((beyond(expected, found), beyond(found, expected)), (vec![], vec![]), "missing, and too many: {what}");
 }
 
-/// A log as a command leaves it that is killed before it writes its last mark.
+/// Truncates a log to that of a command that was killed before it wrote its last mark.
 pub fn unmark(site: &Site, state: &str, kind: &str) {
     let log = site.kept(state, kind).join("log");
     let mut bytes = fs::read(&log).unwrap();
-    // Behind the head of 32 bytes each frame has a kind, the length of its payload, and a checksum.
+    // After the head of 32 bytes, each frame has a kind, the length of its payload, and a checksum.
     let (mut frame, mut next) = (32, 32);
     while next < bytes.len() {
         frame = next;

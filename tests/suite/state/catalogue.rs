@@ -1,4 +1,5 @@
-//! One catalogue for each database, whatever the roots and however the URL of the database is written.
+//! One catalogue for each database, whatever the roots and however the URL of the database is
+//! written.
 
 use std::path::Path;
 
@@ -29,7 +30,8 @@ fn run(site: &Site, url: &str, roots: &[&str]) -> Said {
     said(command.env("PACS_INDEX_PASSWORD", crate::support::PASSWORD))
 }
 
-/// Overwrites all files without a change of size or time, so that a run that reads one rejects it.
+/// Overwrites all files without changing their size or mtime, so that a run that reads one rejects
+/// it.
 fn spoil(site: &Site) {
     for file in walk(&site.archive()) {
         let metadata = fs::metadata(&file).unwrap();
@@ -38,7 +40,7 @@ fn spoil(site: &Site) {
     }
 }
 
-/// The names of the directories of state.
+/// Returns the names of the state directories.
 fn directories(site: &Site) -> Vec<String> {
     let entries = fs::read_dir(site.path("kept")).unwrap().map(|entry| entry.unwrap());
     let entries = entries.filter(|entry| entry.path().is_dir());
@@ -139,7 +141,7 @@ fn a_killed_run_is_continued_after_a_run_over_other_roots() {
         assert!(continued.out.contains("resumes an interrupted run"), "{}", continued.out);
         assert_eq!((continued.figure("files found"), continued.figure("inserted")), (10, 10), "{}", continued.out);
         assert_eq!(index.rows("SELECT DISTINCT instances FROM series"), ["10"]);
-        // Once more, all is known and settled.
+        // In one more run, all files are unchanged and all rows are final.
         assert_knows_all(run(site, &index.url, &["archive"]), 20);
     });
 }
@@ -160,7 +162,7 @@ fn a_run_over_more_roots_finishes_the_rows_of_a_killed_one() {
     });
 }
 
-/// The directory and the note that version 0.1.0 kept for a database and its roots.
+/// Returns the directory and the note that version 0.1.0 kept for a database and its roots.
 fn former_journal(site: &Site, name: &str, roots: &[PathBuf]) -> (PathBuf, String) {
     let roots: String = roots.iter().map(|root| format!("root {}\n", root.display())).collect();
     let key = format!("index {name}\n{roots}");
@@ -197,7 +199,7 @@ fn of_two_catalogues_of_one_database_the_newer_is_used_and_reported() {
     for name in ["about", "log"] {
         fs::copy(catalogue.join(name), other.join(name)).unwrap();
     }
-    // The log of the other directory is older, and knows nothing.
+    // The log of the other directory is older and has no records.
     let log = fs::File::options().write(true).open(other.join("log")).unwrap();
     log.set_len(32).unwrap();
     log.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3600)).unwrap();

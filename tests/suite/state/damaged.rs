@@ -38,7 +38,7 @@ fn change(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(file, bytes).unwrap();
 }
 
-/// Restores a directory of state to the files of a copy.
+/// Restores a state directory from a copy.
 fn restore(site: &Site, from: &str, to: &str) {
     let _ = fs::remove_dir_all(site.path(to));
     for file in walk(&site.path(from)) {
@@ -54,7 +54,8 @@ fn restore(site: &Site, from: &str, to: &str) {
     }
 }
 
-/// Runs a command with each kept file of a kind damaged in each way. No file of the user is deleted.
+/// Runs a command with each kept file of a kind damaged in each way. No file of the user is
+/// deleted.
 fn each_damage(site: &Site, kind: &str, files: &[&str], run: impl Fn(&str)) {
     fs::rename(site.path("kept"), site.path("good")).unwrap();
     for file in files {
@@ -84,7 +85,7 @@ fn a_journal_that_is_damaged_in_any_way_costs_time_only() {
         let mut command = site.program_as_nobody(&["reindex", "archive", "--index", &index.url, "--quiet"]);
         said(command.args(["--min-age", "0s", "--state", "kept", "--rejected", "list"]))
     };
-    // Twice, so that there is a table of states.
+    // Two runs, so that there is a table of states.
     for _ in 0..2 {
         reindex().exits(0);
     }

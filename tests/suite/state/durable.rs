@@ -18,7 +18,8 @@ enum Call {
     Database,
 }
 
-/// Runs a command below strace. Returns its calls in their order, or prints why the test does not run.
+/// Runs a command below strace. Returns its calls in their order, or prints why the test does not
+/// run.
 fn calls(site: &Site, arguments: &[&str]) -> Option<Vec<Call>> {
     let program = site.program(arguments);
     let trace = site.path("trace");

@@ -10,7 +10,7 @@ use super::*;
 use crate::ledger::store::Reference;
 use crate::support::{PASSWORD, on_both_databases, walk};
 
-/// The length of the head of a log, behind which the frame with the names of the attributes begins.
+/// The length of the head of a log, after which the frame with the names of the attributes begins.
 const HEAD: usize = 32;
 /// Kind, length and checksum of a frame.
 const FRAME_HEAD: usize = 9;
@@ -43,7 +43,8 @@ fn to_format_4(log: &Path, version: &str) {
     });
 }
 
-/// Changes the payload of the frame with the names of the attributes, and leaves its length unchanged.
+/// Changes the payload of the frame with the names of the attributes, and leaves its length
+/// unchanged.
 fn change_form(log: &Path, change_payload: impl FnOnce(&mut [u8])) {
     change(log, |bytes| {
         assert_eq!(bytes[HEAD], 15, "the log begins with its attributes");
@@ -55,7 +56,8 @@ fn change_form(log: &Path, change_payload: impl FnOnce(&mut [u8])) {
     });
 }
 
-/// Gives an attribute another name in the log, of the same length: the program that wrote the log did not have the attribute.
+/// Gives an attribute another name in the log, of the same length: the program that wrote the log
+/// did not have the attribute.
 fn rename_attribute(log: &Path, name: &str, other: &str) {
     assert_eq!(name.len(), other.len());
     change_form(log, |payload| {
@@ -144,8 +146,8 @@ const NEW_ATTRIBUTES: [[&str; 3]; 4] = [
     ["image", "bitsstored", "bitsstoreX"],
 ];
 
-/// The program that was killed did not know some attributes: neither its records nor its rows have them. The tests of
-/// `ledger::upgrade` build such a program.
+/// The program that was killed did not know some attributes: neither its records nor its rows have
+/// them. The tests of `ledger::upgrade` build such a program.
 #[test]
 fn a_killed_run_is_continued_by_a_program_with_more_attributes() {
     for make in [Site::sqlite, Index::mariadb as fn(&Site) -> Index] {

@@ -1,4 +1,4 @@
-//! A lock file that is something else: the run continues, and nothing blocks.
+//! A lock file that is something other than a file: the run continues, and nothing blocks.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;

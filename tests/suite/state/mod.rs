@@ -1,4 +1,4 @@
-//! The state directory: where it is, and how the program copes with damaged files in it.
+//! The state directory: its location, and the handling of damaged files in it.
 
 mod catalogue;
 mod damaged;
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::support::{Index, Said, Site};
 
-/// An archive whose files are old enough for the journal to remember.
+/// An archive whose files are old enough to be recorded in the journal.
 fn archive(site: &Site) {
     for study in 1..=2 {
         site.add_series("2021-11-12-FRI", study, 1, 5);
@@ -37,7 +37,7 @@ fn without_a_home(command: &mut Command) -> &mut Command {
     command
 }
 
-/// The names in a directory, without the digits of times, processes and hashes.
+/// Returns the names in a directory, without the digits of times, processes and hashes.
 fn names(directory: PathBuf) -> Vec<String> {
     let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().split('-').next().unwrap().to_owned();
@@ -47,12 +47,12 @@ fn names(directory: PathBuf) -> Vec<String> {
     names
 }
 
-/// A finding for lists: a text among the images.
+/// Adds a text file to the images, which is listed as a finding.
 fn add_text(site: &Site) {
     site.write("2021-11-12-FRI/text", &b"no DICOM data set, only a text that is long enough. ".repeat(10));
 }
 
-/// An instance that is not in the archive.
+/// Adds an instance outside the archive.
 fn add_medium(site: &Site) {
     crate::import::put(site, "cd/1.2.3", json!({"SOPInstanceUID": "1.2.3"}));
 }

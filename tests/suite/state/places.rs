@@ -48,7 +48,7 @@ fn the_environment_names_the_directory_where_no_option_does() {
     with("not-this", &["--state", "of-option"]).exits(0);
     assert_eq!(names(site.path("of-option")), ["catalogue"]);
     assert!(!site.path("not-this").exists());
-    // An empty variable is as good as none.
+    // An empty variable counts as unset.
     let mut command = reindexing(&site, &index, &[]);
     said(command.env("PACS_INDEX_STATE", "").env("STATE_DIRECTORY", "")).exits(0);
     assert_eq!(names(site.path("state/pacs-index")), ["catalogue"]);
@@ -184,7 +184,8 @@ fn a_state_directory_within_the_archive_is_refused_however_many_parents_are_miss
         "dangling/state",
     ];
     let refused = |arguments: &[&str], named: &str| {
-        let said = site.run(&[arguments, &["--index", &index.url, "--quiet", "--min-age", "0s"]].concat()).exits(2);
+        let delay = if arguments[0] == "audit" { "--recheck-after" } else { "--min-age" };
+        let said = site.run(&[arguments, &["--index", &index.url, "--quiet", delay, "0s"]].concat()).exits(2);
         assert!(said.err.contains(named) && said.err.contains("is in the archive"), "{arguments:?}: {}", said.err);
         assert_eq!(names(site.archive()), ["2021"], "{arguments:?}");
     };
@@ -198,7 +199,7 @@ fn a_state_directory_within_the_archive_is_refused_however_many_parents_are_miss
         refused(&["audit", &root, "--state", directory], directory);
     }
     refused(&["audit", &root, "--baseline", "archive/new/2026/last"], "--baseline");
-    // Outside of the archive, missing parents are made.
+    // Missing parents outside the archive are created.
     for directory in ["archive/../new/2026/state", "archive-2/new/state"] {
         said(&mut reindexing(&site, &index, &["--state", directory])).exits(0);
     }

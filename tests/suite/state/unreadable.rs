@@ -1,4 +1,5 @@
-//! Kept files that a run may not open: they may be intact, so that the run leaves them unchanged and continues without them.
+//! Kept files that a run has no permission to open: they may be intact, so the run leaves them
+//! unchanged and continues without them.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,8 +11,8 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Runs a command while each kept file of a kind, or the directory itself, cannot be opened. `check` judges a run; its second
-/// argument is true if the run reads the kept files.
+/// Runs a command while each kept file of a kind, or the directory itself, cannot be opened.
+/// `check` checks a run; its second argument is true if the run reads the kept files.
 fn each_unreadable(site: &Site, kind: &str, files: &[&str], run: impl Fn() -> Said, check: impl Fn(&Said, bool)) {
     let directory = site.kept("kept", kind);
     for file in files {
@@ -93,7 +94,7 @@ fn the_state_of_an_import_that_cannot_be_opened_is_left_unchanged() {
         said(command.args(["--quiet", "--state", "kept", "--rejected", "list"]))
     };
     set_mode(&site.archive(), 0o777);
-    // Twice, so that the catalogue has all of its files.
+    // Two imports, so that the catalogue has all of its files.
     for _ in 0..2 {
         import().exits(0);
     }

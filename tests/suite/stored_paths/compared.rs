@@ -1,4 +1,5 @@
-//! Before a run writes, the paths that it would store are compared with the archive directories of the PACS and with rows.
+//! Before a run writes, it compares the paths that it would store with the archive directories of
+//! the PACS and with existing rows.
 
 use std::fs;
 
@@ -47,7 +48,7 @@ fn unmapped_paths_are_stored_only_on_request() {
     let said = site.reindex(&index, &["--allow-unmapped-paths"]).exits(0);
     assert!(said.err.contains("D:/DICOM"), "{}", said.err);
     assert_eq!(images_below(&index, &site.archive().display().to_string()), 5);
-    // Rows of such a run do not justify another one.
+    // The rows of such a run do not justify another one.
     site.add_series("2019-01-15-TUE", 3, 1, 1);
     site.reindex(&index, &[]).exits(2);
     site.reindex(&index, &["--yes"]).exits(2);
@@ -103,7 +104,7 @@ fn a_root_above_or_below_the_configured_directory_is_the_same_archive() {
     let below = site.archive().join("2019-01-12-SAT");
     site.reindex_root(&below, &index, &["--path-map", &all]).exits(0);
     assert_eq!(images_below(&index, "D:/archive/2019-01-12-SAT"), 3);
-    // The PACS and this program call it the same.
+    // The PACS and this program use the same path.
     let same = Index::pacsone();
     configure(&same, &site.archive().display().to_string());
     fs::create_dir(site.path("around")).unwrap();
@@ -129,7 +130,7 @@ fn files_beside_a_mapped_directory_are_unmapped() {
     let said = site.reindex_root(&root, &index, &["--path-map", &map]).exits(2);
     assert!(said.err.contains(&root.display().to_string()), "{}", said.err);
     assert_eq!(index.count("image"), 0);
-    // A list that names only mapped files is right.
+    // A list that names only mapped files is accepted.
     let listed = crate::support::walk(&site.path("mnt/dicom"));
     fs::write(site.path("list"), format!("{}\n", listed[0].display())).unwrap();
     assert_eq!(
@@ -158,7 +159,8 @@ fn an_index_that_knows_no_path_is_not_asked_about() {
     site.add_series("2019-01-12-SAT", 1, 1, 3);
     assert_eq!(site.reindex(&site.sqlite(), &[]).exits(0).err, "");
     assert_eq!(site.reindex(&Index::pacsone(), &[]).exits(0).err, "");
-    // The index names the files of this archive by their local paths, so new files of it are not in doubt.
+    // The index names the files of this archive by their local paths, so new files of it are not in
+    // doubt.
     site.add_series("2019-01-14-MON", 2, 1, 1);
     assert_eq!(site.reindex(&site.sqlite(), &[]).exits(0).err, "");
 }

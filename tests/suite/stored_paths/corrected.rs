@@ -1,4 +1,4 @@
-//! Rows that name the right file by a path that the PACS does not know.
+//! Rows that point to the right file by a path that the PACS does not know.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ fn found(site: &Site) -> Vec<String> {
     checks
 }
 
-/// An index as the program made it before it compared paths: five rows by paths of this system.
+/// Makes an index like those of the program before it compared paths: five rows with local paths.
 fn ruined(site: &Site, index: &Index) {
     site.reindex(index, &["--allow-unmapped-paths"]).exits(0);
     assert_eq!(images_below(index, &site.archive().display().to_string()), 5);
@@ -39,7 +39,7 @@ fn a_ruined_index_is_mended_by_a_rerun_and_by_a_repair() {
     let right = index.dump();
     assert_eq!(site.reindex(&index, &["--path-map", &map]).exits(0).figure("unchanged"), 5);
     assert_eq!(audit(&site, &index, &["--path-map", &map, "--fail-on", "info"]).exits(0).exit, 0);
-    // The same by SQL, mended by a plan.
+    // The same damage by SQL, repaired by a plan.
     index.execute(&format!("UPDATE image SET path = REPLACE(path, 'D:/DICOM', '{}')", site.archive().display()));
     let ruined = index.dump();
     let said = audit(&site, &index, &["--path-map", &map, "--plan", "plan.jsonl"]).exits(1);
@@ -50,7 +50,7 @@ fn a_ruined_index_is_mended_by_a_rerun_and_by_a_repair() {
     assert_eq!(index.dump(), right);
     repair(&site, &index, &["--undo", "undo.jsonl", "--yes"]).exits(0);
     assert_eq!(index.dump(), ruined);
-    // And by a rerun, although the journal knows of nothing that has changed.
+    // The same damage repaired by a rerun, although all files in the journal are unchanged.
     let said = site.reindex(&index, &["--path-map", &map]).exits(0);
     assert_eq!((said.figure("updated"), index.dump() == right), (5, true), "{}", said.out);
 }
@@ -101,7 +101,7 @@ fn rows_that_are_right_for_the_pacs_keep_their_spelling() {
         assert_eq!((said.figure("unchanged"), index.dump() == before), (5, true), "{spelled}: {}", said.out);
         audit(&site, &index, &["--path-map", &map, "--fail-on", "info"]).exits(0);
     }
-    // Nor does a run that forgets the map touch them.
+    // A run without the map does not change the rows either.
     let before = index.dump();
     site.reindex(&index, &["--allow-unmapped-paths"]);
     assert_eq!(index.dump(), before);

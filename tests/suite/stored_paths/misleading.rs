@@ -1,4 +1,5 @@
-//! Evidence that seems to confirm a wrong path: rows and directories that say nothing about the paths of a root.
+//! Evidence that seems to confirm a wrong path: rows and directories that prove nothing about the
+//! paths of a root.
 
 use std::fs;
 
@@ -63,7 +64,7 @@ fn a_path_map_of_another_level_is_refused_although_the_pacs_has_its_directory() 
 fn a_copy_of_a_row_in_another_directory_is_a_duplicate_unless_it_has_the_same_place_and_content() {
     let (site, index) = windows_pacs();
     indexed(&site, &index, "D:/DICOM");
-    // Without the state of that run, the rows are those of a PACS.
+    // Without the state of that run, the rows count as rows of a PACS.
     fs::remove_dir_all(site.path("state")).unwrap();
     index.execute("UPDATE image SET path = REPLACE(path, 'D:/DICOM/', 'E:/LT2015/2018/x/')");
     let rows = index.dump();
@@ -76,7 +77,8 @@ fn a_copy_of_a_row_in_another_directory_is_a_duplicate_unless_it_has_the_same_pl
     assert_eq!((said.figure("updated"), index.dump() == rows), (0, true), "{}", said.out);
     let said = site.reindex_root(&site.path("usb"), &index, &["--path-map", &usb]);
     assert_eq!((said.figure("updated"), index.dump() == rows), (0, true), "{}", said.out);
-    // The same place in a former directory; the stored file was another one, by its transfer syntax.
+    // The same relative path in a former directory, but a different file, as its transfer syntax
+    // shows.
     index.execute("UPDATE image SET path = REPLACE(path, 'E:/LT2015/2018/x/', 'E:/LT2015/')");
     index.execute("UPDATE image SET xfersyntax = '1.2.840.10008.1.2.4.70'");
     let rows = index.dump();
@@ -97,7 +99,7 @@ fn rows_of_one_root_do_not_confirm_the_paths_of_another() {
         assert!(said.err.contains(&format!("files below {}", lt.display())), "{}", said.err);
         site.reindex_root(&lt, &index, &[]).exits(2);
         assert_eq!(index.count("image"), 3);
-        // Another day of the same archive needs no question.
+        // Another day of the same archive needs no confirmation.
         site.add_series("2019-01-15-TUE", 3, 1, 1);
         let said = site.reindex_root(&site.archive().join("2019-01-15-TUE"), &index, &[]).exits(0);
         assert_eq!((said.figure("inserted"), said.err.as_str()), (1, ""));
@@ -231,7 +233,7 @@ fn a_path_map_that_drops_the_date_of_its_directory_is_asked_about() {
         assert_eq!(said.err.contains("names a date"), !is_right, "{root} {to}: {}", said.err);
         if !is_right {
             site.reindex_root(&site.path(root), &index, &["--path-map", &map, "--allow-unmapped-paths"]).exits(0);
-            // Rows of the map confirm it.
+            // The rows that were stored with the map confirm it.
             site.reindex_root(&site.path(root), &index, &["--path-map", &map]).exits(0);
         }
     }

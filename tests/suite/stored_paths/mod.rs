@@ -1,4 +1,4 @@
-//! The paths that the index stores: they must be the ones by which the PACS finds its files.
+//! The paths that the index stores: the PACS must find its files by them.
 
 mod compared;
 mod corrected;
@@ -12,7 +12,8 @@ use std::fs;
 
 use crate::support::{Index, PASSWORD, Said, Site};
 
-/// An archive of two studies, and the database of a PACS on Windows that calls it D:/DICOM.
+/// An archive of two studies, and the database of a PACS on Windows whose path of the archive is
+/// D:/DICOM.
 fn windows_pacs() -> (Site, Index) {
     let site = Site::new();
     site.add_series("2019-01-12-SAT", 1, 1, 3);
@@ -45,7 +46,7 @@ fn repair(site: &Site, index: &Index, more: &[&str]) -> Said {
     Said::of(command.args(more).env("PACS_INDEX_PASSWORD", PASSWORD))
 }
 
-/// The number of images whose path begins like this.
+/// Returns the number of images whose path begins with a directory.
 fn images_below(index: &Index, directory: &str) -> u64 {
     let paths = index.rows("SELECT path FROM image");
     paths.iter().filter(|path| path.starts_with(&format!("{directory}/"))).count() as u64

@@ -1,4 +1,5 @@
-//! A plan carries its roots and path maps, and neither a plan nor an undo file can set what no audit would plan.
+//! A plan contains its roots and path maps. Neither a plan nor an undo file can set anything that
+//! no audit would plan.
 
 use std::fs;
 
@@ -280,7 +281,7 @@ fn an_undo_file_reverts_nothing_that_no_repair_has_done() {
         let said = repair(&site, &index, &["--undo", "undo.jsonl", "--yes"]).exits(2);
         assert!(said.err.contains("line 3: "), "{line}: {}", said.err);
     }
-    // A value that the repair has not left stays.
+    // An undo leaves a value unchanged if it differs from the one that the repair wrote.
     let remove = json!({"undo": "remove", "table": "image", "key": image, "row": {"uuid": image}});
     write_sealed(&site, &index, &[right, remove]);
     repair(&site, &index, &["--undo", "undo.jsonl", "--yes"]).exits(1);

@@ -1,4 +1,5 @@
-//! The limits of a repair: rows that a plan must not remove, files that it must not name, and inserts that did not happen.
+//! The limits of a repair: rows that a plan must not remove, files that it must not name, and
+//! inserts that did not happen.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +31,7 @@ fn a_plan_with_another_directory_as_the_archive_removes_no_row() {
     let before = index.dump();
     let image = format!("{UID}.1.1.1");
     let path = format!("D:/DICOM/2019-01-12-SAT/{image}");
-    // One file, as on a mount point whose storage unit is not mounted.
+    // A single file, as on a mount point whose storage unit is not mounted.
     put(&site, "other/notes", json!({"SOPInstanceUID": "1.2.3"}));
     let other = with(head.clone(), "roots", json!([site.path("other")]));
     let other = with(other, "path-map", json!([map(&site, "other", "D:/DICOM")]));
@@ -39,13 +40,13 @@ fn a_plan_with_another_directory_as_the_archive_removes_no_row() {
     assert!(said.out.contains("directory is missing, too"), "{}", said.out);
     forget_undo(&site);
     assert_eq!(index.dump(), before);
-    // The same with a name that the PACS does not have for the directory.
+    // The same with a path that the PACS does not use for the directory.
     let unknown = with(head.clone(), "path-map", json!([map(&site, "archive", "E:/X")]));
     write(&site, "plan.jsonl", &[unknown, remove(&image, &format!("E:/X/2019-01-12-SAT/{image}x"))]);
     let said = repair(&site, &index, &APPLY).exits(2);
     assert!(said.err.contains("E:/X"), "{}", said.err);
     assert_eq!((index.dump(), site.path("undo.jsonl").exists()), (before, false));
-    // The file is gone, and its directory is there.
+    // The file is gone, but its directory exists.
     fs::remove_file(site.archive().join("2019-01-12-SAT").join(&image)).unwrap();
     write(&site, "plan.jsonl", &[head, remove(&image, &path)]);
     repair(&site, &index, &APPLY).exits(0);
@@ -62,7 +63,7 @@ fn a_row_is_removed_where_a_directory_above_its_file_is_left() {
     repair(&site, &index, &APPLY).exits(0);
     assert_eq!(index.count("image"), 4);
     fs::remove_file(site.path("undo.jsonl")).unwrap();
-    // Directly below the root.
+    // A path directly below the root.
     let (second, path) = (format!("{UID}.1.1.2"), format!("D:/DICOM/{UID}.1.1.2"));
     index.execute(&format!("UPDATE image SET path = '{path}' WHERE uuid = '{second}'"));
     write(&site, "plan.jsonl", &[head, remove(&second, &path)]);
@@ -89,7 +90,7 @@ fn a_plan_names_no_file_in_a_recycle_bin() {
             assert!(!site.path("undo.jsonl").exists());
         }
     }
-    // A link to a directory hides the name.
+    // A symlink hides the name of the skipped directory.
     std::os::unix::fs::symlink(site.archive().join("@Recycle"), site.archive().join("link")).unwrap();
     for step in [
         set("image", &image, "path", json!(path), json!("D:/DICOM/link/copy")),

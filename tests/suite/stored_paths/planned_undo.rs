@@ -1,4 +1,5 @@
-//! An undo file holds exactly the lines that a repair has written: any edit is refused before a row changes.
+//! An undo file contains exactly the lines that a repair wrote: any edit is refused before a row
+//! changes.
 
 use std::fs;
 
@@ -63,7 +64,8 @@ fn each_edit_of_an_undo_file_is_refused_with_its_line() {
     }
     let before = index.dump();
     let mut bytes = undo.clone().into_bytes();
-    // A flip in the line feed at the end makes the line one that a killed repair has not finished.
+    // The final line feed is not flipped: without it, the last line counts as incomplete, as after
+    // a killed repair.
     for at in 0..bytes.len() - 1 {
         if at % 7 == 0 || std::env::var_os("PACS_INDEX_TEST_LONG").is_some() {
             bytes[at] ^= 1;

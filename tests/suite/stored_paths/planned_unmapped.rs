@@ -56,7 +56,7 @@ fn a_repair_of_a_plan_without_the_path_map_asks_for_a_new_audit() {
     assert!(!said.err.contains("add --path-map"), "{}", said.err);
     let said = repair(&site, &index, &[&APPLY[..], &["--path-map", &right]].concat()).exits(2);
     assert!(said.err.contains("audit again with this --path-map"), "{}", said.err);
-    // The advice works.
+    // The advice in the message works.
     fs::remove_file(site.path("plan.jsonl")).unwrap();
     audit(&site, &index, &["--plan", "plan.jsonl", "--path-map", &right]).exits(1);
     repair(&site, &index, &APPLY).exits(0);

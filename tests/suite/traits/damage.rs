@@ -1,4 +1,4 @@
-//! Damaged tags, and zeros where elements should be.
+//! Damaged tags, and zeros in place of elements.
 
 use dicom_dictionary_std::uids;
 
@@ -14,7 +14,7 @@ pub fn cases() -> Vec<Case> {
     [later_tags(), high_tags(), real_high_tags(), first_tag(), zeros()].into_iter().flatten().collect()
 }
 
-/// A tag that has become another one.
+/// Changes a tag to another one.
 fn damaged(draft: Draft, tag: Tag, to: Tag) -> Draft {
     let writer = draft.writer;
     let vr = if tag == ROWS { "US" } else { "IS" };
@@ -77,7 +77,8 @@ fn later_tags() -> Vec<Case> {
     ]
 }
 
-/// An element of a group behind the last wanted one, in front of the rows: its length, or what follows, is damaged too.
+/// An element of a group after the last wanted one, directly before the rows: its length, or the
+/// data after it, is damaged, too.
 fn high_tags() -> Vec<Case> {
     const ROWS_ONLY: Values = &[("image.numrows", "-")];
     const IMPLICIT: Values = &[
@@ -115,7 +116,8 @@ fn high_tags() -> Vec<Case> {
     const HIGH: Tag = (0xFF28, 0x0010);
     const HIGH_SEQUENCE: Tag = (0xFF40, 0xA043);
     let unclosed = [Writer::UNDEFINED.header(HIGH_SEQUENCE, "SQ", u32::MAX), Writer::UNDEFINED.code("1")].concat();
-    // Without its tag, an element of two bytes makes a value of 40 bytes with what follows, which ends within an item.
+    // Without its tag, an element of two bytes is parsed as one with a value of 40 bytes, which
+    // ends within a following item.
     let without_tag = Draft::plain().element(ROWS, "US", b"").before(ROWS, b"US\x02\0\x01\0");
     let items = Writer::UNDEFINED.sequence((0x0040, 0x0555), &[Writer::UNDEFINED.code("1"), vec![]]);
     let without_tag = without_tag.raw((0x0040, 0x0555), items).file();
@@ -151,7 +153,7 @@ fn high_tags() -> Vec<Case> {
     ]
 }
 
-/// Elements that real files have behind the last wanted one. They are not read.
+/// Elements that real files have after the last wanted one. They are not read.
 fn real_high_tags() -> Vec<Case> {
     let writer = Writer::UNDEFINED;
     let last = |element: Vec<u8>| Draft::plain().without(PIXEL_DATA).behind(&element);
@@ -172,7 +174,7 @@ fn real_high_tags() -> Vec<Case> {
     ]
 }
 
-/// The first element, (0008,0016), is damaged: the rest is read in the declared encoding.
+/// The first element, (0008,0016), is damaged: the rest is decoded in the declared encoding.
 fn first_tag() -> Vec<Case> {
     let of = |syntax, tag: [u8; 4]| {
         let draft = Draft::of(syntax);

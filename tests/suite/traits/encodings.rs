@@ -1,4 +1,4 @@
-//! How the data set is encoded, and what is declared of it.
+//! The encoding of the data set, and the declared transfer syntax.
 
 use std::io::Write;
 
@@ -37,7 +37,7 @@ fn declared() -> Vec<Case> {
     ]
 }
 
-/// Numbers whose bytes mean something else in the other order.
+/// Numbers whose bytes have another meaning in the other byte order.
 fn binary_values() -> Vec<Case> {
     const NUMBERS: Values = &[
         ("image.samplesperpixel", "3"),
@@ -66,7 +66,7 @@ fn binary_values() -> Vec<Case> {
     ]
 }
 
-/// What is declared is stored; the bytes are read as what they are.
+/// The declared syntax is stored; the bytes are decoded in their actual encoding.
 fn contradicted() -> Vec<Case> {
     let file = |is, declares: &str| Draft::of(is).declaring(declares).file();
     let (explicit, implicit) = (uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN);
@@ -91,7 +91,7 @@ fn zlib(draft: &Draft, compression: Compression) -> Vec<u8> {
 
 fn deflate() -> Vec<Case> {
     let declaring = Draft::plain().declaring(DEFLATED);
-    // Stored blocks, so that damage stands where it is put.
+    // Stored blocks, so that the damage affects the intended bytes.
     let stored = |draft: &Draft| part10(&draft.meta(Some), &deflated(&draft.data_set(), Compression::none()));
     let whole = stored(&declaring);
     let start = whole.len() - deflated(&declaring.data_set(), Compression::none()).len();
@@ -101,7 +101,7 @@ fn deflate() -> Vec<Case> {
         |draft: &Draft, tag| start + 5 + draft.cut_in(tag, 0).len() - (draft.file().len() - draft.data_set().len());
     let cut_in_rows = whole[..position(&declaring, ROWS) + 4].to_vec();
     let cut_in_name = whole[..position(&declaring, PATIENT_NAME) + 4].to_vec();
-    // The damage comes in the same read as the header.
+    // The damaged bytes are returned by the same read as the header.
     let mut damaged_behind = deflated(&declaring.data_set(), Compression::none());
     damaged_behind[0] = 0;
     damaged_behind.push(0xFF);

@@ -1,4 +1,4 @@
-//! Files that are made, or broken, so that readers hang, run out of memory or crash.
+//! Files that are crafted or damaged so that readers hang, run out of memory or crash.
 
 use super::{Case, Values, cut_short, indexed, rejected};
 use crate::support::draft::{Draft, PATIENT_NAME, ROWS, part10};
@@ -23,7 +23,7 @@ fn nesting() -> Vec<Case> {
         |levels| [writer.delimiter(ITEM_DELIMITATION), writer.delimiter(SEQUENCE_DELIMITATION)].concat().repeat(levels);
     let before = |tag, bytes: &[u8]| Draft::plain().before(tag, bytes).file();
     let deep = |vr| before(PATIENT_NAME, &[open(vr, 200_000), close(200_000)].concat());
-    // A sequence that is entered, in itself.
+    // A sequence that the reader enters, nested in itself.
     let species = [writer.header((0x10, 0x2202), "SQ", UNDEFINED), item_header(UNDEFINED)].concat().repeat(100_000);
     let species = before((0x20, 0x0D), &[species, close(100_000)].concat());
     vec![
@@ -43,7 +43,7 @@ fn many() -> Vec<Case> {
     };
     let with = |tag| Draft::plain().raw(tag, empty_items(tag)).file();
     let tiny = writer.element(PRIVATE, "CS", b"").repeat(2_100_000);
-    // The value has two bytes, or half a million, or 154,000: nothing near decides.
+    // The length may be read as two bytes, half a million or 154,000: no nearby data resolves this.
     let doubtful = [&writer.tag(PRIVATE)[..], b"ZZ\x02\0\0\x10"].concat().repeat(300_000);
     vec![
         indexed("300,000 empty items", with(PRIVATE), &[]),

@@ -95,7 +95,8 @@ fn padding() -> Vec<Case> {
     let writer = Writer::EXPLICIT;
     let trailing = writer.element((0xFFFC, 0xFFFC), "OB", &[0; 500]);
     let delimiters = [writer.delimiter(ITEM_DELIMITATION), writer.delimiter(SEQUENCE_DELIMITATION)].concat();
-    // Whether the patient stands behind the pixel data is only known at the end, so that padding is read.
+    // Whether the patient follows the pixel data is known only at the end of the file, so padding
+    // is read.
     let nameless = || plain().without(PATIENT_NAME);
     const NAMELESS: Values = &[("patient.lastname", ""), ("patient.firstname", "")];
     vec![
@@ -152,7 +153,7 @@ fn a_blank_vr_is_read_wherever_the_window_ends() {
     }
 }
 
-/// Items whose declared length is not that of their content.
+/// Items whose declared length differs from that of their content.
 fn items() -> Vec<Case> {
     let of = |syntax, tag, lengths: &[i32], is_closed: bool| {
         let draft = Draft::of(syntax);
@@ -192,7 +193,7 @@ fn items() -> Vec<Case> {
     ]
 }
 
-/// Values of undefined length with a VR that has none, in items as a sequence has them.
+/// Values of undefined length with a VR that does not allow it, in items like those of a sequence.
 fn undefined() -> Vec<Case> {
     let writer = Writer::UNDEFINED;
     let fragments =

@@ -1,5 +1,5 @@
-//! One table of the traits and the damage that files of archives have: what the header reader says of each, and what
-//! stands in the index then. `--nocapture` prints it.
+//! A table of the features and the damage of real archive files: the result of the header reader
+//! for each, and the content of the index. `--nocapture` prints it.
 
 mod damage;
 mod encodings;
@@ -20,12 +20,12 @@ use crate::support::draft::Draft;
 use crate::support::headers::{columns, read, verdict};
 use crate::support::memory;
 
-/// A file, and what becomes of it.
+/// A file and its expected result.
 pub struct Case {
     pub name: &'static str,
     pub bytes: Vec<u8>,
     pub verdict: &'static str,
-    /// The columns in which the instance differs from the plain one, and their values; `-` is NULL.
+    /// The columns in which the instance differs from the plain one, and their values; NULL is `-`.
     pub values: &'static [(&'static str, &'static str)],
 }
 
@@ -35,7 +35,7 @@ fn indexed(name: &'static str, bytes: Vec<u8>, values: Values) -> Case {
     Case { name, bytes, verdict: "indexed", values }
 }
 
-/// The header ends early, behind everything without which there is no row.
+/// A file whose header ends early, but after all elements that a row needs.
 fn cut_short(name: &'static str, bytes: Vec<u8>, values: Values) -> Case {
     Case { name, bytes, verdict: "indexed, cut", values }
 }
@@ -59,10 +59,10 @@ pub fn all() -> Vec<Case> {
     subjects.into_iter().flatten().collect()
 }
 
-/// What no reader may need for one file.
+/// The maximum memory for reading one file, in bytes.
 const MOST_MEMORY: usize = 1024 * 1024;
 
-/// Every column of the plain instance that is not NULL.
+/// All non-NULL columns of the plain instance.
 const PLAIN: [(&str, &str); 24] = [
     ("patient.origid", "T1"),
     ("patient.lastname", "Testmann"),
@@ -83,7 +83,7 @@ const PLAIN: [(&str, &str); 24] = [
     ("image.numrows", "4"),
     ("image.numcolumns", "2"),
     ("image.bitsstored", "12"),
-    // What the instance counts, not columns.
+    // Counters of the instance, not columns.
     ("unusable", "0"),
     ("undecodable", "0"),
     ("repaired", "0"),
@@ -126,7 +126,7 @@ fn each_trait_and_each_damage_has_its_verdict_and_its_values() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// Cases that are indexed although their files are damaged behind the header.
+/// Cases that are indexed although their files are damaged after the header.
 const DAMAGED: [&str; 7] = [
     "a deflate stream that is damaged behind the header",
     "cut within the pixel data",

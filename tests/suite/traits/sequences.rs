@@ -1,5 +1,5 @@
-//! Sequences, and the kinds of objects that are made of them. What is read from inside of sequences is tested in
-//! `sequences.rs` of the suite.
+//! Sequences, and the kinds of objects that consist of them. `sequences.rs` of the suite tests the
+//! values inside sequences.
 
 use dicom_dictionary_std::uids;
 
@@ -38,7 +38,8 @@ fn lengths() -> Vec<Case> {
     ]
 }
 
-/// PS3.5 6.2.2: a sequence whose VR its writer did not know is UN, and implicit VR little endian inside.
+/// PS3.5 6.2.2: a sequence of a VR unknown to its writer is UN, and its content is in implicit VR
+/// little endian.
 fn unknown() -> Vec<Case> {
     let explicit = Writer::UNDEFINED;
     let implicit = Writer { syntax: uids::IMPLICIT_VR_LITTLE_ENDIAN, defined: false };
@@ -66,7 +67,7 @@ fn unknown() -> Vec<Case> {
     ]
 }
 
-/// What stands behind some megabytes of items, which a reader of whole data sets would keep.
+/// Elements after some megabytes of items, which a reader of whole data sets would keep in memory.
 fn large_objects() -> Vec<Case> {
     let author = |draft: Draft| draft.text(INTERPRETATION_AUTHOR, "PN", "Stein^Eva").file();
     let contours = |writer: Writer, structures: usize| {

@@ -1,4 +1,4 @@
-//! Where the data begins.
+//! The start of the data.
 
 use dicom_dictionary_std::uids;
 
@@ -141,7 +141,7 @@ fn prefixes() -> Vec<Case> {
     other_prefix[128..132].copy_from_slice(b"dicm");
     let (explicit, implicit) = (uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN);
     let named = |syntax, tag, vr| {
-        // The value reaches across byte 128, where it has the letters.
+        // The value spans byte 128, where it contains the letters.
         let draft = Draft::of(syntax);
         let class = [0x08, 0x0A].map(|at| draft.writer.text((8, at), "CS", "A"));
         let before = class.concat().len() + draft.writer.header(tag, vr, 0).len();

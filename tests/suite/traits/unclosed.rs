@@ -20,7 +20,7 @@ fn header(writer: Writer, tag: Tag, vr: &str) -> Vec<u8> {
     writer.header(tag, vr, UNDEFINED)
 }
 
-/// An item that nothing closes.
+/// An item that is not closed.
 fn open(writer: Writer, content: &[u8]) -> Vec<u8> {
     [&writer.tag(ITEM), &writer.length(UNDEFINED)[..], content].concat()
 }
@@ -105,7 +105,7 @@ fn nested_and_closed(writer: Writer) -> Vec<u8> {
     writer.sequence((9, 0x1002), &[writer.text((9, 0x1003), "LO", "value")])
 }
 
-/// Sequences of which values are indexed.
+/// Sequences whose values are indexed.
 fn entered() -> Vec<Case> {
     let writer = Writer::UNDEFINED;
     let file = |tag: Tag, items: &[Vec<u8>]| Draft::plain().raw(tag, sequence(writer, tag, items)).file();
@@ -130,7 +130,7 @@ fn entered() -> Vec<Case> {
     ]
 }
 
-/// Delimiters of the other kind.
+/// Sequence delimiters in place of item delimiters.
 fn confused() -> Vec<Case> {
     let writer = Writer::UNDEFINED;
     let end = writer.delimiter(SEQUENCE_DELIMITATION);

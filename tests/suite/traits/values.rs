@@ -1,4 +1,4 @@
-//! Values as writers write them: UIDs, dates, times, numbers.
+//! Values as real writers write them: UIDs, dates, times, numbers.
 
 use super::{Case, Values, indexed, rejected};
 use crate::support::draft::{Draft, ROWS, STUDY_INSTANCE_UID, Tag};

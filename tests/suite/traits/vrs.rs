@@ -1,4 +1,4 @@
-//! VRs of the long form whose length has two bytes, and unknown VRs.
+//! VRs with the long form whose length has only two bytes, and unknown VRs.
 
 use dicom_dictionary_std::uids;
 
