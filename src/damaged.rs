@@ -1,5 +1,6 @@
-//! Files that the program keeps for itself and that turn out to be damaged: they are moved aside, never deleted, so that
-//! the run can start anew without them. A file that cannot be opened may be intact, and is left unchanged.
+//! Handles damaged files that the program keeps for itself: moves them aside, and never deletes
+//! them, so that the run can start without them. A file that cannot be opened may be intact, and is
+//! left unchanged.
 
 #![allow(clippy::disallowed_methods, reason = "files of this program's own")]
 
@@ -7,13 +8,14 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// The maximum number of damaged files that are kept beside each other under one name.
+/// The maximum number of damaged files of the same name in a directory.
 const MOST_KEPT: u32 = 1000;
 
-/// Bytes at the beginning of a file that identify its format.
+/// The number of bytes at the beginning of a file that identify its format.
 const HEAD: u64 = 64;
 
-/// Renames a file or a directory to `NAME.damaged`, or `NAME.damaged-2` and so on if that name is taken.
+/// Renames a file or a directory to `NAME.damaged`, or `NAME.damaged-2` and so on if that name is
+/// taken.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".damaged");
@@ -41,7 +43,8 @@ pub enum Condition {
     Unreadable(String),
 }
 
-/// Moves a file aside if it was read and does not begin as its format requires, or if it is not a regular file.
+/// Moves a file aside if it was read and does not begin as its format requires, or if it is not a
+/// regular file.
 pub fn set_aside_unless(path: &Path, has_format: impl Fn(&[u8]) -> bool) -> io::Result<Condition> {
     match head(path) {
         Err(error) if error.kind() == ErrorKind::NotFound && path.symlink_metadata().is_err() => Ok(Condition::Usable),
@@ -57,7 +60,7 @@ fn is_symbolic_link(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
 }
 
-/// Whether a link has no target, or is part of a loop of links.
+/// Whether a symlink has no target, or is part of a loop.
 fn leads_nowhere(error: &io::Error) -> bool {
     #[cfg(unix)]
     if error.raw_os_error() == Some(libc::ELOOP) {
@@ -66,7 +69,8 @@ fn leads_nowhere(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound
 }
 
-/// Whether a file begins with the magic bytes of its format, or ends within these.
+/// Whether a file begins with the magic bytes of its format, or is shorter and contains a part of
+/// these.
 pub fn begins_with(head: &[u8], magic: &[u8]) -> bool {
     let length = head.len().min(magic.len());
     head[..length] == magic[..length]
@@ -77,17 +81,18 @@ pub fn message(path: &Path, aside: &Path) -> String {
     format!("{} was damaged; it was renamed to {aside}, and this run continues without it", path.display())
 }
 
-/// A message about a file or directory that may be intact.
+/// Returns a message about a file or directory that may be intact.
 pub fn unreadable(path: &Path, error: &io::Error) -> String {
     format!("{} cannot be read: {error}", path.display())
 }
 
-/// The same message for a run that does not need the file.
+/// Extends the message of [`unreadable`] for a run that does not need the file.
 pub fn continues_without(unreadable: &str) -> String {
     format!("{unreadable}; it was left unchanged, and this run continues without it")
 }
 
-/// The first bytes of a regular file; `None` for a directory or a special file, which might block.
+/// Returns the first bytes of a regular file; `None` for a directory or a special file, which might
+/// block.
 pub fn head(path: &Path) -> io::Result<Option<Vec<u8>>> {
     if !path.metadata()?.is_file() {
         return Ok(None);
@@ -129,7 +134,7 @@ mod tests {
             let condition = set_aside_unless(&path(name), |_| true).unwrap();
             assert!(matches!(condition, Condition::MovedAside(_)), "{name}");
         }
-        // A path that cannot be resolved, also for root.
+        // A path below a regular file cannot be resolved, not even by root.
         std::fs::write(path("file"), "x").unwrap();
         let below_file = path("file").join("log");
         assert!(matches!(set_aside_unless(&below_file, |_| true).unwrap(), Condition::Unreadable(_)));

@@ -1,5 +1,6 @@
-//! Errors that end a run. Each names the file or the setting, and says what to do about it; none holds a value of a
-//! patient. What is wrong with one file is no error but data: see `dicom::Rejection`.
+//! Errors that end a run. Each error names the file or the setting, and contains advice; none
+//! contains a value of a patient. A problem with a single file is data and not an error: see
+//! `dicom::Rejection`.
 
 use std::fmt;
 
@@ -16,9 +17,9 @@ pub struct Error {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Nothing was done: the command, a setting or the surroundings are not as they must be.
+    /// Nothing was done, because the command, a setting or the environment is unsuitable.
     Usage,
-    /// Work had begun, and could not be finished.
+    /// The work had begun, and could not be finished.
     Unfinished,
 }
 

@@ -8,11 +8,11 @@ pub enum Exit {
     Clean,
     /// Complete, with findings: rejected or unreadable files, links, duplicates, conflicts.
     Findings,
-    /// Usage or configuration; nothing was done.
+    /// A usage or configuration error; nothing was done.
     Usage,
-    /// Work had begun and could not be finished.
+    /// The work had begun and could not be finished.
     Unfinished,
-    /// Interrupted; the same command goes on from there.
+    /// Interrupted; the same command resumes the run.
     Interrupted,
 }
 

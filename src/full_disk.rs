@@ -1,4 +1,4 @@
-//! The directory whose disk is full, in the error of whatever could not be written there.
+//! Errors of a full disk, with the directory that could not be written to.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -33,7 +33,7 @@ impl fmt::Display for FullDisk {
 
 impl std::error::Error for FullDisk {}
 
-/// The same for a file, by the directory that contains it.
+/// Adds the directory that contains a file to an error, like [`named`].
 pub fn named_by_file(file: &Path, error: io::Error) -> io::Error {
     named(file.parent().unwrap_or(Path::new("")), error)
 }
@@ -42,13 +42,15 @@ fn shown(directory: &Path) -> &Path {
     if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
 }
 
-/// Whether the disk of a directory has no free block. For errors of libraries that hide the code of the system.
+/// Whether the disk of a directory has no free block. Needed for errors of libraries that hide the
+/// error code of the system.
 #[cfg(target_os = "linux")]
 pub fn has_no_room(directory: &Path) -> bool {
     rustix::fs::statvfs(shown(directory)).is_ok_and(|disk| disk.f_blocks > 0 && disk.f_bavail == 0)
 }
 
-/// The bytes on the disk of a directory that a user may still write. `None` if the system does not say.
+/// Returns the number of bytes that an unprivileged user can still write to the disk of a
+/// directory, or `None` if the system does not report a size.
 #[cfg(target_os = "linux")]
 pub fn free(directory: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(shown(directory)).ok()?;

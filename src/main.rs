@@ -1,4 +1,4 @@
-//! Parse, run, exit.
+//! Parses the command line, runs the command, and returns its exit code.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,8 @@ use pacs_index::cli::{Cli, Command};
 use pacs_index::exit::Exit;
 use pacs_index::{command, error, settings};
 
-/// The allocator of glibc keeps an arena for each thread, which grows with the archive, and takes more CPU time.
+/// Replaces the allocator of glibc, which has an arena for each thread that grows with the archive,
+/// and which takes more CPU time.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

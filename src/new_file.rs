@@ -9,8 +9,8 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::full_disk;
 
-/// Creates a file that only its owner may read, since paths and values may identify patients. `what` and `option` are for
-/// the error; the directory is created only if the path is the default.
+/// Creates a file that only its owner may read, since paths and values may identify patients. The
+/// error contains `what` and `option`. The directory is created only if the path is the default.
 pub fn create(path: &Path, what: &str, option: &str, is_default: bool) -> Result<File> {
     let failed = |error: io::Error| {
         let error = full_disk::named_by_file(path, error);

@@ -1,4 +1,4 @@
-//! Reading and writing at a place of a file, wherever it stands.
+//! Reads and writes at an offset of a file, independent of its current position.
 
 use std::fs::File;
 use std::io;

@@ -1,8 +1,9 @@
-//! Records of one size, sorted on disk by their bytes, and found there by a prefix: neither making nor asking such a
-//! table takes memory that grows with its records.
+//! Tables of fixed-size records on disk, sorted by their bytes and searched by a prefix. The
+//! records are not kept in memory, neither while a table is written nor while it is searched.
 //!
-//! A table is made by an external sort: portions that fit into memory are sorted and put aside, and merged at the end.
-//! Behind the records stand fences, the first record of each block, by which a lookup reads one block and no more.
+//! A table is written by an external sort: portions that fit into memory are sorted and written to
+//! temporary files, which are merged at the end. The records are followed by fences, the first
+//! record of each block, so that a lookup reads only one or two blocks.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,19 +14,21 @@ use std::path::{Path, PathBuf};
 use crate::full_disk;
 use crate::positioned::read_at;
 
-/// Bytes that are sorted in memory at a time: several sorters are at work at once.
+/// The number of bytes that are sorted in memory at a time; several sorters run at once.
 const PORTION: usize = 2 << 20;
 
-/// The number of sorted portions on disk. More are merged into one, so that the number of open files is bounded.
+/// The maximum number of sorted portions on disk. When it is reached, all are merged into one, so
+/// that the number of open files is bounded.
 const MOST_PORTIONS: usize = 64;
 
-/// What a lookup reads at a time: a page.
+/// The number of bytes that a lookup reads at a time: a page.
 const BLOCK: usize = 4096;
 
-/// Numbers that whoever made a table keeps with it.
+/// Caller-defined numbers that are stored in a table.
 pub type Note = [u64; 6];
 
-/// The note, the number of records, and a checksum of the fences and of these.
+/// The size of the note, the number of records, and a checksum of the fences and of these numbers,
+/// in bytes.
 const FOOTER: usize = 8 * (NOTE + 1) + 4;
 const NOTE: usize = size_of::<Note>() / 8;
 
@@ -33,13 +36,13 @@ const NOTE: usize = size_of::<Note>() / 8;
 pub struct Sorter<const N: usize> {
     directory: PathBuf,
     portion: Vec<[u8; N]>,
-    /// The bytes of a portion.
+    /// The size of a portion, in bytes.
     limit: usize,
     put_aside: Vec<File>,
 }
 
 impl<const N: usize> Sorter<N> {
-    /// Portions are put aside in files without a name in this directory.
+    /// Creates a sorter that stores portions in unnamed files in this directory.
     pub fn new(directory: &Path) -> Self {
         Sorter { directory: directory.to_owned(), portion: Vec::new(), limit: PORTION, put_aside: Vec::new() }
     }
@@ -68,7 +71,7 @@ impl<const N: usize> Sorter<N> {
         Ok(())
     }
 
-    /// Writes sorted records to a file without a name, from which they are read.
+    /// Writes sorted records to an unnamed file, and rewinds the file for reading.
     fn write_portion(
         &self,
         write_all: impl FnOnce(&mut dyn FnMut([u8; N]) -> io::Result<()>) -> io::Result<()>,
@@ -80,8 +83,8 @@ impl<const N: usize> Sorter<N> {
         Ok(file)
     }
 
-    /// Writes a table of these records, and of those of other tables, into a file that is empty. Of records that share
-    /// a prefix of so many bytes only the last is kept.
+    /// Writes a table of these records, and of the records of other tables, to an empty file. Of
+    /// the records that share the first `prefix` bytes, only the last one is kept.
     pub fn finish(self, others: &[Table<N>], prefix: usize, note: Note, file: File) -> io::Result<Table<N>> {
         let directory = self.directory.clone();
         self.merge_into(others, prefix, note, file).map_err(|error| full_disk::named(&directory, error))
@@ -122,7 +125,8 @@ fn merge<const N: usize>(
     Ok(())
 }
 
-/// The records of a file from where it stands: so many, or all.
+/// Returns `count` records of a file from its current position, or with `u64::MAX` all records up
+/// to its end.
 fn records<const N: usize>(file: File, count: u64) -> impl Iterator<Item = io::Result<[u8; N]>> {
     let mut file = BufReader::new(file);
     let mut left = count;
@@ -181,7 +185,7 @@ pub struct Table<const N: usize> {
     pub note: Note,
 }
 
-/// The block that was read last: who asks in the order of the table reads each block once.
+/// The block that was read last. Lookups in the order of the table read each block once.
 pub struct Cursor<const N: usize> {
     block: Option<usize>,
     records: Vec<[u8; N]>,
@@ -196,7 +200,8 @@ impl<const N: usize> Default for Cursor<N> {
 impl<const N: usize> Table<N> {
     const PER_BLOCK: u64 = (BLOCK / N) as u64;
 
-    /// One that was made before. A file that is not whole is an error.
+    /// Opens an existing table. A truncated file, or one with damaged fences or a damaged footer,
+    /// is an error.
     pub fn open(file: File) -> io::Result<Self> {
         let invalid = || io::Error::from(ErrorKind::InvalidData);
         let length = file.metadata()?.len();
@@ -218,9 +223,9 @@ impl<const N: usize> Table<N> {
         Ok(Table { file, fences, count, note: std::array::from_fn(number) })
     }
 
-    /// The first record that begins with a prefix.
+    /// Returns the first record that begins with a prefix.
     pub fn find(&self, prefix: &[u8], cursor: &mut Cursor<N>) -> io::Result<Option<[u8; N]>> {
-        // It may stand at the end of the block before the first fence that is not smaller.
+        // The record may be at the end of the block before the first fence that is not smaller.
         let behind = self.fences.partition_point(|fence| fence[..] < *prefix);
         for block in behind.saturating_sub(1)..(behind + 1).min(self.fences.len()) {
             let records = self.block(block, cursor)?;
@@ -259,7 +264,7 @@ impl<const N: usize> Table<N> {
         Ok(&cursor.records)
     }
 
-    /// All records, in their order.
+    /// Returns all records, in their order.
     pub fn records(&self) -> io::Result<impl Iterator<Item = io::Result<[u8; N]>> + use<N>> {
         let mut file = self.file.try_clone()?;
         file.rewind()?;

@@ -1,4 +1,4 @@
-//! `pacs-index audit`: compares archive and index both ways, and changes nothing.
+//! `pacs-index audit`: compares the archive and the index in both directions, and changes nothing.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -74,7 +74,8 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         watch.end();
         done
     })?;
-    // If most rows have no file, rows are no evidence, and the alarm mentions the path maps.
+    // An alarm means that most rows have no file. Such rows are not evidence, and the alarm itself
+    // mentions the path maps.
     if done.alarm.is_none() {
         done.findings.extend(unmapped_regions(doubts, &settings));
     }
@@ -110,7 +111,7 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
         let keep = settings.reports.keep.filter(|_| written.failed.is_empty());
         let old = keep.map(|keep| settings.reports.all().filter_map(move |file| file.prune(keep)));
         notes.extend(old.into_iter().flatten());
-        // A note about a file that cannot be opened has been made.
+        // A file that cannot be opened has already been reported when it was read.
         let kept = match settings.last.is_unreadable() {
             true => Ok(()),
             false => Last::new(made_at, &scope, &done.findings).write(&settings.last),
@@ -133,15 +134,16 @@ pub fn run(typed: &cli::Audit) -> Result<Exit> {
 /// The outcome of writing reports.
 #[derive(Default)]
 struct WrittenReports {
-    /// Former reports, which are complete, and which an interrupted audit leaves.
+    /// Complete reports of an earlier audit, which an interrupted audit does not replace.
     not_replaced: Vec<PathBuf>,
-    /// The plan that an alarm keeps from being written.
+    /// The plan that is not written because of an alarm.
     withheld_plan: Option<PathBuf>,
     /// Reports that could not be written.
     failed: Vec<(PathBuf, Error)>,
 }
 
-/// Compares the paths by which the PACS would know the files below the roots with its configuration and with rows.
+/// Compares the paths by which the PACS would know the files below the roots with its configuration
+/// and with rows.
 fn compare_paths(settings: &Audit) -> Result<Comparison> {
     stored_paths::compare(&stored_paths::Request {
         location: &settings.location,
@@ -156,8 +158,9 @@ fn compare_paths(settings: &Audit) -> Result<Comparison> {
     })
 }
 
-/// A finding for each region whose paths the PACS does not know. Without it, an audit that lacks a path map would agree with
-/// rows that lack the map as well. In an audit of parts, the first part reports the findings.
+/// Returns a finding for each region whose paths the PACS does not know. Without these findings, an
+/// audit that lacks a path map would agree with rows that lack the map as well. In an audit of
+/// parts, the first part reports the findings.
 fn unmapped_regions(doubts: Vec<Doubt>, settings: &Audit) -> impl Iterator<Item = Finding> {
     let is_first = settings.part.is_none_or(|part| part.number() == 1);
     let check = settings.checks.iter().find(|check| check.name == "unmapped-path").copied();
@@ -175,12 +178,13 @@ fn unmapped_regions(doubts: Vec<Doubt>, settings: &Audit) -> impl Iterator<Item 
     })
 }
 
-/// The time, in whole seconds.
+/// Returns the current time, in whole seconds.
 fn now() -> Timestamp {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
 }
 
-/// Writes the reports, each whatever becomes of the others. An audit that is interrupted leaves former reports.
+/// Writes the reports. A report that cannot be written does not prevent the others. An interrupted
+/// audit does not replace existing reports.
 fn write_reports(
     files: &ReportFiles,
     report: &AuditReport<'_>,
@@ -193,7 +197,7 @@ fn write_reports(
         if is_interrupted && file.exists() {
             written.not_replaced.push(file.path.clone());
         } else if file.kind() == ReportKind::Plan && report.done.alarm.is_some() {
-            // Steps of an audit that raises an alarm would do harm.
+            // The steps of an audit with an alarm would do harm.
             written.withheld_plan = Some(file.path.clone());
         } else if let Err(error) = write_report(file, report, draft, inspector) {
             written.failed.push((file.path.clone(), error));

@@ -1,5 +1,5 @@
-//! What is looked at, said and asked before anything is written: is this the right server, do its replicas answer, and
-//! what will the PACS do with the studies that come back?
+//! The checks, notices and questions before anything is written: whether the server is the right
+//! one, whether its replicas answer, and whether the PACS purges or moves studies that reappear.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -24,8 +24,8 @@ pub struct Consent {
     pub paths: StoredPaths,
 }
 
-/// Checks and asks all that has to be clear before a run. `files` are the ones whose paths will be stored, where they are
-/// known. An error if the run must not begin.
+/// Runs all checks and asks all questions before a run. `files` are the files whose paths will be
+/// stored, if they are known. Returns an error if the run must not begin.
 pub fn before_writing(settings: &Reindex, files: Option<&[PathBuf]>) -> Result<Consent> {
     let (access, form) = (settings.access, settings.progress);
     if form.is_some() {
@@ -35,7 +35,7 @@ pub fn before_writing(settings: &Reindex, files: Option<&[PathBuf]>) -> Result<C
     if let Some(server) = Server::of(&settings.location)? {
         server.check(access, settings.allow_replica)?;
         galera::check(&settings.location, access, settings.allow_unreplicated_tables)?;
-        // Progress that is not shown is `--quiet`.
+        // `form` is `None` with `--quiet`.
         server.doubt().filter(|_| form.is_some()).into_iter().for_each(|doubt| note(form, &doubt));
         if let Some(hint) = unwatched(&server, settings) {
             note(form, &hint);
@@ -54,7 +54,7 @@ pub fn before_writing(settings: &Reindex, files: Option<&[PathBuf]>) -> Result<C
         progress: form,
     })?;
     let Consent { replicas, paths } = compared(settings, paths)?;
-    // A rehearsal writes nothing that a replica would have to follow, or the PACS would purge.
+    // A dry run writes nothing that a replica would replicate, or that the PACS would purge.
     if access == Access::DryRun {
         replicas.into_iter().for_each(Replica::close);
         return Ok(Consent { replicas: Vec::new(), paths });
@@ -65,7 +65,8 @@ pub fn before_writing(settings: &Reindex, files: Option<&[PathBuf]>) -> Result<C
     Ok(Consent { replicas, paths })
 }
 
-/// The consent to a run whose paths have been compared and whose questions have been answered.
+/// Connects to the replicas of a run whose paths have been compared, and returns the consent to the
+/// run.
 pub fn compared(settings: &Reindex, paths: StoredPaths) -> Result<Consent> {
     let replicas = settings.replicas.iter().cloned().map(Replica::connect).collect::<Result<_>>()?;
     Ok(Consent { replicas, paths })
@@ -78,7 +79,8 @@ pub fn report_purging(location: &Location, form: Option<Form>) -> Result<Purging
     Ok(purging)
 }
 
-/// A server with a binary log may have replicas that nobody named. Worth a line for whoever watches.
+/// Returns a hint if the server has a binary log, because the server may then have replicas that
+/// were not named. The hint is only for a user who watches the progress.
 fn unwatched(server: &Server, settings: &Reindex) -> Option<String> {
     let format = server.binlog_format()?;
     let is_said = settings.access == Access::Write && settings.progress.is_some() && settings.replicas.is_empty();
@@ -87,7 +89,8 @@ fn unwatched(server: &Server, settings: &Reindex) -> Option<String> {
     })
 }
 
-/// Lines about the rules by which the PACS purges or moves old studies, and about tables of rules that the user may not read.
+/// Formats lines about the rules by which the PACS purges or moves old studies, and about tables of
+/// rules that the user may not read.
 fn describe(purging: &Purging, location: &Location) -> Vec<String> {
     let mut lines = Vec::new();
     if !purging.rules.is_empty() {
@@ -101,12 +104,12 @@ fn describe(purging: &Purging, location: &Location) -> Vec<String> {
     lines
 }
 
-/// Somebody who looks at the terminal can answer.
+/// Whether a user at a terminal can answer.
 fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// A question, as the error that it ends with where the answer is not yes.
+/// A question, as the error that is returned unless the answer is yes.
 #[derive(Clone, Copy)]
 struct Question {
     what: &'static str,
@@ -164,7 +167,7 @@ pub fn to_undo(yes: bool) -> Result<()> {
     if yes { Ok(()) } else { agree_or_fail(can_ask(), UNCONFIRMED_UNDO) }
 }
 
-/// Whether an import that looks like a mistake is none.
+/// Prints the apparent mistakes of an import, and asks whether to continue.
 pub fn to_import(doubts: &[String], settings: &Reindex) -> Result<()> {
     doubts.iter().for_each(|doubt| note(settings.progress, doubt));
     if doubts.is_empty() || settings.yes { Ok(()) } else { agree_or_fail(can_ask(), LOOKS_WRONG) }

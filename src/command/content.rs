@@ -1,4 +1,4 @@
-//! The content of one file of the archive, for questions that come before a run.
+//! The content of one file of the archive, for the checks before a run.
 
 use std::path::Path;
 
@@ -24,7 +24,8 @@ impl Content {
             Ok(Standing::MetElsewhere(_)) | Err(_) => return Content::Other,
         };
         let Ok(Some(open)) = location.open() else { return Content::Other };
-        // A defect of the reader is left to the run, which reports it.
+        // A panic of the reader is ignored here: the run reads the file again, and reports the
+        // defect.
         let read = || HeaderReader::new().read(&open).and_then(Instance::from_header);
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)) {
             Ok(Ok(instance)) => Content::Instance(Box::new(instance)),

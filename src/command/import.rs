@@ -1,4 +1,5 @@
-//! `pacs-index import`: bring what lies elsewhere into the archive, and index it by the same code as `reindex`.
+//! `pacs-index import`: brings files from elsewhere into the archive, and indexes them with the
+//! code of `reindex`.
 
 use jiff::Zoned;
 
@@ -60,7 +61,8 @@ pub fn run(typed: &cli::Import) -> Result<Exit> {
     )
 }
 
-/// Copies that wait to be synced are open. Systems let a program have a thousand files open, and more if it asks.
+/// Raises the limit of open files, because copies stay open until they are synced. The usual
+/// default is a thousand open files, and a program may request more.
 #[cfg(unix)]
 fn may_open_many_files() {
     // SAFETY: both calls only read and write the struct that they are given.
@@ -76,7 +78,7 @@ fn may_open_many_files() {
 #[cfg(not(unix))]
 fn may_open_many_files() {}
 
-/// What looks like a mistake.
+/// Returns the apparent mistakes of an import, which the user has to confirm.
 fn doubts(settings: &Import) -> Result<Vec<String>> {
     let mut doubts = settings.doubts.clone();
     let Some(to) = &settings.to else { return Ok(doubts) };
@@ -96,7 +98,8 @@ fn has_images(settings: &Import) -> Result<bool> {
     Ok(!inspector.images_after("", false).map_err(|failure| location.unreachable(failure))?.is_empty())
 }
 
-/// Where all is taken, it must fit, as far as nothing of it is there yet.
+/// Returns a message if the disk lacks space for the sources. Checked only for a complete import
+/// that has not been started before.
 fn too_little_room(settings: &Import, to: &To) -> Option<String> {
     let is_new = !Ledger::is_unfinished(&to.state);
     let room = disk::room(&to.archive).filter(|_| is_new && settings.sources.selection.is_all())?;
@@ -107,7 +110,7 @@ fn too_little_room(settings: &Import, to: &To) -> Option<String> {
     })
 }
 
-/// Shows what the sources hold, and writes nothing.
+/// Lists the contents of the sources, and writes nothing.
 fn list(typed: &cli::Import) -> Result<Exit> {
     let settings = List::resolve(typed)?;
     let stop = Stop::default();

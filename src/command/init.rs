@@ -1,4 +1,4 @@
-//! `pacs-index init`: the tables of an index in an empty database.
+//! `pacs-index init`: creates the tables of an index in an empty database.
 
 use super::say;
 use crate::error::Result;

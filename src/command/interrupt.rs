@@ -1,10 +1,11 @@
-//! Interrupts: the first ends a run in order, the second one at once.
+//! Interrupts: the first one stops a run in an orderly way, the second one exits at once.
 
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::pipeline::Stop;
 
-/// SIGINT, SIGTERM and SIGHUP set the signal. The handler writes nothing, since whoever reads it may be gone.
+/// Sets the stop signal on SIGINT, SIGTERM and SIGHUP. The handler prints nothing, because the
+/// reader of the output may have exited.
 pub fn stop_on_interrupt(stop: &Stop) -> Result<()> {
     let stop = stop.clone();
     let survives_logout = hangup_is_ignored();
@@ -20,10 +21,12 @@ pub fn stop_on_interrupt(stop: &Stop) -> Result<()> {
     Ok(())
 }
 
-/// `nohup` starts a program with SIGHUP ignored, and means it.
+/// Whether SIGHUP is ignored. `nohup` starts a program this way, so that the program survives a
+/// logout.
 #[cfg(unix)]
 fn hangup_is_ignored() -> bool {
-    // SAFETY: with no new action sigaction only reads the old one into a struct that may be all zeros.
+    // SAFETY: with no new action sigaction only reads the old one into a struct that may be all
+    // zeros.
     unsafe {
         let mut old: libc::sigaction = std::mem::zeroed();
         libc::sigaction(libc::SIGHUP, std::ptr::null(), &mut old) == 0 && old.sa_sigaction == libc::SIG_IGN

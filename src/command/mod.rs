@@ -1,4 +1,4 @@
-//! One file a verb: from settings to an exit code.
+//! The commands, one module each: from settings to an exit code.
 
 pub mod audit;
 mod consent;
@@ -18,7 +18,7 @@ use std::io::Write;
 use crate::progress::Form;
 use crate::progress::notice::note;
 
-/// Writes to standard output. That nobody reads it any more is no reason to fail.
+/// Writes to standard output. Errors are ignored, because the reader may have exited.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -30,7 +30,7 @@ fn warn_of_unverified(form: Option<Form>, warnings: impl IntoIterator<Item = Opt
     warnings.iter().for_each(|warning| note(form, warning));
 }
 
-/// Writes an error to standard error, likewise.
+/// Writes an error to standard error. Write errors are ignored, because the reader may have exited.
 pub fn complain(error: &crate::error::Error) {
     let _ = writeln!(std::io::stderr(), "pacs-index: {error}");
 }

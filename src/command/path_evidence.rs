@@ -1,5 +1,5 @@
-//! Evidence for the paths of a region: the archive directories of the PACS, and a sample of rows. The rule is in
-//! [`super::stored_paths`].
+//! Evidence for the paths of a region: the archive directories of the PACS, and a sample of rows.
+//! The rule is in [`super::stored_paths`].
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,8 @@ use crate::archive::naming::{LEAST_NAMES, ends_with, is_same};
 use crate::archive::path_map::is_of_windows;
 use crate::archive::{ArchiveDirectories, PathMap, StoredRegion, layout};
 
-/// The minimum number of different paths in rows that can contradict a path: one alone may be an exception.
+/// The minimum number of different paths in rows that can contradict a path: one alone may be an
+/// exception.
 const LEAST_ROWS: usize = 2;
 
 /// The reason for asking about a region.
@@ -17,20 +18,21 @@ pub enum Objection {
     Unknown,
     /// Rows of the same files have another place in the same archive directory.
     OtherPlace,
-    /// The mapped directory is named after a date of receipt, and its name on the PACS server is not.
+    /// The mapped directory is named after a date of receipt, and its name on the PACS server is
+    /// not.
     OtherDate,
 }
 
-/// Where the path maps of a command come from.
+/// The source of the path maps of a command.
 #[derive(Clone, Copy)]
 pub enum MapSource {
     Options,
-    /// The plan of an audit. Only another audit can change them.
+    /// The plan of an audit, whose path maps only another audit can change.
     Plan,
 }
 
 impl MapSource {
-    /// The beginning of the advice to map a directory.
+    /// Returns the beginning of the advice to map a directory.
     fn add_map(self) -> &'static str {
         match self {
             MapSource::Options => "add --path-map",
@@ -39,7 +41,7 @@ impl MapSource {
     }
 }
 
-/// The known names that the PACS has for its files.
+/// The evidence for the names that the PACS has for its files.
 pub struct Evidence<'a> {
     pub directories: &'a ArchiveDirectories,
     /// False if a part of the configuration cannot be read.
@@ -50,7 +52,7 @@ pub struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// The reason for asking about a region, if there is one.
+    /// Returns the reason for asking about a region, if there is one.
     pub fn objection(&self, region: &StoredRegion) -> Option<Objection> {
         if self.directories.hold(&region.stored) {
             let drops_date = || drops_date(region, self.path_map) && !self.rows_confirm(region);
@@ -68,7 +70,8 @@ impl Evidence<'_> {
         self.directories.is_empty() && self.rows.len() < LEAST_ROWS
     }
 
-    /// Whether rows of the files of a mapped region have another place in the same archive directory, where nothing is found.
+    /// Whether rows of the files of a mapped region have another place in the same archive
+    /// directory, where nothing is found.
     fn rows_object(&self, region: &StoredRegion) -> bool {
         let (mut right, mut other) = (0, 0);
         for file in region.files.iter().filter(|_| region.mapped.is_some()) {
@@ -83,8 +86,8 @@ impl Evidence<'_> {
         other >= LEAST_ROWS && other > right
     }
 
-    /// Whether a row that ends with the last names of a file has a place in the archive directory of its region that does not
-    /// exist here. A file name alone is evidence only below the region.
+    /// Whether a row that ends with the last names of a file has a place in the archive directory
+    /// of its region that does not exist here. A file name alone is evidence only below the region.
     fn is_other_place(&self, row: &str, names: usize, region: &StoredRegion) -> bool {
         let below = || ArchiveDirectories::new(vec![region.stored.clone()]).hold(row);
         self.directories.hold_both(row, &region.stored)
@@ -92,7 +95,7 @@ impl Evidence<'_> {
             && !self.exists(row, region)
     }
 
-    /// Whether a row shows that the paths of a region are named in the right way.
+    /// Whether a row shows that the paths of a region are stored under the right names.
     fn rows_confirm(&self, region: &StoredRegion) -> bool {
         // Rows of another system show that the PACS does not know the paths of this one.
         let is_foreign =
@@ -105,16 +108,16 @@ impl Evidence<'_> {
         self.rows.iter().filter(is_of_map).any(|row| self.exists(row, region))
     }
 
-    /// Whether a row names a file of an archive without a path map: by the name of the archive, or by the directory that a link
-    /// to the archive points to.
+    /// Whether a row names a file of an archive without a path map: by the name of the archive, or
+    /// by the directory that a symlink to the archive points to.
     fn rows_name(&self, archive: &Path) -> bool {
         let archives = [Some(archive.to_owned()), archive.canonicalize().ok()];
         let is_in_archive = |file: PathBuf| archives.iter().flatten().any(|archive| file.starts_with(archive));
         self.rows.iter().filter_map(|row| self.path_map.from_index(row)).any(is_in_archive)
     }
 
-    /// Whether the file of a row exists here, or its directory below that of the region: the PACS may have moved or purged the
-    /// file itself.
+    /// Whether the file of a row exists here, or its directory, unless that is the directory of the
+    /// region or of its path map. The PACS may have moved or purged the file itself.
     fn exists(&self, row: &str, region: &StoredRegion) -> bool {
         let is_of_all = |directory: &Path| directory == region.directory || Some(directory) == region.mapped.as_deref();
         let file = self.path_map.from_index(row);
@@ -124,18 +127,20 @@ impl Evidence<'_> {
         })
     }
 
-    /// Whether the PACS runs on Windows and the paths of a region are those of Unix, or the reverse.
+    /// Whether the PACS runs on Windows and the paths of a region are those of Unix, or the
+    /// reverse.
     pub fn is_foreign(&self, region: &StoredRegion) -> bool {
         let names = self.directories.names();
         !names.is_empty() && names.iter().all(|name| is_of_windows(name) != is_of_windows(&region.stored))
     }
 
-    /// Whether rows have the paths that files of a mapped region have on this system.
+    /// Whether rows contain local paths of files in a mapped region.
     fn has_unmapped_rows(&self, region: &StoredRegion) -> bool {
         region.mapped.is_some() && self.rows.iter().any(|row| Path::new(row).starts_with(&region.directory))
     }
 
-    /// The question about a region. Paths of rows may hold data of patients, and are not part of it.
+    /// Returns the question about a region, without paths of rows, because these may contain
+    /// patient data.
     pub fn question(&self, objection: Objection, region: &StoredRegion, maps: MapSource) -> String {
         let (directory, example) = (region.directory.display(), region.example());
         let begin = format!("files below {directory} would be stored as {example}");
@@ -176,8 +181,8 @@ impl Evidence<'_> {
     }
 }
 
-/// Whether the mapped directory of a region is a day, month or year of receipt, and its stored path does not end with the same
-/// names.
+/// Whether the mapped directory of a region is a day, month or year of receipt, and its stored path
+/// does not end with the same names.
 fn drops_date(region: &StoredRegion, path_map: &PathMap) -> bool {
     let Some(mapped) = &region.mapped else { return false };
     let Ok(date) = mapped.strip_prefix(layout::above_date(mapped)) else { return false };

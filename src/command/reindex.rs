@@ -1,4 +1,4 @@
-//! `pacs-index reindex`: bring the index up to date with the archive.
+//! `pacs-index reindex`: brings the index up to date with the archive.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -31,7 +31,8 @@ use crate::report::summary::Summary;
 use crate::settings::{Reindex, StateDirectory};
 use crate::{cli, damaged, progress};
 
-/// How long a PACS may be at a file that it has just received.
+/// The default minimum age of a file, because a PACS may still be writing a file that it has just
+/// received.
 const SETTLE: SignedDuration = SignedDuration::from_mins(15);
 
 pub fn run(typed: &cli::Reindex) -> Result<Exit> {
@@ -40,7 +41,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     }
     let mut settings = Reindex::resolve(typed)?;
     let shards = settings.merged_shards.take();
-    // An interrupt ends a question at once, so that signals are caught after it.
+    // Signals are caught only after the questions, so that an interrupt ends a question at once.
     let consent = consent::before_writing(&settings, settings.files.as_deref())?;
     let stop = Stop::default();
     stop_on_interrupt(&stop)?;
@@ -50,7 +51,7 @@ pub fn run(typed: &cli::Reindex) -> Result<Exit> {
     index(&settings, consent, &stop, source)
 }
 
-/// Where the files of a run come from.
+/// The origin of the files of a run.
 #[derive(Clone, Copy)]
 pub(super) enum FilesFrom<'i> {
     /// The archive, or a list of its files.
@@ -60,7 +61,7 @@ pub(super) enum FilesFrom<'i> {
     Shards(&'i Shards, usize),
 }
 
-/// Creates the importer of an import, when the tables and the list of findings are known.
+/// Creates the importer of an import, once the tables and the list of findings are known.
 pub(super) type Imports<'i> = &'i dyn Fn(&Arc<Tables>, &Listing) -> Result<Importer<'i>>;
 
 /// Brings the index up to date with the archive, or with imported files.
@@ -71,7 +72,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, source: F
     if settings.rejected_is_default {
         make_state_directory()?;
     }
-    // The index comes last: up to here nothing is made that a mistake would leave behind.
+    // The index is created last: nothing above creates a file that a mistake would leave behind.
     let catalogue = settings.catalogue_site()?;
     let listing = Listing::create(&settings.rejected, settings.rejected_is_default)?;
     make_state_directory()?;
@@ -97,7 +98,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, source: F
         FilesFrom::Import(make) => Some(make(&tables, &listing)?),
         FilesFrom::Archive | FilesFrom::Shards(..) => None,
     };
-    // A dry run sees duplicates only through one memory.
+    // A dry run writes no rows, and detects duplicates only in the memory of a single writer.
     let connections = if access == Access::DryRun { 1 } else { location.writers() };
     let failed = |failure| location.unreachable(failure);
     let undo =
@@ -117,7 +118,8 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, source: F
         let index = location.connect(&tables, access)?;
         Writer::new(number, index, known.clone(), policy.clone()).map_err(failed)
     };
-    // Each asks the server a dozen questions.
+    // The writers connect in parallel, because each of them sends about a dozen queries to the
+    // server.
     let writers = std::thread::scope(|scope| {
         let connecting: Vec<_> = (0..connections as u32).map(|n| scope.spawn(move || connect(n))).collect();
         let connected = |thread: ScopedJoinHandle<'_, Result<Writer>>| thread.join().unwrap_or_else(|_| Err(defect()));
@@ -152,7 +154,8 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, source: F
         existing: settings.existing,
         settings: settings.that_make_a_difference(&tables),
         former_settings: settings.former_settings(&tables),
-        // Writers that insert the same rows above the images must not meet where nothing is taken back.
+        // In key order, several writers may insert the same parent rows. This needs transactions,
+        // which can be rolled back.
         insert_order: if tables.is_transactional { settings.insert_order } else { When::Never },
         portion: settings.portion,
         index: location.shown(),
@@ -169,7 +172,7 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, source: F
     };
     let failure = lock.as_ref().and_then(RunLock::failure).or(failure);
     importer.iter().for_each(Importer::close);
-    // The times of files that an import has just copied are no sign of a copied root.
+    // The times of files that an import has just copied do not indicate a copied root.
     let copied = if importer.is_some() { Vec::new() } else { plan.sources.receipt.copied_roots() };
     let summary = Summary {
         interrupted: stop.is_set() && failure.is_none(),
@@ -213,7 +216,8 @@ pub(super) fn index(settings: &Reindex, consent: Consent, stop: &Stop, source: F
     Ok(exit)
 }
 
-/// By which paths the PACS knows its files.
+/// Returns the path map and the archive directories, which determine the path by which the PACS
+/// knows a file.
 pub(super) fn naming(settings: &Reindex, paths: &StoredPaths) -> Naming {
     Naming { path_map: settings.path_map.clone(), directories: paths.directories.clone() }
 }

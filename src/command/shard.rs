@@ -1,4 +1,4 @@
-//! `pacs-index reindex --shard N/M`: record what the files of a part of the archive contain.
+//! `pacs-index reindex --shard N/M`: records the contents of the files in a part of the archive.
 
 use std::path::PathBuf;
 

@@ -1,17 +1,21 @@
-//! The paths that a command would store, compared with the archive directories of the PACS and with the paths of existing
-//! rows before anything is written. A forgotten `--path-map` would otherwise ruin an index.
+//! The paths that a command would store, compared with the archive directories of the PACS and with
+//! the paths of existing rows before anything is written. A forgotten `--path-map` would otherwise
+//! ruin an index.
 //!
-//! The files of a command are divided into regions: directories whose files get their paths from the same path map, or from
-//! none. A configured archive directory below a root is a region of its own. The rule for the paths of a region is:
+//! The files of a command are divided into regions: directories whose files get their paths from
+//! the same path map, or from none. A configured archive directory below a root is a region of its
+//! own. The rule for the paths of a region is:
 //!
-//! 1. If the configuration of the PACS is known, it decides: the paths must be in one of its archive directories. Rows
-//!    elsewhere confirm nothing, because a run with a wrong map may have made them.
-//! 2. Rows of the very files of a mapped region can object. If at least two of them give the same files another place in the
-//!    same archive directory, where nothing is found, the map is for a directory above or below the region. A mapped directory
-//!    that is a day, month or year of receipt must keep its date, unless rows confirm the map.
-//! 3. If the configuration is unknown, rows decide. Without a map, one of them must name a file in the region or in the
-//!    archive around it. With a map, that file or its directory must exist, because a wrong map gives a name to every row.
-//!    An index without rows confirms everything.
+//! 1. If the configuration of the PACS is known, it decides: the paths must be in one of its
+//!    archive directories. Rows elsewhere confirm nothing, because a run with a wrong map may have
+//!    written them.
+//! 2. Rows of the very files of a mapped region can contradict the map. If at least two rows give
+//!    the same files another place in the same archive directory, where nothing is found, the map
+//!    is for a directory above or below the region. A mapped directory that is a day, month or year
+//!    of receipt must keep its date, unless rows confirm the map.
+//! 3. If the configuration is unknown, rows decide. Without a map, a row must name a file in the
+//!    region or in the archive around it. With a map, that file or its directory must exist,
+//!    because a wrong map gives a name to every row. An index without rows confirms everything.
 //!
 //! The user is asked about all other paths. An audit reports them.
 
@@ -27,10 +31,12 @@ use crate::index::{Location, pacsone, path_sample};
 use crate::progress::Form;
 use crate::progress::notice::note;
 
-/// The maximum number of headers of a region that are read for its UIDs: enough for two rows, and quick on any disk.
+/// The maximum number of headers of a region that are read for its UIDs: enough for two rows, and
+/// quick on any disk.
 const FILES_READ: usize = 20;
 
-/// The maximum number of files beside an archive that are searched for an instance. Beyond it, there may be one.
+/// The maximum number of files beside an archive that are searched for an instance. A region with
+/// more files is assumed to contain one.
 const MAX_FILES_BESIDE: usize = 5_000;
 
 /// The paths that a command is about to store.
@@ -38,7 +44,7 @@ pub struct Request<'a> {
     pub location: &'a Location,
     pub roots: &'a Roots,
     pub path_map: &'a PathMap,
-    /// These files alone; `None` for all below the roots.
+    /// The files whose paths are stored; `None` for all files below the roots.
     pub files: Option<&'a [PathBuf]>,
     pub locator: &'a Locator,
     pub access: Access,
@@ -59,7 +65,7 @@ pub struct StoredPaths {
 /// A region whose paths the PACS may not know.
 pub struct Doubt {
     pub directory: PathBuf,
-    /// The question. Contains no data of patients.
+    /// The question, without data of patients.
     pub text: String,
 }
 
@@ -70,12 +76,13 @@ pub struct Comparison {
     pub doubts: Vec<Doubt>,
     /// The directories of all regions, with or without a doubt.
     pub regions: Vec<PathBuf>,
-    /// Which rights are missing to read the archive directories of the PACS.
+    /// The rights that are missing to read the archive directories of the PACS.
     pub missing_rights: Option<String>,
 }
 
 impl Comparison {
-    /// Adds the doubts of another comparison about further directories. Its stored paths and missing rights replace the former ones.
+    /// Adds the doubts of another comparison about further directories. The stored paths and
+    /// missing rights of the other comparison replace the former ones.
     fn add(&mut self, other: Comparison) {
         for doubt in other.doubts {
             if self.doubts.iter().all(|known| known.directory != doubt.directory) {
@@ -86,7 +93,8 @@ impl Comparison {
     }
 }
 
-/// Prints how paths are stored, and asks about those that the PACS may not know. An error if they must not be stored.
+/// Prints how paths are stored, and asks about paths that the PACS may not know. Returns an error
+/// if they must not be stored.
 pub fn check(request: &Request<'_>) -> Result<StoredPaths> {
     check_all(std::slice::from_ref(request))
 }
@@ -153,7 +161,8 @@ impl Request<'_> {
         stored_region::regions(roots, self.path_map, configured, self.locator.skipped_directories(), files)
     }
 
-    /// The directories outside the roots that pointer files may point to. The index stores the paths of their targets.
+    /// Returns the directories outside the roots that pointer files may point to. The index stores
+    /// the paths of their targets.
     fn targets(&self, configured: &ArchiveDirectories) -> Vec<StoredRegion> {
         match self.locator.named_by().is_target(true) {
             true => self.regions(self.locator.target_roots(), configured, None),
@@ -161,7 +170,8 @@ impl Request<'_> {
         }
     }
 
-    /// The instances of some files of a region. A PACS names its files by them; other files are read, except stubs.
+    /// Returns the UIDs of some instances of a region. A PACS names its files by UID; if no file
+    /// name is a UID, the first files are read, except stubs.
     fn uids(&self, region: &StoredRegion) -> Vec<String> {
         let is_uid = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         let named = region.files.iter().filter_map(|file| file.file_name()?.to_str()).filter(|name| is_uid(name));
@@ -176,7 +186,8 @@ impl Request<'_> {
         uids
     }
 
-    /// False for a region of files that are read and hold no instance, like the notes and logs beside an archive.
+    /// Whether files of a region may get rows. False if all files were searched and none contains
+    /// an instance, such as the notes and logs beside an archive.
     fn stores_files_of(&self, region: &StoredRegion) -> bool {
         let holds_none = |file: PathBuf| matches!(Content::of(&file, self.locator), Content::Other);
         let skipped = self.locator.skipped_directories();
@@ -185,7 +196,7 @@ impl Request<'_> {
     }
 }
 
-/// A stored path, as users read it.
+/// Formats a stored path for users.
 pub fn line(example: &str) -> String {
     format!("paths are stored as {example}")
 }

@@ -1,9 +1,9 @@
-//! The members of an ENUM or SET column. A strict server rejects the row of any other value, and takes a number for the
-//! position of a member.
+//! Members of an ENUM or SET column. A strict server rejects a row with any other value, and
+//! interprets a number as the position of a member.
 
 use std::borrow::Cow;
 
-/// The members of an ENUM or SET column, in their order.
+/// The members of an ENUM or SET column, in the order of the declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnumMembers {
     names: Vec<String>,
@@ -12,7 +12,8 @@ pub struct EnumMembers {
 }
 
 impl EnumMembers {
-    /// Reads the members from a declaration, `enum('a','it''s')`. `None` if the column has another type.
+    /// Parses the members from a declaration such as `enum('a','it''s')`. Returns `None` if the
+    /// column has another type.
     pub fn of(declaration: &str, collation: &str) -> Option<Self> {
         let (name, list) = declaration.split_once('(')?;
         let is_set = name.eq_ignore_ascii_case("set");
@@ -23,12 +24,12 @@ impl EnumMembers {
         Some(EnumMembers { names: names(list), is_set, is_case_sensitive })
     }
 
-    /// The value as the column stores it. `None` if the column cannot store the value.
+    /// Returns the value as the column stores it, or `None` if the column cannot store it.
     pub fn fit<'t>(&self, text: &'t str) -> Option<Cow<'t, str>> {
         if !self.is_set {
             return self.find(text).map(|name| same_or(text, name));
         }
-        // The server stores members in their order, each once.
+        // The server stores the members of a set in the order of the declaration, each once.
         let mut chosen = vec![false; self.names.len()];
         for part in text.split(',').filter(|_| !text.is_empty()) {
             chosen[self.position(part)?] = true;
@@ -37,7 +38,7 @@ impl EnumMembers {
         Some(same_or(text, &names.collect::<Vec<_>>().join(",")))
     }
 
-    /// The member with a number, counted from 1.
+    /// Returns the member at a 1-based position.
     pub fn at(&self, number: i64) -> Option<&str> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
         self.names.get(index).map(String::as_str)
@@ -47,7 +48,7 @@ impl EnumMembers {
         self.position(text).map(|n| self.names[n].as_str())
     }
 
-    /// Trailing blanks do not count, as in the server's comparisons.
+    /// Returns the index of a member. Trailing spaces are ignored, as in the server's comparisons.
     fn position(&self, text: &str) -> Option<usize> {
         let text = text.trim_end_matches(' ');
         let is_same =
@@ -60,7 +61,7 @@ fn same_or<'t>(text: &'t str, stored: &str) -> Cow<'t, str> {
     if text == stored { Cow::Borrowed(text) } else { Cow::Owned(stored.to_owned()) }
 }
 
-/// The names in a list of quoted texts, in which a quote is doubled.
+/// Parses a list of quoted strings, in which a quote is escaped by doubling it.
 fn names(list: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut rest = list;

@@ -1,5 +1,7 @@
-//! What a repair writes, value by value and row by row: each only if the row is still what the plan has seen. The only
-//! place that deletes a row, which is saved whole before.
+//! Writes of a repair, value by value and row by row. Each write succeeds only if the row still has
+//! the values that the plan saw. Apart from the removal of rows that this program inserted and that
+//! are no longer needed, this is the only place that deletes a row, and the row is saved completely
+//! before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +13,10 @@ use super::{Failure, Index, Location, Tables, link};
 use crate::dicom::{Level, Table};
 use crate::error::Result;
 
-/// A row by the names of its columns, as texts.
+/// All columns of a row as text, by column name.
 pub type WholeRow = BTreeMap<String, Option<String>>;
 
-/// What a plan may set: the columns that are known to be safe to.
+/// The columns that a plan may set, because they are known to be safe to change.
 pub const SETTABLE: [(Table, &str); 4] =
     [(Table::Image, "path"), (Table::Series, "instances"), (Table::Study, "reviewed"), (Table::Study, "private")];
 
@@ -28,7 +30,7 @@ impl Mender {
         Ok(Mender { index: location.connect(tables, Access::Write)?, tables: tables.clone() })
     }
 
-    /// What a column of a row holds; `None`: there is no such row.
+    /// Returns the value of a column, or `None` if the row does not exist.
     pub fn value(&mut self, table: Table, key: &str, column: &str) -> Result<Option<Option<String>>, Failure> {
         let (column, key_column) = (self.column(table, column), self.tables.key(table));
         let text = self.index.text_type();
@@ -36,7 +38,7 @@ impl Mender {
         Ok(self.index.ask(&sql, &[key])?.pop().and_then(|mut row| row.pop()))
     }
 
-    /// Sets a column, if it still holds what is expected. Returns whether it did.
+    /// Sets a column if it still has the expected value. Returns whether the column was set.
     pub fn set(
         &mut self,
         table: Table,
@@ -45,7 +47,8 @@ impl Mender {
         from: Option<&str>,
         to: Option<&str>,
     ) -> Result<bool, Failure> {
-        // The server says how many rows it changed, or found: the value tells.
+        // The row count that the server returns may be of changed rows or of matched rows, so
+        // compare the value.
         if self.value(table, key, column)? != Some(from.map(str::to_owned)) {
             return Ok(false);
         }
@@ -55,7 +58,7 @@ impl Mender {
         Ok(self.index.execute(&sql, &[to, Some(key), from])? > 0)
     }
 
-    /// The number of images of a series.
+    /// Returns the number of images of a series.
     pub fn count_images(&mut self, series: &str) -> Result<u64, Failure> {
         let link = self.tables.of(Level::Instance).name("seriesuid");
         let count = format!("CAST(COUNT(*) AS {})", self.index.text_type());
@@ -63,17 +66,18 @@ impl Mender {
         Ok(rows.into_iter().flatten().flatten().next().and_then(|count| count.parse().ok()).unwrap_or(0))
     }
 
-    /// The name of the key column of a table.
+    /// Returns the name of the key column of a table.
     pub fn key(&self, table: Table) -> &str {
         self.tables.key(table)
     }
 
-    /// The columns of a table, in their order.
+    /// Returns the columns of a table, in table order.
     pub fn columns(&mut self, table: Table) -> Result<Vec<String>, Failure> {
         self.index.column_names(table.name())
     }
 
-    /// Whether inserting instances may change a column of a row that exists: a tag-fed or derived one, or a fact of the file.
+    /// Whether inserting instances may change this column of an existing row: the column is read
+    /// from the tags, derived, or a fact about the file.
     pub fn may_restore(&self, table: Table, name: &str) -> bool {
         let written = self.tables.of(table);
         let mut facts = written.columns.iter().filter(|column| FACTS.contains(&column.known));
@@ -87,7 +91,7 @@ impl Mender {
         self.tables.of(Table::Image).column("path").is_none_or(|column| column.holds(path))
     }
 
-    /// All of a row.
+    /// Returns a row with all its columns.
     pub fn row(&mut self, table: Table, key: &str) -> Result<Option<WholeRow>, Failure> {
         let columns = self.index.stored_columns(table.name())?;
         let shown: Vec<&str> = columns.iter().map(|column| column.shown.as_str()).collect();
@@ -97,7 +101,8 @@ impl Mender {
         Ok(row.map(|row| columns.into_iter().map(|column| column.name).zip(row).collect()))
     }
 
-    /// The first column of a row whose value is not a text, and would be changed where the row is put back.
+    /// Returns the first column whose value in this row does not survive the conversion to text, so
+    /// that a restored row would differ.
     pub fn lossy_column(&mut self, table: Table, key: &str) -> Result<Option<String>, Failure> {
         let (key_column, text) = (self.tables.key(table), self.index.text_type());
         for StoredColumn { name, is_lossy, .. } in self.index.stored_columns(table.name())? {
@@ -111,7 +116,7 @@ impl Mender {
         Ok(None)
     }
 
-    /// Removes an image, if it still names this path. Returns whether it did.
+    /// Deletes an image row if it still has this path. Returns whether the row was deleted.
     pub fn remove_image(&mut self, key: &str, path: &str) -> Result<bool, Failure> {
         let (key_column, path_column) =
             (self.tables.key(Level::Instance), self.tables.of(Level::Instance).name("path"));
@@ -120,13 +125,15 @@ impl Mender {
         Ok(self.index.execute(&sql, &[Some(key), Some(path)])? > 0)
     }
 
-    /// The patients with one of these IDs, or with one of them and a suffix.
+    /// Returns these patient IDs and the IDs of the existing patients that add a suffix to one of
+    /// them.
     pub fn patients(&mut self, ids: &[&str]) -> Result<Vec<String>, Failure> {
         let variants = self.index.variants(ids)?.into_iter().map(|row| row.key);
         Ok(ids.iter().map(|id| (*id).to_owned()).chain(variants).collect())
     }
 
-    /// Removes a row that is still as it is expected, and that nothing hangs below. Returns whether it did.
+    /// Deletes a row that is unchanged since the plan and has no child rows. Returns whether the
+    /// row was deleted.
     pub fn remove(&mut self, table: Table, key: &str, row: &WholeRow) -> Result<bool, Failure> {
         if self.row(table, key)?.as_ref() != Some(row) || self.has_rows_below(table, key)? {
             return Ok(false);
@@ -150,7 +157,8 @@ impl Mender {
         Ok(!self.index.ask(&sql, &[key])?.is_empty())
     }
 
-    /// Sets columns of a row back, of which each still holds what is expected. Returns whether all did.
+    /// Restores columns of a row if each still has the expected value. Returns whether all were
+    /// restored.
     pub fn restore(
         &mut self,
         table: Table,
@@ -171,7 +179,7 @@ impl Mender {
         Ok(self.index.execute(&sql, &values)? > 0)
     }
 
-    /// Conditions that columns show the values that follow in the statement.
+    /// Builds the conditions that compare columns with the values that follow in the statement.
     fn conditions(&mut self, table: Table, names: &[&str]) -> Result<String, Failure> {
         let columns = self.index.stored_columns(table.name())?;
         let holds = |name: &&str| columns.iter().find(|column| column.name == *name).map(|column| &column.holds);
@@ -189,7 +197,7 @@ impl Mender {
         }
     }
 
-    /// Puts a row back that was removed. Returns whether its key was free.
+    /// Inserts a row again that was removed. Returns `false` if its key is in use.
     pub fn put_back(&mut self, table: Table, row: &WholeRow) -> Result<bool, Failure> {
         let names: Vec<String> = row.keys().map(|name| format!("`{}`", name.replace('`', ""))).collect();
         let marks = vec!["?"; row.len()].join(", ");
@@ -202,7 +210,7 @@ impl Mender {
         }
     }
 
-    /// The name of a column that a plan calls by its present one.
+    /// Maps the name of a column in a plan to the name of the column in the database.
     fn column(&self, table: Table, known: &str) -> String {
         let written = self.tables.of(table);
         let derived = written.derived.as_ref().filter(|column| column.known == known).map(|column| column.name.clone());

@@ -1,7 +1,7 @@
-//! Rows of one table into the index, as far as they are missing.
+//! Bulk insert of the rows of one table that do not exist yet.
 //!
-//! Statements carry many rows. One that fails is halved, so that a row that the database will not hold, or that
-//! somebody else has just written, is found, and the others are inserted.
+//! Each statement inserts many rows. A statement that fails is bisected to isolate the row that the
+//! database rejects, or that another writer has just inserted, and the remaining rows are inserted.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,32 +13,32 @@ use super::{Entry, Existing, Failure, Index, Look, Refusal, Show, Value, View};
 use crate::dicom::attributes::position;
 use crate::dicom::{Level, Table};
 
-/// A row that is to be in the index.
+/// A row to insert unless it exists.
 pub trait Row {
     fn key(&self, table: Table) -> &str;
 
-    /// Equal for keys that the database takes for one.
+    /// The collation key. Equal for keys that the database considers equal.
     fn identity(&self) -> &str;
 
-    /// About how many bytes its values take in a statement.
+    /// The approximate size of the row's values in a statement, in bytes.
     fn weight(&self) -> usize;
 
-    /// Adds its values, in the order of the columns.
+    /// Appends the row's values, in the order of the columns.
     fn values<'a>(&'a self, columns: &[Column], into: &mut Vec<Value<'a>>);
 }
 
-/// A row to be inserted, as an entry says.
+/// A row to insert with the values of an entry.
 #[derive(Clone, Copy)]
 pub struct NewRow<'a> {
     pub entry: &'a Entry,
-    /// Equal for keys that the database takes for one.
+    /// The collation key. Equal for keys that the database considers equal.
     pub identity: &'a str,
-    /// The ID of the patient, which may have a suffix.
+    /// The Patient ID, which may have a suffix.
     pub patient: &'a str,
 }
 
 impl<'a> NewRow<'a> {
-    /// Of an image.
+    /// Creates the row of an image.
     pub fn of(entry: &'a Entry) -> Self {
         NewRow { entry, identity: entry.key(Level::Instance), patient: entry.key(Level::Patient) }
     }
@@ -71,7 +71,7 @@ impl Row for NewRow<'_> {
     }
 }
 
-/// Whether a row is in the index now.
+/// The result of inserting a row.
 #[derive(Clone, Debug)]
 pub enum Presence {
     Inserted,
@@ -82,12 +82,12 @@ pub enum Presence {
 pub struct Missing<'a, R> {
     index: &'a mut dyn Index,
     table: Table,
-    /// One a key.
+    /// One row per key.
     rows: &'a [R],
     presence: Vec<Option<Presence>>,
-    /// Rows that are there since an attempt that failed, and are as good as inserted.
+    /// Rows that an earlier, failed attempt left in the database. They count as inserted.
     left: &'a HashSet<Tried>,
-    /// A row that is there is a failure: the transaction is to be done again.
+    /// Whether an existing row is an error, so that the caller retries the transaction.
     begins_anew: bool,
 }
 
@@ -103,10 +103,12 @@ impl<'a, R: Row> Missing<'a, R> {
         Missing { index, table, rows, presence: vec![None; rows.len()], left, begins_anew }
     }
 
-    /// Inserts what is missing. Nobody has looked before where the table was empty.
+    /// Inserts the rows that do not exist. `was_looked_for` is false if the rows were not looked up
+    /// before, as in a table that was empty.
     pub fn insert(mut self, was_looked_for: bool) -> Result<Vec<Presence>, Failure> {
         let all: Vec<usize> = (0..self.rows.len()).collect();
-        // Where a failed statement leaves rows behind, only a look beforehand tells whose they are.
+        // A failed statement may leave rows behind in a table without transactions. Only a lookup
+        // before the insert shows which rows were not inserted by this run.
         if (!was_looked_for || !self.left.is_empty()) && !self.index.tables().is_transactional {
             let (table, left) = (self.table, self.left);
             let presence = |row: Existing| match left.contains(&(table, row.key.as_str().into())) {
@@ -135,7 +137,7 @@ impl<'a, R: Row> Missing<'a, R> {
         part.iter().copied().filter(|n| self.presence[*n].is_none()).collect()
     }
 
-    /// Marks the rows that are there.
+    /// Records which rows exist.
     fn look(&mut self, part: &[usize], view: View, there: impl Fn(Existing) -> Presence) -> Result<(), Failure> {
         let keys: Vec<&str> = part.iter().map(|n| self.rows[*n].key(self.table)).collect();
         let existing = self.index.find(self.table, &keys, Look { view, show: Show::Nothing })?;
@@ -167,7 +169,8 @@ impl<'a, R: Row> Missing<'a, R> {
             }
             (Err(Failure::Duplicate), [n]) => {
                 self.look(part, View::Now, Presence::There)?;
-                // Not there: the site has a unique key on another column, which another row holds.
+                // No row has this key: the site has a unique key on another column, and another row
+                // has the value.
                 let detail = "a unique key other than the primary one is held by another row".into();
                 self.presence[*n].get_or_insert(Presence::Refused(Refusal { code: "refused-by-index", detail }));
                 Ok(())
@@ -181,7 +184,7 @@ impl<'a, R: Row> Missing<'a, R> {
         if self.index.tables().is_transactional {
             self.look(part, View::Now, Presence::There)?;
         } else {
-            // They were not there before: the failed statement left them behind.
+            // The rows did not exist before, so the failed statement inserted them.
             self.look(part, View::Now, |_| Presence::Inserted)?;
         }
         let missing = self.without_presence(part);

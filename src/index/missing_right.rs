@@ -1,15 +1,16 @@
-//! A right that the user of the index lacks, and the GRANT that gives it.
+//! A privilege that the index user lacks, and the GRANT statement for it.
 
 use std::fmt;
 
-/// A statement that the server denied.
+/// A privilege that the server reported as missing when it denied a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingRight {
     /// For example `INSERT`.
     right: String,
-    /// The table in backquotes, with its database if the server names it; `*.*` for a right on the server.
+    /// The table in backquotes, with its database if the server reports it; `*.*` for a global
+    /// privilege.
     object: String,
-    /// The account as the server names it, for example `'pacs'@'%'`.
+    /// The account as the server reports it, for example `'pacs'@'%'`.
     account: Option<String>,
 }
 
@@ -18,7 +19,7 @@ impl MissingRight {
         MissingRight { right: right.to_owned(), object: format!("`{table}`"), account: None }
     }
 
-    /// Reads the message of one of the errors 1142 (table), 1143 (column) and 1227 (server).
+    /// Parses the message of error 1142 (table), 1143 (column) or 1227 (server).
     pub fn parse(message: &str) -> Option<Self> {
         if let Some((right, rest)) = message.split_once(" command denied to user ") {
             let table = rest.rsplit_once(" table ")?.1;
@@ -33,7 +34,7 @@ impl MissingRight {
         Some(MissingRight { right: right.to_owned(), object: "*.*".into(), account: None })
     }
 
-    /// The same, with the database of the index and the account as the server's tables of rights hold it.
+    /// Adds the database of the index and the account from the server's grant tables.
     pub fn complete(self, database: &str, account: Option<String>) -> Self {
         let object = match self.object.contains('.') {
             true => self.object,
@@ -42,7 +43,7 @@ impl MissingRight {
         MissingRight { object, account: account.or(self.account), ..self }
     }
 
-    /// The statement that gives the right.
+    /// Returns the statement that grants the privilege.
     pub fn grant(&self) -> String {
         let account = self.account.as_deref().unwrap_or("CURRENT_USER");
         format!("GRANT {} ON {} TO {account};", self.right, self.object)

@@ -1,11 +1,13 @@
-//! The index: the four core tables of PacsOne (`patient`, `study`, `series`, `image`) and their companions, on whatever
-//! database they are stored.
+//! The index: the four core tables of PacsOne (`patient`, `study`, `series`, `image`) and their
+//! companion tables, in any supported database.
 //!
-//! [`Index`] is the interface: [`sql::SqlIndex`] implements it for every SQL database, [`dry_run::DryRun`] for a run that writes
-//! nothing. A database is added by implementing [`sql::Database`] in a file of its own and a line in [`location`].
-//! [`existing`] decides what may be written of rows that were there before. The rules by which files become rows are in
-//! the room `merge`. This room is the only one that uses sqlx. Nothing in it drops, truncates or alters a table; a row is
-//! deleted only by [`mend`], row by row and on request, or if this program inserted the row and nothing needs it any more.
+//! [`Index`] is the interface. [`sql::SqlIndex`] implements it for every SQL database, and
+//! [`dry_run::DryRun`] for a run that writes nothing. To add a database, implement
+//! [`sql::Database`] in a new file and add a line to [`location`]. [`existing`] decides what a run
+//! may change in rows that existed before. The rules by which files become rows are in the module
+//! `merge`. This module is the only one that uses sqlx. Nothing in it drops, truncates or alters a
+//! table. A row is deleted only by [`mend`], row by row and on request, or if this program inserted
+//! the row and nothing needs it any more.
 
 pub mod ask;
 pub mod column;
@@ -71,7 +73,7 @@ use stored_column::StoredColumn;
 pub use crate::dicom::instance::Value;
 use crate::dicom::{Level, Table};
 
-/// The table of an information level.
+/// Returns the table of an information level.
 pub const fn table(level: Level) -> &'static str {
     match level {
         Level::Patient => "patient",
@@ -81,7 +83,7 @@ pub const fn table(level: Level) -> &'static str {
     }
 }
 
-/// The primary key of a level's table.
+/// Returns the primary key column of a level's table.
 pub const fn key(level: Level) -> &'static str {
     match level {
         Level::Patient => "origid",
@@ -89,7 +91,7 @@ pub const fn key(level: Level) -> &'static str {
     }
 }
 
-/// The column that holds the key of the row above.
+/// Returns the column that contains the key of the parent row.
 pub const fn link(table: Table) -> Option<&'static str> {
     match table {
         Table::Study => Some("patientid"),
@@ -99,60 +101,64 @@ pub const fn link(table: Table) -> Option<&'static str> {
     }
 }
 
-/// Levels in the order of writing: an interrupted run leaves no row without its parent.
+/// The levels in the order in which rows are written, so that an interrupted run leaves no row
+/// without its parent.
 pub const LEVELS: [Level; 4] = [Level::Patient, Level::Study, Level::Series, Level::Instance];
 
-/// A row that is there already.
+/// A row that exists in the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Existing {
-    /// As the database spells it.
+    /// The key as stored in the database.
     pub key: String,
-    /// Equal for keys that the database takes for one.
+    /// The collation key. Equal for keys that the database considers equal.
     pub identity: String,
-    /// The key of the row above.
+    /// The key of the parent row.
     pub link: String,
-    /// Of an image, the path that it holds.
+    /// The path in an image row.
     pub path: String,
-    /// The derived column of a study or series is NULL: its final values are not written yet.
+    /// Whether the derived column of a study or series is NULL because its final value is not
+    /// written yet.
     #[serde(skip)]
     pub is_unfinished: bool,
-    /// What the ledger has of the row, if this program has inserted it in an earlier run.
+    /// The row's history in the ledger, if an earlier run of this program inserted the row.
     #[serde(skip)]
     pub history: Option<Arc<row_history::RowHistory>>,
-    /// Last, first and middle name of a patient; `None` if all are NULL.
+    /// The last, first and middle name of a patient, or `None` if all are NULL.
     pub name: Option<patient_name::Name>,
-    /// What stands in the columns that may be filled or refreshed, in the order of [`columns::WrittenTable::fed`], if it
-    /// was asked for.
+    /// The values of the columns that may be filled or refreshed, in the order of
+    /// [`columns::WrittenTable::fed`]. Empty unless the lookup requested them.
     #[serde(skip)]
     pub shown: Vec<Option<String>>,
 }
 
-/// An image, for comparing with what is known of files.
+/// An image row with its links, to compare with the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRow {
     pub sop_instance_uid: String,
-    /// The keys of the rows that it is linked to.
+    /// The key of the series row to which the image is linked.
     pub series: String,
     pub study: String,
     pub path: String,
-    /// Its patient is there as well. A study that waits for the closing step may name one who is not.
+    /// Whether the patient row exists. A study that waits for the closing step may refer to a
+    /// patient row that does not exist.
     pub has_patient: bool,
-    /// Whether the derived column of the series is NULL, and that of the study. A row of this program is unfinished then.
+    /// Whether the derived column of the series is NULL, which marks a row of this program as
+    /// unfinished. `is_study_unfinished` is the same for the study.
     pub is_series_unfinished: bool,
     pub is_study_unfinished: bool,
 }
 
-/// A study, by its link to a patient.
+/// A study and its link to a patient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkedStudy {
-    /// The Patient ID, as the study spells it.
+    /// The Patient ID as stored in the study row.
     pub patient: String,
     pub study: String,
-    /// `study.modalities` is NULL.
+    /// Whether `study.modalities` is NULL.
     pub is_unfinished: bool,
 }
 
-/// A column of a row that is to be changed.
+/// A change to one column of a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
     pub column: &'a column::Column,
@@ -160,209 +166,225 @@ pub struct Change<'a> {
     pub to: Value<'a>,
 }
 
-/// The value that a column must hold to be changed.
+/// The value that a column must have for the change to be applied.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Expected<'a> {
-    /// The text, byte for byte, that a lookup showed. `None` is NULL.
+    /// The text that a lookup returned, compared byte for byte. `None` is NULL.
     Shown(Option<&'a str>),
     /// Any value.
     Any,
 }
 
-/// An update of one row, in one statement.
+/// An update of one row in one statement.
 #[derive(Clone, Copy)]
 pub struct RowUpdate<'a> {
     pub table: Table,
     pub key: &'a str,
-    /// The path that an image must hold.
+    /// The path that an image row must have.
     pub path: Option<&'a str>,
     pub changes: &'a [Change<'a>],
     pub derived: Derived<'a>,
-    /// The row is updated only while its derived column is NULL.
+    /// Whether to update the row only while its derived column is NULL.
     pub only_unfinished: bool,
-    /// A patient is updated only while this number of studies links to the row.
+    /// The number of linked studies that a patient row must have for the update. `None` does not
+    /// check.
     pub studies: Option<usize>,
 }
 
-/// The derived column that an update sets beside others: `series.instances` or `study.modalities`.
+/// The derived column that an update sets along with other columns: `series.instances` or
+/// `study.modalities`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Derived<'a> {
     Unchanged,
-    /// The number of images of the series.
+    /// Sets `series.instances` to the number of images of the series.
     Instances,
     Modalities(&'a str),
 }
 
-/// What an index can do. One connection, used by one thread.
+/// The operations of an index. An implementation wraps one connection, which one thread uses.
 pub trait Index {
-    /// The columns that exist and are written.
+    /// Returns the columns that exist and are written.
     fn tables(&self) -> Arc<Tables>;
 
-    /// Sizes of inserts that cost no preparation, largest first; the last is 1.
+    /// Returns the numbers of rows per insert whose statements are prepared once, largest first.
+    /// The last is 1.
     fn insert_sizes(&self) -> &'static [usize];
 
-    /// Whether rows may be inserted and changed, asked without touching one.
+    /// Checks that rows may be inserted and changed, with statements that affect no row.
     fn probe(&mut self, level: Level) -> Result<(), Failure>;
 
     fn is_empty(&mut self, level: Level) -> Result<bool, Failure>;
 
-    /// The images and their keys take more room than the memory that the server keeps tables in.
+    /// Returns whether the image table and its indexes are larger than the memory in which the
+    /// server caches tables.
     fn outgrows_memory(&mut self) -> Result<bool, Failure> {
         Ok(false)
     }
 
-    /// The most bytes of values that one statement may carry.
+    /// Returns the maximum total size of the values in one statement, in bytes.
     fn statement_bytes(&self) -> usize;
 
-    /// For each Patient ID a text that is equal for those that the database takes for one.
+    /// Returns the collation key of each Patient ID: IDs that the database considers equal have
+    /// equal keys.
     fn identities(&mut self, patient_ids: &[&str]) -> Result<Vec<String>, Failure>;
 
-    /// The rows of these keys that exist, as the database compares keys.
+    /// Returns the existing rows with these keys, as the database compares keys.
     fn find(&mut self, table: Table, keys: &[&str], look: Look) -> Result<Vec<Existing>, Failure>;
 
-    /// Images whose series and study are there, behind a UID, in the order of the database; none at the end.
+    /// Returns the next page of images after a UID, in the key order of the database. Only images
+    /// whose series and study exist are returned. An empty page is the last.
     fn rows_after(&mut self, sop_instance_uid: &str) -> Result<Vec<ImageRow>, Failure>;
 
-    /// The texts of the rows that a statement finds.
+    /// Returns the rows that a query finds, each value as text.
     fn ask(&mut self, sql: &str, values: &[&str]) -> Result<Vec<Vec<Option<String>>>, Failure>;
 
-    /// Runs a statement, and returns how many rows it changed.
+    /// Runs a statement. Returns the number of rows that it changed.
     fn execute(&mut self, sql: &str, values: &[Option<&str>]) -> Result<u64, Failure>;
 
-    /// The names of the tables that the database has, as far as the user may see them.
+    /// Returns the names of the tables in the database that the user may see.
     fn table_names(&mut self) -> Result<Vec<String>, Failure>;
 
-    /// The columns of a table that can be written, and how their values are saved as texts.
+    /// Returns the columns of a table that can be written, with the expressions that save their
+    /// values as text.
     fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure>;
 
-    /// The names of these columns, in their order.
+    /// Returns the names of the stored columns, in table order.
     fn column_names(&mut self, table: &str) -> Result<Vec<String>, Failure> {
         Ok(self.stored_columns(table)?.into_iter().map(|column| column.name).collect())
     }
 
-    /// A condition that is true while a column holds the text, byte for byte, that follows in the statement, or NULL.
+    /// Returns a condition that is true while a column has the text (compared byte for byte) or the
+    /// NULL that is bound next in the statement.
     fn holds(&self, column: &str) -> String;
 
-    /// A condition that is true while an expression is the text, byte for byte, that follows in the statement, or NULL.
+    /// Returns a condition that is true while an expression has the text (compared byte for byte)
+    /// or the NULL that is bound next in the statement.
     fn shows(&self, expression: &str) -> String;
 
-    /// An expression as bytes, which compare alike in all collations.
+    /// Returns the expression cast to bytes, which compare alike in all collations.
     fn as_bytes(&self, expression: &str) -> String;
 
-    /// The type by which a statement shows any value as text.
+    /// Returns the type to which a statement casts a value to show it as text.
     fn text_type(&self) -> &'static str;
 
-    /// The patients whose ID is one of these with a suffix in brackets.
+    /// Returns the patients whose ID is one of these IDs followed by a suffix in brackets.
     fn variants(&mut self, patient_ids: &[&str]) -> Result<Vec<Existing>, Failure>;
 
-    /// A page of the patients whose ID is this one with a suffix in brackets, in the order of the database: those behind an ID, or
-    /// the first ones if that is empty.
+    /// Returns a page of the patients whose ID is this ID followed by a suffix in brackets, in the
+    /// order of the database. The page begins after the ID `after`, or at the first such patient if
+    /// `after` is empty.
     fn variants_after(&mut self, patient_id: &str, after: &str) -> Result<Vec<Existing>, Failure>;
 
-    /// The studies that are linked to these patients.
+    /// Returns the studies that are linked to these patients.
     fn studies_of(&mut self, patient_ids: &[&str], view: View) -> Result<Vec<LinkedStudy>, Failure>;
 
-    /// Those of these studies that the PACS, or a person through it, has edited or is about to; or those of these
-    /// patients that have such a study.
+    /// Returns the keys among these whose study the PACS, or one of its users, has edited or is
+    /// about to edit. At patient level, returns the patients that have such a study.
     fn edited(&mut self, level: Level, keys: &[&str]) -> Result<Vec<String>, Failure>;
 
-    /// Inserts rows, all or none; where tables know no transactions, some may stay behind. `values` are those of
-    /// [`columns::WrittenTable::columns`], row by row.
+    /// Inserts rows, all or none. In tables without transactions, a failed statement may leave some
+    /// of them behind. `values` are the values of [`columns::WrittenTable::columns`], row by row.
     fn insert(&mut self, table: Table, rows: usize, values: &[Value<'_>]) -> Result<(), Failure>;
 
-    /// Updates a row while all columns that change hold the expected values, and an image its path. Returns whether there was
-    /// such a row.
+    /// Updates a row if all columns to change have the expected values and, for an image, the path
+    /// matches. Returns whether such a row exists.
     fn update(&mut self, update: &RowUpdate<'_>) -> Result<bool, Failure>;
 
     fn begin(&mut self) -> Result<(), Failure>;
     fn commit(&mut self) -> Result<(), Failure>;
     fn roll_back(&mut self) -> Result<(), Failure>;
 
-    /// The rows, by their keys, that inserts were sent for since this was asked last, as far as they were not refused.
+    /// Returns and clears the keys of the rows for which inserts were sent and not rejected since
+    /// the last call.
     fn take_tried(&mut self) -> Vec<(Table, Box<str>)> {
         Vec::new()
     }
 
-    /// A new connection in place of one that was lost. What it had not committed is gone.
+    /// Replaces a lost connection with a new one. Uncommitted changes of the lost connection are
+    /// gone.
     fn reconnect(&mut self, allow_replica: bool) -> Result<(), Failure>;
 
-    /// The modalities of the series of these studies, as pairs of study and modality.
+    /// Returns the modalities of the series of these studies, as pairs of study and modality.
     fn modalities(&mut self, studies: &[&str], which: Derive) -> Result<Vec<(String, String)>, Failure>;
 
-    /// Sets the modalities of all these studies.
+    /// Sets the same modalities in all these studies.
     fn set_modalities(&mut self, studies: &[&str], modalities: &str) -> Result<(), Failure>;
 
-    /// Counts the instances of these series.
+    /// Sets `series.instances` of these series to the number of their images.
     fn count_instances(&mut self, series: &[&str], which: Derive) -> Result<(), Failure>;
 
-    /// What a dry run would have changed of rows that were there, column by column.
+    /// Returns the changes that a dry run would have made to existing rows, by column.
     fn changes(&self) -> Vec<(String, dry_run::Changed)> {
         Vec::new()
     }
 
-    /// Ends the connection in order: an SQLite index is then one file.
+    /// Closes the connection in an orderly way, so that an SQLite index is a single file
+    /// afterwards.
     fn close(self: Box<Self>);
 }
 
-/// The rows among those named whose derived column is set.
+/// Selects, among the given rows, those whose derived column is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Derive {
     All,
-    /// Rows without a value. A value that another program wrote stays.
+    /// Rows without a value, so that a value of another program is kept.
     WhereNull,
-    /// Rows with a value. Rows without one are unfinished, or belong to a PACS that leaves the column NULL.
+    /// Rows with a value. Rows without one are unfinished, or belong to a PACS that leaves the
+    /// column NULL.
     WhereSet,
 }
 
-/// How a row is looked up.
+/// Options of a row lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Look {
     pub view: View,
     pub show: Show,
 }
 
-/// What a lookup sees of rows that others write.
+/// The visibility of rows that other programs write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum View {
-    /// What is committed, or was when the transaction began to read.
+    /// Rows that are committed, possibly as of the first read of the transaction.
     Begun,
-    /// What is committed now: the row that an insert ran into.
+    /// Rows that are committed now, including the row with which an insert collided.
     Now,
 }
 
-/// What a lookup shows of the columns that may be filled or refreshed.
+/// The detail in which a lookup returns the columns that may be filled or refreshed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Show {
     Nothing,
-    /// An empty text for what is not NULL.
+    /// An empty text for each value that is not NULL.
     Nulls,
     Values,
 }
 
-/// Why the database did not do what it was told.
+/// The reason why a database operation failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// A key is there already.
+    /// A row with the key exists.
     Duplicate,
-    /// A row that the database will not hold, whatever else is tried.
+    /// The database rejects the row, and a retry cannot help.
     Refused(Refusal),
-    /// A deadlock or a lock held too long: to be tried again.
+    /// A deadlock or a lock timeout. The caller retries.
     Busy(String),
-    /// The connection is gone, or the server is going down or full: it may be back soon.
+    /// The connection is lost, or the server is shutting down or full. The server may be back soon.
     Unreachable(String),
-    /// The server has rolled back the transaction, as it answered to a commit, and cannot take another one now.
+    /// The server rolled back the transaction in response to a commit, and cannot accept another
+    /// one now.
     RolledBack(String),
-    /// The run was told to end while it waited for the database.
+    /// The run was interrupted while it waited for the database.
     Interrupted,
-    /// The user of the index may not run the statement.
+    /// The user of the index lacks the privilege for the statement.
     Denied(MissingRight),
-    /// The journal cannot record the transaction, which is rolled back.
+    /// The journal cannot record the transaction, which is therefore rolled back.
     Unrecorded(String),
-    /// Anything else: a table, the disk.
+    /// Any other failure, for example of a table or a disk.
     Lost(String),
 }
 
-/// Why a row cannot be held. Names columns and error numbers, never values.
+/// The reason why the database rejects a row. Contains column names and error numbers, never
+/// values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
     pub code: &'static str,
@@ -370,7 +392,7 @@ pub struct Refusal {
 }
 
 impl Failure {
-    /// The failure of a run whose temporary files cannot be read or written.
+    /// Creates the failure of a run that cannot read or write its temporary files.
     pub fn of_temporary_file(error: std::io::Error) -> Self {
         Failure::Lost(format!("a temporary file cannot be used: {error}"))
     }

@@ -1,4 +1,4 @@
-//! MySQL and MariaDB, through one connection and a runtime of its own.
+//! The index on MySQL or MariaDB, over one connection with its own async runtime.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,22 +21,26 @@ use super::{Failure, Value, literal};
 
 const CONNECTING: Duration = Duration::from_secs(10);
 
-/// More than any statement takes: a lock is waited for for 50 seconds by default, and the largest statements read or
-/// write the rows of 500 keys.
+/// Longer than any statement takes: the default lock wait timeout is 50 seconds, and the largest
+/// statements read or write the rows of 500 keys.
 const LONGEST_ANSWER: Duration = Duration::from_secs(300);
 
-/// Up to 65,535 values to a statement. More rows of an image's columns are dearer each: the server goes through
-/// megabytes of parameters, and describes each of them when it prepares.
+/// Rows per insert, largest first. A statement can bind up to 65,535 values. Larger inserts of
+/// images cost more per row, because the server scans megabytes of parameters and describes each
+/// parameter when it prepares the statement.
 const INSERT_SIZES: &[usize] = &[100, 20, 4, 1];
 
-/// On a small table the server reads all rows for a list of keys. Under its default isolation, REPEATABLE READ, it would then
-/// lock the gaps between them as well, and the PACS, which inserts there, would run into deadlocks.
+/// Sets the isolation level of the session. On a small table, the server reads all rows for a list
+/// of keys. Under its default, REPEATABLE READ, it would also lock the gaps between them, and the
+/// PACS, which inserts there, would run into deadlocks.
 const LOCK_ROWS_ONLY: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
-/// A server may have another default.
+/// Sets the isolation level on a server with a statement-based binary log, explicitly because the
+/// server may have another default.
 const DEFAULT_ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 
-/// A binary log of statements does not go with that: error 1665.
+/// Reads the binary log format. READ COMMITTED does not work with a statement-based log: error
+/// 1665.
 const LOGS: &str = "SELECT CASE WHEN @@log_bin = 0 THEN 'OFF' ELSE CAST(@@binlog_format AS CHAR) END";
 
 const SEE_OTHER_NODES: &str = "SET SESSION wsrep_sync_wait = 1";
@@ -49,12 +53,13 @@ const COLUMNS: &str = "SELECT CAST(COLUMN_NAME AS CHAR), LOWER(CAST(DATA_TYPE AS
 
 const TABLES: &str = "SELECT CAST(TABLE_NAME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
 
-/// Columns that are a primary or unique key by themselves, and in their whole length.
+/// Columns that are by themselves a primary or unique key, over their whole length.
 const KEYS: &str = "SELECT CAST(MAX(COLUMN_NAME) AS CHAR) FROM information_schema.STATISTICS \
                     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND NON_UNIQUE = 0 \
                     GROUP BY INDEX_NAME HAVING COUNT(*) = 1 AND MAX(SUB_PART) IS NULL";
 
-/// From 8.0 on MySQL answers with figures of yesterday, unless it is told not to; to others the hint is a comment.
+/// Since 8.0, MySQL answers from statistics that may be a day old unless the hint is given. Other
+/// servers treat the hint as a comment.
 const OUTGROWS_MEMORY: &str = "SELECT /*+ SET_VAR(information_schema_stats_expiry = 0) */ CAST( \
                                DATA_LENGTH + INDEX_LENGTH > @@GLOBAL.innodb_buffer_pool_size AS CHAR) \
                                FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'image' \
@@ -62,7 +67,7 @@ const OUTGROWS_MEMORY: &str = "SELECT /*+ SET_VAR(information_schema_stats_expir
 
 fn dialect() -> Dialect {
     Dialect {
-        // A plain SELECT of InnoDB sees the moment of its transaction's first.
+        // A plain SELECT in InnoDB may read the snapshot of the transaction's first read.
         latest: " LOCK IN SHARE MODE",
         has_privileges: true,
         outgrows_memory: Some(OUTGROWS_MEMORY),
@@ -70,7 +75,7 @@ fn dialect() -> Dialect {
         equal: "<=>",
         text: "CHAR",
         bytes: "BINARY",
-        // As text, a number of single precision has six digits.
+        // A single-precision number that is cast to text has only six digits.
         all_digits: |column| format!("{column} + 0e0"),
         concatenate: |parts| format!("CONCAT({})", parts.join(",")),
         prefix: Prefix {
@@ -82,13 +87,13 @@ fn dialect() -> Dialect {
             page: |column| format!("`patient` WHERE `{column}` LIKE ? ESCAPE '|' AND `{column}` > ?"),
             page_values: |id, after| [statements::escape_like(id) + "[%", after.to_owned()],
         },
-        // Sort keys are equal where the collation takes texts for one.
+        // Sort keys are equal if the collation considers the texts equal.
         identity: |text| format!("HEX(WEIGHT_STRING(RTRIM({text})))"),
         identity_of_value: "HEX(WEIGHT_STRING(RTRIM(?)))".into(),
     }
 }
 
-/// What servers of before 2013 take (MySQL manual, max_allowed_packet).
+/// The default packet size, in bytes, of servers before 2013 (MySQL manual, max_allowed_packet).
 const SMALLEST_PACKET: usize = 1 << 20;
 
 connection!(MySql, MySqlConnection, MySqlArguments, MySqlRow);
@@ -100,18 +105,18 @@ impl MySql {
         let logs = logs.first().and_then(|row| row.first()?.as_deref());
         let is_row_based = logs.is_some_and(|logs| !logs.eq_ignore_ascii_case("STATEMENT"));
         database.run(if is_row_based { LOCK_ROWS_ONLY } else { DEFAULT_ISOLATION })?;
-        // A statement that is larger than a packet ends the connection. Values are half of one at the most.
+        // A statement larger than a packet ends the connection. Limit the values to half a packet.
         let packet = database.fetch(&"SELECT CAST(@@max_allowed_packet AS CHAR)".into(), &[])?;
         let packet = packet.first().and_then(|row| row.first()?.as_ref()?.parse::<usize>().ok());
         database.statement_bytes = packet.unwrap_or(SMALLEST_PACKET) / 2;
-        // What a node of a cluster has committed, another node may show later. Servers without Galera lack the variable, or
-        // ignore it.
+        // A commit on one node of a cluster may become visible on another node later. Servers
+        // without Galera lack the variable, or ignore it.
         database.ask(SEE_OTHER_NODES)?;
         database.learn_collation()?;
         Ok(database)
     }
 
-    /// By which collation the database compares Patient IDs.
+    /// Looks up the collation by which the database compares Patient IDs.
     fn learn_collation(&mut self) -> Result<(), Failure> {
         let sql = "SELECT CAST(CHARACTER_SET_NAME AS CHAR), CAST(COLLATION_NAME AS CHAR) \
                    FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'patient' \
@@ -119,14 +124,15 @@ impl MySql {
         let mut row = self.fetch(&sql.into(), &[])?.pop().unwrap_or_default().into_iter();
         let value = match (row.next().flatten(), row.next().flatten()) {
             (Some(set), Some(collation)) => format!("CONVERT(? USING {set}) COLLATE {collation}"),
-            // Without a character set bytes are compared.
+            // A column without a character set is compared byte by byte.
             _ => "CAST(? AS BINARY)".into(),
         };
         self.dialect.identity_of_value = (self.dialect.identity)(&value);
         Ok(())
     }
 
-    /// The columns of a table. Names of the catalogue's own columns differ in case between servers.
+    /// Returns the columns of a table. The result is read by position, because the names of the
+    /// catalogue's own columns differ in case between servers.
     pub fn columns(&mut self, table: &str) -> Result<Vec<Found>, Failure> {
         let shown = [
             "COLUMN_NAME",
@@ -165,7 +171,8 @@ impl MySql {
         })
     }
 
-    /// All tables that are written know transactions. MyISAM, the default of old servers, does not.
+    /// Returns whether all written tables support transactions. MyISAM, the default engine of old
+    /// servers, does not.
     fn is_transactional(&mut self) -> Result<bool, Failure> {
         let sql = "SELECT CAST(ENGINE AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
                    AND TABLE_NAME IN ('patient', 'study', 'series', 'image')";
@@ -173,7 +180,7 @@ impl MySql {
         Ok(engines.iter().flatten().flatten().all(|engine| engine.eq_ignore_ascii_case("InnoDB")))
     }
 
-    /// The account as GRANT names it, for example `'pacs'@'%'`.
+    /// Returns the account as GRANT names it, for example `'pacs'@'%'`.
     pub fn account(&mut self) -> Option<String> {
         let rows = self.fetch(&"SELECT CAST(CURRENT_USER() AS CHAR)".into(), &[]).ok()?;
         let account = rows.into_iter().flatten().flatten().next()?;
@@ -181,7 +188,7 @@ impl MySql {
         Some(format!("'{user}'@'{host}'"))
     }
 
-    /// Asks the server about itself.
+    /// Queries the server about itself.
     pub fn ask(&mut self, sql: &str) -> Result<Answer, Failure> {
         within(LONGEST_ANSWER, &self.runtime, ask::ask(&mut self.connection, sql))?
     }
@@ -191,7 +198,7 @@ fn with_values(sql: &str, values: &[Value<'_>]) -> Option<String> {
     literal::with_values(sql, values)
 }
 
-/// A column as the catalogue describes it.
+/// Parses the catalogue's description of a column. Returns `None` for a generated column.
 fn found(row: Vec<Option<String>>) -> Option<Found> {
     let [name, kind, whole, characters, bytes, set, nullable, default, extra, privileges, collation] =
         <[Option<String>; 11]>::try_from(row).ok()?;
@@ -199,11 +206,11 @@ fn found(row: Vec<Option<String>>) -> Option<Found> {
     let (kind, extra, privileges) = (lower(kind), lower(extra), lower(privileges));
     let may = |what: &str| privileges.split(',').any(|privilege| privilege == what);
     let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
-    // Of the TEXT types only the bytes are bounded.
+    // The TEXT types are limited in bytes only.
     let (characters, bytes) = if kind.ends_with("text") { (None, number(bytes)) } else { (number(characters), None) };
     let nullable = nullable.as_deref() != Some("NO");
     let is = |marks: &[&str]| marks.iter().any(|mark| extra.contains(mark));
-    // Nobody can write into such a column ("default_generated" only has a default).
+    // A generated column cannot be written. `default_generated` only marks a default.
     if is(&["generated", "virtual", "persistent"]) && !extra.contains("default_generated") {
         return None;
     }

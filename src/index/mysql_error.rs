@@ -1,13 +1,15 @@
-//! Errors of MySQL and MariaDB: what each number means for the statement, the connection and the row.
+//! Errors of MySQL and MariaDB: how each error number affects the statement, the connection and the
+//! row.
 
 use sqlx::mysql::MySqlDatabaseError;
 
 use super::{Failure, MissingRight, Refusal, columns};
 
-/// Error 1461: the server's connections together have prepared as many statements as it takes.
+/// Error 1461: the number of prepared statements of all connections has reached the limit of the
+/// server.
 const OUT_OF_STATEMENTS: u16 = 1461;
 
-/// Error 1180: the server has not made a commit.
+/// Error 1180: a commit failed on the server.
 const ERROR_DURING_COMMIT: u16 = 1180;
 
 /// Whether the server cannot prepare one more statement.
@@ -16,11 +18,12 @@ pub(crate) fn is_out_of_statements(error: &sqlx::Error) -> bool {
     error.is_some_and(|error| error.number() == OUT_OF_STATEMENTS)
 }
 
-/// Errors that say nothing of a row: access, database, table, disk.
+/// Errors that are not about the values of a row: access, database, table, disk.
 const HARMLESS: [u16; 13] = [1021, 1044, 1045, 1049, 1054, 1114, 1130, 1142, 1143, 1146, 1153, 1665, 1698];
 
-/// The server is going down or full, or has cut the connection or the statement; or a proxy has lost it. One that has
-/// become read-only may be about to hand over to another: the next connection tells.
+/// Whether the server is shutting down or full, has cut the connection or the statement, or is out
+/// of reach of its proxy. A server that has become read-only may be about to fail over to another;
+/// the next connection shows.
 fn is_away(number: u16) -> bool {
     const FULL: [u16; 3] = [1040, 1203, 1226];
     const GOING_DOWN: [u16; 5] = [1053, 1077, 1078, 1079, 1080];
@@ -30,13 +33,15 @@ fn is_away(number: u16) -> bool {
     [&FULL[..], &GOING_DOWN, &CUT, &READ_ONLY, &OF_PROXIES].concat().contains(&number)
 }
 
-/// A Galera node that is not part of a primary component, or is joining it. Elsewhere the number means an unknown command.
+/// Whether a Galera node is outside of a primary component, or is still joining. On other servers,
+/// the error number means an unknown command.
 fn is_not_ready(number: u16, message: &str) -> bool {
     number == 1047 && message.contains("WSREP")
 }
 
-/// Server error numbers and SQL states: the error references of the MySQL and MariaDB manuals. The message of an error
-/// about a row may hold its values: only the name of a column is taken from it.
+/// Classifies an error by the server error numbers and SQL states of the MySQL and MariaDB manuals.
+/// The message of an error about a row may contain the row's values, so only the column name is
+/// taken from it.
 pub(crate) fn failure(error: sqlx::Error) -> Failure {
     let Some(refused) = error.as_database_error().and_then(|e| e.try_downcast_ref::<MySqlDatabaseError>()) else {
         return match error {
@@ -57,8 +62,9 @@ pub(crate) fn failure(error: sqlx::Error) -> Failure {
             let detail = column.map_or(format!("error {number}"), |name| format!("error {number} for column `{name}`"));
             Failure::Refused(Refusal { code: "refused-by-index", detail })
         }
-        // A node that loses its cluster during a commit rolls back; the next statement meets error 1047. If the other nodes
-        // have received the transaction before, they commit it, and so does this node when it has joined them again.
+        // A node that loses its cluster during a commit rolls back, and the next statement fails
+        // with error 1047. If the other nodes received the transaction before, they commit it, and
+        // so does this node after it has rejoined them.
         (ERROR_DURING_COMMIT, _) => Failure::RolledBack(format!("error {number}: {}", refused.message())),
         (1142 | 1143 | 1227, _) => match MissingRight::parse(refused.message()) {
             Some(right) => Failure::Denied(right),
@@ -72,11 +78,12 @@ pub(crate) fn failure(error: sqlx::Error) -> Failure {
     }
 }
 
-/// The column in "... for column 'x' at row 3" or "... for column `db`.`table`.`x` at row 3".
+/// Returns the column in "... for column 'x' at row 3" or "... for column `db`.`table`.`x` at row
+/// 3".
 fn column_of(message: &str) -> Option<&str> {
     let name = message.rsplit_once("column ")?.1.split(" at row").next()?;
     let name = name.trim_matches(['\'', '`']).rsplit(['.', '`']).next()?;
-    // A value could read like such a phrase: only a column's name is passed on.
+    // A value could look like this phrase, so return only known column names.
     columns::is_known(name).then_some(name)
 }
 

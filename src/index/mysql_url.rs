@@ -8,19 +8,20 @@ use super::location::Credentials;
 use super::tls::{SslMode, TlsOptions};
 use crate::error::{Error, Result};
 
-/// The parameters that a URL may have.
+/// The parameters that a URL may have, for errors.
 const PARAMETERS: &str = "socket, ssl-mode, ssl-ca, ssl-cert and ssl-key";
 
 const SCHEMES: [&str; 2] = ["mysql", "mariadb"];
 
-/// The maximum length of a name or a value in an error, in bytes. A known one is shorter, and so is a slip of the hand.
+/// The maximum length of a name or value shown in an error, in bytes. Known names, and typing
+/// errors in them, are shorter.
 const LONGEST_SHOWN: usize = 32;
 
-/// A URL that names a server, without a password.
+/// The URL of a server, without a password.
 pub(crate) struct ServerUrl(Url);
 
 impl ServerUrl {
-    /// Reads a URL, or returns the mistake in it.
+    /// Parses a URL. Returns an error message if the URL is invalid.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| error.to_string())?;
         match SCHEMES.contains(&url.scheme()) {
@@ -29,14 +30,15 @@ impl ServerUrl {
         }
     }
 
-    /// Whether the URL names a server of MySQL or MariaDB, in any case and after any blanks.
+    /// Returns whether the URL has the scheme of a MySQL or MariaDB server, in any case and after
+    /// any spaces.
     pub fn has_scheme(text: &str) -> bool {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme.trim_start());
         scheme.is_some_and(|scheme| SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)))
     }
 
-    /// Whether the URL holds a password, or a text that may be one: a password with a slash, a question mark or a number
-    /// sign in it ends the name of the server early.
+    /// Returns whether the URL contains a password, or a text that may be one: a slash, a question
+    /// mark or a number sign in a password ends the server name early.
     pub fn has_password(&self) -> bool {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().to_ascii_lowercase();
         let query = decoded(self.0.query().unwrap_or_default());
@@ -56,12 +58,13 @@ impl ServerUrl {
         !self.0.path().trim_matches('/').is_empty()
     }
 
-    /// The URL in messages.
+    /// Returns the URL for messages.
     pub fn shown(&self) -> String {
         self.0.to_string()
     }
 
-    /// The URL without its parameters, for errors: a mistyped parameter may hold a password.
+    /// Returns the URL without its parameters, for errors: a mistyped parameter may contain a
+    /// password.
     pub fn server(&self) -> String {
         let mut url = self.0.clone();
         url.set_query(None);
@@ -69,14 +72,14 @@ impl ServerUrl {
         url.to_string()
     }
 
-    /// The settings of a connection. The URL's user and TLS settings win over those of an option file, and options on the
-    /// command line win over the URL.
+    /// Returns the connection options. The user and the TLS settings of the URL override those of
+    /// an option file, and command-line options override the URL.
     pub fn options(&self, credentials: &Credentials) -> Result<MySqlConnectOptions> {
         if self.0.fragment().is_some() {
             return Err(self.unusable("it has a `#`, which is written as %23 in a name"));
         }
         let mut options = MySqlConnectOptions::new();
-        // An IPv6 address is in brackets in a URL, and nowhere else.
+        // An IPv6 address has brackets in a URL and nowhere else.
         if let Some(host) = self.0.host_str().map(|host| host.trim_matches(['[', ']'])).filter(|host| !host.is_empty())
         {
             options = options.host(host);
@@ -103,9 +106,9 @@ impl ServerUrl {
                 "ssl-ca" | "sslca" => tls.ca = Some((&*value).into()),
                 "ssl-cert" | "sslcert" => tls.cert = Some((&*value).into()),
                 "ssl-key" | "sslkey" => tls.key = Some((&*value).into()),
-                // Other programs need the setting in a URL that is shared with them.
+                // Accepted because other programs that share the URL need the setting.
                 "charset" if value.eq_ignore_ascii_case("utf8mb4") => {}
-                // A text without a value may be anything.
+                // A text without a value may be anything, so do not show it.
                 unknown => {
                     let name = if value.is_empty() { harmless("?") } else { harmless(unknown) };
                     return Err(self.unusable(&format!("the parameter {name} is unknown")));
@@ -136,7 +139,8 @@ impl ServerUrl {
     }
 }
 
-/// A mistyped name or value in backquotes, or three dots for a text that no slip of the hand makes of a known one.
+/// Quotes a mistyped name or value in backquotes, or returns three dots in backquotes for a text
+/// that cannot be a mistyped known name and may be secret.
 fn harmless(text: &str) -> String {
     let is_plain = text.len() <= LONGEST_SHOWN && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
     format!("`{}`", if is_plain { text } else { "..." })

@@ -1,4 +1,4 @@
-//! What a transaction did, entry by entry and row by row: as it is told, and as it is written down.
+//! The results of a transaction, by entry and by row, for reports and for the write-ahead log.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -10,40 +10,43 @@ use super::companion_changes::Put;
 use super::patience::Redone;
 use super::{Entry, Existing, Refusal};
 
-/// What became of an entry.
+/// The result of writing an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     Inserted,
-    /// Its row was there, and was filled, refreshed or led to this file.
+    /// The existing row was filled, refreshed or pointed to this file.
     Updated {
-        /// The path that the row had, if that was corrected.
+        /// The former path in the row, if the path was corrected.
         corrected: Option<String>,
     },
-    /// The existing row named the file by a path that the PACS does not know, and has the mapped path now.
+    /// The existing row pointed to this file by a path that the PACS does not know. The row now has
+    /// the mapped path.
     PathMapped {
         former: String,
     },
-    /// Its row was there, and names this file.
+    /// The existing row already points to this file.
     Unchanged,
-    /// One of the files of its instance, this or that of the path, is not the indexed one.
+    /// The instance has two files, and one of them is not indexed: the file at the path `loser`, or
+    /// this file if `loser` is `None`.
     Duplicate {
         loser: Option<String>,
     },
-    /// It is tried again whenever it is come upon.
+    /// Rejected by the database. Every later run retries it.
     Refused(#[serde(skip)] Refusal),
-    /// A row of this program named a file that is missing or is another instance by now, and names this file.
+    /// A row of this program pointed to a file that is missing or now contains another instance.
+    /// The row now points to this file.
     Repointed {
         former: String,
     },
 }
 
 impl Outcome {
-    /// Returns whether the row of the instance names this file.
+    /// Returns whether the row of the instance points to this file.
     pub fn is_indexed(&self) -> bool {
         !matches!(self, Outcome::Duplicate { loser: None } | Outcome::Refused(_))
     }
 
-    /// The path in the row before, if the row named another file.
+    /// Returns the former path in the row, if the row pointed to another file.
     pub fn replaced(&self) -> Option<&str> {
         match self {
             Outcome::Duplicate { loser: Some(former) }
@@ -53,12 +56,12 @@ impl Outcome {
         }
     }
 
-    /// Whether the row named another file before.
+    /// Returns whether the row pointed to another file before.
     pub fn replaces_a_file(&self) -> bool {
         self.replaced().is_some()
     }
 
-    /// The row names the file since.
+    /// Returns whether this transaction pointed the row to the file.
     pub fn leads(&self) -> bool {
         matches!(
             self,
@@ -71,16 +74,16 @@ impl Outcome {
     }
 }
 
-/// What became of an entry, and of its link.
+/// The result of writing an entry, with the check of its link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     pub outcome: Outcome,
-    /// The row links the image to another series than the file does.
+    /// Whether the row links the image to another series than the file does.
     pub link_differs: bool,
 }
 
 impl Written {
-    /// There is nothing to be said of it now.
+    /// Suppresses the report for now; it follows later.
     pub fn is_told_later(&mut self) {
         *self = Written { outcome: Outcome::Refused(Refusal::default()), link_differs: false };
     }
@@ -90,23 +93,24 @@ impl Written {
     }
 }
 
-/// What a transaction did, or is about to have done.
+/// The results of a transaction that is committed or about to be.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// Rows above the images that it found or inserted, by identity.
+    /// The rows above the images that the transaction found or inserted, by collation key.
     pub(crate) rows: [HashMap<Box<str>, RowOf>; 3],
     pub reach: Vec<Reach>,
     pub outcomes: Vec<Outcome>,
-    /// Of files that are not indexed, the path of the one that is.
+    /// For each entry whose file is not indexed, the path of the indexed file.
     pub(crate) winners: Vec<Option<Box<str>>>,
-    /// Studies and series below which something was inserted.
+    /// The studies and series below which a row was inserted.
     pub(crate) opened: [BTreeSet<Box<str>>; 2],
     pub(crate) edited: HashSet<String>,
     pub(crate) titles: Put,
 }
 
 impl Attempt {
-    /// Whether it can be of so many entries: one that was read back may be anything.
+    /// Returns whether the data are consistent with this number of entries: data that were read
+    /// back from disk may be corrupt.
     pub fn is_of(&self, entries: usize) -> bool {
         let is_within = |row: &RowOf| match row {
             RowOf::Inserted { member, .. } => *member < entries,
@@ -116,12 +120,12 @@ impl Attempt {
             && self.rows.iter().flat_map(HashMap::values).all(is_within)
     }
 
-    /// Whether a row above the images was inserted with the values of an entry.
+    /// Returns whether a row above the images was inserted with the values of an entry.
     pub(crate) fn has_inserted_for(&self, entry: usize) -> bool {
         self.rows.iter().flat_map(HashMap::values).any(|row| row.is_told_by(entry))
     }
 
-    /// Of each entry the path in the row of its instance.
+    /// Returns, for each entry, the path in the row of its instance.
     pub fn row_paths<'a>(&'a self, entries: &'a [Entry]) -> impl Iterator<Item = &'a str> {
         entries.iter().zip(&self.winners).map(|(entry, winner)| winner.as_deref().unwrap_or(&entry.path))
     }
@@ -140,12 +144,13 @@ impl Redone for Attempt {
     }
 }
 
-/// The rows above an image whose values its file may determine: not those that the index links otherwise.
+/// The rows above an image whose values its file may determine. Excludes the rows of the file if
+/// the index links the image to other rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
     pub series: bool,
     pub study: bool,
-    /// The identity of the patient.
+    /// The collation key of the patient.
     pub patient: Option<Arc<str>>,
 }
 
@@ -154,7 +159,7 @@ pub struct Reach {
 pub enum RowOf {
     There(Existing),
     Inserted {
-        /// As this entry says.
+        /// The index of the entry with the row's values.
         member: usize,
         patient: Box<str>,
     },
@@ -168,7 +173,7 @@ impl RowOf {
         }
     }
 
-    /// The link of a row that this program has not inserted.
+    /// Returns the link of an existing row that this program has not inserted.
     pub(crate) fn foreign_link(&self) -> Option<&str> {
         match self {
             RowOf::There(row) if row.history.is_none() => Some(&row.link),
@@ -176,7 +181,7 @@ impl RowOf {
         }
     }
 
-    /// It was inserted as this entry says.
+    /// Returns whether the row was inserted with the values of this entry.
     pub fn is_told_by(&self, entry: usize) -> bool {
         matches!(self, RowOf::Inserted { member, .. } if *member == entry)
     }

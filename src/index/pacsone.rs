@@ -1,4 +1,5 @@
-//! The configuration of a PacsOne server, from tables of its database other than those of the index (pacsone-index.md, 3.5).
+//! The configuration of a PacsOne server, read from tables of its database outside the index
+//! (pacsone-index.md, 3.5).
 
 use super::Failure;
 use super::ask::Answer;
@@ -8,7 +9,7 @@ use super::sql::Database;
 use crate::archive::ArchiveDirectories;
 use crate::error::{Error, Result};
 
-/// The columns that name directories of the archive: of the PACS as a whole, and of single source AEs.
+/// The columns that name archive directories, of the whole PACS and of single source AEs.
 const DIRECTORIES: [(&str, &str); 4] =
     [("config", "archivedir"), ("config", "longtermdir"), ("applentity", "archivedir"), ("applentity", "longtermdir")];
 
@@ -21,11 +22,11 @@ pub struct Configured {
     pub archive: Option<String>,
     /// `config.archiveformat`.
     pub format: Option<usize>,
-    /// The tables with columns that the user may not read.
+    /// The tables with columns that the user is not allowed to read.
     pub hidden: Vec<&'static str>,
 }
 
-/// The configuration in the database of an index. Empty where the index has no such tables.
+/// Reads the configuration from the database of an index. Empty if the database has no such tables.
 pub fn configured(location: &Location) -> Result<Configured> {
     let Location::MySql { login, .. } = location else { return Ok(Configured::default()) };
     let failed = |failure| location.unreachable(failure);
@@ -35,7 +36,7 @@ pub fn configured(location: &Location) -> Result<Configured> {
     configured
 }
 
-/// The archive directories that the database names, as the PACS calls them, each once.
+/// Returns the archive directories in the database, as the PACS names them, without repetition.
 pub fn archive_directories(location: &Location) -> Result<Vec<String>> {
     match location {
         Location::MySql { .. } => Ok(configured(location)?.directories.names().to_vec()),

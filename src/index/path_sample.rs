@@ -1,5 +1,5 @@
-//! A bounded sample of the paths that rows hold, read in the order of the primary key: `image.path` has no index, and a
-//! search in it would read all of a table of ten million rows.
+//! A bounded sample of the paths in existing rows, read in primary key order: `image.path` has no
+//! index, and a search by path would read all of a table of ten million rows.
 
 use std::path::Path;
 
@@ -9,13 +9,15 @@ use super::sqlite::Sqlite;
 use crate::dicom::Level;
 use crate::error::Result;
 
-/// Rows from each end of the key order, and from each place within.
+/// The number of rows to read from each end of the key order and from each start key within.
 const ROWS: usize = 100;
 
-/// Places in the key order: the first arcs of UIDs that manufacturers have, and of UIDs that are made from UUIDs.
+/// Start keys within the key order: the first arcs of manufacturers' UIDs and of UIDs that are
+/// derived from UUIDs.
 const WITHIN: [&str; 6] = ["1.2.8", "1.2.840.113619.", "1.3.", "1.3.46.", "2.", "2.25.5"];
 
-/// Paths of existing rows, those of the instances with these UIDs among them. An index without rows is asked for no UIDs.
+/// Returns paths of existing rows, including those of the instances with the given UIDs. `uids` is
+/// not called for an index without rows.
 pub fn image_paths(location: &Location, uids: impl FnOnce() -> Vec<String>) -> Result<Vec<String>> {
     if !has_images(location)? {
         return Ok(Vec::new());
@@ -47,7 +49,7 @@ pub fn image_paths(location: &Location, uids: impl FnOnce() -> Vec<String>) -> R
     Ok(paths)
 }
 
-/// False for an SQLite file that does not exist, or has no tables yet. Nothing is created.
+/// Returns `false` for an SQLite file that does not exist or has no tables yet. Creates nothing.
 fn has_images(location: &Location) -> Result<bool> {
     let Location::Sqlite(path) = location else { return Ok(true) };
     if !Path::exists(path) {

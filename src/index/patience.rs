@@ -1,44 +1,46 @@
-//! A run survives its database for a while: a server that restarts, hands over or cuts connections is waited for, and what
-//! was not committed is done again on a new connection.
+//! Recovery from database outages. While a server restarts, fails over or cuts connections, a run
+//! waits, and then repeats the uncommitted work on a new connection.
 //!
-//! A commit whose answer was lost was made or was not. It was all or nothing: if the rows that its transaction inserted
-//! are there, it was made, and what the attempt found out holds. Where tables know no transactions, rows that were sent
-//! and are there are taken for this run's.
+//! If the connection drops during a commit, the commit either succeeded or failed as a whole. If
+//! the rows that the transaction inserted exist, the commit succeeded, and the results of the
+//! attempt are valid. In tables without transactions, existing rows for which an insert was sent
+//! count as inserted by this run.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dicom::Table;
 
-/// How long a writer waits for its database, and who is told.
+/// How long a writer waits for its database, and the observer of outages.
 #[derive(Clone)]
 pub struct Patience {
-    /// Of one outage. Zero is none at all.
+    /// The longest outage to wait for. Zero disables waiting.
     pub limit: Duration,
-    /// The server that answers then may be a replica.
+    /// Whether the server may be a replica after a reconnect.
     pub allow_replica: bool,
     pub outages: Arc<dyn Outages>,
 }
 
-/// Who is told of outages, and says whether waiting is still wanted.
+/// Observes outages and cancels the wait.
 pub trait Outages: Send + Sync {
-    /// A writer begins to wait.
+    /// Called when a writer begins to wait.
     fn begins(&self, why: &str);
 
-    /// It has tried again in vain.
+    /// Called when another attempt to connect has failed.
     fn lasts(&self, why: &str);
 
-    /// It waits no more: it goes on, or has given up.
+    /// Called when a writer stops waiting, whether it continues or gives up.
     fn ends(&self, goes_on: bool);
 
     fn is_interrupted(&self) -> bool;
 }
 
-/// A row that a transaction was to insert, by its key.
+/// The table and key of a row that a transaction attempted to insert.
 pub type Tried = (Table, Box<str>);
 
-/// What a transaction has done. The second time around, rows hold already what the first may have written.
+/// The results of a transaction that may be retried. On a retry, the rows may already have the
+/// values that the first attempt wrote.
 pub trait Redone: Sized {
-    /// What was done in all, if it was done before, perhaps in vain.
+    /// Merges the results with those of an earlier attempt, which may have failed.
     fn after(self, first: Option<Self>) -> Self;
 }

@@ -1,7 +1,9 @@
-//! What a PacsOne Server deletes or moves by itself, once studies are visible again.
+//! The rules by which a PacsOne server deletes or moves studies on its own once they are visible
+//! again.
 //!
-//! Its rules go by `study.received`, which a reindex brings back as old as it was: a server that is up may purge on
-//! the same day what it could not see for weeks. Tables and columns as far as they exist (`pacsone-index.md` 3.5, 4).
+//! The rules use `study.received`, which a reindex restores with its old date: a running server may
+//! purge on the same day the studies that it could not see for weeks. Reads the tables and columns
+//! that exist (`pacsone-index.md` 3.5, 4).
 
 use super::ask::{Answer, NamedRow};
 use super::location::Location;
@@ -10,7 +12,7 @@ use super::sql::Database;
 use super::{Failure, Value};
 use crate::error::Result;
 
-/// What is read of each table.
+/// The columns to read from each table.
 const TABLES: [(&str, &[&str]); 3] = [
     ("config", &["archiveage", "longtermdir"]),
     ("applentity", &["title", "archiveage", "longtermdir"]),
@@ -22,13 +24,13 @@ const TABLES: [(&str, &[&str]); 3] = [
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Purging {
-    /// What the server will do, a sentence each.
+    /// The actions of the server, one sentence each.
     pub rules: Vec<String>,
-    /// Tables that the user may not read.
+    /// Tables that the user is not allowed to read.
     pub hidden: Vec<&'static str>,
 }
 
-/// The rules of the PACS whose database an index is.
+/// Returns the rules of the PACS to which an index belongs.
 pub fn rules(location: &Location) -> Result<Purging> {
     let Location::MySql { login, .. } = location else { return Ok(Purging::default()) };
     let failed = |failure| location.unreachable(failure);
@@ -42,7 +44,7 @@ fn read(database: &mut MySql) -> Result<Purging, Failure> {
     let mut hidden = Vec::new();
     let mut rows = |(table, wanted): (&'static str, &[&str])| -> Result<Vec<NamedRow>, Failure> {
         let columns = columns(database, table, wanted)?;
-        // Of a table that the user may not read the catalogue says nothing.
+        // The catalogue does not list a table that the user is not allowed to read.
         let sql = match columns.is_empty() {
             true => format!("SELECT 1 FROM `{table}` LIMIT 0"),
             false => format!("SELECT `{}` FROM `{table}`", columns.join("`,`")),
@@ -64,7 +66,7 @@ fn read(database: &mut MySql) -> Result<Purging, Failure> {
     Ok(Purging { rules, hidden })
 }
 
-/// Those of the wanted columns that exist.
+/// Returns the wanted columns that exist.
 fn columns(database: &mut MySql, table: &str, wanted: &[&str]) -> Result<Vec<String>, Failure> {
     let sql = "SELECT CAST(COLUMN_NAME AS CHAR) FROM information_schema.COLUMNS \
                WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?";
@@ -73,7 +75,8 @@ fn columns(database: &mut MySql, table: &str, wanted: &[&str]) -> Result<Vec<Str
     Ok(rows.into_iter().flatten().flatten().filter(is_wanted).collect())
 }
 
-/// What a row of `autopurge` does. A table without the column `enable` has only rules that are on.
+/// Describes the action of a row of `autopurge`. In a table without the column `enable`, all rules
+/// are enabled.
 fn purging(row: &NamedRow) -> Option<String> {
     if row.number("enable").is_some_and(|enable| enable == 0) {
         return None;
@@ -104,7 +107,7 @@ fn purging(row: &NamedRow) -> Option<String> {
     Some(format!("autopurge is on{place}: {}", what.join("; ")))
 }
 
-/// What the archive age of the server, or of an application entity, does.
+/// Describes the effect of the archive age of the server or of an application entity.
 fn moving(row: &NamedRow, long_term: Option<&str>) -> Option<String> {
     let days = row.number("archiveage").filter(|days| *days > 0)?;
     let whose = row.text("title").map(|title| format!(" from {title}")).unwrap_or_default();

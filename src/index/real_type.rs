@@ -1,12 +1,12 @@
-//! Column types for numbers with a fraction: the numbers that they can store, and how they round them.
+//! Column types for fractional numbers: their ranges, and how they round.
 
 /// A FLOAT, DOUBLE or DECIMAL type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RealType {
-    /// Single precision. A number is rounded to it before the number is sent, unless the type has a scale: the server then
-    /// rounds to the scale first.
+    /// Whether the type has single precision. The number is rounded to single precision before it
+    /// is sent, unless the type has a scale: the server then rounds to the scale first.
     single: bool,
-    /// Digits behind the point, where the type limits them.
+    /// The number of digits after the decimal point, if the type limits it.
     scale: Option<usize>,
     least: f64,
     most: f64,
@@ -17,7 +17,8 @@ impl RealType {
 
     const FLOAT: RealType = RealType { single: true, scale: None, least: f32::MIN as f64, most: f32::MAX as f64 };
 
-    /// Reads a type of a name from its declaration: `decimal(5,2) unsigned`, `float`, `double(7,3)`.
+    /// Parses a type from its name and its declaration: `decimal(5,2) unsigned`, `float`,
+    /// `double(7,3)`.
     pub fn of(name: &str, declaration: &str) -> Self {
         let plain = if name == "float" { RealType::FLOAT } else { RealType::DOUBLE };
         let limited = digits_of(name, declaration).map_or(plain, |(precision, scale)| plain.limited(precision, scale));
@@ -25,20 +26,22 @@ impl RealType {
         RealType { least: if is_unsigned { 0.0 } else { limited.least }, ..limited }
     }
 
-    /// A number that rounds up to one digit more than the type has is out of range.
+    /// Limits the range to a precision and a scale. A number that rounds up to one more digit than
+    /// the precision is out of range.
     fn limited(self, precision: i32, scale: i32) -> Self {
         let most = (10f64.powi(precision - scale) - 0.5 * 10f64.powi(-scale)).next_down().min(self.most);
         RealType { scale: usize::try_from(scale).ok(), least: -most, most, ..self }
     }
 
-    /// The number as the column stores it. `None` if it is out of range.
+    /// Returns the number as the column stores it, or `None` if it is out of range.
     pub fn fit(self, number: f64) -> Option<f64> {
         if !(self.least..=self.most).contains(&number) {
             return None;
         }
         match self.scale {
             Some(scale) => {
-                // The server rounds halves away from zero, the formatter to even digits.
+                // The server rounds halves away from zero, but the formatter rounds them to even
+                // digits.
                 let factor = 10f64.powi(scale as i32);
                 let rounded = (number * factor).round() / factor;
                 format!("{:.scale$}", if rounded.is_finite() { rounded } else { number }).parse().ok()
@@ -49,7 +52,7 @@ impl RealType {
     }
 }
 
-/// Precision and scale. A DECIMAL has both in every declaration of the catalogue.
+/// Parses precision and scale. A DECIMAL has both in every declaration of the catalogue.
 fn digits_of(name: &str, declaration: &str) -> Option<(i32, i32)> {
     let (_, digits) = declaration.split_once('(')?;
     let (precision, scale) = match digits.split_once(')')?.0.split_once(',') {

@@ -1,26 +1,26 @@
-//! Which characters a column can hold, by the name of its character set.
+//! The characters that a column can store, by the name of its character set.
 //!
-//! A strict server refuses the whole statement for one character that a column's set does not have. So the text is
-//! made to fit before, and what was lost is counted and listed.
+//! A strict server rejects a whole statement for one character that the column's character set
+//! lacks. Therefore the text is converted before, and the lost characters are counted and listed.
 
 use std::borrow::Cow;
 
 use encoding_rs::Encoding;
 
-/// What stands for a character that a column cannot hold, as in MySQL's own conversions.
+/// Replaces a character that a column cannot store, as in MySQL's own conversions.
 const SUBSTITUTE: char = '?';
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repertoire {
-    /// All of Unicode, or a set that only the server knows.
+    /// All of Unicode, or a character set that only the server knows.
     Full,
     Ascii,
-    /// `utf8` of MySQL before 8.0: no character beyond the Basic Multilingual Plane.
+    /// `utf8` before MySQL 8.0: no characters beyond the Basic Multilingual Plane.
     ThreeBytes,
     Encoded(&'static Encoding),
 }
 
-/// Character sets of MySQL and the encodings that hold the same characters.
+/// MySQL character sets, and the encodings with the same characters.
 const SETS: [(&str, &Encoding); 24] = [
     ("latin1", encoding_rs::WINDOWS_1252),
     ("latin2", encoding_rs::ISO_8859_2),
@@ -60,7 +60,7 @@ impl Repertoire {
         }
     }
 
-    /// The text with a substitute for each character that the column cannot hold.
+    /// Returns the text with a substitute for each character that the column cannot store.
     pub fn fit(self, text: &str) -> Cow<'_, str> {
         if text.is_ascii() || text.chars().all(|c| self.has(c)) {
             return Cow::Borrowed(text);
@@ -80,7 +80,8 @@ impl Repertoire {
         }
     }
 
-    /// The defined term (PS3.3 C.12.1.1.2) by which the front end reads text from such a column.
+    /// Returns the defined term (PS3.3 C.12.1.1.2) by which the front end decodes text from such a
+    /// column.
     pub fn term(self) -> &'static str {
         match self {
             Repertoire::Encoded(encoding) if encoding == encoding_rs::WINDOWS_1252 => "ISO_IR 100",

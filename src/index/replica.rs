@@ -1,6 +1,6 @@
-//! A replica of the index's server, and how far it is behind.
+//! Measures the lag of a replica of the index's server.
 //!
-//! The network may swallow a question: whoever asks says how long an answer is worth waiting for.
+//! A query may get lost in the network, so the caller decides how long to wait for an answer.
 
 use std::fmt;
 use std::pin::pin;
@@ -18,13 +18,14 @@ use super::mysql_url::ServerUrl;
 use super::{Failure, server};
 use crate::error::{Error, Result};
 
-/// A server that looks up names of its clients may take long to greet one.
+/// The time limit for a connection or an answer. A server that looks up its clients' host names may
+/// be slow to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often somebody who waits looks whether it is still worth while.
+/// Poll interval at which a waiting caller checks whether to continue.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Where a replica is, and how to get in.
+/// The address of a replica, and the login.
 #[derive(Clone)]
 pub struct Address {
     login: Login,
@@ -33,7 +34,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// `mysql://host:port`, with the user and the password of the index unless another user is named.
+    /// Parses `mysql://host:port`. The user and the password are those of the index unless the URL
+    /// names another user.
     pub fn parse(url: &str, credentials: &Credentials, index: &Location) -> Result<Self> {
         let Location::MySql { login: of_index, .. } = index else {
             return Err(Error::usage(
@@ -56,33 +58,34 @@ impl Address {
         Ok(Address { shown: login.server(), login })
     }
 
-    /// A warning if another machine could pose as the replica.
+    /// Returns a warning if another machine could pose as the replica.
     pub fn tls_warning(&self) -> Option<String> {
         self.login.tls_warning()
     }
 }
 
-/// How far a replica is behind.
+/// The lag of a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lag {
     Behind(Duration),
-    /// It does not replicate, or does not say how far it is.
+    /// The replica does not replicate, or does not report its lag.
     Stopped,
-    /// It does not answer, and why.
+    /// The replica does not answer. Contains the reason.
     Lost(String),
 }
 
-/// A connection to a replica, made anew when it is lost.
+/// A connection to a replica, which is reopened after a loss.
 pub struct Replica {
     address: Address,
     link: Option<MySqlConnection>,
     runtime: Runtime,
-    /// As of the last question.
+    /// The lag at the last query.
     lag: Lag,
 }
 
 impl Replica {
-    /// Connects before a run. A replica that cannot be asked is a mistake as long as nothing has begun.
+    /// Connects before a run. An unreachable replica is a usage error then, because nothing has
+    /// begun.
     pub fn connect(address: Address) -> Result<Self> {
         let unusable = |why: &str, advice: &str| Error::usage(format!("the replica {} {why}", address.shown), advice);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -109,12 +112,12 @@ impl Replica {
         &self.address.shown
     }
 
-    /// What it said last.
+    /// Returns the lag that the last query returned.
     pub fn lag(&self) -> &Lag {
         &self.lag
     }
 
-    /// Asks how far it is behind, as long as `worth_while` says so.
+    /// Queries the lag, for as long as `worth_while` returns true.
     pub fn ask(&mut self, worth_while: &dyn Fn() -> bool) -> &Lag {
         self.lag = match self.channels(worth_while) {
             Ok(channels) => lag(&channels.unwrap_or_default()),
@@ -126,7 +129,7 @@ impl Replica {
         &self.lag
     }
 
-    /// The channels that it replicates through.
+    /// Returns the status of the replication channels.
     fn channels(&mut self, worth_while: &dyn Fn() -> bool) -> Result<Option<Vec<NamedRow>>, Failure> {
         let Replica { address, link, runtime, .. } = self;
         if link.is_none() {
@@ -146,7 +149,8 @@ impl Replica {
 const REACHABLE: &str = "Is the server running and reachable, and may the index's user log in there? \
                          Without --replica nothing waits for it.";
 
-/// The channel that is furthest behind. None, or one that does not say, does not replicate.
+/// Returns the lag of the slowest channel. Without channels, or if a channel does not report its
+/// lag, replication counts as stopped.
 fn lag(channels: &[NamedRow]) -> Lag {
     let behind = |channel: &NamedRow| {
         let seconds =
@@ -157,7 +161,7 @@ fn lag(channels: &[NamedRow]) -> Lag {
     all.and_then(|all| all.into_iter().max()).map_or(Lag::Stopped, Lag::Behind)
 }
 
-/// Waits for an answer, until it takes too long or nobody wants it any more.
+/// Waits for an answer until the time limit expires or `worth_while` returns false.
 async fn patiently<T>(work: impl Future<Output = T>, worth_while: &dyn Fn() -> bool) -> Result<T, Failure> {
     let mut work = pin!(work);
     let started = Instant::now();

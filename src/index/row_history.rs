@@ -1,8 +1,10 @@
-//! The ledger of rows, as the index uses it: which rows this program has inserted, and which values it has written to them.
+//! The index's view of the row ledger: which rows this program inserted, and which values it wrote
+//! to them.
 //!
-//! Before each commit, the batch writer and the closing step record the values that they are about to commit. A later run,
-//! whichever command started it, recognizes its own rows by that, and decides value by value whether it may change them: a
-//! value that the ledger does not have was written by a PACS or a person, and stays.
+//! Before each commit, the batch writer and the closing step record the values that they are about
+//! to commit. With these records, a later run of any command recognizes the rows of this program,
+//! and decides value by value whether it may change them: a value that the ledger does not contain
+//! was written by a PACS or a person, and is kept.
 
 use std::sync::Arc;
 
@@ -25,9 +27,10 @@ pub struct IntendedRows {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IntendedRow {
     pub key: String,
-    /// The transaction inserts the row. Otherwise the transaction changes a row that this program has inserted before.
+    /// Whether the transaction inserts the row. Otherwise it changes a row that this program
+    /// inserted before.
     pub is_inserted: bool,
-    /// The values of the columns, in their order.
+    /// The encoded values, in the order of the columns.
     pub values: Vec<u8>,
 }
 
@@ -45,20 +48,20 @@ impl IntendedRows {
 }
 
 impl WrittenTable {
-    /// The columns whose values the ledger records: those that files determine.
+    /// Returns the columns whose values the ledger records: those that files determine.
     pub fn recorded(&self) -> Vec<&Column> {
         self.columns.iter().filter(|column| column.is_recorded()).collect()
     }
 }
 
 impl Column {
-    /// Whether files determine the value.
+    /// Returns whether files determine the value.
     pub fn is_recorded(&self) -> bool {
         matches!(self.source, Source::Attribute(_) | Source::Received | Source::Charset)
     }
 }
 
-/// The versions of one row in the ledger.
+/// All recorded versions of one row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowHistory {
     /// In the order of writing.
@@ -69,21 +72,24 @@ pub struct RowHistory {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowVersion {
     pub is_inserted: bool,
-    /// Whether the commit is known to have succeeded. A run that is killed leaves the last transactions in doubt.
+    /// Whether the commit is known to have succeeded. After a kill, the outcome of the last
+    /// transactions is unknown.
     pub is_committed: bool,
     pub columns: Arc<[String]>,
     pub values: Arc<[u8]>,
 }
 
 impl RowVersion {
-    /// The value of a column. A column that an earlier version of this program did not know was NULL.
+    /// Returns the value of a column. A column that an earlier version of this program did not know
+    /// counts as NULL.
     pub fn value(&self, column: &Column) -> Value<'_> {
         let at = self.columns.iter().position(|name| name == column.known);
         let value = at.and_then(|at| packed::values(&self.values).nth(at));
         column.blank(value.unwrap_or(Value::Null))
     }
 
-    /// Whether a row shows all values of the version. A column that was NULL may have been filled since.
+    /// Returns whether a row has all values of the version. A column that was NULL may have been
+    /// filled since.
     pub fn is_shown_or_filled(&self, tables: &Tables, table: Table, row: &Existing) -> bool {
         let is_kept = |column: &&Column| {
             let value = self.value(column);
@@ -99,17 +105,20 @@ impl RowVersion {
 }
 
 impl RowHistory {
-    /// Whether this program has inserted the row. An insert that is in doubt has succeeded if the row is unfinished: rows of
-    /// this program are, until their final values are written. A later version is written only of rows of this program.
+    /// Returns whether this program has inserted the row. If it is not known whether the insert was
+    /// committed, it was if the row is unfinished, because the rows of this program are unfinished
+    /// until their final values are written. Later versions are recorded only for rows of this
+    /// program.
     pub fn is_inserted(&self, is_unfinished: bool) -> bool {
         is_unfinished || self.versions.iter().any(|version| version.is_committed)
     }
 
-    /// Whether this program may change a column that shows a value: the value is one of this program, and of a row that is
-    /// finished the last final one. `row` is the row with all its values.
+    /// Returns whether this program may change a column of a row. In an unfinished row, the value
+    /// must come from any version; in a finished row, from the last final version. `row` is the row
+    /// with all its values.
     pub fn owns(&self, tables: &Tables, table: Table, column: &Column, row: &Existing) -> bool {
         let shown = row.text_of(tables, table, column);
-        // NULL is filled, whichever program wrote it.
+        // NULL may always be filled, whichever program wrote it.
         if shown.is_none() {
             return true;
         }
@@ -117,10 +126,11 @@ impl RowHistory {
         if row.is_unfinished {
             return self.versions.iter().any(is_version);
         }
-        // Versions after the last one that was committed are in doubt. If the last commit failed, the row as a whole shows an
-        // earlier final version: with the values of its insert the row would be unfinished.
+        // The outcome of versions after the last committed one is unknown. If the last commit
+        // failed, the row as a whole has the values of an earlier final version: with the values of
+        // its insert, the row would be unfinished.
         let Some((last, earlier)) = self.of_finished_row().split_last() else { return false };
-        // Without transactions, two writers of a run may both record that they have inserted a row.
+        // Without transactions, two writers of a run may both record that they inserted a row.
         let has_final = self.versions.iter().any(|version| !version.is_inserted);
         let is_of_another_writer =
             |version: &RowVersion| version.is_committed && is_version(version) && version.is_shown(tables, table, row);
@@ -133,19 +143,19 @@ impl RowHistory {
             || !last.is_committed && earlier[committed..].iter().any(|version| is_version(version) && is_final(version))
     }
 
-    /// The version with which a row that is finished was inserted, if it is the last one.
+    /// Returns the version with which a finished row was inserted, if that is its last version.
     pub fn only_inserted(&self) -> Option<&RowVersion> {
         self.last_of_finished_row().filter(|version| version.is_inserted)
     }
 
-    /// The last version of a row that is finished.
+    /// Returns the last version of a finished row.
     pub fn last_of_finished_row(&self) -> Option<&RowVersion> {
         self.of_finished_row().last()
     }
 
-    /// The versions that a row which is finished may have. Without transactions, inserts are recorded before it is known
-    /// whether they find the row. An insert behind a version that was committed found the row: otherwise the row would be
-    /// unfinished.
+    /// Returns the versions that a finished row may have. Without transactions, an insert is
+    /// recorded before it is known whether the row exists. An uncommitted insert after a committed
+    /// version found an existing row: otherwise the row would be unfinished.
     fn of_finished_row(&self) -> &[RowVersion] {
         let has_failed = |version: &RowVersion| version.is_inserted && !version.is_committed;
         match self.versions.iter().any(|version| version.is_committed) {

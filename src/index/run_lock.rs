@@ -1,8 +1,10 @@
-//! The lock on an index that keeps a second run from writing to it, whatever the state directory of that run.
+//! A lock on an index that prevents a second run from writing to it, even one with another state
+//! directory.
 //!
-//! On a server, the lock is a user-level lock (GET_LOCK), which a connection of its own holds. It ends with the connection, so
-//! that the lock of a run that was killed is free. Beside an SQLite file, the lock is a locked file. Servers without user-level
-//! locks, and clusters, on which such a lock is known to one node alone, are not protected.
+//! On a server, this is a user-level lock (GET_LOCK), which a separate connection holds. The lock
+//! is released with the connection, so a killed run leaves no lock. For an SQLite index, this is a
+//! locked file next to the index. Servers without user-level locks, and clusters, where such a lock
+//! is known to a single node only, are not protected.
 
 #![allow(clippy::disallowed_methods, reason = "a lock file beside the index")]
 
@@ -23,16 +25,16 @@ use super::sql::Database;
 use super::{Failure, Location, Value};
 use crate::error::{Error, Result};
 
-/// Poll interval of a run that waits for another run.
+/// Poll interval while waiting for another run.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Time between two signs of life. Proxies cut connections that are silent for a minute.
+/// Keep-alive interval. Proxies cut connections that are idle for a minute.
 const PING: Duration = Duration::from_secs(10);
 
-/// The maximum number of characters in the name of a lock (MySQL manual, GET_LOCK).
+/// The maximum number of characters in a lock name (MySQL manual, GET_LOCK).
 const LONGEST_NAME: usize = 64;
 
-/// A lock that is held until the value is dropped.
+/// A lock that is released when the value is dropped.
 pub struct RunLock {
     held: Held,
     index: String,
@@ -52,8 +54,8 @@ enum Attempt<T> {
 }
 
 impl RunLock {
-    /// Takes the lock on an index. `waits` returns whether to wait for a run that holds it. `end` is called if another run
-    /// has taken the lock after the connection of this one was cut.
+    /// Takes the lock on an index. `waits` returns whether to wait for a run that holds the lock.
+    /// `end` is called if another run has taken the lock after this run lost its connection.
     pub fn take(location: &Location, waits: impl Fn() -> bool, end: impl Fn() + Send + 'static) -> Result<Self> {
         let index = location.shown();
         loop {
@@ -79,7 +81,7 @@ impl RunLock {
         }
     }
 
-    /// Returns an error if another run has taken the lock during an outage.
+    /// Returns an error if another run took the lock during an outage.
     pub fn failure(&self) -> Option<Error> {
         let Held::Server(keeper) = &self.held else { return None };
         keeper.is_lost.load(Ordering::Relaxed).then(|| {
@@ -100,7 +102,7 @@ impl<T> Attempt<T> {
     }
 }
 
-/// A locked file beside an SQLite index.
+/// A locked file next to an SQLite index.
 struct LockFile {
     _file: File,
     path: PathBuf,
@@ -118,7 +120,7 @@ impl LockFile {
         loop {
             let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
             match file.try_lock() {
-                // The former holder may have removed the file after it was opened here.
+                // The previous holder may have removed the file after this open.
                 Ok(()) if is_at(&file, &path) => return Ok(Attempt::Taken(LockFile { _file: file, path })),
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -152,7 +154,7 @@ fn is_at(_: &File, path: &Path) -> bool {
 /// A connection that holds the lock, or held it before it was cut.
 struct Connection {
     database: MySql,
-    /// The server's number of the connection.
+    /// The connection ID on the server.
     id: String,
     name: String,
 }
@@ -164,7 +166,7 @@ enum Answer {
     HeldBy {
         id: String,
     },
-    /// The server has no such locks, or this user may not use them.
+    /// The server has no user-level locks, or this user may not use them.
     Unsupported,
 }
 
@@ -190,7 +192,7 @@ impl Connection {
         Ok(Connection { database, id, name: name_of(&schema) })
     }
 
-    /// Takes the lock, or finds out which connection holds it.
+    /// Takes the lock, or looks up the connection that holds it.
     fn lock(&mut self) -> std::result::Result<Answer, Failure> {
         let name = [Value::Text(&self.name)];
         let taken = match self.database.fetch(&"SELECT CAST(GET_LOCK(?, 0) AS CHAR)".into(), &name) {
@@ -208,7 +210,8 @@ impl Connection {
         }
     }
 
-    /// Describes the connection that holds the lock, by what its user may see.
+    /// Describes the connection that holds the lock, as far as the process list shows it to this
+    /// user.
     fn describe(&mut self, id: &str) -> String {
         let sql = "SELECT CAST(USER AS CHAR), CAST(HOST AS CHAR) FROM information_schema.PROCESSLIST WHERE ID = ?";
         let rows = self.database.fetch(&sql.into(), &[Value::Text(id)]).unwrap_or_default();
@@ -220,7 +223,7 @@ impl Connection {
     }
 }
 
-/// The name of the lock of a schema. Servers share the names among schemas.
+/// Returns the lock name for a schema. All schemas of a server share one namespace for locks.
 fn name_of(schema: &str) -> String {
     let name = format!("pacs-index/{schema}");
     match name.chars().count() <= LONGEST_NAME {
@@ -229,7 +232,7 @@ fn name_of(schema: &str) -> String {
     }
 }
 
-/// A thread that keeps the connection alive, and takes the lock again after an outage.
+/// A thread that keeps the connection alive and takes the lock again after an outage.
 struct Keeper {
     connection: Option<Connection>,
     login: Login,
@@ -273,13 +276,14 @@ impl Drop for Keeper {
     }
 }
 
-/// Takes the lock on a new connection. Returns `false` if another run holds it. While the server cannot be reached, nothing
-/// can be said, and the next attempt follows later.
+/// Takes the lock on a new connection. Returns `false` if another run holds it, and `true` if the
+/// server cannot be reached, so that the next ping retries.
 fn retake(connection: &mut Connection, login: &Login) -> bool {
     let Ok(mut new) = Connection::open(login) else { return true };
     match new.lock() {
         Ok(Answer::HeldBy { id }) if id == connection.id => {
-            // The server has not noticed yet that the former connection is gone. A user may end connections of his own.
+            // The server has not noticed yet that the previous connection is gone. A user may kill
+            // their own connections.
             let _ = new.database.execute(&format!("KILL {id}").into(), &[], super::sql::Keep::Once);
             true
         }

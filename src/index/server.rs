@@ -1,6 +1,8 @@
-//! What a MySQL or MariaDB server says of itself before a run: whether it takes writes, and whether they belong here.
+//! Checks a MySQL or MariaDB server before a run: whether it accepts writes, and whether rows may
+//! be written on it.
 //!
-//! Rows that are written on a replica are not on its master, and stop the replication when the master makes them too.
+//! Rows that are written on a replica are missing on its master, and stop the replication when the
+//! master inserts them too.
 
 use super::ask::{Answer, NamedRow};
 use super::location::{Access, Location};
@@ -9,11 +11,11 @@ use super::sql::Database;
 use super::{Failure, ask};
 use crate::error::{Error, Result};
 
-/// What servers call the state of their channels: MariaDB, MySQL from 8.0.22 on, MySQL before. The first that a server
-/// knows tells of all its channels.
+/// The statements that show the replication channels: of MariaDB, of MySQL since 8.0.22, and of
+/// older MySQL. The first statement that a server knows returns all its channels.
 const CHANNELS: [&str; 3] = ["SHOW ALL SLAVES STATUS", "SHOW REPLICA STATUS", "SHOW SLAVE STATUS"];
 
-/// Switches that keep rows from being written. Not every server has each of them.
+/// Variables that make a server read-only. Not every server has each of them.
 const READ_ONLY: [&str; 3] = ["read_only", "super_read_only", "innodb_read_only"];
 
 pub const GRANT: &str = "grant REPLICATION CLIENT (SLAVE MONITOR on MariaDB 10.5+)";
@@ -21,9 +23,9 @@ pub const GRANT: &str = "grant REPLICATION CLIENT (SLAVE MONITOR on MariaDB 10.5
 #[derive(Debug)]
 pub struct Server {
     shown: String,
-    /// How changes are written to the binary log, if there is one.
+    /// The format of the binary log, or `None` without a binary log.
     binlog_format: Option<String>,
-    /// The switch that makes it read-only.
+    /// The variable that makes the server read-only.
     read_only: Option<&'static str>,
     replication: Replication,
 }
@@ -33,14 +35,14 @@ pub struct Server {
 pub enum Replication {
     /// No channel is configured.
     None,
-    /// The masters of its channels, running or not.
+    /// The masters of the server's channels, whether these are running or not.
     Of(Vec<String>),
-    /// The user may not ask.
+    /// The user lacks the privilege to query the replication status.
     Hidden,
 }
 
 impl Server {
-    /// Asks the server of an index. An embedded index has none.
+    /// Queries the server of an index. Returns `None` for an SQLite index.
     pub fn of(location: &Location) -> Result<Option<Server>> {
         let Location::MySql { login, .. } = location else { return Ok(None) };
         let failed = |failure| location.unreachable(failure);
@@ -67,12 +69,12 @@ impl Server {
         Ok(Server { shown, binlog_format, read_only, replication })
     }
 
-    /// Refuses a server that rows are not to be written on.
+    /// Returns an error if rows should not be written on this server.
     pub fn check(&self, access: Access, allow_replica: bool) -> Result<()> {
         self.objection(access, allow_replica).map_or(Ok(()), |(what, advice)| Err(Error::usage(what, advice)))
     }
 
-    /// Why rows are not to be written on it, and what to do about that.
+    /// Returns the reason why rows should not be written on this server, and advice.
     pub fn objection(&self, access: Access, allow_replica: bool) -> Option<(String, &'static str)> {
         if access == Access::DryRun || allow_replica {
             return None;
@@ -93,19 +95,21 @@ impl Server {
         })
     }
 
-    /// What could not be told.
+    /// Returns a warning if it is unknown whether the server is a replica.
     pub fn doubt(&self) -> Option<String> {
         let hidden = self.replication == Replication::Hidden;
         hidden.then(|| format!("cannot determine whether the server is a replica: {GRANT}"))
     }
 
-    /// A server with a binary log may have replicas, which have to follow.
+    /// Returns the format of the binary log. A server with a binary log may have replicas, which
+    /// must keep up.
     pub fn binlog_format(&self) -> Option<&str> {
         self.binlog_format.as_deref()
     }
 }
 
-/// The channels that a server replicates through. `None` where the user may not ask.
+/// Returns the status of the server's replication channels, or `None` if the user lacks the
+/// privilege.
 pub fn channels(mut ask: impl FnMut(&str) -> Result<Answer, Failure>) -> Result<Option<Vec<NamedRow>>, Failure> {
     for sql in CHANNELS {
         match ask(sql)? {
@@ -117,13 +121,14 @@ pub fn channels(mut ask: impl FnMut(&str) -> Result<Answer, Failure>) -> Result<
     Ok(Some(Vec::new()))
 }
 
-/// The host and port that a channel replicates from.
+/// Returns the host and port from which a channel replicates.
 fn master(channel: &NamedRow) -> String {
     let text = |names: [&str; 2]| names.into_iter().find_map(|name| channel.text(name)).unwrap_or("?").to_owned();
     format!("{}:{}", text(["Master_Host", "Source_Host"]), text(["Master_Port", "Source_Port"]))
 }
 
-/// Returns the global value of a variable. `None` if the server has no such variable or does not show it.
+/// Returns the global value of a variable, or `None` if the server has no such variable or does not
+/// show it.
 pub(crate) fn variable(database: &mut MySql, name: &str) -> Result<Option<String>, Failure> {
     Ok(match database.ask(&format!("SELECT @@global.{name} AS value"))? {
         Answer::Rows(rows) => rows.first().and_then(|row| row.text("value")).map(str::to_owned),

@@ -1,12 +1,13 @@
-//! A login over a Unix socket with `caching_sha2_password`.
+//! Login over a Unix socket with `caching_sha2_password`.
 //!
-//! A server that has the hash of a password in its cache verifies a login by a challenge. Otherwise the server asks for the
-//! password itself, which a client sends in clear text over a Unix socket, since no network is involved (MySQL manual,
-//! "Caching SHA-2 Pluggable Authentication"). The driver does not know that a socket is secure, and asks for a public key;
-//! the server takes that request for a wrong password. The login below fills the server's cache, so that the next login of
-//! the driver succeeds.
+//! A server that has a user's password hash in its cache verifies a login by a challenge. Otherwise
+//! the server requests the password itself, which a client sends in clear text over a Unix socket,
+//! because no network is involved (MySQL manual, "Caching SHA-2 Pluggable Authentication"). The
+//! driver does not treat a socket as secure and requests a public key, and the server interprets
+//! that request as a wrong password. The login below fills the server's cache, so that the next
+//! login of the driver succeeds.
 //!
-//! The packets: MySQL Internals, "Connection Phase".
+//! The packets are described in MySQL Internals, "Connection Phase".
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::net::UnixStream;
@@ -15,18 +16,21 @@ use std::time::{Duration, Instant};
 
 const PLUGIN: &str = "caching_sha2_password";
 
-/// Capabilities: the protocol of 4.1 and later, its form of passwords, and the name of a plugin.
+/// Capability flags: the protocol of 4.1 and later, its password format, and plugin names.
 const CAPABILITIES: u32 = 0x0000_0200 | 0x0000_8000 | 0x0008_0000;
 const MAX_PACKET_BYTES: u32 = 1 << 20;
 const UTF8MB4_GENERAL_CI: u8 = 45;
 
-/// The size of an answer to the challenge. It is sent empty of meaning, so that the server asks for the password.
+/// The size of a response to the challenge, in bytes. The program sends zeros, so that the server
+/// requests the password.
 const SCRAMBLE_BYTES: usize = 32;
 
-/// The time for the whole login. A server answers at once; a password that is wrong may be delayed on purpose.
+/// The time limit for the whole login. A server normally responds at once, but may deliberately
+/// delay its response to a wrong password.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The maximum number of packets that are read. A login takes four, and two more if the server switches plugins.
+/// The maximum number of packets to read. A login takes four, and two more if the server switches
+/// plugins.
 const MOST_PACKETS: usize = 10;
 
 const OK: u8 = 0x00;
@@ -34,13 +38,14 @@ const MORE_DATA: u8 = 0x01;
 const SWITCH_PLUGIN: u8 = 0xfe;
 const FULL_AUTHENTICATION: u8 = 0x04;
 
-/// Logs in with the password itself, and leaves. Returns whether the server accepted the login.
+/// Logs in with the password itself and disconnects. Returns whether the server accepted the login.
 pub(crate) fn fill_password_cache(socket: &Path, user: &str, password: &str) -> Result<bool> {
     let deadline = Instant::now() + TIMEOUT;
     log_in(DeadlineStream { stream: UnixStream::connect(socket)?, deadline }, user, password)
 }
 
-/// A socket whose reads and writes all end at one time, since the caller's time limit does not interrupt them.
+/// A socket with one deadline for all reads and writes, since the caller's time limit does not
+/// interrupt them.
 struct DeadlineStream {
     stream: UnixStream,
     deadline: Instant,
@@ -73,7 +78,7 @@ impl Write for DeadlineStream {
 
 fn log_in(mut stream: impl Read + Write, user: &str, password: &str) -> Result<bool> {
     let (mut number, greeting) = receive(&mut stream)?;
-    // Version 10 of the protocol; an error comes instead if the server takes no login.
+    // Protocol version 10. A server that accepts no login sends an error instead.
     if greeting.first() != Some(&10) {
         return Ok(false);
     }
@@ -84,7 +89,7 @@ fn log_in(mut stream: impl Read + Write, user: &str, password: &str) -> Result<b
         let reply = match packet.as_slice() {
             [OK, ..] => return Ok(true),
             [MORE_DATA, FULL_AUTHENTICATION, ..] => [password.as_bytes(), &[0]].concat(),
-            // "The challenge was met" is followed by OK.
+            // The message that the challenge was met, which is followed by OK.
             [MORE_DATA, _, ..] => continue,
             [SWITCH_PLUGIN, plugin @ ..] if plugin.starts_with(PLUGIN.as_bytes()) => vec![0; SCRAMBLE_BYTES],
             _ => return Ok(false),
@@ -137,7 +142,8 @@ mod tests {
         DeadlineStream { stream, deadline: Instant::now() + TIMEOUT }
     }
 
-    /// A server that greets, answers each packet of the client with the next of `answers`, and returns the packets that it received.
+    /// Runs a login against a server that sends a greeting and answers each packet of the client
+    /// with the next of `answers`. Returns the result and the packets that the server received.
     fn against(answers: Vec<Vec<u8>>) -> (Result<bool>, Vec<Vec<u8>>) {
         let (mut server, client) = UnixStream::pair().unwrap();
         let served = thread::spawn(move || {
@@ -191,7 +197,7 @@ mod tests {
         let limit = Duration::from_millis(200);
         let began = Instant::now();
         let served = thread::spawn(move || {
-            // The header of a packet of 2,570 bytes, and then its bytes.
+            // The header of a packet of 2,570 bytes, followed by its bytes.
             let _ = server.write_all(&[10, 10, 0, 0]);
             while began.elapsed() < 20 * limit && server.write_all(&[10]).is_ok() {
                 thread::sleep(limit / 20);

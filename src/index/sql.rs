@@ -1,4 +1,5 @@
-//! The index on any SQL database: the statements, which SQLite and MySQL share, above what differs between them.
+//! The index on any SQL database: the statements that SQLite and MySQL share. [`Database`] covers
+//! the differences.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,20 +14,21 @@ use super::{
 };
 use crate::dicom::{Level, Table};
 
-/// Rows of a query, each value as text.
+/// The rows of a query, each value as text.
 pub type Rows = Vec<Vec<Option<String>>>;
 
-/// One connection to a database that takes `?` for a value and backquotes around a name.
+/// A connection to a database that uses `?` for a bound value and backquotes around a name.
 pub trait Database {
-    /// Rows per insert, largest first. One fixed size is prepared once and used for most rows; the smaller ones
-    /// take the tails. Bounded by the values that a statement may bind: 65,535 in MySQL, 32,766 in SQLite.
+    /// Numbers of rows per insert, largest first. The statement of each size is prepared once; the
+    /// largest inserts most rows, and the smaller ones the remainder. The limit is the number of
+    /// values that a statement may bind: 65,535 in MySQL, 32,766 in SQLite.
     const INSERT_SIZES: &'static [usize];
 
     fn dialect(&self) -> &Dialect;
 
     fn statement_bytes(&self) -> usize;
 
-    /// Returns how many rows a statement matched.
+    /// Runs a statement. Returns the number of rows that it matched.
     fn execute(&mut self, sql: &Arc<str>, values: &[Value<'_>], keep: Keep) -> Result<u64, Failure>;
 
     /// Returns the rows that a query finds.
@@ -37,10 +39,10 @@ pub trait Database {
         self.fetch_with(sql, values, Keep::Once)
     }
 
-    /// The columns of a table that can be written, in their order.
+    /// Returns the columns of a table that can be written, in table order.
     fn stored_columns(&mut self, table: &str) -> Result<Vec<StoredColumn>, Failure>;
 
-    /// The tables that the database has.
+    /// Returns the names of the tables in the database.
     fn table_names(&mut self) -> Result<Vec<String>, Failure>;
 
     fn begin(&mut self) -> Result<(), Failure>;
@@ -49,26 +51,31 @@ pub trait Database {
     fn close(self);
 }
 
-/// Whether a statement is prepared. A connection never closes a statement that it has prepared: the packet that does so
-/// has no answer, and over TCP the next one would wait for a delayed acknowledgement (40 ms).
+/// Whether to prepare a statement. A connection never closes a prepared statement: the packet that
+/// does so has no answer, and over TCP the next packet would wait for a delayed acknowledgement (40
+/// ms).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// A text out of the fixed set of `SqlIndex::statement`, which stays prepared as long as the connection lasts.
+    /// A text from the fixed set of `SqlIndex::statement`, which stays prepared for the lifetime of
+    /// the connection.
     Prepared,
-    /// A text that depends on data. MySQL gets it with the values in it, and prepares nothing.
+    /// A text that depends on data. In MySQL, the values are inserted into the text, and nothing is
+    /// prepared.
     Once,
 }
 
-/// Keys per lookup. Lists are filled up to one of these sizes, so that few statements are prepared.
+/// The numbers of keys per lookup, in descending order. A list of keys is padded to one of these
+/// sizes, so that few statements are prepared.
 const LOOKUP_SIZES: [usize; 3] = [500, 50, 1];
 
-/// Rows of a page: short enough for tables that are locked while they are read.
+/// The number of rows per page. Small enough for tables that are locked while they are read.
 const PAGE: usize = 5000;
 
-/// IDs and prefixes per question.
+/// The number of IDs or prefixes per query, and the maximum number of rows per insert without
+/// transactions.
 const FEW: usize = 50;
 
-/// Makes another connection of the same kind, where a replica is refused unless it is allowed.
+/// Opens another connection of the same kind. The argument is whether the server may be a replica.
 pub type Connect<D> = Box<dyn Fn(bool) -> Result<D, Failure> + Send>;
 
 pub struct SqlIndex<D> {
@@ -110,7 +117,8 @@ impl<D: Database> SqlIndex<D> {
         self.tried.extend(keys);
     }
 
-    /// Returns a statement of the fixed set: about 150 for all verbs, tables and sizes.
+    /// Returns a statement of the fixed set, which has about 150 statements for all verbs, tables
+    /// and sizes.
     fn statement(&mut self, verb: Verb, table: impl Into<Table>, count: usize) -> Arc<str> {
         let table = table.into();
         let level = table.level();
@@ -132,12 +140,12 @@ impl<D: Database> SqlIndex<D> {
         self.statements.entry((verb, table, count)).or_insert_with(|| text().into()).clone()
     }
 
-    /// Runs a statement over a list of keys, part by part.
+    /// Runs a statement on a list of keys, in parts.
     fn over_keys(&mut self, verb: Verb, table: impl Into<Table>, keys: &[&str]) -> Result<Rows, Failure> {
         self.over_keys_with(&[], verb, table, keys)
     }
 
-    /// The same with values that come before the keys.
+    /// Runs a statement on a list of keys, in parts, with values that precede the keys.
     fn over_keys_with(
         &mut self,
         first: &[Value<'_>],
@@ -172,7 +180,8 @@ impl<D: Database> Index for SqlIndex<D> {
         Arc::clone(&self.tables)
     }
 
-    /// Where tables know no transactions, each statement locks a whole table, and the PACS waits: few rows at a time.
+    /// Returns smaller sizes for tables without transactions: each statement locks a whole table
+    /// there, and the PACS waits.
     fn insert_sizes(&self) -> &'static [usize] {
         let few = D::INSERT_SIZES.iter().position(|size| *size <= FEW).unwrap_or(0);
         if self.tables.is_transactional { D::INSERT_SIZES } else { &D::INSERT_SIZES[few..] }
@@ -190,7 +199,7 @@ impl<D: Database> Index for SqlIndex<D> {
         let Some(sql) = self.database.dialect().outgrows_memory else { return Ok(false) };
         match self.database.fetch(&sql.into(), &[]) {
             Ok(answer) => Ok(answer == [[Some("1".to_owned())]]),
-            // A server without such a memory does not know the question.
+            // A server without such a buffer pool rejects the query.
             Err(Failure::Lost(_)) => Ok(false),
             Err(failure) => Err(failure),
         }
@@ -322,7 +331,8 @@ impl<D: Database> Index for SqlIndex<D> {
         let before = self.tried.len();
         self.note_tried(table, values);
         let done = self.database.execute(&sql, values, keep).map(|_| ());
-        // Where tables know no transactions, a statement of many rows may have left some of them behind.
+        // In tables without transactions, a failed statement of several rows may have left some of
+        // them behind.
         if matches!(done, Err(Failure::Duplicate | Failure::Refused(_))) && (self.tables.is_transactional || rows == 1)
         {
             self.tried.truncate(before);
@@ -351,7 +361,7 @@ impl<D: Database> Index for SqlIndex<D> {
         let condition = path.into_iter().chain(update.studies.map(|_| key));
         let values: Vec<Value> =
             new.chain(modalities).chain([Value::Text(key)]).chain(expected).chain(condition.map(Value::Text)).collect();
-        // Each set of columns has a text of its own.
+        // Each set of columns has its own text.
         Ok(self.database.execute(&sql.into(), &values, Keep::Once)? > 0)
     }
 
@@ -373,7 +383,8 @@ impl<D: Database> Index for SqlIndex<D> {
 
     fn reconnect(&mut self, allow_replica: bool) -> Result<(), Failure> {
         self.database = (self.connect)(allow_replica)?;
-        // How Patient IDs are compared is part of their text.
+        // The statements contain the collation of Patient IDs, which may differ on the new
+        // connection.
         self.statements.clear();
         Ok(())
     }
@@ -409,13 +420,13 @@ impl<D: Database> Index for SqlIndex<D> {
     }
 }
 
-/// Returns texts as values, the last one repeated up to a size.
+/// Returns texts as values, with the last one repeated up to a size.
 fn filled<T: AsRef<str>>(texts: &[T], size: usize) -> impl Iterator<Item = Value<'_>> {
     let filling = std::iter::repeat_n(texts.last(), size - texts.len()).flatten();
     texts.iter().chain(filling).map(|text| Value::Text(text.as_ref()))
 }
 
-/// A row as [`statements::find`] lists it.
+/// Parses a row of the query [`statements::find`].
 fn read(of: &WrittenTable, table: Table, show: Show, row: Vec<Option<String>>) -> Existing {
     let mut row = row.into_iter();
     let next = |row: &mut std::vec::IntoIter<Option<String>>| row.next().flatten().unwrap_or_default();

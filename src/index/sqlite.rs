@@ -1,4 +1,4 @@
-//! SQLite, embedded: one file, one writer.
+//! The index in SQLite, an embedded database: one file, one writer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,45 +17,48 @@ use super::statements::{Dialect, Prefix};
 use super::stored_column::StoredColumn;
 use super::{Failure, Refusal, Value, init};
 
-/// Another run may be writing: its transactions are short.
+/// Another run may be writing, but its transactions are short.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The file is on this machine: what takes long is not lost.
+/// The file is local, so a slow operation does not mean a lost connection.
 const CONNECTING: Duration = Duration::MAX;
 const LONGEST_ANSWER: Duration = Duration::MAX;
 
-/// Up to 32,766 values to a statement. 100 rows measured fastest.
+/// Rows per insert, largest first. A statement can bind up to 32,766 values. Inserts of 100 rows
+/// measured fastest.
 const INSERT_SIZES: &[usize] = &[100, 10, 1];
 
-/// Takes the write lock at once: a later upgrade could fail half way.
+/// Takes the write lock immediately, because upgrading a read lock later could fail halfway.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
 const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
 
-/// Generated columns are not among these.
+/// Excludes generated columns.
 const COLUMNS: &str = "SELECT name, LOWER(type), '' FROM pragma_table_info(?) ORDER BY cid";
 
-/// Columns that are a primary or unique key by themselves. A primary key of text has an index like any other.
+/// Columns that are by themselves a primary or unique key. A text primary key has an index like any
+/// other.
 const KEYS: &str = "SELECT MAX(i.name) FROM pragma_index_list(?) l JOIN pragma_index_info(l.name) i \
                     WHERE l.\"unique\" = 1 AND l.partial = 0 GROUP BY l.name HAVING COUNT(*) = 1";
 
 fn dialect() -> Dialect {
     Dialect {
-        // There is one writer, so nothing can have come since.
+        // There is only one writer, so no other commit can follow the snapshot.
         latest: "",
         has_privileges: false,
-        // Files are kept in the memory of the whole system.
+        // The operating system caches the file in memory.
         outgrows_memory: None,
         join: "CROSS JOIN",
         equal: "IS",
         text: "TEXT",
         bytes: "BLOB",
-        // As text, a number has 15 digits.
+        // A number that is cast to text has only 15 digits.
         all_digits: |column| {
             format!("CASE TYPEOF({column}) WHEN 'real' THEN PRINTF('%!.17g', {column}) ELSE {column} END")
         },
         concatenate: |parts| parts.iter().map(|part| format!("({part})")).collect::<Vec<_>>().join(" || "),
-        // LIKE, and several ranges in one condition, would read the whole table. After `[` comes `\\`, in this collation too.
+        // LIKE, or several ranges in one condition, would scan the whole table. `\\` follows `[`,
+        // also in this collation.
         prefix: Prefix {
             source: |column, count| {
                 let ranges = vec!["SELECT ? AS first, ? AS behind"; count].join(" UNION ");
@@ -69,16 +72,18 @@ fn dialect() -> Dialect {
                 [if after.is_empty() { first } else { after.to_owned() }, format!("{id}\\")]
             },
         },
-        // NOCASE, the collation of an embedded index's Patient IDs, is about ASCII alone, and so is LOWER.
+        // NOCASE, the collation of an SQLite index's Patient IDs, and LOWER both affect ASCII
+        // letters only.
         identity: |text| format!("LOWER({text})"),
         identity_of_value: "LOWER(?)".into(),
     }
 }
 
-/// The failure of a reader that finds the rollback journal of a transaction that was cut short: SQLITE_READONLY_ROLLBACK.
+/// The error of a reader that finds the rollback journal of an interrupted transaction:
+/// SQLITE_READONLY_ROLLBACK.
 const HOT_JOURNAL: &str = "SQLite code 776";
 
-/// How long a file that somebody is just making may be locked.
+/// The maximum time to wait for a file that another program is creating and has locked.
 const OPENING: Duration = Duration::from_secs(20);
 
 connection!(Sqlite, SqliteConnection, SqliteArguments, SqliteRow);
@@ -86,8 +91,8 @@ connection!(Sqlite, SqliteConnection, SqliteArguments, SqliteRow);
 const ROWS: usize = 1024;
 
 impl Sqlite {
-    /// Opens an index to write into it. A missing or empty file becomes one with its tables, at once or not at
-    /// all, whoever else does the same.
+    /// Opens an index for writing. In a missing or empty file, creates the tables in a single
+    /// transaction. Several runs may do so at the same time.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let options = options(path).create_if_missing(true).busy_timeout(BUSY_TIMEOUT);
         let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
@@ -98,7 +103,8 @@ impl Sqlite {
         Ok(database)
     }
 
-    /// Opens a file that exists, and changes nothing in it. A transaction that a killed run left open is rolled back first.
+    /// Opens an existing file without changing it, except that a transaction that a killed run left
+    /// open is rolled back first.
     pub fn read_only(path: &Path) -> Result<Self, Failure> {
         let open = || patiently(|| Self::connected(opened(options(path).read_only(true))));
         let mut database = open()?;
@@ -114,8 +120,8 @@ impl Sqlite {
         }
     }
 
-    /// Opens an index to read it, and changes nothing. A file that is missing, or has no tables because a run was killed
-    /// while it created them, is an empty index in memory.
+    /// Opens an index for reading, without changing it. Returns an empty in-memory index if the
+    /// file is missing, or has no tables because a run was killed while creating them.
     pub fn to_read(path: &Path) -> Result<Self, Failure> {
         if !path.exists() {
             return Self::in_memory();
@@ -137,7 +143,7 @@ impl Sqlite {
         if made.is_ok() { self.commit() } else { self.roll_back().and(made) }
     }
 
-    /// An index that is gone with the run.
+    /// Creates an index in memory, which is discarded with the connection.
     pub fn in_memory() -> Result<Self, Failure> {
         let mut database = Self::connected(opened(SqliteConnectOptions::new().in_memory(true)))?;
         database.create()?;
@@ -158,7 +164,7 @@ async fn opened(options: SqliteConnectOptions) -> Result<SqliteConnection, Failu
     options.disable_statement_logging().connect().await.map_err(failure)
 }
 
-/// Rows come from a thread of their own, so many at a time.
+/// A separate thread reads the rows, so they are buffered in batches.
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).row_buffer_size(ROWS)
 }
@@ -167,7 +173,7 @@ fn found(row: Vec<Option<String>>) -> Option<Found> {
     let [name, kind, not_null, default] = <[Option<String>; 4]>::try_from(row).ok()?;
     let declared = kind?.to_ascii_lowercase();
     let kind = match Kind::of(declared.split(['(', ' ']).next()?, &declared) {
-        // All numbers are of double precision.
+        // All numbers have double precision.
         Kind::Real(_) => Kind::Real(RealType::DOUBLE),
         kind => kind,
     };
@@ -177,7 +183,8 @@ fn found(row: Vec<Option<String>>) -> Option<Found> {
     Some(Found { name: name?, kind, characters, nullable, must_be_given, ..Found::default() })
 }
 
-/// A file that another run is just making is locked in ways that the busy timeout does not cover.
+/// Retries while the file is busy: another run that is creating the file locks it in ways that the
+/// busy timeout does not cover.
 fn patiently<T>(open: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
     let started = Instant::now();
     loop {
@@ -188,7 +195,8 @@ fn patiently<T>(open: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
     }
 }
 
-/// SQLite does not enforce the length of a VARCHAR; it is kept all the same, so that both databases hold the same.
+/// Returns the declared length of a VARCHAR. SQLite does not enforce the length; the program does,
+/// so that both databases contain the same values.
 fn declared_length(kind: &str) -> Option<usize> {
     kind.strip_prefix("varchar(")?.split(')').next()?.parse().ok()
 }
@@ -197,7 +205,7 @@ fn text(row: &SqliteRow, column: usize) -> Option<String> {
     sqlx::Row::try_get_unchecked(row, column).ok().flatten()
 }
 
-/// Always `None`: values are bound, since SQLite is not behind a network.
+/// Returns `None`: values are always bound, since SQLite is not accessed over a network.
 fn with_values(_: &str, _: &[Value<'_>]) -> Option<String> {
     None
 }
@@ -206,7 +214,7 @@ fn is_out_of_statements(_: &sqlx::Error) -> bool {
     false
 }
 
-/// Extended result codes of SQLite.
+/// Classifies an error by SQLite's extended result codes.
 fn failure(error: sqlx::Error) -> Failure {
     let Some(refused) = error.as_database_error() else { return Failure::Lost(error.to_string()) };
     let code: u32 = refused.code().and_then(|code| code.parse().ok()).unwrap_or(0);

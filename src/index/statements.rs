@@ -1,47 +1,49 @@
-//! The statements, as text. Names of columns are those of the database; values are bound.
+//! The texts of the SQL statements. Column names are those of the database; values are bound.
 
 use std::fmt::Write as _;
 
 use super::{Change, Derive, Derived, Expected, LEVELS, Look, RowUpdate, Show, Tables, View, link, table};
 use crate::dicom::{Level, Table};
 
-/// What differs between databases in the text of a statement.
+/// The differences between databases in the text of a statement.
 #[derive(Clone, Debug)]
 pub struct Dialect {
-    /// What makes a SELECT see rows that were committed since the transaction began.
+    /// A suffix that makes a SELECT see rows that were committed since the transaction began.
     pub latest: &'static str,
-    /// Asks whether the images take more room than the memory that the server keeps tables in: `1` if they do.
+    /// A query that returns `1` if the image table is larger than the memory in which the server
+    /// caches tables.
     pub outgrows_memory: Option<&'static str>,
-    /// It knows users, who may do the one and not the other.
+    /// Whether the database has users with separate privileges.
     pub has_privileges: bool,
-    /// A join that is made in the order in which its tables are named.
+    /// A join that is executed in the order in which its tables are listed.
     pub join: &'static str,
-    /// Compares values, NULL included.
+    /// The operator that compares values, including NULL.
     pub equal: &'static str,
-    /// The type by which any value is shown as text.
+    /// The type to which any value is cast to show it as text.
     pub text: &'static str,
-    /// The type by which texts are compared byte for byte.
+    /// The type to which texts are cast to compare them byte for byte.
     pub bytes: &'static str,
-    /// Returns the expression for a column of numbers whose text has all digits.
+    /// Returns an expression that shows all digits of a numeric column as text.
     pub all_digits: fn(&str) -> String,
     pub concatenate: fn(&[String]) -> String,
     pub prefix: Prefix,
-    /// Of an expression, a text that is equal for what the database takes for one key.
+    /// Returns an expression for the collation key of an expression. Keys that the database
+    /// considers equal have equal collation keys.
     pub identity: fn(&str) -> String,
-    /// The same of a value that is bound, as if it stood in the column of the Patient ID.
+    /// The expression for the collation key of a bound value, compared as in the Patient ID column.
     pub identity_of_value: String,
 }
 
-/// How a database finds the Patient IDs that begin with one of several texts by its index.
+/// How a database uses its index to find the Patient IDs that begin with one of several texts.
 #[derive(Clone, Debug)]
 pub struct Prefix {
-    /// Returns what a SELECT reads, given the column of the ID and the number of texts.
+    /// Returns the source of a SELECT, given the column of the ID and the number of texts.
     pub source: fn(&str, usize) -> String,
-    /// Returns the values that are bound for each ID whose suffixed forms are wanted.
+    /// Returns the values to bind for each ID whose suffixed forms are wanted.
     pub values: fn(&str) -> Vec<String>,
-    /// Returns what a SELECT of a page reads, given the column of the ID.
+    /// Returns the source of a SELECT for a page, given the column of the ID.
     pub page: fn(&str) -> String,
-    /// Returns the values that are bound for a page of the suffixed forms of an ID, behind one of them.
+    /// Returns the values to bind for a page of the suffixed forms of an ID, after one of them.
     pub page_values: fn(&str, &str) -> [String; 2],
 }
 
@@ -58,7 +60,7 @@ pub fn insert(tables: &Tables, table: Table, rows: usize) -> String {
     sql
 }
 
-/// Statements that need all privileges and touch no row.
+/// Statements that require all privileges and affect no row.
 pub fn probes(tables: &Tables, level: Level) -> [String; 2] {
     let (table, key) = (table(level), tables.key(level));
     let names: Vec<String> = tables.of(level).columns.iter().map(|column| format!("`{}`", column.name)).collect();
@@ -69,7 +71,7 @@ pub fn probes(tables: &Tables, level: Level) -> [String; 2] {
     ]
 }
 
-/// Key and link, and what else is asked for.
+/// Selects the key, the link and the columns that the lookup options request.
 pub fn find(tables: &Tables, dialect: &Dialect, table: Table, look: Look, keys: usize) -> String {
     let key = tables.key(table);
     let mut sql = select(tables, dialect, table);
@@ -99,7 +101,7 @@ fn select(tables: &Tables, dialect: &Dialect, table: Table) -> String {
             let [last, first, middle] = ["lastname", "firstname", "middlename"].map(name);
             write!(sql, ", {}, {last}, {first}, {middle}", (dialect.identity)(&key))
         }
-        // By the collation of the Patient ID, whatever that of the companion is.
+        // Uses the collation of the Patient ID, whatever the collation of the companion table is.
         _ if table.level() == Level::Patient => write!(sql, ", {}", dialect.identity_of_value.replace('?', &key)),
         _ => link(table).map_or(Ok(()), |link| write!(sql, ", `{}`", of.name(link))),
     };
@@ -112,8 +114,8 @@ fn select(tables: &Tables, dialect: &Dialect, table: Table) -> String {
     sql
 }
 
-/// Images behind a key, as far as series and study are there, each with its patient. The order is that of the primary key,
-/// so that no more rows are read than are listed.
+/// Selects the images after a key whose series and study exist, each with its patient if that
+/// exists. The rows are in primary key order, so that no more rows are read than are returned.
 pub fn rows_after(tables: &Tables, dialect: &Dialect, most: usize) -> String {
     let key = tables.key(Level::Instance);
     let path = tables.of(Level::Instance).name("path");
@@ -146,21 +148,21 @@ pub fn identities(dialect: &Dialect, count: usize) -> String {
     format!("SELECT {}", vec![dialect.identity_of_value.as_str(); count].join(","))
 }
 
-/// Patients by prefixes of their ID.
+/// Selects patients by prefixes of their ID.
 pub fn variants(tables: &Tables, dialect: &Dialect, count: usize) -> String {
     let key = tables.key(Level::Patient);
     let source = (dialect.prefix.source)(key, count);
     format!("{} FROM {source} ORDER BY `{key}` DESC", select(tables, dialect, Table::Patient))
 }
 
-/// A page of the patients by a prefix of their ID, behind an ID.
+/// Selects a page of the patients by a prefix of their ID, after an ID.
 pub fn variants_after(tables: &Tables, dialect: &Dialect, most: usize) -> String {
     let key = tables.key(Level::Patient);
     let source = (dialect.prefix.page)(key);
     format!("{} FROM {source} ORDER BY `{key}` LIMIT {most}", select(tables, dialect, Table::Patient))
 }
 
-/// Studies by the patients that they are linked to.
+/// Selects the studies that are linked to patients.
 pub fn studies_of(tables: &Tables, dialect: &Dialect, view: View, count: usize) -> String {
     let study = tables.of(Level::Study);
     let (patient, key) = (study.name("patientid"), tables.key(Level::Study));
@@ -176,14 +178,15 @@ pub fn escape_like(text: &str) -> String {
     text.chars().flat_map(|c| ['|'].into_iter().filter(move |_| matches!(c, '|' | '%' | '_')).chain([c])).collect()
 }
 
-/// The studies of a list, or the patients of studies, that the PACS has edited or is about to: matched with an order, on
-/// the worklist's list of corrections, or with a job that rewrites files and has not succeeded.
+/// Selects the studies of a list, or the patients of studies, that the PACS has edited or is about
+/// to edit: matched with an order, in the worklist's list of corrections, or subject to a job that
+/// rewrites files and has not succeeded.
 pub fn edited(tables: &Tables, level: Level, count: usize) -> String {
     let edits = tables.edits;
     let study = tables.key(Level::Study);
     let patient = tables.of(Level::Study).name("patientid");
     let (shown, listed) = if level == Level::Patient { (patient, patient) } else { (study, study) };
-    // Tables of the PACS may have other collations than this one.
+    // The tables of the PACS may have other collations than the study table.
     let as_if = |known: &str, key: &str| {
         tables.of(Level::Study).column(known).map_or_else(|| key.to_owned(), |column| column.compared(key))
     };
@@ -195,7 +198,7 @@ pub fn edited(tables: &Tables, level: Level, count: usize) -> String {
         why.push(format!("`{study}` IN (SELECT {} FROM `matchworklist`)", as_if("uuid", "`studyuid`")));
     }
     if edits.jobs {
-        // The key is named like that of a study, before 6.2.1 too.
+        // The key column has the same name as that of a study, also before 6.2.1.
         let pending = "`type` IN ('resolve', 'SplitStudy') AND (`status` IS NULL OR `status` <> 'success')";
         for (of_study, known) in [(study, "uuid"), (patient, "patientid")] {
             let key = as_if(known, &format!("`{study}`"));
@@ -207,21 +210,22 @@ pub fn edited(tables: &Tables, level: Level, count: usize) -> String {
 }
 
 impl Dialect {
-    /// A condition that is true while a column holds the text that a lookup showed, or NULL. Compares bytes: a collation
-    /// takes texts for equal that differ in case, in accents or in blanks at the end.
+    /// Returns a condition that is true while a column has the bound text, or NULL, that a lookup
+    /// returned. Compares bytes, because a collation may ignore case, accents and trailing spaces.
     pub fn holds(&self, name: &str) -> String {
         self.shows(&format!("CAST(`{name}` AS {})", self.text))
     }
 
-    /// The same of an expression for a text.
+    /// Returns the same condition for an expression that yields a text.
     pub fn shows(&self, shown: &str) -> String {
         let Dialect { equal, bytes, .. } = self;
         format!("CAST({shown} AS {bytes}) {equal} CAST(? AS {bytes})")
     }
 }
 
-/// An update of a row while each of the columns, and the path, hold what was read. Values: the new ones, the key, the
-/// expected ones, the path, and the key again if studies are counted. Modalities come behind the new values.
+/// Updates a row while each of the columns, and the path, have the values that were read. The
+/// values to bind are the new values, the modalities if any, the key, the expected values, the
+/// path, and the key again if studies are counted.
 pub fn update(tables: &Tables, dialect: &Dialect, update: &RowUpdate<'_>) -> String {
     let RowUpdate { table, changes, .. } = *update;
     let is_changed = |name: &str| changes.iter().any(|change| change.column.name == name);
@@ -252,7 +256,7 @@ pub fn update(tables: &Tables, dialect: &Dialect, update: &RowUpdate<'_>) -> Str
     sql
 }
 
-/// Assignments that keep the server from stamping an update.
+/// Returns assignments that prevent the server from updating automatic timestamps.
 fn preserved(tables: &Tables, table: impl Into<Table>, is_changed: impl Fn(&str) -> bool) -> Vec<String> {
     let stamped = tables.of(table).preserved.iter().filter(|name| !is_changed(name));
     stamped.map(|name| format!("`{name}` = `{name}`")).collect()
@@ -270,8 +274,8 @@ pub fn modalities(tables: &Tables, which: Derive, count: usize) -> String {
     )
 }
 
-/// The key of the row above, to be compared with the link of this level's. Where both have one collation it stays as it
-/// is.
+/// Returns an expression for the key of the parent row, to be compared with the link of this level.
+/// The key is unchanged if both have the same collation.
 fn linked(tables: &Tables, level: Level, key: &str) -> String {
     let collation =
         |level: Level, name: &str| tables.of(level).column(name).and_then(|column| column.collation.clone());
@@ -283,7 +287,7 @@ fn linked(tables: &Tables, level: Level, key: &str) -> String {
     }
 }
 
-/// The value comes first, the keys after it.
+/// Binds the value first, then the keys.
 pub fn set_derived(tables: &Tables, level: Level, count: usize) -> String {
     let sets = [vec![format!("{} = ?", derived(tables, level))], preserved(tables, level, |_| false)].concat();
     format!("UPDATE `{}` SET {} WHERE `{}` IN ({})", table(level), sets.join(", "), tables.key(level), marks(count))
@@ -296,7 +300,7 @@ pub fn count_instances(tables: &Tables, which: Derive, count: usize) -> String {
     format!("UPDATE `series` SET {} WHERE `{key}` IN ({}){null}", sets.join(", "), marks(count))
 }
 
-/// Sets `series.instances` to the number of its images.
+/// Returns the assignment of the number of images to `series.instances`.
 fn counted(tables: &Tables) -> String {
     format!(
         "{} = (SELECT COUNT(*) FROM `image` WHERE `image`.`{}` = {})",
@@ -306,7 +310,8 @@ fn counted(tables: &Tables) -> String {
     )
 }
 
-/// Statements with a column that the database lacks are never run.
+/// Returns the derived column, or NULL if the database lacks the column. Statements with that NULL
+/// are never run.
 fn derived(tables: &Tables, level: Level) -> String {
     tables.of(level).derived.as_ref().map_or("NULL".into(), |column| format!("`{}`", column.name))
 }

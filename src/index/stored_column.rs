@@ -1,8 +1,8 @@
-//! Columns whose values are saved as texts, so that a row can be put back.
+//! Columns whose values are saved as text, so that a row can be restored.
 
 use super::statements::Dialect;
 
-/// A column as the catalogue of the database describes it.
+/// A column as the database catalogue describes it.
 struct ColumnType {
     name: String,
     /// In lower case.
@@ -14,7 +14,8 @@ impl ColumnType {
     fn read(row: Vec<Option<String>>) -> Option<Self> {
         let [name, data_type, extra] = <[Option<String>; 3]>::try_from(row).ok()?;
         let extra = extra.unwrap_or_default();
-        // Servers write `VIRTUAL GENERATED`, `STORED GENERATED`, `VIRTUAL` or `PERSISTENT`, and `DEFAULT_GENERATED` for a default.
+        // Servers report `VIRTUAL GENERATED`, `STORED GENERATED`, `VIRTUAL` or `PERSISTENT`;
+        // `DEFAULT_GENERATED` only marks a default.
         let is_generated = ["virtual", "stored", "persistent"].iter().any(|word| extra.contains(word));
         Some(ColumnType { name: name?, data_type: data_type.unwrap_or_default(), is_generated })
     }
@@ -23,13 +24,13 @@ impl ColumnType {
         ["float", "double", "real"].iter().any(|name| self.data_type.starts_with(name))
     }
 
-    /// A type that no statement shows as text by itself.
+    /// Whether the type is a geometry, which has no direct cast to text.
     fn is_geometry(&self) -> bool {
         self.data_type.starts_with("geom")
             || ["point", "linestring", "polygon"].iter().any(|name| self.data_type.ends_with(name))
     }
 
-    /// Whether the type may hold bytes that are not text, as an unknown type may.
+    /// Whether the type may contain bytes that are not text. True for an unknown type.
     fn may_hold_bytes(&self) -> bool {
         let known = ["char", "text", "int", "decimal", "numeric", "date", "time", "year", "enum", "set", "json"];
         !self.is_real() && (self.is_geometry() || !known.iter().any(|name| self.data_type.contains(name)))
@@ -41,15 +42,17 @@ pub struct StoredColumn {
     pub name: String,
     /// The expression that shows the value as text, with all digits.
     pub shown: String,
-    /// A condition that is true while the column shows the text that follows in the statement, or NULL.
+    /// A condition that is true while the column has the text, or NULL, that is bound next in the
+    /// statement.
     pub holds: String,
-    /// A condition that is true where the text is not the whole value. `None` if that cannot be.
+    /// A condition that is true if the text does not represent the whole value. `None` if the text
+    /// always does.
     pub is_lossy: Option<String>,
 }
 
 impl StoredColumn {
-    /// Reads the name, the type and the further properties of a column, the last two in lower case. `None` for a column that
-    /// the database computes.
+    /// Parses the name, the type and the extra properties of a column, the last two in lower case.
+    /// Returns `None` for a generated column.
     pub fn read(row: Vec<Option<String>>, dialect: &Dialect) -> Option<Self> {
         let column = ColumnType::read(row)?;
         if column.is_generated {

@@ -15,7 +15,8 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 
 use crate::error::{Error, Result};
 
-/// The value of `--ssl-mode`, with the names of MySQL's clients, from the least strict to the strictest.
+/// The value of `--ssl-mode`, with the names of MySQL's clients, from the least strict mode to the
+/// strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum SslMode {
     /// No encryption
@@ -33,7 +34,7 @@ pub enum SslMode {
 }
 
 impl SslMode {
-    /// Reads a mode in any case, with `-` or `_`.
+    /// Parses a mode in any case, with `-` or `_`.
     pub fn parse(text: &str) -> Option<Self> {
         Self::from_str(text, true).ok()
     }
@@ -61,8 +62,9 @@ pub struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// Takes settings that are missing here from a source of lower rank. An authority that a source names, without a mode of
-    /// its own, makes any mode of a lower source at least `verify-ca`. A certificate and its key are taken together.
+    /// Fills in missing settings from a source of lower precedence. A certificate authority in this
+    /// source, without a mode, raises any mode of the lower source to at least `verify-ca`. A
+    /// certificate and its key are taken together.
     pub fn or(self, lower: TlsOptions) -> Self {
         let (cert, key) = match (&self.cert, &self.key) {
             (None, None) => (lower.cert.clone(), lower.key.clone()),
@@ -75,13 +77,14 @@ impl TlsOptions {
         TlsOptions { mode, ca: self.ca.or(lower.ca), cert, key }
     }
 
-    /// The mode that this source asks for. As with MySQL's clients, an authority is named in order to verify the certificate.
+    /// Returns the mode that this source requests. As in MySQL's clients, naming an authority
+    /// requests verification of the certificate.
     fn own_mode(&self) -> Option<SslMode> {
         self.mode.or_else(|| self.ca.as_ref().map(|_| SslMode::VerifyCa))
     }
 
-    /// Adds the settings to those of a connection. The files are read now, so that a mistake in one ends the program before
-    /// any work, and a reconnect does not depend on them.
+    /// Adds the settings to the options of a connection. The files are read now, so that an invalid
+    /// file ends the program before any work, and a reconnect does not depend on the files.
     pub(crate) fn apply(&self, options: MySqlConnectOptions) -> Result<MySqlConnectOptions> {
         let mode = self.own_mode().unwrap_or(SslMode::Preferred);
         let mut options = options.ssl_mode(mode.into());
@@ -105,7 +108,7 @@ impl TlsOptions {
 
 const PEM: &str = "Name a PEM file that you may read.";
 
-/// The text of a file of authorities, each of which can be used.
+/// Returns the text of a file of authorities after checking that each can be used.
 fn authorities(option: &str, file: &Path) -> Result<Vec<u8>> {
     let (text, found) = certificates(option, file)?;
     let mut store = RootCertStore::empty();
@@ -115,7 +118,7 @@ fn authorities(option: &str, file: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// The texts of the files of a certificate and its key, which belong together.
+/// Returns the texts of a certificate file and its key file after checking that they match.
 fn identity(cert: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
     let (cert_text, chain) = certificates("ssl-cert", cert)?;
     let key_text = read("ssl-key", key)?;
@@ -136,7 +139,7 @@ fn identity(cert: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
     }
 }
 
-/// The text of a file with certificates, and these.
+/// Returns the text of a certificate file, and the parsed certificates.
 fn certificates(option: &str, file: &Path) -> Result<(Vec<u8>, Vec<CertificateDer<'static>>)> {
     let text = read(option, file)?;
     let found: Option<Vec<_>> = CertificateDer::pem_slice_iter(&text).map(Result::ok).collect();
@@ -154,8 +157,8 @@ fn unusable(option: &str, file: &Path, why: &str, advice: &str) -> Error {
     Error::usage(format!("{option} {}: {why}", file.display()), advice)
 }
 
-/// A warning if a server across the network can be impersonated. `None` if the server is local, its certificate is
-/// verified, or encryption is switched off on purpose.
+/// Returns a warning if a server on the network can be impersonated. Returns `None` if the server
+/// is local, its certificate is verified, or encryption is disabled on purpose.
 pub(crate) fn warning(options: &MySqlConnectOptions, shown: &str) -> Option<String> {
     let is_unverified = matches!(options.get_ssl_mode(), MySqlSslMode::Preferred | MySqlSslMode::Required);
     (is_unverified && !is_local(options)).then(|| {

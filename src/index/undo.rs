@@ -1,8 +1,8 @@
-//! The undo file: values that `--existing refresh` and `complete` overwrite, recorded before. JSON Lines of table, key, column,
-//! old and new value.
+//! The undo file: the values that `--existing refresh` and `complete` overwrite, recorded before
+//! each write. The format is JSON Lines with table, key, column, old and new value.
 //!
-//! Unlike logs and lists it holds what stood in the database, patients' data included, and nobody but its owner may
-//! read it.
+//! Unlike logs and lists, the file contains values from the database, including patient data, and
+//! only its owner may read it.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -31,7 +31,7 @@ struct Line<'a> {
     new: String,
 }
 
-/// A column that is about to be changed.
+/// A column that is about to be overwritten.
 pub struct Overwritten<'a> {
     pub column: &'a str,
     pub old: Option<&'a str>,
@@ -39,13 +39,13 @@ pub struct Overwritten<'a> {
 }
 
 impl Undo {
-    /// Creates the file. One that exists is never overwritten.
+    /// Creates the file. An existing file is never overwritten.
     pub fn create(path: &Path, make_directory: bool) -> Result<Self> {
         let file = new_file::create(path, "the undo file", "--undo", make_directory)?;
         Ok(Undo { path: path.to_path_buf(), state: Mutex::new((file, 0)) })
     }
 
-    /// Lines for what is about to be overwritten.
+    /// Returns the lines for columns that are about to be overwritten.
     pub fn lines_of(&self, table: Table, key: &str, columns: &[Overwritten<'_>]) -> Result<String, Failure> {
         let mut text = String::new();
         for Overwritten { column, old, new } in columns {
@@ -62,7 +62,8 @@ impl Undo {
         Ok(text)
     }
 
-    /// Writes lines down, so that they outlive the machine: before the commit of what they are about.
+    /// Writes lines to disk and waits until they are durable. Called before the commit of the
+    /// changes that the lines describe.
     pub fn write(&self, lines: &str) -> Result<(), Failure> {
         if lines.is_empty() {
             return Ok(());
@@ -78,7 +79,7 @@ impl Undo {
         Failure::Lost(format!("the undo file {} cannot be written: {error}", self.path.display()))
     }
 
-    /// Where it is, and its length; `None` if it is empty.
+    /// Returns the path of the file and the number of lines in it, or `None` if the file is empty.
     pub fn lines(&self) -> Option<(&Path, u64)> {
         let lines = self.state.lock().unwrap_or_else(PoisonError::into_inner).1;
         (lines > 0).then_some((self.path.as_path(), lines))
@@ -86,7 +87,7 @@ impl Undo {
 }
 
 impl Drop for Undo {
-    /// An empty file is not left behind.
+    /// Removes an empty file.
     fn drop(&mut self) {
         if self.lines().is_none() {
             let _ = std::fs::remove_file(&self.path);

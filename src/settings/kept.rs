@@ -13,7 +13,7 @@ use crate::journal::catalogue::KIND;
 /// The prefix of the journal names of version 0.1.0, which kept one journal for each list of roots.
 const JOURNAL: &str = "journal";
 
-/// The catalogue of the database, if the run keeps one.
+/// Marks a run that keeps a catalogue of the database.
 pub struct KeptJournal {
     /// The directory and the note of the journal that version 0.1.0 kept.
     pub former: (PathBuf, String),

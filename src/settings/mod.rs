@@ -80,8 +80,8 @@ pub struct Reindex {
     pub received_from: Vec<Origin>,
     /// The time zone of the PACS.
     pub time_zone: TimeZone,
-    /// The minimum age of a file; younger files are left to the PACS. The default of `None` depends
-    /// on the index.
+    /// The minimum age of a file; younger files are left to the PACS. `None` selects a default that
+    /// depends on the index.
     pub settle: Option<SignedDuration>,
     /// The first day whose directories are read.
     pub since: Option<Date>,

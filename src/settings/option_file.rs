@@ -37,7 +37,7 @@ pub fn read(path: &Path, section: &str) -> Result<OptionFile> {
     Ok(OptionFile { credentials: Credentials { user, password, file_tls, ..Credentials::default() }, has_includes })
 }
 
-/// The end of an error about a text that an included file may contain.
+/// The end of an error about a setting or section that an included file may contain.
 pub const NOT_FOLLOWED: &str =
     "; `!include` and `!includedir` are not supported, so name the file with the login itself";
 

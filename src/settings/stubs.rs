@@ -11,7 +11,8 @@ use crate::archive::{Roots, SkippedDirectories, breaker, path_map};
 use crate::cli;
 use crate::error::{Error, Result};
 
-/// What is never recalled is still told, and followed where it is online.
+/// Returns the rules for stubs. A stub that is not recalled is still reported. Links and pointers
+/// to online data are followed, except with [`Policy::Never`].
 pub fn rules(typed: &cli::Stubs, policy: Policy, roots: &Roots) -> Result<Rules> {
     let pointer_rules = typed.pointer_rule.iter().map(|text| {
         text.parse().map_err(|why| Error::usage(format!("--pointer-rule {text} cannot be used"), format!("{why}.")))

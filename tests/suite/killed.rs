@@ -75,7 +75,7 @@ fn outcome(site: &Site, index: &Index, said: &Said) -> Outcome {
     let mut listed: Vec<String> = site.listing().iter().map(ToString::to_string).collect();
     listed.sort();
     let is_timeless = |line: &&str| {
-        !["reindex into", "continues", "files to look", "directories"].iter().any(|what| line.starts_with(what))
+        !["reindex into", "resumes", "files to look", "directories"].iter().any(|what| line.starts_with(what))
             && !line.contains("covered in")
             && !line.contains("rows of the index with")
     };

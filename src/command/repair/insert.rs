@@ -1,5 +1,5 @@
-//! The instances that a plan inserts: by `reindex`, of these files alone; and what takes it back, from the rows that were
-//! there before and are there afterwards.
+//! Inserts the instances of a plan by running `reindex` on these files alone, and derives the undo
+//! lines from the rows before and after the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -60,7 +60,8 @@ impl Keys {
         Keys { patients, others }
     }
 
-    /// These rows as they are now. Companions that an index does not have are left out.
+    /// Returns the current values of these rows. Companion tables that the index does not have are
+    /// left out.
     pub fn rows(&self, mender: &mut Mender, tables: &[String]) -> Result<Rows, Failure> {
         let patients: Vec<&str> = self.patients.iter().map(String::as_str).collect();
         let patients = mender.patients(&patients)?;
@@ -76,7 +77,8 @@ impl Keys {
     }
 }
 
-/// What takes a change back, in the order in which that can be done.
+/// Returns the undo lines of an insert, in the order of the undo file, which is reverted from its
+/// end.
 pub fn undo(before: &Rows, after: &Rows) -> Vec<Undo> {
     let mut undo = Vec::new();
     for ((table, key), row) in after {
@@ -95,12 +97,12 @@ pub fn undo(before: &Rows, after: &Rows) -> Vec<Undo> {
             (_, None) => {}
         }
     }
-    // They are taken back from the end.
+    // An undo file is reverted from its end.
     undo.reverse();
     undo
 }
 
-/// The UIDs of images that have no row.
+/// Returns the UIDs of images that have no row.
 pub fn images_without_row(rows: &Rows) -> impl Iterator<Item = &str> {
     let images = rows.iter().filter(|((table, _), row)| TABLES[usize::from(*table)] == Table::Image && row.is_none());
     images.map(|((_, key), _)| key.as_str())
@@ -114,7 +116,8 @@ pub struct Inserter {
 }
 
 impl Inserter {
-    /// Resolves the settings of the run. An error in the settings file ends the repair before anything is written.
+    /// Resolves the settings of the run. An error in the settings file ends the repair before
+    /// anything is written.
     pub fn new(scope: &Scope, typed: &cli::Repair) -> Result<Self> {
         let scratch = tempfile::tempdir().map_err(scratch_failed)?;
         let settings = scope.inserting(typed, scratch.path())?;
@@ -122,7 +125,8 @@ impl Inserter {
         Ok(Inserter { settings, scratch })
     }
 
-    /// Connects to the replicas that the run waits for. An error ends the repair before anything is written.
+    /// Connects to the replicas that the run waits for. An error ends the repair before anything is
+    /// written.
     pub fn connect(self, paths: StoredPaths) -> Result<ConnectedInserter> {
         let consent = consent::compared(&self.settings, paths)?;
         Ok(ConnectedInserter { settings: self.settings, scratch: self.scratch, consent })
@@ -137,7 +141,7 @@ pub struct ConnectedInserter {
 }
 
 impl ConnectedInserter {
-    /// Inserts the instances of the files. The list of rejected files is kept if there are any.
+    /// Inserts the instances of the files. The list of rejected files is kept if it is not empty.
     pub fn insert(mut self, files: Vec<PathBuf>) -> Result<Exit> {
         self.settings.files = Some(files);
         let stop = Stop::default();
@@ -154,7 +158,7 @@ fn scratch_failed(error: std::io::Error) -> Error {
     Error::usage(format!("no temporary file can be made: {error}"), "Make room in the directory for them (TMPDIR).")
 }
 
-/// By the name that an undo file has.
+/// Returns the table that an undo file names.
 pub fn table(name: &str) -> Option<Table> {
     TABLES.into_iter().find(|table| table.name() == name)
 }

@@ -1,4 +1,5 @@
-//! `pacs-index repair`: applies the plan of an audit, or reverts a repair. A row that has changed since then is skipped.
+//! `pacs-index repair`: applies the plan of an audit, or reverts a repair. A row that has changed
+//! since then is skipped.
 
 #![allow(clippy::disallowed_methods, reason = "plans and undo files")]
 
@@ -144,7 +145,7 @@ impl Repair {
         inserter.map_or(Ok(()), |inserter| self.insert(files, scope, inserter, undo))
     }
 
-    /// Keeps runs from writing to the index, and other repairs.
+    /// Locks the index against other runs and repairs.
     fn lock(&self) -> Result<RunLock> {
         RunLock::take(&self.location, || false, || {})
     }
@@ -156,8 +157,9 @@ impl Repair {
         })
     }
 
-    /// Compares the paths that the steps store with the archive directories of the PACS. Before rows are removed, those
-    /// of all files below the roots: a file is missing only where its archive is.
+    /// Compares the paths that the steps store with the archive directories of the PACS. If the
+    /// plan removes rows, compares the paths of all files below the roots too: a file counts as
+    /// missing only if the roots are the archive of the PACS.
     fn compare_paths(&self, steps: &[Step], scope: &Scope, typed: &cli::Repair) -> Result<StoredPaths> {
         let files: Vec<PathBuf> = steps.iter().filter_map(Step::stored_file).cloned().collect();
         let removes = steps.iter().any(|step| matches!(step, Step::RemoveImage { .. }));
@@ -181,7 +183,7 @@ impl Repair {
         Ok(paths)
     }
 
-    /// Inserts the instances of files, all at once.
+    /// Inserts the instances of all files in one run.
     fn insert(
         &mut self,
         files: Vec<(String, PathBuf)>,
@@ -209,14 +211,15 @@ impl Repair {
         let keys = Keys::of(instances.iter().map(|(_, instance)| instance));
         let files: Vec<PathBuf> = instances.into_iter().map(|(file, _)| file).collect();
         let before = keys.rows(&mut self.mender, &self.tables).map_err(failed)?;
-        // A run that fails may have inserted rows before.
+        // A run that fails may have inserted rows before its failure, so they are recorded in any
+        // case.
         let inserted = inserter.insert(files);
         let recorded = self.record_inserted(&keys, &before, undo);
         self.did.insert_exit = Some(inserted?);
         recorded
     }
 
-    /// Records the rows that differ from those before the insert, and counts the images that are new.
+    /// Records the rows that differ from those before the insert, and counts the new images.
     fn record_inserted(&mut self, keys: &Keys, before: &insert::Rows, undo: &mut UndoFile) -> Result<()> {
         let index = &self.index;
         let failed = |failure: Failure| failed(index, &failure);
@@ -252,7 +255,7 @@ impl Repair {
         Ok(())
     }
 
-    /// Sets a column of a row that holds the value which the audit saw.
+    /// Sets a column of a row that still has the value that the audit found.
     fn set(
         &mut self,
         (table, column): (Table, &'static str),
@@ -268,7 +271,8 @@ impl Repair {
             self.did.skipped.push(skipped);
             return Ok(());
         }
-        // The line comes first: to revert a change that was not made does nothing.
+        // The undo line is written before the change, because reverting a change that was not made
+        // has no effect.
         let (key_of_line, column_of_line) = (key.to_owned(), column.to_owned());
         let line = Undo::Set {
             table: table.name().to_owned(),
@@ -379,7 +383,7 @@ fn failed(index: &str, failure: &Failure) -> Error {
     )
 }
 
-/// The enabled steps of a plan, by kind.
+/// Describes the enabled steps of a plan, by kind.
 fn announcement(enabled: &[Step], impossible: usize, all: usize) -> String {
     let removes = enabled.iter().filter(|step| matches!(step, Step::RemoveImage { .. })).count();
     let inserts = enabled.iter().filter(|step| matches!(step, Step::Insert { .. })).count();
@@ -391,12 +395,12 @@ fn announcement(enabled: &[Step], impossible: usize, all: usize) -> String {
     )
 }
 
-/// The key of the row of an image.
+/// Returns the key of the row of an image.
 fn key_of<'r>(mender: &Mender, row: &'r WholeRow) -> &'r str {
     row.get(mender.key(Table::Image)).and_then(Option::as_deref).unwrap_or_default()
 }
 
-/// The key of a patient is a patient's data.
+/// Describes a skipped row, without the key of a patient, which is patient data.
 fn skipped(table: Table, key: &str) -> String {
     let key = if table.level() == Level::Patient { "(of a patient)" } else { key };
     format!("{} {key}: its row has changed since the repair, or has rows below it", table.name())

@@ -1,4 +1,5 @@
-//! Steps of a plan that may be done. A plan may be edited by hand: each value is checked before anything is written.
+//! The steps of a plan that a repair may apply. A plan may be edited by hand, so each value is
+//! checked before anything is written.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,19 +13,19 @@ use crate::settings::repair::Scope;
 
 /// A step whose values are among those that a repair may write.
 pub enum Step {
-    /// The path of an image becomes the one of this file.
+    /// Sets the path of an image to the path of this file.
     SetPath { key: String, from: Option<String>, to: String, file: PathBuf },
-    /// The count of a series becomes the number of its images.
+    /// Sets the count of a series to the number of its images.
     SetCount { key: String, from: Option<String>, to: String },
-    /// A flag of a study gets its initial value.
+    /// Resets a flag of a study to its initial value.
     SetFlag { column: &'static str, key: String, from: Option<String>, to: Option<String> },
-    /// The row of an image is removed, because its file is missing.
+    /// Removes the row of an image whose file is missing.
     RemoveImage { key: String, path: String, file: PathBuf },
-    /// The instance of a file gets its rows.
+    /// Inserts the rows for the instance of a file.
     Insert { key: String, file: PathBuf },
 }
 
-/// The reason why a step is not done.
+/// The reason why a step is not applied.
 #[derive(Debug)]
 pub enum StepFault {
     /// No audit plans such a change of a row, so that the whole plan is refused.
@@ -89,7 +90,7 @@ impl Step {
         }
     }
 
-    /// The file whose path the step stores.
+    /// Returns the file whose path the step stores, if there is one.
     pub fn stored_file(&self) -> Option<&PathBuf> {
         match self {
             Step::SetPath { file, .. } | Step::Insert { file, .. } => Some(file),
@@ -98,24 +99,25 @@ impl Step {
     }
 }
 
-/// A column that a repair may set.
+/// Returns a column, if a repair may set it.
 pub fn settable(table: &str, column: &str) -> Result<(Table, &'static str), String> {
     let known = SETTABLE.into_iter().find(|(known, settable)| known.name() == table && *settable == column);
     known.ok_or_else(|| format!("`{table}.{column}` is nothing that a repair may set"))
 }
 
-/// A number as the database counts.
+/// Whether a text is a number as the database formats it.
 pub fn is_count(text: &str) -> bool {
     text.parse::<u32>().is_ok_and(|count| count.to_string() == text)
 }
 
-/// The file that a row names, below a root or a target root of the plan.
+/// Returns the file that a row names, if it is below a root or a target root of the plan.
 fn file_of_row(stored: &str, scope: &Scope) -> Result<PathBuf, StepFault> {
     let file = scope.locator.file_of_row(stored);
     file.ok_or_else(|| Impossible("the path is below no root of the plan".into()))
 }
 
-/// Refuses a file in a directory that no walk descends into, whether its path names that directory or a link to it.
+/// Refuses a file in a directory that no walk descends into, whether its path names that directory
+/// or a link to it.
 fn check_searched(file: &Path, scope: &Scope) -> Result<(), StepFault> {
     let directory = file.parent().and_then(|directory| directory.canonicalize().ok());
     let without_links = directory.into_iter().flat_map(|directory| {
@@ -128,8 +130,8 @@ fn check_searched(file: &Path, scope: &Scope) -> Result<(), StepFault> {
     reason.map_or(Ok(()), |reason| Err(Impossible(format!("the file is in a skipped directory ({reason})"))))
 }
 
-/// The reason why the row of a missing file must be kept, if there is one. A file whose directories are missing as well may
-/// be on a storage unit that is not mounted.
+/// Returns the reason why the row of a missing file must be kept, if there is one. A file whose
+/// directories are missing as well may be on a storage unit that is not mounted.
 pub fn objection_to_removal(file: &Path, scope: &Scope) -> Option<&'static str> {
     match file.symlink_metadata() {
         Ok(_) => return Some("its file is there"),
@@ -145,7 +147,8 @@ pub fn objection_to_removal(file: &Path, scope: &Scope) -> Option<&'static str> 
     (!has_parent && !above.any(Path::is_dir)).then_some("its directory is missing, too: is the archive mounted?")
 }
 
-/// The reason why a row must not name a file, if there is one. A row may name a stub only if it names that file already.
+/// Returns the reason why a row must not name a file, if there is one. A row may name a stub only
+/// if it names that file already.
 pub fn objection(uid: &str, file: &Path, former: Option<&str>, locator: &Locator) -> Option<&'static str> {
     match Content::of(file, locator) {
         Content::Instance(instance) if instance.sop_instance_uid() == uid => None,

@@ -1,4 +1,5 @@
-//! The lines of an undo file: each reverts one change of a row, if the row still holds what the repair left there.
+//! The lines of an undo file. Each line reverts one change of a row, if the row still has the
+//! values that the repair wrote.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,17 +28,18 @@ pub enum Undo {
     PutBack {
         table: String,
         row: WholeRow,
-        /// The row belonged to no series, and still may.
+        /// Whether the row had no series when it was removed, so that it may be put back without
+        /// one.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         orphan: bool,
     },
-    /// A row that was inserted, with its values at that time.
+    /// A row that was inserted, with the values that the insert gave it.
     Remove {
         table: String,
         key: String,
         row: WholeRow,
     },
-    /// Columns, each with the value that the repair left and the one before.
+    /// Columns, each with the value that the repair wrote and the value before.
     Restore {
         table: String,
         key: String,
@@ -45,7 +47,7 @@ pub enum Undo {
     },
 }
 
-/// A line whose values a repair can have written.
+/// A change to revert, with values that a repair can have written.
 pub enum Revert {
     Set { table: Table, key: String, column: &'static str, from: Option<String>, to: Option<String> },
     PutBack { row: WholeRow, orphan: bool },
@@ -53,7 +55,8 @@ pub enum Revert {
     Restore { table: Table, key: String, columns: BTreeMap<String, [Option<String>; 2]> },
 }
 
-/// The changes that an undo file records, the last one first. An error names the line that no repair can have written.
+/// Returns the changes that an undo file records, the last one first. An error names a line that no
+/// repair can have written.
 pub fn read(
     file: &Path,
     location: &Location,
@@ -98,7 +101,8 @@ fn known(table: &str) -> Result<Table, String> {
     insert::table(table).ok_or_else(|| format!("the table `{table}` is unknown"))
 }
 
-/// A value that a repair writes, and one that can have been there before.
+/// Checks that a repair can have written one of the values, and that the other one can have been
+/// there before.
 fn check_set(
     table: &str,
     column: &str,
@@ -122,12 +126,13 @@ fn check_set(
     }
 }
 
-/// A text that can have been in the column. The earlier path may be any: it is the one that the repair found wrong.
+/// Whether the column can hold a text. The earlier path may be any text, because the repair found
+/// that path wrong.
 fn is_path(path: &str, mender: &Mender) -> bool {
     mender.holds_path(path)
 }
 
-/// The columns of the table, and no others, with the key of the line.
+/// Checks that a row has only columns of the table, and the key of the line.
 fn check_row(
     table: Table,
     key: Option<&str>,

@@ -1,5 +1,6 @@
-//! The format of an undo file: JSON Lines, of which the first names the index. Each line ends with the hash of its own
-//! text and of the hash before, so that only the lines that a repair wrote, in their order, are read back.
+//! The format of an undo file: JSON Lines, of which the first names the index. Each line ends with
+//! a hash of its own text and of the previous hash, so that only the lines that a repair wrote, in
+//! their order, are accepted.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -41,7 +42,7 @@ impl UndoFile {
         Ok(undo)
     }
 
-    /// Writes a line, which is on the disk when this returns.
+    /// Appends a line, and syncs it to disk before returning.
     pub fn record(&mut self, line: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(line).map_err(io::Error::from);
         let written = text.and_then(|text| self.file.write_all(self.chain.seal(&text).as_bytes()));
@@ -55,8 +56,9 @@ impl UndoFile {
     }
 }
 
-/// The lines of an undo file of this index, each with its number and without its hash. An incomplete last line, which
-/// a killed repair leaves, is dropped: the change that it describes was not made.
+/// Returns the lines of an undo file of this index, each with its number and without its hash. An
+/// incomplete last line, which a killed repair leaves, is dropped: the change that it describes was
+/// not made.
 pub fn read(file: &Path, location: &Location) -> Result<Vec<(usize, String)>, String> {
     let text = std::fs::read(file).map_err(|error| error.to_string())?;
     let mut chain = HashChain::default();
@@ -100,14 +102,14 @@ fn is_incomplete(line: &[u8]) -> bool {
 struct HashChain(String);
 
 impl HashChain {
-    /// Appends the hash to an object of JSON, and a line feed.
+    /// Appends the hash to a JSON object, and a line feed.
     fn seal(&mut self, object: &str) -> String {
         let open = object.strip_suffix('}').unwrap_or(object);
         self.0 = self.next(open);
         format!("{open}{CHECKSUM}{}\"}}\n", self.0)
     }
 
-    /// Returns the object of a line, or `None` if it is not the next one of the chain.
+    /// Returns the object of a line, or `None` if the line is not the next one of the chain.
     fn open(&mut self, line: &[u8]) -> Option<String> {
         let line = std::str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)).ok()?;
         let (open, hash) = line.strip_suffix("\"}")?.rsplit_once(CHECKSUM)?;
