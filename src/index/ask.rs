@@ -1,5 +1,6 @@
-//! Questions about the server itself: unprepared, answered in texts by the names of their columns, which differ between
-//! servers. Not every server knows every question, and not every user may ask it: both are answers.
+//! Queries about the server itself, such as SHOW statements. They are not prepared, and their
+//! results are read as text by column name, because the columns differ between servers. Not every
+//! server knows every statement, and not every user may run it: [`Answer`] covers both cases.
 
 use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
 use sqlx::{AssertSqlSafe, Column, Executor, Row};
@@ -16,17 +17,18 @@ pub enum Answer {
     Denied,
 }
 
-/// The texts of a row; columns that are NULL are left out.
+/// A row as text, by column name. Columns that are NULL are left out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct NamedRow(Vec<(String, String)>);
 
 impl NamedRow {
-    /// The text of a column, whatever the case of its name. `None` where it is NULL or missing.
+    /// Returns the text of a column, ignoring the case of its name. `None` if the column is NULL or
+    /// missing.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(column, _)| column.eq_ignore_ascii_case(name)).map(|(_, text)| text.as_str())
     }
 
-    /// The text of a column that says something.
+    /// Returns the trimmed text of a column, or `None` if the text is empty.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name).map(str::trim).filter(|text| !text.is_empty())
     }
@@ -36,7 +38,8 @@ impl NamedRow {
     }
 }
 
-/// Whether a switch is on: servers say `1`, `ON`, or how strictly it is on.
+/// Returns whether a variable is on. Servers show `1`, `ON`, or the level of a switch that has
+/// several, such as `NO_LOCK_NO_ADMIN`.
 pub fn is_on(text: &str) -> bool {
     text != "0" && !text.eq_ignore_ascii_case("OFF")
 }
@@ -48,23 +51,27 @@ impl<const N: usize> From<[(&str, &str); N]> for NamedRow {
     }
 }
 
-/// The text of a value. Columns may have a binary collation, which the driver does not take for text.
+/// Returns a value as text. A column may have a binary collation, which the driver does not treat
+/// as text.
 pub(crate) fn text(row: &sqlx::mysql::MySqlRow, column: usize) -> Option<String> {
     let bytes: Option<Vec<u8>> = row.try_get_unchecked(column).ok().flatten();
     bytes.map(|bytes| String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
 
-/// Column, SQL syntax, table, system variable: the error references of the MySQL and MariaDB manuals.
+/// The error numbers of an unknown column, invalid SQL syntax, an unknown table and an unknown
+/// system variable, from the error references of the MySQL and MariaDB manuals.
 const UNKNOWN: [u16; 4] = [1054, 1064, 1146, 1193];
-/// Database, table, column, a privilege of the server.
+/// The error numbers of denied access to a database, a table or a column, and of a missing global
+/// privilege.
 const DENIED: [u16; 4] = [1044, 1142, 1143, 1227];
 
-/// Asks one question. The text protocol takes statements that cannot be prepared.
+/// Runs a query over the text protocol, which also accepts statements that cannot be prepared.
 pub async fn ask(connection: &mut MySqlConnection, sql: &str) -> Result<Answer, Failure> {
     answer(connection, sql).await.map_err(failure)
 }
 
-/// Asks one question. An error that is not an answer remains an error of the driver, with its number.
+/// Runs a query like [`ask`], but returns the driver's error with its number if the query fails for
+/// another reason than those of [`Answer`].
 pub(crate) async fn answer(connection: &mut MySqlConnection, sql: &str) -> Result<Answer, sqlx::Error> {
     let rows = match connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await {
         Ok(rows) => rows,

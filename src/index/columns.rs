@@ -1,6 +1,7 @@
 //! The columns that are written: those that this program knows and the database has.
 //!
-//! Tag-fed columns stand in `dicom::attributes`; here are the others, and the names that they had in old databases.
+//! Tag-fed columns are listed in `dicom::attributes`. This module lists the others, and the names
+//! of columns in old databases.
 
 use super::column::{Column, Found, Kind};
 use super::{Level, companions, table};
@@ -8,26 +9,29 @@ use crate::dicom::attributes::position;
 use crate::dicom::{ATTRIBUTES, Table};
 use crate::error::{Error, Result};
 
-/// Where a column's value comes from.
+/// The source of a column's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A tag, by its place in [`ATTRIBUTES`].
+    /// A tag, by its index in [`ATTRIBUTES`].
     Attribute(usize),
     Path,
     Received,
-    /// The character set that patient text is stored in.
+    /// The character set in which patient text is stored.
     Charset,
-    /// A flag of the user's, not set in a new row. Consumers compare it with `= 0`, so that NULL would hide the row.
+    /// A user flag, which is not set in a new row. Consumers compare the flag with `= 0`, so NULL
+    /// would hide the row.
     Zero,
-    /// A column that this program does not know, and that takes neither NULL nor a default: its type's zero.
+    /// No source: the column is unknown to this program, and is NOT NULL without a default. The
+    /// column gets the zero of its type.
     Unknown,
-    /// From other rows, in the closing step.
+    /// Other rows, in the closing step.
     Derived,
 }
 
-/// Columns that no tag feeds. Left out, so NULL in a new row: read marks (`reviewed`, `verified`), `lastaccess`,
-/// `compressed`, `updated`, and `overlay`, `curve`, `lut`, which nobody reads. `modalities` and `instances` are
-/// derived at the end.
+/// Columns that no tag feeds. The following columns are not written, and are NULL in a new row:
+/// read marks (`reviewed`, `verified`), `lastaccess`, `compressed`, `updated`, and `overlay`,
+/// `curve`, `lut`, which no program reads. The columns `modalities` and `instances` are derived at
+/// the end.
 const OTHERS: [(Level, &str, Source); 9] = [
     (Level::Patient, "charset", Source::Charset),
     (Level::Patient, "private", Source::Zero),
@@ -40,10 +44,10 @@ const OTHERS: [(Level, &str, Source); 9] = [
     (Level::Instance, "tagged", Source::Zero),
 ];
 
-/// Columns that derived values go to, where they exist.
+/// Columns for derived values, which not every database has.
 const DERIVED: [(Level, &str); 2] = [(Level::Study, "modalities"), (Level::Series, "instances")];
 
-/// Columns that link rows or name files: cut, they would name another.
+/// Columns that link rows or name files. A truncated value would refer to another row or file.
 const EXACT: [(Level, &str); 8] = [
     (Level::Patient, "origid"),
     (Level::Study, "uuid"),
@@ -55,7 +59,7 @@ const EXACT: [(Level, &str); 8] = [
     (Level::Instance, "path"),
 ];
 
-/// Names of before PacsOne 6.2.1: a database has the one or the other.
+/// Column names before PacsOne 6.2.1. A database has either the old name or the new one.
 const FORMER: [(Level, &str, &str); 10] = [
     (Level::Study, "uuid", "uid"),
     (Level::Study, "studydate", "date"),
@@ -69,26 +73,27 @@ const FORMER: [(Level, &str, &str); 10] = [
     (Level::Instance, "instancetime", "time"),
 ];
 
-/// Whether this program writes a column of that name, in any table.
+/// Returns whether this program writes a column of this name, in any table.
 pub fn is_known(name: &str) -> bool {
     ATTRIBUTES.iter().any(|attribute| attribute.column == name)
         || OTHERS.iter().any(|(_, other, _)| *other == name)
         || FORMER.iter().any(|(.., former)| *former == name)
 }
 
-/// A table as it was found, and what is written of it.
+/// The written columns of a table, as found in the database.
 #[derive(Clone, Debug, Default)]
 pub struct WrittenTable {
-    /// Written into a new row.
+    /// The columns to write into a new row.
     pub columns: Vec<Column>,
-    /// Set to themselves in every update, since the server would set them to the time of the update.
+    /// Columns that every update sets to their present values, because the server would otherwise
+    /// set them to the time of the update.
     pub preserved: Vec<String>,
-    /// Filled from other rows in the closing step.
+    /// The column that the closing step fills from other rows.
     pub derived: Option<Column>,
 }
 
 impl WrittenTable {
-    /// The name that a known column has in this database.
+    /// Returns the name of a known column in this database.
     pub fn name(&self, known: &str) -> &str {
         self.column(known).map_or("", |column| &column.name)
     }
@@ -97,31 +102,31 @@ impl WrittenTable {
         self.columns.iter().find(|column| column.known == known)
     }
 
-    /// Columns that take no NULL, have no default and are not known.
+    /// Returns the unknown columns that are NOT NULL without a default.
     pub fn unknown(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|column| column.source == Source::Unknown)
     }
 }
 
-/// What is written of each table.
+/// The columns to write, by table.
 #[derive(Clone, Debug)]
 pub struct Tables {
-    /// Without columns where a companion is not written.
+    /// A companion table that is not written has no columns.
     tables: [WrittenTable; 8],
-    /// For each attribute its column, if the database has it.
+    /// The column of each attribute, or `None` if the database lacks the column.
     attributes: Vec<Option<Column>>,
-    /// Companions that are there and not written, each with the reason.
+    /// Existing companion tables that are not written, each with the reason.
     pub unwritten: Vec<String>,
-    /// Tables that are there, hold what files say, and are left to the PACS.
+    /// Existing tables that contain values of files, but are left to the PACS.
     pub not_rebuilt: Vec<&'static str>,
-    /// A statement that fails leaves nothing behind.
+    /// Whether the tables support transactions, so that a failed statement leaves nothing behind.
     pub is_transactional: bool,
-    /// The database holds the other tables of a PACS, too.
+    /// Whether the database also contains the other tables of a PACS.
     pub is_of_a_pacs: bool,
     pub edits: Edits,
 }
 
-/// What there is to tell that a study was edited.
+/// The tables and columns that show whether a study was edited, and whether the database has them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Edits {
     pub jobs: bool,
@@ -129,7 +134,7 @@ pub struct Edits {
     pub matched: bool,
 }
 
-/// What is known of a database as a whole.
+/// Properties of a database as a whole.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Engine {
     pub is_transactional: bool,
@@ -139,7 +144,8 @@ pub struct Engine {
 }
 
 impl Tables {
-    /// `found` describes a table by its name; an empty list is a table that is not there.
+    /// Creates the description of all tables. `found` returns the columns of a table by its name,
+    /// or an empty list if the table does not exist.
     pub fn new(engine: Engine, mut found: impl FnMut(&str) -> Result<Vec<Found>>) -> Result<Self> {
         let mut tables: [WrittenTable; 8] = Default::default();
         for table in Table::CORE {
@@ -171,7 +177,7 @@ impl Tables {
         Ok(Tables { tables, attributes, unwritten, not_rebuilt, is_transactional, is_of_a_pacs, edits })
     }
 
-    /// The tables that are written.
+    /// Returns the names of the tables that are written.
     pub fn names(&self) -> Vec<String> {
         let all = Table::CORE.into_iter().chain(Table::COMPANIONS);
         all.filter(|table| !self.of(*table).columns.is_empty()).map(|table| table.name().to_owned()).collect()
@@ -181,19 +187,20 @@ impl Tables {
         &self.tables[table.into() as usize]
     }
 
-    /// The companions of a level's rows that are written.
+    /// Returns the companion tables of a level that are written.
     pub fn companions(&self, level: Level) -> impl Iterator<Item = Table> {
         let is_written = move |table: &Table| table.level() == level && !self.of(*table).columns.is_empty();
         Table::COMPANIONS.into_iter().filter(is_written)
     }
 
-    /// The name that the key of a table has in this database.
+    /// Returns the name of a table's key column in this database.
     pub fn key(&self, table: impl Into<Table>) -> &str {
         let table = table.into();
         self.of(table).name(table.key())
     }
 
-    /// Of the tables' unknown columns, those that are written all the same.
+    /// Returns the unknown columns that are nevertheless written, because they are NOT NULL without
+    /// a default.
     pub fn unknown(&self) -> Vec<String> {
         let of = |table: Table| {
             self.of(table).unknown().map(move |column| format!("{}.{}", table.name(), column.name)).collect::<Vec<_>>()
@@ -201,12 +208,12 @@ impl Tables {
         Table::CORE.into_iter().chain(Table::COMPANIONS).flat_map(of).collect()
     }
 
-    /// The column of an attribute, if the database has it.
+    /// Returns the column of an attribute, or `None` if the database lacks the column.
     pub fn of_attribute(&self, attribute: usize) -> Option<&Column> {
         self.attributes[attribute].as_ref()
     }
 
-    /// The term that tells the front end how patients' text is stored.
+    /// Returns the defined term by which the front end decodes patient text.
     pub fn charset_term(&self) -> &'static str {
         let name = self.of_attribute(position(Table::Patient, "lastname"));
         name.map_or("ISO_IR 192", |column| column.repertoire.term())

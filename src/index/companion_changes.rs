@@ -1,14 +1,14 @@
-//! How many rows of companion tables were inserted and changed.
+//! Counts of the rows that were inserted into and changed in companion tables.
 
 use serde::{Deserialize, Serialize};
 
 use super::patience::Redone;
 use crate::dicom::{Level, Table};
 
-/// What became of rows of a companion table.
+/// The rows of a companion table that were inserted or changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Put {
-    /// Their keys.
+    /// The keys of the inserted rows.
     pub inserted: Vec<Box<str>>,
     pub updated: u64,
 }
@@ -24,7 +24,8 @@ impl Redone for Put {
     }
 }
 
-/// How many rows of companion tables were inserted, and changed, in the order of [`Table::COMPANIONS`].
+/// The numbers of rows that were inserted into and changed in companion tables, in the order of
+/// [`Table::COMPANIONS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Companions {
     pub inserted: [u64; 4],
@@ -48,7 +49,7 @@ impl std::ops::Add for Companions {
     }
 }
 
-/// Rows that were inserted above the images.
+/// The numbers of rows that were inserted above the images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parents {
     pub patients: u64,

@@ -1,16 +1,18 @@
-//! Tables beside the core tables: which of them are written, and which are not.
+//! The companion tables of the core tables: which of them are written, and which are not.
 //!
-//! Whether a database has them, and with which keys, depends on the version of its PACS. One without a unique key could
-//! take a second row for an image or a patient, whoever looked first: it is left alone.
+//! The version of the PACS determines whether a database has these tables, and with which keys. A
+//! table without a unique key is not written: two writers could each insert a row for the same
+//! image or patient, even if each looks for the row first.
 
 use super::column::Found;
 use crate::dicom::Table;
 
-/// They hold what files say, but in rows of which nobody knows which is which: a second run would double them. The PACS
-/// fills them from the files that it receives.
+/// Tables that contain values of files, but have no key that identifies a row, so that a second run
+/// would insert every row again. The PACS fills them from the files that it receives.
 pub const NOT_REBUILT: [&str; 4] = ["otherpatientids", "studydosereport", "irradiationevent", "imagedose"];
 
-/// What keeps a companion from being written, if it is there.
+/// Returns the reason why an existing companion table is not written. `None` if the table is
+/// written or does not exist.
 pub fn why_not(table: Table, there: &[Found]) -> Option<String> {
     let key = there.iter().find(|found| found.name.eq_ignore_ascii_case(table.key()));
     match key {

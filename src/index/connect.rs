@@ -1,4 +1,5 @@
-//! Connections to a MySQL server. All of them are made here: the login, and the preparation of the session.
+//! Connections to a MySQL server. This module makes all of them: it logs in and prepares the
+//! session.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sqlx::ConnectOptions;
@@ -7,27 +8,30 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use super::connect_error::{ACCESS_DENIED, ConnectError, ServerName, number};
 use super::{session, tls};
 
-/// The collation of literals. Each server has it; the default of utf8mb4 differs between servers.
+/// The collation of literals. Every server has this collation, whereas the default collation of
+/// utf8mb4 differs between servers.
 const COLLATION: &str = "utf8mb4_general_ci";
 
-/// Characters that a database name or a path cannot have in a URL without another meaning, and more.
+/// The characters to percent-encode in a database name or a path: all that have another meaning in
+/// a URL, and more.
 const NOT_IN_A_URL: AsciiSet = NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The capacity of the driver's cache of prepared statements, which closes one when it is full: more than the fixed set
-/// of texts has. A server takes 16,382 by default from all its connections.
+/// The capacity of the driver's cache of prepared statements. The capacity exceeds the size of the
+/// fixed set of statement texts, so that the driver never closes a statement to make room. By
+/// default, a server allows 16,382 prepared statements in all its connections together.
 const STATEMENTS: usize = 512;
 
-/// A server, and a user's way into it.
+/// The address of a server, and the credentials of a user.
 #[derive(Clone)]
 pub struct Login {
     options: MySqlConnectOptions,
-    /// The driver keeps the password to itself.
+    /// The password, because the driver does not return it from its options.
     password: Option<String>,
 }
 
 impl Login {
     pub(crate) fn new(options: MySqlConnectOptions, password: Option<String>) -> Self {
-        // A session keeps the server's time zone: `received` is local time.
+        // The session keeps the time zone of the server, because `received` is local time.
         let options = options.timezone(None).pipes_as_concat(false).no_engine_substitution(false);
         let options = options.collation(COLLATION).statement_cache_capacity(STATEMENTS).disable_statement_logging();
         Login { options, password }
@@ -41,12 +45,12 @@ impl Login {
         self.options.get_database()
     }
 
-    /// The server as its socket or as `host:port`.
+    /// Returns the server as the path of its socket or as `host:port`.
     pub fn server(&self) -> String {
         ServerName(&self.options).to_string()
     }
 
-    /// The host and the port, which count where there is no socket.
+    /// Returns the host and the port, which are used only without a socket.
     pub fn address(&self) -> (String, u16) {
         (self.options.get_host().to_owned(), self.options.get_port())
     }
@@ -55,7 +59,8 @@ impl Login {
         self.options.get_socket().is_some()
     }
 
-    /// The database as a URL without a user: `mysql://host:port/database`, or `mysql://localhost/database?socket=FILE`.
+    /// Returns the database as a URL without a user: `mysql://host:port/database`, or
+    /// `mysql://localhost/database?socket=FILE`.
     pub fn database_url(&self) -> String {
         let encoded = |bytes: &[u8]| percent_encode(bytes, &NOT_IN_A_URL).to_string();
         let database = encoded(self.database().unwrap_or_default().as_bytes());
@@ -67,7 +72,7 @@ impl Login {
         }
     }
 
-    /// A warning if another machine could pose as the server.
+    /// Returns a warning if another machine could pose as the server.
     pub fn tls_warning(&self) -> Option<String> {
         tls::warning(&self.options, &self.server())
     }
@@ -86,7 +91,9 @@ impl Login {
         Ok(connection)
     }
 
-    /// Whether a login over a socket failed only because the server has no hash of the password in its cache.
+    /// Logs in over the socket with the password itself, so that the server adds the password's
+    /// hash to its cache. Returns `true` if the server accepts the password: the login of the
+    /// driver failed only because the cache lacked the hash.
     #[cfg(unix)]
     fn filled_password_cache(&self) -> bool {
         let (Some(socket), Some(password)) = (self.options.get_socket(), &self.password) else { return false };

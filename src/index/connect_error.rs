@@ -1,4 +1,4 @@
-//! The reasons why a MySQL server cannot be connected to, in words of its users.
+//! The causes of failed connections to a MySQL server, in terms that its users understand.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ use super::Failure;
 use super::mysql_error::failure;
 use super::session::UnsetVariable;
 
-/// The error of a wrong user or password.
+/// The number of the error for a wrong user or password.
 pub(crate) const ACCESS_DENIED: u16 = 1045;
 
-/// The number of an error of the server.
+/// Returns the number of an error that the server reported.
 pub(crate) fn number(error: &sqlx::Error) -> Option<u16> {
     let refused = error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?;
     Some(refused.number())
 }
 
-/// The one cause of a failed connection, with advice.
+/// The cause of a failed connection, with advice.
 #[derive(Debug)]
 pub struct ConnectError {
     failure: Failure,
@@ -91,7 +91,7 @@ impl From<Failure> for ConnectError {
 struct Cause {
     what: String,
     advice: String,
-    /// The next attempt may succeed.
+    /// Whether the next attempt may succeed.
     is_transient: bool,
 }
 
@@ -105,7 +105,7 @@ impl Cause {
     }
 }
 
-/// Shows a server as its socket or as `host:port`.
+/// Displays a server as its socket or as `host:port`.
 pub(crate) struct ServerName<'o>(pub &'o MySqlConnectOptions);
 
 impl fmt::Display for ServerName<'_> {
@@ -118,7 +118,8 @@ impl fmt::Display for ServerName<'_> {
     }
 }
 
-/// The server's own answers to a login: the error references of the MySQL and MariaDB manuals.
+/// Explains an error that the server returns to a login, by the error references of the MySQL and
+/// MariaDB manuals. Returns `None` for any other error number.
 fn refused(number: u16, message: Option<&str>, options: &MySqlConnectOptions, password: Option<&str>) -> Option<Cause> {
     let (user, database) = (options.get_username(), options.get_database().unwrap_or_default());
     let account = message.and_then(account).unwrap_or_else(|| format!("'{user}'@'%'"));
@@ -166,7 +167,8 @@ fn refused(number: u16, message: Option<&str>, options: &MySqlConnectOptions, pa
             "the server takes encrypted connections only",
             "Set --ssl-mode required, or verify-identity with --ssl-ca.",
         ),
-        // A privilege, an unknown variable, a wrong value, a variable that is read-only.
+        // In this order: a missing privilege, an unknown variable, an invalid value, a read-only
+        // variable.
         1227 | 1193 | 1231 | 1238 => Cause::permanent(
             "the server, or a proxy in front of it, does not let a session set sql_mode",
             "Without strict mode, a server changes values that do not fit instead of rejecting them. Let the account set \
@@ -180,7 +182,7 @@ fn refused(number: u16, message: Option<&str>, options: &MySqlConnectOptions, pa
     })
 }
 
-/// The account in "Access denied for user 'pacs'@'localhost' (using password: YES)".
+/// Returns the account in "Access denied for user 'pacs'@'localhost' (using password: YES)".
 fn account(message: &str) -> Option<String> {
     let (user, host) = message.split_once("user '")?.1.split_once("'@'")?;
     Some(format!("'{user}'@'{}'", host.split_once('\'')?.0))
@@ -190,7 +192,8 @@ fn unreachable(error: &std::io::Error, options: &MySqlConnectOptions) -> Option<
     use std::io::ErrorKind;
     const RUNNING: &str = "Is the server running, and are host and port right?";
     let server = ServerName(options);
-    // Windows has numbers for a name that cannot be resolved, others have a text of the standard library.
+    // On Windows, error codes report a name that cannot be resolved; on other systems, a text of
+    // the standard library does.
     let is_unresolved = matches!(error.raw_os_error(), Some(11001..=11004) if cfg!(windows))
         || error.to_string().starts_with("failed to lookup address information");
     Some(match (error.kind(), options.get_socket()) {
@@ -225,7 +228,7 @@ fn unreachable(error: &std::io::Error, options: &MySqlConnectOptions) -> Option<
     })
 }
 
-/// A TLS handshake that failed.
+/// Explains a failed TLS handshake.
 fn not_encrypted(error: &rustls::Error, server: &ServerName<'_>) -> Cause {
     use rustls::Error::{AlertReceived, InvalidCertificate, PeerIncompatible};
     match error {
@@ -257,7 +260,8 @@ fn untrusted(error: &CertificateError, server: &ServerName<'_>) -> Cause {
         NotValidYetContext, Revoked, UnknownIssuer,
     };
     let (why, advice) = match error {
-        // Authorities that servers make for themselves share one name, and differ in their keys.
+        // The authorities that servers generate for themselves all have the same name, but
+        // different keys.
         UnknownIssuer | BadSignature => (
             "is signed by an authority that is not trusted",
             "Name the certificate of its authority with --ssl-ca FILE.",

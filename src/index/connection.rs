@@ -1,8 +1,10 @@
-//! One connection to a database, used by one thread: what is the same for every driver of sqlx.
+//! One connection to a database, used by one thread: the code that all drivers of sqlx share.
 //!
-//! A macro, since the driver's bounds cannot be named once for all databases. The file that uses it brings, for its
-//! database, `failure`, which says what an error means, `text`, which reads a value as text, `dialect`, `with_values`, which
-//! makes a text without parameters of a statement if the database is to get it so, `is_out_of_statements`, and constants.
+//! This is a macro, because the bounds of a driver cannot be named once for all databases. The file
+//! that uses the macro provides, for its database: `failure`, which classifies an error; `text`,
+//! which reads a value as text; `dialect`; `with_values`, which returns a statement with its values
+//! in the text if the database should receive the statement in that form; `is_out_of_statements`;
+//! and the constants.
 
 use std::time::Duration;
 
@@ -11,20 +13,21 @@ use tokio::time::timeout;
 
 use super::Failure;
 
-/// Waits for an answer, but not for ever: a server may be stopped without closing its connections, or behind a network
-/// that drops what is sent. The connection is of no use afterwards.
+/// Waits for an answer until a time limit. A server may be suspended without closing its
+/// connections, or may be behind a network that drops packets. After a timeout, the connection is
+/// unusable.
 pub(crate) fn within<T>(limit: Duration, runtime: &Runtime, work: impl Future<Output = T>) -> Result<T, Failure> {
     let answer = runtime.block_on(async { timeout(limit, work).await });
     answer.map_err(|_| Failure::Unreachable(format!("no answer for {} s", limit.as_secs())))
 }
 
-/// `connection!(Name, Connection, Arguments, Row)` makes a type with the functions that need a connection, and implements
-/// [`Database`](super::sql::Database).
+/// `connection!(Name, Connection, Arguments, Row)` defines a type with the functions that need a
+/// connection, and implements [`Database`](super::sql::Database) for it.
 macro_rules! connection {
     ($name:ident, $connection:ty, $arguments:ty, $row:ty) => {
         pub struct $name {
             connection: $connection,
-            /// The driver is asynchronous; a writer is one thread with one connection.
+            /// The async runtime of the driver. A writer is one thread with one connection.
             runtime: tokio::runtime::Runtime,
             statement_bytes: usize,
             dialect: Dialect,
@@ -137,7 +140,8 @@ macro_rules! connection {
             }
 
             fn close(self) {
-                // Everything is committed by now; a connection that does not end well changes nothing.
+                // All changes are committed before, so a connection that does not close properly
+                // loses nothing.
                 let _ = within(CONNECTING, &self.runtime, sqlx::Connection::close(self.connection));
             }
         }

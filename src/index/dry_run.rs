@@ -1,5 +1,6 @@
-//! An index that looks and does not write: it remembers what a run would have inserted, so that a second file of one
-//! instance is still seen as a duplicate, and counts what it would have changed.
+//! An index that reads and does not write. It remembers the rows that a run would have inserted, so
+//! that a second file of the same instance is still recognized as a duplicate, and counts the
+//! changes that the run would have made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,33 +13,34 @@ use super::{
 use crate::dicom::{Level, Table};
 use crate::disk::map::DiskMap;
 
-/// The number of rows that are kept in memory.
+/// The maximum number of rows that stay in memory after a commit.
 const ROWS_IN_MEMORY: usize = 10_000;
 
 pub struct DryRun<I> {
     index: I,
-    /// By table and by the identity of the key.
+    /// The rows that the run would have inserted, by table and collation key.
     inserted: DiskMap<Existing>,
     changes: BTreeMap<(&'static str, String), Changed>,
-    /// What leads back, while a transaction is open.
+    /// The state to restore on a rollback, while a transaction is open.
     begun: Option<Begun>,
 }
 
-/// Where a transaction began.
+/// The data to undo a transaction: the keys of the rows that it inserted, and the changes counted
+/// before it began.
 struct Begun {
     inserted: Vec<String>,
     changes: BTreeMap<(&'static str, String), Changed>,
 }
 
-/// How often a column would have been changed.
+/// The number of rows in which a column would have been changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
     pub rows: u64,
-    /// The smallest UID of a row. Keys of patients are not told.
+    /// The smallest UID of these rows. Not set for patients, whose keys are not reported.
     pub first: Option<String>,
 }
 
-/// The key of a row, by table and identity.
+/// Returns the map key of a row, from its table and collation key.
 fn place(table: Table, identity: &str) -> String {
     format!("{}/{identity}", table.name())
 }
@@ -70,7 +72,7 @@ impl<I: Index> Index for DryRun<I> {
         Ok(())
     }
 
-    /// Never: to look first is all that it does.
+    /// Returns `false`, so that rows are always looked up.
     fn is_empty(&mut self, _: Level) -> Result<bool, Failure> {
         Ok(false)
     }
@@ -168,7 +170,8 @@ impl<I: Index> Index for DryRun<I> {
         Ok(())
     }
 
-    /// Only rows that were there before are changed; what was inserted would have been right in the end.
+    /// Counts changes to rows that existed before the run. Changes to rows that the run inserted
+    /// are not counted, because a real run would have left these rows with their final values.
     fn update(&mut self, update: &RowUpdate<'_>) -> Result<bool, Failure> {
         let RowUpdate { table, key, path, changes, derived, .. } = *update;
         let identity = self.identities_of(table, &[key])?.pop().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! What is written of one file: its instance, and the facts of the file that columns hold.
+//! An entry: the values to write for one file, from its instance and from the facts about the file
+//! that columns contain.
 
 use std::path::PathBuf;
 
@@ -18,36 +19,38 @@ const NAME: [usize; 3] = [
     position(Table::Patient, "middlename"),
 ];
 
-/// How long a date with a time is.
+/// The length of a date with a time, in bytes.
 pub(crate) const RECEIVED: usize = "YYYY-MM-DD HH:MM:SS".len();
 
 #[derive(Debug)]
 pub struct Entry {
     pub instance: Instance,
     pub file: StoredFile,
-    /// The file as the PACS calls it: absolute.
+    /// The absolute path of the file, as the PACS names it.
     pub path: String,
-    /// When the PACS received the file, in its local time, as the index writes it.
+    /// The time at which the PACS received the file, in its local time and in the format of the
+    /// index.
     received: String,
-    /// What is written down of the file, if anything is.
+    /// The record of the file in the journal. Its bytes are empty if nothing is recorded.
     pub record: FileRecord,
-    /// The term for how the patient's text stands in the index, where it is not plain ASCII.
+    /// The defined term for the character set in which the index stores the patient's text. `None`
+    /// if the text is plain ASCII.
     charset: Option<&'static str>,
 }
 
-/// The file of an entry, as it is called here.
+/// The file of an entry, by its path on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredFile {
     pub path: PathBuf,
-    /// Nanoseconds since 1970; the least number where nothing is known.
+    /// The mtime, in nanoseconds since 1970. The minimum of the type if the mtime is unknown.
     pub modified: i128,
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// The root that it lies below, by its place on the command line.
+    /// The index of the root that contains the file, in the order of the command line.
     pub root: usize,
 }
 
-/// What stands in front of an entry's instance where it is put by.
+/// The header of a serialized entry, which precedes its instance.
 #[derive(Serialize, Deserialize)]
 struct Packed<'a> {
     file: &'a str,
@@ -63,7 +66,8 @@ struct Packed<'a> {
 }
 
 impl Entry {
-    /// Puts all of it in one piece. A file that the index can name has a path of text.
+    /// Appends the serialized entry to a buffer. The path is text, because the index cannot name a
+    /// file with any other path.
     pub fn pack(&self, into: &mut Vec<u8>) {
         let StoredFile { path, modified, size, root } = &self.file;
         let head = Packed {
@@ -78,12 +82,12 @@ impl Entry {
             leads_on: self.record.leads_on,
             record: &self.record.bytes,
         };
-        // Nothing in it has a length that is not known beforehand: it can always be put.
+        // Serialization cannot fail, because the length of every part is known beforehand.
         *into = postcard::to_extend(&head, std::mem::take(into)).unwrap_or_default();
         self.instance.pack(into);
     }
 
-    /// Of one that was packed. The term is that of [`Entry::new`].
+    /// Deserializes an entry. `term` is the term that was passed to [`Entry::new`].
     pub fn unpack(packed: &[u8], term: &'static str) -> Option<Self> {
         let (head, mut rest) = postcard::take_from_bytes::<Packed>(packed).ok()?;
         let instance = Instance::unpack(&mut rest, &PackedForm::current())?;
@@ -116,7 +120,7 @@ impl Entry {
         Entry { instance, file, path, received: text, record, charset }
     }
 
-    /// Whether an instance has the same patient, study and series as this one.
+    /// Returns whether an instance has the same patient, study and series as this one.
     pub fn names_rows_of(&self, other: &Instance) -> bool {
         self.instance.patient_id() == other.patient_id()
             && self.instance.study_instance_uid() == other.study_instance_uid()
@@ -132,7 +136,7 @@ impl Entry {
         }
     }
 
-    /// The key of the row above.
+    /// Returns the key of the parent row.
     pub fn link(&self, level: Level) -> &str {
         match level {
             Level::Patient => "",
@@ -153,18 +157,18 @@ impl Entry {
         })
     }
 
-    /// `YYYY-MM-DD HH:MM:SS`.
+    /// Returns the time of receipt as `YYYY-MM-DD HH:MM:SS`.
     pub fn received(&self) -> &str {
         &self.received
     }
 
-    /// About how many bytes its values take in a statement.
+    /// Returns the approximate size of the entry's values in a statement, in bytes.
     pub fn weight(&self) -> usize {
         self.instance.weight() + self.path.len() + 256
     }
 
-    /// The value for a column. The front end reads names by the term in `patient.charset`, and as plain ASCII where it
-    /// is NULL.
+    /// Returns the value for a column. The front end decodes names by the term in
+    /// `patient.charset`, and as plain ASCII if the term is NULL.
     pub fn value(&self, source: Source) -> Value<'_> {
         match source {
             Source::Attribute(attribute) => self.instance.get(attribute),
@@ -177,16 +181,16 @@ impl Entry {
     }
 }
 
-/// What reading a file gave, as it is kept, and what the file was then.
+/// The encoded result of reading a file, with the state of the file at that time.
 #[derive(Clone, Debug)]
 pub struct FileRecord {
     pub state: FileState,
-    /// It is a link or a pointer, and what was read is elsewhere.
+    /// Whether the file is a link or a pointer, so that the data were read from another file.
     pub leads_on: bool,
     pub bytes: Vec<u8>,
 }
 
-/// By which patient a study is: its values stand at the end of a study's.
+/// Attributes that identify a study's patient. Their values follow the study's own values.
 pub const IDENTITY: [usize; 4] = [
     position(Table::Study, "patientid"),
     position(Table::Patient, "lastname"),

@@ -1,8 +1,9 @@
-//! Rows that were there before this program came: what may be written of them.
+//! The policy for rows that existed before the run: which of their columns may be written.
 //!
-//! The database can be newer than the files: a person edits it first, and the PACS rewrites files later, or never. So
-//! only columns that are NULL are filled, an empty text being a value; keys and links, the user's flags and columns that
-//! are not known are never written. `refresh` lets tag-fed columns follow the file, but for studies that were edited.
+//! The database can be newer than the files: users edit the database first, and the PACS rewrites
+//! the files later, or never. Therefore only columns that are NULL are filled; an empty text counts
+//! as a value. Keys, links, user flags and unknown columns are never written. `refresh` also
+//! updates tag-fed columns from the file, except in studies that were edited.
 
 use std::sync::Arc;
 
@@ -12,19 +13,21 @@ use super::undo::{Overwritten, Undo};
 use super::{Change, Derived, Existing, Expected, Failure, Index, RowUpdate, Value, link};
 use crate::dicom::{Table, attributes};
 
-/// What is written of rows that were there before.
+/// The columns that are written in rows that existed before the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Columns that are NULL.
     #[default]
     Fill,
-    /// And tag-fed columns that differ from the file.
+    /// Columns that are NULL, and tag-fed columns that differ from the file.
     Refresh,
-    /// Columns that are NULL, and values of rows that look unfinished, where a file of the row contains the value.
+    /// Columns that are NULL and, in rows that look unfinished, values that occur in a file of the
+    /// row.
     Complete,
 }
 
-/// Facts of the stored file: the PACS knows them best, until its row is found to name another file.
+/// Facts about the stored file. The PACS knows them best, until its row is found to point to
+/// another file.
 pub const FACTS: [&str; 10] = [
     "xfersyntax",
     "samplesperpixel",
@@ -39,7 +42,7 @@ pub const FACTS: [&str; 10] = [
 ];
 
 impl super::columns::WrittenTable {
-    /// The columns that may be filled or refreshed.
+    /// Returns the columns that may be filled or refreshed.
     pub fn fed(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|column| {
             !column.exact && matches!(column.source, Source::Attribute(_) | Source::Received | Source::Charset)
@@ -48,7 +51,7 @@ impl super::columns::WrittenTable {
 }
 
 impl Existing {
-    /// The text that a lookup showed of a column.
+    /// Returns the text of a column from the lookup of the row.
     pub fn text_of(&self, tables: &Tables, table: Table, column: &Column) -> Option<&str> {
         match column.known {
             "path" => Some(&self.path),
@@ -59,7 +62,8 @@ impl Existing {
     }
 }
 
-/// What is to be changed of a row that shows `row.shown`, so that it says `value` of each column.
+/// Returns the changes that give the columns of a row the values that `value` returns. The row must
+/// have been looked up with its values (`row.shown`).
 pub fn changes<'a>(
     tables: &'a Tables,
     table: impl Into<Table>,
@@ -72,7 +76,8 @@ pub fn changes<'a>(
         Source::Attribute(n) => Some(attributes::value_of(n)),
         _ => None,
     };
-    // A value follows the file as a whole: a name without a first name replaces one that has a first name.
+    // A value of several columns is replaced as a whole: if the file's name has no first name, an
+    // existing first name is cleared too.
     let is_part_of_a_value = |column: &Column| {
         let is_of_it = |other: &&Column| attribute(other).is_some() && attribute(other) == attribute(column);
         mode == Mode::Refresh && tables.of(table).fed().filter(is_of_it).any(|other| !is_empty(value(other)))
@@ -83,7 +88,8 @@ pub fn changes<'a>(
             return None;
         }
         match shown {
-            // The charset of a row says how its other columns are to be read: it does not come alone.
+            // The character set determines how the other columns of the row are decoded, so it is
+            // not filled on its own.
             None if column.source == Source::Charset && mode != Mode::Refresh => return None,
             Some(_) if mode != Mode::Refresh || !may_be_refreshed(column) || column.shows(shown.as_deref(), to) => {
                 return None;
@@ -95,22 +101,24 @@ pub fn changes<'a>(
     tables.of(table).fed().zip(&row.shown).filter_map(change).collect()
 }
 
-/// What PacsOne purges by, and whence an instance came, are not the file's to say.
+/// Returns whether a column may be updated from the file. The file does not determine the date by
+/// which PacsOne purges studies, nor the source AE of an instance.
 fn may_be_refreshed(column: &Column) -> bool {
     column.source != Source::Received && column.known != "sourceae" && !FACTS.contains(&column.known)
 }
 
-/// What became of changes.
+/// The result of applying changes to a row.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// There was such a row, and it took at least one.
+    /// Whether the row exists and at least one change was applied.
     pub changed: bool,
-    /// Columns that the database did not let be changed.
+    /// Columns that the database rejected.
     pub refused: Vec<String>,
 }
 
-/// Writes changes of a row. An attribute that another program has changed since it was read, and one that the database
-/// refuses, keep their values; the others are written.
+/// Writes changes to a row. An attribute keeps its value if another program has changed the
+/// attribute since the lookup, or if the database rejects the new value; the other attributes are
+/// written.
 pub fn apply(index: &mut dyn Index, update: &RowUpdate<'_>) -> Result<Applied, Failure> {
     let changes = update.changes;
     match index.update(update) {
@@ -139,15 +147,17 @@ pub fn apply(index: &mut dyn Index, update: &RowUpdate<'_>) -> Result<Applied, F
             Err(failure) => return Err(failure),
         }
     }
-    // The row is finished once its other values are final.
+    // The derived column is set last: it marks the row as finished, so all other values must be
+    // final.
     if update.derived != Derived::Unchanged {
         index.update(&RowUpdate { changes: &[], ..*update })?;
     }
     Ok(applied)
 }
 
-/// The changes by attribute. The components and groups of a name are one attribute, and so is a date with its time: one of
-/// their columns alone would be half of one value and half of another.
+/// Groups changes by attribute. The components and groups of a name are one attribute, and so is a
+/// date with its time: with only some of the columns changed, the row would contain a mixture of
+/// two values.
 fn by_attribute<'a>(changes: &[Change<'a>]) -> Vec<Vec<Change<'a>>> {
     let attribute = |change: &Change<'_>| match change.column.source {
         Source::Attribute(n) => Some(attributes::value_of(n)),
@@ -164,13 +174,14 @@ fn by_attribute<'a>(changes: &[Change<'a>]) -> Vec<Vec<Change<'a>>> {
     parts.into_iter().map(|(_, part)| part).collect()
 }
 
-/// What the transaction that is open overwrites, to be written down before its commit.
+/// The values that the open transaction overwrites, to be written to the undo file before the
+/// commit.
 pub struct Pending {
     pub undo: Arc<Undo>,
     pub lines: String,
 }
 
-/// Adds the values that changes of a row overwrite to the undo file.
+/// Adds the values that changes to a row overwrite to the undo file.
 pub fn record_overwritten(
     index: &dyn Index,
     pending: &mut Option<Pending>,
@@ -189,7 +200,7 @@ pub fn record_overwritten(
             })
             .collect();
         *lines += &undo.lines_of(table, &row.key, &overwritten)?;
-        // Where nothing is rolled back there is no later.
+        // Without transactions, the change takes effect at once, so write the lines before it.
         if !tables.is_transactional {
             undo.write(&std::mem::take(lines))?;
         }
@@ -197,7 +208,8 @@ pub fn record_overwritten(
     Ok(())
 }
 
-/// Writes changes of a row that was there before, the old values into the undo file first.
+/// Writes changes to a row that existed before the run, after the old values are recorded for the
+/// undo file.
 pub fn update(
     index: &mut dyn Index,
     pending: &mut Option<Pending>,
@@ -206,7 +218,7 @@ pub fn update(
     changes: &[Change<'_>],
 ) -> Result<Applied, Failure> {
     record_overwritten(index, pending, table, row, changes)?;
-    // A path that is NULL is no condition.
+    // A path that is NULL cannot be a condition.
     let path = (table == Table::Image && !row.path.is_empty()).then_some(row.path.as_str());
     apply(
         index,

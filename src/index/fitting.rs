@@ -1,4 +1,5 @@
-//! Values are made to fit their columns before they are sent: a strict server would reject the whole row.
+//! Fits values to their columns before they are sent, because a strict server would reject the
+//! whole row.
 
 use std::borrow::Cow;
 
@@ -8,24 +9,26 @@ use crate::dicom::attributes::Form;
 use crate::dicom::flaw::Flaw;
 use crate::dicom::{ATTRIBUTES, Instance, Level, Table};
 
-/// The changes that make an instance fit.
+/// The changes that were necessary to make an instance fit.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Fitted {
-    /// Texts that were cut.
+    /// The number of texts that were truncated.
     pub cut: u64,
-    /// Columns whose text has characters that they cannot hold, now substituted.
+    /// Columns that cannot store some characters of their text, which were substituted.
     pub substituted: Vec<String>,
 }
 
 impl Tables {
-    /// Makes the instance fit. Values that their columns cannot store become NULL and invalid: numbers out of range, text
-    /// in a column of another type, values outside an ENUM or SET. Keys and links are never changed: an instance whose keys do not fit is refused.
+    /// Fits the values of an instance to their columns. A value that its column cannot store
+    /// becomes NULL and is recorded as invalid: a number out of range, text in a column of another
+    /// type, a value outside of an ENUM or SET. Keys and links are never changed: an instance whose
+    /// keys do not fit is rejected.
     pub fn fit(&self, instance: &mut Instance) -> Result<Fitted, Refusal> {
         let mut fitted = Fitted::default();
         for (n, attribute) in ATTRIBUTES.iter().enumerate() {
             let value = instance.get(n);
             let Some(column) = self.of_attribute(n) else {
-                // What is not written makes no difference either.
+                // A value that is not written must not make instances differ.
                 if attribute.table != Table::Image {
                     instance.set(n, Value::Null);
                 }
@@ -34,7 +37,8 @@ impl Tables {
             };
             match value {
                 Value::Null => {}
-                // A companion that cannot hold the key costs no instance: it is looked at when its row is written.
+                // A companion table that cannot store the key does not reject the instance. The key
+                // is checked when the companion row is written.
                 _ if column.exact && !attribute.table.is_core() => {}
                 Value::Text(text) if column.exact => column.take(attribute.level(), text)?,
                 Value::Text(text) if column.has_room_for(text, attribute.form) => {}
@@ -63,7 +67,7 @@ impl Tables {
         Ok(fitted)
     }
 
-    /// Whether a path stands in its column as it is.
+    /// Checks that the path column stores a path unchanged.
     pub fn check_path(&self, path: &str) -> Result<(), Refusal> {
         match self.of(Level::Instance).column("path") {
             Some(column) => column.take(Level::Instance, path),
@@ -73,7 +77,8 @@ impl Tables {
 }
 
 impl Column {
-    /// A text that is never changed.
+    /// Checks that the column stores a text unchanged. Returns the error `too-long` or
+    /// `not-in-charset` otherwise.
     fn take(&self, level: Level, text: &str) -> Result<(), Refusal> {
         let refusal =
             |code, what: &str| Err(Refusal { code, detail: format!("{what} {}.{} holds", table(level), self.name) });
@@ -86,14 +91,14 @@ impl Column {
         Ok(())
     }
 
-    /// Returns whether a text needs no change, as most do not.
+    /// Returns whether a text obviously needs no change, which is the usual case.
     fn has_room_for(&self, text: &str, form: Form) -> bool {
         let is_text = matches!(self.kind, Kind::Text | Kind::Other);
         let is_own = matches!((self.kind, form), (Kind::Date, Form::Date) | (Kind::Time, Form::Time));
         is_own || (is_text && text.len() <= self.characters.min(self.bytes) && text.is_ascii())
     }
 
-    /// The value as the column stores it. `None` if the column cannot store the value.
+    /// Returns the value as the column stores it, or `None` if the column cannot store the value.
     fn store<'v>(&self, form: Form, value: Value<'v>) -> Option<ColumnValue<'v>> {
         match (self.kind, value) {
             (Kind::Enumeration | Kind::Set, value) => match &self.members {
@@ -106,7 +111,7 @@ impl Column {
             (Kind::Bits { most }, value) => {
                 whole(value).filter(|number| (0..=most).contains(number)).map(ColumnValue::integer)
             }
-            // The server takes numbers of two digits for years of a century.
+            // The server interprets a number of two digits as a year of a century.
             (Kind::Year, value) => whole(value).filter(|year| (1901..=2155).contains(year)).map(ColumnValue::integer),
             (Kind::Real(kind), value) => Some(ColumnValue::Number(Value::Real(kind.fit(real(value)?)?))),
             (Kind::Date | Kind::Time | Kind::DateTime | Kind::Timestamp, Value::Text(text)) => {
@@ -121,7 +126,7 @@ impl Column {
     fn store_text<'v>(&self, form: Form, text: &'v str) -> Option<ColumnValue<'v>> {
         let room = self.cut(text);
         let is_cut = room.len() < text.len();
-        // A part of a date would be another date.
+        // A truncated date or time would be a different one.
         if is_cut && matches!(form, Form::Date | Form::Time | Form::DateTime) {
             return None;
         }
@@ -139,7 +144,7 @@ enum ColumnValue<'v> {
     Unchanged,
     Number(Value<'static>),
     Text(Cow<'v, str>),
-    /// Text that had to be changed.
+    /// A text that had to be changed.
     Fitted {
         text: Cow<'v, str>,
         is_cut: bool,
@@ -148,7 +153,7 @@ enum ColumnValue<'v> {
 }
 
 impl ColumnValue<'_> {
-    /// An instance holds larger integers as text.
+    /// Creates the value of an integer column. An instance stores integers beyond 32 bits as text.
     fn integer(number: i64) -> Self {
         match i32::try_from(number) {
             Ok(_) => ColumnValue::Number(Value::Integer(number)),
@@ -166,10 +171,10 @@ fn shown(value: Value<'_>) -> Cow<'_, str> {
     }
 }
 
-/// The value as an integer. Halves are rounded away from zero, so that all servers store the same. Text must be an
-/// integer.
+/// Returns the value as an integer. Halves are rounded away from zero, so that all servers store
+/// the same number. A text must be an integer.
 fn whole(value: Value<'_>) -> Option<i64> {
-    /// No f64 below has a fraction that an i64 would lose, and none is out of its range.
+    /// The bound below which a rounded f64 is converted to i64 without loss.
     const EXACT: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
     match value {
         Value::Null => None,
@@ -188,7 +193,8 @@ fn real(value: Value<'_>) -> Option<f64> {
     }
 }
 
-/// A date or time as a column of another type stores it.
+/// Returns a date or time as a column of another type stores it, or `None` if the column cannot
+/// store it.
 fn moment(kind: Kind, form: Form, text: &str) -> Option<Cow<'_, str>> {
     const DATE: usize = "YYYY-MM-DD".len();
     let moment = match (form, kind) {
@@ -200,7 +206,7 @@ fn moment(kind: Kind, form: Form, text: &str) -> Option<Cow<'_, str>> {
         (Form::DateTime, Kind::Time) => Cow::Borrowed(text.get(DATE + 1..)?),
         _ => return None,
     };
-    // Within a day of its bounds, whatever the time zone of the server.
+    // One day within the bounds of TIMESTAMP, which depend on the time zone of the server.
     let is_held = kind != Kind::Timestamp || ("1970-01-02".."2038-01-19").contains(&moment.get(..DATE)?);
     is_held.then_some(moment)
 }

@@ -1,4 +1,4 @@
-//! Galera clusters, which replicate the tables of InnoDB alone.
+//! Galera clusters, which replicate InnoDB tables only.
 
 use super::Failure;
 use super::location::{Access, Location};
@@ -29,8 +29,8 @@ pub fn check(location: &Location, access: Access, allow_unreplicated: bool) -> R
     }
 }
 
-/// Returns the tables of an index that a cluster does not replicate, each with its engine. None if the server is not a
-/// node of a cluster.
+/// Returns the tables of an index that a cluster does not replicate, each with its engine. Empty if
+/// the server is not a node of a cluster.
 fn unreplicated(database: &mut MySql) -> Result<Vec<String>, Failure> {
     let setting = |name: &str, database: &mut MySql| -> Result<String, Failure> {
         Ok(variable(database, name)?.unwrap_or_default())

@@ -1,5 +1,5 @@
-//! A set of hashes of images. Only the latest of them are in memory: archives have more images than memory has room for.
-//! The others lie on disk, in sorted tables without a name.
+//! A set of hashes of images. Only the latest hashes are in memory, because archives have more
+//! images than memory has room for. The others are stored on disk, in unnamed sorted tables.
 
 use std::collections::HashSet;
 use std::io;
@@ -9,25 +9,28 @@ use std::sync::OnceLock;
 use crate::disk::filter::Filter;
 use crate::sorted::{Cursor, Sorter, Table};
 
-/// The number of hashes in memory: what a table of 2^17 places holds before it grows.
+/// The default number of hashes in memory: the number that a hash table with 2^17 buckets holds
+/// before it grows.
 const LIMIT: usize = (1 << 17) / 8 * 7;
 
-/// Tables that a lookup may have to read of, a page each. More are merged.
+/// The maximum number of tables, because a lookup may have to read a page of each. If the maximum
+/// is exceeded, all tables are merged.
 const TABLES: usize = 16;
 
 #[derive(Default)]
 pub struct Hashes {
     latest: HashSet<u64>,
-    /// The number of hashes in memory before they go to a table.
+    /// The number of hashes in memory at which they are moved to a table.
     limit: usize,
-    /// Where tables lie. `None` once one could not be made: all stay in memory then.
+    /// The directory of the tables. `None` after a table could not be created: all further hashes
+    /// stay in memory.
     directory: Option<PathBuf>,
     tables: Vec<Table<8>>,
-    /// The hashes in tables.
+    /// A filter of the hashes in tables.
     filter: Filter,
-    /// Those in tables that were taken out.
+    /// Hashes that were removed from the set, but may still be in a table.
     removed: HashSet<u64>,
-    /// A table that could not be read.
+    /// The error of a table that could not be read.
     failed: OnceLock<io::Error>,
 }
 
@@ -36,7 +39,7 @@ impl Hashes {
         Self::with_limit(directory, LIMIT)
     }
 
-    /// Creates a set with other than the usual number of hashes in memory.
+    /// Creates a set that keeps another number of hashes in memory than the default.
     pub fn with_limit(directory: &Path, limit: usize) -> Self {
         Hashes { directory: Some(directory.to_owned()), limit, ..Hashes::default() }
     }
@@ -56,7 +59,8 @@ impl Hashes {
         }
     }
 
-    /// What is said after a failure must not be relied on: see [`Hashes::failure`].
+    /// Returns whether the set contains a hash. After a failure, the result is unreliable: see
+    /// [`Hashes::failure`].
     pub fn contains(&self, hash: u64) -> bool {
         let is_in_table = || self.tables.iter().any(|table| self.has(table, hash));
         self.latest.contains(&hash) || self.filter.may_contain(hash) && !self.removed.contains(&hash) && is_in_table()
@@ -74,7 +78,8 @@ impl Hashes {
         self.failed.get()
     }
 
-    /// Where there is no room for a table, there may be some in memory.
+    /// Moves the hashes from memory to a table. If the table cannot be written, for example because
+    /// the disk is full, all hashes stay in memory from now on.
     fn put_aside(&mut self) {
         let Some(directory) = &self.directory else { return };
         match self.table(directory) {

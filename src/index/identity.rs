@@ -1,4 +1,5 @@
-//! The identities of a database on a server: names by which a later run recognizes the database, however its URL is written.
+//! The identities of a database on a server: names by which a later run recognizes the database,
+//! even if its URL is written differently.
 
 use super::ask::{Answer, NamedRow};
 use super::mysql::MySql;
@@ -6,12 +7,13 @@ use super::sql::Database;
 use super::{Failure, Location};
 use crate::error::Result;
 
-/// The name of this machine, whichever of its names a URL contains.
+/// The name that stands for this machine in an identity, whichever of its names a URL contains.
 const THIS_MACHINE: &str = "localhost";
 
 impl Location {
-    /// Asks the server for the identities of its database: by the host and port of the URL, by the host name and port that the
-    /// server reports, and by its UUID, which MariaDB lacks. Empty for an embedded index.
+    /// Queries the identities of the database from its server: one by the host and port of the URL,
+    /// one by the host name and port that the server reports, and one by its UUID, which MariaDB
+    /// lacks. Empty for an embedded index.
     pub fn server_identities(&self) -> Result<Vec<String>> {
         let Location::MySql { login, .. } = self else { return Ok(Vec::new()) };
         let mut database = self.mysql(login)?;
@@ -25,7 +27,7 @@ impl Location {
             let host = if is_loopback(&host) { THIS_MACHINE } else { &host };
             identities.push(format!("mysql://{}:{port}/{schema}", host.to_lowercase()));
         }
-        // Servers on many machines call their host `localhost`.
+        // Servers on many machines report `localhost` as their host name.
         let address = address.filter(|(host, _)| is_local || !is_loopback(host));
         identities.extend(address.map(|(host, port)| format!("mysql://{}:{port}/{schema}", host.to_lowercase())));
         identities.extend(uuid.map(|uuid| format!("mysql-uuid://{}/{schema}", uuid.to_lowercase())));
@@ -33,7 +35,7 @@ impl Location {
     }
 }
 
-/// The answers of a server about itself.
+/// The information that a server reports about itself.
 struct Reported {
     schema: String,
     address: Option<(String, String)>,
@@ -50,13 +52,13 @@ fn ask(database: &mut MySql) -> Result<Reported, Failure> {
     let schema = first("SELECT DATABASE() AS name")?.text("name").unwrap_or_default().replace('\n', "%0A");
     let server = first("SELECT @@hostname AS host, @@port AS port")?;
     let address = server.text("host").zip(server.text("port"));
-    // A server that listens on its socket alone has no port.
+    // A server that listens only on its socket reports port 0.
     let address = address.filter(|(_, port)| *port != "0").map(|(host, port)| (host.to_owned(), port.to_owned()));
     let uuid = first("SELECT @@server_uuid AS uuid")?.text("uuid").map(str::to_owned);
     Ok(Reported { schema, address, uuid })
 }
 
-/// Whether a host is this machine.
+/// Returns whether a host is this machine.
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
     host.eq_ignore_ascii_case(THIS_MACHINE)

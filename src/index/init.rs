@@ -1,4 +1,4 @@
-//! The tables of an index in an empty database: for embedded indexes, and for test servers.
+//! Creates the tables of an index in an empty database: for embedded indexes, and for test servers.
 
 use super::sql::Database;
 use super::sqlite::Sqlite;
@@ -7,22 +7,23 @@ use crate::error::{Error, Result};
 
 const CORE: &str = include_str!("core.sql");
 
-/// What a database wants in addition.
+/// The parts of the statements that depend on the database.
 #[derive(Clone, Copy)]
 pub struct Options {
-    /// Behind the columns of a table.
+    /// The text after the list of columns of a table.
     table: &'static str,
-    /// The type of a Patient ID: databases take p1 and P1 for one key.
+    /// The type of a Patient ID. Databases consider the IDs p1 and P1 equal.
     patient_id: &'static str,
 }
 
 pub const SQLITE: Options = Options { table: "", patient_id: "VARCHAR(128) COLLATE NOCASE" };
-/// Without a collation each server would take its own default, and which Patient IDs are one, and the order of the keys,
-/// would depend on the server. All versions of MySQL and MariaDB have this collation.
+/// The collation is explicit, because each server would otherwise use its own default, which would
+/// decide which Patient IDs are equal and in which order keys are sorted. All versions of MySQL and
+/// MariaDB have this collation.
 const MYSQL: Options =
     Options { table: " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci", patient_id: "VARCHAR(128)" };
 
-/// Creates the tables, statement by statement.
+/// Creates the tables, one statement at a time.
 pub fn create(mut run: impl FnMut(&str) -> Result<(), Failure>, options: Options) -> Result<(), Failure> {
     let code: String = CORE.lines().filter(|line| !line.starts_with("--")).flat_map(|line| [line, "\n"]).collect();
     for statement in code.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
@@ -34,7 +35,8 @@ pub fn create(mut run: impl FnMut(&str) -> Result<(), Failure>, options: Options
     Ok(())
 }
 
-/// `pacs-index init`: an empty database becomes an empty index; any other is refused.
+/// Runs `pacs-index init`, which turns an empty database into an empty index. Any other database is
+/// rejected.
 pub fn init(location: &Location, not_the_pacsone_installer: bool) -> Result<()> {
     let failed = |failure| location.unreachable(failure);
     match location {

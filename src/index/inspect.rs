@@ -1,4 +1,4 @@
-//! What an audit asks the index. Nothing is written, and no row is locked.
+//! The queries of an audit. They write nothing and lock no row.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,20 +9,21 @@ use crate::dicom::pixel_size;
 use crate::dicom::{Level, Table};
 use crate::error::Result;
 
-/// An image, as the index has it.
+/// An image row of the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditedRow {
     pub sop_instance_uid: String,
     pub path: String,
-    /// As many bytes has the pixel data, where it is not compressed: its file is not smaller.
+    /// The minimum size of the file in bytes: the size of its pixel data, or zero if the pixel data
+    /// is compressed or the row lacks a value that determines the size.
     pub least_size: u64,
 }
 
-/// The studies of some images.
+/// The studies of a set of images.
 #[derive(Debug, Default)]
 pub struct Studies {
     pub of_image: HashMap<String, String>,
-    /// All images of a study.
+    /// The number of all images of each study.
     pub images: BTreeMap<String, u64>,
 }
 
@@ -31,7 +32,7 @@ pub struct Inspector {
     tables: Arc<Tables>,
 }
 
-/// Rows of a page.
+/// The number of rows per page.
 const PAGE: usize = 5000;
 
 impl Inspector {
@@ -39,7 +40,8 @@ impl Inspector {
         Ok(Inspector { index: location.connect(tables, Access::DryRun)?, tables: tables.clone() })
     }
 
-    /// One that goes on beside writers. Where an index is a file, whoever leaves it last must be one who may write.
+    /// Creates an inspector for use beside writers. In an SQLite index, the last connection to
+    /// close must have write access.
     pub fn beside_writers(location: &Location, tables: &Arc<Tables>) -> Result<Self> {
         Ok(Inspector { index: location.connect(tables, Access::Write)?, tables: tables.clone() })
     }
@@ -52,20 +54,20 @@ impl Inspector {
         self.tables.clone()
     }
 
-    /// A statement of a check, and the texts of the rows that it finds.
+    /// Returns the rows that a check's query finds, each value as text.
     pub fn ask(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Failure> {
         self.index.ask(sql, &[])
     }
 
-    /// A page of images behind a UID, in the order of the database; none at the end. Where sizes are not asked for, they
-    /// are zero.
+    /// Returns a page of images after a UID, in the order of the database. Empty at the end.
+    /// Without `with_sizes`, the sizes are zero.
     pub fn images_after(&mut self, sop_instance_uid: &str, with_sizes: bool) -> Result<Vec<AuditedRow>, Failure> {
         let key = self.tables.key(Level::Instance);
         let sql = format!("{} WHERE `{key}` > ? ORDER BY `{key}` LIMIT {PAGE}", self.select(with_sizes));
         Ok(self.index.ask(&sql, &[sop_instance_uid])?.into_iter().filter_map(row).collect())
     }
 
-    /// The images of these UIDs that are there.
+    /// Returns the images that exist among these UIDs.
     pub fn images(&mut self, uids: &[&str]) -> Result<Vec<AuditedRow>, Failure> {
         let mut found = Vec::new();
         for part in uids.chunks(500) {
@@ -76,17 +78,19 @@ impl Inspector {
         Ok(found)
     }
 
-    /// The rows of a level that have these keys, with what stands in the columns that tags feed.
+    /// Returns the rows of a level with these keys, including the values of tag-fed columns.
     pub fn rows(&mut self, level: Level, keys: &[&str]) -> Result<Vec<Existing>, Failure> {
         self.index.find(Table::from(level), keys, Look { view: View::Begun, show: Show::Values })
     }
 
-    /// Those of these studies that the PACS, or a person through it, has edited or is about to.
+    /// Returns the studies among these that the PACS, or one of its users, has edited or is about
+    /// to edit.
     pub fn edited(&mut self, studies: &[&str]) -> Result<Vec<String>, Failure> {
         self.index.edited(Level::Study, studies)
     }
 
-    /// How many images each study has that one of these images is of; each image with its study.
+    /// Returns the study of each of these images, and the number of images in each of these
+    /// studies.
     pub fn studies_of(&mut self, images: &[&str]) -> Result<Studies, Failure> {
         let tables = self.tables.clone();
         let (image, series) = (tables.key(Level::Instance), tables.key(Level::Series));
@@ -120,7 +124,8 @@ impl Inspector {
         Ok(studies)
     }
 
-    /// Images by the day on which their study was received, and by the modality of their series.
+    /// Returns the numbers of images by the day on which their study was received, and by the
+    /// modality of their series.
     pub fn census(&mut self) -> Result<[Vec<(String, u64)>; 2], Failure> {
         let tables = self.tables.clone();
         let [series, study] = [Level::Series, Level::Study].map(|level| tables.key(level));
@@ -147,7 +152,7 @@ impl Inspector {
         Ok([by_day, by_modality.transpose()?.unwrap_or_default()])
     }
 
-    /// So many keys of a table behind one, in the order of the database.
+    /// Returns up to `most` keys of a table after a key, in the order of the database.
     pub fn keys_after(&mut self, table: Table, key: &str, most: usize) -> Result<Vec<String>, Failure> {
         let column = self.tables.key(table).to_owned();
         let name = table.name();
@@ -159,7 +164,8 @@ impl Inspector {
         self.index.column_names(table.name())
     }
 
-    /// Count and checksum of the rows behind a key up to another. Of MySQL and MariaDB.
+    /// Returns the number and the checksum of the rows after a key, up to and including `end`.
+    /// Works on MySQL and MariaDB only.
     pub fn checksum(
         &mut self,
         table: Table,
@@ -176,7 +182,7 @@ impl Inspector {
         self.index.ask(&sql, &values)
     }
 
-    /// The same row by row, by key.
+    /// Returns the checksum of each of these rows, by key.
     pub fn checksums(
         &mut self,
         table: Table,
@@ -198,13 +204,14 @@ impl Inspector {
         }
     }
 
-    /// As if it stood in the key of the series, which may have another collation.
+    /// Returns an expression for the series key in an image row, converted to the collation of the
+    /// series key column, which may differ.
     fn series_of_image(&self, link: &str) -> String {
         let named = format!("i.`{link}`");
         self.tables.of(Level::Series).column("uuid").map_or(named.clone(), |column| column.compared(&named))
     }
 
-    /// How many images are below a row.
+    /// Returns the number of images below a row.
     pub fn images_below(&mut self, level: Level, key: &str) -> Result<u64, Failure> {
         let tables = self.tables.clone();
         let link = |lower: Level, known: &str| format!("`{}`", tables.of(lower).name(known));
@@ -238,7 +245,7 @@ impl Inspector {
         Ok(count)
     }
 
-    /// Whether a study of a patient was edited.
+    /// Returns whether a study of a patient was edited.
     pub fn has_edited_study(&mut self, patient: &str) -> Result<bool, Failure> {
         Ok(!self.index.edited(Level::Patient, &[patient])?.is_empty())
     }
@@ -257,8 +264,9 @@ impl Inspector {
     }
 }
 
-/// An expression for the hash of a row, in which NULL differs from an empty text, and each column from its neighbours. MySQL
-/// 9.6 and later have no MD5(); SHA2() is on every supported server.
+/// Returns an expression for the hash of a row. The hash distinguishes NULL from an empty text, and
+/// each column from its neighbors. MySQL 9.6 and later have no MD5(); every supported server has
+/// SHA2().
 fn hash(columns: &[String]) -> String {
     let parts = columns.iter().map(|column| format!("ISNULL(`{column}`), IFNULL(`{column}`, '')"));
     format!("SHA2(CONCAT_WS(0x00, {}), 224)", parts.collect::<Vec<_>>().join(", "))

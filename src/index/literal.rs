@@ -1,14 +1,16 @@
-//! Statements with their values in the text, for texts that depend on data: each set of changed columns has its own. A
-//! server parses such a statement about as fast as it looks up a prepared one, and there is nothing to close afterwards.
+//! Statements with their values in the text, for texts that depend on data: each set of changed
+//! columns has its own text. A server parses such a statement about as fast as it looks up a
+//! prepared one, and the statement need not be closed afterwards.
 //!
-//! Texts are written as hexadecimal literals, which need no quoting: what a value contains cannot change the statement,
-//! whatever the SQL mode and the character set of the session.
+//! Texts are written as hexadecimal literals, which need no quoting: a value cannot change the
+//! statement, whatever its content, the SQL mode and the character set of the session.
 
 use std::fmt::Write as _;
 
 use super::Value;
 
-/// Returns a statement with each `?` replaced by a value. `None` if the numbers of both differ.
+/// Returns a statement with each `?` replaced by a value. Returns `None` if the number of values
+/// differs from the number of placeholders.
 pub(crate) fn with_values(sql: &str, values: &[Value<'_>]) -> Option<String> {
     let mut text = String::with_capacity(sql.len() + values.len() * 16);
     let mut values = values.iter();
@@ -38,7 +40,8 @@ fn write_literal(text: &mut String, value: Value<'_>) {
             Ok(())
         }
         Value::Integer(number) => write!(text, "{number}"),
-        // With an exponent the number is a double, as a bound one is, and no decimal.
+        // With an exponent, the literal is a double, like a bound number; without one, it would be
+        // a decimal.
         Value::Real(number) if number.is_finite() => write!(text, "{number:e}"),
         Value::Real(_) | Value::Null => write!(text, "NULL"),
     };

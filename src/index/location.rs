@@ -1,4 +1,5 @@
-//! Where an index lies: `sqlite:FILE` or `mysql://user@host:port/database`. A database is added here.
+//! The location of an index: `sqlite:FILE` or `mysql://user@host:port/database`. Support for
+//! another kind of database is added here.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +18,12 @@ use super::{Failure, Index, LEVELS, MissingRight, Tables};
 use crate::error::{Error, Result};
 use crate::full_disk;
 
-/// User, password and TLS settings, other than those of a URL.
+/// The user, password and TLS settings from sources other than the URL.
 #[derive(Clone, Default)]
 pub struct Credentials {
     pub user: Option<String>,
     pub password: Option<String>,
-    /// The settings of the command line, which win over those of a URL.
+    /// The settings of the command line, which override those of a URL.
     pub tls: TlsOptions,
     /// The settings of an option file, which a URL overrides.
     pub file_tls: TlsOptions,
@@ -34,11 +35,11 @@ pub enum Location {
     MySql { login: Box<Login>, shown: String },
 }
 
-/// What a run may do to the index.
+/// The access that a run has to the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Write,
-    /// Look, and do not write; a missing SQLite index is not created.
+    /// Reads and does not write. A missing SQLite index is not created.
     DryRun,
 }
 
@@ -73,7 +74,8 @@ impl Location {
         Ok(Location::MySql { login: Box::new(login), shown })
     }
 
-    /// The same tables on a replica. The user of the index logs in there unless the URL names another.
+    /// Returns the location of the same tables on a replica. The user of the index logs in there
+    /// unless the URL names another user.
     pub fn replica(&self, url: &str, credentials: &Credentials) -> Result<Self> {
         let user = match self {
             Location::MySql { login, .. } => Some(login.user().to_owned()),
@@ -82,7 +84,7 @@ impl Location {
         Self::parse(url, &Credentials { user, ..credentials.clone() })
     }
 
-    /// A warning if another machine could pose as the server of this index.
+    /// Returns a warning if another machine could pose as the server of this index.
     pub fn tls_warning(&self) -> Option<String> {
         match self {
             Location::MySql { login, .. } => login.tls_warning(),
@@ -90,7 +92,7 @@ impl Location {
         }
     }
 
-    /// The file of an embedded index.
+    /// Returns the file of an embedded index.
     pub fn file(&self) -> Option<&Path> {
         match self {
             Location::Sqlite(path) => Some(path),
@@ -98,7 +100,7 @@ impl Location {
         }
     }
 
-    /// How it is called in messages. Holds no password.
+    /// Returns the name of the index for messages. The name contains no password.
     pub fn shown(&self) -> String {
         match self {
             Location::Sqlite(path) => format!("sqlite:{}", path.display()),
@@ -106,8 +108,9 @@ impl Location {
         }
     }
 
-    /// The database of a server by any user and with any parameters: `mysql://host:port/database`, with the socket if the
-    /// server is reached by one. `None` for an embedded index.
+    /// Returns the database of a server without the user and the parameters:
+    /// `mysql://host:port/database`, with the socket if the server is reached through one. `None`
+    /// for an embedded index.
     pub fn server_database(&self) -> Option<String> {
         match self {
             Location::Sqlite(_) => None,
@@ -115,7 +118,7 @@ impl Location {
         }
     }
 
-    /// How many connections write side by side. SQLite has one writer.
+    /// Returns the number of connections that write in parallel. SQLite has one writer.
     pub fn writers(&self) -> usize {
         match self {
             Location::Sqlite(_) => 1,
@@ -123,7 +126,8 @@ impl Location {
         }
     }
 
-    /// Reads the columns of the index. A missing SQLite index is created; one that is another's is refused as it is.
+    /// Reads the columns of the index. Creates a missing SQLite index if `access` permits writing.
+    /// Rejects an SQLite file that contains only other tables, and leaves the file unchanged.
     pub fn prepare(&self, access: Access) -> Result<Arc<Tables>> {
         let failed = |failure| self.unreachable(failure);
         let tables = match self {
@@ -153,7 +157,8 @@ impl Location {
                 self.check_tables(&mut database)?;
                 let engine = database.engine().map_err(failed)?;
                 let tables = Tables::new(engine, |table| database.columns(table).map_err(failed));
-                // The catalogue hides columns that the user may not read, which then seem to be missing.
+                // The catalogue hides columns that the user may not read, so that they seem to be
+                // missing.
                 let tables = tables.map_err(|error| self.hidden_columns(&mut database).unwrap_or(error));
                 database.close();
                 tables
@@ -162,7 +167,7 @@ impl Location {
         tables.map(Arc::new)
     }
 
-    /// A connection to a prepared index.
+    /// Opens a connection to a prepared index.
     pub fn connect(&self, tables: &Arc<Tables>, access: Access) -> Result<Box<dyn Index + Send>> {
         let failed = |failure| self.unreachable(failure);
         let tables = Arc::clone(tables);
@@ -179,7 +184,8 @@ impl Location {
             Location::MySql { login, shown } => {
                 let database = self.mysql(login)?;
                 let (login, shown) = (login.clone(), shown.clone());
-                // Another server may answer by now, or the former master as a replica.
+                // After a reconnect, another server may answer, or the former master may be a
+                // replica.
                 let connect = move |allow_replica| {
                     let mut database = MySql::connect(&login)?;
                     let server = Server::ask(&mut database, shown.clone())?;
@@ -193,7 +199,7 @@ impl Location {
         }
     }
 
-    /// A connection to the server of this index.
+    /// Opens a connection to the server of this index.
     pub(crate) fn mysql(&self, login: &Login) -> Result<MySql> {
         MySql::connect(login).map_err(|error| {
             Error::usage(format!("the index {} cannot be opened: {error}", self.shown()), error.advice())
@@ -209,7 +215,7 @@ impl Location {
             Location::Sqlite(_) => "Is the directory there, may you write to it, and is the file an SQLite database?",
             Location::MySql { .. } => "Is the server running and reachable, and is the database that of a PACS?",
         };
-        // SQLite does not tell a full disk from a broken one while it opens a file.
+        // While SQLite opens a file, it reports the same error for a full disk and a broken one.
         let directory = self.file().and_then(Path::parent).filter(|directory| full_disk::has_no_room(directory));
         let failure = match directory {
             Some(directory) => format!("the disk of {} is full ({failure})", directory.display()),
@@ -218,14 +224,14 @@ impl Location {
         Error::usage(format!("the index {} cannot be opened: {failure}", self.shown()), advice)
     }
 
-    /// The statements that let the account of the index read tables.
+    /// Returns the statements that let the account of the index read tables.
     pub fn grants_to_read(&self, tables: &[&str]) -> String {
         let account = self.account();
         let right = |table: &&str| self.completed(MissingRight::on_table("SELECT", table), account.clone());
         tables.iter().map(|table| right(table).grant()).collect::<Vec<_>>().join(" ")
     }
 
-    /// The account of the index as the server's tables of rights hold it.
+    /// Returns the account of the index as the server's grant tables contain it.
     fn account(&self) -> Option<String> {
         let Location::MySql { login, .. } = self else { return None };
         self.mysql(login).ok()?.account()
@@ -238,7 +244,8 @@ impl Location {
         }
     }
 
-    /// An error with the statement that gives the missing right to the account of the index.
+    /// Returns an error with the statement that grants the missing privilege to the account of the
+    /// index.
     fn denied(&self, right: MissingRight) -> Error {
         let right = self.completed(right, self.account());
         Error::usage(
@@ -247,11 +254,12 @@ impl Location {
         )
     }
 
-    /// The tables of an index are there, and the user may read them.
+    /// Checks that the tables of an index exist and that the user may read them.
     fn check_tables(&self, database: &mut MySql) -> Result<()> {
         for level in LEVELS {
             let table = super::table(level);
-            // The catalogue does not show tables that the user may not read.
+            // Query the table itself: the catalogue does not list tables that the user may not
+            // read.
             let asked = database.ask(&format!("SELECT 1 FROM `{table}` LIMIT 0"));
             match asked.map_err(|failure| self.unreachable(failure))? {
                 Answer::Rows(_) => {}
@@ -262,7 +270,7 @@ impl Location {
         Ok(())
     }
 
-    /// An error if the user may read only some columns of a table.
+    /// Returns an error if the user may read only some columns of a table.
     fn hidden_columns(&self, database: &mut MySql) -> Option<Error> {
         let mut tables = LEVELS.map(super::table).into_iter();
         let hidden = tables
@@ -271,7 +279,7 @@ impl Location {
     }
 }
 
-/// A dry run looks at an index through a memory of its own.
+/// Wraps the index for a dry run, which keeps its writes to itself.
 fn seen_by(access: Access, index: impl Index + Send + 'static) -> Box<dyn Index + Send> {
     match access {
         Access::Write => Box::new(index),
@@ -286,8 +294,8 @@ fn no_index(shown: &str, table: &str) -> Error {
     )
 }
 
-/// The text of a URL of an unknown kind as far as it cannot contain a password: a plain name, or the name before the first
-/// colon.
+/// Returns the part of a URL of an unknown kind that cannot contain a password: a plain name, or
+/// the name before the first colon.
 fn without_secrets(url: &str) -> String {
     const NOT_PLAIN: [char; 7] = ['@', '=', ';', '?', '&', '#', ' '];
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));

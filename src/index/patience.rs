@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::dicom::Table;
 
-/// How long a writer waits for its database, and the observer of outages.
+/// The time that a writer waits for its database, and the observer of outages.
 #[derive(Clone)]
 pub struct Patience {
     /// The longest outage to wait for. Zero disables waiting.

@@ -34,7 +34,8 @@ pub struct Dialect {
     pub identity_of_value: String,
 }
 
-/// How a database uses its index to find the Patient IDs that begin with one of several texts.
+/// The way in which a database uses its index to find the Patient IDs that begin with one of
+/// several texts.
 #[derive(Clone, Debug)]
 pub struct Prefix {
     /// Returns the source of a SELECT, given the column of the ID and the number of texts.
