@@ -49,7 +49,7 @@ impl std::ops::Add for Companions {
     }
 }
 
-/// The numbers of rows that were inserted above the images.
+/// The numbers of rows that were inserted into the patient, study and series tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parents {
     pub patients: u64,

@@ -8,7 +8,7 @@ use super::column::Found;
 use crate::dicom::Table;
 
 /// Tables that contain values of files, but have no key that identifies a row, so that a second run
-/// would insert every row again. The PACS fills them from the files that it receives.
+/// would insert every row again. The PACS fills these tables from the files that it receives.
 pub const NOT_REBUILT: [&str; 4] = ["otherpatientids", "studydosereport", "irradiationevent", "imagedose"];
 
 /// Returns the reason why an existing companion table is not written. `None` if the table is

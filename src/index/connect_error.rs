@@ -118,8 +118,9 @@ impl fmt::Display for ServerName<'_> {
     }
 }
 
-/// Explains an error that the server returns to a login, by the error references of the MySQL and
-/// MariaDB manuals. Returns `None` for any other error number.
+/// Returns the cause of an error that the server reports during the login or the preparation of the
+/// session. The error numbers are from the error references of the MySQL and MariaDB manuals.
+/// Returns `None` for any other number.
 fn refused(number: u16, message: Option<&str>, options: &MySqlConnectOptions, password: Option<&str>) -> Option<Cause> {
     let (user, database) = (options.get_username(), options.get_database().unwrap_or_default());
     let account = message.and_then(account).unwrap_or_else(|| format!("'{user}'@'%'"));
@@ -192,8 +193,8 @@ fn unreachable(error: &std::io::Error, options: &MySqlConnectOptions) -> Option<
     use std::io::ErrorKind;
     const RUNNING: &str = "Is the server running, and are host and port right?";
     let server = ServerName(options);
-    // On Windows, error codes report a name that cannot be resolved; on other systems, a text of
-    // the standard library does.
+    // Windows reports a host name that cannot be resolved by an error code. On other systems, only
+    // the message of the standard library identifies this error.
     let is_unresolved = matches!(error.raw_os_error(), Some(11001..=11004) if cfg!(windows))
         || error.to_string().starts_with("failed to lookup address information");
     Some(match (error.kind(), options.get_socket()) {
@@ -228,7 +229,7 @@ fn unreachable(error: &std::io::Error, options: &MySqlConnectOptions) -> Option<
     })
 }
 
-/// Explains a failed TLS handshake.
+/// Returns the cause of a failed TLS handshake.
 fn not_encrypted(error: &rustls::Error, server: &ServerName<'_>) -> Cause {
     use rustls::Error::{AlertReceived, InvalidCertificate, PeerIncompatible};
     match error {

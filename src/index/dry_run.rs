@@ -1,6 +1,6 @@
-//! An index that reads and does not write. It remembers the rows that a run would have inserted, so
-//! that a second file of the same instance is still recognized as a duplicate, and counts the
-//! changes that the run would have made.
+//! An index that is read but not written. [`DryRun`] stores the rows that the run would have
+//! inserted, so that a second file of the same instance is still recognized as a duplicate, and
+//! counts the changes that the run would have made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -26,8 +26,8 @@ pub enum Mode {
     Complete,
 }
 
-/// Facts about the stored file. The PACS knows them best, until its row is found to point to
-/// another file.
+/// Columns that describe the stored file. The values from the PACS take precedence, until the row
+/// is found to point to another file.
 pub const FACTS: [&str; 10] = [
     "xfersyntax",
     "samplesperpixel",

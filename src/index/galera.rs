@@ -8,7 +8,8 @@ use super::sql::Database;
 use crate::dicom::Table;
 use crate::error::{Error, Result};
 
-/// Refuses an index on a Galera cluster if it has tables that the cluster does not replicate, unless they are allowed.
+/// Returns an error if the index is on a Galera cluster and has tables that the cluster does not
+/// replicate. Not checked for a dry run, or if `allow_unreplicated` is set.
 pub fn check(location: &Location, access: Access, allow_unreplicated: bool) -> Result<()> {
     let Location::MySql { login, .. } = location else { return Ok(()) };
     if access == Access::DryRun || allow_unreplicated {

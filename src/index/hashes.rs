@@ -1,5 +1,5 @@
-//! A set of hashes of images. Only the latest hashes are in memory, because archives have more
-//! images than memory has room for. The others are stored on disk, in unnamed sorted tables.
+//! A set of hashes of images. Only the latest hashes are in memory, because the hashes of all
+//! images of an archive may not fit. The others are stored on disk, in unnamed sorted tables.
 
 use std::collections::HashSet;
 use std::io;
@@ -13,8 +13,8 @@ use crate::sorted::{Cursor, Sorter, Table};
 /// before it grows.
 const LIMIT: usize = (1 << 17) / 8 * 7;
 
-/// The maximum number of tables, because a lookup may have to read a page of each. If the maximum
-/// is exceeded, all tables are merged.
+/// The maximum number of tables. The number is limited because a lookup may have to read a page of
+/// each table. All tables are merged into one when another table would exceed the maximum.
 const TABLES: usize = 16;
 
 #[derive(Default)]

@@ -7,7 +7,8 @@ use super::sql::Database;
 use super::{Failure, Location};
 use crate::error::Result;
 
-/// The name that stands for this machine in an identity, whichever of its names a URL contains.
+/// The name of this machine in an identity. Replaces any loopback name or address in a URL, so that
+/// all of them result in the same identity.
 const THIS_MACHINE: &str = "localhost";
 
 impl Location {

@@ -12,7 +12,7 @@ const CORE: &str = include_str!("core.sql");
 pub struct Options {
     /// The text after the list of columns of a table.
     table: &'static str,
-    /// The type of a Patient ID. Databases consider the IDs p1 and P1 equal.
+    /// The type of a Patient ID. The comparison ignores case, so that the IDs p1 and P1 are equal.
     patient_id: &'static str,
 }
 

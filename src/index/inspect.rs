@@ -67,7 +67,7 @@ impl Inspector {
         Ok(self.index.ask(&sql, &[sop_instance_uid])?.into_iter().filter_map(row).collect())
     }
 
-    /// Returns the images that exist among these UIDs.
+    /// Returns the images with these UIDs. UIDs that the index does not contain are left out.
     pub fn images(&mut self, uids: &[&str]) -> Result<Vec<AuditedRow>, Failure> {
         let mut found = Vec::new();
         for part in uids.chunks(500) {
@@ -182,7 +182,8 @@ impl Inspector {
         self.index.ask(&sql, &values)
     }
 
-    /// Returns the checksum of each of these rows, by key.
+    /// Returns the hash of each row after a key, up to and including `end`, by key. Works on MySQL
+    /// and MariaDB only.
     pub fn checksums(
         &mut self,
         table: Table,

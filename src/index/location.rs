@@ -215,7 +215,7 @@ impl Location {
             Location::Sqlite(_) => "Is the directory there, may you write to it, and is the file an SQLite database?",
             Location::MySql { .. } => "Is the server running and reachable, and is the database that of a PACS?",
         };
-        // While SQLite opens a file, it reports the same error for a full disk and a broken one.
+        // When SQLite opens a file, it reports the same error for a full disk and a broken disk.
         let directory = self.file().and_then(Path::parent).filter(|directory| full_disk::has_no_room(directory));
         let failure = match directory {
             Some(directory) => format!("the disk of {} is full ({failure})", directory.display()),
@@ -224,7 +224,7 @@ impl Location {
         Error::usage(format!("the index {} cannot be opened: {failure}", self.shown()), advice)
     }
 
-    /// Returns the statements that let the account of the index read tables.
+    /// Returns the GRANT statements that allow the account of the index to read tables.
     pub fn grants_to_read(&self, tables: &[&str]) -> String {
         let account = self.account();
         let right = |table: &&str| self.completed(MissingRight::on_table("SELECT", table), account.clone());
@@ -279,7 +279,7 @@ impl Location {
     }
 }
 
-/// Wraps the index for a dry run, which keeps its writes to itself.
+/// Wraps the index in a [`DryRun`] if the run may not write.
 fn seen_by(access: Access, index: impl Index + Send + 'static) -> Box<dyn Index + Send> {
     match access {
         Access::Write => Box::new(index),

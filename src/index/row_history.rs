@@ -129,7 +129,7 @@ impl RowHistory {
         // The outcome of versions after the last committed one is unknown. If the last commit
         // failed, the row as a whole has the values of an earlier final version: with the values of
         // its insert, the row would be unfinished.
-        let Some((last, earlier)) = self.of_finished_row().split_last() else { return false };
+        let Some((last, earlier)) = self.versions.split_last() else { return false };
         // Without transactions, two writers of a run may both record that they inserted a row.
         let has_final = self.versions.iter().any(|version| !version.is_inserted);
         let is_of_another_writer =
@@ -150,20 +150,6 @@ impl RowHistory {
 
     /// Returns the last version of a finished row.
     pub fn last_of_finished_row(&self) -> Option<&RowVersion> {
-        self.of_finished_row().last()
-    }
-
-    /// Returns the versions that a finished row may have. Without transactions, an insert is
-    /// recorded before it is known whether the row exists. An uncommitted insert after a committed
-    /// version found an existing row: otherwise the row would be unfinished.
-    fn of_finished_row(&self) -> &[RowVersion] {
-        let has_failed = |version: &RowVersion| version.is_inserted && !version.is_committed;
-        match self.versions.iter().any(|version| version.is_committed) {
-            true => {
-                let end = self.versions.iter().rposition(|version| !has_failed(version)).map_or(0, |last| last + 1);
-                &self.versions[..end]
-            }
-            false => &self.versions,
-        }
+        self.versions.last()
     }
 }

@@ -408,10 +408,3 @@ fn derived_values_that_were_edited_stay_when_the_files_of_an_instance_are_read_a
         assert_eq!(index.rows("SELECT modalities FROM study"), ["ct"]);
     }
 }
-
-/// Each transaction contains one file, and most of them match rows that another transaction has
-/// already found.
-#[test]
-fn a_finished_row_that_is_set_back_keeps_the_earlier_value_in_myisam_whatever_the_portions() {
-    earlier_values_stay(myisam, &["--portion", "1"]);
-}

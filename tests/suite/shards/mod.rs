@@ -123,7 +123,7 @@ fn shards_are_merged_only_if_all_have_been_read_by_the_same_settings() {
         assert!(said.err.contains(told), "{told}: {}", said.err);
         assert!(!site.path("index.db").exists(), "a merge that is refused makes no index");
     };
-    refused(&states, &[], "has the shard been run?");
+    refused(&states, &[], "did the shard run?");
     for n in 1..SHARDS {
         Said::of(&mut shard(&site, n, &[]));
     }
