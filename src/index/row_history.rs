@@ -145,11 +145,6 @@ impl RowHistory {
 
     /// Returns the version with which a finished row was inserted, if that is its last version.
     pub fn only_inserted(&self) -> Option<&RowVersion> {
-        self.last_of_finished_row().filter(|version| version.is_inserted)
-    }
-
-    /// Returns the last version of a finished row.
-    pub fn last_of_finished_row(&self) -> Option<&RowVersion> {
-        self.versions.last()
+        self.versions.last().filter(|version| version.is_inserted)
     }
 }

@@ -68,13 +68,11 @@ pub fn gather(
     is_group: &dyn Fn(Level, &str) -> bool,
 ) -> Result<Vec<bool>, Failure> {
     writer.look_first = [true; 4];
-    let (mut entries, mut are_own): (Vec<Entry>, Vec<bool>) =
+    let (entries, are_own): (Vec<Entry>, Vec<bool>) =
         candidates.into_iter().map(|candidate| (candidate.entry, candidate.has_own_row)).unzip();
     let are_members = writer.patiently(|writer| are_members(writer, &entries, &are_own, is_group))?;
-    let mut places = are_members.iter();
-    entries.retain(|_| *places.next().expect("one for each"));
-    let mut places = are_members.iter();
-    are_own.retain(|_| *places.next().expect("one for each"));
+    let members = entries.into_iter().zip(are_own).zip(&are_members).filter(|(_, is_member)| **is_member);
+    let (entries, are_own): (Vec<Entry>, Vec<bool>) = members.map(|(member, _)| member).unzip();
     if !entries.is_empty() {
         writer.patiently(|writer| add_values(writer, &entries, &are_own))?;
     }

@@ -219,8 +219,7 @@ impl<'a> RowCorrections<'a> {
     /// contains, or whether no version is known to have been committed.
     pub fn is_unrecorded(&self, tables: &Tables, table: Table, row: &Existing) -> bool {
         let ReplaceableValues::OfLedger(LedgerRow { history, .. }) = &self.replaceable else { return false };
-        let last = if row.is_unfinished { history.versions.last() } else { history.last_of_finished_row() };
-        let Some(last) = last else { return true };
+        let Some(last) = history.versions.last() else { return true };
         let is_unrecorded = |value: &FinalValue<'a>| {
             let is_in_row = value.column.shows(row.text_of(tables, table, value.column), value.right);
             is_in_row && value.column.is_recorded() && last.value(value.column) != value.right

@@ -168,12 +168,14 @@ pub(super) fn role_of(writer: &Writer, row: &Existing, is_gathered: bool) -> Rol
         return RoleOfVariant::NoPart;
     }
     let has_given = writer.has_given(&row.key);
-    match has_given || is_gathered {
-        true if row.history.is_some() => RoleOfVariant::Own,
-        // The name in a row that a batch of this run inserted is the name in the file that was read
-        // first.
-        _ if has_given || writer.known.lock().is_of_this_run(Level::Patient, &row.identity) => RoleOfVariant::NoPart,
-        _ => RoleOfVariant::Variant,
+    if (has_given || is_gathered) && row.history.is_some() {
+        return RoleOfVariant::Own;
+    }
+    // The name in a row that a batch of this run has inserted is that of the file which was read
+    // first.
+    match has_given || writer.known.lock().is_of_this_run(Level::Patient, &row.identity) {
+        true => RoleOfVariant::NoPart,
+        false => RoleOfVariant::Variant,
     }
 }
 
